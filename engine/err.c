@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine/err.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+int err_set(struct err *e, int code, const char *fmt, ...)
+{
+	if (!e)
+		return code;
+	e->code = code;
+	e->line = e->column = 0;
+	e->offset = 0;
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(e->message, sizeof(e->message), fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+int err_errno(struct err *e, int code, const char *fmt, ...)
+{
+	if (!e)
+		return code;
+	e->code = code;
+	e->line = e->column = 0;
+	e->offset = 0;
+	va_list ap;
+	va_start(ap, fmt);
+	int n = vsnprintf(e->message, sizeof(e->message), fmt, ap);
+	va_end(ap);
+	if (n < 0 || (size_t)n >= sizeof(e->message))
+		return code;
+	char text[128];
+	snprintf(e->message + n, sizeof(e->message) - (size_t)n, ": %s",
+		 strerror_r(-code, text, sizeof(text)));
+	return code;
+}
+
+int err_prefix(struct err *e, const char *fmt, ...)
+{
+	if (!e)
+		return 0;
+	char old[sizeof(e->message)];
+	memcpy(old, e->message, sizeof(old));
+	va_list ap;
+	va_start(ap, fmt);
+	int n = vsnprintf(e->message, sizeof(e->message), fmt, ap);
+	va_end(ap);
+	if (n >= 0 && (size_t)n < sizeof(e->message))
+		snprintf(e->message + n, sizeof(e->message) - (size_t)n, ": %s", old);
+	return e->code;
+}
