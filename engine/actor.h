@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* Actors: who mints dots. An actor is a device in one incarnation; a restored or cloned
+ * store goes on as a new incarnation, so that no dot is ever minted twice.
+ *
+ * Inside a replica actors are small integers, given out in order of first sight by a
+ * struct actors, which only grows. Ranks and canonical encodings compare the full
+ * identifiers, never these numbers, because every replica numbers differently. */
+
+#include <stdint.h>
+
+#include "engine/buf.h"
+#include "engine/cursor.h"
+#include "engine/id.h"
+
+struct actor_id {
+	struct id device;
+	uint32_t incarnation;
+};
+
+#define ACTOR_ID_SIZE 20         /* encoded: device, incarnation big-endian */
+#define ACTORS_MAX 65536         /* in one table */
+#define ACTOR_NONE UINT32_MAX
+
+int actor_id_cmp(const struct actor_id *a, const struct actor_id *b);
+
+struct actors;
+
+int actors_new(struct actors **ret);
+void actors_free(struct actors *a);
+
+/* All of the below may be called by several threads at once. */
+
+/* The number of an actor; given one when new. -E2BIG when the table is full. */
+int actors_intern(struct actors *a, const struct actor_id *id, uint32_t *ret);
+/* The number, or ACTOR_NONE. */
+uint32_t actors_find(const struct actors *a, const struct actor_id *id);
+/* The identifier; borrowed and valid as long as the table. no < actors_count(). */
+const struct actor_id *actors_get(const struct actors *a, uint32_t no);
+uint32_t actors_count(const struct actors *a);
+/* Order of two numbers by their identifiers' bytes. */
+int actors_cmp(const struct actors *a, uint32_t x, uint32_t y);
+
+DEFINE_CLEANUP(struct actors *, actors_free)
+
+/* How an actor is written into an encoding.
+ *
+ * Stored records write the local number as a varint (codec NULL). On a link both ends keep a
+ * table: a varint below the table's size refers to it, one equal to it is followed by the 20
+ * bytes of a new actor, anything larger is bad. So an actor costs 20 bytes once in a session
+ * and one byte after that. Encoder and decoder each own one codec for one direction. */
+struct actor_codec;
+
+int actor_codec_new(struct actors *actors, struct actor_codec **ret);
+void actor_codec_free(struct actor_codec *c);
+void actor_codec_put(struct actor_codec *c, struct buf *b, uint32_t local);
+/* Returns the local number (interning it); marks cur bad on nonsense. */
+uint32_t actor_codec_get(struct actor_codec *c, struct cursor *cur);
+
+DEFINE_CLEANUP(struct actor_codec *, actor_codec_free)

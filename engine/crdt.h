@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* The replicated record of one node of the tree: where it hangs (edges) and what it holds (a
+ * tree of slots), as a delta-state CRDT (Almeida, Shoker, Baquero 2018) with one version
+ * vector as causal context.
+ *
+ * A slot is a place for a value: the document's root, a key of an object, a piece of metadata.
+ * It has
+ *   val       multi-value register: the entries nobody who saw them has overwritten,
+ *   look      multi-value register of the same kind: the position among its siblings and
+ *             layout hints; does not make a slot live,
+ *   child     the slots of an object's keys,
+ *   cleared   the dots of removals that took entries away here or below.
+ * A slot is live while val holds an entry or a child is live. Identity is the path: two devices
+ * that create the same key create the same slot.
+ *
+ * Shown value of a slot: the entry with the highest rank (hlc, actor identifier, seq). The entry
+ * VALUE_MAP (and live children without one) means "an object"; its rank is the highest hlc of
+ * the MAP entries and of everything live below. The other entries are conflicts.
+ *
+ * Write at a slot with base context B and a new dot d: entries covered by B leave val, in the
+ * whole subtree if the value is replaced; the new entry joins. Removal the same without an
+ * entry. What B does not cover stays: it was written by somebody whom the writer had not seen.
+ *
+ * Join of a record (context C) with a delta (from F, to T), possible when C covers F: in each
+ * register that the delta carries, an entry survives if both have it, or if only one has it and
+ * the other's context does not cover its dot. A register that the delta does not carry is kept,
+ * or counts as carried and empty below a slot marked complete. Edges: the highest stamp per
+ * parent, then the newest EDGES_MAX.
+ *
+ * A delta for a peer that holds F carries the registers with a dot beyond F, whole, and marks a
+ * slot complete when `cleared` has a dot beyond F. Removal marks are bounded (CLEARED_MAX a
+ * record): `floor` is joined with the dots of those dropped, and a peer that does not cover floor
+ * is sent the whole record.
+ *
+ * Everything decoded or made here lives in the caller's arena and is immutable after that; keys
+ * and values may refer to the decoded bytes. No locks: a record belongs to one thread. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/arena.h"
+#include "engine/buf.h"
+#include "engine/err.h"
+#include "engine/id.h"
+#include "engine/vv.h"
+
+#define EDGES_MAX 4
+#define CLEARED_MAX 256
+#define RECORD_DEPTH_MAX 600 /* slots below slots: JSON's 512 and the record's own */
+#define NAME_MAX_BYTES 255
+
+enum value_kind {
+	VALUE_NULL = 0,
+	VALUE_FALSE = 1,
+	VALUE_TRUE = 2,
+	VALUE_NUMBER = 3, /* data: lexeme */
+	VALUE_STRING = 4, /* data: unescaped UTF-8 */
+	VALUE_ARRAY = 5,  /* data: JSON text of the array, as written */
+	VALUE_MAP = 6,    /* an object: its keys are the slot's children */
+	VALUE_BLOB = 7,   /* data: blob reference (engine/blob.h) */
+	VALUE_LINK = 8,   /* data: target of a symbolic link */
+	VALUE_INT = 9,    /* data: zigzag varint: mode, time in nanoseconds */
+	VALUE_BYTES = 10, /* data: extended attribute, style, source, look */
+	/* 16 and up: lists, texts, counters, sets to come; a decoder refuses what it
+	 * does not know with -EPROTONOSUPPORT */
+};
+
+struct value {
+	enum value_kind kind;
+	const uint8_t *data;
+	size_t len;
+};
+
+struct entry {
+	struct dot dot;
+	uint64_t hlc;
+	struct value value;
+};
+
+struct reg {
+	struct entry *entry; /* sorted by (actor identifier, seq), dots unique */
+	uint32_t n;
+};
+
+enum {
+	SLOT_VAL = 1,      /* in a delta: val is carried (maybe empty) */
+	SLOT_LOOK = 2,     /* in a delta: look is carried */
+	SLOT_COMPLETE = 4, /* in a delta: everything in and below this slot is carried */
+};
+
+struct slot {
+	const char *key; /* NULL for the top */
+	size_t key_len;
+	uint8_t carried; /* deltas only */
+	struct reg val;
+	struct reg look;
+	struct vv cleared;   /* arena */
+	struct slot **child; /* sorted by key bytes (memcmp, shorter first), unique */
+	uint32_t n;
+};
+
+/* Keys below a record's top slot. */
+#define TOP_CONTENT "c" /* the JSON document, blob or link */
+#define TOP_MODE "m"    /* VALUE_INT: permission bits 07777 */
+#define TOP_MTIME "t"   /* VALUE_INT: ns since 1970 set by utimens; VALUE_NULL: the entry's own hlc */
+#define TOP_STYLE "s"   /* VALUE_BYTES: encoded struct json_style */
+#define TOP_SOURCE "o"  /* VALUE_BYTES: exact bytes that style does not reproduce */
+#define TOP_XATTR "x"   /* children: extended attributes, VALUE_BYTES */
+
+enum node_kind { NODE_DIR = 1, NODE_FILE = 2, NODE_LINK = 3 };
+
+struct edge {
+	struct id parent;
+	uint64_t counter;
+	struct dot dot; /* dot.actor is the actor of the stamp */
+	const char *name;
+	size_t name_len;
+	struct vv seen; /* edge to TRASH: the record's context that the remover saw; arena */
+};
+
+struct record {
+	struct id id;
+	struct id scope; /* collection at birth; never changes */
+	enum node_kind kind;
+	struct vv ctx;   /* arena */
+	struct vv floor; /* arena */
+	struct edge edge[EDGES_MAX]; /* newest first: (counter, actor id, name, parent) */
+	uint32_t n_edges;
+	struct slot *top; /* NULL: nothing yet */
+};
+
+/* Two fixed nodes: the root of the tree, and the place of the deleted. lost+found is derived. */
+extern const struct id NODE_ROOT;  /* 00…01 */
+extern const struct id NODE_TRASH; /* 00…02 */
+extern const struct id NODE_LOST;  /* 00…03 */
+
+/* A record with nothing in it. */
+int record_new(struct arena *a, const struct id *id, const struct id *scope, enum node_kind kind,
+	       struct record **ret);
+
+/* Storage form: format version first, local actor numbers, batches (actor, seq, hlc) once in a
+ * table. Decoding is strict and bounded: -EBADMSG with a message in e, -EPROTONOSUPPORT for an
+ * unknown format version or value kind. The record refers to data. */
+void record_encode(const struct record *r, struct buf *b);
+int record_decode(struct arena *a, const struct actors *actors, const void *data, size_t len,
+		  struct record **ret, struct err *e);
+
+/* Version identifier: a fingerprint of the context. */
+void record_version(const struct record *r, const struct actors *actors, struct id *ret);
+
+/* Slot lookup. slot_find returns NULL when there is none. */
+struct slot *slot_find(const struct slot *s, const char *key, size_t key_len);
+bool slot_live(const struct slot *s);
+/* The shown entry, NULL when the slot is not live or when live children alone make it an object;
+ * *ret_kind says what is shown (VALUE_MAP in that case). False when nothing is live. */
+bool slot_shown(const struct slot *s, const struct actors *actors, const struct entry **ret_entry,
+		enum value_kind *ret_kind);
+/* Highest-ranked entry of a register, NULL when empty. */
+const struct entry *reg_shown(const struct reg *r, const struct actors *actors);
+
+/* The stamp of the batch that makes a change. */
+struct stamp {
+	struct dot dot;
+	uint64_t hlc;
+};
+
+/* Changes. They return a new record that shares what did not change; r is left as it was. ctx of
+ * the result covers the stamp if anything changed; if nothing changed *ret == r. base NULL means
+ * the record's own context ("I saw everything").
+ *
+ * record_set writes a metadata register: path is one top key, or TOP_XATTR and a name. value
+ * NULL removes it. A content write also sets TOP_MTIME (VALUE_NULL) through record_touch. */
+int record_set(struct arena *a, const struct actors *actors, const struct record *r,
+	       const char *top, const char *name, size_t name_len, const struct value *value,
+	       const struct vv *base, const struct stamp *st, const struct record **ret);
+
+/* Replaces the whole content by one value that is not an object (a blob, a link, …). */
+int record_set_content(struct arena *a, const struct actors *actors, const struct record *r,
+		       const struct value *value, const struct vv *base, const struct stamp *st,
+		       const struct record **ret);
+
+/* Hangs the node at parent under name, or deletes it (parent NODE_TRASH, name empty). counter is
+ * one more than the highest in the record. */
+int record_move(struct arena *a, const struct actors *actors, const struct record *r,
+		const struct id *parent, const char *name, size_t name_len, const struct stamp *st,
+		const struct record **ret);
+
+/* A file is revived when a live content entry is not covered by the TRASH edge's `seen`. True
+ * when the newest edge is not TRASH, or the content is not covered. Directories: newest edge
+ * only (their live children are the tree's business). */
+bool record_alive(const struct record *r);
+
+/* Calls f for every conflict: a slot with more than one entry whose values differ, or hidden
+ * typed children. pointer is the JSON pointer inside the content. */
+typedef int (*conflict_fn)(const char *pointer, const struct entry *shown, const struct entry *lost,
+			   void *userdata);
+int record_conflicts(const struct record *r, const struct actors *actors, conflict_fn f,
+		     void *userdata);
+
+/* Canonical state fingerprint for tests: context, edges and live entries with their full actor
+ * identifiers; removal marks and floor are left out. Equal contexts must give equal prints. */
+void record_fingerprint(const struct record *r, const struct actors *actors, struct id *ret);

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* Difference of two JSON texts, by object keys. Arrays and scalars are replaced whole; values
+ * equal as JSON (numbers as decimals) are no difference. Keys that kept their relative order (the
+ * longest increasing subsequence) are not moved. */
+
+#include "engine/arena.h"
+#include "engine/patch.h"
+
+/* base NULL: the document did not exist. *ret is NULL when nothing differs. The patch refers to
+ * both trees. -ENOMEM. */
+int jdiff(struct arena *a, const struct json *base, const struct json *next, struct patch **ret);

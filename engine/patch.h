@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* What a save changed in a JSON document: a tree that follows the document's objects, made by
+ * engine/jdiff.h from the bytes that the writer had read and the bytes it wrote, applied to a
+ * record by record_patch. */
+
+#include "engine/crdt.h"
+#include "engine/json.h"
+
+enum patch_kind {
+	PATCH_SET,    /* the value is new or replaced: `value` */
+	PATCH_REMOVE, /* the key is gone */
+	PATCH_INTO,   /* an object on both sides: see child */
+	PATCH_LOOK,   /* only the place among the siblings or the layout changed */
+};
+
+struct patch {
+	enum patch_kind kind;
+	const char *key; /* NULL at the root */
+	size_t key_len;
+	const struct json *value;  /* PATCH_SET */
+	const struct json *before; /* the base's value, NULL if there was none */
+	bool look;                 /* SET, INTO: place or layout changed as well */
+	uint8_t layout;            /* LOOK_* below, of the new text */
+	const struct json *object; /* the new object this key stands in, for its neighbours' order */
+	const struct json *self;   /* this member in the new text; NULL for PATCH_REMOVE */
+	struct patch *first, *next;
+};
+
+#define LOOK_INLINE 1 /* a container written on one line though the document is indented */
+
+/* The look register's value: position among the siblings (u64, ascending, ties by key bytes)
+ * and layout. Keys without one come last, by key bytes. */
+struct look {
+	uint64_t position;
+	uint8_t layout;
+};
+
+#define LOOK_GAP (1ull << 32) /* between the positions of two keys written one after another */
+
+void look_encode(const struct look *l, struct buf *b);
+int look_decode(const struct value *v, struct look *ret); /* -EBADMSG */
+
+/* Applies p to the content of r as record_set does, with base context `base`. Already true at the
+ * head (equal values: numbers as decimals) is dropped. Calls changed (may be NULL) with the JSON
+ * pointer of every value that was set or removed. */
+typedef void (*pointer_fn)(const char *pointer, size_t len, void *userdata);
+int record_patch(struct arena *a, const struct actors *actors, const struct record *r,
+		 const struct patch *p, const struct vv *base, const struct stamp *st,
+		 pointer_fn changed, void *userdata, const struct record **ret);

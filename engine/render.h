@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* The bytes of a JSON document: a pure function of its record, the same on every device.
+ *
+ * The content's slots become a JSON tree (keys by look position), which is written in the
+ * document's style (TOP_STYLE; default: two spaces, final newline). If TOP_SOURCE is there and
+ * parses to the same tree, keys in the same order, its bytes are taken instead. */
+
+#include "engine/arena.h"
+#include "engine/crdt.h"
+#include "engine/json.h"
+
+/* Appends the document's bytes to out. -ENOENT when the content is not live, -EINVAL when it is
+ * not JSON (a blob or a link). */
+int render_json(struct arena *a, const struct actors *actors, const struct record *r,
+		struct buf *out);
+
+/* The shown content as a JSON tree in the arena. */
+int render_tree(struct arena *a, const struct actors *actors, const struct record *r,
+		struct json **ret);
+
+/* Sets TOP_STYLE and TOP_SOURCE so that a record whose content is what `text` says renders to
+ * text; drops a source that is not needed any more. `merged`: the head holds more than the writer
+ * saw, so text is not what will be shown: only the style is taken over. */
+int render_remember(struct arena *a, const struct actors *actors, const struct record *r,
+		    const char *text, size_t len, const struct json *tree, bool merged,
+		    const struct vv *base, const struct stamp *st, const struct record **ret);
