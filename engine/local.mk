@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A new module also wants a line in tests/layers.
+libengine_a_SOURCES = \
+	engine/arena.c \
+	engine/arena.h \
+	engine/banned.h \
+	engine/buf.c \
+	engine/buf.h \
+	engine/cleanup.h \
+	engine/cursor.c \
+	engine/cursor.h \
+	engine/err.c \
+	engine/err.h \
+	engine/id.c \
+	engine/id.h \
+	engine/sha256.c \
+	engine/sha256.h

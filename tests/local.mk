@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# A unit test is one line in unit_tests: tests/unit/test_NOUN speaks TAP (tests/tap.h) and
+# links the engine alone. One that needs more says so:
+#     tests_unit_test_NOUN_LDADD = tests/libtap.a $(ALL_LIBS)
+
+LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+AM_TESTS_ENVIRONMENT = \
+	SHOAL_TEST_DATA="$${SHOAL_TEST_DATA:-$(TEST_DATA)}"; export SHOAL_TEST_DATA; \
+	ASAN_OPTIONS="$${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=1}"; export ASAN_OPTIONS; \
+	TSAN_OPTIONS="$${TSAN_OPTIONS:-ignore_noninstrumented_modules=1}"; export TSAN_OPTIONS; \
+	srcdir="$(srcdir)"; export srcdir; NM="$(NM)"; export NM;
+AM_DISTCHECK_CONFIGURE_FLAGS = --with-test-data="$(TEST_DATA)"
+
+tests_libtap_a_SOURCES = \
+	tests/prng.h \
+	tests/tap.c \
+	tests/tap.h
+
+unit_tests = \
+	tests/unit/test_base \
+	tests/unit/test_tap
+
+# Simulations: whole engines in one process, from a seed.
+sim_tests =
+
+# Fuzz targets (LLVMFuzzerTestOneInput): with --enable-fuzzers libFuzzer drives them, without
+# it they replay tests/fuzz/corpus/NAME and a few thousand mutations of it under make check.
+fuzz_targets =
+
+# Scripts that look at the tree itself.
+dist_check_SCRIPTS += \
+	tests/check-layers \
+	tests/check-sources
+
+check_PROGRAMS += $(unit_tests) $(sim_tests) $(fuzz_targets)
+TESTS += tests/check-layers tests/check-sources $(unit_tests) $(sim_tests)
+if !FUZZERS
+TESTS += $(fuzz_targets)
+endif
+
+EXTRA_DIST += tests/layers
+
+# Only what a sanitizer build should run again.
+check-quick:
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests) $(sim_tests) $(fuzz_targets)'
+
+# Benchmarks: programs that print NAME, VALUE, UNIT, REFERENCE (tests/bench/run says how).
+bench_programs =
+bench_scripts =
+EXTRA_PROGRAMS += $(bench_programs)
+dist_noinst_SCRIPTS = tests/bench/run $(bench_scripts)
+
+bench: all $(bench_programs)
+	@SHOAL_TEST_DATA="$${SHOAL_TEST_DATA:-$(TEST_DATA)}" srcdir="$(srcdir)" \
+		$(SHELL) $(srcdir)/tests/bench/run $(bench_programs) $(bench_scripts)
+
+.PHONY: bench check-quick
