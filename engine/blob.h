@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* Contents of files that are not documents, kept outside the record: content-defined chunks
+ * (FastCDC, Xia et al. 2016; 16/64/256 KiB) and a manifest that lists them, both stored in
+ * STORE_CHUNKS under the SHA-256 of their plain bytes with a leading type byte. A record refers
+ * to a manifest by a blob reference. The same bytes give the same chunks, manifest and reference
+ * on every device. */
+
+#include "engine/arena.h"
+#include "engine/crdt.h"
+#include "engine/sha256.h"
+#include "engine/store.h"
+
+#define BLOB_SIZE_MAX (64ull * 1024 * 1024)
+#define CHUNK_MIN (16u * 1024)
+#define CHUNK_AVG (64u * 1024)
+#define CHUNK_MAX (256u * 1024)
+
+struct blob_ref {
+	uint64_t size;
+	struct sha256 manifest;
+};
+
+int blob_ref_encode(struct arena *a, const struct blob_ref *ref, struct value *ret);
+int blob_ref_decode(const struct value *v, struct blob_ref *ret); /* -EBADMSG */
+
+struct chunk_ref {
+	struct sha256 hash;
+	uint32_t size;
+};
+
+struct manifest {
+	struct chunk_ref *chunk; /* arena */
+	uint32_t n;
+	uint64_t size;
+};
+
+int manifest_decode(struct arena *a, const void *data, size_t len, struct manifest *ret);
+void manifest_encode(const struct manifest *m, struct buf *b);
+
+/* Reads up to BLOB_SIZE_MAX bytes through `read` (as pread: bytes, 0 at the end, -errno), stores
+ * the chunks that are not there yet as it goes, then the manifest. -EFBIG. */
+typedef ssize_t (*blob_read_fn)(void *userdata, void *data, size_t len, uint64_t offset);
+int blob_store(struct store *s, blob_read_fn read, void *userdata, struct blob_ref *ret,
+	       struct err *e);
+
+/* An open blob for random access; thread-safe; remembers the manifest and the last chunk. */
+struct blob;
+int blob_open(struct store *s, const struct blob_ref *ref, struct blob **ret); /* -EHOSTDOWN: not here */
+void blob_free(struct blob *b);
+ssize_t blob_pread(struct blob *b, void *data, size_t len, uint64_t offset);
+uint64_t blob_size(const struct blob *b);
+
+/* What is missing here of ref: the manifest's hash, or the hashes of chunks; n 0: nothing. */
+int blob_missing(struct store *s, struct arena *a, const struct blob_ref *ref,
+		 struct sha256 **ret_hash, uint32_t *ret_n);
+/* Stored form of a chunk or manifest for sending, and taking one from a peer: verified against its
+ * hash before it is stored; -EBADMSG. */
+int chunk_get(struct store *s, const struct sha256 *hash, struct buf *ret);
+int chunk_put(struct store *s, const struct sha256 *hash, const void *data, size_t len);
+#define CHUNK_WIRE_MAX (CHUNK_MAX + 64u * 1024) /* a manifest of BLOB_SIZE_MAX fits as well */

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* One device's copy of the mesh's data: the tree, its documents and blobs, the vectors that say
+ * what is here. The file system and the sync sessions both work on it; it does no I/O but through
+ * its store, and takes clock and randomness from outside.
+ *
+ * Threads: every function may be called by any thread. Writers are serialised by one commit lock;
+ * parsing and diffing happen outside of it, readers do not take it.
+ *
+ * Ids. A directory and a *.json file get the id H(parent, name, generation), so that the same name
+ * created on two devices apart is one node; the generation grows only while that id is live
+ * somewhere else in the tree. Other files and links get random ids.
+ *
+ * Scopes. A node belongs for good to the collection it was born in: the id of the top-level
+ * directory, or NODE_ROOT for the root's own children (files of the collection `.` and the
+ * top-level directories themselves). A rename across collections gives -EXDEV for directories;
+ * for a file it makes a new node there and deletes the old one in one commit.
+ *
+ * Names. Several live nodes may claim one name in a directory. One shows under it: directories
+ * before files, then the highest edge stamp (counter, actor identifier), then the smaller id. The
+ * others show as NAME~DEVICE.EXT with the first six hexadecimal digits of their edge's device
+ * (and ~2, ~3 … where that is taken), and are found under that name.
+ *
+ * Vectors. have[scope] says: everything of the scope that this vector covers is here. Own commits
+ * raise it at once; remote ones when a peer has sent a whole round (shoal-protocol(7)). STORE_DOTS
+ * holds, for each node and each actor that changed it, the newest such seq; while a change is
+ * beyond have, older entries stay, so that for each v < have[a] a node changed by a in (v, have[a]]
+ * has an entry there. Sessions send only from a published view: a snapshot that is durable. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/blob.h"
+#include "engine/crdt.h"
+#include "engine/delta.h"
+#include "engine/err.h"
+#include "engine/store.h"
+
+#define DOCUMENT_SIZE_MAX (16u * 1024 * 1024) /* a JSON document's bytes */
+#define XATTR_SIZE_MAX 65536
+#define LINK_SIZE_MAX 4095
+
+struct replica;
+
+struct replica_config {
+	struct store *store; /* borrowed; outlives the replica */
+	struct id device;
+	uint64_t (*wall_us)(void *userdata);                       /* since 1970 */
+	void (*random)(void *userdata, void *data, size_t len);
+	void *userdata;
+};
+
+/* A store opened by another device id, or one that the fence says is a copy, goes on as a new
+ * incarnation. -EPROTONOSUPPORT for an unknown format version, with advice. */
+int replica_open(const struct replica_config *config, struct replica **ret, struct err *e);
+void replica_free(struct replica *r);
+struct actors *replica_actors(struct replica *r); /* borrowed */
+struct store *replica_store(struct replica *r);   /* borrowed */
+
+/* ---- reading the tree ---- */
+
+enum form { FORM_NONE = 0 /* directory, link */, FORM_JSON = 1, FORM_BLOB = 2 };
+
+struct attr {
+	struct id id;
+	struct id scope;
+	enum node_kind kind;
+	enum form form;
+	uint32_t mode;      /* permission bits 07777 */
+	uint64_t size;      /* exact: bytes of the rendered document, of the blob, of the link */
+	int64_t mtime_ns;   /* the same on every device */
+	int64_t ctime_ns;   /* when this device last changed the record */
+	struct id version;  /* fingerprint of the record's context */
+	bool conflict;      /* some value lost against a concurrent one */
+	bool absent;        /* contents are not here */
+	uint32_t author;    /* actor number of the newest batch in the content */
+};
+
+int replica_attr(struct replica *r, const struct id *id, struct attr *ret); /* -ENOENT: not live */
+int replica_lookup(struct replica *r, const struct id *parent, const char *name, size_t len,
+		   struct attr *ret);
+/* All live children as shown, in byte order of their names; stops when f returns non-zero and
+ * returns that. One consistent snapshot. */
+typedef int (*list_fn)(const char *name, size_t len, const struct attr *attr, void *userdata);
+int replica_list(struct replica *r, const struct id *parent, list_fn f, void *userdata);
+/* Where a live node hangs; name is the shown one (NAME_MAX_BYTES + 1 bytes of room). -ENOENT. */
+int replica_parent(struct replica *r, const struct id *id, struct id *ret_parent, char *name);
+/* The path from the root without a leading slash, as text in ret. */
+int replica_path(struct replica *r, const struct id *id, struct buf *ret);
+int replica_readlink(struct replica *r, const struct id *id, struct buf *ret);
+uint64_t replica_count(struct replica *r); /* live files */
+
+/* ---- contents ---- */
+
+/* An immutable version of a file's content. Reference-counted; thread-safe. */
+struct version;
+
+int replica_read(struct replica *r, const struct id *id, struct version **ret); /* newest */
+struct version *version_ref(struct version *v);
+void version_unref(struct version *v);
+const struct id *version_node(const struct version *v);
+const struct id *version_id(const struct version *v);
+const struct vv *version_context(const struct version *v);
+enum form version_form(const struct version *v);
+uint64_t version_size(const struct version *v);
+/* Bytes of a document in memory (borrowed), NULL for a blob. */
+const void *version_data(const struct version *v);
+/* As pread(2). -EHOSTDOWN when a chunk is not here. */
+ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset);
+
+DEFINE_CLEANUP(struct version *, version_unref)
+
+/* What a program wrote: bytes in memory, or a file to be read from its start (fd >= 0). */
+struct content {
+	const void *data;
+	size_t len;
+	int fd; /* -1: data */
+};
+
+enum save_as {
+	SAVE_BY_NAME, /* *.json: a document if it parses, else see below; anything else: a blob */
+	SAVE_BLOB,    /* a blob whatever it is (used by `lenient`) */
+};
+
+/* Saves over an existing file: difference of base to the new content, applied to the newest
+ * version with base's context. base NULL: an empty file that nobody read. Under a *.json name
+ * bytes that do not parse are refused (-EINVAL, place in e) when the content is a document, and
+ * kept as a blob when it is not one yet. Nothing changed: no new version, *ret_version is the
+ * newest one (ret_version may be NULL). -EFBIG, -ENOSPC, -ENOENT (not live). */
+int replica_save(struct replica *r, const struct id *id, const struct version *base,
+		 const struct content *c, enum save_as as, struct version **ret_version,
+		 struct err *e);
+
+/* True when the content would be taken as a document under this name; e says why not. */
+bool replica_parses(const char *name, size_t len, const struct content *c, struct err *e);
+
+/* ---- changing the tree ---- */
+
+/* Creates a file with content. -EEXIST. When the name's own id is that of a deleted node, the node
+ * comes back: what its remover had seen counts as base, so nothing of it shines through. */
+int replica_create(struct replica *r, const struct id *parent, const char *name, size_t len,
+		   uint32_t mode, const struct content *c, enum save_as as, struct attr *ret,
+		   struct version **ret_version, struct err *e);
+int replica_mkdir(struct replica *r, const struct id *parent, const char *name, size_t len,
+		  uint32_t mode, struct attr *ret);
+int replica_symlink(struct replica *r, const struct id *parent, const char *name, size_t len,
+		    const char *target, struct attr *ret);
+/* Deletes a file, a link or an empty directory (-ENOTEMPTY). */
+int replica_remove(struct replica *r, const struct id *id);
+
+enum { RENAME_FLAG_NOREPLACE = 1, RENAME_FLAG_EXCHANGE = 2 };
+/* Moves node id to parent/name with rename(2)'s semantics; what was there is deleted (or exchanged)
+ * in the same commit. *ret_id: the node's id afterwards (another one across collections). */
+int replica_rename(struct replica *r, const struct id *id, const struct id *parent, const char *name,
+		   size_t len, unsigned flags, struct id *ret_id);
+int replica_set_mode(struct replica *r, const struct id *id, uint32_t mode);
+int replica_set_mtime(struct replica *r, const struct id *id, int64_t mtime_ns);
+/* Names without the `user.` prefix are not looked at; len 0 is a valid value. */
+int replica_set_xattr(struct replica *r, const struct id *id, const char *name, const void *value,
+		      size_t len, bool create, bool replace);
+int replica_remove_xattr(struct replica *r, const struct id *id, const char *name); /* -ENODATA */
+int replica_get_xattr(struct replica *r, const struct id *id, const char *name, struct buf *ret);
+int replica_list_xattr(struct replica *r, const struct id *id, struct buf *ret); /* NUL-separated */
+
+/* Conflicts of a file, as record_conflicts. */
+int replica_conflicts(struct replica *r, const struct id *id, conflict_fn f, void *userdata);
+
+/* ---- what only this device knows (drafts, local files, settings): STORE_LOCAL ---- */
+
+int replica_local_put(struct replica *r, const void *key, size_t key_len, const void *value,
+		      size_t len);
+int replica_local_delete(struct replica *r, const void *key, size_t key_len);
+int replica_local_get(struct replica *r, const void *key, size_t key_len, struct buf *ret);
+typedef int (*local_fn)(const uint8_t *key, size_t key_len, const uint8_t *value, size_t len,
+			void *userdata);
+int replica_local_scan(struct replica *r, const void *prefix, size_t len, local_fn f,
+		       void *userdata);
+
+/* ---- being told ---- */
+
+enum {
+	CHANGE_CONTENT = 1, /* bytes or size */
+	CHANGE_ATTR = 2,    /* mode, times, extended attributes */
+	CHANGE_CREATED = 4, /* a name appeared: parent, name */
+	CHANGE_REMOVED = 8, /* a name went away: old_parent, old_name */
+};
+
+struct change {
+	struct id id;
+	unsigned what; /* CHANGE_CREATED | CHANGE_REMOVED: moved or renamed */
+	enum node_kind kind;
+	bool remote;
+	uint64_t hlc;         /* of the commit, or the newest dot that arrived */
+	uint32_t actor;       /* who made it */
+	struct id version;
+	struct id parent, old_parent;
+	const char *name, *old_name; /* NUL-terminated; NULL when not meant */
+	const char *const *pointer;  /* JSON pointers set or removed, for local saves; may be NULL */
+	uint32_t n_pointers;
+};
+
+/* f is called after the commit is visible, in commit order, by the committing thread with no lock
+ * of the replica held but the order of notifications; it must be quick and must not write to the
+ * replica. */
+typedef void (*change_fn)(const struct change *change, size_t n, void *userdata);
+int replica_observe(struct replica *r, change_fn f, void *userdata);
+void replica_unobserve(struct replica *r, change_fn f, void *userdata);
+
+/* ---- durability and views ---- */
+
+/* Makes everything committed so far durable and publishes a view of it. Concurrent calls share
+ * one sync. */
+int replica_flush(struct replica *r, struct err *e);
+bool replica_dirty(struct replica *r); /* commits since the last published view */
+uint64_t replica_commits(struct replica *r); /* counts commits; grows with each */
+
+/* A durable, immutable view for sessions. Reference-counted. */
+struct view;
+struct view *replica_view(struct replica *r); /* newest published, referenced */
+struct view *view_ref(struct view *v);
+void view_unref(struct view *v);
+uint64_t view_commits(const struct view *v);  /* replica_commits() when it was taken */
+uint32_t view_scopes(const struct view *v);
+/* i < view_scopes, in byte order of the scope ids; have is borrowed. */
+void view_scope(const struct view *v, uint32_t i, struct id *ret_scope, const struct vv **ret_have);
+/* Vector of one scope; an empty one when unknown. Borrowed. */
+const struct vv *view_have(const struct view *v, const struct id *scope);
+/* Over all scopes and vectors; equal fingerprints: nothing to send either way. */
+void view_fingerprint(const struct view *v, struct id *ret);
+
+DEFINE_CLEANUP(struct view *, view_unref)
+
+/* Walks, in the view, the nodes of a scope that a peer with vector `known` lacks: each once. */
+struct backlog;
+int backlog_new(struct replica *r, struct view *view, const struct id *scope, const struct vv *known,
+		struct backlog **ret);
+void backlog_free(struct backlog *b);
+/* The next delta, made in the arena; *ret NULL at the end. */
+int backlog_next(struct backlog *b, struct arena *a, struct delta **ret, struct err *e);
+/* Nodes left, an estimate for progress. */
+uint64_t backlog_left(const struct backlog *b);
+
+DEFINE_CLEANUP(struct backlog *, backlog_free)
+
+/* A whole record for a peer that could not fit a delta. *ret NULL: no such record. */
+int view_whole(struct view *v, const struct id *id, struct arena *a, struct delta **ret,
+	       struct err *e);
+
+/* ---- merging ---- */
+
+enum apply_result { APPLY_MERGED = 1, APPLY_OLD = 2, APPLY_NEED_WHOLE = 3, APPLY_NEED_CHUNKS = 4 };
+
+/* Joins a delta that belongs to a round of `upto` (the sender's vector of the scope). NEED_CHUNKS:
+ * nothing was merged, missing hashes in the arena; call again when they are here. -EBADMSG when it
+ * contradicts what is here (another scope or kind for the id). */
+int replica_apply(struct replica *r, struct arena *a, const struct delta *d, const struct vv *upto,
+		  enum apply_result *ret, struct sha256 **ret_missing, uint32_t *ret_n,
+		  struct err *e);
+/* A round is complete: have[scope] = max(have[scope], upto). */
+int replica_claim(struct replica *r, const struct id *scope, const struct vv *upto, struct err *e);
+
+/* A peer knows `seq` of this device's current actor: when that is more than this store ever
+ * committed, the store was rolled back, and a new incarnation starts. Returns 1 if so. */
+int replica_check_fence(struct replica *r, const struct actor_id *actor, uint64_t seq);
+void replica_self(struct replica *r, struct actor_id *ret_actor, uint64_t *ret_seq);
+
+/* What a peer said it holds durably; kept across restarts (written lazily). */
+int replica_peer_raise(struct replica *r, const struct id *peer, const struct id *scope,
+		       const struct vv *held);
+/* True when the peer holds the node's newest version, or (id NULL) everything. */
+bool replica_peer_holds(struct replica *r, const struct id *peer, const struct id *id);
+
+/* ---- checking ---- */
+
+struct verify_report {
+	uint64_t records, dirents, attrs, dots, chunks;
+	uint64_t errors, repaired;
+};
+typedef void (*verify_fn)(const char *problem, void *userdata);
+/* Decodes every record, recomputes every derived entry and hash. repair: rewrites derived ones. */
+int replica_verify(struct replica *r, bool repair, verify_fn f, void *userdata,
+		   struct verify_report *ret, struct err *e);
+
+DEFINE_CLEANUP(struct replica *, replica_free)

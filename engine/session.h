@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* Sync with one peer over one link, without I/O: bytes and time in, bytes out. The host carries
+ * the bytes over an authenticated, ordered, reliable link, and feeds time and news of the replica.
+ * Formats and rules: shoal-protocol(7).
+ *
+ *     HELLO        protocol version, limits, own actor, highest seq of the peer's actors held here,
+ *                  fingerprint over all scopes. Equal on both sides: live at once.
+ *     SCOPES       (scope, fingerprint of its vector) of each scope
+ *     VECTOR       (scope, vector) for the scopes that differ, or that the peer lacks
+ *     ROUND        scope, upto: the sender's vector in a published view; what follows until END are
+ *                  deltas of every node that the peer lacks of it
+ *     DELTA        one delta of the open round
+ *     END          the round's scope is complete: the receiver claims `upto`
+ *     ACK          scope, vector: what the sender of ACK holds *durably*
+ *     WHOLE        please send this node whole (a delta did not fit)
+ *     WANT, CHUNK  chunks and manifests by hash
+ *     CREDIT       bytes taken from the peer's stream and done with
+ *     PING, PONG   round trip time, life
+ *
+ * A session starts a round whenever a published view holds more than the peer is known to have.
+ * What came from the peer is not sent back. Deltas whose chunks are missing wait (with everything
+ * later for the same node, and END) until the chunks have come. Memory is bounded by the window. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/replica.h"
+
+#define SESSION_PROTOCOL 1
+#define SESSION_FRAME_MAX (CHUNK_WIRE_MAX + 1024)
+#define SESSION_WINDOW (1024u * 1024) /* bytes in flight that the peer has not credited */
+
+struct session;
+
+/* peer: the device id that the link's certificate proved. The session sends HELLO first thing. */
+int session_new(struct replica *replica, const struct id *peer, uint64_t now_us,
+		struct session **ret);
+void session_free(struct session *s);
+
+/* Takes bytes from the peer. -EPROTO with a message: the link must be closed. Other errors come
+ * from the store. */
+int session_input(struct session *s, const void *data, size_t len, uint64_t now_us, struct err *e);
+
+/* Appends up to about max bytes for the peer to out (a frame may exceed it). Returns 1 when there
+ * is more to send now, 0 when not, or -errno. Call again after input, after news, after a timeout. */
+int session_output(struct session *s, struct buf *out, size_t max, uint64_t now_us, struct err *e);
+
+/* The replica published a new view (after replica_flush): there may be more to send and to
+ * acknowledge. */
+void session_news(struct session *s);
+
+/* When to call session_output next at the latest (microseconds on the host's clock), UINT64_MAX:
+ * never. */
+uint64_t session_deadline(const struct session *s);
+
+enum session_phase { SESSION_HELLO, SESSION_SYNCING, SESSION_LIVE };
+
+struct session_status {
+	enum session_phase phase;
+	uint64_t bytes_in, bytes_out;
+	uint64_t deltas_in, deltas_out;
+	uint64_t behind_here;  /* nodes that the peer still has to send, as far as known */
+	uint64_t behind_there; /* nodes that we still have to send or the peer to acknowledge */
+	uint64_t rtt_us;       /* 0: not measured yet */
+	uint64_t since_us;     /* the peer's last byte */
+};
+void session_status(const struct session *s, struct session_status *ret);
+
+/* True when all that the newest view holds is durable at the peer as well. */
+bool session_in_step(const struct session *s);
+
+DEFINE_CLEANUP(struct session *, session_free)
