@@ -13,5 +13,16 @@ libengine_a_SOURCES = \
 	engine/err.h \
 	engine/id.c \
 	engine/id.h \
+	engine/json.c \
+	engine/json.h \
+	engine/jsonindex.c \
+	engine/jsonindex.h \
+	engine/jsonnum.c \
+	engine/jsonnum.h \
+	engine/jsonptr.c \
+	engine/jsonptr.h \
+	engine/jsonw.c \
+	engine/jsonw.h \
 	engine/sha256.c \
-	engine/sha256.h
+	engine/sha256.h \
+	engine/utf8.h

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* Numbers of JSON by their lexemes. A lexeme is what RFC 8259 calls a number and is not
+ * checked again: it comes from json_parse, or json_number_valid accepted it.
+ * Nothing allocates; time is linear in the lexemes whatever their exponents. Any thread. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Is this exactly one JSON number, without space around it? */
+bool json_number_valid(const char *text, size_t len);
+
+/* Compares two numbers as exact decimals: < 0, 0, > 0. 1.0 = 10e-1, -0 = 0. */
+int json_number_compare(const char *a, size_t alen, const char *b, size_t blen);
+
+/* A hash of the decimal value: equal numbers, equal hashes. The same on every machine. */
+uint64_t json_number_hash(const char *text, size_t len);
+
+/* The value, if it is an integer in range however it is written (1e3, 5.0). Errors: -EINVAL
+ * not an integer, -ERANGE out of range; *ret is untouched then. */
+int json_number_to_i64(const char *text, size_t len, int64_t *ret);
+int json_number_to_u64(const char *text, size_t len, uint64_t *ret);
+
+/* The value as the nearest double, if no digit is lost: printed with as many significant
+ * digits as were written, the double is the same number (0.1 and 1.50 pass, 2^53 + 1 does not).
+ * Errors: -ERANGE more digits or a larger exponent than a double can hold; -ENOMEM. */
+int json_number_to_double(const char *text, size_t len, double *ret);
