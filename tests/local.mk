@@ -25,8 +25,24 @@ unit_tests = \
 sim_tests =
 
 # Fuzz targets (LLVMFuzzerTestOneInput): with --enable-fuzzers libFuzzer drives them, without
-# it they replay tests/fuzz/corpus/NAME and a few thousand mutations of it under make check.
-fuzz_targets =
+# it they replay tests/fuzz/corpus/NAME and some thousand mutations of it under make check. A
+# target is a line here and tests_fuzz_fuzz_NAME_LDADD below.
+fuzz_targets = \
+	tests/fuzz/fuzz_cursor
+
+tests_fuzz_fuzz_cursor_LDADD = $(FUZZ_LDADD)
+
+noinst_HEADERS = tests/fuzz/replay.h
+EXTRA_DIST += tests/fuzz/corpus
+check_LIBRARIES += tests/fuzz/libreplay.a
+tests_fuzz_libreplay_a_SOURCES = tests/fuzz/replay.c
+if FUZZERS
+FUZZ_LDADD = $(FUZZ_FLAGS) libengine.a $(ENGINE_LIBS)
+else
+FUZZ_LDADD = tests/fuzz/libreplay.a $(LDADD)
+endif
+
+fuzzers: $(fuzz_targets)
 
 # Scripts that look at the tree itself.
 dist_check_SCRIPTS += \
@@ -55,4 +71,4 @@ bench: all $(bench_programs)
 	@SHOAL_TEST_DATA="$${SHOAL_TEST_DATA:-$(TEST_DATA)}" srcdir="$(srcdir)" \
 		$(SHELL) $(srcdir)/tests/bench/run $(bench_programs) $(bench_scripts)
 
-.PHONY: bench check-quick
+.PHONY: bench check-quick fuzzers
