@@ -19,7 +19,12 @@ tests_libtap_a_SOURCES = \
 
 unit_tests = \
 	tests/unit/test_base \
-	tests/unit/test_tap
+	tests/unit/test_identity \
+	tests/unit/test_tap \
+	tests/unit/test_token
+
+tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_token_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 
 # Simulations: whole engines in one process, from a seed.
 sim_tests =
