@@ -21,6 +21,8 @@ libengine_a_SOURCES = \
 	engine/jsonnum.h \
 	engine/jsonptr.c \
 	engine/jsonptr.h \
+	engine/jsonstyle.c \
+	engine/jsonstyle.h \
 	engine/jsonw.c \
 	engine/jsonw.h \
 	engine/sha256.c \
