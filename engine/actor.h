@@ -54,8 +54,11 @@ struct actor_codec;
 
 int actor_codec_new(struct actors *actors, struct actor_codec **ret);
 void actor_codec_free(struct actor_codec *c);
+/* c NULL: the stored form. */
 void actor_codec_put(struct actor_codec *c, struct buf *b, uint32_t local);
 /* Returns the local number (interning it); marks cur bad on nonsense. */
 uint32_t actor_codec_get(struct actor_codec *c, struct cursor *cur);
+/* The same, or with c NULL the stored form: a number that the table must have. */
+uint32_t actor_get(const struct actors *actors, struct actor_codec *c, struct cursor *cur);
 
 DEFINE_CLEANUP(struct actor_codec *, actor_codec_free)

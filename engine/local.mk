@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A new module also wants a line in tests/layers.
 libengine_a_SOURCES = \
+	engine/actor.c \
+	engine/actor.h \
 	engine/arena.c \
 	engine/arena.h \
 	engine/banned.h \
 	engine/buf.c \
 	engine/buf.h \
 	engine/cleanup.h \
+	engine/clock.c \
+	engine/clock.h \
 	engine/cursor.c \
 	engine/cursor.h \
 	engine/err.c \
@@ -27,4 +31,6 @@ libengine_a_SOURCES = \
 	engine/jsonw.h \
 	engine/sha256.c \
 	engine/sha256.h \
-	engine/utf8.h
+	engine/utf8.h \
+	engine/vv.c \
+	engine/vv.h

@@ -39,6 +39,9 @@ int vv_raise(struct vv *v, uint32_t actor, uint64_t seq); /* item = max(item, se
 int vv_join(struct vv *v, const struct vv *other);        /* pointwise maximum */
 int vv_copy(const struct vv *v, struct vv *ret);
 int vv_arena(struct arena *a, const struct vv *v, struct vv *ret); /* copy inside an arena */
+/* The join, and v raised by one dot, inside an arena; they may share x's, y's or v's memory. */
+int vv_arena_join(struct arena *a, const struct vv *x, const struct vv *y, struct vv *ret);
+int vv_arena_raise(struct arena *a, const struct vv *v, struct dot d, struct vv *ret);
 bool vv_has(const struct vv *v, struct dot d);            /* d is covered */
 bool vv_covers(const struct vv *v, const struct vv *other); /* other <= v */
 bool vv_equal(const struct vv *a, const struct vv *b);
@@ -51,3 +54,6 @@ void vv_fingerprint(const struct vv *v, const struct actors *actors, struct id *
  * identifier otherwise; the decoder refuses any other order and duplicates. */
 void vv_encode(const struct vv *v, struct actors *actors, struct actor_codec *c, struct buf *b);
 int vv_decode(struct cursor *cur, struct actors *actors, struct actor_codec *c, struct vv *ret);
+/* The same into an arena. actors is only read when c is NULL. */
+int vv_decode_arena(struct arena *a, struct cursor *cur, const struct actors *actors,
+		    struct actor_codec *c, struct vv *ret);
