@@ -31,6 +31,11 @@ libengine_a_SOURCES = \
 	engine/jsonw.h \
 	engine/sha256.c \
 	engine/sha256.h \
+	engine/store.c \
+	engine/store.h \
+	engine/storemem.c \
+	engine/storeops.h \
+	engine/storerocks.c \
 	engine/utf8.h \
 	engine/vv.c \
 	engine/vv.h

@@ -20,6 +20,7 @@ tests_libtap_a_SOURCES = \
 unit_tests = \
 	tests/unit/test_base \
 	tests/unit/test_identity \
+	tests/unit/test_store \
 	tests/unit/test_tap \
 	tests/unit/test_token
 

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The store on RocksDB 7.8 or later, through its C API.
+ *
+ * Each family is a column family of its own name. The column family `default` holds one entry,
+ * "format" -> u32, so that a later format is recognised before anything else is read. A write
+ * appends to the write-ahead log without waiting for the disk: killing the process loses nothing,
+ * cutting the power loses what was not flushed. Recovery stops at the first record of the log that
+ * did not reach the disk whole, which keeps the batches a prefix.
+ *
+ * A flush is one fsync of the log. A thread that asks while one is under way cannot use it (it may
+ * have started before the thread's write), so it waits for the next one together with all others
+ * that came meanwhile. A sync that failed stays failed: what the kernel dropped is not known. */
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <rocksdb/c.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/cursor.h"
+#include "engine/storeops.h"
+
+#define FORMAT 1
+#define FORMAT_KEY "format"
+#define BLOCK_CACHE (64u << 20)
+#define WRITE_BUFFERS (48u << 20) /* of all families together */
+#define LOG_MAX (96u << 20) /* write-ahead logs; then the oldest memory table is written out */
+#define BLOB_MIN 4096       /* chunks from this size on live in blob files */
+
+static const char *const family_name[] = {
+	[STORE_META] = "meta",       [STORE_DOCS] = "docs",       [STORE_DOTS] = "dots",
+	[STORE_DIRENTS] = "dirents", [STORE_ATTRS] = "attrs",     [STORE_CHUNKS] = "chunks",
+	[STORE_LOCAL] = "local",     [STORE_HISTORY] = "history",
+};
+
+#define DEFAULT STORE_FAMILIES /* index of the family `default` */
+#define HANDLES (STORE_FAMILIES + 1)
+
+struct rocks {
+	struct store base;
+	rocksdb_t *db;
+	rocksdb_column_family_handle_t *cf[HANDLES];
+	rocksdb_readoptions_t *read;
+	rocksdb_writeoptions_t *write;
+	char *path;
+	pthread_mutex_t lock; /* all below */
+	pthread_cond_t synced;
+	bool syncing;
+	uint64_t sync_started, sync_done; /* counts */
+	int sync_error;
+	char sync_message[160];
+};
+
+struct store_snapshot {
+	const rocksdb_snapshot_t *snap;
+	rocksdb_readoptions_t *read;
+};
+
+struct iter {
+	struct store_iter base;
+	rocksdb_iterator_t *it;
+	rocksdb_readoptions_t *read;
+	char *upper; /* RocksDB keeps the pointer */
+};
+
+/* What RocksDB said, as an errno. Takes the text. */
+static int rocks_error(char *text, struct err *e, const char *doing)
+{
+	int code = strstr(text, "No space left") ? -ENOSPC : -EIO;
+	err_set(e, code, "cannot %s the database: %s", doing, text);
+	rocksdb_free(text);
+	return code;
+}
+
+static int open_error(char *text, const char *path, struct err *e)
+{
+	int code;
+	if (strstr(text, "LOCK") || strstr(text, "lock hold")) {
+		code = err_set(e, -EBUSY, "another process has the store open (%s)", path);
+	} else if (strstr(text, "No space left")) {
+		code = err_set(e, -ENOSPC, "no space left for the database in %s", path);
+	} else if (strstr(text, "Permission denied")) {
+		code = err_set(e, -EACCES, "no permission for the database in %s", path);
+	} else if (strstr(text, "Column families not opened")) {
+		code = err_set(
+			e, -EBADMSG,
+			"the database in %s is of another program or a later version: install "
+			"the version that wrote it",
+			path);
+	} else if (strncmp(text, "Corruption", 10) == 0 ||
+		   strncmp(text, "IO error: No such file", 22) == 0 ||
+		   strncmp(text, "Invalid argument", 16) == 0 ||
+		   strncmp(text, "Not implemented", 15) == 0) {
+		code = err_set(
+			e, -EBADMSG,
+			"the database in %s is damaged: restore a backup, or move it away and "
+			"join the mesh again (%.80s)",
+			path, text);
+	} else {
+		code = err_set(e, -EIO, "cannot open the database: %s", text);
+	}
+	rocksdb_free(text);
+	return code;
+}
+
+static rocksdb_options_t *family_options(int f, rocksdb_cache_t *cache)
+{
+	rocksdb_options_t *o = rocksdb_options_create();
+	rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
+	rocksdb_block_based_options_set_block_cache(t, cache);
+	rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1);
+	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(t, 1);
+	rocksdb_block_based_options_set_block_size(t, f == STORE_DOCS ? 16384 : 8192);
+	rocksdb_block_based_options_set_format_version(t, 5);
+	rocksdb_block_based_options_set_filter_policy(t,
+						      rocksdb_filterpolicy_create_bloom_full(10));
+	rocksdb_options_set_block_based_table_factory(o, t);
+	rocksdb_block_based_options_destroy(t);
+	rocksdb_options_set_write_buffer_size(o, f == STORE_DOCS || f == STORE_CHUNKS ? 16u << 20
+										      : 8u << 20);
+	rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
+	rocksdb_options_set_compression(o, rocksdb_lz4_compression);
+	if (f == STORE_DOCS || f == STORE_HISTORY)
+		rocksdb_options_set_bottommost_compression(o, rocksdb_zstd_compression);
+	if (f == STORE_CHUNKS) {
+		rocksdb_options_set_enable_blob_files(o, 1);
+		rocksdb_options_set_min_blob_size(o, BLOB_MIN);
+		rocksdb_options_set_blob_file_size(o, 64u << 20);
+		rocksdb_options_set_blob_compression_type(o, rocksdb_lz4_compression);
+		rocksdb_options_set_enable_blob_gc(o, 1);
+	}
+	return o;
+}
+
+static rocksdb_options_t *database_options(void)
+{
+	rocksdb_options_t *o = rocksdb_options_create();
+	rocksdb_options_set_create_if_missing(o, 1);
+	rocksdb_options_set_create_missing_column_families(o, 1);
+	rocksdb_options_set_db_write_buffer_size(o, WRITE_BUFFERS);
+	rocksdb_options_set_max_total_wal_size(o, LOG_MAX);
+	rocksdb_options_set_wal_recovery_mode(o, rocksdb_point_in_time_recovery);
+	rocksdb_options_set_max_background_jobs(o, 2);
+	rocksdb_options_set_max_open_files(o, 512);
+	rocksdb_options_set_bytes_per_sync(o, 1u << 20);
+	rocksdb_options_set_info_log_level(o, 2); /* warnings */
+	rocksdb_options_set_keep_log_file_num(o, 2);
+	rocksdb_options_set_max_log_file_size(o, 1u << 20);
+	rocksdb_options_set_stats_dump_period_sec(o, 0);
+	rocksdb_options_set_stats_persist_period_sec(o, 0);
+	return o;
+}
+
+static int rocks_open_db(struct rocks *s, struct err *e)
+{
+	rocksdb_cache_t *cache = rocksdb_cache_create_lru(BLOCK_CACHE);
+	rocksdb_options_t *o = database_options();
+	rocksdb_options_t *family[HANDLES];
+	const char *name[HANDLES];
+	for (int f = 0; f < HANDLES; f++) {
+		family[f] = family_options(f, cache);
+		name[f] = f == DEFAULT ? "default" : family_name[f];
+	}
+	char *text = NULL;
+	s->db = rocksdb_open_column_families(
+		o, s->path, HANDLES, name, (const rocksdb_options_t *const *)family, s->cf, &text);
+	for (int f = 0; f < HANDLES; f++)
+		rocksdb_options_destroy(family[f]);
+	rocksdb_options_destroy(o);
+	rocksdb_cache_destroy(cache);
+	return text ? open_error(text, s->path, e) : 0;
+}
+
+static int rocks_check_format(struct rocks *s, struct err *e)
+{
+	char *text = NULL;
+	size_t len;
+	char *v = rocksdb_get_cf(s->db, s->read, s->cf[DEFAULT], FORMAT_KEY, strlen(FORMAT_KEY),
+				 &len, &text);
+	if (text)
+		return open_error(text, s->path, e);
+	if (!v) {
+		rocksdb_writeoptions_set_sync(s->write, 1);
+		rocksdb_put_cf(s->db, s->write, s->cf[DEFAULT], FORMAT_KEY, strlen(FORMAT_KEY),
+			       "\0\0\0\1", 4, &text);
+		rocksdb_writeoptions_set_sync(s->write, 0);
+		return text ? open_error(text, s->path, e) : 0;
+	}
+	struct cursor c = cursor_make(v, len);
+	uint32_t format = cursor_u32(&c);
+	bool good = cursor_end(&c);
+	rocksdb_free(v);
+	if (!good)
+		return err_set(
+			e, -EBADMSG,
+			"the database in %s is damaged: restore a backup, or move it away and "
+			"join the mesh again (no format version)",
+			s->path);
+	if (format != FORMAT)
+		return err_set(
+			e, -EBADMSG,
+			"the database in %s has format %u, this program reads %u: install the "
+			"version that wrote it",
+			s->path, format, FORMAT);
+	return 0;
+}
+
+static void rocks_free(struct rocks *s)
+{
+	for (int f = 0; f < HANDLES; f++)
+		if (s->db && s->cf[f])
+			rocksdb_column_family_handle_destroy(s->cf[f]);
+	if (s->db)
+		rocksdb_close(s->db);
+	if (s->read)
+		rocksdb_readoptions_destroy(s->read);
+	if (s->write)
+		rocksdb_writeoptions_destroy(s->write);
+	pthread_mutex_destroy(&s->lock);
+	pthread_cond_destroy(&s->synced);
+	free(s->path);
+	free(s);
+}
+
+DEFINE_CLEANUP(struct rocks *, rocks_free)
+
+static void rocks_close(struct store *base)
+{
+	base->ops->flush(base, NULL);
+	rocks_free((struct rocks *)base);
+}
+
+static int rocks_write(struct store *base, struct store_batch *b, struct err *e)
+{
+	struct rocks *s = (struct rocks *)base;
+	rocksdb_writebatch_t *w = rocksdb_writebatch_create();
+	struct store_op op;
+	const uint8_t *key, *value;
+	for (size_t at = 0; store_batch_next(b, &at, &op, &key, &value);) {
+		if (op.put)
+			rocksdb_writebatch_put_cf(w, s->cf[op.family], (const char *)key,
+						  op.key_len, (const char *)value, op.len);
+		else
+			rocksdb_writebatch_delete_cf(w, s->cf[op.family], (const char *)key,
+						     op.key_len);
+	}
+	char *text = NULL;
+	rocksdb_write(s->db, s->write, w, &text);
+	rocksdb_writebatch_destroy(w);
+	return text ? rocks_error(text, e, "write") : 0;
+}
+
+static int rocks_flush(struct store *base, struct err *e)
+{
+	struct rocks *s = (struct rocks *)base;
+	pthread_mutex_lock(&s->lock);
+	uint64_t mine = s->sync_started + 1; /* the next to start covers all that is written now */
+	while (s->sync_done < mine && s->sync_error == 0) {
+		if (s->syncing) {
+			pthread_cond_wait(&s->synced, &s->lock);
+			continue;
+		}
+		s->syncing = true;
+		uint64_t n = ++s->sync_started;
+		pthread_mutex_unlock(&s->lock);
+		char *text = NULL;
+		rocksdb_flush_wal(s->db, 1, &text);
+		pthread_mutex_lock(&s->lock);
+		s->syncing = false;
+		s->sync_done = n;
+		if (text) {
+			struct err why = { 0 };
+			s->sync_error = rocks_error(text, &why, "sync");
+			snprintf(s->sync_message, sizeof(s->sync_message), "%.150s", why.message);
+		}
+		pthread_cond_broadcast(&s->synced);
+	}
+	int r = s->sync_error;
+	if (r < 0)
+		err_set(e, r, "%s", s->sync_message);
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+static int rocks_find(struct rocks *s, const struct store_snapshot *snapshot, enum store_family f,
+		      const void *key, size_t key_len, rocksdb_pinnableslice_t **ret)
+{
+	char *text = NULL;
+	rocksdb_pinnableslice_t *v = rocksdb_get_pinned_cf(
+		s->db, snapshot ? snapshot->read : s->read, s->cf[f], key, key_len, &text);
+	if (text)
+		return rocks_error(text, NULL, "read");
+	*ret = v;
+	return v ? 0 : -ENOENT;
+}
+
+static int rocks_get(struct store *base, const struct store_snapshot *snapshot, enum store_family f,
+		     const void *key, size_t key_len, struct buf *value)
+{
+	rocksdb_pinnableslice_t *v;
+	int r = rocks_find((struct rocks *)base, snapshot, f, key, key_len, &v);
+	if (r < 0)
+		return r;
+	size_t len;
+	const char *p = rocksdb_pinnableslice_value(v, &len);
+	buf_reset(value);
+	buf_put(value, p, len);
+	rocksdb_pinnableslice_destroy(v);
+	return buf_failed(value) ? -ENOMEM : 0;
+}
+
+static int rocks_has(struct store *base, const struct store_snapshot *snapshot, enum store_family f,
+		     const void *key, size_t key_len)
+{
+	rocksdb_pinnableslice_t *v;
+	int r = rocks_find((struct rocks *)base, snapshot, f, key, key_len, &v);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	rocksdb_pinnableslice_destroy(v);
+	return 1;
+}
+
+static int rocks_snapshot(struct store *base, struct store_snapshot **ret)
+{
+	struct rocks *s = (struct rocks *)base;
+	struct store_snapshot *snap = malloc(sizeof(*snap));
+	if (!snap)
+		return -ENOMEM;
+	snap->snap = rocksdb_create_snapshot(s->db);
+	snap->read = rocksdb_readoptions_create();
+	rocksdb_readoptions_set_snapshot(snap->read, snap->snap);
+	*ret = snap;
+	return 0;
+}
+
+static void rocks_snapshot_free(struct store *base, struct store_snapshot *snap)
+{
+	rocksdb_readoptions_destroy(snap->read);
+	rocksdb_release_snapshot(((struct rocks *)base)->db, snap->snap);
+	free(snap);
+}
+
+static int rocks_iter_new(struct store *base, const struct store_snapshot *snapshot,
+			  enum store_family f, const void *lower, size_t lower_len,
+			  const void *upper, size_t upper_len, struct store_iter **ret)
+{
+	struct rocks *s = (struct rocks *)base;
+	struct iter *it = calloc(1, sizeof(*it));
+	char *copy = upper_len ? malloc(upper_len) : NULL;
+	if (!it || (upper_len && !copy)) {
+		free(it);
+		free(copy);
+		return -ENOMEM;
+	}
+	it->base.ops = base->ops;
+	it->read = rocksdb_readoptions_create();
+	if (snapshot)
+		rocksdb_readoptions_set_snapshot(it->read, snapshot->snap);
+	if (copy) {
+		memcpy(copy, upper, upper_len);
+		rocksdb_readoptions_set_iterate_upper_bound(it->read, copy, upper_len);
+	}
+	it->upper = copy;
+	it->it = rocksdb_create_iterator_cf(s->db, it->read, s->cf[f]);
+	rocksdb_iter_seek(it->it, lower_len ? lower : "", lower_len);
+	*ret = (struct store_iter *)it;
+	return 0;
+}
+
+static void rocks_iter_free(struct store_iter *base)
+{
+	struct iter *it = (struct iter *)base;
+	rocksdb_iter_destroy(it->it);
+	rocksdb_readoptions_destroy(it->read);
+	free(it->upper);
+	free(it);
+}
+
+static bool rocks_iter_valid(const struct store_iter *base)
+{
+	return rocksdb_iter_valid(((const struct iter *)base)->it);
+}
+
+static void rocks_iter_next(struct store_iter *base)
+{
+	rocksdb_iter_next(((struct iter *)base)->it);
+}
+
+static const uint8_t *rocks_iter_key(const struct store_iter *base, size_t *ret_len)
+{
+	return (const uint8_t *)rocksdb_iter_key(((const struct iter *)base)->it, ret_len);
+}
+
+static const uint8_t *rocks_iter_value(const struct store_iter *base, size_t *ret_len)
+{
+	return (const uint8_t *)rocksdb_iter_value(((const struct iter *)base)->it, ret_len);
+}
+
+static int rocks_iter_error(const struct store_iter *base)
+{
+	char *text = NULL;
+	rocksdb_iter_get_error(((const struct iter *)base)->it, &text);
+	return text ? rocks_error(text, NULL, "read") : 0;
+}
+
+static uint64_t rocks_size(struct store *base)
+{
+	struct rocks *s = (struct rocks *)base;
+	DIR *d = opendir(s->path);
+	if (!d)
+		return 0;
+	uint64_t sum = 0;
+	struct dirent *entry;
+	while ((entry = readdir(d))) {
+		struct stat st;
+		if (fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISREG(st.st_mode))
+			sum += (uint64_t)st.st_blocks * 512;
+	}
+	closedir(d);
+	return sum;
+}
+
+static const struct store_ops rocks_ops = {
+	.close = rocks_close,
+	.write = rocks_write,
+	.flush = rocks_flush,
+	.get = rocks_get,
+	.has = rocks_has,
+	.snapshot = rocks_snapshot,
+	.snapshot_free = rocks_snapshot_free,
+	.iter_new = rocks_iter_new,
+	.iter_free = rocks_iter_free,
+	.iter_valid = rocks_iter_valid,
+	.iter_next = rocks_iter_next,
+	.iter_key = rocks_iter_key,
+	.iter_value = rocks_iter_value,
+	.iter_error = rocks_iter_error,
+	.size = rocks_size,
+};
+
+/* A directory with files but without CURRENT was a database; an empty or missing one was none. */
+static int path_check(const char *path, bool create, struct err *e)
+{
+	_cleanup_(buf_done) struct buf current = { 0 };
+	buf_putf(&current, "%s/CURRENT", path);
+	if (!buf_cstr(&current))
+		return -ENOMEM;
+	if (access((const char *)current.data, F_OK) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return err_errno(e, -errno, "cannot open the database in %s", path);
+	DIR *d = opendir(path);
+	bool tables = false;
+	for (struct dirent *entry; d && (entry = readdir(d));)
+		if (strstr(entry->d_name, ".sst") || strstr(entry->d_name, ".blob"))
+			tables = true;
+	if (d)
+		closedir(d);
+	if (tables)
+		return err_set(
+			e, -EBADMSG,
+			"the database in %s is damaged: restore a backup, or move it away and "
+			"join the mesh again (CURRENT is missing)",
+			path);
+	if (!create)
+		return err_set(e, -ENOENT, "there is no database in %s", path);
+	return 0;
+}
+
+int store_open(const char *path, bool create, struct store **ret, struct err *e)
+{
+	int r = path_check(path, create, e);
+	if (r < 0)
+		return r;
+	struct rocks *raw = calloc(1, sizeof(*raw));
+	if (!raw)
+		return err_set(e, -ENOMEM, "out of memory");
+	_cleanup_(rocks_freep) struct rocks *s = raw;
+	s->base.ops = &rocks_ops;
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->synced, NULL);
+	s->path = strdup(path);
+	s->read = rocksdb_readoptions_create();
+	s->write = rocksdb_writeoptions_create();
+	if (!s->path)
+		return err_set(e, -ENOMEM, "out of memory");
+	r = rocks_open_db(s, e);
+	if (r == 0)
+		r = rocks_check_format(s, e);
+	if (r < 0)
+		return r;
+	*ret = (struct store *)TAKE_PTR(s);
+	return 0;
+}
