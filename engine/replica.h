@@ -109,6 +109,16 @@ const void *version_data(const struct version *v);
 /* As pread(2). -EHOSTDOWN when a chunk is not here. */
 ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset);
 
+/* What the writer of a save knows afterwards: the bytes it wrote, and as context that of its base
+ * (NULL: none) raised to this device's own seq in `saved`, the version that replica_save gave back.
+ * A later save of the same writer, who has not read the merged result, takes it for its base. When
+ * saved holds just these bytes, *ret is another reference to it. Blobs: always so. */
+int version_written(struct replica *r, const struct version *base, struct version *saved,
+		    const void *data, size_t len, struct version **ret);
+/* A version as bytes for STORE_LOCAL (format version first), and back. -EBADMSG. */
+int version_encode(struct replica *r, const struct version *v, struct buf *b);
+int version_decode(struct replica *r, const void *data, size_t len, struct version **ret);
+
 DEFINE_CLEANUP(struct version *, version_unref)
 
 /* What a program wrote: bytes in memory, or a file to be read from its start (fd >= 0). */
