@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+import os
+import shutil
+
+import pytest
+
+from lab import Lab, remove_leftovers
+
+NEEDED = {"ip": "iproute2", "nsenter": "util-linux", "fusermount3": "fuse3"}
+
+
+def pytest_sessionstart(session):
+    if hasattr(session.config, "workerinput"):
+        return  # the process that started this worker looked already
+    missing = [f"{tool} (apt-get install {package})" for tool, package in NEEDED.items()
+               if not shutil.which(tool)]
+    if not os.path.exists("/dev/fuse"):
+        missing.append("/dev/fuse (modprobe fuse)")
+    if os.geteuid() != 0:
+        missing.append("root (for network namespaces)")
+    if missing:
+        pytest.exit("the integration tests need " + ", ".join(missing), returncode=1)
+    remove_leftovers()
+
+
+@pytest.fixture
+def lab(request):
+    made = Lab()
+    request.node.lab = made
+    yield made
+    made.close()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows the end of every daemon's log."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.when == "call" and report.failed and hasattr(item, "lab"):
+        for host in item.lab.hosts:
+            lines = host.log().splitlines()[-60:]
+            if lines:
+                report.sections.append((f"log of {host.name}", "\n".join(lines)))
