@@ -52,6 +52,7 @@ fuzzers: $(fuzz_targets)
 
 # Scripts that look at the tree itself.
 dist_check_SCRIPTS += \
+	tests/check-completion \
 	tests/check-layers \
 	tests/check-sources
 
@@ -62,6 +63,13 @@ TESTS += $(fuzz_targets)
 endif
 
 EXTRA_DIST += tests/layers
+
+# Real daemons on real networks: /usr/bin/python3 -m pytest tests/integration, as root, with
+# SHOAL_BUILD set to the build directory (default: build/ in the source tree).
+EXTRA_DIST += \
+	tests/integration/conftest.py \
+	tests/integration/lab.py \
+	tests/integration/test_lab.py
 
 # Only what a sanitizer build should run again.
 check-quick:

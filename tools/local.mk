@@ -2,3 +2,28 @@
 # bin_PROGRAMS: shoal; sbin_PROGRAMS: shoald; mounthelper_PROGRAMS: mount.fuse.shoal.
 # Each links $(ALL_LIBS): shoal_LDADD = $(ALL_LIBS).
 mounthelper_PROGRAMS =
+
+dist_bashcompletion_DATA = tools/completion/shoal.bash
+dist_zshcompletion_DATA = tools/completion/_shoal
+systemduserunit_DATA = tools/shoal.service
+EXTRA_DIST += tools/shoal.service.in
+CLEANFILES += tools/shoal.service
+
+tools/shoal.service: $(srcdir)/tools/shoal.service.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) tools && \
+		$(SED) 's|@bindir[@]|$(bindir)|g; s|@sbindir[@]|$(sbindir)|g' \
+		$(srcdir)/tools/shoal.service.in >$@.new && mv $@.new $@
+
+# What make install put in place is there, and the programs start.
+installcheck-local:
+	@set -e; \
+	program() { "$(DESTDIR)$$1" --version | grep -qF '$(PACKAGE_VERSION)' || \
+		{ echo "$(DESTDIR)$$1 is not installed, or is of another version" >&2; exit 1; }; }; \
+	file() { test -s "$(DESTDIR)$$1" || { echo "$(DESTDIR)$$1 is not installed" >&2; exit 1; }; }; \
+	for p in $(bin_PROGRAMS); do program "$(bindir)/$$p"; done; \
+	for p in $(sbin_PROGRAMS); do program "$(sbindir)/$$p"; done; \
+	for p in $(mounthelper_PROGRAMS); do program "$(mounthelperdir)/$$p"; done; \
+	for m in $(dist_man_MANS); do m=$${m##*/}; file "$(mandir)/man$${m##*.}/$$m"; done; \
+	file "$(bashcompletiondir)/shoal.bash"; \
+	file "$(zshcompletiondir)/_shoal"; \
+	file "$(systemduserunitdir)/shoal.service"

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# bash completion for shoal(1). tests/check-completion compares it with shoal --help.
+
+# The command's options, one word each; those that take a value end in "=".
+_shoal_options() {
+	case $1 in
+	up) echo '--foreground --name=' ;;
+	init) echo '--mesh= --device=' ;;
+	mount) echo '--options=' ;;
+	invite) echo '--role= --expires= --uses= --qr' ;;
+	join) echo '--device= --address= --timeout=' ;;
+	status | devices | config | doctor | verify | log) echo '--json' ;;
+	peers) echo '--json --graph' ;;
+	wait) echo '--peers= --device= --timeout= --json' ;;
+	esac
+	echo '--help --version --store='
+}
+
+_shoal_commands='cat config connect devices disconnect doctor down init invite join log mount
+	peers status umount up verify wait watch'
+
+_shoal_names() { # _shoal_names COMMAND: the names that its --json lists
+	timeout 1 shoal ${store:+--store "$store"} "$1" --json 2>/dev/null |
+		grep -oE '"(name|device)" *: *"[^"]*"' | sed 's/.*: *"//; s/"$//'
+}
+
+_shoal() {
+	local word=${COMP_WORDS[COMP_CWORD]} before='' command='' store='' i option
+	[ "$COMP_CWORD" -gt 0 ] && before=${COMP_WORDS[COMP_CWORD - 1]}
+	# bash breaks --name=value at the "=".
+	if [ "$word" = = ]; then
+		word=''
+	elif [ "$before" = = ] && [ "$COMP_CWORD" -gt 2 ]; then
+		before=${COMP_WORDS[COMP_CWORD - 2]}
+	fi
+	COMPREPLY=()
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		--store) store=${COMP_WORDS[++i]} && [ "$store" = = ] && store=${COMP_WORDS[++i]} ;;
+		-* | =) ;;
+		*) [ -n "$command" ] || command=${COMP_WORDS[i]} ;;
+		esac
+	done
+
+	case $before in
+	--store)
+		mapfile -t COMPREPLY < <(compgen -d -- "$word")
+		compopt -o filenames 2>/dev/null
+		return
+		;;
+	--role)
+		mapfile -t COMPREPLY < <(compgen -W 'admin member reader courier' -- "$word")
+		return
+		;;
+	--device)
+		[ "$command" = wait ] &&
+			mapfile -t COMPREPLY < <(compgen -W "$(_shoal_names devices)" -- "$word")
+		return
+		;;
+	esac
+	for option in $(_shoal_options "$command"); do
+		[ "$option" = "$before=" ] && return
+	done
+
+	if [[ $word == -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$(_shoal_options "$command")" -- "$word")
+		[[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace 2>/dev/null
+		return
+	fi
+	case $command in
+	'') mapfile -t COMPREPLY < <(compgen -W "$_shoal_commands" -- "$word") ;;
+	up | down | mount | umount)
+		mapfile -t COMPREPLY < <(compgen -d -- "$word")
+		compopt -o filenames 2>/dev/null
+		;;
+	cat | log | wait | watch)
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		compopt -o filenames 2>/dev/null
+		;;
+	esac
+}
+
+complete -F _shoal shoal
