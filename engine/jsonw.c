@@ -19,69 +19,85 @@ static void put_u(struct buf *b, uint32_t c, unsigned escape)
 	buf_put(b, t, sizeof(t));
 }
 
-/* What is written instead of an ASCII character: 0 itself, 'u' \uxxxx, else a backslash and
- * that character. */
+/* What is written instead of a special ASCII character: 'u' \uxxxx, else a backslash and that
+ * character. */
 static char ascii_escape(uint8_t c, unsigned escape)
 {
 	switch (c) {
 	case '"':
-	case '\\': return (char)c;
+	case '\\':
+	case '/': return (char)c;
 	case '\b': return escape & JSON_ESCAPE_LONG_BF ? 'u' : 'b';
 	case '\f': return escape & JSON_ESCAPE_LONG_BF ? 'u' : 'f';
 	case '\n': return 'n';
 	case '\r': return 'r';
 	case '\t': return 't';
-	case '/': return escape & JSON_ESCAPE_SLASH ? '/' : 0;
-	case '<':
-	case '>':
-	case '&': return escape & JSON_ESCAPE_HTML ? 'u' : 0;
-	case 0x7f: return escape & JSON_ESCAPE_DEL ? 'u' : 0;
-	default: return c < 0x20 ? 'u' : 0;
+	default: return 'u';
 	}
+}
+
+#define ALWAYS 0x80u
+
+/* For each byte, the escape flags under which it is not simply copied. */
+static const uint8_t special[256] = {
+	[0x00 ... 0x1f] = ALWAYS,    ['"'] = ALWAYS,           ['\\'] = ALWAYS,
+	[0x80 ... 0xff] = ALWAYS,    ['/'] = JSON_ESCAPE_SLASH, [0x7f] = JSON_ESCAPE_DEL,
+	['<'] = JSON_ESCAPE_HTML,    ['>'] = JSON_ESCAPE_HTML, ['&'] = JSON_ESCAPE_HTML,
+};
+
+/* Writes the special ASCII character c. */
+static void put_ascii(struct buf *b, uint8_t c, unsigned escape)
+{
+	char x = ascii_escape(c, escape);
+	if (x == 'u') {
+		put_u(b, c, escape);
+	} else {
+		char t[2] = { '\\', x };
+		buf_put(b, t, 2);
+	}
+}
+
+/* Writes what stands at p beyond ASCII; returns how many bytes it took. */
+static size_t put_beyond(struct buf *b, const uint8_t *p, const uint8_t *end, unsigned escape)
+{
+	size_t n = utf8_sequence(p, end);
+	uint32_t c = n ? utf8_decode(p, n) : 0xfffd;
+	bool line = (c | 1) == 0x2029 && (escape & JSON_ESCAPE_LINES);
+	if (!line && !(escape & JSON_ESCAPE_ASCII)) {
+		buf_put(b, n ? (const void *)p : "\xef\xbf\xbd", n ? n : 3);
+	} else if (c < 0x10000) {
+		put_u(b, c, escape);
+	} else {
+		put_u(b, 0xd800 + ((c - 0x10000) >> 10), escape);
+		put_u(b, 0xdc00 + ((c - 0x10000) & 0x3ff), escape);
+	}
+	return n ? n : 1;
 }
 
 void json_write_string(struct buf *b, const char *text, size_t len, unsigned escape)
 {
-	buf_u8(b, '"');
-	const uint8_t *p = (const uint8_t *)text, *plain = p;
-	const uint8_t *end = len ? p + len : p;
+	const unsigned mask = (escape & JSON_ESCAPE_ALL) | ALWAYS;
+	const uint8_t *p = (const uint8_t *)text, *end = len ? p + len : p;
+	while (p < end && !(special[*p] & mask))
+		p++;
+	size_t plain = (size_t)(p - (const uint8_t *)text);
+	uint8_t *o = buf_reserve(b, len + 2);
+	if (!o)
+		return;
+	*o = '"';
+	if (plain)
+		memcpy(o + 1, text, plain);
+	b->len += 1 + plain;
 	while (p < end) {
-		if (*p < 0x80) {
-			char x = ascii_escape(*p, escape);
-			if (x == 0) {
-				p++;
-				continue;
-			}
-			buf_put(b, plain, (size_t)(p - plain));
-			if (x == 'u') {
-				put_u(b, *p, escape);
-			} else {
-				char t[2] = { '\\', x };
-				buf_put(b, t, 2);
-			}
-			plain = ++p;
-			continue;
-		}
-		size_t n = utf8_sequence(p, end);
-		uint32_t c = n ? utf8_decode(p, n) : 0xfffd;
-		bool line = (c | 1) == 0x2029 && (escape & JSON_ESCAPE_LINES);
-		if (n && !line && !(escape & JSON_ESCAPE_ASCII)) {
-			p += n;
-			continue;
-		}
-		buf_put(b, plain, (size_t)(p - plain));
-		if (!line && !(escape & JSON_ESCAPE_ASCII)) {
-			buf_puts(b, "\xef\xbf\xbd");
-		} else if (c < 0x10000) {
-			put_u(b, c, escape);
-		} else {
-			put_u(b, 0xd800 + ((c - 0x10000) >> 10), escape);
-			put_u(b, 0xdc00 + ((c - 0x10000) & 0x3ff), escape);
-		}
-		p += n ? n : 1;
-		plain = p;
+		if (*p < 0x80)
+			put_ascii(b, *p++, escape);
+		else
+			p += put_beyond(b, p, end, escape);
+		const uint8_t *run = p;
+		while (p < end && !(special[*p] & mask))
+			p++;
+		buf_put(b, run, (size_t)(p - run));
 	}
-	buf_put(b, plain, (size_t)(p - plain));
 	buf_u8(b, '"');
 }
 

@@ -20,6 +20,7 @@ tests_libtap_a_SOURCES = \
 unit_tests = \
 	tests/unit/test_base \
 	tests/unit/test_identity \
+	tests/unit/test_json \
 	tests/unit/test_store \
 	tests/unit/test_tap \
 	tests/unit/test_token
@@ -34,9 +35,11 @@ sim_tests =
 # it they replay tests/fuzz/corpus/NAME and some thousand mutations of it under make check. A
 # target is a line here and tests_fuzz_fuzz_NAME_LDADD below.
 fuzz_targets = \
-	tests/fuzz/fuzz_cursor
+	tests/fuzz/fuzz_cursor \
+	tests/fuzz/fuzz_json
 
 tests_fuzz_fuzz_cursor_LDADD = $(FUZZ_LDADD)
+tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)
 
 noinst_HEADERS = tests/fuzz/replay.h
 EXTRA_DIST += tests/fuzz/corpus
@@ -76,7 +79,8 @@ check-quick:
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests) $(sim_tests) $(fuzz_targets)'
 
 # Benchmarks: programs that print NAME, VALUE, UNIT, REFERENCE (tests/bench/run says how).
-bench_programs =
+bench_programs = \
+	tests/bench/bench_json
 bench_scripts =
 EXTRA_PROGRAMS += $(bench_programs)
 dist_noinst_SCRIPTS = tests/bench/run $(bench_scripts)
