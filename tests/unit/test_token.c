@@ -78,6 +78,8 @@ static void mutations(struct prng *r, uint64_t rounds)
 				"abcdefghijklmnopqrstuvwxyz234567"[prng_below(r, 32)];
 		if (prng_chance(r, 30))
 			len -= prng_below(r, len);
+		if (len == b.len && memcmp(text, b.data, len) == 0)
+			continue; /* every slip hit the right letter */
 		if (token_decode(text, len, &u, NULL) < 0)
 			continue;
 		_cleanup_(keyfile_wipe) struct buf again = { 0 };
@@ -89,7 +91,7 @@ static void mutations(struct prng *r, uint64_t rounds)
 	tap_diag("%llu of %llu mutants accepted", (unsigned long long)accepted,
 		 (unsigned long long)rounds);
 	is_uint(bad, 0, "a token has one text");
-	ok(accepted < rounds / 100 + 2, "mutants are refused");
+	ok(accepted <= 1, "mutants are refused");
 }
 
 static void cuts(void)
