@@ -23,9 +23,18 @@ unit_tests = \
 	tests/unit/test_json \
 	tests/unit/test_store \
 	tests/unit/test_tap \
+	tests/unit/test_tls \
 	tests/unit/test_token
 
+# Devices of a mesh, for tests of the transports.
+members = \
+	tests/members.c \
+	tests/members.h
+
+tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_tls_SOURCES = tests/unit/test_tls.c $(members)
+tests_unit_test_tls_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_token_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 
 # Simulations: whole engines in one process, from a seed.

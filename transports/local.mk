@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 libtransports_a_SOURCES = \
+	transports/address.c \
+	transports/address.h \
 	transports/cert.c \
 	transports/cert.h \
 	transports/identity.c \
@@ -8,10 +10,20 @@ libtransports_a_SOURCES = \
 	transports/invite.h \
 	transports/keyfile.c \
 	transports/keyfile.h \
+	transports/link.h \
+	transports/memwire.c \
+	transports/memwire.h \
 	transports/name.c \
 	transports/name.h \
+	transports/resolve.c \
+	transports/resolve.h \
+	transports/tcp.c \
+	transports/tcp.h \
+	transports/tls.c \
+	transports/tls.h \
 	transports/token.c \
-	transports/token.h
+	transports/token.h \
+	transports/wire.h
 
 # What the tests of this area link; no file system in it.
 TRANSPORTS_TEST_LIBS = libtransports.a libengine.a $(TRANSPORTS_LIBS) $(ENGINE_LIBS)

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/members.h"
 #include "tests/tap.h"
 #include "transports/cert.h"
 #include "transports/identity.h"
@@ -95,36 +96,6 @@ static void tampering(void)
 	is_errno(identity_open(path("t"), &a, &e), -EBADMSG, "a garbled key: %s", e.message);
 }
 
-/* Issues for a new key and stores it; returns the opened identity or NULL. */
-static struct identity *admit(const struct identity *by, const char *dir, const char *name,
-			      enum role role, int64_t now, struct err *e)
-{
-	_cleanup_(gnutls_x509_privkey_deinitp) gnutls_x509_privkey_t key = NULL;
-	_cleanup_(gnutls_x509_crt_deinitp) gnutls_x509_crt_t bare = NULL;
-	_cleanup_(buf_done) struct buf c0 = { 0 }, c1 = { 0 };
-	struct buf chain[2] = { { 0 }, { 0 } };
-	unsigned n = 0;
-	gnutls_datum_t root = { 0 };
-	struct identity *ret = NULL;
-	if (cert_key_new(&key, e) < 0 || cert_make_bare(key, now, &bare, e) < 0 ||
-	    identity_issue(by, bare, name, role, now, chain, &n, e) < 0)
-		return NULL;
-	c0 = chain[0];
-	c1 = chain[1];
-	gnutls_x509_crt_export2(identity_root(by), GNUTLS_X509_FMT_DER, &root);
-	struct identity_joined j = {
-		.key = key,
-		.chain = { { c0.data, c0.len }, { c1.data, c1.len } },
-		.root = { root.data, root.size },
-		.chain_len = n,
-		.secret = identity_secret(by),
-	};
-	if (identity_create_joined(dir, &j, now, e) == 0)
-		identity_open(dir, &ret, e);
-	gnutls_free(root.data);
-	return ret;
-}
-
 static int verify(const struct identity *who, const struct identity *by, int64_t now,
 		  struct cert_info *ret, struct err *e)
 {
@@ -143,8 +114,8 @@ static void issuing(void)
 	identity_create(path("o"), "Grüße, \"Familie\"=1", "o", NOW, NULL);
 	identity_open(path("o"), &other, NULL);
 
-	member = admit(root, path("m"), "member", ROLE_MEMBER, NOW, &e);
-	admin = admit(root, path("ad"), "admin", ROLE_ADMIN, NOW, &e);
+	member = member_new(root, path("m"), "member", ROLE_MEMBER, NOW, &e);
+	admin = member_new(root, path("ad"), "admin", ROLE_ADMIN, NOW, &e);
 	if (!member || !admin || !other)
 		tap_bail("cannot admit: %s", e.message);
 	ok(id_equal(identity_mesh(member), identity_mesh(root)), "a member is of the same mesh");
@@ -155,11 +126,11 @@ static void issuing(void)
 		   id_equal(&info.device, identity_device(member)) && info.role == ROLE_MEMBER &&
 		   strcmp(info.name, "member") == 0,
 	   "its certificate says who it is");
-	second = admit(admin, path("s"), "second", ROLE_READER, NOW, &e);
+	second = member_new(admin, path("s"), "second", ROLE_READER, NOW, &e);
 	ok(second && verify(second, root, NOW, &info, &e) == 0 && info.role == ROLE_READER,
 	   "an admin's invitee is verified through the admin's certificate: %s", e.message);
 	ok(!identity_can_invite(member), "a member may not invite");
-	ok(!admit(admin, path("x"), "x", ROLE_ADMIN, NOW, &e) && e.code == -EPERM,
+	ok(!member_new(admin, path("x"), "x", ROLE_ADMIN, NOW, &e) && e.code == -EPERM,
 	   "an admin may not make admins: %s", e.message);
 	is_errno(verify(member, other, NOW, &info, &e), -EKEYREJECTED, "another mesh: %s",
 		 e.message);

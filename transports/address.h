@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* Socket addresses: as text, compared, classified. Any thread. */
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#define ADDRESS_TEXT 96 /* bytes of the longest text, NUL included */
+
+struct address {
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	};
+};
+
+socklen_t address_len(const struct address *a);
+
+/* An IPv4 address mapped into IPv6 becomes plain IPv4. */
+void address_normalise(struct address *a);
+
+/* From the kernel's form; -EAFNOSUPPORT when it is neither IPv4 nor IPv6. */
+int address_from(const struct sockaddr *sa, socklen_t len, struct address *ret);
+
+/* "192.0.2.7:7580", "[fe80::1%eth0]:7580"; returns text. */
+char *address_text(const struct address *a, char text[static ADDRESS_TEXT]);
+/* The same without the port and brackets. */
+char *address_host(const struct address *a, char text[static ADDRESS_TEXT]);
+
+uint16_t address_port(const struct address *a);
+void address_set_port(struct address *a, uint16_t port);
+
+bool address_equal(const struct address *a, const struct address *b);
+
+/* True when both are likely one host: equal but for the port; of IPv6, in one /64. */
+bool address_same_host(const struct address *a, const struct address *b);
+
+/* Private, link-local, loopback or unique local: no provider carries it. */
+bool address_is_near(const struct address *a);
+bool address_is_loopback(const struct address *a);
+bool address_is_link_local(const struct address *a);
