@@ -60,8 +60,8 @@ int tap_done(void)
 	bool complete = tap.run == tap.planned;
 	if (!complete)
 		printf("# planned %u cases but ran %u\n", tap.planned, tap.run);
-	printf("# %s: %u passed, %u failed\n", program_invocation_short_name,
-	       tap.run - tap.failed, tap.failed);
+	printf("# %s: %u passed, %u failed\n", program_invocation_short_name, tap.run - tap.failed,
+	       tap.failed);
 	return complete && tap.failed == 0 ? 0 : 1;
 }
 
@@ -216,13 +216,13 @@ static bool result(bool pass, const char *file, int line, const char *fmt, va_li
 	return pass;
 }
 
-#define RESULT(pass)                                         \
-	({                                                   \
-		va_list _ap;                                 \
-		va_start(_ap, fmt);                          \
+#define RESULT(pass)                                          \
+	({                                                    \
+		va_list _ap;                                  \
+		va_start(_ap, fmt);                           \
 		bool _r = result(pass, file, line, fmt, _ap); \
-		va_end(_ap);                                 \
-		_r;                                          \
+		va_end(_ap);                                  \
+		_r;                                           \
 	})
 
 bool tap_ok(bool pass, const char *file, int line, const char *expr, const char *fmt, ...)
@@ -245,8 +245,8 @@ bool tap_is_uint(uint64_t got, uint64_t want, const char *file, int line, const 
 {
 	if (RESULT(got == want))
 		return true;
-	printf("#   got %" PRIu64 " (0x%" PRIx64 "), wanted %" PRIu64 " (0x%" PRIx64 ")\n", got, got,
-	       want, want);
+	printf("#   got %" PRIu64 " (0x%" PRIx64 "), wanted %" PRIu64 " (0x%" PRIx64 ")\n", got,
+	       got, want, want);
 	return false;
 }
 
@@ -258,8 +258,7 @@ static void show_text(const char *label, const char *text)
 		tap_diag("%s NULL", label);
 }
 
-bool tap_is_str(const char *got, const char *want, const char *file, int line, const char *fmt,
-		...)
+bool tap_is_str(const char *got, const char *want, const char *file, int line, const char *fmt, ...)
 {
 	bool same = got && want ? strcmp(got, want) == 0 : got == want;
 	if (RESULT(same))
@@ -295,7 +294,8 @@ bool tap_is_mem(const void *got, size_t got_len, const void *want, size_t want_l
 	size_t at = 0;
 	while (g && w && at < got_len && at < want_len && g[at] == w[at])
 		at++;
-	printf("#   got %zu bytes, wanted %zu; they differ from offset %zu\n", got_len, want_len, at);
+	printf("#   got %zu bytes, wanted %zu; they differ from offset %zu\n", got_len, want_len,
+	       at);
 	at -= at % 16;
 	if (g)
 		show_bytes("got   ", g, got_len, at);

@@ -53,8 +53,8 @@ bool tap_is_int(int64_t got, int64_t want, const char *file, int line, const cha
 	_printf_(5, 6);
 bool tap_is_uint(uint64_t got, uint64_t want, const char *file, int line, const char *fmt, ...)
 	_printf_(5, 6);
-bool tap_is_str(const char *got, const char *want, const char *file, int line, const char *fmt,
-		...) _printf_(5, 6);
+bool tap_is_str(const char *got, const char *want, const char *file, int line, const char *fmt, ...)
+	_printf_(5, 6);
 bool tap_is_mem(const void *got, size_t got_len, const void *want, size_t want_len,
 		const char *file, int line, const char *fmt, ...) _printf_(7, 8);
 bool tap_is_errno(int64_t got, int want, const char *file, int line, const char *fmt, ...)

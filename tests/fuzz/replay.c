@@ -84,6 +84,10 @@ static size_t join(const struct corpus *c, struct prng *r, uint8_t *out)
 	return keep + n;
 }
 
+static const uint8_t telling[] = {
+	0, 1, 0x7f, 0x80, 0xff, '"', '{', '}', '[', ']', '\\', ',', ':', '-',
+};
+
 static size_t mutate(struct prng *r, uint8_t *p, size_t len)
 {
 	size_t at = prng_below(r, len + 1);
@@ -98,7 +102,7 @@ static size_t mutate(struct prng *r, uint8_t *p, size_t len)
 	case 1: /* one byte, often a telling one */
 		if (at < len)
 			p[at] = prng_chance(r, 50) ? (uint8_t)prng_u64(r)
-						   : (uint8_t) "\x00\x01\x7f\x80\xff\"{}[]\\,:"[prng_below(r, 13)];
+						   : telling[prng_below(r, sizeof(telling))];
 		return len;
 	case 2: /* some removed */
 		memmove(p + at, p + at + n, len - at - n);

@@ -16,8 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 extern const char *const fuzz_seed_data __attribute__((__weak__));
 
 /* Use this in targets: unlike assert it does not depend on NDEBUG. */
-#define FUZZ_CHECK(cond)                 \
-	do {                             \
-		if (!(cond))             \
+#define FUZZ_CHECK(cond)                  \
+	do {                              \
+		if (!(cond))              \
 			__builtin_trap(); \
 	} while (0)

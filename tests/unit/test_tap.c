@@ -54,7 +54,8 @@ int main(int argc, char **argv)
 	is_int(child(argv[0], "none", out, sizeof(out)), 1, "a case that was not run fails");
 	is_int(child(argv[0], "more", out, sizeof(out)), 1, "a case that was not planned fails");
 	is_int(child(argv[0], "int", out, sizeof(out)), 1, "is_int can fail");
-	ok(strstr(out, "not ok 1 - one\n") && strstr(out, "got 1, wanted 2"), "and shows both numbers");
+	ok(strstr(out, "not ok 1 - one\n") && strstr(out, "got 1, wanted 2"),
+	   "and shows both numbers");
 	is_int(child(argv[0], "str", out, sizeof(out)), 1, "is_str can fail");
 	ok(strstr(out, "got    \"a\"") && strstr(out, "wanted NULL"), "and shows both texts");
 	is_int(child(argv[0], "mem", out, sizeof(out)), 1, "is_mem can fail");
