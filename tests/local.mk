@@ -19,6 +19,9 @@ tests_libtap_a_SOURCES = \
 
 unit_tests = \
 	tests/unit/test_base \
+	tests/unit/test_cmdline \
+	tests/unit/test_config \
+	tests/unit/test_control \
 	tests/unit/test_identity \
 	tests/unit/test_json \
 	tests/unit/test_store \
@@ -26,11 +29,14 @@ unit_tests = \
 	tests/unit/test_tls \
 	tests/unit/test_token
 
-# Devices of a mesh, for tests of the transports.
-members = \
+
 	tests/members.c \
 	tests/members.h
-
+# Devices of a mesh, for tests of the transports.
+members = \
+tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
+tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
+tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_tls_SOURCES = tests/unit/test_tls.c $(members)
@@ -44,9 +50,11 @@ sim_tests =
 # it they replay tests/fuzz/corpus/NAME and some thousand mutations of it under make check. A
 # target is a line here and tests_fuzz_fuzz_NAME_LDADD below.
 fuzz_targets = \
+	tests/fuzz/fuzz_control \
 	tests/fuzz/fuzz_cursor \
 	tests/fuzz/fuzz_json
 
+tests_fuzz_fuzz_control_LDADD = $(FUZZ_MAIN) $(TOOLS_LIBS)
 tests_fuzz_fuzz_cursor_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)
 
@@ -55,8 +63,10 @@ EXTRA_DIST += tests/fuzz/corpus
 check_LIBRARIES += tests/fuzz/libreplay.a
 tests_fuzz_libreplay_a_SOURCES = tests/fuzz/replay.c
 if FUZZERS
+FUZZ_MAIN = $(FUZZ_FLAGS)
 FUZZ_LDADD = $(FUZZ_FLAGS) libengine.a $(ENGINE_LIBS)
 else
+FUZZ_MAIN = tests/fuzz/libreplay.a tests/libtap.a
 FUZZ_LDADD = tests/fuzz/libreplay.a $(LDADD)
 endif
 

@@ -1,7 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# bin_PROGRAMS: shoal; sbin_PROGRAMS: shoald; mounthelper_PROGRAMS: mount.fuse.shoal.
-# Each links $(ALL_LIBS): shoal_LDADD = $(ALL_LIBS).
 mounthelper_PROGRAMS =
+
+# What the programs share, and their tests link: tests_..._LDADD = tests/libtap.a $(TOOLS_LIBS).
+noinst_LIBRARIES += libtools.a
+libtools_a_SOURCES = \
+	tools/cmdline.c \
+	tools/cmdline.h \
+	tools/config.c \
+	tools/config.h \
+	tools/control.c \
+	tools/control.h \
+	tools/ctlclient.c \
+	tools/ctlclient.h \
+	tools/ctlserver.c \
+	tools/ctlserver.h \
+	tools/devices.c \
+	tools/devices.h \
+	tools/flusher.c \
+	tools/flusher.h \
+	tools/log.c \
+	tools/log.h \
+	tools/mounts.c \
+	tools/mounts.h \
+	tools/spawn.c \
+	tools/spawn.h \
+	tools/storedir.c \
+	tools/storedir.h
+TOOLS_LIBS = libtools.a $(ALL_LIBS)
 
 dist_bashcompletion_DATA = tools/completion/shoal.bash
 dist_zshcompletion_DATA = tools/completion/_shoal

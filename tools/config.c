@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tools/config.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tools/cmdline.h"
+
+static const struct config_def table[CONFIG_KEYS] = {
+	[CONFIG_LISTEN] = { "network.listen", CONFIG_ADDRESS, "0", NULL,
+			    "where other devices may connect: [ADDRESS:]PORT; port 0: any free one",
+			    false },
+	[CONFIG_DISCOVERY] = { "network.discovery", CONFIG_BOOL, "yes", NULL,
+			       "find devices of the mesh on the local network", false },
+	[CONFIG_MULTICAST] = { "network.multicast", CONFIG_BOOL, "yes", NULL,
+			       "with discovery: beacons by multicast", false },
+	[CONFIG_AVAHI] = { "network.avahi", CONFIG_BOOL, "yes", NULL,
+			   "with discovery: DNS-SD through Avahi where it runs", false },
+	[CONFIG_MOUNT_DIR] = { "mount.dir", CONFIG_TEXT, "", NULL,
+			       "where `shoal up` mounts when not told; empty: ~/Shoal", false },
+	[CONFIG_MOUNT_OPTS] = { "mount.options", CONFIG_TEXT, "", NULL,
+				"options of every mount, as after -o", false },
+	[CONFIG_LOG_LEVEL] = { "log.level", CONFIG_CHOICE, "info", "error|warning|info|debug",
+			       "how much the daemon writes to its log", true },
+};
+
+const struct config_def *config_def(enum config_key key)
+{
+	return &table[key];
+}
+
+int config_find(const char *name, enum config_key *ret)
+{
+	for (unsigned i = 0; i < CONFIG_KEYS; i++)
+		if (strcmp(table[i].name, name) == 0) {
+			*ret = (enum config_key)i;
+			return 0;
+		}
+	return -ENOENT;
+}
+
+int listen_parse(const char *text, char ret_host[static LISTEN_HOST_SIZE], uint16_t *ret_port)
+{
+	const char *colon = strrchr(text, ':'), *port = colon ? colon + 1 : text;
+	char host[LISTEN_HOST_SIZE] = "";
+	uint64_t v = 0;
+	if (number_parse(port, UINT16_MAX, &v) < 0)
+		return -EINVAL;
+	if (colon) {
+		size_t n = (size_t)(colon - text);
+		bool six = n > 2 && text[0] == '[' && text[n - 1] == ']';
+		if (six) {
+			text++;
+			n -= 2;
+		}
+		if (n == 0 || n >= sizeof(host))
+			return -EINVAL;
+		memcpy(host, text, n);
+		host[n] = 0;
+		struct in6_addr any;
+		if (inet_pton(six ? AF_INET6 : AF_INET, host, &any) != 1)
+			return -EINVAL;
+	}
+	memcpy(ret_host, host, sizeof(host));
+	*ret_port = (uint16_t)v;
+	return 0;
+}
+
+static int parse_bool(const char *text)
+{
+	static const char *const words[2][4] = { { "no", "false", "off", "0" },
+						 { "yes", "true", "on", "1" } };
+	for (int v = 0; v < 2; v++)
+		for (int i = 0; i < 4; i++)
+			if (strcasecmp(text, words[v][i]) == 0)
+				return v;
+	return -EINVAL;
+}
+
+static bool is_choice(const char *choices, const char *value)
+{
+	size_t len = strlen(value);
+	while (*choices) {
+		size_t n = strcspn(choices, "|");
+		if (n == len && memcmp(choices, value, n) == 0)
+			return true;
+		choices += n + (choices[n] == '|');
+	}
+	return false;
+}
+
+int config_check(enum config_key key, const char *value, struct err *e)
+{
+	const struct config_def *d = &table[key];
+	char host[LISTEN_HOST_SIZE];
+	uint16_t port;
+	for (const char *p = value; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 127)
+			return err_set(e, -EINVAL, "%s cannot hold a control character", d->name);
+	switch (d->type) {
+	case CONFIG_BOOL:
+		if (parse_bool(value) < 0)
+			return err_set(e, -EINVAL, "%s is yes or no, not \"%.60s\"", d->name, value);
+		return 0;
+	case CONFIG_CHOICE:
+		if (!is_choice(d->choices, value))
+			return err_set(e, -EINVAL, "%s is one of %s, not \"%.60s\"", d->name,
+				       d->choices, value);
+		return 0;
+	case CONFIG_ADDRESS:
+		if (listen_parse(value, host, &port) < 0)
+			return err_set(e, -EINVAL,
+				       "%s is PORT, ADDRESS:PORT or [V6-ADDRESS]:PORT, not \"%.60s\"",
+				       d->name, value);
+		return 0;
+	case CONFIG_TEXT:
+		return 0;
+	}
+	return -EINVAL;
+}
+
+/* One line without its end. Trims blanks. */
+struct line {
+	const char *start, *end; /* with the blanks */
+	const char *p;           /* trimmed */
+	size_t len;
+};
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r';
+}
+
+static bool next_line(const char **text, const char *end, struct line *l)
+{
+	if (*text >= end)
+		return false;
+	const char *nl = memchr(*text, '\n', (size_t)(end - *text));
+	l->start = l->p = *text;
+	l->end = nl ? nl : end;
+	*text = nl ? nl + 1 : end;
+	const char *stop = l->end;
+	while (l->p < stop && is_blank(*l->p))
+		l->p++;
+	while (stop > l->p && is_blank(stop[-1]))
+		stop--;
+	l->len = (size_t)(stop - l->p);
+	return true;
+}
+
+/* A `key = value` line: their places. False when it is none. */
+static bool split(const struct line *l, size_t *key_len, const char **value, size_t *value_len)
+{
+	const char *eq = memchr(l->p, '=', l->len), *end = l->p + l->len;
+	if (!eq)
+		return false;
+	const char *k = eq, *v = eq + 1;
+	while (k > l->p && is_blank(k[-1]))
+		k--;
+	while (v < end && is_blank(*v))
+		v++;
+	*key_len = (size_t)(k - l->p);
+	*value = v;
+	*value_len = (size_t)(end - v);
+	return *key_len > 0;
+}
+
+struct section {
+	const char *name;
+	size_t len;
+};
+
+static int find_key(const struct section *s, const char *key, size_t len, enum config_key *ret)
+{
+	char name[64];
+	if (s->len + len + 2 > sizeof(name))
+		return -ENOENT;
+	memcpy(name, s->name, s->len);
+	name[s->len] = '.';
+	memcpy(name + s->len + 1, key, len);
+	name[s->len + 1 + len] = 0;
+	return config_find(name, ret);
+}
+
+static int bad_line(struct err *e, unsigned number, const char *what, const struct line *l)
+{
+	int r = err_set(e, -EINVAL, "line %u: %s: %.*s", number, what,
+			(int)(l->len < 60 ? l->len : 60), l->p);
+	if (e)
+		e->line = number;
+	return r;
+}
+
+static int take_value(struct config *c, enum config_key key, const char *value, size_t len,
+		      unsigned number, struct err *e)
+{
+	_cleanup_free_ char *text = strndup(value, len);
+	if (!text)
+		return err_errno(e, -ENOMEM, "cannot read the settings");
+	int r = config_check(key, text, e);
+	if (r < 0) {
+		err_prefix(e, "line %u", number);
+		if (e)
+			e->line = number;
+		return r;
+	}
+	free(c->value[key]);
+	c->value[key] = TAKE_PTR(text);
+	return 0;
+}
+
+int config_parse(const char *text, size_t len, struct config *ret, struct err *e)
+{
+	_cleanup_(config_done) struct config c = { 0 };
+	struct section section = { "", 0 };
+	const char *end = text + len;
+	struct line l;
+	if (len > CONFIG_SIZE_MAX)
+		return err_set(e, -EINVAL, "the settings are longer than %u bytes", CONFIG_SIZE_MAX);
+	if (len && memchr(text, 0, len))
+		return err_set(e, -EINVAL, "the settings have a NUL byte in them");
+	for (unsigned number = 1; next_line(&text, end, &l); number++) {
+		if (!l.len || *l.p == '#' || *l.p == ';')
+			continue;
+		if (*l.p == '[') {
+			if (l.len < 3 || l.p[l.len - 1] != ']')
+				return bad_line(e, number, "not a [section]", &l);
+			section = (struct section){ l.p + 1, l.len - 2 };
+			continue;
+		}
+		size_t key_len, value_len;
+		const char *value;
+		enum config_key key;
+		if (!split(&l, &key_len, &value, &value_len))
+			return bad_line(e, number, "neither [section] nor key = value", &l);
+		if (find_key(&section, l.p, key_len, &key) < 0)
+			return bad_line(e, number, "unknown setting", &l);
+		int r = take_value(&c, key, value, value_len, number, e);
+		if (r < 0)
+			return r;
+	}
+	*ret = c;
+	c = (struct config){ 0 };
+	return 0;
+}
+
+void config_done(struct config *c)
+{
+	for (unsigned i = 0; i < CONFIG_KEYS; i++)
+		free(c->value[i]);
+	*c = (struct config){ 0 };
+}
+
+const char *config_text(const struct config *c, enum config_key key)
+{
+	return c->value[key] ? c->value[key] : table[key].initial;
+}
+
+bool config_bool(const struct config *c, enum config_key key)
+{
+	return parse_bool(config_text(c, key)) == 1;
+}
+
+static void put_setting(struct buf *out, enum config_key key, const char *value)
+{
+	buf_putf(out, "%s = %s\n", strchr(table[key].name, '.') + 1, value);
+}
+
+int config_edit(const char *text, size_t len, enum config_key key, const char *value,
+		struct buf *ret, struct err *e)
+{
+	_cleanup_(buf_done) struct buf out = { 0 };
+	const char *end = text + len, *name = table[key].name;
+	struct section section = { "", 0 };
+	size_t want_len = strcspn(name, ".");
+	size_t place = 0; /* behind the last line of the key's section */
+	bool done = false, seen = false;
+	struct line l;
+	while (next_line(&text, end, &l)) {
+		size_t key_len, value_len;
+		const char *old;
+		enum config_key k;
+		bool same = false;
+		if (l.len > 2 && *l.p == '[') {
+			section = (struct section){ l.p + 1, l.len - 2 };
+			same = section.len == want_len && memcmp(section.name, name, want_len) == 0;
+			seen = seen || same;
+		} else if (l.len && *l.p != '#' && *l.p != ';' &&
+			   split(&l, &key_len, &old, &value_len) &&
+			   find_key(&section, l.p, key_len, &k) == 0) {
+			same = section.len == want_len && memcmp(section.name, name, want_len) == 0;
+			if (k == key) {
+				if (value && !done)
+					put_setting(&out, key, value);
+				done = true;
+				place = out.len;
+				continue;
+			}
+		}
+		buf_put(&out, l.start, (size_t)(l.end - l.start));
+		buf_u8(&out, '\n');
+		if (same)
+			place = out.len;
+	}
+	if (value && !done) {
+		_cleanup_(buf_done) struct buf tail = { 0 };
+		if (seen) {
+			buf_put(&tail, out.data + place, out.len - place);
+			out.len = place;
+		} else {
+			buf_putf(&out, "%s[%.*s]\n", out.len ? "\n" : "", (int)want_len, name);
+		}
+		put_setting(&out, key, value);
+		buf_put(&out, tail.data, tail.len);
+		out.failed = out.failed || tail.failed;
+	}
+	if (buf_failed(&out))
+		return err_errno(e, -ENOMEM, "cannot change the settings");
+	buf_done(ret);
+	*ret = out;
+	out = (struct buf){ 0 };
+	return 0;
+}
+
+static int read_file(int dirfd, const char *name, struct buf *ret, struct err *e)
+{
+	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : err_errno(e, -errno, "cannot read %s", name);
+	for (;;) {
+		uint8_t *p = buf_reserve(ret, 4096);
+		if (!p)
+			return err_errno(e, -ENOMEM, "cannot read %s", name);
+		ssize_t n = read(fd, p, 4096);
+		if (n < 0)
+			return err_errno(e, -errno, "cannot read %s", name);
+		if (n == 0)
+			return 0;
+		ret->len += (size_t)n;
+		if (ret->len > CONFIG_SIZE_MAX)
+			return err_set(e, -EINVAL, "%s is longer than %u bytes", name,
+				       CONFIG_SIZE_MAX);
+	}
+}
+
+int config_read(int dirfd, const char *name, struct config *ret, struct err *e)
+{
+	_cleanup_(buf_done) struct buf text = { 0 };
+	int r = read_file(dirfd, name, &text, e);
+	if (r < 0)
+		return r;
+	r = config_parse(text.data ? (const char *)text.data : "", text.len, ret, e);
+	if (r < 0)
+		err_prefix(e, "%s", name);
+	return r;
+}
+
+static int replace_file(int dirfd, const char *name, const struct buf *text)
+{
+	char temporary[80];
+	snprintf(temporary, sizeof(temporary), ".%.60s.new", name);
+	_cleanup_close_ int fd = openat(dirfd, temporary,
+					O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	for (size_t done = 0; done < text->len;) {
+		ssize_t n = write(fd, text->data + done, text->len - done);
+		if (n < 0)
+			return -errno;
+		done += (size_t)n;
+	}
+	if (fsync(fd) < 0 || renameat(dirfd, temporary, dirfd, name) < 0 || fsync(dirfd) < 0)
+		return -errno;
+	return 0;
+}
+
+int config_write(int dirfd, const char *name, enum config_key key, const char *value,
+		 struct err *e)
+{
+	_cleanup_(buf_done) struct buf text = { 0 }, out = { 0 };
+	int r = value ? config_check(key, value, e) : 0;
+	if (r < 0)
+		return r;
+	r = read_file(dirfd, name, &text, e);
+	if (r < 0)
+		return r;
+	r = config_edit(text.data ? (const char *)text.data : "", text.len, key, value, &out, e);
+	if (r < 0)
+		return r;
+	r = replace_file(dirfd, name, &out);
+	return r < 0 ? err_errno(e, r, "cannot write %s", name) : 0;
+}
