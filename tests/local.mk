@@ -29,11 +29,11 @@ unit_tests = \
 	tests/unit/test_tls \
 	tests/unit/test_token
 
-
-	tests/members.c \
-	tests/members.h
 # Devices of a mesh, for tests of the transports.
 members = \
+	tests/members.c \
+	tests/members.h
+
 tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
