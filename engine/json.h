@@ -43,10 +43,10 @@ enum json_layout {
 	JSON_LAYOUT_BROKEN,
 };
 
-#define JSON_ESCAPED 1u      /* string: its lexeme has a backslash; text is a copy */
-#define JSON_KEY_ESCAPED 2u  /* the same for key */
-#define JSON_RAW 4u          /* container: writers put text as it is instead of the children */
-#define JSON_ANY_ESCAPE 8u   /* root of a parse: some string or name below has a backslash */
+#define JSON_ESCAPED 1u       /* string: its lexeme has a backslash; text is a copy */
+#define JSON_KEY_ESCAPED 2u   /* the same for key */
+#define JSON_RAW 4u           /* container: writers put text as it is instead of the children */
+#define JSON_STYLED_ESCAPE 8u /* root of a parse: somewhere is \/ or \u, which not all write */
 
 struct json_index;
 
@@ -54,10 +54,10 @@ struct json {
 	uint8_t type;   /* enum json_type */
 	uint8_t layout; /* enum json_layout; containers */
 	uint16_t flags;
-	uint32_t count;     /* children */
-	const char *text;   /* number, literal: lexeme; string: unescaped UTF-8; container: lexeme */
-	size_t len;         /* of text, in bytes */
-	const char *key;    /* member of an object: its name, unescaped UTF-8; else NULL */
+	uint32_t count;   /* children */
+	const char *text; /* number, literal: lexeme; string: unescaped UTF-8; container: lexeme */
+	size_t len;       /* of text, in bytes */
+	const char *key;  /* member of an object: its name, unescaped UTF-8; else NULL */
 	size_t key_len;
 	struct json *first; /* children in source order */
 	struct json *next;
@@ -75,9 +75,9 @@ struct json {
 
 /* A field that is zero means the default. */
 struct json_limits {
-	uint32_t depth;  /* containers inside each other; larger than JSON_DEPTH_MAX counts as that */
-	size_t size;     /* bytes of source; larger than JSON_SIZE_MAX counts as that */
-	uint32_t values; /* nodes of the tree, which take 88 bytes each */
+	uint32_t depth; /* containers inside each other; at most JSON_DEPTH_MAX, whatever it says */
+	size_t size;    /* bytes of source; at most JSON_SIZE_MAX */
+	uint32_t values; /* nodes of the tree: sizeof(struct json) bytes each */
 };
 
 /* Parses one JSON text of len bytes and gives its tree in *ret. lim NULL: defaults.

@@ -32,8 +32,9 @@ int json_pointer_next(const char **p, size_t *len, struct buf *token, struct err
 		char c = *s;
 		if (c == '~') {
 			if (s + 1 == end || (s[1] != '0' && s[1] != '1'))
-				return err_set(e, -EINVAL,
-					       "in a JSON pointer '~' is followed by 0 (for '~') or 1 (for '/')");
+				return err_set(
+					e, -EINVAL,
+					"in a JSON pointer '~' stands as '~0', and '/' in a name as '~1'");
 			c = *++s == '0' ? '~' : '/';
 		}
 		buf_put(token, &c, 1);
@@ -82,8 +83,10 @@ int json_pointer_get(const struct json *root, const char *pointer, size_t len, s
 		if (!child) {
 			struct err at = { 0 };
 			err_set(&at, -ENOENT, "there is no '%.*s': the %s above it has no '%.*s'",
-				(int)(p - pointer), pointer, json_type_name(v.in), (int)token.len, t);
-			/* The rest must be well-formed too: -EINVAL does not depend on the document. */
+				(int)(p - pointer), pointer, json_type_name(v.in), (int)token.len,
+				t);
+			/* The rest must be well-formed too: -EINVAL does not depend on the
+			 * document. */
 			while (len > 0) {
 				r = json_pointer_next(&p, &len, &token, e);
 				if (r < 0)

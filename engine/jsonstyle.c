@@ -4,7 +4,7 @@
  *     0  version: 1
  *     1  bits from the lowest: tab, crlf, objects broken, arrays broken, colon_before,
  *        colon_after, item_space, break_space
- *     2  bit 0 object_pad, 1 array_pad, 2-3 empty_object, 4-5 empty_array (0 to 2); 6-7 zero
+ *     2  bit 0 object_pad, 1 array_pad, 2-3 empty_object, 4-5 empty_array; 6-7 zero
  *     3  escape flags; bit 7 zero
  *     4  indent, 0 to 32; 0 excludes tab
  *     5  final_newlines */
@@ -18,7 +18,7 @@
 #include "engine/jsonw.h"
 
 #define STYLE_VERSION 1
-#define NODES_LOOKED_AT 256 /* for the layout: what these do not show, the rest rarely does */
+#define CONTAINERS_ENOUGH 256 /* to say whether most are broken or inline */
 
 void json_style_default(struct json_style *ret)
 {
@@ -36,8 +36,9 @@ void json_style_default(struct json_style *ret)
 
 /* A property that was seen, and what it was at the first place that showed it. */
 struct look {
-	bool indent, item, line_end, colon, object_pad, array_pad, empty_object, empty_array;
-	unsigned objects[2], arrays[2]; /* not empty; inline, broken */
+	bool indent, item, break_space, line_end, colon, object_pad, array_pad, empty_object,
+		empty_array;
+	unsigned objects[2], arrays[2]; /* inline, broken; neither empty nor inside an inline one */
 };
 
 static inline bool is_space(char c)
@@ -45,20 +46,41 @@ static inline bool is_space(char c)
 	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
-static uint8_t empty_form(const char *p, const char *end)
+/* The line end that stands first in a container's lexeme; NULL: there is none. */
+static const char *look_at_line_end(const struct json *v, const char *text, struct json_style *s,
+				    struct look *seen)
 {
-	if (p == end)
-		return JSON_EMPTY_TIGHT;
-	return memchr(p, '\n', (size_t)(end - p)) ? JSON_EMPTY_BROKEN : JSON_EMPTY_SPACE;
+	const char *p = memchr(text + v->offset, '\n', v->end - v->offset);
+	if (p && !seen->line_end) {
+		s->crlf = p[-1] == '\r';
+		seen->line_end = true;
+	}
+	return p;
+}
+
+static void look_at_empty(const struct json *v, const char *text, struct json_style *s,
+			  struct look *seen)
+{
+	bool object = v->type == JSON_OBJECT,
+	     *known = object ? &seen->empty_object : &seen->empty_array;
+	if (*known)
+		return;
+	*known = true;
+	const char *p = look_at_line_end(v, text, s, seen);
+	uint8_t form = v->end - v->offset == 2 ? JSON_EMPTY_TIGHT : JSON_EMPTY_SPACE;
+	if (p)
+		form = memchr(p + 1, '\n', (size_t)(text + v->end - p - 1)) ? JSON_EMPTY_BLANK
+									    : JSON_EMPTY_BROKEN;
+	*(object ? &s->empty_object : &s->empty_array) = form;
 }
 
 /* The first broken container in document order: nothing around it is broken, so the space
  * before its first child is one level. */
-static void look_at_break(const struct json *v, const char *text, struct json_style *s)
+static void look_at_break(const struct json *v, const char *text, struct json_style *s,
+			  struct look *seen)
 {
-	const char *p = memchr(text + v->offset, '\n', v->len);
+	const char *p = look_at_line_end(v, text, s, seen);
 	assert(p);
-	s->crlf = p[-1] == '\r';
 	const char *line = ++p;
 	while (*p == *line && (*p == ' ' || *p == '\t') && p - line < JSON_STYLE_INDENT_MAX)
 		p++;
@@ -71,15 +93,12 @@ static void look_at(const struct json *v, const char *text, struct json_style *s
 	bool object = v->type == JSON_OBJECT;
 	const struct json *c = v->first;
 	if (!c) {
-		bool *known = object ? &seen->empty_object : &seen->empty_array;
-		if (!*known)
-			*(object ? &s->empty_object : &s->empty_array) =
-				empty_form(text + v->offset + 1, text + v->end - 1);
-		*known = true;
+		look_at_empty(v, text, s, seen);
 		return;
 	}
 	bool broken = v->layout == JSON_LAYOUT_BROKEN;
-	(object ? seen->objects : seen->arrays)[broken]++;
+	if (broken || !v->parent || v->parent->layout == JSON_LAYOUT_BROKEN)
+		(object ? seen->objects : seen->arrays)[broken]++;
 	if (object && !seen->colon) {
 		const char *p = text + c->offset;
 		s->colon_after = p[-1] == ' ';
@@ -90,11 +109,15 @@ static void look_at(const struct json *v, const char *text, struct json_style *s
 	}
 	/* The value is in a container: there is always a byte behind it, and behind a comma. */
 	const char *behind = text + c->end;
-	if (broken && !seen->indent) {
-		look_at_break(v, text, s);
-		s->break_space = c->next && behind[0] == ',' && behind[1] == ' ';
+	if (broken) {
+		if (!seen->indent)
+			look_at_break(v, text, s, seen);
 		seen->indent = true;
-	} else if (!broken) {
+		if (c->next && !seen->break_space) {
+			s->break_space = behind[0] == ',' && behind[1] == ' ';
+			seen->break_space = true;
+		}
+	} else {
 		if (c->next && !seen->item) {
 			s->item_space = is_space(behind[1]);
 			seen->item = true;
@@ -211,10 +234,10 @@ static uint8_t majority(const unsigned n[2], uint8_t otherwise)
 }
 
 static void detect_end(const struct json *root, const char *text, size_t len, struct json_style *s,
-		       bool broken)
+		       bool line_end)
 {
 	const char *p = text + root->end, *end = text + len;
-	if (!broken)
+	if (!line_end)
 		s->crlf = end - p >= 2 && p[0] == '\r' && p[1] == '\n';
 	unsigned n = 0;
 	while (p < end && n < UINT8_MAX) {
@@ -233,9 +256,13 @@ void json_style_detect(const struct json *root, const char *text, size_t len,
 	struct json_style s = { 0 };
 	struct look seen = { 0 };
 	unsigned n = 0;
-	for (const struct json *v = root; v && n < NODES_LOOKED_AT; v = next_in_order(v, root), n++)
-		if (json_is_container(v))
+	for (const struct json *v = root; v; v = next_in_order(v, root))
+		if (json_is_container(v)) {
 			look_at(v, text, &s, &seen);
+			if (++n >= CONTAINERS_ENOUGH && seen.indent && seen.item && seen.colon &&
+			    seen.object_pad && seen.array_pad)
+				break;
+		}
 
 	bool any = seen.objects[0] + seen.objects[1] + seen.arrays[0] + seen.arrays[1] > 0;
 	if (!seen.indent && !any)
@@ -252,9 +279,9 @@ void json_style_detect(const struct json *root, const char *text, size_t len,
 		s.empty_object = s.empty_array;
 	if (!seen.empty_array)
 		s.empty_array = s.empty_object;
-	if (root->flags & JSON_ANY_ESCAPE)
+	if (root->flags & JSON_STYLED_ESCAPE)
 		s.escape = detect_escapes(text + root->offset, text + root->end);
-	detect_end(root, text, len, &s, seen.indent);
+	detect_end(root, text, len, &s, seen.line_end);
 	*ret = s;
 }
 
@@ -279,13 +306,25 @@ static void put_break(struct buf *b, const struct json_style *s, size_t level)
 static void put_leaf(struct buf *b, const struct json *v, const struct json_style *s)
 {
 	switch ((enum json_type)v->type) {
-	case JSON_NULL: buf_put(b, "null", 4); break;
-	case JSON_FALSE: buf_put(b, "false", 5); break;
-	case JSON_TRUE: buf_put(b, "true", 4); break;
-	case JSON_NUMBER: buf_put(b, v->text, v->len); break;
-	case JSON_STRING: json_write_string(b, v->text, v->len, s->escape); break;
+	case JSON_NULL:
+		buf_put(b, "null", 4);
+		break;
+	case JSON_FALSE:
+		buf_put(b, "false", 5);
+		break;
+	case JSON_TRUE:
+		buf_put(b, "true", 4);
+		break;
+	case JSON_NUMBER:
+		buf_put(b, v->text, v->len);
+		break;
+	case JSON_STRING:
+		json_write_string(b, v->text, v->len, s->escape);
+		break;
 	case JSON_ARRAY:
-	case JSON_OBJECT: buf_put(b, v->text, v->len); break; /* JSON_RAW */
+	case JSON_OBJECT:
+		buf_put(b, v->text, v->len);
+		break; /* JSON_RAW */
 	}
 }
 
@@ -296,7 +335,9 @@ static void put_empty(struct buf *b, const struct json *v, const struct json_sty
 	buf_u8(b, object ? '{' : '[');
 	if (form == JSON_EMPTY_SPACE)
 		buf_u8(b, ' ');
-	else if (form == JSON_EMPTY_BROKEN)
+	if (form == JSON_EMPTY_BLANK)
+		put_line_end(b, s);
+	if (form >= JSON_EMPTY_BROKEN)
 		put_break(b, s, level);
 	buf_u8(b, object ? '}' : ']');
 }
@@ -391,7 +432,7 @@ void json_style_write(const struct json *root, const struct json_style *s, struc
 void json_style_encode(const struct json_style *s, struct buf *b)
 {
 	assert(s->indent <= JSON_STYLE_INDENT_MAX && (s->indent || !s->tab));
-	assert(s->empty_object <= JSON_EMPTY_BROKEN && s->empty_array <= JSON_EMPTY_BROKEN);
+	assert(s->empty_object <= JSON_EMPTY_BLANK && s->empty_array <= JSON_EMPTY_BLANK);
 	assert(s->escape <= JSON_ESCAPE_ALL);
 	unsigned flags = (unsigned)s->tab | (unsigned)s->crlf << 1 |
 			 (unsigned)(s->object_layout == JSON_LAYOUT_BROKEN) << 2 |
@@ -434,8 +475,8 @@ int json_style_decode(const void *data, size_t len, struct json_style *ret)
 		.indent = p[4],
 		.final_newlines = p[5],
 	};
-	if (p[2] >> 6 || s.empty_object > JSON_EMPTY_BROKEN || s.empty_array > JSON_EMPTY_BROKEN ||
-	    s.escape > JSON_ESCAPE_ALL || s.indent > JSON_STYLE_INDENT_MAX || (s.tab && !s.indent))
+	if (p[2] >> 6 || s.escape > JSON_ESCAPE_ALL || s.indent > JSON_STYLE_INDENT_MAX ||
+	    (s.tab && !s.indent))
 		return -EINVAL;
 	*ret = s;
 	return 0;

@@ -24,26 +24,27 @@ enum json_empty {
 	JSON_EMPTY_TIGHT,  /* {} */
 	JSON_EMPTY_SPACE,  /* { } */
 	JSON_EMPTY_BROKEN, /* the closing bracket on a line of its own */
+	JSON_EMPTY_BLANK,  /* and a blank line before it, as Apple's NSJSONSerialization writes */
 };
 
 #define JSON_STYLE_INDENT_MAX 32
 
 struct json_style {
-	uint8_t indent;        /* characters per level of a broken container; 0 is possible */
-	bool tab;              /* they are tabs; never with indent 0 */
-	bool crlf;             /* line ends are CR LF */
+	uint8_t indent;         /* characters per level of a broken container; 0 is possible */
+	bool tab;               /* they are tabs; never with indent 0 */
+	bool crlf;              /* line ends are CR LF */
 	uint8_t final_newlines; /* line ends behind the value */
-	uint8_t object_layout; /* of containers without one: JSON_LAYOUT_INLINE or _BROKEN */
+	uint8_t object_layout;  /* of containers without one: JSON_LAYOUT_INLINE or _BROKEN */
 	uint8_t array_layout;
-	bool item_space;       /* inline: ", " between items, else "," */
-	bool break_space;      /* broken: a space behind the comma, before the line end */
-	bool colon_before;     /* a space before ':' */
-	bool colon_after;      /* a space behind ':' */
-	bool object_pad;       /* inline: { "a": 1 } */
-	bool array_pad;        /* inline: [ 1, 2 ] */
-	uint8_t empty_object;  /* enum json_empty */
+	bool item_space;      /* inline: ", " between items, else "," */
+	bool break_space;     /* broken: a space behind the comma, before the line end */
+	bool colon_before;    /* a space before ':' */
+	bool colon_after;     /* a space behind ':' */
+	bool object_pad;      /* inline: { "a": 1 } */
+	bool array_pad;       /* inline: [ 1, 2 ] */
+	uint8_t empty_object; /* enum json_empty */
 	uint8_t empty_array;
-	uint8_t escape;        /* enum json_escape, engine/jsonw.h */
+	uint8_t escape; /* enum json_escape, engine/jsonw.h */
 };
 
 /* As jq writes: two spaces, everything broken, one final newline. */
@@ -55,8 +56,9 @@ void json_style_detect(const struct json *root, const char *text, size_t len,
 		       struct json_style *ret);
 
 /* Appends the value and the final newlines. A container's `layout` says whether it is broken
- * into lines; JSON_LAYOUT_AUTO: inline inside of an inline one, else as the style has it. A container
- * with JSON_RAW is written as its text stands. Indentation counts the broken containers around. */
+ * into lines; JSON_LAYOUT_AUTO: inline inside of an inline one, else as the style has it. A
+ * container with JSON_RAW is written as its text stands. Indentation counts the broken containers
+ * around. */
 void json_style_write(const struct json *root, const struct json_style *s, struct buf *b);
 
 /* The value alone, as it stands inside of `level` broken containers; no newline behind it. */

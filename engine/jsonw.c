@@ -15,7 +15,9 @@
 static void put_u(struct buf *b, uint32_t c, unsigned escape)
 {
 	const char *hex = escape & JSON_ESCAPE_UPPER ? "0123456789ABCDEF" : "0123456789abcdef";
-	char t[6] = { '\\', 'u', hex[c >> 12 & 15], hex[c >> 8 & 15], hex[c >> 4 & 15], hex[c & 15] };
+	char t[6] = {
+		'\\', 'u', hex[c >> 12 & 15], hex[c >> 8 & 15], hex[c >> 4 & 15], hex[c & 15]
+	};
 	buf_put(b, t, sizeof(t));
 }
 
@@ -26,13 +28,20 @@ static char ascii_escape(uint8_t c, unsigned escape)
 	switch (c) {
 	case '"':
 	case '\\':
-	case '/': return (char)c;
-	case '\b': return escape & JSON_ESCAPE_LONG_BF ? 'u' : 'b';
-	case '\f': return escape & JSON_ESCAPE_LONG_BF ? 'u' : 'f';
-	case '\n': return 'n';
-	case '\r': return 'r';
-	case '\t': return 't';
-	default: return 'u';
+	case '/':
+		return (char)c;
+	case '\b':
+		return escape & JSON_ESCAPE_LONG_BF ? 'u' : 'b';
+	case '\f':
+		return escape & JSON_ESCAPE_LONG_BF ? 'u' : 'f';
+	case '\n':
+		return 'n';
+	case '\r':
+		return 'r';
+	case '\t':
+		return 't';
+	default:
+		return 'u';
 	}
 }
 
@@ -40,9 +49,11 @@ static char ascii_escape(uint8_t c, unsigned escape)
 
 /* For each byte, the escape flags under which it is not simply copied. */
 static const uint8_t special[256] = {
-	[0x00 ... 0x1f] = ALWAYS,    ['"'] = ALWAYS,           ['\\'] = ALWAYS,
-	[0x80 ... 0xff] = ALWAYS,    ['/'] = JSON_ESCAPE_SLASH, [0x7f] = JSON_ESCAPE_DEL,
-	['<'] = JSON_ESCAPE_HTML,    ['>'] = JSON_ESCAPE_HTML, ['&'] = JSON_ESCAPE_HTML,
+	[0x00 ... 0x1f] = ALWAYS,  ['"'] = ALWAYS,
+	['\\'] = ALWAYS,           [0x80 ... 0xff] = ALWAYS,
+	['/'] = JSON_ESCAPE_SLASH, [0x7f] = JSON_ESCAPE_DEL,
+	['<'] = JSON_ESCAPE_HTML,  ['>'] = JSON_ESCAPE_HTML,
+	['&'] = JSON_ESCAPE_HTML,
 };
 
 /* Writes the special ASCII character c. */
@@ -160,7 +171,8 @@ static void begin(struct jsonw *w, char bracket, bool object)
 	before_value(w);
 	assert(w->depth < JSONW_DEPTH_MAX);
 	unsigned i = w->depth++;
-	w->object[i / 8] = (uint8_t)((w->object[i / 8] & ~(1u << i % 8)) | (unsigned)object << i % 8);
+	w->object[i / 8] =
+		(uint8_t)((w->object[i / 8] & ~(1u << i % 8)) | (unsigned)object << i % 8);
 	w->any = false;
 	buf_u8(w->b, (uint8_t)bracket);
 }

@@ -14,8 +14,8 @@
  * Misuse (a value without a name in an object, brackets that do not match, two values at the
  * top, an open container at jsonw_end) is an assertion. That names do not repeat is the
  * caller's duty. When memory runs out the buffer remembers it: ask buf_failed(). Text that is
- * not UTF-8 (a file's name may be any bytes) is written with U+FFFD for each wrong byte, so that the
- * output is always JSON. Any thread, one at a time. */
+ * not UTF-8 (a file's name may be any bytes) is written with U+FFFD for each wrong byte, so that
+ * the output is always JSON. Any thread, one at a time. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,18 +27,18 @@
  * (as \b \t \n \f \r where there is a short form, else \u00xx). Flags, to be combined. */
 enum json_escape {
 	JSON_ESCAPE_MINIMAL = 0,
-	JSON_ESCAPE_ASCII = 1 << 0,  /* all beyond ASCII as \uxxxx, surrogate pairs beyond U+FFFF */
-	JSON_ESCAPE_DEL = 1 << 1,    /* 0x7f as \u007f */
-	JSON_ESCAPE_SLASH = 1 << 2,  /* / as \/ */
-	JSON_ESCAPE_HTML = 1 << 3,   /* < > & as \u003c \u003e \u0026 */
-	JSON_ESCAPE_LINES = 1 << 4,  /* U+2028 and U+2029 as \u2028 \u2029 */
-	JSON_ESCAPE_UPPER = 1 << 5,  /* hexadecimal digits A-F instead of a-f */
+	JSON_ESCAPE_ASCII = 1 << 0, /* all beyond ASCII as \uxxxx, surrogate pairs beyond U+FFFF */
+	JSON_ESCAPE_DEL = 1 << 1,   /* 0x7f as \u007f */
+	JSON_ESCAPE_SLASH = 1 << 2, /* / as \/ */
+	JSON_ESCAPE_HTML = 1 << 3,  /* < > & as \u003c \u003e \u0026 */
+	JSON_ESCAPE_LINES = 1 << 4, /* U+2028 and U+2029 as \u2028 \u2029 */
+	JSON_ESCAPE_UPPER = 1 << 5, /* hexadecimal digits A-F instead of a-f */
 	JSON_ESCAPE_LONG_BF = 1 << 6, /* \b and \f as \u0008 \u000c */
 	JSON_ESCAPE_ALL = (1 << 7) - 1,
 
-	JSON_ESCAPE_JQ = JSON_ESCAPE_DEL,                        /* jq; with -a the next */
+	JSON_ESCAPE_JQ = JSON_ESCAPE_DEL,                         /* jq; with -a the next */
 	JSON_ESCAPE_PYTHON = JSON_ESCAPE_ASCII | JSON_ESCAPE_DEL, /* json.dump, ensure_ascii=True */
-	JSON_ESCAPE_GO = JSON_ESCAPE_HTML | JSON_ESCAPE_LINES,   /* encoding/json from Go 1.22 on */
+	JSON_ESCAPE_GO = JSON_ESCAPE_HTML | JSON_ESCAPE_LINES, /* encoding/json from Go 1.22 on */
 };
 
 /* Appends text as a JSON string with its quotes. */
@@ -51,8 +51,8 @@ struct jsonw {
 	unsigned indent; /* spaces per level; 0: everything on one line without spaces */
 	unsigned escape; /* enum json_escape */
 	unsigned depth;
-	bool key;        /* a name was written, its value is due */
-	bool any;        /* the innermost container (or the text) has something already */
+	bool key; /* a name was written, its value is due */
+	bool any; /* the innermost container (or the text) has something already */
 	uint8_t object[JSONW_DEPTH_MAX / 8]; /* a bit for each open container */
 };
 

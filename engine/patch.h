@@ -6,7 +6,6 @@
  * record by record_patch. */
 
 #include "engine/crdt.h"
-#include "engine/cursor.h"
 #include "engine/json.h"
 
 enum patch_kind {
@@ -40,13 +39,8 @@ struct look {
 
 #define LOOK_GAP (1ull << 32) /* between the positions of two keys written one after another */
 
-/* Encoded: varint of the position's upper half << 2 | layout << 1 | (lower half is not zero); then
- * in that case a varint of the lower half's bits in reverse, since positions are halved. */
-#define LOOK_SIZE_MAX 10
-
-size_t look_encode(const struct look *l, uint8_t data[static LOOK_SIZE_MAX]);
-int look_decode(const struct value *v, struct look *ret);    /* -EBADMSG */
-int look_read(struct cursor *cur, struct look *ret);         /* takes one off the cursor */
+void look_encode(const struct look *l, struct buf *b);
+int look_decode(const struct value *v, struct look *ret); /* -EBADMSG */
 
 /* Applies p to the content of r as record_set does, with base context `base`. Already true at the
  * head (equal values: numbers as decimals) is dropped. Calls changed (may be NULL) with the JSON

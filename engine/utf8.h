@@ -17,11 +17,20 @@ static inline size_t utf8_sequence(const uint8_t *p, const uint8_t *end)
 		return (p[1] & 0xc0) == 0x80 ? 2 : 0;
 	uint8_t lo = 0x80, hi = 0xbf;
 	switch (c) {
-	case 0xe0: lo = 0xa0; break;
-	case 0xed: hi = 0x9f; break;
-	case 0xf0: lo = 0x90; break;
-	case 0xf4: hi = 0x8f; break;
-	default: break;
+	case 0xe0:
+		lo = 0xa0;
+		break;
+	case 0xed:
+		hi = 0x9f;
+		break;
+	case 0xf0:
+		lo = 0x90;
+		break;
+	case 0xf4:
+		hi = 0x8f;
+		break;
+	default:
+		break;
 	}
 	if (p[1] < lo || p[1] > hi || left < 3 || (p[2] & 0xc0) != 0x80)
 		return 0;

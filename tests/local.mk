@@ -24,6 +24,7 @@ unit_tests = \
 	tests/unit/test_control \
 	tests/unit/test_identity \
 	tests/unit/test_json \
+	tests/unit/test_jsonstyle \
 	tests/unit/test_store \
 	tests/unit/test_tap \
 	tests/unit/test_tls \

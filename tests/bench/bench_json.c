@@ -33,11 +33,21 @@ static void random_value(struct prng *r, struct jsonw *w)
 {
 	char text[64];
 	switch (prng_below(r, 8)) {
-	case 0: jsonw_bool(w, prng_chance(r, 50)); break;
-	case 1: jsonw_int(w, (int64_t)(prng_u64(r) >> prng_below(r, 60))); break;
-	case 2: jsonw_double(w, (double)prng_below(r, 1000000) / 100); break;
-	case 3: jsonw_null(w); break;
-	case 4: jsonw_string(w, "Zo\xc3\xab \"Quote\" K\xc3\xb6ln\n"); break;
+	case 0:
+		jsonw_bool(w, prng_chance(r, 50));
+		break;
+	case 1:
+		jsonw_int(w, (int64_t)(prng_u64(r) >> prng_below(r, 60)));
+		break;
+	case 2:
+		jsonw_double(w, (double)prng_below(r, 1000000) / 100);
+		break;
+	case 3:
+		jsonw_null(w);
+		break;
+	case 4:
+		jsonw_string(w, "Zo\xc3\xab \"Quote\" K\xc3\xb6ln\n");
+		break;
 	default:
 		random_word(r, text, 60);
 		jsonw_string(w, text);

@@ -98,8 +98,9 @@ static bool comes_back(const struct json *root, const char *text, size_t len)
 	struct json *again;
 	json_style_detect(root, text, len, &s);
 	json_style_write(root, &s, &once);
-	if (buf_failed(&once) || json_parse(&a, (char *)once.data, once.len,
-					    &(struct json_limits){ .depth = JSON_DEPTH_MAX }, &again, NULL) < 0)
+	if (buf_failed(&once) ||
+	    json_parse(&a, (char *)once.data, once.len,
+		       &(struct json_limits){ .depth = JSON_DEPTH_MAX }, &again, NULL) < 0)
 		return false;
 	json_style_write(again, &s, &twice);
 	if (once.len != twice.len || memcmp(once.data, twice.data, once.len) != 0)
@@ -201,8 +202,10 @@ static void test_errors(void)
 		{ " \n ", 2, 2, 3, "the document is empty but for white space" },
 		{ "{\"a\": 1 x", 1, 9, 8, "expected ',' or '}' after a member, found 'x'" },
 		{ "[1 2]", 1, 4, 3, "expected ',' or ']' after an element, found '2'" },
-		{ "{\n  \"\xc3\xa4\": \xc3\xb6\n}", 2, 8, 10, "expected a value after ':', found '\xc3\xb6'" },
-		{ "[1,]", 1, 4, 3, "expected a value after ',', found ']' (the last one has no comma" },
+		{ "{\n  \"\xc3\xa4\": \xc3\xb6\n}", 2, 8, 10,
+		  "expected a value after ':', found '\xc3\xb6'" },
+		{ "[1,]", 1, 4, 3,
+		  "expected a value after ',', found ']' (the last one has no comma" },
 		{ "{\"a\":1,}", 1, 8, 7, "expected a name in double quotes after ',', found '}'" },
 		{ "{'a':1}", 1, 2, 1, "strings are written in double quotes" },
 		{ "{a:1}", 1, 2, 1, "expected a name in double quotes or '}', found 'a'" },
@@ -233,7 +236,8 @@ static void test_errors(void)
 		{ "\xef\xbb\xbf{}", 1, 1, 0, "byte order mark" },
 		{ "\xff\xfe{", 1, 1, 0, "UTF-16" },
 		{ "\x80", 1, 1, 0, "the byte 0x80, which is not UTF-8" },
-		{ "{\"a\":1,\n \"b\":2, \"a\":3}", 2, 9, 16, "the name \"a\" is in this object twice (first with the value at line 1, column 6)" },
+		{ "{\"a\":1,\n \"b\":2, \"a\":3}", 2, 9, 16,
+		  "the name \"a\" is in this object twice (first with the value at line 1, column 6)" },
 		{ "{\"a\":1,\"\\u0061\":3}", 1, 8, 7, "the name \"a\" is in this object twice" },
 		{ "{\"x\":{\"\":1, \"\" :3}}", 1, 13, 12, "the name \"\" is in this object twice" },
 		{ "{\"\\u0000\":1,\"\\u0000\":1}", 1, 13, 12, "twice" },
@@ -250,8 +254,8 @@ static void test_errors(void)
 		    strstr(e.message, c[i].message))
 			continue;
 		bad++;
-		tap_diag("%s\ngot %d at %u:%u, offset %" PRIu64 ": %s\nwanted %u:%u, offset %" PRIu64
-			 ": %s",
+		tap_diag("%s\ngot %d at %u:%u, offset %" PRIu64
+			 ": %s\nwanted %u:%u, offset %" PRIu64 ": %s",
 			 c[i].text, r, e.line, e.column, e.offset, e.message, c[i].line,
 			 c[i].column, c[i].offset, c[i].message);
 	}
@@ -305,15 +309,15 @@ static void test_limits(void)
 	   "the deepest tree is compared and written without the C stack");
 
 	root = NULL;
-	is_errno(json_parse(&a, "[1,2,3]", 7, &(struct json_limits){ .size = 6 }, &root, &e), -EFBIG,
-		 "size limit");
+	is_errno(json_parse(&a, "[1,2,3]", 7, &(struct json_limits){ .size = 6 }, &root, &e),
+		 -EFBIG, "size limit");
 	is_errno(json_parse(&a, "[1,2,3]", 7, &(struct json_limits){ .size = 7 }, &root, &e), 0,
 		 "size limit reached");
-	is_errno(json_parse(&a, "[1,2,3]", 7, &(struct json_limits){ .values = 3 }, &root, &e), -E2BIG,
-		 "limit of values");
+	is_errno(json_parse(&a, "[1,2,3]", 7, &(struct json_limits){ .values = 3 }, &root, &e),
+		 -E2BIG, "limit of values");
 	is_errno(json_parse(&a, "[1,2,3]", 7, &(struct json_limits){ .values = 4 }, &root, &e), 0,
 		 "limit of values reached");
-	ok(sizeof(struct json) <= 88, "a node is no larger than the header says");
+	ok(sizeof(struct json) <= 88, "a node fits into 88 bytes");
 }
 
 static double seconds(void)
@@ -356,8 +360,9 @@ static void test_many_names(void)
 	struct err e = { 0 };
 	is_errno(json_parse(&a, (char *)b.data, b.len, NULL, &root, &e), -EINVAL,
 		 "a million and a duplicate");
-	is_str(e.message, "the name \"name77\" is in this object twice (first with the value at line 1, "
-			  "column 915): expected another name",
+	is_str(e.message,
+	       "the name \"name77\" is in this object twice (first with the value at line 1, "
+	       "column 915): expected another name",
 	       "which one");
 	is_uint(e.offset, b.len - sizeof("\"n\\u0061me77\":0}") + 1, "where");
 
@@ -400,8 +405,9 @@ static void test_many_names(void)
 				 root->count == n;
 			b.len--;
 			buf_putf(&b, ", \"k%u\":0}", twin);
-			right &= json_parse(&a, (char *)b.data, b.len, NULL, &root, &e) == -EINVAL &&
-				 strstr(e.message, "twice");
+			right &=
+				json_parse(&a, (char *)b.data, b.len, NULL, &root, &e) == -EINVAL &&
+				strstr(e.message, "twice");
 		}
 	ok(right, "a duplicate is found in objects of 2 to 80 members");
 }
@@ -432,21 +438,25 @@ static void test_values(void)
 	_cleanup_(arena_done) struct arena a = { 0 };
 	const char *text = "[18446744073709551616,1e400,1.10,-0,1E+2,0.0]";
 	const struct json *v = parsed(&a, text);
-	static const char *const want[] = { "18446744073709551616", "1e400", "1.10", "-0", "1E+2",
-					    "0.0" };
+	static const char *const want[] = {
+		"18446744073709551616", "1e400", "1.10", "-0", "1E+2", "0.0"
+	};
 	for (size_t i = 0; i < 6; i++) {
 		const struct json *n = json_at(v, i);
 		is_mem(n->text, n->len, want[i], strlen(want[i]), "the lexeme %s is kept", want[i]);
 	}
 	ok(!json_at(v, 6), "there is no element behind the last");
 
-	v = parsed(&a, "\"\\u0000a\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\u20AC\\ud83d\\ude00\xf0\x9f\x98\x80z\"");
-	static const char plain[] = "\0a\"\\/\b\f\n\r\t\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xf0\x9f\x98\x80z";
+	v = parsed(
+		&a,
+		"\"\\u0000a\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\u20AC\\ud83d\\ude00\xf0\x9f\x98\x80z\"");
+	static const char plain[] =
+		"\0a\"\\/\b\f\n\r\t\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xf0\x9f\x98\x80z";
 	is_mem(v->text, v->len, plain, sizeof(plain) - 1, "escapes are resolved");
 
 	v = parsed(&a, " {\"a\" : [ ],\n\"b\":[\n1,{} ] , \"c\\n\": \"x\"} ");
-	ok(v->offset == 1 && v->layout == JSON_LAYOUT_INLINE && (v->flags & JSON_ANY_ESCAPE),
-	   "the root's place, layout and escapes");
+	ok(v->offset == 1 && v->layout == JSON_LAYOUT_INLINE && v->flags == 0,
+	   "the root's place and layout, no escape of taste");
 	const struct json *b = json_get_z(v, "b");
 	is_mem(b->text, b->len, "[\n1,{} ]", 8, "a container's lexeme");
 	ok(b->layout == JSON_LAYOUT_BROKEN, "a container's layout");
@@ -455,7 +465,8 @@ static void test_values(void)
 	ok(!json_get_z(v, "d") && !json_get_z(b, "0") && !json_get(NULL, "a", 1),
 	   "what is not there is not found");
 
-	ok(equal("{\"a\":1,\"b\":[1.0,2]}", "{ \"b\":[10e-1,2.00],\"\\u0061\":1 }"), "equal objects");
+	ok(equal("{\"a\":1,\"b\":[1.0,2]}", "{ \"b\":[10e-1,2.00],\"\\u0061\":1 }"),
+	   "equal objects");
 	ok(!equal("[1,2]", "[2,1]"), "arrays are ordered");
 	ok(!equal("{\"a\":1}", "{\"b\":1}") && !equal("{\"a\":1}", "{\"a\":2}") &&
 		   !equal("{\"a\":1}", "{\"a\":1,\"b\":1}"),
@@ -463,12 +474,17 @@ static void test_values(void)
 	ok(!equal("{\"a\":{\"x\":1,\"y\":2},\"b\":3}", "{\"b\":3,\"a\":{\"y\":2,\"x\":0}}") &&
 		   equal("{\"a\":{\"x\":1,\"y\":2},\"b\":3}", "{\"b\":3,\"a\":{\"y\":2,\"x\":1}}"),
 	   "nested objects in another order");
-	ok(!equal("null", "false") && !equal("1", "\"1\"") && !equal("[]", "{}") && !equal("true", "false"),
+	ok(!equal("null", "false") && !equal("1", "\"1\"") && !equal("[]", "{}") &&
+		   !equal("true", "false"),
 	   "different types");
 	ok(equal("-0", "0") && equal("0e5", "0.00") && !equal("1", "-1"), "zero has no sign");
 	const struct json *pair = parsed(&a, "[{\"k\":[1]},{\"k\":[1]},{\"k\":[2]}]");
-	ok(json_equal(json_at(pair, 0), json_at(pair, 1)) && !json_equal(json_at(pair, 1), json_at(pair, 2)),
+	ok(json_equal(json_at(pair, 0), json_at(pair, 1)) &&
+		   !json_equal(json_at(pair, 1), json_at(pair, 2)),
 	   "parts of one tree compare");
+	ok(parsed(&a, "{\"\\u0061\":1}")->flags == JSON_STYLED_ESCAPE &&
+		   parsed(&a, "[\"\\/\"]")->flags == JSON_STYLED_ESCAPE,
+	   "escapes of taste are noticed");
 	is_str(json_type_name(b), "array", "a type has a name");
 }
 
@@ -505,8 +521,10 @@ static void random_form(struct prng *r, int64_t m, int e, char out[static 128])
 		len += snprintf(out + len, 128 - (size_t)len, ".000");
 	if (e != 0 || prng_chance(r, 30))
 		snprintf(out + len, 128 - (size_t)len, "%c%s%s%d", prng_chance(r, 50) ? 'e' : 'E',
-			 e < 0 ? "-" : prng_chance(r, 50) ? "+" : "", prng_chance(r, 20) ? "000" : "",
-			 e < 0 ? -e : e);
+			 e < 0                ? "-"
+			 : prng_chance(r, 50) ? "+"
+					      : "",
+			 prng_chance(r, 20) ? "000" : "", e < 0 ? -e : e);
 }
 
 static __int128 scaled(int64_t m, int e)
@@ -556,11 +574,14 @@ static void test_numbers(uint64_t seed, uint64_t rounds)
 	struct prng r = { seed };
 	for (uint64_t i = 0; i < rounds && bad == 0; i++) {
 		int64_t m = (int64_t)(prng_u64(&r) >> (1 + prng_below(&r, 62)));
-		int64_t n = prng_chance(&r, 50) ? m : (int64_t)(prng_u64(&r) >> (1 + prng_below(&r, 62)));
+		int64_t n = prng_chance(&r, 50)
+				    ? m
+				    : (int64_t)(prng_u64(&r) >> (1 + prng_below(&r, 62)));
 		n = prng_chance(&r, 20) ? n + 1 - (int64_t)prng_below(&r, 2) : n;
 		m = prng_chance(&r, 50) ? m : -m;
 		n = prng_chance(&r, 80) == (m < 0) ? -n : n;
-		int e = (int)prng_below(&r, 15), f = prng_chance(&r, 50) ? e : (int)prng_below(&r, 15);
+		int e = (int)prng_below(&r, 15),
+		    f = prng_chance(&r, 50) ? e : (int)prng_below(&r, 15);
 		char x[128], y[128];
 		int shift = (int)prng_below(&r, 2000) - 1000;
 		random_form(&r, m, e + shift, x);
@@ -595,11 +616,20 @@ static void test_conversions(void)
 		int want;
 		int64_t v;
 	} c[] = {
-		{ "0", 0, 0 }, { "-0", 0, 0 }, { "-1", 0, -1 }, { "1e3", 0, 1000 }, { "5.0", 0, 5 },
-		{ "120e-1", 0, 12 }, { "9223372036854775807", 0, INT64_MAX },
-		{ "-9223372036854775808", 0, INT64_MIN }, { "9223372036854775808", -ERANGE, 0 },
-		{ "-9223372036854775809", -ERANGE, 0 }, { "1.5", -EINVAL, 0 }, { "1e-1", -EINVAL, 0 },
-		{ "1e99999999999999999999", -ERANGE, 0 }, { "1e-99999999999999999999", -EINVAL, 0 },
+		{ "0", 0, 0 },
+		{ "-0", 0, 0 },
+		{ "-1", 0, -1 },
+		{ "1e3", 0, 1000 },
+		{ "5.0", 0, 5 },
+		{ "120e-1", 0, 12 },
+		{ "9223372036854775807", 0, INT64_MAX },
+		{ "-9223372036854775808", 0, INT64_MIN },
+		{ "9223372036854775808", -ERANGE, 0 },
+		{ "-9223372036854775809", -ERANGE, 0 },
+		{ "1.5", -EINVAL, 0 },
+		{ "1e-1", -EINVAL, 0 },
+		{ "1e99999999999999999999", -ERANGE, 0 },
+		{ "1e-99999999999999999999", -EINVAL, 0 },
 		{ "99999999999999999999", -ERANGE, 0 },
 	};
 	unsigned bad = 0;
@@ -613,7 +643,8 @@ static void test_conversions(void)
 	}
 	is_uint(bad, 0, "int64 or an error");
 	uint64_t u = 7;
-	ok(json_number_to_u64("18446744073709551615", 20, &u) == 0 && u == UINT64_MAX, "largest uint64");
+	ok(json_number_to_u64("18446744073709551615", 20, &u) == 0 && u == UINT64_MAX,
+	   "largest uint64");
 	is_errno(json_number_to_u64("18446744073709551616", 20, &u), -ERANGE, "one more");
 	is_errno(json_number_to_u64("-1", 2, &u), -ERANGE, "less than nothing");
 	ok(json_number_to_u64("1844674407370955161.50e1", 24, &u) == 0 && u == UINT64_MAX,
@@ -623,9 +654,15 @@ static void test_conversions(void)
 		const char *text;
 		double v;
 	} good[] = {
-		{ "0.1", 0.1 }, { "1.50", 1.5 }, { "-0", -0.0 }, { "1e308", 1e308 }, { "5e-324", 5e-324 },
-		{ "9007199254740992", 9007199254740992.0 }, { "0.30000000000000004", 0.1 + 0.2 },
-		{ "100000000000000000000", 1e20 }, { "-12.25e-3", -12.25e-3 },
+		{ "0.1", 0.1 },
+		{ "1.50", 1.5 },
+		{ "-0", -0.0 },
+		{ "1e308", 1e308 },
+		{ "5e-324", 5e-324 },
+		{ "9007199254740992", 9007199254740992.0 },
+		{ "0.30000000000000004", 0.1 + 0.2 },
+		{ "100000000000000000000", 1e20 },
+		{ "-12.25e-3", -12.25e-3 },
 	};
 	bad = 0;
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
@@ -636,18 +673,24 @@ static void test_conversions(void)
 			bad++;
 		}
 	}
-	static const char *const lossy[] = { "9007199254740993", "1e400", "-1e400", "1e-400",
-					     "0.1000000000000000055511", "18446744073709551615",
+	static const char *const lossy[] = { "9007199254740993",
+					     "1e400",
+					     "-1e400",
+					     "1e-400",
+					     "0.1000000000000000055511",
+					     "18446744073709551615",
 					     "1e999999999999999999999" };
 	for (size_t i = 0; i < sizeof(lossy) / sizeof(lossy[0]); i++) {
 		double d = 42;
-		if (json_number_to_double(lossy[i], strlen(lossy[i]), &d) != -ERANGE || d < 42 || d > 42) {
+		if (json_number_to_double(lossy[i], strlen(lossy[i]), &d) != -ERANGE || d < 42 ||
+		    d > 42) {
 			tap_diag("%s becomes %.17g", lossy[i], d);
 			bad++;
 		}
 	}
 	is_uint(bad, 0, "doubles that lose nothing, or an error");
-	static const char *const invalid[] = { "", "-", "01", "1.", ".5", "+1", "1e", "1e+", "1 ", " 1",
+	static const char *const invalid[] = { "",    "-",     "01",  "1.",    ".5",
+					       "+1",  "1e",    "1e+", "1 ",    " 1",
 					       "0x1", "1.2.3", "--1", "1e1.5", "NaN" };
 	for (size_t i = 0; i < sizeof(invalid) / sizeof(invalid[0]); i++)
 		bad += json_number_valid(invalid[i], strlen(invalid[i]));
@@ -665,9 +708,18 @@ static void test_pointers(void)
 	static const struct {
 		const char *pointer, *want;
 	} c[] = {
-		{ "/foo", "[\"bar\",\"baz\"]" }, { "/foo/0", "bar" }, { "/", "0" }, { "/a~1b", "1" },
-		{ "/c%d", "2" }, { "/e^f", "3" }, { "/g|h", "4" }, { "/i\\j", "5" }, { "/k\"l", "6" },
-		{ "/ ", "7" }, { "/m~0n", "8" }, { "", text },
+		{ "/foo", "[\"bar\",\"baz\"]" },
+		{ "/foo/0", "bar" },
+		{ "/", "0" },
+		{ "/a~1b", "1" },
+		{ "/c%d", "2" },
+		{ "/e^f", "3" },
+		{ "/g|h", "4" },
+		{ "/i\\j", "5" },
+		{ "/k\"l", "6" },
+		{ "/ ", "7" },
+		{ "/m~0n", "8" },
+		{ "", text },
 	};
 	_cleanup_(arena_done) struct arena a = { 0 };
 	const struct json *root = parsed(&a, text);
@@ -676,19 +728,25 @@ static void test_pointers(void)
 	unsigned bad = 0;
 	for (size_t i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
 		int r = json_pointer_get(root, c[i].pointer, strlen(c[i].pointer), &v, &e);
-		if (r < 0 || v->len != strlen(c[i].want) || memcmp(v->text, c[i].want, v->len) != 0) {
+		if (r < 0 || v->len != strlen(c[i].want) ||
+		    memcmp(v->text, c[i].want, v->len) != 0) {
 			tap_diag("%s: %d %s", c[i].pointer, r, r < 0 ? e.message : "");
 			bad++;
 		}
 	}
 	is_uint(bad, 0, "the examples of RFC 6901");
-	static const char *const missing[] = { "/foo/2", "/foo/-", "/foo/00", "/foo/01", "/foo/", "/nix",
-					       "/foo/0/x", "/foo/1e0", "/foo/99999999999999999999" };
+	static const char *const missing[] = {
+		"/foo/2",   "/foo/-",   "/foo/00",
+		"/foo/01",  "/foo/",    "/nix",
+		"/foo/0/x", "/foo/1e0", "/foo/99999999999999999999"
+	};
 	for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++)
 		bad += json_pointer_get(root, missing[i], strlen(missing[i]), &v, &e) != -ENOENT;
 	is_uint(bad, 0, "places that are not there");
-	is_str(e.message, "there is no '/foo/99999999999999999999': the array above it has no "
-			  "'99999999999999999999'", "and why");
+	is_str(e.message,
+	       "there is no '/foo/99999999999999999999': the array above it has no "
+	       "'99999999999999999999'",
+	       "and why");
 	static const char *const wrong[] = { "foo", "/~", "/~2", "/foo/~x", "/nix/~" };
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
 		bad += json_pointer_get(root, wrong[i], strlen(wrong[i]), &v, &e) != -EINVAL;
@@ -821,7 +879,8 @@ static void test_writer(void)
 	static const char text[] = "\0\b\f\x1f\x7f/<&>\xc3\xa9\xe2\x80\xa8\xf0\x9f\x98\x80";
 	size_t len = sizeof(text) - 1;
 	is_str(escaped(&b, text, len, JSON_ESCAPE_MINIMAL),
-	       "\"\\u0000\\b\\f\\u001f\x7f/<&>\xc3\xa9\xe2\x80\xa8\xf0\x9f\x98\x80\"", "only what must be");
+	       "\"\\u0000\\b\\f\\u001f\x7f/<&>\xc3\xa9\xe2\x80\xa8\xf0\x9f\x98\x80\"",
+	       "only what must be");
 	is_str(escaped(&b, text, len, JSON_ESCAPE_PYTHON),
 	       "\"\\u0000\\b\\f\\u001f\\u007f/<&>\\u00e9\\u2028\\ud83d\\ude00\"", "as Python does");
 	is_str(escaped(&b, text, len, JSON_ESCAPE_GO),
@@ -861,8 +920,12 @@ static void test_mutations(uint64_t seed, uint64_t rounds)
 		for (uint64_t k = 1 + prng_below(&r, 4); k > 0 && b.len > 1; k--) {
 			size_t at = prng_below(&r, b.len), n = 1 + prng_below(&r, 4);
 			switch (prng_below(&r, 4)) {
-			case 0: b.data[at] = (uint8_t)spice[prng_below(&r, sizeof(spice) - 1)]; break;
-			case 1: b.len = prng_chance(&r, 20) ? at + 1 : b.len; break;
+			case 0:
+				b.data[at] = (uint8_t)spice[prng_below(&r, sizeof(spice) - 1)];
+				break;
+			case 1:
+				b.len = prng_chance(&r, 20) ? at + 1 : b.len;
+				break;
 			case 2:
 				n = n < b.len - at ? n : b.len - at;
 				memmove(b.data + at, b.data + at + n, b.len - at - n);
@@ -881,8 +944,8 @@ static void test_mutations(uint64_t seed, uint64_t rounds)
 		arena_reset(&a);
 		int res = parse_copy(&a, (char *)b.data, b.len, NULL, &root, &copy, &e);
 		accepted += res == 0;
-		if (res == 0 ? tree_is_sound(root, copy, b.len) && comes_back(root, copy, b.len) :
-			       res == e.code && !root && has_place(&e, b.len))
+		if (res == 0 ? tree_is_sound(root, copy, b.len) && comes_back(root, copy, b.len)
+			     : res == e.code && !root && has_place(&e, b.len))
 			continue;
 		bad++;
 		tap_diag("round %" PRIu64 ", result %d: %.*s", i, res, (int)b.len, (char *)b.data);
@@ -893,7 +956,7 @@ static void test_mutations(uint64_t seed, uint64_t rounds)
 
 int main(int argc, char **argv)
 {
-	tap_plan(78);
+	tap_plan(79);
 	uint64_t seed = tap_seed(argc, argv);
 	uint64_t rounds = tap_rounds(argc, argv, 20000);
 	test_suite();
