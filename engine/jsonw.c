@@ -119,7 +119,7 @@ void jsonw_init(struct jsonw *w, struct buf *b, unsigned indent)
 	*w = (struct jsonw){ .b = b, .indent = indent };
 }
 
-void jsonw_end(struct jsonw *w)
+void jsonw_end(_unused_ struct jsonw *w)
 {
 	assert(w->depth == 0 && w->any && !w->key);
 }
@@ -177,7 +177,7 @@ static void begin(struct jsonw *w, char bracket, bool object)
 	buf_u8(w->b, (uint8_t)bracket);
 }
 
-static void end(struct jsonw *w, char bracket, bool object)
+static void end(struct jsonw *w, char bracket, _unused_ bool object)
 {
 	assert(w->depth > 0 && in_object(w) == object && !w->key);
 	w->depth--;
