@@ -6,17 +6,21 @@ libengine_a_SOURCES = \
 	engine/arena.c \
 	engine/arena.h \
 	engine/banned.h \
+	engine/blob.h \
 	engine/buf.c \
 	engine/buf.h \
 	engine/cleanup.h \
 	engine/clock.c \
 	engine/clock.h \
+	engine/crdt.h \
 	engine/cursor.c \
 	engine/cursor.h \
+	engine/delta.h \
 	engine/err.c \
 	engine/err.h \
 	engine/id.c \
 	engine/id.h \
+	engine/jdiff.h \
 	engine/json-parse.c \
 	engine/json.c \
 	engine/json.h \
@@ -30,6 +34,10 @@ libengine_a_SOURCES = \
 	engine/jsonstyle.h \
 	engine/jsonw.c \
 	engine/jsonw.h \
+	engine/patch.h \
+	engine/render.h \
+	engine/replica.h \
+	engine/session.h \
 	engine/sha256.c \
 	engine/sha256.h \
 	engine/store.c \

@@ -53,11 +53,13 @@ sim_tests =
 fuzz_targets = \
 	tests/fuzz/fuzz_control \
 	tests/fuzz/fuzz_cursor \
-	tests/fuzz/fuzz_json
+	tests/fuzz/fuzz_json \
+	tests/fuzz/fuzz_token
 
 tests_fuzz_fuzz_control_LDADD = $(FUZZ_MAIN) $(TOOLS_LIBS)
 tests_fuzz_fuzz_cursor_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)
+tests_fuzz_fuzz_token_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 
 noinst_HEADERS = tests/fuzz/replay.h
 EXTRA_DIST += tests/fuzz/corpus
