@@ -38,6 +38,7 @@ enum link_cost {
 struct link_info {
 	const char *transport;  /* "tcp", "memory"; static text */
 	char remote[LINK_TEXT]; /* "192.0.2.7:7580", "[fe80::1%eth0]:7580" */
+	char local[LINK_TEXT];  /* this side's address without port; "" where there is none */
 	enum link_cost cost;
 	bool dialled;           /* true: this device opened it */
 	uint32_t rtt_us;        /* estimate of the round trip, 0 while unknown */

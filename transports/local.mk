@@ -2,17 +2,33 @@
 libtransports_a_SOURCES = \
 	transports/address.c \
 	transports/address.h \
+	transports/avahi.c \
+	transports/avahi.h \
+	transports/beacon.c \
+	transports/beacon.h \
 	transports/cert.c \
 	transports/cert.h \
+	transports/discovery.c \
+	transports/discovery.h \
 	transports/identity.c \
 	transports/identity.h \
+	transports/ifaces.c \
+	transports/ifaces.h \
 	transports/invite.c \
 	transports/invite.h \
+	transports/join.c \
+	transports/join.h \
+	transports/joinmsg.c \
+	transports/joinmsg.h \
+	transports/joinserver.c \
+	transports/joinserver.h \
 	transports/keyfile.c \
 	transports/keyfile.h \
 	transports/link.h \
 	transports/memwire.c \
 	transports/memwire.h \
+	transports/mesh.c \
+	transports/mesh.h \
 	transports/name.c \
 	transports/name.h \
 	transports/resolve.c \

@@ -83,8 +83,14 @@ static void op_info(const struct wire *w, struct link_info *ret)
 	ret->transport = "tcp";
 	snprintf(ret->remote, sizeof(ret->remote), "%s", address_text(&t->remote, text));
 	ret->cost = address_is_near(&t->remote) ? LINK_LAN : LINK_WAN;
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	struct address local;
+	if (getsockname(t->fd, (struct sockaddr *)&ss, &len) == 0 &&
+	    address_from((struct sockaddr *)&ss, len, &local) == 0)
+		snprintf(ret->local, sizeof(ret->local), "%s", address_host(&local, text));
 	struct tcp_info info;
-	socklen_t len = sizeof(info);
+	len = sizeof(info);
 	if (getsockopt(t->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0)
 		ret->rtt_us = info.tcpi_rtt;
 }

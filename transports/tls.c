@@ -615,6 +615,12 @@ static int on_timeout(sd_event_source *s, uint64_t usec, void *user)
 	return 0;
 }
 
+void tls_set_handler(struct tls *t, const struct tls_handler *handler, void *user)
+{
+	t->handler = handler;
+	t->user = user;
+}
+
 void tls_free(struct tls *t)
 {
 	if (!t || t->freed)
@@ -674,6 +680,7 @@ static void op_read(struct link *l, bool on)
 void tls_info(const struct tls *t, struct link_info *ret)
 {
 	*ret = (struct link_info){
+		.transport = "",
 		.dialled = !t->server,
 		.bytes_in = t->bytes_in,
 		.bytes_out = t->bytes_out,

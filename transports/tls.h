@@ -64,6 +64,9 @@ int tls_new(struct tls_context *c, sd_event *event, struct wire *wire_take,
 	    const struct tls_options *o, const struct tls_handler *handler, void *user,
 	    struct tls **ret, struct err *e);
 
+/* Hands the session over: further callbacks go to handler with user. */
+void tls_set_handler(struct tls *t, const struct tls_handler *handler, void *user);
+
 /* Ends it at once: what is queued is handed to the wire as far as it takes it without
  * waiting, with a close notice. No callback follows. May be called from any callback. */
 void tls_free(struct tls *t);

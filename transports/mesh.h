@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* All of a device's connections: listens, finds members on the local networks, dials them
+ * and fixed addresses, keeps at most one link to each device, serves joiners. This is the
+ * header that a daemon needs, with link.h, identity.h, invite.h, token.h and join.h.
+ *
+ * Everything runs in the one thread that runs the sd-event loop; call nothing here from
+ * another thread. Callbacks come from the loop, and may call any function here but mesh_free.
+ *
+ *     static void link_up(struct link *l, void *user)
+ *     {
+ *             link_handle(l, &handler, session_new(&l->peer, l->name, ...));  // at once
+ *     }
+ *     static void link_down(struct link *l, const struct err *why, void *user)
+ *     {
+ *             session_free(l->user);                    // l is gone when this returns
+ *     }
+ *     static const struct mesh_handler mesh_handler = { .link_up = link_up, ... };
+ *
+ *     identity_open("/store/identity", &identity, &e);
+ *     invites_open("/store/identity", &invites, &e);
+ *     mesh_new(event, identity, &(struct mesh_options){ .invites = invites,
+ *              .discover = true }, &mesh_handler, user, &mesh, &e);
+ *     token_address_parse("hub.example.org", SHOAL_PORT, &a, &e);
+ *     mesh_connect(mesh, &a, &e);                       // remembered by the caller
+ *     sd_event_loop(event);
+ *     mesh_free(mesh);                                  // link_down for each link
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "engine/err.h"
+#include "engine/id.h"
+#include "transports/identity.h"
+#include "transports/invite.h"
+#include "transports/link.h"
+#include "transports/token.h"
+
+#define MESH_FIXED_MAX 64
+
+struct mesh;
+
+struct mesh_options {
+	uint16_t port;           /* TCP; 0: SHOAL_PORT, or any when that is taken */
+	bool discover;           /* beacons on the local networks, and DNS-SD */
+	struct invites *invites; /* borrowed; NULL: nobody can join here */
+};
+
+struct mesh_handler {
+	/* May this member connect? False (revoked): refused within the handshake. NULL: all. */
+	bool (*admit)(const struct id *device, void *user);
+	/* A link to a device, which had none. The callee calls link_handle at once. */
+	void (*link_up)(struct link *l, void *user);
+	/* The link is gone, and l with it when this returns. */
+	void (*link_down)(struct link *l, const struct err *why, void *user);
+	/* A device was admitted by an invitation. NULL: not interested. */
+	void (*joined)(const struct id *device, const char *name, enum role role, void *user);
+	/* One line for a log; never holds a secret. priority as in syslog(3). NULL: none. */
+	void (*note)(int priority, const char *text, void *user);
+};
+
+/* identity is borrowed and must outlive it. */
+int mesh_new(sd_event *event, const struct identity *identity, const struct mesh_options *o,
+	     const struct mesh_handler *handler, void *user, struct mesh **ret, struct err *e);
+void mesh_free(struct mesh *m);
+DEFINE_CLEANUP(struct mesh *, mesh_free)
+
+/* The TCP port that is listened on. */
+uint16_t mesh_port(const struct mesh *m);
+
+/* Keeps a connection to a fixed address: dials, and again with growing pauses (1 s doubling
+ * up to 60 s, a quarter up or down by chance), at once when the network changes. -EEXIST
+ * when it is there already, -ENOSPC when there are MESH_FIXED_MAX. */
+int mesh_connect(struct mesh *m, const struct token_address *a, struct err *e);
+
+/* Forgets the address and cuts a link that was dialled through it; -ENOENT. */
+int mesh_disconnect(struct mesh *m, const struct token_address *a);
+
+struct mesh_fixed {
+	struct token_address address;
+	bool connected;          /* the device there has a link, this way or another */
+	struct id device;        /* who answered last; zero: nobody yet */
+	char error[200];         /* of the last attempt that failed, "" when none did */
+	int64_t next_us;         /* CLOCK_BOOTTIME of the next attempt; 0: none is planned */
+};
+
+/* The index-th fixed address; -ENOENT past the last. */
+int mesh_fixed(const struct mesh *m, unsigned index, struct mesh_fixed *ret);
+
+/* Walks through the links: NULL gives the first; NULL comes after the last. */
+struct link *mesh_next_link(struct mesh *m, struct link *after);
+struct link *mesh_link(struct mesh *m, const struct id *device); /* or NULL */
+
+/* Cuts the link to a device (link_down comes before this returns) and stops dialling it
+ * until it is found anew; with admit false it stays away. */
+void mesh_cut(struct mesh *m, const struct id *device);
+
+/* This device's addresses for a token, most promising first; returns how many. */
+unsigned mesh_addresses(const struct mesh *m, struct token_address *ret, unsigned max);
+
+/* Makes an invitation and its token: lifetime in seconds. The caller wipes *ret. */
+int mesh_invite(struct mesh *m, enum role role, int64_t lifetime, unsigned uses, struct token *ret,
+		struct err *e);
