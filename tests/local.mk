@@ -30,6 +30,11 @@ unit_tests = \
 	tests/unit/test_tls \
 	tests/unit/test_token
 
+# A device without documents, for tests of links in network namespaces.
+check_PROGRAMS += tests/helpers/linkpeer
+tests_helpers_linkpeer_SOURCES = tests/helpers/linkpeer.c $(members)
+tests_helpers_linkpeer_LDADD = $(TRANSPORTS_TEST_LIBS)
+
 # Devices of a mesh, for tests of the transports.
 members = \
 	tests/members.c \
