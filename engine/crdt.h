@@ -27,7 +27,8 @@
  * register that the delta carries, an entry survives if both have it, or if only one has it and
  * the other's context does not cover its dot. A register that the delta does not carry is kept,
  * or counts as carried and empty below a slot marked complete. Edges: the highest stamp per
- * parent, then the newest EDGES_MAX.
+ * parent, then the newest EDGES_MAX, where the edge to TRASH is never the one that goes; `seen` of
+ * two edges to TRASH is joined, so that what two devices deleted apart stays deleted.
  *
  * A delta for a peer that holds F carries the registers with a dot beyond F, whole, and marks a
  * slot complete when `cleared` has a dot beyond F. Removal marks are bounded (CLEARED_MAX a
@@ -43,6 +44,7 @@
 
 #include "engine/arena.h"
 #include "engine/buf.h"
+#include "engine/clock.h"
 #include "engine/err.h"
 #include "engine/id.h"
 #include "engine/vv.h"
@@ -73,6 +75,13 @@ struct value {
 	const uint8_t *data;
 	size_t len;
 };
+
+#define VALUE_INT_MAX 10 /* bytes of a VALUE_INT */
+
+/* The number in a VALUE_INT; -EBADMSG for anything else. */
+int value_int(const struct value *v, int64_t *ret);
+/* The value of a number; its bytes are in data. */
+struct value value_of_int(int64_t n, uint8_t data[static VALUE_INT_MAX]);
 
 struct entry {
 	struct dot dot;
@@ -118,7 +127,7 @@ struct edge {
 	struct dot dot; /* dot.actor is the actor of the stamp */
 	const char *name;
 	size_t name_len;
-	struct vv seen; /* edge to TRASH: the record's context that the remover saw; arena */
+	struct vv seen; /* edge to TRASH: the context that removers saw, their dots included; arena */
 };
 
 struct record {
@@ -144,7 +153,7 @@ int record_new(struct arena *a, const struct id *id, const struct id *scope, enu
 /* Storage form: format version first, local actor numbers, batches (actor, seq, hlc) once in a
  * table. Decoding is strict and bounded: -EBADMSG with a message in e, -EPROTONOSUPPORT for an
  * unknown format version or value kind. The record refers to data. */
-void record_encode(const struct record *r, struct buf *b);
+void record_encode(const struct record *r, const struct actors *actors, struct buf *b);
 int record_decode(struct arena *a, const struct actors *actors, const void *data, size_t len,
 		  struct record **ret, struct err *e);
 
@@ -177,13 +186,26 @@ int record_set(struct arena *a, const struct actors *actors, const struct record
 	       const char *top, const char *name, size_t name_len, const struct value *value,
 	       const struct vv *base, const struct stamp *st, const struct record **ret);
 
-/* Replaces the whole content by one value that is not an object (a blob, a link, …). */
+/* Replaces the whole content by one value that is not an object (a blob, a link, …), or by
+ * nothing (value NULL). The layout of a JSON document that was there goes, too. */
 int record_set_content(struct arena *a, const struct actors *actors, const struct record *r,
 		       const struct value *value, const struct vv *base, const struct stamp *st,
 		       const struct record **ret);
 
+/* Sets the time of change to the stamp's, over whatever was there. record_set and
+ * record_set_content of content and record_patch do it themselves. */
+int record_touch(struct arena *a, const struct actors *actors, const struct record *r,
+		 const struct stamp *st, const struct record **ret);
+
+/* Time of change in nanoseconds since 1970; 0 when the record has none. One set by utimens is
+ * given exactly; otherwise it is that of the newest change of content, with the version's
+ * fingerprint below the microsecond, so that a merge shows another time. */
+int64_t record_mtime_ns(const struct record *r, const struct actors *actors);
+/* Permission bits, `normal` when none were set. */
+uint32_t record_mode(const struct record *r, const struct actors *actors, uint32_t normal);
+
 /* Hangs the node at parent under name, or deletes it (parent NODE_TRASH, name empty). counter is
- * one more than the highest in the record. */
+ * one more than the highest in the record. -EINVAL for a name that no file can have. */
 int record_move(struct arena *a, const struct actors *actors, const struct record *r,
 		const struct id *parent, const char *name, size_t name_len, const struct stamp *st,
 		const struct record **ret);

@@ -9,5 +9,5 @@
 #include "engine/patch.h"
 
 /* base NULL: the document did not exist. *ret is NULL when nothing differs. The patch refers to
- * both trees. -ENOMEM. */
+ * both trees, which must come from json_parse or render_tree: `offset` has to ascend. -ENOMEM. */
 int jdiff(struct arena *a, const struct json *base, const struct json *next, struct patch **ret);

@@ -12,14 +12,21 @@ libengine_a_SOURCES = \
 	engine/cleanup.h \
 	engine/clock.c \
 	engine/clock.h \
+	engine/conflict.c \
+	engine/crdt.c \
 	engine/crdt.h \
 	engine/cursor.c \
 	engine/cursor.h \
+	engine/delta.c \
 	engine/delta.h \
+	engine/deltacodec.c \
+	engine/edge.c \
+	engine/edge.h \
 	engine/err.c \
 	engine/err.h \
 	engine/id.c \
 	engine/id.h \
+	engine/jdiff.c \
 	engine/jdiff.h \
 	engine/json-parse.c \
 	engine/json.c \
@@ -34,17 +41,29 @@ libengine_a_SOURCES = \
 	engine/jsonstyle.h \
 	engine/jsonw.c \
 	engine/jsonw.h \
+	engine/look.c \
+	engine/patch.c \
 	engine/patch.h \
+	engine/place.c \
+	engine/place.h \
+	engine/recordcodec.c \
+	engine/render.c \
 	engine/render.h \
 	engine/replica.h \
 	engine/session.h \
 	engine/sha256.c \
 	engine/sha256.h \
+	engine/slot.c \
+	engine/slot.h \
+	engine/slotcodec.c \
+	engine/slotcodec.h \
 	engine/store.c \
 	engine/store.h \
 	engine/storemem.c \
 	engine/storeops.h \
 	engine/storerocks.c \
 	engine/utf8.h \
+	engine/value.c \
+	engine/value.h \
 	engine/vv.c \
 	engine/vv.h

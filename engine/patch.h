@@ -6,6 +6,7 @@
  * record by record_patch. */
 
 #include "engine/crdt.h"
+#include "engine/cursor.h"
 #include "engine/json.h"
 
 enum patch_kind {
@@ -21,14 +22,15 @@ struct patch {
 	size_t key_len;
 	const struct json *value;  /* PATCH_SET */
 	const struct json *before; /* the base's value, NULL if there was none */
-	bool look;                 /* SET, INTO: place or layout changed as well */
+	bool moved;                /* the place among the siblings is new or another */
+	bool look;                 /* moved, or the layout changed */
 	uint8_t layout;            /* LOOK_* below, of the new text */
 	const struct json *object; /* the new object this key stands in, for its neighbours' order */
 	const struct json *self;   /* this member in the new text; NULL for PATCH_REMOVE */
 	struct patch *first, *next;
 };
 
-#define LOOK_INLINE 1 /* a container written on one line though the document is indented */
+#define LOOK_INLINE 1 /* a container on one line though the one around it is not */
 
 /* The look register's value: position among the siblings (u64, ascending, ties by key bytes)
  * and layout. Keys without one come last, by key bytes. */
@@ -39,12 +41,19 @@ struct look {
 
 #define LOOK_GAP (1ull << 32) /* between the positions of two keys written one after another */
 
-void look_encode(const struct look *l, struct buf *b);
-int look_decode(const struct value *v, struct look *ret); /* -EBADMSG */
+/* Encoded: varint of the position's upper half << 2 | layout << 1 | (lower half is not zero); then
+ * in that case a varint of the lower half's bits in reverse, since positions are halved. */
+#define LOOK_SIZE_MAX 10
+
+size_t look_encode(const struct look *l, uint8_t data[static LOOK_SIZE_MAX]);
+int look_decode(const struct value *v, struct look *ret);    /* -EBADMSG */
+int look_read(struct cursor *cur, struct look *ret);         /* takes one off the cursor */
 
 /* Applies p to the content of r as record_set does, with base context `base`. Already true at the
  * head (equal values: numbers as decimals) is dropped. Calls changed (may be NULL) with the JSON
- * pointer of every value that was set or removed. */
+ * pointer of every value that was set or removed; an object that is set counts once. The new record
+ * refers to the texts and trees that p refers to. A patch made by hand may leave object and
+ * self NULL: a new key then comes last. */
 typedef void (*pointer_fn)(const char *pointer, size_t len, void *userdata);
 int record_patch(struct arena *a, const struct actors *actors, const struct record *r,
 		 const struct patch *p, const struct vv *base, const struct stamp *st,

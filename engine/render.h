@@ -21,7 +21,7 @@ int render_tree(struct arena *a, const struct actors *actors, const struct recor
 		struct json **ret);
 
 /* Sets TOP_STYLE and TOP_SOURCE so that a record whose content is what `text` says renders to
- * text; drops a source that is not needed any more. `merged`: the head holds more than the writer
+ * text; drops a source that is not needed any more; a change is one of TOP_MTIME, too. `merged`: the head holds more than the writer
  * saw, so text is not what will be shown: only the style is taken over. */
 int render_remember(struct arena *a, const struct actors *actors, const struct record *r,
 		    const char *text, size_t len, const struct json *tree, bool merged,

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* Edges of a node: where it hangs or hung. A set of edges is kept newest first, one per
+ * parent, at most EDGES_MAX. The edge to TRASH is never dropped for newer ones, because what
+ * its `seen` says must not be forgotten; it takes the place of the oldest other edge. */
+
+#include "engine/crdt.h"
+
+/* Order: counter, actor identifier, name, parent, seq. */
+int edge_rank(const struct actors *actors, const struct edge *x, const struct edge *y);
+
+static inline bool edge_is_trash(const struct edge *e)
+{
+	return id_equal(&e->parent, &NODE_TRASH);
+}
+
+/* True for 1 to NAME_MAX_BYTES bytes without NUL and '/' that are not "." or "..". */
+bool edge_name_valid(const char *name, size_t len);
+
+/* The join of n edges with those of r, into r. Of two edges to one parent the higher rank
+ * stays; two to TRASH also join what they saw: a deletion counts though a second one outranks
+ * it. -ENOMEM. */
+int edge_join(struct arena *a, const struct actors *actors, struct record *r,
+	      const struct edge *edge, uint32_t n);

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine/jdiff.h"
+
+#include <errno.h>
+#include <string.h>
+
+static bool same_text(const struct json *x, const struct json *y)
+{
+	return x->type == y->type && x->len == y->len &&
+	       (x->len == 0 || memcmp(x->text, y->text, x->len) == 0);
+}
+
+static bool equal(const struct json *x, const struct json *y)
+{
+	if (x->type != y->type)
+		return false;
+	/* Trees that were not parsed have no text for their objects. */
+	if (x->type != JSON_OBJECT && x->text && y->text && same_text(x, y))
+		return true;
+	return json_equal(x, y);
+}
+
+/* LOOK_INLINE for a container that stands on one line inside of one that does not. */
+static uint8_t layout_of(const struct json *j)
+{
+	return json_is_container(j) && j->count > 0 && j->layout == JSON_LAYOUT_INLINE &&
+	       j->parent && j->parent->layout == JSON_LAYOUT_BROKEN ? LOOK_INLINE : 0;
+}
+
+struct list {
+	struct patch **end;
+};
+
+static struct patch *add(struct arena *a, struct list *l, enum patch_kind kind,
+			 const struct json *self)
+{
+	struct patch *p = arena_new(a, struct patch);
+	if (!p)
+		return NULL;
+	p->kind = kind;
+	p->key = self->key;
+	p->key_len = self->key_len;
+	*l->end = p;
+	l->end = &p->next;
+	return p;
+}
+
+/* One member of the new object and the old one of that name. */
+struct pair {
+	const struct json *old, *new;
+	bool moved;
+};
+
+/* Marks what is outside of the longest increasing subsequence of the old places (Fredman's
+ * algorithm: tail[k] ends the best sequence of k + 1 pairs, prev leads back). */
+static int mark_moved(struct arena *a, struct pair *pair, uint32_t n)
+{
+	uint32_t *tail = arena_array(a, n, sizeof(*tail)), *prev = arena_array(a, n, sizeof(*prev));
+	uint32_t best = 0;
+	if (!tail || !prev)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++) {
+		if (!pair[i].old)
+			continue;
+		uint32_t lo = 0, hi = best;
+		while (lo < hi) {
+			uint32_t mid = lo + (hi - lo) / 2;
+			if (pair[tail[mid]].old->offset < pair[i].old->offset)
+				lo = mid + 1;
+			else
+				hi = mid;
+		}
+		prev[i] = lo > 0 ? tail[lo - 1] : UINT32_MAX;
+		tail[lo] = i;
+		if (lo == best)
+			best++;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		pair[i].moved = true;
+	for (uint32_t i = best > 0 ? tail[best - 1] : UINT32_MAX; i != UINT32_MAX; i = prev[i])
+		pair[i].moved = false;
+	return 0;
+}
+
+/* Pairs the members of next with those of base. *ret_common: how many have a partner. */
+static int pair_up(struct arena *a, const struct json *base, const struct json *next,
+		   struct pair **ret, uint32_t *ret_common)
+{
+	struct pair *pair = arena_array(a, next->count, sizeof(*pair));
+	const struct json *b = base->first, *last = NULL;
+	uint32_t n = 0, common = 0;
+	bool ordered = true;
+	if (!pair)
+		return -ENOMEM;
+	for (const struct json *j = next->first; j; j = j->next, n++) {
+		/* Mostly it is the next one; else look it up. */
+		const struct json *old = b;
+		if (!old || old->key_len != j->key_len || memcmp(old->key, j->key, j->key_len) != 0)
+			old = json_get(base, j->key, j->key_len);
+		pair[n] = (struct pair){ old, j, !old };
+		if (!old)
+			continue;
+		ordered = ordered && (!last || last->offset < old->offset);
+		last = old;
+		b = old->next;
+		common++;
+	}
+	*ret = pair;
+	*ret_common = common;
+	return ordered ? 0 : mark_moved(a, pair, n);
+}
+
+static int diff_value(struct arena *a, const struct json *old, const struct json *new,
+		      struct list *l, struct patch **ret);
+
+static int diff_members(struct arena *a, const struct json *base, const struct json *next,
+			struct list *l)
+{
+	struct pair *pair;
+	uint32_t common;
+	int r = pair_up(a, base, next, &pair, &common);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < next->count; i++) {
+		const struct json *old = pair[i].old, *new = pair[i].new;
+		struct patch *p = NULL;
+		uint8_t layout = layout_of(new);
+		bool look = pair[i].moved ||
+			    (json_is_container(new) && new->count > 0 && old &&
+			     layout != layout_of(old));
+		if (old) {
+			r = diff_value(a, old, new, l, &p);
+			if (r < 0)
+				return r;
+			if (!p && look)
+				p = add(a, l, PATCH_LOOK, new);
+			if (!p && look)
+				return -ENOMEM;
+		} else {
+			p = add(a, l, PATCH_SET, new);
+			if (!p)
+				return -ENOMEM;
+			p->value = new;
+		}
+		if (!p)
+			continue;
+		p->before = old;
+		p->moved = pair[i].moved;
+		p->look = look;
+		p->layout = layout;
+		p->object = next;
+		p->self = new;
+	}
+	if (common == base->count)
+		return 0;
+	for (const struct json *old = base->first; old; old = old->next) {
+		if (json_get(next, old->key, old->key_len))
+			continue;
+		struct patch *p = add(a, l, PATCH_REMOVE, old);
+		if (!p)
+			return -ENOMEM;
+		p->before = old;
+	}
+	return 0;
+}
+
+/* Appends the patch from old to new to l; *ret is NULL if they are equal. */
+static int diff_value(struct arena *a, const struct json *old, const struct json *new,
+		      struct list *l, struct patch **ret)
+{
+	*ret = NULL;
+	if (old->type == JSON_OBJECT && new->type == JSON_OBJECT) {
+		struct patch *first = NULL;
+		struct list below = { .end = &first };
+		int r = diff_members(a, old, new, &below);
+		if (r < 0 || !first)
+			return r;
+		*ret = add(a, l, PATCH_INTO, new);
+		if (!*ret)
+			return -ENOMEM;
+		(*ret)->first = first;
+		return 0;
+	}
+	if (equal(old, new))
+		return 0;
+	*ret = add(a, l, PATCH_SET, new);
+	if (!*ret)
+		return -ENOMEM;
+	(*ret)->value = new;
+	return 0;
+}
+
+int jdiff(struct arena *a, const struct json *base, const struct json *next, struct patch **ret)
+{
+	struct patch *first = NULL, *p = NULL;
+	struct list l = { .end = &first };
+	int r = 0;
+	if (base) {
+		r = diff_value(a, base, next, &l, &p);
+	} else {
+		p = add(a, &l, PATCH_SET, next);
+		if (!p)
+			return -ENOMEM;
+		p->value = next;
+	}
+	if (r < 0)
+		return r;
+	if (p) {
+		p->before = base;
+		p->self = next;
+	}
+	*ret = p;
+	return 0;
+}

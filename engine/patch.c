@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A patch is applied from the leaves up; each level makes new slots only where something
+ * changed. Positions are given out by engine/place.c once a level's keys are known. */
+#include "engine/patch.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/jsonptr.h"
+#include "engine/place.h"
+#include "engine/slot.h"
+#include "engine/value.h"
+
+struct applier {
+	struct arena *a;
+	const struct actors *actors;
+	struct seen seen;
+	const struct stamp *st;
+	pointer_fn changed; /* NULL as well below an object that is set */
+	void *userdata;
+	struct buf pointer;
+};
+
+static int tell(struct applier *ap)
+{
+	if (!ap->changed)
+		return 0;
+	const char *pointer = buf_cstr(&ap->pointer);
+	if (!pointer)
+		return -ENOMEM;
+	ap->changed(pointer, ap->pointer.len, ap->userdata);
+	return 0;
+}
+
+static int write_val(struct applier *ap, struct slot *c, const struct value *v)
+{
+	struct entry e = { ap->st->dot, ap->st->hlc, *v };
+	struct reg in = c->val;
+	bool took;
+	return reg_write(ap->a, ap->actors, &in, &ap->seen, &e, &c->val, &took);
+}
+
+/* Would a write take away a value that its writer saw losing? */
+static bool settles(const struct applier *ap, const struct slot *s, const struct entry *shown)
+{
+	for (uint32_t i = 0; i < s->val.n; i++) {
+		const struct entry *e = &s->val.entry[i];
+		if (e != shown && e->value.kind != shown->value.kind && seen_has(&ap->seen, e->dot))
+			return true;
+		if (e != shown && !value_same(&e->value, &shown->value) &&
+		    seen_has(&ap->seen, e->dot))
+			return true;
+	}
+	return false;
+}
+
+static int set_value(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret)
+{
+	const struct entry *shown;
+	enum value_kind kind;
+	if (s && slot_shown(s, ap->actors, &shown, &kind) && kind != VALUE_MAP &&
+	    value_equal_json(&shown->value, p->value) && !settles(ap, s, shown) &&
+	    !slot_touched_below(s, &ap->seen)) {
+		*ret = s;
+		return 0;
+	}
+	struct value v = value_of_json(p->value);
+	struct slot *c = slot_copy(ap->a, s, p->key, p->key_len);
+	int r = c ? write_val(ap, c, &v) : -ENOMEM;
+	if (r == 0)
+		r = slot_remove_below(ap->a, c, &ap->seen);
+	if (r < 0)
+		return r;
+	*ret = c;
+	return tell(ap);
+}
+
+static int apply(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret);
+
+static int by_key(const void *x, const void *y)
+{
+	const struct placed *const *a = x, *const *b = y;
+	return key_cmp((*a)->key, (*a)->key_len, (*b)->key, (*b)->key_len);
+}
+
+static int write_look(struct applier *ap, struct slot **s, uint64_t position, uint8_t layout)
+{
+	struct look want = { position, layout }, is;
+	const struct entry *e = reg_shown(&(*s)->look, ap->actors);
+	if (e && look_decode(&e->value, &is) == 0 && is.position == position &&
+	    is.layout == layout)
+		return 0;
+	uint8_t data[LOOK_SIZE_MAX];
+	size_t len = look_encode(&want, data);
+	struct slot *c = slot_copy(ap->a, *s, NULL, 0);
+	struct entry add = { ap->st->dot, ap->st->hlc, { VALUE_BYTES, NULL, len } };
+	add.value.data = (const uint8_t *)arena_dup(ap->a, data, len);
+	if (!c || !add.value.data)
+		return -ENOMEM;
+	bool took;
+	int r = reg_write(ap->a, ap->actors, &(*s)->look, &ap->seen, &add, &c->look, &took);
+	*s = c;
+	return r;
+}
+
+/* Does the key need a place? New ones and moved ones do, and what comes back after somebody else
+ * removed it. One that another device has put there at the same time stays where that put it. */
+static bool needs_place(const struct applier *ap, const struct placed *it)
+{
+	const struct patch *p = it->patch;
+	if (!it->slot || p->kind == PATCH_REMOVE)
+		return false;
+	const struct entry *look = it->old ? reg_shown(&it->old->look, ap->actors) : NULL;
+	if (!it->old || !slot_live(it->old))
+		return true;
+	if (!p->moved)
+		return false;
+	return p->before || !look || seen_has(&ap->seen, look->dot);
+}
+
+/* Position and layout of one key, after places were found. */
+static int finish_look(struct applier *ap, struct placed *it)
+{
+	const struct patch *p = it->patch;
+	struct look is = { LOOK_NOWHERE, 0 };
+	const struct entry *e;
+	if (!it->slot || !slot_live(it->slot))
+		return 0;
+	e = reg_shown(&it->slot->look, ap->actors);
+	if (e && look_decode(&e->value, &is) < 0)
+		return -EBADMSG;
+	uint64_t position = it->position != LOOK_NOWHERE ? it->position : is.position;
+	uint8_t layout = is.layout;
+	if (p && p->self && json_is_container(p->self) && p->self->count > 0 &&
+	    (p->look || p->kind == PATCH_SET))
+		layout = p->layout;
+	if (position == LOOK_NOWHERE)
+		return 0;
+	return write_look(ap, &it->slot, position, layout);
+}
+
+/* Puts the changed keys among the unchanged children of s. */
+static int merge_children(struct applier *ap, const struct slot *s, struct placed **item,
+			  uint32_t n, struct slot *to)
+{
+	uint32_t i = 0, k = 0, have = s ? s->n : 0, count = 0;
+	struct slot **out = arena_alloc(ap->a, ((size_t)have + n) * sizeof(*out));
+	if (!out)
+		return -ENOMEM;
+	while (i < have || k < n) {
+		struct slot *c = i < have ? s->child[i] : NULL;
+		struct placed *it = k < n ? item[k] : NULL;
+		int r = !c ? 1 : !it ? -1 : key_cmp(c->key, c->key_len, it->key, it->key_len);
+		i += r <= 0;
+		k += r >= 0;
+		c = r >= 0 ? it->slot : c;
+		if (c)
+			out[count++] = c;
+	}
+	to->child = count ? out : NULL;
+	to->n = count;
+	return 0;
+}
+
+/* Applies the patches of an object's keys. *ret == s: no change; its children changed otherwise,
+ * nothing else did. */
+static int apply_keys(struct applier *ap, struct slot *s, const struct patch *p,
+		      const struct patch *first, struct slot **ret)
+{
+	uint32_t n = 0;
+	bool changed = false, places = false;
+	const struct json *object = NULL;
+	for (const struct patch *q = first; q; q = q->next)
+		n++;
+	struct placed *item = arena_array(ap->a, n, sizeof(*item));
+	if (!item)
+		return -ENOMEM;
+	n = 0;
+	for (const struct patch *q = first; q; q = q->next) {
+		struct placed *it = &item[n++];
+		it->patch = q;
+		it->key = q->key;
+		it->key_len = q->key_len;
+		it->position = LOOK_NOWHERE;
+		it->old = s ? slot_find(s, q->key, q->key_len) : NULL;
+		size_t len = ap->pointer.len;
+		if (ap->changed)
+			json_pointer_append(&ap->pointer, q->key, q->key_len);
+		int r = apply(ap, it->old, q, &it->slot);
+		ap->pointer.len = len;
+		if (r < 0)
+			return r;
+		it->place = needs_place(ap, it);
+		places = places || it->place;
+		object = object ? object : q->object;
+	}
+	struct placing pl = { .a = ap->a, .actors = ap->actors, .s = s, .object = object,
+			      .item = item, .n = n };
+	int r = places ? place_keys(&pl) : 0;
+	for (uint32_t i = 0; r == 0 && i < pl.n; i++) {
+		r = finish_look(ap, &pl.item[i]);
+		changed = changed || pl.item[i].slot != pl.item[i].old;
+	}
+	if (r < 0)
+		return r;
+	*ret = s;
+	if (!changed)
+		return 0;
+	struct placed **sorted = arena_array(ap->a, pl.n, sizeof(struct placed *));
+	struct slot *c = slot_copy(ap->a, s, p->key, p->key_len);
+	if (!sorted || !c)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < pl.n; i++)
+		sorted[i] = &pl.item[i];
+	qsort(sorted, pl.n, sizeof(*sorted), by_key);
+	r = merge_children(ap, s, sorted, pl.n, c);
+	if (r < 0)
+		return r;
+	*ret = c;
+	return 0;
+}
+
+static bool has_map(const struct slot *s)
+{
+	for (uint32_t i = 0; s && i < s->val.n; i++)
+		if (s->val.entry[i].value.kind == VALUE_MAP)
+			return true;
+	return false;
+}
+
+static int into(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret)
+{
+	static const struct value map = { .kind = VALUE_MAP };
+	const struct entry *shown;
+	enum value_kind kind;
+	struct slot *c;
+	int r = apply_keys(ap, s, p, p->first, &c);
+	if (r < 0 || c == s) {
+		*ret = c;
+		return r;
+	}
+	/* The object must outlive its last key, and be what is shown. */
+	if (!has_map(c) || !slot_shown(c, ap->actors, &shown, &kind) || kind != VALUE_MAP)
+		r = write_val(ap, c, &map);
+	*ret = c;
+	return r;
+}
+
+/* The patch that makes an object of what is there: its keys are set, others go. */
+static int set_keys(struct applier *ap, const struct slot *s, const struct patch *p,
+		    struct patch **ret)
+{
+	struct patch **end = ret;
+	uint32_t n = p->value->count, others = 0;
+	*ret = NULL;
+	for (uint32_t i = 0; s && i < s->n; i++)
+		others += !json_get(p->value, s->child[i]->key, s->child[i]->key_len);
+	struct patch *q = arena_array(ap->a, (size_t)n + others, sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	for (const struct json *j = p->value->first; j; j = j->next, q++) {
+		*q = (struct patch){ .kind = PATCH_SET, .key = j->key, .key_len = j->key_len,
+				     .value = j, .moved = true, .look = true,
+				     .object = p->value, .self = j };
+		if (json_is_container(j) && j->count > 0 && j->layout == JSON_LAYOUT_INLINE &&
+		    p->value->layout == JSON_LAYOUT_BROKEN)
+			q->layout = LOOK_INLINE;
+		*end = q;
+		end = &q->next;
+	}
+	for (uint32_t i = 0; s && others > 0 && i < s->n; i++) {
+		const struct slot *c = s->child[i];
+		if (json_get(p->value, c->key, c->key_len))
+			continue;
+		*q = (struct patch){ .kind = PATCH_REMOVE, .key = c->key, .key_len = c->key_len };
+		*end = q;
+		end = &q->next;
+		q++;
+	}
+	return 0;
+}
+
+static int set_object(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret)
+{
+	static const struct value map = { .kind = VALUE_MAP };
+	const struct entry *shown;
+	enum value_kind kind;
+	struct patch *keys;
+	struct slot *c;
+	pointer_fn changed = ap->changed;
+	int r = set_keys(ap, s, p, &keys);
+	if (r < 0)
+		return r;
+	ap->changed = NULL;
+	r = apply_keys(ap, s, p, keys, &c);
+	ap->changed = changed;
+	if (r < 0)
+		return r;
+	bool marked = has_map(c) && slot_shown(c, ap->actors, &shown, &kind) &&
+		      kind == VALUE_MAP && !settles(ap, c, shown);
+	if (!marked) {
+		if (c == s)
+			c = slot_copy(ap->a, s, p->key, p->key_len);
+		r = c ? write_val(ap, c, &map) : -ENOMEM;
+	}
+	if (r < 0)
+		return r;
+	*ret = c;
+	return c != s ? tell(ap) : 0;
+}
+
+static int apply(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret)
+{
+	int r;
+	*ret = s;
+	switch (p->kind) {
+	case PATCH_SET:
+		if (p->value->type == JSON_OBJECT)
+			return set_object(ap, s, p, ret);
+		return set_value(ap, s, p, ret);
+	case PATCH_REMOVE:
+		if (!s)
+			return 0;
+		r = slot_remove(ap->a, s, &ap->seen, ret);
+		return r == 0 && *ret != s ? tell(ap) : r;
+	case PATCH_INTO:
+		return into(ap, s, p, ret);
+	case PATCH_LOOK:
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int record_patch(struct arena *a, const struct actors *actors, const struct record *r,
+		 const struct patch *p, const struct vv *base, const struct stamp *st,
+		 pointer_fn changed, void *userdata, const struct record **ret)
+{
+	struct applier ap = { .a = a, .actors = actors, .st = st, .changed = changed,
+			      .seen = { base ? base : &r->ctx, st->dot }, .userdata = userdata };
+	const size_t len = strlen(TOP_CONTENT);
+	struct slot *s = r->top ? slot_find(r->top, TOP_CONTENT, len) : NULL, *t;
+	struct patch root = *p;
+	root.key = TOP_CONTENT;
+	root.key_len = len;
+	int err = apply(&ap, s, &root, &t);
+	buf_done(&ap.pointer);
+	if (err < 0)
+		return err;
+	if (t == s) {
+		*ret = r;
+		return 0;
+	}
+	struct record *c = arena_new(a, struct record);
+	if (!c)
+		return -ENOMEM;
+	*c = *r;
+	err = vv_arena_raise(a, &r->ctx, st->dot, &c->ctx);
+	if (err == 0)
+		err = slot_put(a, r->top, TOP_CONTENT, len, t, &c->top);
+	if (err == 0)
+		err = record_bound_marks(a, c);
+	return err < 0 ? err : record_touch(a, actors, c, st, ret);
+}

@@ -1,0 +1,532 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine/slotcodec.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/edge.h"
+#include "engine/json.h"
+#include "engine/jsonnum.h"
+#include "engine/patch.h"
+#include "engine/slot.h"
+#include "engine/utf8.h"
+
+enum { FORM_NONE = 0, FORM_ONE = 1, FORM_SEVERAL = 2, FORM_SHARED = 3 };
+#define FORM_CLEARED 0x10
+#define FORM_CHILDREN 0x20
+#define FORM_COMPLETE 0x40
+
+#define VALUE_LONG 15 /* kind or length does not fit into its half of the byte */
+#define KIND_KNOWN VALUE_BYTES
+
+static uint64_t zigzag(int64_t n)
+{
+	return (uint64_t)n << 1 ^ (uint64_t)(n >> 63);
+}
+
+static int64_t unzigzag(uint64_t z)
+{
+	return (int64_t)(z >> 1) ^ -(int64_t)(z & 1);
+}
+
+/* --- encoding --- */
+
+static bool batch_is(const struct batch *b, const struct entry *e)
+{
+	return b->dot.seq == e->dot.seq && b->dot.actor == e->dot.actor && b->hlc == e->hlc;
+}
+
+static void batch_add(struct batches *t, const struct entry *e, struct buf *b)
+{
+	/* Neighbours come from the same few batches; what slips through is found by sorting. */
+	for (uint32_t i = t->n; i > 0 && i + 4 > t->n; i--)
+		if (batch_is(&t->item[i - 1], e))
+			return;
+	if (t->n == t->cap) {
+		uint32_t cap = t->cap ? t->cap * 2 : 16;
+		struct batch *p = reallocarray(t->item, cap, sizeof(*p));
+		if (!p) {
+			b->failed = true;
+			return;
+		}
+		t->item = p;
+		t->cap = cap;
+	}
+	t->item[t->n++] = (struct batch){ e->dot, e->hlc };
+}
+
+static void collect(struct batches *t, const struct slot *s, struct buf *b)
+{
+	for (uint32_t i = 0; i < s->val.n; i++)
+		batch_add(t, &s->val.entry[i], b);
+	for (uint32_t i = 0; i < s->look.n; i++)
+		batch_add(t, &s->look.entry[i], b);
+	for (uint32_t i = 0; i < s->n; i++)
+		collect(t, s->child[i], b);
+}
+
+static int batch_cmp(const void *x, const void *y, void *actors)
+{
+	const struct batch *p = x, *q = y;
+	int r = dot_cmp(actors, p->dot, q->dot);
+	return r ? r : p->hlc < q->hlc ? -1 : p->hlc > q->hlc;
+}
+
+static void sort_batches(struct batches *t, struct actors *actors)
+{
+	uint32_t n = 0;
+	if (t->n < 2)
+		return;
+	qsort_r(t->item, t->n, sizeof(*t->item), batch_cmp, actors);
+	for (uint32_t i = 0; i < t->n; i++)
+		if (n == 0 || batch_cmp(&t->item[n - 1], &t->item[i], actors) != 0)
+			t->item[n++] = t->item[i];
+	t->n = n;
+}
+
+static void put_batches(const struct batches *t, struct actor_codec *c, struct buf *b)
+{
+	uint64_t us = 0;
+	buf_varint(b, t->n);
+	for (uint32_t i = 0; i < t->n; i++) {
+		const struct batch *p = &t->item[i];
+		actor_codec_put(c, b, p->dot.actor);
+		buf_varint(b, p->dot.seq);
+		buf_varint(b, zigzag((int64_t)(hlc_us(p->hlc) - us)));
+		buf_varint(b, p->hlc & ((1u << HLC_COUNTER_BITS) - 1));
+		us = hlc_us(p->hlc);
+	}
+}
+
+struct encoder {
+	struct batches batches;
+	struct actors *actors;
+	struct actor_codec *c;
+	struct buf *b;
+	uint32_t last; /* the batch found last */
+};
+
+static void put_batch(struct encoder *d, const struct entry *e)
+{
+	uint32_t lo = 0, hi = d->batches.n;
+	if (hi == 0)
+		return; /* out of memory, and b knows it */
+	if (!batch_is(&d->batches.item[d->last], e)) {
+		struct batch want = { e->dot, e->hlc };
+		while (hi - lo > 1) {
+			uint32_t mid = lo + (hi - lo) / 2;
+			if (batch_cmp(&d->batches.item[mid], &want, d->actors) <= 0)
+				lo = mid;
+			else
+				hi = mid;
+		}
+		d->last = lo;
+	}
+	buf_varint(d->b, d->last);
+}
+
+static void put_value(struct buf *b, const struct value *v)
+{
+	unsigned kind = v->kind < VALUE_LONG ? (unsigned)v->kind : VALUE_LONG;
+	unsigned len = v->len < VALUE_LONG ? (unsigned)v->len : VALUE_LONG;
+	buf_u8(b, (uint8_t)(kind | len << 4));
+	if (kind == VALUE_LONG)
+		buf_varint(b, v->kind);
+	if (len == VALUE_LONG)
+		buf_varint(b, v->len - VALUE_LONG);
+	buf_put(b, v->data, v->len);
+}
+
+static unsigned form_of(const struct reg *reg)
+{
+	return reg->n == 0 ? FORM_NONE : reg->n == 1 ? FORM_ONE : FORM_SEVERAL;
+}
+
+static void put_slot(struct encoder *d, const struct slot *s, bool complete)
+{
+	struct buf *b = d->b;
+	/* Slots that came with a delta may still carry its mark below one of ours. */
+	bool mark = !complete && s->carried & SLOT_COMPLETE;
+	unsigned val = form_of(&s->val), look = form_of(&s->look);
+	if (val == FORM_ONE && look == FORM_ONE &&
+	    s->val.entry[0].dot.actor == s->look.entry[0].dot.actor &&
+	    s->val.entry[0].dot.seq == s->look.entry[0].dot.seq &&
+	    s->val.entry[0].hlc == s->look.entry[0].hlc)
+		look = FORM_SHARED;
+	buf_u8(b, (uint8_t)(val | look << 2 | (s->cleared.n ? FORM_CLEARED : 0) |
+			    (s->n ? FORM_CHILDREN : 0) |
+			    (mark ? FORM_COMPLETE : 0)));
+	if (val == FORM_SEVERAL)
+		buf_varint(b, s->val.n);
+	for (uint32_t i = 0; i < s->val.n; i++) {
+		put_batch(d, &s->val.entry[i]);
+		put_value(b, &s->val.entry[i].value);
+	}
+	if (look == FORM_SEVERAL)
+		buf_varint(b, s->look.n);
+	for (uint32_t i = 0; i < s->look.n; i++) {
+		if (look != FORM_SHARED)
+			put_batch(d, &s->look.entry[i]);
+		buf_put(b, s->look.entry[i].value.data, s->look.entry[i].value.len);
+	}
+	if (s->cleared.n)
+		vv_encode(&s->cleared, d->actors, d->c, b);
+	if (s->n)
+		buf_varint(b, s->n);
+	for (uint32_t i = 0; i < s->n; i++) {
+		buf_bytes(b, s->child[i]->key, s->child[i]->key_len);
+		put_slot(d, s->child[i], complete || mark);
+	}
+}
+
+void slotcodec_put(const struct record *r, struct actors *actors, struct actor_codec *c,
+		   bool partial, struct buf *b)
+{
+	struct encoder d = { .actors = actors, .c = c, .b = b };
+	for (uint32_t i = 0; i < r->n_edges; i++) {
+		const struct edge *e = &r->edge[i];
+		buf_put(b, e->parent.b, ID_SIZE);
+		buf_varint(b, e->counter);
+		actor_codec_put(c, b, e->dot.actor);
+		buf_varint(b, e->dot.seq);
+		if (edge_is_trash(e))
+			vv_encode(&e->seen, actors, c, b);
+		else
+			buf_bytes(b, e->name, e->name_len);
+	}
+	if (r->top)
+		collect(&d.batches, r->top, b);
+	sort_batches(&d.batches, actors);
+	put_batches(&d.batches, c, b);
+	if (r->top)
+		put_slot(&d, r->top, !partial);
+	free(d.batches.item);
+}
+
+/* --- decoding --- */
+
+static int bad(struct slotcodec *d, const char *why)
+{
+	d->cur->bad = true;
+	return err_set(d->e, -EBADMSG, "damaged record: %s", why);
+}
+
+static bool dot_known(struct slotcodec *d, struct dot dot)
+{
+	return dot.seq > 0 && vv_has(d->ctx, dot);
+}
+
+static int get_vv(struct slotcodec *d, const char *what, struct vv *ret)
+{
+	int r = vv_decode_arena(d->a, d->cur, d->actors, d->codec, ret);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0 || !vv_covers(d->ctx, ret))
+		return bad(d, what);
+	return 0;
+}
+
+static int get_edge(struct slotcodec *d, struct edge *e)
+{
+	const uint8_t *parent = cursor_take(d->cur, ID_SIZE);
+	e->counter = cursor_varint(d->cur);
+	e->dot.actor = actor_get(d->actors, d->codec, d->cur);
+	e->dot.seq = cursor_varint(d->cur);
+	if (!cursor_ok(d->cur) || !dot_known(d, e->dot))
+		return bad(d, "an edge of an unknown batch");
+	memcpy(e->parent.b, parent, ID_SIZE);
+	if (edge_is_trash(e)) {
+		e->name = "";
+		return get_vv(d, "an edge that saw more than there is", &e->seen);
+	}
+	e->name = (const char *)cursor_bytes(d->cur, NAME_MAX_BYTES, &e->name_len);
+	if (!cursor_ok(d->cur) || !edge_name_valid(e->name, e->name_len))
+		return bad(d, "a name that no file can have");
+	return 0;
+}
+
+static int get_edges(struct slotcodec *d, struct record *r, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct edge *e = &r->edge[i];
+		int ret = get_edge(d, e);
+		if (ret < 0)
+			return ret;
+		if (i > 0 && edge_rank(d->actors, &r->edge[i - 1], e) <= 0)
+			return bad(d, "edges out of order");
+		for (uint32_t j = 0; j < i; j++)
+			if (id_equal(&r->edge[j].parent, &e->parent))
+				return bad(d, "two edges to one directory");
+	}
+	r->n_edges = n;
+	return 0;
+}
+
+static int get_batches(struct slotcodec *d)
+{
+	struct cursor *cur = d->cur;
+	struct batches *t = &d->batches;
+	uint64_t us = 0;
+	/* A batch takes four bytes at least. */
+	t->cap = (uint32_t)cursor_varint_max(cur, cursor_left(cur) / 4);
+	if (!cursor_ok(cur))
+		return bad(d, "more batches than bytes");
+	t->item = arena_array(d->a, t->cap, sizeof(*t->item));
+	t->used = arena_array(d->a, t->cap, sizeof(*t->used));
+	if (!t->item || !t->used)
+		return -ENOMEM;
+	for (; t->n < t->cap; t->n++) {
+		struct batch *p = &t->item[t->n];
+		p->dot.actor = actor_get(d->actors, d->codec, cur);
+		p->dot.seq = cursor_varint(cur);
+		us += (uint64_t)unzigzag(cursor_varint(cur));
+		uint64_t counter = cursor_varint_max(cur, (1u << HLC_COUNTER_BITS) - 1);
+		if (!cursor_ok(cur) || us >> (64 - HLC_COUNTER_BITS) || !dot_known(d, p->dot))
+			return bad(d, "an impossible batch");
+		p->hlc = us << HLC_COUNTER_BITS | counter;
+		if (t->n > 0 && batch_cmp(p - 1, p, (struct actors *)(uintptr_t)d->actors) >= 0)
+			return bad(d, "batches out of order");
+	}
+	return 0;
+}
+
+static bool utf8_valid(const uint8_t *p, size_t len)
+{
+	const uint8_t *end = p + len;
+	while (p < end) {
+		if (*p < 0x80) {
+			p++;
+			continue;
+		}
+		size_t n = utf8_sequence(p, end);
+		if (n == 0)
+			return false;
+		p += n;
+	}
+	return true;
+}
+
+/* Where in the record a slot stands. */
+enum place { PLACE_TOP, PLACE_META, PLACE_CONTENT, PLACE_MEMBER };
+
+static int check_array(struct slotcodec *d, const struct value *v)
+{
+	struct arena tmp = { 0 };
+	struct json *j;
+	int r = json_parse(&tmp, (const char *)v->data, v->len, NULL, &j, NULL);
+	bool good = r == 0 && j->type == JSON_ARRAY && v->data[0] == '[' &&
+		    v->data[v->len - 1] == ']';
+	arena_done(&tmp);
+	if (r == -ENOMEM)
+		return r;
+	return good ? 0 : bad(d, "an array that is none");
+}
+
+static int check_value(struct slotcodec *d, enum place place, const struct value *v)
+{
+	if (place == PLACE_TOP)
+		return bad(d, "a value where none can be");
+	if (place == PLACE_MEMBER && v->kind > VALUE_MAP)
+		return bad(d, "a value that is no JSON inside of JSON");
+	if (place == PLACE_CONTENT && v->kind > VALUE_LINK)
+		return bad(d, "a content of a kind that none has");
+	switch (v->kind) {
+	case VALUE_NULL:
+	case VALUE_FALSE:
+	case VALUE_TRUE:
+	case VALUE_MAP:
+		return v->len == 0 ? 0 : bad(d, "data where none can be");
+	case VALUE_NUMBER:
+		if (d->wire && !json_number_valid((const char *)v->data, v->len))
+			return bad(d, "a number that is none");
+		return 0;
+	case VALUE_STRING:
+		if (d->wire && !utf8_valid(v->data, v->len))
+			return bad(d, "a string that is not UTF-8");
+		return 0;
+	case VALUE_ARRAY:
+		return d->wire ? check_array(d, v) : 0;
+	case VALUE_INT: {
+		int64_t n;
+		return value_int(v, &n) == 0 ? 0 : bad(d, "an integer that is none");
+	}
+	case VALUE_BLOB:
+	case VALUE_LINK:
+	case VALUE_BYTES:
+		return 0;
+	}
+	return bad(d, "a value of no kind");
+}
+
+static int get_value(struct slotcodec *d, enum place place, struct value *v)
+{
+	struct cursor *cur = d->cur;
+	uint8_t head = cursor_u8(cur);
+	uint64_t kind = head & 15, len = head >> 4;
+	if (kind == VALUE_LONG) {
+		kind = cursor_varint(cur);
+		if (cursor_ok(cur) && kind < VALUE_LONG)
+			return bad(d, "a kind at length");
+	}
+	if (len == VALUE_LONG) {
+		len = cursor_varint_max(cur, cursor_left(cur));
+		len += VALUE_LONG;
+	}
+	v->data = cursor_take(cur, (size_t)len);
+	v->len = (size_t)len;
+	if (!cursor_ok(cur))
+		return bad(d, "it ends within a value");
+	if (kind > KIND_KNOWN) {
+		cur->bad = true;
+		return err_set(d->e, -EPROTONOSUPPORT,
+			       "a value of kind %llu, which a newer version of Shoal wrote: update this device",
+			       (unsigned long long)kind);
+	}
+	v->kind = (enum value_kind)kind;
+	return check_value(d, place, v);
+}
+
+static int get_batch(struct slotcodec *d, struct entry *e)
+{
+	uint64_t i = cursor_varint(d->cur);
+	if (!cursor_ok(d->cur) || i >= d->batches.n)
+		return bad(d, "an entry of no batch");
+	d->batches.used[i] = true;
+	e->dot = d->batches.item[i].dot;
+	e->hlc = d->batches.item[i].hlc;
+	return 0;
+}
+
+/* Look values end by themselves. */
+static int get_look(struct slotcodec *d, struct value *v)
+{
+	const uint8_t *start = d->cur->p;
+	struct look look;
+	if (look_read(d->cur, &look) < 0)
+		return bad(d, "an impossible position");
+	*v = (struct value){ VALUE_BYTES, start, (size_t)(d->cur->p - start) };
+	return 0;
+}
+
+static int get_reg(struct slotcodec *d, enum place place, unsigned form, bool is_look,
+		   const struct reg *val, struct reg *ret)
+{
+	uint64_t n = form == FORM_NONE ? 0 : 1;
+	if (form == FORM_SEVERAL) {
+		/* An entry takes two bytes at least. */
+		n = cursor_varint_max(d->cur, cursor_left(d->cur) / 2);
+		if (n < 2)
+			return bad(d, "a wrong number of entries");
+	}
+	if (n == 0)
+		return 0;
+	ret->entry = arena_alloc(d->a, (size_t)n * sizeof(*ret->entry));
+	if (!ret->entry)
+		return -ENOMEM;
+	for (; ret->n < n; ret->n++) {
+		struct entry *e = &ret->entry[ret->n];
+		int r = 0;
+		if (form == FORM_SHARED)
+			*e = val->entry[0];
+		else
+			r = get_batch(d, e);
+		if (r == 0)
+			r = is_look ? get_look(d, &e->value) : get_value(d, place, &e->value);
+		if (r < 0)
+			return r;
+		if (ret->n > 0 && dot_cmp(d->actors, e[-1].dot, e->dot) >= 0)
+			return bad(d, "entries out of order");
+	}
+	if (is_look && form == FORM_ONE && val->n == 1 && val->entry[0].hlc == ret->entry[0].hlc &&
+	    dot_cmp(d->actors, val->entry[0].dot, ret->entry[0].dot) == 0)
+		return bad(d, "a shared batch said twice");
+	return 0;
+}
+
+static enum place place_below(enum place place, const struct slot *s)
+{
+	if (place == PLACE_TOP)
+		return s->key_len == 1 && s->key[0] == TOP_CONTENT[0] ? PLACE_CONTENT : PLACE_META;
+	return place == PLACE_META ? PLACE_META : PLACE_MEMBER;
+}
+
+static int get_slot(struct slotcodec *d, struct slot *s, enum place place, unsigned depth,
+		    bool complete)
+{
+	struct cursor *cur = d->cur;
+	uint8_t form = cursor_u8(cur);
+	unsigned val = form & 3, look = form >> 2 & 3;
+	if (!cursor_ok(cur) || form & 0x80 || val == FORM_SHARED ||
+	    (look == FORM_SHARED && val != FORM_ONE))
+		return bad(d, "a slot of no form");
+	if (form & FORM_COMPLETE) {
+		if (complete || !(form & FORM_CLEARED))
+			return bad(d, "a slot marked complete for nothing");
+		complete = true;
+		s->carried = SLOT_COMPLETE;
+	}
+	if (complete || val)
+		s->carried |= SLOT_VAL;
+	if (complete || look)
+		s->carried |= SLOT_LOOK;
+	int r = get_reg(d, place, val, false, NULL, &s->val);
+	if (r == 0)
+		r = get_reg(d, place, look, true, &s->val, &s->look);
+	if (r == 0 && look && place != PLACE_MEMBER && place != PLACE_CONTENT)
+		r = bad(d, "a position where none can be");
+	if (r == 0 && form & FORM_CLEARED) {
+		r = get_vv(d, "removal marks of unknown batches", &s->cleared);
+		if (r == 0 && (s->cleared.n == 0 || !complete))
+			r = bad(d, "removal marks out of place");
+	}
+	if (r < 0 || !(form & FORM_CHILDREN))
+		return r;
+	/* A child takes two bytes at least. */
+	uint64_t n = cursor_varint_max(cur, cursor_left(cur) / 2);
+	if (n == 0 || depth + 1 >= RECORD_DEPTH_MAX || n > SLOTS_MAX - d->slots)
+		return bad(d, "too many slots");
+	d->slots += (uint32_t)n;
+	s->child = arena_alloc(d->a, (size_t)n * sizeof(*s->child));
+	struct slot *c = arena_array(d->a, (size_t)n, sizeof(*c));
+	if (!s->child || !c)
+		return -ENOMEM;
+	for (; s->n < n; s->n++, c++) {
+		c->key = (const char *)cursor_bytes(cur, cursor_left(cur), &c->key_len);
+		if (!cursor_ok(cur))
+			return bad(d, "it ends within a key");
+		if (d->wire && place >= PLACE_CONTENT &&
+		    !utf8_valid((const uint8_t *)c->key, c->key_len))
+			return bad(d, "a key that is not UTF-8");
+		if (s->n > 0 && key_cmp(c[-1].key, c[-1].key_len, c->key, c->key_len) >= 0)
+			return bad(d, "keys out of order");
+		r = get_slot(d, c, place_below(place, c), depth + 1, complete);
+		if (r < 0)
+			return r;
+		if (slot_empty(c))
+			return bad(d, "a slot with nothing in it");
+		s->child[s->n] = c;
+	}
+	return 0;
+}
+
+int slotcodec_get(struct slotcodec *d, struct record *r, uint32_t n_edges, bool with_top)
+{
+	if (n_edges > EDGES_MAX)
+		return bad(d, "too many edges");
+	int ret = get_edges(d, r, n_edges);
+	if (ret == 0)
+		ret = get_batches(d);
+	if (ret == 0 && with_top) {
+		r->top = arena_new(d->a, struct slot);
+		if (!r->top)
+			return -ENOMEM;
+		ret = get_slot(d, r->top, PLACE_TOP, 0, !d->partial);
+		if (ret == 0 && slot_empty(r->top))
+			ret = bad(d, "a top with nothing below");
+	}
+	for (uint32_t i = 0; ret == 0 && i < d->batches.n; i++)
+		if (!d->batches.used[i])
+			ret = bad(d, "a batch without entries");
+	return ret;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* What the stored form of a record and the wire form of a delta have in common: edges, the
+ * table of batches, and the tree of slots. shoal-format(7) has it byte by byte.
+ *
+ * batches  varint count; each: actor, varint seq, then hlc against the one before (the first
+ *          against 0): zigzag varint of the difference of the microseconds, varint counter.
+ *          Sorted by (actor identifier, seq, hlc); each is used by an entry.
+ * slot     u8 form: bits 0-1 val (0 none, 1 one entry, 2 several), bits 2-3 look (the same, and
+ *          3: one entry, of the batch of the only entry of val), bit 4 removal marks, bit 5
+ *          children, bit 6 (delta) complete. Then those present, in this order:
+ *          val: [varint n >= 2], entries: varint batch, value
+ *          look: [varint n >= 2], entries: [varint batch], look (engine/patch.h)
+ *          marks: vector; children: varint count, each: varint length, key, slot
+ * value    u8: bits 0-3 kind (15: varint kind follows), bits 4-7 length (15: varint of the
+ *          length less 15 follows), data
+ * edge     parent, varint counter, actor, varint seq, then the name (varint length, bytes), or for
+ *          TRASH the vector `seen`. */
+
+#include "engine/crdt.h"
+#include "engine/cursor.h"
+
+#define SLOTS_MAX (10u << 20) /* of one record */
+
+/* A batch as entries refer to it. */
+struct batch {
+	struct dot dot;
+	uint64_t hlc;
+};
+
+struct batches {
+	struct batch *item; /* malloc when encoding, arena when decoding */
+	bool *used;         /* decoding */
+	uint32_t n;
+	uint32_t cap;
+};
+
+/* Encodes n edges, the batches of everything in top, and top (may be NULL; then no slot is
+ * written). c: as in engine/actor.h. partial: slots' complete marks are written. Failures show
+ * in b. */
+void slotcodec_put(const struct record *r, struct actors *actors, struct actor_codec *c,
+		   bool partial, struct buf *b);
+
+struct slotcodec {
+	struct arena *a;
+	const struct actors *actors;
+	struct actor_codec *codec; /* NULL: stored form */
+	struct cursor *cur;
+	const struct vv *ctx; /* covers every dot that comes */
+	struct batches batches;
+	struct err *e;
+	uint32_t slots;
+	bool wire;     /* values are checked for what the JSON side relies on */
+	bool partial;  /* slots may be marked complete */
+};
+
+/* Decodes the same into r, which has its context already. with_top: a slot is there. -EBADMSG,
+ * -EPROTONOSUPPORT, -ENOMEM. */
+int slotcodec_get(struct slotcodec *d, struct record *r, uint32_t n_edges, bool with_top);
