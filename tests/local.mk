@@ -13,6 +13,7 @@ AM_TESTS_ENVIRONMENT = \
 AM_DISTCHECK_CONFIGURE_FLAGS = --with-test-data="$(TEST_DATA)"
 
 tests_libtap_a_SOURCES = \
+	tests/device.h \
 	tests/prng.h \
 	tests/tap.c \
 	tests/tap.h
@@ -25,6 +26,7 @@ unit_tests = \
 	tests/unit/test_identity \
 	tests/unit/test_json \
 	tests/unit/test_jsonstyle \
+	tests/unit/test_patch \
 	tests/unit/test_store \
 	tests/unit/test_tap \
 	tests/unit/test_tls \
