@@ -24,8 +24,12 @@ libengine_a_SOURCES = \
 	engine/edge.h \
 	engine/err.c \
 	engine/err.h \
+	engine/frame.c \
+	engine/frame.h \
 	engine/id.c \
 	engine/id.h \
+	engine/intake.c \
+	engine/intake.h \
 	engine/jdiff.c \
 	engine/jdiff.h \
 	engine/json-parse.c \
@@ -50,6 +54,10 @@ libengine_a_SOURCES = \
 	engine/render.c \
 	engine/render.h \
 	engine/replica.h \
+	engine/session-impl.h \
+	engine/session-in.c \
+	engine/session-out.c \
+	engine/session.c \
 	engine/session.h \
 	engine/sha256.c \
 	engine/sha256.h \

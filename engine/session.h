@@ -15,6 +15,7 @@
  *     END          the round's scope is complete: the receiver claims `upto`
  *     ACK          scope, vector: what the sender of ACK holds *durably*
  *     WHOLE        please send this node whole (a delta did not fit)
+ *     RECORD       the answer
  *     WANT, CHUNK  chunks and manifests by hash
  *     CREDIT       bytes taken from the peer's stream and done with
  *     PING, PONG   round trip time, life
@@ -44,7 +45,8 @@ void session_free(struct session *s);
 int session_input(struct session *s, const void *data, size_t len, uint64_t now_us, struct err *e);
 
 /* Appends up to about max bytes for the peer to out (a frame may exceed it). Returns 1 when there
- * is more to send now, 0 when not, or -errno. Call again after input, after news, after a timeout. */
+ * is more to send now, 0 when not, or -errno. Call again after input, after news, after a timeout.
+ */
 int session_output(struct session *s, struct buf *out, size_t max, uint64_t now_us, struct err *e);
 
 /* The replica published a new view (after replica_flush): there may be more to send and to

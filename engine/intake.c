@@ -1,0 +1,678 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Structures. A delta that waits is an `arrival`, in one chain for each node (`lane`), of which
+ * only the first one waits for anything but its predecessor. It waits for a number of hashes (each
+ * hash, `want`, lists the arrivals behind it), for the record of its node, or, when too many
+ * hashes are being waited for already, for its turn (`later`). */
+#include "engine/intake.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#define BUCKETS 1024
+#define WANTS_TOTAL 8192 /* hashes remembered; above it arrivals queue in `later` */
+#define WAIT_HASHES 256  /* of one arrival at a time */
+
+enum wait { WAIT_TURN, WAIT_CHUNKS, WAIT_RECORD, WAIT_LATER };
+
+struct round {
+	uint64_t no;
+	struct id scope;
+	struct vv upto;
+	uint64_t announced, received;
+	uint64_t waiting; /* arrivals */
+	bool ended;
+};
+
+struct arrival {
+	struct arena arena;
+	struct buf bytes; /* what delta refers to */
+	struct delta *delta;
+	uint64_t cost, record_cost; /* credit held in the streams */
+	struct round *round;
+	enum wait wait;
+	uint32_t missing;      /* WAIT_CHUNKS */
+	bool record;           /* holds the whole record already */
+	struct waiter *waiter; /* WAIT_CHUNKS: one for each hash */
+	struct arrival *next;  /* in the lane */
+	struct arrival *queue; /* in `later` or `record` */
+};
+
+struct lane {
+	struct id node;
+	struct arrival *first, *last;
+	struct lane *next;
+};
+
+struct waiter {
+	struct arrival *arrival;
+	struct waiter *next;
+};
+
+enum want_state { WANT_NEW, WANT_ASKED, WANT_NOWHERE };
+
+struct want {
+	struct sha256 hash;
+	enum want_state state;
+	struct waiter *waiter;
+	struct want *next;          /* in the bucket */
+	struct want *newer, *older; /* WANT_NEW: in the queue; WANT_NOWHERE: older only */
+};
+
+struct queue {
+	struct arrival *first, *last;
+};
+
+struct intake {
+	struct replica *replica;
+	struct actor_codec *delta_actors, *record_actors; /* tables of the peer's streams */
+	uint64_t window;
+	struct arena scratch;
+	struct arrival *spare;
+	struct lane *spare_lane;
+	struct round **round;
+	uint32_t n_rounds, cap_rounds;
+	struct round *open;
+	uint64_t last_round;
+	struct claim *claim;
+	uint32_t n_claims, cap_claims;
+	struct lane *lane[BUCKETS];
+	struct want *want[BUCKETS];
+	struct want *ask_first, *ask_last, *nowhere;
+	uint32_t n_wants, n_asked;
+	struct queue later, records;
+	bool record_asked;     /* the first of records */
+	struct arrival *piece; /* delta not yet complete */
+	struct buf record;     /* record not yet complete */
+	uint64_t record_cost;
+	uint64_t waiting_bytes, waiting;
+	uint64_t credit[STREAMS];
+	uint64_t deltas;
+};
+
+static void arrival_free(struct arrival *a)
+{
+	if (!a)
+		return;
+	free(a->waiter);
+	arena_done(&a->arena);
+	buf_done(&a->bytes);
+	free(a);
+}
+
+static void round_free(struct round *round)
+{
+	vv_done(&round->upto);
+	free(round);
+}
+
+void intake_free(struct intake *in)
+{
+	if (!in)
+		return;
+	for (uint32_t i = 0; i < in->n_rounds; i++)
+		round_free(in->round[i]);
+	for (uint32_t i = 0; i < in->n_claims; i++)
+		vv_done(&in->claim[i].upto);
+	for (uint32_t i = 0; i < BUCKETS; i++) {
+		for (struct lane *l = in->lane[i], *next; l; l = next) {
+			next = l->next;
+			for (struct arrival *a = l->first, *after; a; a = after) {
+				after = a->next;
+				arrival_free(a);
+			}
+			free(l);
+		}
+		for (struct want *w = in->want[i], *next; w; w = next) {
+			next = w->next;
+			free(w);
+		}
+	}
+	free(in->spare_lane);
+	arrival_free(in->spare);
+	arrival_free(in->piece);
+	buf_done(&in->record);
+	arena_done(&in->scratch);
+	actor_codec_free(in->delta_actors);
+	actor_codec_free(in->record_actors);
+	free(in->round);
+	free(in->claim);
+	free(in);
+}
+
+int intake_new(struct replica *replica, uint64_t window, struct intake **ret)
+{
+	_cleanup_(intake_freep) struct intake *in = calloc(1, sizeof(*in));
+	if (!in)
+		return -ENOMEM;
+	in->replica = replica;
+	in->window = window;
+	int r = actor_codec_new(replica_actors(replica), &in->delta_actors);
+	if (r == 0)
+		r = actor_codec_new(replica_actors(replica), &in->record_actors);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(in);
+	return 0;
+}
+
+/* ---- tables ---- */
+
+static struct lane **lane_at(struct intake *in, const struct id *node)
+{
+	struct lane **p = &in->lane[id_hash(node) % BUCKETS];
+	while (*p && !id_equal(&(*p)->node, node))
+		p = &(*p)->next;
+	return p;
+}
+
+static struct want **want_at(struct intake *in, const struct sha256 *hash)
+{
+	uint64_t h;
+	memcpy(&h, hash->b, sizeof(h));
+	struct want **p = &in->want[h % BUCKETS];
+	while (*p && sha256_cmp(&(*p)->hash, hash) != 0)
+		p = &(*p)->next;
+	return p;
+}
+
+static void queue_push(struct queue *q, struct arrival *a)
+{
+	a->queue = NULL;
+	if (q->last)
+		q->last->queue = a;
+	else
+		q->first = a;
+	q->last = a;
+}
+
+static struct arrival *queue_pop(struct queue *q)
+{
+	struct arrival *a = q->first;
+	if (a) {
+		q->first = a->queue;
+		if (!q->first)
+			q->last = NULL;
+	}
+	return a;
+}
+
+/* Room for one more element of `size` bytes in a list of n. */
+static int grow(void **list, uint32_t n, uint32_t *cap, size_t size)
+{
+	if (n < *cap)
+		return 0;
+	uint32_t more = *cap ? 2 * *cap : 8;
+	void *p = reallocarray(*list, more, size);
+	if (!p)
+		return -ENOMEM;
+	*list = p;
+	*cap = more;
+	return 0;
+}
+
+/* ---- rounds ---- */
+
+static int no_memory(struct err *e)
+{
+	return err_set(e, -ENOMEM, "out of memory");
+}
+
+int intake_round(struct intake *in, const struct id *scope, const struct vv *upto, uint64_t count,
+		 struct err *e)
+{
+	if (in->open)
+		return err_set(e, -EPROTO, "the peer opened a round inside a round");
+	if (grow((void **)&in->round, in->n_rounds, &in->cap_rounds, sizeof(*in->round)) < 0)
+		return no_memory(e);
+	struct round *round = calloc(1, sizeof(*round));
+	if (!round || vv_copy(upto, &round->upto) < 0) {
+		free(round);
+		return no_memory(e);
+	}
+	round->no = ++in->last_round;
+	round->scope = *scope;
+	round->announced = count;
+	in->round[in->n_rounds++] = in->open = round;
+	return 0;
+}
+
+static int claim_round(struct intake *in, uint32_t i, struct err *e)
+{
+	struct round *round = in->round[i];
+	if (grow((void **)&in->claim, in->n_claims, &in->cap_claims, sizeof(*in->claim)) < 0)
+		return no_memory(e);
+	int r = replica_claim(in->replica, &round->scope, &round->upto, e);
+	if (r < 0)
+		return r;
+	in->claim[in->n_claims++] = (struct claim){ .scope = round->scope,
+						    .upto = round->upto,
+						    .commits = replica_commits(in->replica) };
+	free(round);
+	in->n_rounds--;
+	memmove(&in->round[i], &in->round[i + 1], (in->n_rounds - i) * sizeof(*in->round));
+	return 0;
+}
+
+/* Claims what is complete: the rounds of one scope in their order. */
+static int claim_rounds(struct intake *in, struct err *e)
+{
+	for (uint32_t i = 0; i < in->n_rounds;) {
+		struct round *round = in->round[i];
+		bool ready = round->ended && round->waiting == 0;
+		for (uint32_t k = 0; ready && k < i; k++)
+			ready = !id_equal(&in->round[k]->scope, &round->scope);
+		if (!ready) {
+			i++;
+			continue;
+		}
+		int r = claim_round(in, i, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int intake_end(struct intake *in, struct err *e)
+{
+	if (!in->open || in->piece)
+		return err_set(e, -EPROTO, "the peer ended a round that was not open");
+	in->open->ended = true;
+	in->open = NULL;
+	return claim_rounds(in, e);
+}
+
+/* ---- arrivals ---- */
+
+static struct arrival *arrival_new(struct intake *in)
+{
+	if (in->spare)
+		return TAKE_PTR(in->spare);
+	return calloc(1, sizeof(struct arrival));
+}
+
+/* Gives the credit back and the memory up. */
+static void arrival_done(struct intake *in, struct arrival *a)
+{
+	in->credit[STREAM_DELTA] += a->cost;
+	in->credit[STREAM_RECORD] += a->record_cost;
+	if (in->spare || a->bytes.cap > 65536) {
+		arrival_free(a);
+		return;
+	}
+	free(a->waiter);
+	arena_reset(&a->arena);
+	buf_reset(&a->bytes);
+	*a = (struct arrival){ .arena = a->arena, .bytes = a->bytes };
+	in->spare = a;
+}
+
+static int want_add(struct intake *in, const struct sha256 *hash, struct waiter *waiter)
+{
+	struct want **p = want_at(in, hash), *w = *p;
+	if (!w) {
+		w = calloc(1, sizeof(*w));
+		if (!w)
+			return -ENOMEM;
+		w->hash = *hash;
+		*p = w;
+		in->n_wants++;
+		w->older = in->ask_last;
+		if (in->ask_last)
+			in->ask_last->newer = w;
+		else
+			in->ask_first = w;
+		in->ask_last = w;
+	}
+	waiter->next = w->waiter;
+	w->waiter = waiter;
+	return 0;
+}
+
+static int arrival_wait(struct intake *in, struct arrival *a, const struct sha256 *hash, uint32_t n,
+			struct err *e)
+{
+	if (n > WAIT_HASHES)
+		n = WAIT_HASHES;
+	free(a->waiter);
+	a->waiter = calloc(n, sizeof(*a->waiter));
+	a->wait = WAIT_CHUNKS;
+	a->missing = n;
+	for (uint32_t i = 0; i < n; i++) {
+		if (!a->waiter)
+			return no_memory(e);
+		a->waiter[i].arrival = a;
+		if (want_add(in, &hash[i], &a->waiter[i]) < 0)
+			return no_memory(e);
+	}
+	return 0;
+}
+
+/* Tries to join. 1: done with it; 0: it waits. */
+static int arrival_try(struct intake *in, struct arrival *a, struct err *e)
+{
+	enum apply_result result;
+	struct sha256 *missing = NULL;
+	uint32_t n = 0;
+	arena_reset(&in->scratch);
+	int r = replica_apply(in->replica, &in->scratch, a->delta, &a->round->upto, &result,
+			      &missing, &n, e);
+	if (r == -EBADMSG || r == -EPROTONOSUPPORT) {
+		err_prefix(e, "the peer sent a delta that cannot be joined");
+		return r;
+	}
+	if (r < 0)
+		return r;
+	switch (result) {
+	case APPLY_MERGED:
+	case APPLY_OLD:
+		return 1;
+	case APPLY_NEED_WHOLE:
+		if (a->record)
+			return err_set(e, -EPROTO, "the peer sent a whole record that is none");
+		a->wait = WAIT_RECORD;
+		queue_push(&in->records, a);
+		return 0;
+	case APPLY_NEED_CHUNKS:
+		break;
+	}
+	if (n == 0)
+		return err_set(e, -EIO, "the store lacks chunks that it does not name");
+	if (in->n_wants >= WANTS_TOTAL) {
+		a->wait = WAIT_LATER;
+		queue_push(&in->later, a);
+		return 0;
+	}
+	return arrival_wait(in, a, missing, n, e);
+}
+
+/* The first of a lane is not waiting any more: goes on with it and those behind. */
+static int lane_run(struct intake *in, const struct id *node, struct err *e)
+{
+	struct lane **p = lane_at(in, node), *lane = *p;
+	assert(lane);
+	while (lane->first) {
+		struct arrival *a = lane->first;
+		int r = arrival_try(in, a, e);
+		if (r <= 0)
+			return r;
+		lane->first = a->next;
+		a->round->waiting--;
+		in->waiting--;
+		in->waiting_bytes -= a->bytes.len;
+		arrival_done(in, a);
+	}
+	*p = lane->next;
+	free(lane);
+	/* Pieces that were held back because too much waited. */
+	if (in->waiting_bytes < in->window && in->piece) {
+		in->credit[STREAM_DELTA] += in->piece->cost;
+		in->piece->cost = 0;
+	}
+	return claim_rounds(in, e);
+}
+
+static int arrival_decode(struct intake *in, struct arrival *a, struct actor_codec *codec,
+			  const struct id *scope, struct delta **ret, struct err *e)
+{
+	struct cursor c = cursor_make(a->bytes.data, a->bytes.len);
+	struct delta *d;
+	int r = delta_decode(&a->arena, replica_actors(in->replica), codec, &c, &d, e);
+	if (r == -EBADMSG)
+		return err_set(e, -EPROTO, "the peer sent a malformed delta");
+	if (r < 0)
+		return r;
+	if (!cursor_end(&c))
+		return err_set(e, -EPROTO, "the peer sent a delta with something behind it");
+	if (!id_equal(&d->state.scope, scope))
+		return err_set(e, -EPROTO, "the peer sent a delta of another scope");
+	*ret = d;
+	return 0;
+}
+
+/* A complete delta, whose arrival is taken. */
+static int arrival_take(struct intake *in, struct arrival *a, struct err *e)
+{
+	int r = arrival_decode(in, a, in->delta_actors, &in->open->scope, &a->delta, e);
+	if (r < 0) {
+		arrival_free(a);
+		return r;
+	}
+	a->round = in->open;
+	in->open->received++;
+	in->deltas++;
+	struct lane **p = lane_at(in, &a->delta->state.id), *lane = *p;
+	if (!lane) {
+		if (!in->spare_lane)
+			in->spare_lane = calloc(1, sizeof(*lane));
+		if (!in->spare_lane) {
+			arrival_free(a);
+			return no_memory(e);
+		}
+		r = arrival_try(in, a, e);
+		if (r > 0) {
+			arrival_done(in, a);
+			return 0;
+		}
+		/* Even after an error: the queues may know it. */
+		*p = lane = TAKE_PTR(in->spare_lane);
+		lane->node = a->delta->state.id;
+	} else {
+		a->wait = WAIT_TURN;
+		r = 0;
+	}
+	a->next = NULL;
+	if (lane->last && lane->first)
+		lane->last->next = a;
+	else
+		lane->first = a;
+	lane->last = a;
+	a->round->waiting++;
+	in->waiting++;
+	in->waiting_bytes += a->bytes.len;
+	return r;
+}
+
+int intake_delta(struct intake *in, bool more, const void *data, size_t len, uint64_t cost,
+		 struct err *e)
+{
+	if (!in->open)
+		return err_set(e, -EPROTO, "the peer sent a delta outside of a round");
+	struct arrival *a = in->piece ? in->piece : arrival_new(in);
+	if (!a)
+		return no_memory(e);
+	in->piece = a;
+	if (a->bytes.len + len > DELTA_SIZE_MAX)
+		return err_set(e, -EPROTO, "the peer sent a delta that is too large");
+	buf_put(&a->bytes, data, len);
+	if (buf_failed(&a->bytes))
+		return no_memory(e);
+	if (more && in->waiting_bytes < in->window)
+		in->credit[STREAM_DELTA] += cost;
+	else
+		a->cost += cost;
+	if (more)
+		return 0;
+	in->piece = NULL;
+	return arrival_take(in, a, e);
+}
+
+int intake_record(struct intake *in, uint64_t round, const struct id *node, bool more,
+		  const void *data, size_t len, uint64_t cost, struct err *e)
+{
+	struct arrival *a = in->record_asked ? in->records.first : NULL;
+	if (!a || a->round->no != round || !id_equal(&a->delta->state.id, node))
+		return err_set(e, -EPROTO, "the peer sent a record that nobody asked for");
+	if (in->record.len + len > DELTA_SIZE_MAX)
+		return err_set(e, -EPROTO, "the peer sent a record that is too large");
+	buf_put(&in->record, data, len);
+	if (buf_failed(&in->record))
+		return no_memory(e);
+	if (more) {
+		in->credit[STREAM_RECORD] += cost;
+		return 0;
+	}
+	a->record_cost += cost;
+	in->waiting_bytes -= a->bytes.len;
+	buf_done(&a->bytes);
+	a->bytes = in->record;
+	in->record = (struct buf){ 0 };
+	in->waiting_bytes += a->bytes.len;
+	struct delta *d;
+	int r = arrival_decode(in, a, in->record_actors, &a->round->scope, &d, e);
+	if (r < 0)
+		return r;
+	if (!d->complete || !id_equal(&d->state.id, node))
+		return err_set(e, -EPROTO, "the peer sent another record than it was asked for");
+	a->delta = d;
+	a->record = true;
+	in->record_asked = false;
+	queue_pop(&in->records);
+	return lane_run(in, node, e);
+}
+
+/* ---- chunks ---- */
+
+/* Wakes what waits for the hash; the want is taken out of its table and freed. */
+static int want_wake(struct intake *in, struct want **p, struct err *e)
+{
+	struct want *w = *p;
+	*p = w->next;
+	in->n_wants--;
+	int r = 0;
+	for (struct waiter *i = w->waiter; i && r >= 0; i = i->next)
+		if (--i->arrival->missing == 0) {
+			struct id node = i->arrival->delta->state.id;
+			r = lane_run(in, &node, e);
+		}
+	free(w);
+	return r;
+}
+
+int intake_chunk(struct intake *in, const struct sha256 *hash, const void *data, size_t len,
+		 uint64_t cost, struct err *e)
+{
+	struct want **p = want_at(in, hash);
+	if (!*p || (*p)->state != WANT_ASKED)
+		return err_set(e, -EPROTO, "the peer sent a chunk that nobody asked for");
+	in->n_asked--;
+	in->credit[STREAM_CHUNK] += cost;
+	if (len == 0) {
+		(*p)->state = WANT_NOWHERE;
+		(*p)->older = in->nowhere;
+		in->nowhere = *p;
+		return 0;
+	}
+	int r = chunk_put(replica_store(in->replica), hash, data, len);
+	if (r == -EBADMSG)
+		return err_set(e, -EPROTO, "the peer sent a chunk that has another hash");
+	if (r < 0)
+		return err_errno(e, r, "cannot store a chunk");
+	r = want_wake(in, p, e);
+	while (r >= 0 && in->later.first && in->n_wants < WANTS_TOTAL / 2) {
+		struct id node = queue_pop(&in->later)->delta->state.id;
+		r = lane_run(in, &node, e);
+	}
+	return r;
+}
+
+int intake_news(struct intake *in, struct err *e)
+{
+	int r = 0;
+	for (struct want *w = TAKE_PTR(in->nowhere), *next; w; w = next) {
+		next = w->older;
+		if (r < 0) { /* leave the rest as they were */
+			w->older = in->nowhere;
+			in->nowhere = w;
+		} else {
+			r = want_wake(in, want_at(in, &w->hash), e);
+		}
+	}
+	return r;
+}
+
+bool intake_asks(const struct intake *in)
+{
+	return (in->ask_first && in->n_asked < INTAKE_WANTS_MAX) ||
+	       (in->records.first && !in->record_asked);
+}
+
+bool intake_want(struct intake *in, struct sha256 *ret)
+{
+	struct want *w = in->ask_first;
+	if (!w || in->n_asked >= INTAKE_WANTS_MAX)
+		return false;
+	in->ask_first = w->newer;
+	if (!in->ask_first)
+		in->ask_last = NULL;
+	else
+		in->ask_first->older = NULL;
+	w->newer = NULL;
+	w->state = WANT_ASKED;
+	in->n_asked++;
+	*ret = w->hash;
+	return true;
+}
+
+bool intake_whole(struct intake *in, uint64_t *ret_round, struct id *ret_node)
+{
+	if (!in->records.first || in->record_asked)
+		return false;
+	in->record_asked = true;
+	*ret_round = in->records.first->round->no;
+	*ret_node = in->records.first->delta->state.id;
+	return true;
+}
+
+/* ---- figures ---- */
+
+uint32_t intake_claims(const struct intake *in)
+{
+	return in->n_claims;
+}
+
+const struct claim *intake_claim(const struct intake *in, uint32_t i)
+{
+	return &in->claim[i];
+}
+
+void intake_claim_drop(struct intake *in, uint32_t i)
+{
+	vv_done(&in->claim[i].upto);
+	in->n_claims--;
+	memmove(&in->claim[i], &in->claim[i + 1], (in->n_claims - i) * sizeof(*in->claim));
+}
+
+uint64_t intake_credit(const struct intake *in, enum stream s)
+{
+	return in->credit[s];
+}
+
+uint64_t intake_credit_take(struct intake *in, enum stream s)
+{
+	uint64_t n = in->credit[s];
+	in->credit[s] = 0;
+	return n;
+}
+
+uint32_t intake_rounds(const struct intake *in)
+{
+	return in->n_rounds;
+}
+
+bool intake_open(const struct intake *in)
+{
+	return in->open != NULL;
+}
+
+uint64_t intake_left(const struct intake *in)
+{
+	uint64_t left = in->waiting;
+	if (in->open && in->open->announced > in->open->received)
+		left += in->open->announced - in->open->received;
+	return left;
+}
+
+uint64_t intake_deltas(const struct intake *in)
+{
+	return in->deltas;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* The receiving half of a session: rounds, and the deltas that wait for something. Deltas are
+ * joined as they come, those of one node in their order; a delta that lacks chunks, or does not
+ * fit, waits, and with it the later ones of its node and its round. What waits is bounded by the
+ * credit that it holds. Rules: shoal-protocol(7), "Rounds" and "Credits". One thread. */
+
+#include "engine/replica.h"
+#include "engine/sha256.h"
+
+enum stream { STREAM_DELTA, STREAM_RECORD, STREAM_CHUNK, STREAMS };
+
+#define INTAKE_WANTS_MAX 1024 /* hashes asked for and not answered */
+
+struct intake;
+
+/* window: credit that the peer has for each stream. The replica is borrowed. */
+int intake_new(struct replica *r, uint64_t window, struct intake **ret);
+void intake_free(struct intake *in);
+
+/* A round begins. upto is copied; count: nodes announced. */
+int intake_round(struct intake *in, const struct id *scope, const struct vv *upto, uint64_t count,
+		 struct err *e);
+/* A piece of a delta of the open round; cost: credit that its frame took. -EPROTO and errors of the
+ * store. */
+int intake_delta(struct intake *in, bool more, const void *data, size_t len, uint64_t cost,
+		 struct err *e);
+int intake_end(struct intake *in, struct err *e);
+/* A piece of the record that intake_whole asked for. */
+int intake_record(struct intake *in, uint64_t round, const struct id *node, bool more,
+		  const void *data, size_t len, uint64_t cost, struct err *e);
+/* A chunk that intake_want asked for; len 0: the peer does not have it. */
+int intake_chunk(struct intake *in, const struct sha256 *hash, const void *data, size_t len,
+		 uint64_t cost, struct err *e);
+/* Others may have brought what this peer does not have: tries again. */
+int intake_news(struct intake *in, struct err *e);
+
+/* The next hash to ask for. False: none now. */
+bool intake_want(struct intake *in, struct sha256 *ret);
+/* The next record to ask for. */
+bool intake_whole(struct intake *in, uint64_t *ret_round, struct id *ret_node);
+bool intake_asks(const struct intake *in); /* either would give something */
+
+/* A claimed round: told to the peer once a view of at least `commits` shows it durable. */
+struct claim {
+	struct id scope;
+	struct vv upto;
+	uint64_t commits;
+};
+/* The oldest claim not yet dropped (i-th of intake_claims); borrowed. */
+uint32_t intake_claims(const struct intake *in);
+const struct claim *intake_claim(const struct intake *in, uint32_t i);
+void intake_claim_drop(struct intake *in, uint32_t i);
+
+/* Credit that can be given back; intake_credit_take makes it 0. */
+uint64_t intake_credit(const struct intake *in, enum stream s);
+uint64_t intake_credit_take(struct intake *in, enum stream s);
+
+uint32_t intake_rounds(const struct intake *in); /* not claimed yet */
+bool intake_open(const struct intake *in);       /* between ROUND and END */
+uint64_t intake_left(const struct intake *in);   /* nodes announced or waiting */
+uint64_t intake_deltas(const struct intake *in); /* received so far */
+
+DEFINE_CLEANUP(struct intake *, intake_free)

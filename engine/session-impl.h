@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* The inside of a session, for session*.c. */
+
+#include "engine/frame.h"
+#include "engine/intake.h"
+#include "engine/session.h"
+
+#define OLDEST_PROTOCOL 1
+#define PING_US (10ull * 1000 * 1000)
+#define DEAD_US (30ull * 1000 * 1000)
+#define ROUNDS_MAX 16 /* that a peer may have unanswered */
+#define ROUNDS_OUT 8  /* that we do */
+#define SCOPES_MAX 65536
+#define WANTED_MAX 4096
+#define NO_NUMBER UINT32_MAX
+
+struct scope {
+	struct id id;
+	uint32_t in_no, out_no; /* in the tables of the stream, NO_NUMBER: not yet */
+	struct vv told, heard, sent;
+	const struct vv *have; /* in the view; NULL: not there */
+	bool vector_due;       /* fingerprints differ: VECTOR is to be sent */
+	bool vector_awaited;
+};
+
+struct outgoing { /* a round that is not acknowledged */
+	struct scope *scope;
+	struct vv upto;
+	struct view *view;
+	uint64_t no, nodes;
+};
+
+struct piecewise { /* an encoded delta on its way */
+	struct buf data;
+	size_t at;
+	bool busy;
+};
+
+struct session {
+	struct replica *replica;
+	struct actors *actors;
+	struct id peer;
+	int error;
+	char message[200];
+
+	/* the peer's stream */
+	struct buf inbuf;
+	struct actor_codec *in_actors;
+	struct scope **in_scope;
+	uint32_t n_in, cap_in;
+	struct intake *intake;
+	uint64_t in_flight[STREAMS]; /* not credited by us */
+
+	/* our stream */
+	/* A delta in pieces is decoded after frames that came between, so deltas and records have
+	 * tables of their own. */
+	struct actor_codec *out_actors, *delta_actors, *record_actors;
+	uint32_t n_out;
+	uint64_t out_flight[STREAMS]; /* not credited by the peer */
+	uint64_t window;              /* the peer's */
+	struct buf payload;           /* scratch */
+	struct arena arena;
+
+	/* scopes, sorted by id */
+	struct scope **scope;
+	uint32_t n_scopes, cap_scopes;
+
+	struct view *view;       /* newest known */
+	struct view *hello_view; /* of our HELLO, until the peer's SCOPES are complete */
+	bool news;
+	bool hello_out, hello_in;
+	bool scopes_out; /* to be sent */
+	uint32_t scopes_at;
+	bool scopes_in;       /* the peer's are complete, or not needed */
+	uint32_t scopes_seen; /* of hello_view, compared with the peer's */
+	uint32_t scopes_heard;
+	struct id scopes_last;
+	bool vectors_due;
+	bool live;
+	bool fenced;
+
+	/* the round under way and those not acknowledged */
+	struct backlog *backlog;
+	struct outgoing out[ROUNDS_OUT];
+	uint32_t n_rounds; /* the last one is open while backlog is set */
+	uint64_t last_round;
+	uint32_t next_scope; /* where to look for work */
+	bool idle;           /* nothing to start until news or an answer */
+	struct piecewise delta, record;
+	struct view *whole_view; /* a record that the peer asked for */
+	struct id whole_id;
+	uint64_t whole_round;
+	bool whole_due;
+	struct sha256 *wanted; /* ring */
+	uint32_t wanted_at, n_wanted;
+	struct buf chunk;
+
+	/* life */
+	bool ping_due, pong_due;
+	uint64_t pong_value, ping_value, ping_at;
+	bool ping_out;
+	uint64_t last_in, last_ping;
+	uint64_t bytes_in, bytes_out, deltas_out, rtt;
+};
+
+/* Remembers the first error: nothing works after it. Returns code. */
+int session_fail(struct session *s, int code, struct err *e);
+struct scope *session_scope_find(const struct session *s, const struct id *id); /* NULL: none */
+int session_scope(struct session *s, const struct id *id, struct scope **ret);  /* or a new one */
+/* Takes the newest view, and its vectors into the scopes. */
+int session_refresh(struct session *s, struct err *e);
+/* The peer holds all that our view does; our view holds all that the peer told. */
+bool session_all_heard(const struct session *s);
+bool session_all_here(const struct session *s);
+/* Drops HELLO's view once both lists of scopes are through. */
+void session_hello_done(struct session *s);
+void session_round_drop(struct session *s, uint32_t i);
+/* The peer told more: drops the rounds that it holds now. */
+void session_rounds_answered(struct session *s);

@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The session, coming in: one function for each type of frame. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/session-impl.h"
+
+static int malformed(enum frame_type t, struct err *e)
+{
+	return err_set(e, -EPROTO, "the peer sent a malformed %s frame", frame_name(t));
+}
+
+/* The peer knows of changes of our own actor that this store never made. */
+static int check_own(struct session *s, const struct vv *v, struct err *e)
+{
+	struct actor_id self;
+	uint64_t seq;
+	replica_self(s->replica, &self, &seq);
+	uint32_t no = actors_find(s->actors, &self);
+	uint64_t known = no == ACTOR_NONE ? 0 : vv_get(v, no);
+	if (known <= seq)
+		return 0;
+	if (s->fenced)
+		return err_set(e, -EPROTO,
+			       "the peer again knows changes that this device never made");
+	s->fenced = true;
+	int r = replica_check_fence(s->replica, &self, known);
+	return r < 0 ? err_errno(e, r, "cannot start a new incarnation") : 0;
+}
+
+static int raise_peer(struct session *s, struct scope *scope, struct err *e)
+{
+	int r = vv_join(&scope->sent, &scope->heard);
+	if (r == 0)
+		r = replica_peer_raise(s->replica, &s->peer, &scope->id, &scope->heard);
+	return r < 0 ? err_errno(e, r, "cannot note what the peer holds") : 0;
+}
+
+/* All scopes of our HELLO are in step with the peer, or this one. */
+static int in_step(struct session *s, const struct id *id, const struct vv *have, struct err *e)
+{
+	struct scope *scope = NULL;
+	int r = session_scope(s, id, &scope);
+	if (r == 0)
+		r = vv_join(&scope->told, have);
+	if (r == 0)
+		r = vv_join(&scope->heard, have);
+	return r < 0 ? err_errno(e, r, "cannot note what the peer holds") : raise_peer(s, scope, e);
+}
+
+static int get_hello(struct session *s, struct cursor *c, struct err *e)
+{
+	struct hello h;
+	if (s->hello_in)
+		return err_set(e, -EPROTO, "the peer sent HELLO twice");
+	int r = hello_decode(c, SESSION_PROTOCOL, &h, e);
+	if (r < 0)
+		return r;
+	/* Decoding refused what is newer than we speak; this is for what is older. */
+	if (h.version < OLDEST_PROTOCOL)
+		return err_set(
+			e, -EPROTO,
+			"the peer speaks version %llu of the protocol, this device %u and later: "
+			"update Shoal there",
+			(unsigned long long)h.version, OLDEST_PROTOCOL);
+	if (!id_equal(&h.self.device, &s->peer))
+		return err_set(e, -EPROTO,
+			       "the peer says it is another device than its certificate");
+	struct actor_id self;
+	uint64_t seq;
+	replica_self(s->replica, &self, &seq);
+	for (uint32_t i = 0; i < h.n_actors; i++) {
+		struct actor_id actor = { self.device, h.actor[i].incarnation };
+		r = replica_check_fence(s->replica, &actor, h.actor[i].seq);
+		if (r < 0)
+			return err_errno(e, r, "cannot start a new incarnation");
+		s->fenced |= r > 0;
+	}
+	s->window = h.window;
+	r = intake_new(s->replica, SESSION_WINDOW, &s->intake);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	s->hello_in = s->ping_due = true;
+	struct id mine;
+	view_fingerprint(s->hello_view, &mine);
+	if (!id_equal(&mine, &h.fingerprint)) {
+		s->scopes_out = true;
+		return 0;
+	}
+	for (uint32_t i = 0; i < view_scopes(s->hello_view); i++) {
+		struct id id;
+		const struct vv *have;
+		view_scope(s->hello_view, i, &id, &have);
+		r = in_step(s, &id, have, e);
+		if (r < 0)
+			return r;
+	}
+	s->scopes_in = true;
+	s->live = true;
+	return 0;
+}
+
+static int get_scopes(struct session *s, struct cursor *c, struct err *e)
+{
+	if (s->scopes_in || !s->hello_view)
+		return err_set(e, -EPROTO, "the peer sent SCOPES out of place");
+	uint8_t flags = cursor_u8(c);
+	size_t n = cursor_left(c) / (2 * ID_SIZE);
+	if (!cursor_ok(c) || flags > FRAME_MORE || (flags && n != FRAME_SCOPES_MAX) ||
+	    cursor_left(c) % (2 * ID_SIZE) || s->scopes_heard + n > SCOPES_MAX)
+		return malformed(FRAME_SCOPES, e);
+	for (size_t i = 0; i < n; i++) {
+		struct id id, theirs, mine_id, mine;
+		const struct vv *have = NULL;
+		memcpy(id.b, cursor_take(c, ID_SIZE), ID_SIZE);
+		memcpy(theirs.b, cursor_take(c, ID_SIZE), ID_SIZE);
+		if (s->scopes_heard++ > 0 && id_cmp(&id, &s->scopes_last) <= 0)
+			return malformed(FRAME_SCOPES, e);
+		s->scopes_last = id;
+		/* Both lists are sorted. */
+		for (; s->scopes_seen < view_scopes(s->hello_view); s->scopes_seen++) {
+			view_scope(s->hello_view, s->scopes_seen, &mine_id, &have);
+			if (id_cmp(&mine_id, &id) >= 0)
+				break;
+			have = NULL;
+		}
+		if (!have || !id_equal(&mine_id, &id))
+			continue;
+		vv_fingerprint(have, s->actors, &mine);
+		if (id_equal(&mine, &theirs)) {
+			int r = in_step(s, &id, have, e);
+			if (r < 0)
+				return r;
+			continue;
+		}
+		struct scope *scope;
+		if (session_scope(s, &id, &scope) < 0)
+			return err_set(e, -ENOMEM, "out of memory");
+		scope->vector_due = scope->vector_awaited = s->vectors_due = true;
+	}
+	s->scopes_in = flags == 0;
+	s->idle = false;
+	session_hello_done(s);
+	return 0;
+}
+
+static int get_scope(struct session *s, struct cursor *c, struct scope **ret, struct err *e)
+{
+	uint32_t no = (uint32_t)cursor_varint_max(c, s->n_in);
+	if (!cursor_ok(c))
+		return err_set(e, -EPROTO, "the peer sent a malformed scope");
+	if (no < s->n_in) {
+		*ret = s->in_scope[no];
+		return 0;
+	}
+	struct id id;
+	const uint8_t *p = cursor_take(c, ID_SIZE);
+	if (!p || s->n_in == SCOPES_MAX)
+		return err_set(e, -EPROTO, "the peer sent a malformed scope");
+	memcpy(id.b, p, ID_SIZE);
+	if (s->n_in == s->cap_in) {
+		uint32_t cap = s->cap_in ? 2 * s->cap_in : 16;
+		struct scope **list = reallocarray(s->in_scope, cap, sizeof(struct scope *));
+		if (!list)
+			return err_set(e, -ENOMEM, "out of memory");
+		s->in_scope = list;
+		s->cap_in = cap;
+	}
+	struct scope *scope;
+	if (session_scope(s, &id, &scope) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (scope->in_no != NO_NUMBER)
+		return err_set(e, -EPROTO, "the peer introduced a scope twice");
+	scope->in_no = s->n_in;
+	s->in_scope[s->n_in++] = scope;
+	*ret = scope;
+	return 0;
+}
+
+/* The vector of VECTOR, ROUND and ACK. */
+static int get_told(struct session *s, struct cursor *c, enum frame_type t, struct scope *scope,
+		    struct err *e)
+{
+	int r = frame_vector_get(c, &scope->heard, s->actors, s->in_actors, e);
+	if (r < 0)
+		return r;
+	if (!cursor_end(c))
+		return malformed(t, e);
+	r = check_own(s, &scope->heard, e);
+	if (r == 0)
+		r = raise_peer(s, scope, e);
+	if (r == 0)
+		session_rounds_answered(s);
+	return r;
+}
+
+static int get_vector(struct session *s, struct cursor *c, struct err *e)
+{
+	struct scope *scope = NULL;
+	int r = get_scope(s, c, &scope, e);
+	if (r < 0)
+		return r;
+	if (!scope->vector_awaited)
+		return err_set(e, -EPROTO, "the peer sent a vector out of place");
+	scope->vector_awaited = false;
+	return get_told(s, c, FRAME_VECTOR, scope, e);
+}
+
+static int get_round(struct session *s, struct cursor *c, struct err *e)
+{
+	struct scope *scope = NULL;
+	int r = get_scope(s, c, &scope, e);
+	if (r < 0)
+		return r;
+	uint64_t count = cursor_varint(c);
+	if (scope->vector_awaited || !s->scopes_in || intake_open(s->intake))
+		return err_set(e, -EPROTO, "the peer opened a round out of place");
+	if (intake_rounds(s->intake) + intake_claims(s->intake) >= ROUNDS_MAX)
+		return err_set(e, -EPROTO, "the peer opened too many rounds");
+	r = get_told(s, c, FRAME_ROUND, scope, e);
+	return r < 0 ? r : intake_round(s->intake, &scope->id, &scope->heard, count, e);
+}
+
+static int get_ack(struct session *s, struct cursor *c, struct err *e)
+{
+	struct scope *scope = NULL;
+	int r = get_scope(s, c, &scope, e);
+	return r < 0 ? r : get_told(s, c, FRAME_ACK, scope, e);
+}
+
+static int get_delta(struct session *s, struct cursor *c, uint64_t cost, struct err *e)
+{
+	bool more;
+	const uint8_t *p;
+	size_t len;
+	int r = frame_piece_get(c, &more, &p, &len, e);
+	return r < 0 ? r : intake_delta(s->intake, more, p, len, cost, e);
+}
+
+static int get_record(struct session *s, struct cursor *c, uint64_t cost, struct err *e)
+{
+	uint64_t round = cursor_varint(c);
+	const uint8_t *node = cursor_take(c, ID_SIZE);
+	bool more;
+	const uint8_t *p;
+	size_t len;
+	if (!node)
+		return malformed(FRAME_RECORD, e);
+	struct id id;
+	memcpy(id.b, node, ID_SIZE);
+	int r = frame_piece_get(c, &more, &p, &len, e);
+	return r < 0 ? r : intake_record(s->intake, round, &id, more, p, len, cost, e);
+}
+
+static int get_whole(struct session *s, struct cursor *c, struct err *e)
+{
+	uint64_t round = cursor_varint(c);
+	const uint8_t *node = cursor_take(c, ID_SIZE);
+	if (!cursor_end(c))
+		return malformed(FRAME_WHOLE, e);
+	if (s->whole_due || s->record.busy || round == 0 || round > s->last_round)
+		return err_set(e, -EPROTO, "the peer asked for a record out of place");
+	s->whole_round = round;
+	memcpy(s->whole_id.b, node, ID_SIZE);
+	struct view *view = s->view;
+	for (uint32_t i = 0; i < s->n_rounds; i++)
+		if (s->out[i].no == round)
+			view = s->out[i].view;
+	s->whole_view = view_ref(view);
+	s->whole_due = true;
+	return 0;
+}
+
+static int get_want(struct session *s, struct cursor *c, struct err *e)
+{
+	size_t n = cursor_left(c) / SHA256_SIZE;
+	if (n == 0 || cursor_left(c) % SHA256_SIZE)
+		return malformed(FRAME_WANT, e);
+	if (s->n_wanted + n > WANTED_MAX)
+		return err_set(e, -EPROTO, "the peer asked for too many chunks");
+	if (!s->wanted) {
+		s->wanted = calloc(WANTED_MAX, sizeof(*s->wanted));
+		if (!s->wanted)
+			return err_set(e, -ENOMEM, "out of memory");
+	}
+	for (size_t i = 0; i < n; i++) {
+		uint32_t at = (s->wanted_at + s->n_wanted++) % WANTED_MAX;
+		memcpy(s->wanted[at].b, cursor_take(c, SHA256_SIZE), SHA256_SIZE);
+	}
+	return 0;
+}
+
+static int get_chunk(struct session *s, struct cursor *c, uint64_t cost, struct err *e)
+{
+	struct sha256 hash;
+	const uint8_t *p = cursor_take(c, SHA256_SIZE);
+	if (!p)
+		return malformed(FRAME_CHUNK, e);
+	memcpy(hash.b, p, SHA256_SIZE);
+	size_t len = cursor_left(c);
+	if (len > CHUNK_WIRE_MAX)
+		return malformed(FRAME_CHUNK, e);
+	return intake_chunk(s->intake, &hash, cursor_take(c, len), len, cost, e);
+}
+
+static int get_credit(struct session *s, struct cursor *c, struct err *e)
+{
+	uint8_t stream = cursor_u8(c);
+	uint64_t n = cursor_varint(c);
+	if (!cursor_end(c) || stream >= STREAMS || n == 0 || n > s->out_flight[stream])
+		return malformed(FRAME_CREDIT, e);
+	s->out_flight[stream] -= n;
+	return 0;
+}
+
+static int get_ping(struct session *s, struct cursor *c, struct err *e)
+{
+	s->pong_value = cursor_varint(c);
+	s->pong_due = true;
+	return cursor_end(c) ? 0 : malformed(FRAME_PING, e);
+}
+
+static int get_pong(struct session *s, struct cursor *c, uint64_t now, struct err *e)
+{
+	uint64_t v = cursor_varint(c);
+	if (!cursor_end(c) || !s->ping_out || v > s->ping_value)
+		return malformed(FRAME_PONG, e);
+	if (v < s->ping_value)
+		return 0;
+	s->ping_out = false;
+	s->rtt = now > s->ping_at ? now - s->ping_at : 1;
+	return 0;
+}
+
+/* Counts a frame against the window that the peer has. */
+static int count_in(struct session *s, enum stream stream, uint64_t cost, struct err *e)
+{
+	if (s->in_flight[stream] >= SESSION_WINDOW)
+		return err_set(e, -EPROTO, "the peer sent more than its window");
+	s->in_flight[stream] += cost;
+	return 0;
+}
+
+static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, size_t head,
+		      size_t len, uint64_t now, struct err *e)
+{
+	struct cursor c = cursor_make(p + head, len);
+	uint64_t cost = head + len;
+	int r = 0;
+	if (!s->hello_in && t != FRAME_HELLO)
+		return err_set(e, -EPROTO, "the peer did not begin with HELLO");
+	switch (t) {
+	case FRAME_HELLO:
+		return get_hello(s, &c, e);
+	case FRAME_SCOPES:
+		return get_scopes(s, &c, e);
+	case FRAME_VECTOR:
+		return get_vector(s, &c, e);
+	case FRAME_ROUND:
+		return get_round(s, &c, e);
+	case FRAME_DELTA:
+		r = count_in(s, STREAM_DELTA, cost, e);
+		return r < 0 ? r : get_delta(s, &c, cost, e);
+	case FRAME_END:
+		return intake_end(s->intake, e);
+	case FRAME_ACK:
+		return get_ack(s, &c, e);
+	case FRAME_WHOLE:
+		return get_whole(s, &c, e);
+	case FRAME_WANT:
+		return get_want(s, &c, e);
+	case FRAME_CHUNK:
+		r = count_in(s, STREAM_CHUNK, cost, e);
+		return r < 0 ? r : get_chunk(s, &c, cost, e);
+	case FRAME_CREDIT:
+		return get_credit(s, &c, e);
+	case FRAME_PING:
+		return get_ping(s, &c, e);
+	case FRAME_PONG:
+		return get_pong(s, &c, now, e);
+	case FRAME_RECORD:
+		r = count_in(s, STREAM_RECORD, cost, e);
+		return r < 0 ? r : get_record(s, &c, cost, e);
+	case FRAME_TYPES:
+		break;
+	}
+	return -EPROTO;
+}
+
+/* Takes whole frames from the front; *ret_used bytes of them. */
+static int take_frames(struct session *s, const uint8_t *p, size_t len, size_t *ret_used,
+		       uint64_t now, struct err *e)
+{
+	size_t used = 0;
+	for (;;) {
+		enum frame_type t;
+		size_t head, n;
+		int r = frame_head(p + used, len - used, &t, &head, &n, e);
+		if (r < 0)
+			return r;
+		if (r == 0 || len - used < head + n)
+			break;
+		r = take_frame(s, t, p + used, head, n, now, e);
+		if (r < 0)
+			return r;
+		used += head + n;
+	}
+	*ret_used = used;
+	return 0;
+}
+
+int session_input(struct session *s, const void *data, size_t len, uint64_t now_us, struct err *e)
+{
+	struct err why = { 0 };
+	if (s->error)
+		return err_set(e, s->error, "%s", s->message);
+	if (len == 0)
+		return 0;
+	s->last_in = now_us;
+	s->bytes_in += len;
+	const uint8_t *p = data;
+	size_t used = 0;
+	int r;
+	if (s->inbuf.len > 0) {
+		buf_put(&s->inbuf, p, len);
+		p = s->inbuf.data;
+		len = s->inbuf.len;
+	}
+	r = buf_failed(&s->inbuf) ? err_set(&why, -ENOMEM, "out of memory")
+				  : take_frames(s, p, len, &used, now_us, &why);
+	if (r == 0 && s->inbuf.len > 0)
+		buf_consume(&s->inbuf, used);
+	else if (r == 0)
+		buf_put(&s->inbuf, p + used, len - used);
+	if (r == 0 && buf_failed(&s->inbuf))
+		r = err_set(&why, -ENOMEM, "out of memory");
+	if (r < 0) {
+		session_fail(s, r, &why);
+		return err_set(e, r, "%s", why.message);
+	}
+	return 0;
+}

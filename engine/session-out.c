@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The session, going out: what is sent, in which order, and when. */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "engine/session-impl.h"
+
+/* ---- outgoing frames ---- */
+
+static struct buf *payload(struct session *s)
+{
+	buf_reset(&s->payload);
+	return &s->payload;
+}
+
+static int put(struct session *s, struct buf *out, enum frame_type t)
+{
+	return frame_put(out, t, &s->payload);
+}
+
+static void put_scope(struct session *s, struct scope *scope)
+{
+	if (scope->out_no != NO_NUMBER) {
+		buf_varint(&s->payload, scope->out_no);
+		return;
+	}
+	scope->out_no = s->n_out++;
+	buf_varint(&s->payload, scope->out_no);
+	buf_put(&s->payload, scope->id.b, ID_SIZE);
+}
+
+/* Tells the peer that all of `now` is durable here. */
+static int put_told(struct session *s, struct scope *scope, const struct vv *now)
+{
+	int r = frame_vector_put(&s->payload, now, &scope->told, s->actors, s->out_actors);
+	return r < 0 ? r : vv_join(&scope->told, now);
+}
+
+static void hello_actors(struct session *s, struct hello *h)
+{
+	uint32_t n = actors_count(s->actors);
+	for (uint32_t no = 0; no < n; no++) {
+		const struct actor_id *id = actors_get(s->actors, no);
+		if (!id_equal(&id->device, &s->peer))
+			continue;
+		uint64_t seq = 0;
+		for (uint32_t i = 0; i < view_scopes(s->hello_view); i++) {
+			struct id scope;
+			const struct vv *have;
+			view_scope(s->hello_view, i, &scope, &have);
+			uint64_t v = vv_get(have, no);
+			seq = v > seq ? v : seq;
+		}
+		if (seq == 0)
+			continue;
+		/* In ascending order; the newest ones when there are too many. */
+		uint32_t at = h->n_actors;
+		while (at > 0 && h->actor[at - 1].incarnation > id->incarnation)
+			at--;
+		if (h->n_actors == FRAME_HELLO_ACTORS) {
+			if (at == 0)
+				continue;
+			memmove(&h->actor[0], &h->actor[1], (at - 1) * sizeof(h->actor[0]));
+			at--;
+		} else {
+			memmove(&h->actor[at + 1], &h->actor[at],
+				(h->n_actors - at) * sizeof(h->actor[0]));
+			h->n_actors++;
+		}
+		h->actor[at] = (struct hello_actor){ id->incarnation, seq };
+	}
+}
+
+static int put_hello(struct session *s, struct buf *out)
+{
+	struct hello h = { .version = SESSION_PROTOCOL,
+			   .oldest = OLDEST_PROTOCOL,
+			   .window = SESSION_WINDOW };
+	uint64_t seq;
+	replica_self(s->replica, &h.self, &seq);
+	hello_actors(s, &h);
+	view_fingerprint(s->hello_view, &h.fingerprint);
+	hello_encode(&h, payload(s));
+	s->hello_out = true;
+	return put(s, out, FRAME_HELLO);
+}
+
+static int put_scopes(struct session *s, struct buf *out)
+{
+	struct buf *b = payload(s);
+	uint32_t n = view_scopes(s->hello_view), left = n - s->scopes_at;
+	if (n > SCOPES_MAX)
+		return -E2BIG;
+	uint32_t end = s->scopes_at + (left > FRAME_SCOPES_MAX ? FRAME_SCOPES_MAX : left);
+	buf_u8(b, end < n ? FRAME_MORE : 0);
+	for (; s->scopes_at < end; s->scopes_at++) {
+		struct id id, fingerprint;
+		const struct vv *have;
+		view_scope(s->hello_view, s->scopes_at, &id, &have);
+		vv_fingerprint(have, s->actors, &fingerprint);
+		buf_put(b, id.b, ID_SIZE);
+		buf_put(b, fingerprint.b, ID_SIZE);
+	}
+	s->scopes_out = end < n;
+	return put(s, out, FRAME_SCOPES);
+}
+
+/* Drops HELLO's view once both lists of scopes are through. */
+void session_hello_done(struct session *s)
+{
+	if (!s->scopes_in || s->scopes_out || !s->hello_view || !s->hello_in)
+		return;
+	view_unref(s->hello_view);
+	s->hello_view = NULL;
+}
+
+static int put_vectors(struct session *s, struct buf *out, size_t end)
+{
+	for (uint32_t i = 0; i < s->n_scopes; i++) {
+		struct scope *scope = s->scope[i];
+		if (!scope->vector_due)
+			continue;
+		if (out->len >= end)
+			return 1;
+		static const struct vv none;
+		payload(s);
+		put_scope(s, scope);
+		int r = put_told(s, scope, scope->have ? scope->have : &none);
+		if (r == 0)
+			r = put(s, out, FRAME_VECTOR);
+		if (r < 0)
+			return r;
+		scope->vector_due = false;
+	}
+	s->vectors_due = false;
+	return 0;
+}
+
+static int put_acks(struct session *s, struct buf *out)
+{
+	uint64_t shown = view_commits(s->view);
+	for (uint32_t i = 0; i < intake_claims(s->intake);) {
+		const struct claim *c = intake_claim(s->intake, i);
+		struct scope *scope = session_scope_find(s, &c->scope);
+		assert(scope);
+		/* A claim that brought nothing new made no commit. */
+		if (c->commits > shown || !scope->have || !vv_covers(scope->have, &c->upto)) {
+			i++;
+			continue;
+		}
+		if (!vv_covers(&scope->told, &c->upto)) {
+			payload(s);
+			put_scope(s, scope);
+			int r = put_told(s, scope, scope->have);
+			if (r == 0)
+				r = put(s, out, FRAME_ACK);
+			if (r < 0)
+				return r;
+		}
+		intake_claim_drop(s->intake, i);
+	}
+	return 0;
+}
+
+static int put_credits(struct session *s, struct buf *out)
+{
+	for (int i = 0; i < STREAMS; i++) {
+		if (intake_credit(s->intake, (enum stream)i) < SESSION_WINDOW / 4)
+			continue;
+		uint64_t n = intake_credit_take(s->intake, (enum stream)i);
+		s->in_flight[i] -= n;
+		buf_u8(payload(s), (uint8_t)i);
+		buf_varint(&s->payload, n);
+		int r = put(s, out, FRAME_CREDIT);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int put_asks(struct session *s, struct buf *out)
+{
+	uint64_t round;
+	struct id node;
+	int r = 0;
+	if (intake_whole(s->intake, &round, &node)) {
+		buf_varint(payload(s), round);
+		buf_put(&s->payload, node.b, ID_SIZE);
+		r = put(s, out, FRAME_WHOLE);
+	}
+	struct sha256 hash;
+	while (r == 0 && intake_asks(s->intake)) {
+		payload(s);
+		for (int n = 0; n < FRAME_WANT_MAX && intake_want(s->intake, &hash); n++)
+			buf_put(&s->payload, hash.b, SHA256_SIZE);
+		if (s->payload.len == 0)
+			break;
+		r = put(s, out, FRAME_WANT);
+	}
+	return r;
+}
+
+static int put_number(struct session *s, struct buf *out, enum frame_type t, uint64_t v)
+{
+	buf_varint(payload(s), v);
+	return put(s, out, t);
+}
+
+static int put_life(struct session *s, struct buf *out, uint64_t now)
+{
+	int r = 0;
+	if (s->pong_due) {
+		r = put_number(s, out, FRAME_PONG, s->pong_value);
+		s->pong_due = false;
+	}
+	uint64_t since = s->last_in > s->last_ping ? s->last_in : s->last_ping;
+	if (r == 0 && s->hello_in && (s->ping_due || now >= since + PING_US)) {
+		s->ping_due = false;
+		s->ping_out = true;
+		s->ping_at = s->last_ping = now;
+		r = put_number(s, out, FRAME_PING, ++s->ping_value);
+	}
+	return r;
+}
+
+static bool window_open(const struct session *s, enum stream stream)
+{
+	return s->out_flight[stream] < s->window;
+}
+
+/* Appends a frame of a credited stream. */
+static int put_counted(struct session *s, struct buf *out, enum stream stream, enum frame_type t,
+		       const struct buf *first, const void *data, size_t len)
+{
+	size_t before = out->len;
+	int r = frame_put2(out, t, first, data, len);
+	if (r == 0)
+		s->out_flight[stream] += out->len - before;
+	return r;
+}
+
+/* The next piece of an encoded delta; the fields before it are in the payload. */
+static int put_piece(struct session *s, struct buf *out, enum stream stream, enum frame_type t,
+		     struct piecewise *p)
+{
+	size_t left = p->data.len - p->at, n = left > FRAME_PIECE ? FRAME_PIECE : left;
+	buf_u8(&s->payload, n < left ? FRAME_MORE : 0);
+	int r = put_counted(s, out, stream, t, &s->payload, p->data.data + p->at, n);
+	p->at += n;
+	if (p->at < p->data.len)
+		return r;
+	p->busy = false;
+	if (p->data.cap > 4 * FRAME_PIECE)
+		buf_done(&p->data);
+	return r;
+}
+
+static int encode_delta(struct session *s, const struct delta *d, struct actor_codec *codec,
+			struct piecewise *p)
+{
+	buf_reset(&p->data);
+	delta_encode(d, s->actors, codec, &p->data);
+	arena_reset(&s->arena);
+	p->at = 0;
+	p->busy = true;
+	return buf_failed(&p->data) ? -ENOMEM : 0;
+}
+
+/* ---- rounds ---- */
+
+void session_round_drop(struct session *s, uint32_t i)
+{
+	vv_done(&s->out[i].upto);
+	view_unref(s->out[i].view);
+	s->n_rounds--;
+	memmove(&s->out[i], &s->out[i + 1], (s->n_rounds - i) * sizeof(s->out[0]));
+}
+
+/* Rounds that the peer holds now; an open one is ended first. */
+void session_rounds_answered(struct session *s)
+{
+	for (uint32_t i = 0; i < s->n_rounds;) {
+		bool open = s->backlog && i + 1 == s->n_rounds;
+		if (!open && vv_covers(&s->out[i].scope->heard, &s->out[i].upto))
+			session_round_drop(s, i);
+		else
+			i++;
+	}
+	s->idle = false;
+}
+
+/* The next scope with something that the peer lacks. */
+static struct scope *scope_due(struct session *s)
+{
+	for (uint32_t k = 0; k < s->n_scopes; k++) {
+		struct scope *scope = s->scope[(s->next_scope + k) % s->n_scopes];
+		if (!scope->have || scope->vector_due || scope->vector_awaited ||
+		    vv_covers(&scope->sent, scope->have))
+			continue;
+		s->next_scope = (s->next_scope + k + 1) % s->n_scopes;
+		return scope;
+	}
+	return NULL;
+}
+
+static int round_start(struct session *s, struct buf *out, struct err *e)
+{
+	if (s->idle || !s->scopes_in || s->n_rounds == ROUNDS_OUT)
+		return 0;
+	struct scope *scope = scope_due(s);
+	if (!scope) {
+		s->idle = true;
+		return 0;
+	}
+	struct outgoing *o = &s->out[s->n_rounds];
+	*o = (struct outgoing){ .scope = scope };
+	int r = backlog_new(s->replica, s->view, &scope->id, &scope->sent, &s->backlog);
+	if (r < 0)
+		return err_errno(e, r, "cannot list what the peer lacks");
+	r = vv_copy(scope->have, &o->upto);
+	if (r == 0)
+		r = vv_join(&scope->sent, &o->upto);
+	o->view = view_ref(s->view);
+	o->no = ++s->last_round;
+	o->nodes = backlog_left(s->backlog);
+	s->n_rounds++;
+	payload(s);
+	put_scope(s, scope);
+	buf_varint(&s->payload, o->nodes);
+	if (r == 0)
+		r = put_told(s, scope, &o->upto);
+	if (r == 0)
+		r = put(s, out, FRAME_ROUND);
+	if (r < 0)
+		return err_errno(e, r, "cannot start a round");
+	return 1;
+}
+
+/* One frame of the round under way. 1: something was sent. */
+static int round_step(struct session *s, struct buf *out, struct err *e)
+{
+	if (!s->backlog)
+		return round_start(s, out, e);
+	if (!window_open(s, STREAM_DELTA))
+		return 0;
+	struct outgoing *o = &s->out[s->n_rounds - 1];
+	if (!s->delta.busy) {
+		struct delta *d = NULL;
+		/* The peer may have got it all from others meanwhile. */
+		if (!vv_covers(&o->scope->heard, &o->upto)) {
+			int r = backlog_next(s->backlog, &s->arena, &d, e);
+			if (r < 0)
+				return r;
+		}
+		if (!d) {
+			backlog_free(s->backlog);
+			s->backlog = NULL;
+			payload(s);
+			int r = put(s, out, FRAME_END);
+			session_rounds_answered(s);
+			return r < 0 ? r : 1;
+		}
+		s->deltas_out++;
+		int r = encode_delta(s, d, s->delta_actors, &s->delta);
+		if (r < 0)
+			return err_errno(e, r, "cannot encode a delta");
+	}
+	payload(s);
+	int r = put_piece(s, out, STREAM_DELTA, FRAME_DELTA, &s->delta);
+	return r < 0 ? err_errno(e, r, "cannot send a delta") : 1;
+}
+
+static int record_step(struct session *s, struct buf *out, struct err *e)
+{
+	if ((!s->whole_due && !s->record.busy) || !window_open(s, STREAM_RECORD))
+		return 0;
+	if (s->whole_due) {
+		struct delta *d;
+		int r = view_whole(s->whole_view, &s->whole_id, &s->arena, &d, e);
+		if (r < 0)
+			return r;
+		view_unref(TAKE_PTR(s->whole_view));
+		s->whole_due = false;
+		if (!d)
+			return err_set(e, -EPROTO, "the peer asked for a record that is not here");
+		r = encode_delta(s, d, s->record_actors, &s->record);
+		if (r < 0)
+			return err_errno(e, r, "cannot encode a record");
+	}
+	buf_varint(payload(s), s->whole_round);
+	buf_put(&s->payload, s->whole_id.b, ID_SIZE);
+	int r = put_piece(s, out, STREAM_RECORD, FRAME_RECORD, &s->record);
+	return r < 0 ? err_errno(e, r, "cannot send a record") : 1;
+}
+
+static int chunk_step(struct session *s, struct buf *out, struct err *e)
+{
+	if (s->n_wanted == 0 || !window_open(s, STREAM_CHUNK))
+		return 0;
+	const struct sha256 *hash = &s->wanted[s->wanted_at];
+	buf_reset(&s->chunk);
+	int r = chunk_get(replica_store(s->replica), hash, &s->chunk);
+	if (r < 0 && r != -ENOENT && r != -EHOSTDOWN)
+		return err_errno(e, r, "cannot read a chunk");
+	if (r < 0)
+		buf_reset(&s->chunk);
+	buf_put(payload(s), hash->b, SHA256_SIZE);
+	r = put_counted(s, out, STREAM_CHUNK, FRAME_CHUNK, &s->payload, s->chunk.data,
+			s->chunk.len);
+	s->wanted_at = (s->wanted_at + 1) % WANTED_MAX;
+	s->n_wanted--;
+	return r < 0 ? err_errno(e, r, "cannot send a chunk") : 1;
+}
+
+/* ---- output ---- */
+
+static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
+{
+	int r = 0;
+	if (!s->hello_out)
+		r = put_hello(s, out);
+	if (r < 0 || !s->hello_in)
+		return r;
+	while (r == 0 && s->scopes_out) {
+		if (out->len >= end)
+			return 1;
+		r = put_scopes(s, out);
+	}
+	session_hello_done(s);
+	if (r == 0)
+		r = put_life(s, out, now);
+	/* Our list of scopes comes before all that stands on it. */
+	if (r == 0 && s->vectors_due)
+		r = put_vectors(s, out, end);
+	if (r == 0)
+		r = put_acks(s, out);
+	if (r == 0)
+		r = put_credits(s, out);
+	if (r == 0)
+		r = put_asks(s, out);
+	return r;
+}
+
+static int data(struct session *s, struct buf *out, size_t end, struct err *e)
+{
+	for (;;) {
+		if (out->len >= end)
+			return 1;
+		int record = record_step(s, out, e);
+		if (record < 0)
+			return record;
+		int chunk = chunk_step(s, out, e);
+		if (chunk < 0)
+			return chunk;
+		int round = round_step(s, out, e);
+		if (round < 0)
+			return round;
+		if (record + chunk + round == 0)
+			return 0;
+	}
+}
+
+static void check_live(struct session *s)
+{
+	if (s->live || !s->scopes_in || s->n_rounds > 0 || s->vectors_due ||
+	    intake_rounds(s->intake) > 0 || intake_claims(s->intake) > 0)
+		return;
+	for (uint32_t i = 0; i < s->n_scopes; i++)
+		if (s->scope[i]->vector_awaited)
+			return;
+	s->live = session_all_heard(s) && session_all_here(s);
+}
+
+int session_output(struct session *s, struct buf *out, size_t max, uint64_t now_us, struct err *e)
+{
+	struct err why = { 0 };
+	if (s->error)
+		return err_set(e, s->error, "%s", s->message);
+	int r = 0;
+	if (now_us >= s->last_in + DEAD_US)
+		r = err_set(&why, -ETIMEDOUT, "the peer has been silent for %llu seconds",
+			    DEAD_US / 1000000);
+	if (r == 0 && s->news)
+		r = session_refresh(s, &why);
+	size_t before = out->len;
+	if (r == 0) {
+		r = control(s, out, before + max, now_us);
+		if (r < 0)
+			err_errno(&why, r, "cannot make a frame");
+	}
+	if (r == 0 && s->hello_in && !s->scopes_out)
+		r = data(s, out, before + max, &why);
+	s->bytes_out += out->len - before;
+	if (r < 0) {
+		session_fail(s, r, &why);
+		return err_set(e, r, "%s", why.message);
+	}
+	if (s->hello_in)
+		check_live(s);
+	return r;
+}

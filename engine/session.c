@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The session: HELLO, what each side holds, rounds out, acknowledgements, credits, life. Frames and
+ * rules: shoal-protocol(7). engine/frame.h has the encoding, engine/intake.h the receiving half.
+ *
+ * For each scope three vectors: `told`, what we said that we hold; `heard`, what the peer said that
+ * it holds; `sent`, heard and the uptos of our rounds. A round starts for a scope whose vector in
+ * the newest view is beyond `sent`. Nothing is encoded before there is room to send it, because the
+ * tables of actors and scopes must see the frames in the order of the stream. */
+#include "engine/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/session-impl.h"
+
+int session_fail(struct session *s, int code, struct err *e)
+{
+	if (s->error == 0) {
+		s->error = code;
+		snprintf(s->message, sizeof(s->message), "%.190s", e ? e->message : "");
+	}
+	return code;
+}
+
+/* ---- scopes ---- */
+
+static uint32_t scope_at(const struct session *s, const struct id *id)
+{
+	uint32_t lo = 0, hi = s->n_scopes;
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		if (id_cmp(&s->scope[mid]->id, id) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+struct scope *session_scope_find(const struct session *s, const struct id *id)
+{
+	uint32_t i = scope_at(s, id);
+	return i < s->n_scopes && id_equal(&s->scope[i]->id, id) ? s->scope[i] : NULL;
+}
+
+int session_scope(struct session *s, const struct id *id, struct scope **ret)
+{
+	uint32_t i = scope_at(s, id);
+	if (i < s->n_scopes && id_equal(&s->scope[i]->id, id)) {
+		*ret = s->scope[i];
+		return 0;
+	}
+	if (s->n_scopes == s->cap_scopes) {
+		uint32_t cap = s->cap_scopes ? 2 * s->cap_scopes : 16;
+		struct scope **p = reallocarray(s->scope, cap, sizeof(struct scope *));
+		if (!p)
+			return -ENOMEM;
+		s->scope = p;
+		s->cap_scopes = cap;
+	}
+	struct scope *scope = calloc(1, sizeof(*scope));
+	if (!scope)
+		return -ENOMEM;
+	scope->id = *id;
+	scope->in_no = scope->out_no = NO_NUMBER;
+	memmove(&s->scope[i + 1], &s->scope[i], (s->n_scopes - i) * sizeof(struct scope *));
+	s->scope[i] = scope;
+	s->n_scopes++;
+	*ret = scope;
+	return 0;
+}
+
+static void scope_free(struct scope *scope)
+{
+	vv_done(&scope->told);
+	vv_done(&scope->heard);
+	vv_done(&scope->sent);
+	free(scope);
+}
+
+/* Takes the newest view, and its vectors into the scopes. */
+int session_refresh(struct session *s, struct err *e)
+{
+	struct view *view = replica_view(s->replica);
+	if (!view)
+		return err_set(e, -ENOMEM, "out of memory");
+	s->news = false;
+	s->idle = false;
+	if (view == s->view) {
+		view_unref(view);
+		return 0;
+	}
+	if (s->view)
+		view_unref(s->view);
+	s->view = view;
+	for (uint32_t i = 0; i < s->n_scopes; i++)
+		s->scope[i]->have = NULL;
+	for (uint32_t i = 0; i < view_scopes(view); i++) {
+		struct id id;
+		const struct vv *have;
+		struct scope *scope = NULL;
+		view_scope(view, i, &id, &have);
+		if (session_scope(s, &id, &scope) < 0)
+			return err_set(e, -ENOMEM, "out of memory");
+		scope->have = have;
+	}
+	return s->intake ? intake_news(s->intake, e) : 0;
+}
+
+bool session_all_heard(const struct session *s)
+{
+	for (uint32_t i = 0; i < s->n_scopes; i++)
+		if (s->scope[i]->have && !vv_covers(&s->scope[i]->heard, s->scope[i]->have))
+			return false;
+	return true;
+}
+
+bool session_all_here(const struct session *s)
+{
+	static const struct vv none;
+	for (uint32_t i = 0; i < s->n_scopes; i++) {
+		const struct scope *scope = s->scope[i];
+		if (!vv_covers(scope->have ? scope->have : &none, &scope->heard))
+			return false;
+	}
+	return true;
+}
+
+/* ---- the rest ---- */
+
+int session_new(struct replica *replica, const struct id *peer, uint64_t now_us,
+		struct session **ret)
+{
+	_cleanup_(session_freep) struct session *s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->replica = replica;
+	s->actors = replica_actors(replica);
+	s->peer = *peer;
+	s->last_in = s->last_ping = now_us;
+	int r = actor_codec_new(s->actors, &s->in_actors);
+	if (r == 0)
+		r = actor_codec_new(s->actors, &s->out_actors);
+	if (r == 0)
+		r = actor_codec_new(s->actors, &s->delta_actors);
+	if (r == 0)
+		r = actor_codec_new(s->actors, &s->record_actors);
+	if (r == 0)
+		r = session_refresh(s, NULL);
+	if (r < 0)
+		return r;
+	s->hello_view = view_ref(s->view);
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+void session_free(struct session *s)
+{
+	if (!s)
+		return;
+	backlog_free(s->backlog);
+	while (s->n_rounds > 0)
+		session_round_drop(s, s->n_rounds - 1);
+	for (uint32_t i = 0; i < s->n_scopes; i++)
+		scope_free(s->scope[i]);
+	intake_free(s->intake);
+	if (s->whole_view)
+		view_unref(s->whole_view);
+	if (s->hello_view)
+		view_unref(s->hello_view);
+	if (s->view)
+		view_unref(s->view);
+	actor_codec_free(s->in_actors);
+	actor_codec_free(s->out_actors);
+	actor_codec_free(s->delta_actors);
+	actor_codec_free(s->record_actors);
+	buf_done(&s->inbuf);
+	buf_done(&s->payload);
+	buf_done(&s->delta.data);
+	buf_done(&s->record.data);
+	buf_done(&s->chunk);
+	arena_done(&s->arena);
+	free(s->in_scope);
+	free(s->scope);
+	free(s->wanted);
+	free(s);
+}
+
+void session_news(struct session *s)
+{
+	s->news = true;
+}
+
+uint64_t session_deadline(const struct session *s)
+{
+	if (s->error)
+		return UINT64_MAX;
+	uint64_t dead = s->last_in + DEAD_US;
+	uint64_t ping = (s->last_in > s->last_ping ? s->last_in : s->last_ping) + PING_US;
+	return s->hello_in && ping < dead ? ping : dead;
+}
+
+/* Commits that `have` is ahead of `of`: a stand-in for nodes before a round counts them. */
+static uint64_t ahead(const struct vv *have, const struct vv *of)
+{
+	uint64_t n = 0;
+	for (uint32_t i = 0; i < have->n; i++) {
+		uint64_t base = vv_get(of, have->item[i].actor);
+		n += have->item[i].seq > base ? have->item[i].seq - base : 0;
+	}
+	return n;
+}
+
+void session_status(const struct session *s, struct session_status *ret)
+{
+	*ret = (struct session_status){ .phase = !s->hello_in ? SESSION_HELLO
+						 : s->live    ? SESSION_LIVE
+							      : SESSION_SYNCING,
+					.bytes_in = s->bytes_in,
+					.bytes_out = s->bytes_out,
+					.deltas_out = s->deltas_out,
+					.rtt_us = s->rtt,
+					.since_us = s->last_in };
+	if (s->intake) {
+		ret->deltas_in = intake_deltas(s->intake);
+		ret->behind_here = intake_left(s->intake);
+	}
+	static const struct vv none;
+	for (uint32_t i = 0; i < s->n_scopes; i++) {
+		const struct scope *scope = s->scope[i];
+		if (scope->have && s->scopes_in && !scope->vector_awaited)
+			ret->behind_there += ahead(scope->have, &scope->sent);
+		if (ret->behind_here == 0)
+			ret->behind_here =
+				ahead(&scope->heard, scope->have ? scope->have : &none) > 0;
+	}
+	for (uint32_t i = 0; i < s->n_rounds; i++) {
+		bool open = s->backlog && i + 1 == s->n_rounds;
+		ret->behind_there += s->out[i].nodes ? s->out[i].nodes : open;
+	}
+}
+
+bool session_in_step(const struct session *s)
+{
+	if (s->error || !s->scopes_in)
+		return false;
+	struct view *view = replica_view(s->replica);
+	if (!view)
+		return false;
+	bool all = true;
+	for (uint32_t i = 0; all && i < view_scopes(view); i++) {
+		struct id id;
+		const struct vv *have;
+		view_scope(view, i, &id, &have);
+		const struct scope *scope = session_scope_find(s, &id);
+		all = scope ? vv_covers(&scope->heard, have) : have->n == 0;
+	}
+	view_unref(view);
+	return all;
+}
