@@ -20,11 +20,13 @@ tests_libtap_a_SOURCES = \
 
 unit_tests = \
 	tests/unit/test_base \
+	tests/unit/test_beacon \
 	tests/unit/test_cmdline \
 	tests/unit/test_config \
 	tests/unit/test_control \
 	tests/unit/test_frame \
 	tests/unit/test_identity \
+	tests/unit/test_join \
 	tests/unit/test_json \
 	tests/unit/test_jsonstyle \
 	tests/unit/test_patch \
@@ -43,11 +45,14 @@ members = \
 	tests/members.c \
 	tests/members.h
 
+tests_unit_test_beacon_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
+tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_tls_SOURCES = tests/unit/test_tls.c $(members)
 tests_unit_test_tls_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_token_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
@@ -59,11 +64,13 @@ sim_tests =
 # it they replay tests/fuzz/corpus/NAME and some thousand mutations of it under make check. A
 # target is a line here and tests_fuzz_fuzz_NAME_LDADD below.
 fuzz_targets = \
+	tests/fuzz/fuzz_beacon \
 	tests/fuzz/fuzz_control \
 	tests/fuzz/fuzz_cursor \
 	tests/fuzz/fuzz_json \
 	tests/fuzz/fuzz_token
 
+tests_fuzz_fuzz_beacon_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_control_LDADD = $(FUZZ_MAIN) $(TOOLS_LIBS)
 tests_fuzz_fuzz_cursor_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)

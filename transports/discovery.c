@@ -3,8 +3,8 @@
  * Timing: on start and on every change of the network three beacons with the hello flag (at
  * once, after 0.3 s and after 1 s, for packets get lost while a link comes up); then one
  * without it every 10 s, give or take 2. A hello, or the first beacon heard from a device in a
- * minute, is answered by a beacon on the same interface within 0.2 s, but at most once a
- * second each; answers are multicast, since a unicast would reach only one of several
+ * minute, is answered by a beacon on the same interface within 0.2 s, but at most every
+ * 0.3 s; answers are multicast, since a unicast would reach only one of several
  * daemons that share the port.
  */
 #include "transports/discovery.h"
@@ -24,7 +24,7 @@
 #define PERIOD (10 * SECOND)
 #define JITTER (4 * SECOND)
 #define ANSWER_WITHIN (SECOND / 5)
-#define ANSWER_GAP SECOND
+#define ANSWER_GAP (SECOND * 3 / 10)
 #define FORGET (60 * SECOND)
 #define HEARD_MAX 256       /* devices whose last beacon is remembered */
 #define RECEIVE_A_TURN 64

@@ -116,11 +116,11 @@ static void nobody(struct join *j, bool timeout)
 			     "--address HOST:PORT";
 	if (best)
 		err_set(&e, timeout ? -ETIMEDOUT : -EHOSTUNREACH,
-			"the inviter is not reachable at any of %u address%s (%.90s): %s", j->n,
+			"the inviter is not reachable at %u address%s (%.90s): %s", j->n,
 			j->n == 1 ? "" : "es", best->why.message, advice);
 	else
 		err_set(&e, timeout ? -ETIMEDOUT : -EHOSTUNREACH,
-			"the inviter is not reachable at any of %u address%s: %s", j->n,
+			"the inviter is not reachable at %u address%s: %s", j->n,
 			j->n == 1 ? "" : "es", advice);
 	conclude(j, NULL, &e);
 }
