@@ -90,7 +90,7 @@ endif
 
 fuzzers: $(fuzz_targets)
 
-# Scripts that look at the tree itself.
+# Scripts that look at the tree itself; check-completion runs ./shoal --help.
 dist_check_SCRIPTS += \
 	tests/check-completion \
 	tests/check-layers \
@@ -104,8 +104,9 @@ endif
 
 EXTRA_DIST += tests/layers
 
-# Real daemons on real networks: /usr/bin/python3 -m pytest tests/integration, as root, with
-# SHOAL_BUILD set to the build directory (default: build/ in the source tree).
+# Real daemons on real networks: /usr/bin/python3 -m pytest -n 2 tests/integration, as root, with
+# SHOAL_BUILD set to the build directory (default: build/ in the source tree); --times 20 runs
+# every test twenty times.
 EXTRA_DIST += \
 	tests/integration/conftest.py \
 	tests/integration/lab.py \

@@ -9,6 +9,17 @@ from lab import Lab, remove_leftovers
 NEEDED = {"ip": "iproute2", "nsenter": "util-linux", "fusermount3": "fuse3"}
 
 
+def pytest_addoption(parser):
+    parser.addoption("--times", type=int, default=1, help="run every test so many times")
+
+
+def pytest_generate_tests(metafunc):
+    times = metafunc.config.getoption("--times")
+    if times > 1:
+        metafunc.fixturenames.append("repetition")
+        metafunc.parametrize("repetition", range(1, times + 1))
+
+
 def pytest_sessionstart(session):
     if hasattr(session.config, "workerinput"):
         return  # the process that started this worker looked already

@@ -276,6 +276,11 @@ class Host:
     def down(self, **options):
         return self.shoal("down", self.dir, **options)
 
+    def join(self, inviter, *words, **options):
+        """Makes this host a member of the inviter's mesh, and brings it up."""
+        self.shoal("join", inviter.shoal("invite").strip(), *words, **options)
+        self.up()
+
     def daemon_pid(self):
         """The process that serves this store's control socket, or None."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
@@ -380,7 +385,7 @@ class Lab:
         self.prefix = f"shoal-{os.getpid()}-{next(self.numbers)}"
         self.undo = contextlib.ExitStack()
         # A short path: control sockets have to fit into 107 bytes.
-        self.directory = Path(tempfile.mkdtemp(prefix="shoal-"))
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{self.prefix}-"))
         self.undo.callback(self._remove)
         self.hosts = []
         self.networks = []
@@ -409,10 +414,22 @@ class Lab:
 
 
 def remove_leftovers():
-    """Namespaces of test runs that were killed."""
+    """What test runs left that were killed: their namespaces with the processes in them, their
+    directories with the mounts below."""
+    def of_dead_run(name):
+        match = re.match(r"shoal-(\d+)-\d+-", name)
+        return match and not os.path.exists(f"/proc/{match[1]}")
+
     for line in _ip("netns", "list").splitlines():
         name = line.split()[0] if line else ""
-        match = re.fullmatch(r"shoal-(\d+)-.*", name)
-        if match and not os.path.exists(f"/proc/{match[1]}"):
+        if of_dead_run(name):
+            for pid in _ip("netns", "pids", name).split():
+                end(int(pid))
             with contextlib.suppress(Failed):
                 _ip("netns", "del", name)
+    for directory in Path(tempfile.gettempdir()).glob("shoal-*"):
+        if of_dead_run(directory.name):
+            for point in mounts_below(directory):
+                subprocess.run(["umount", "-l", point], timeout=20, capture_output=True)
+            if not mounts_below(directory):
+                shutil.rmtree(directory, ignore_errors=True)

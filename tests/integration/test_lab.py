@@ -3,10 +3,11 @@
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 
-from lab import Failed, Lab, alive, mounts_below, tree_hash, wait_for
+from lab import Failed, Lab, alive, mounts_below, remove_leftovers, tree_hash, wait_for
 
 
 def reaches(host, address):
@@ -77,6 +78,29 @@ def test_everything_ends_with_the_test():
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()
+
+
+def test_what_a_killed_run_left_is_removed():
+    script = """
+import subprocess, time
+from lab import Lab
+lab = Lab()
+anna = lab.host("anna", lab.network())
+child = anna.popen("sleep", "1000")
+subprocess.run(["mount", "-t", "tmpfs", "none", anna.runtime], check=True)
+print(child.pid, lab.directory, anna.namespace, flush=True)
+time.sleep(1000)
+"""
+    run = subprocess.Popen([sys.executable, "-c", script], cwd=os.path.dirname(__file__),
+                           stdout=subprocess.PIPE, text=True)
+    pid, directory, namespace = run.stdout.readline().split()
+    run.kill()
+    run.communicate()
+    assert alive(int(pid)) and mounts_below(directory)
+    remove_leftovers()
+    assert not alive(int(pid))
+    assert not os.path.exists(directory) and not mounts_below(directory)
+    assert not os.path.exists(f"/run/netns/{namespace}")
 
 
 def test_commands_cannot_hang_or_fail_unseen(lab):
