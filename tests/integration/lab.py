@@ -413,18 +413,18 @@ class Lab:
         self.undo.close()
 
 
-def remove_leftovers():
-    """What test runs left that were killed: their namespaces with the processes in them, their
-    directories with the mounts below."""
+def remove_leftovers(pid=None):
+    """What test runs left that were killed (pid: only that one): their namespaces with the
+    processes in them, their directories with the mounts below."""
     def of_dead_run(name):
         match = re.match(r"shoal-(\d+)-\d+-", name)
-        return match and not os.path.exists(f"/proc/{match[1]}")
+        return match and not os.path.exists(f"/proc/{match[1]}") and pid in (None, int(match[1]))
 
     for line in _ip("netns", "list").splitlines():
         name = line.split()[0] if line else ""
         if of_dead_run(name):
-            for pid in _ip("netns", "pids", name).split():
-                end(int(pid))
+            for process in _ip("netns", "pids", name).split():
+                end(int(process))
             with contextlib.suppress(Failed):
                 _ip("netns", "del", name)
     for directory in Path(tempfile.gettempdir()).glob("shoal-*"):
