@@ -110,7 +110,10 @@ EXTRA_DIST += tests/layers
 EXTRA_DIST += \
 	tests/integration/conftest.py \
 	tests/integration/lab.py \
-	tests/integration/test_lab.py
+	tests/integration/linkpeer.py \
+	tests/integration/test_hostile_tls.py \
+	tests/integration/test_lab.py \
+	tests/integration/test_links.py
 
 # Only what a sanitizer build should run again.
 check-quick:

@@ -637,7 +637,7 @@ int mesh_new(sd_event *event, const struct identity *identity, const struct mesh
 	uint16_t port = tcp_listener_port(m->listener);
 	struct err why = { 0 };
 	/* Without discovery fixed addresses still work. */
-	if (o->discover &&
+	if (o->discover && !o->no_beacons &&
 	    discovery_new(event, identity, m->ifaces, port, on_found, m, &m->discovery, &why) < 0)
 		note(m, LOG_WARNING, "no discovery on the local network: %s", why.message);
 	if (o->discover && avahi_new(event, identity, port, on_found, m, &m->avahi, &why) < 0)

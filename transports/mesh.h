@@ -46,6 +46,7 @@ struct mesh;
 struct mesh_options {
 	uint16_t port;           /* TCP; 0: SHOAL_PORT, or any when that is taken */
 	bool discover;           /* beacons on the local networks, and DNS-SD */
+	bool no_beacons;         /* with discover: DNS-SD alone */
 	struct invites *invites; /* borrowed; NULL: nobody can join here */
 };
 

@@ -6,7 +6,8 @@
  *     linkpeer init DIR MESH DEVICE
  *     linkpeer admit DIR NEWDIR DEVICE ROLE [SHIFT]   a member made offline, SHIFT seconds from now
  *     linkpeer join DIR TOKEN DEVICE [SECONDS]        prints "joined NAME" or an error, exit 1
- *     linkpeer run DIR [--port N] [--no-discover] [--revoke ID] [--connect HOST:PORT]...
+ *     linkpeer run DIR [--port N] [--no-discover] [--no-beacons] [--revoke ID]
+ *                  [--connect HOST:PORT]...
  *
  * run reads commands from standard input and prints events, one a line:
  *
@@ -313,6 +314,8 @@ static int run(int argc, char **argv)
 		int64_t n = 0;
 		if (strcmp(argv[i], "--no-discover") == 0)
 			o.discover = false;
+		else if (strcmp(argv[i], "--no-beacons") == 0)
+			o.no_beacons = true;
 		else if (strcmp(argv[i], "--port") == 0 && i + 1 < argc && number(argv[++i], &n))
 			o.port = (uint16_t)n;
 		else if (strcmp(argv[i], "--revoke") == 0 && i + 1 < argc)
