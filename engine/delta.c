@@ -34,13 +34,13 @@ static bool reg_beyond(struct maker *m, const struct reg *reg)
 }
 
 /* The part of v beyond from. */
-static int vv_beyond(struct maker *m, const struct vv *v, struct vv *ret)
+static int vv_beyond(struct arena *a, const struct vv *from, const struct vv *v, struct vv *ret)
 {
-	struct vv out = { arena_array(m->a, v->n, sizeof(*out.item)), 0, 0 };
+	struct vv out = { arena_array(a, v->n, sizeof(*out.item)), 0, 0 };
 	if (!out.item)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < v->n; i++)
-		if (!vv_has(m->from, (struct dot){ v->item[i].actor, v->item[i].seq }))
+		if (!vv_has(from, (struct dot){ v->item[i].actor, v->item[i].seq }))
 			out.item[out.n++] = v->item[i];
 	*ret = out;
 	return 0;
@@ -75,7 +75,7 @@ static int make_slot(struct maker *m, const struct slot *s, struct slot **ret)
 	if (s->cleared.n > 0 && !vv_covers(m->from, &s->cleared)) {
 		t = *s;
 		t.carried = SLOT_VAL | SLOT_LOOK | SLOT_COMPLETE;
-		r = vv_beyond(m, &s->cleared, &t.cleared);
+		r = vv_beyond(m->a, m->from, &s->cleared, &t.cleared);
 	} else {
 		if (reg_beyond(m, &s->val)) {
 			t.val = s->val;
@@ -182,7 +182,20 @@ struct joiner {
 	struct arena *a;
 	const struct actors *actors;
 	const struct vv *mine, *theirs; /* the contexts */
+	const struct vv *floor;         /* of the result: marks that it covers are not taken */
 };
+
+static int join_marks(const struct joiner *j, const struct vv *x, const struct vv *y,
+		      struct vv *ret)
+{
+	struct vv above = { 0 };
+	if (y->n > 0 && !vv_covers(j->floor, y)) {
+		int r = vv_beyond(j->a, j->floor, y, &above);
+		if (r < 0)
+			return r;
+	}
+	return vv_arena_join(j->a, x, &above, ret);
+}
 
 static int join_slot(const struct joiner *j, struct slot *x, struct slot *y, bool complete,
 		     struct slot **ret);
@@ -233,7 +246,8 @@ static int join_slot(const struct joiner *j, struct slot *x, struct slot *y, boo
 	}
 	complete = complete || y->carried & SLOT_COMPLETE;
 	if (!x) {
-		return slot_filter(j->a, y, &(struct seen){ j->mine, none }, false, ret);
+		int r = slot_filter(j->a, y, &(struct seen){ j->mine, none }, false, ret);
+		return r < 0 || !*ret ? r : slot_drop_marks(j->a, *ret, j->floor, ret);
 	}
 	struct slot t = *x;
 	int r = 0;
@@ -242,7 +256,7 @@ static int join_slot(const struct joiner *j, struct slot *x, struct slot *y, boo
 	if (r == 0 && (complete || y->carried & SLOT_LOOK))
 		r = reg_join(j->a, j->actors, &x->look, j->mine, &y->look, j->theirs, &t.look);
 	if (r == 0)
-		r = vv_arena_join(j->a, &x->cleared, &y->cleared, &t.cleared);
+		r = join_marks(j, &x->cleared, &y->cleared, &t.cleared);
 	if (r == 0)
 		r = join_children(j, x, y, complete, &t);
 	if (r < 0)
@@ -279,11 +293,11 @@ int delta_join(struct arena *a, const struct actors *actors, const struct record
 	if (!id_equal(&x->id, &y->id) || x->kind != y->kind ||
 	    (d->complete && !id_equal(&x->scope, &y->scope)))
 		return -EBADMSG;
-	struct joiner j = { a, actors, &x->ctx, &y->ctx };
 	struct record *c = arena_new(a, struct record);
 	if (!c)
 		return -ENOMEM;
 	*c = *x;
+	struct joiner j = { a, actors, &x->ctx, &y->ctx, &c->floor };
 	int err = vv_arena_join(a, &x->ctx, &y->ctx, &c->ctx);
 	if (err == 0)
 		err = vv_arena_join(a, &x->floor, &y->floor, &c->floor);

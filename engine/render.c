@@ -299,7 +299,8 @@ static int remember_merged(struct arena *a, const struct actors *actors, const s
 		err = tree(a, actors, r, &old, &head);
 		if (err == 0)
 			err = source_holds(a, source, head);
-		if (err == 0)
+		/* The head may not even be JSON any more. */
+		if (err == 0 || err == -EINVAL || err == -ENOENT)
 			err = drop_source(a, actors, r, st, &r);
 	}
 	if (err < 0)

@@ -29,6 +29,7 @@ unit_tests = \
 	tests/unit/test_join \
 	tests/unit/test_json \
 	tests/unit/test_jsonstyle \
+	tests/unit/test_merge \
 	tests/unit/test_patch \
 	tests/unit/test_store \
 	tests/unit/test_tap \
@@ -102,7 +103,7 @@ if !FUZZERS
 TESTS += $(fuzz_targets)
 endif
 
-EXTRA_DIST += tests/layers
+EXTRA_DIST += tests/layers tests/unit/merge-seeds.txt
 
 # Real daemons on real networks: /usr/bin/python3 -m pytest -n 2 tests/integration, as root, with
 # SHOAL_BUILD set to the build directory (default: build/ in the source tree); --times 20 runs
@@ -121,6 +122,7 @@ check-quick:
 
 # Benchmarks: programs that print NAME, VALUE, UNIT, REFERENCE (tests/bench/run says how).
 bench_programs = \
+	tests/bench/bench_crdt \
 	tests/bench/bench_json
 bench_scripts =
 EXTRA_PROGRAMS += $(bench_programs)
