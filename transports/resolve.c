@@ -97,8 +97,12 @@ static int on_done(sd_event_source *s, int fd, uint32_t events, void *user)
 {
 	struct resolve *r = user;
 	struct lookup *l = r->lookup;
-	(void)fd, (void)events;
+	(void)events;
 	(void)sd_event_source_set_enabled(s, SD_EVENT_OFF);
+	/* What the thread wrote before it wrote here is ours to read. */
+	uint64_t count;
+	if (read(fd, &count, sizeof(count)) < 0)
+		return 0;
 	struct err why = { 0 };
 	if (l->rc != 0)
 		err_set(&why, l->rc == EAI_AGAIN ? -EAGAIN : -EHOSTUNREACH,
