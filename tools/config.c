@@ -12,7 +12,7 @@
 
 static const struct config_def table[CONFIG_KEYS] = {
 	[CONFIG_LISTEN] = { "network.listen", CONFIG_ADDRESS, "0", NULL,
-			    "where other devices may connect: [ADDRESS:]PORT; port 0: any free one",
+			    "where other devices may connect: [ADDRESS:]PORT; port 0: 7580 or any free one",
 			    false },
 	[CONFIG_DISCOVERY] = { "network.discovery", CONFIG_BOOL, "yes", NULL,
 			       "find devices of the mesh on the local network", false },

@@ -4,6 +4,14 @@ mounthelper_PROGRAMS =
 # What the programs share, and their tests link: tests_..._LDADD = tests/libtap.a $(TOOLS_LIBS).
 noinst_LIBRARIES += libtools.a
 libtools_a_SOURCES = \
+	tools/base64.c \
+	tools/base64.h \
+	tools/cli-care.c \
+	tools/cli-data.c \
+	tools/cli-life.c \
+	tools/cli-mesh.c \
+	tools/cli.c \
+	tools/cli.h \
 	tools/cmdline.c \
 	tools/cmdline.h \
 	tools/config.c \
@@ -14,19 +22,40 @@ libtools_a_SOURCES = \
 	tools/ctlclient.h \
 	tools/ctlserver.c \
 	tools/ctlserver.h \
+	tools/daemon.c \
+	tools/daemon.h \
 	tools/devices.c \
 	tools/devices.h \
+	tools/doctor.c \
+	tools/feed.c \
 	tools/flusher.c \
 	tools/flusher.h \
+	tools/history.c \
+	tools/job.c \
 	tools/log.c \
 	tools/log.h \
+	tools/methods.c \
 	tools/mounts.c \
 	tools/mounts.h \
+	tools/peers.c \
+	tools/peers.h \
+	tools/report.c \
 	tools/spawn.c \
 	tools/spawn.h \
 	tools/storedir.c \
-	tools/storedir.h
+	tools/storedir.h \
+	tools/waits.c \
+	tools/world.c \
+	tools/world.h
 TOOLS_LIBS = libtools.a $(ALL_LIBS)
+
+EXTRA_PROGRAMS += shoal shoald mount.fuse.shoal
+shoal_SOURCES = tools/shoal.c
+shoal_LDADD = $(TOOLS_LIBS)
+shoald_SOURCES = tools/shoald.c
+shoald_LDADD = $(TOOLS_LIBS)
+mount_fuse_shoal_SOURCES = tools/mounthelper.c
+mount_fuse_shoal_LDADD = $(TOOLS_LIBS)
 
 dist_bashcompletion_DATA = tools/completion/shoal.bash
 dist_zshcompletion_DATA = tools/completion/_shoal

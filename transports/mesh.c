@@ -628,7 +628,7 @@ int mesh_new(sd_event *event, const struct identity *identity, const struct mesh
 	if (r == 0 && o->invites)
 		r = joinserver_new(event, identity, o->invites, on_joined, m, &m->joinserver, e);
 	if (r == 0)
-		r = tcp_listen(event, o->port, on_accept, m, &m->listener, e);
+		r = tcp_listen(event, o->listen, o->port, on_accept, m, &m->listener, e);
 	if (r < 0)
 		return r;
 	r = sd_event_add_defer(event, &m->reap, on_reap, m);
@@ -640,7 +640,8 @@ int mesh_new(sd_event *event, const struct identity *identity, const struct mesh
 	if (o->discover && !o->no_beacons &&
 	    discovery_new(event, identity, m->ifaces, port, on_found, m, &m->discovery, &why) < 0)
 		note(m, LOG_WARNING, "no discovery on the local network: %s", why.message);
-	if (o->discover && avahi_new(event, identity, port, on_found, m, &m->avahi, &why) < 0)
+	if (o->discover && !o->no_dnssd &&
+	    avahi_new(event, identity, port, on_found, m, &m->avahi, &why) < 0)
 		note(m, LOG_DEBUG, "no DNS-SD: %s", why.message);
 	*ret = TAKE_PTR(m);
 	return 0;

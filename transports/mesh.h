@@ -44,9 +44,11 @@
 struct mesh;
 
 struct mesh_options {
+	const char *listen;      /* address as a literal; NULL or "": all */
 	uint16_t port;           /* TCP; 0: SHOAL_PORT, or any when that is taken */
 	bool discover;           /* beacons on the local networks, and DNS-SD */
 	bool no_beacons;         /* with discover: DNS-SD alone */
+	bool no_dnssd;           /* with discover: beacons alone */
 	struct invites *invites; /* borrowed; NULL: nobody can join here */
 };
 

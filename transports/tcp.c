@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "transports/tcp.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -208,14 +209,21 @@ static int on_accept(sd_event_source *s, int fd, uint32_t events, void *user)
 	return 0;
 }
 
-/* Both families on one socket; IPv4 alone where the kernel has no IPv6. */
-static int bind_port(uint16_t port)
+/* Both families on one socket; IPv4 alone where the kernel has no IPv6, or when host says so. */
+static int bind_port(const char *host, uint16_t port)
 {
 	struct address any = { .in6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) } };
-	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd >= 0)
+	struct in_addr four;
+	bool is_four = host && inet_pton(AF_INET, host, &four) == 1;
+	if (host && *host && !is_four && inet_pton(AF_INET6, host, &any.in6.sin6_addr) != 1)
+		return -EINVAL;
+	int fd = socket(is_four ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && is_four)
+		any = (struct address){ .in = { .sin_family = AF_INET, .sin_port = htons(port),
+						.sin_addr = four } };
+	else if (fd >= 0)
 		(void)option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
-	if (fd < 0 && errno == EAFNOSUPPORT) {
+	if (fd < 0 && errno == EAFNOSUPPORT && !(host && *host)) {
 		any = (struct address){ .in = { .sin_family = AF_INET, .sin_port = htons(port) } };
 		fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	}
@@ -230,7 +238,7 @@ static int bind_port(uint16_t port)
 	return fd;
 }
 
-int tcp_listen(sd_event *event, uint16_t port, tcp_accept_fn *fn, void *user,
+int tcp_listen(sd_event *event, const char *host, uint16_t port, tcp_accept_fn *fn, void *user,
 	       struct tcp_listener **ret, struct err *e)
 {
 	_cleanup_(tcp_listener_freep) struct tcp_listener *l = calloc(1, sizeof(*l));
@@ -239,12 +247,13 @@ int tcp_listen(sd_event *event, uint16_t port, tcp_accept_fn *fn, void *user,
 	l->event = sd_event_ref(event);
 	l->fn = fn;
 	l->user = user;
-	l->fd = bind_port(port ? port : SHOAL_PORT);
+	l->fd = bind_port(host, port ? port : SHOAL_PORT);
 	if (l->fd == -EADDRINUSE && port == 0)
-		l->fd = bind_port(0);
+		l->fd = bind_port(host, 0);
 	if (l->fd < 0)
-		return err_errno(e, l->fd, "cannot listen on TCP port %u",
-				 port ? port : SHOAL_PORT);
+		return err_errno(e, l->fd, "cannot listen on TCP port %u%s%s",
+				 port ? port : SHOAL_PORT, host && *host ? " of " : "",
+				 host ? host : "");
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
 	struct address own;

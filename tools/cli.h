@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* What the commands of shoal(1) share. A command returns an exit code. */
+
+#include "engine/buf.h"
+#include "engine/err.h"
+#include "engine/json.h"
+#include "tools/cmdline.h"
+#include "tools/ctlclient.h"
+#include "tools/storedir.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TIMEOUT = 3, EXIT_NO_DAEMON = 4 };
+
+#define CALL_TIMEOUT_US (60 * 1000000u) /* for methods that answer at once */
+
+struct cli {
+	struct cmdline line;
+	struct buf store;  /* path, from cli_find_store */
+	bool colour;       /* standard output is a terminal that shows colours */
+	bool terminal;     /* standard output is a terminal */
+};
+
+/* One line on standard error; returns the exit code for e (-ESRCH: no daemon, -ETIMEDOUT: 1,
+ * for only `wait` ends with 3). */
+int cli_fail(const struct cli *c, const struct err *e);
+int cli_usage(const struct cli *c, const char *fmt, ...) _printf_(2, 3);
+
+/* Where the store is. dir (may be NULL): a directory of the command line; if a store is mounted
+ * just there, and --store is not given, that one. 0 or -errno. */
+int cli_find_store(struct cli *c, const char *dir, struct err *e);
+int cli_open_store(struct cli *c, bool create, struct storedir **ret, struct err *e);
+/* Finds the store and its daemon. -ESRCH. */
+int cli_connect(struct cli *c, struct ctlclient **ret, struct err *e);
+
+/* Calls a method that answers once; the answer's text is put into ret (replaced), and parsed
+ * into the arena if a is given. */
+int cli_ask(struct ctlclient *k, const char *method, const struct buf *params, struct buf *ret,
+	    struct arena *a, struct json **ret_json, struct err *e);
+
+/* Prints the text and a newline; a write error is a failure as well. */
+int cli_print(const struct buf *b);
+
+/* A path of the command line as the daemon knows it: from the collection's root, without a
+ * leading slash. It may lie in the store's mount, or be given from the root. */
+int cli_path(const struct cli *c, const char *path, struct buf *ret, struct err *e);
+/* "paths":[…] of all arguments. */
+int cli_put_paths(const struct cli *c, struct buf *params, struct err *e);
+
+/* Members of an answer; the fallback is for what is missing. */
+const char *cli_text(struct arena *a, const struct json *o, const char *key, const char *fallback);
+uint64_t cli_uint(const struct json *o, const char *key);
+bool cli_true(const struct json *o, const char *key);
+
+/* 1234567 -> "1.2 MB"; microseconds -> "1.2 ms", "3 s", "2 min". */
+#define HUMAN_SIZE 24
+const char *human_bytes(uint64_t n, char text[static HUMAN_SIZE]);
+const char *human_time(uint64_t us, char text[static HUMAN_SIZE]);
+
+/* A table for people: columns aligned, cells separated by two spaces. Cells are copied. */
+struct table {
+	char **cell;
+	unsigned columns, n, cap;
+	bool failed;
+};
+void table_cell(struct table *t, const char *text);
+void table_print(struct table *t);
+void table_done(struct table *t);
+
+int cmd_up(void *context);
+int cmd_down(void *context);
+int cmd_init(void *context);
+int cmd_mount(void *context);
+int cmd_umount(void *context);
+int cmd_invite(void *context);
+int cmd_join(void *context);
+int cmd_status(void *context);
+int cmd_peers(void *context);
+int cmd_devices(void *context);
+int cmd_connect(void *context);
+int cmd_disconnect(void *context);
+int cmd_wait(void *context);
+int cmd_watch(void *context);
+int cmd_cat(void *context);
+int cmd_log(void *context);
+int cmd_config(void *context);
+int cmd_log_level(void *context);
+int cmd_doctor(void *context);
+int cmd_verify(void *context);
+
+/* The options of each command, by index into its table (tools/shoal.c). */
+enum { UP_FOREGROUND, UP_OPTIONS, UP_NAME, UP_COUNT };
+enum { INIT_MESH, INIT_DEVICE, INIT_COUNT };
+enum { MOUNT_OPTIONS, MOUNT_COUNT };
+enum { INVITE_ROLE, INVITE_EXPIRES, INVITE_USES, INVITE_COUNT };
+enum { JOIN_DEVICE, JOIN_ADDRESS, JOIN_TIMEOUT, JOIN_COUNT };
+enum { WAIT_PEERS, WAIT_DEVICE, WAIT_TIMEOUT, WAIT_COUNT };
+enum { VERIFY_REPAIR, VERIFY_COUNT };

@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The daemon: puts engine, file system, transports and control socket together, runs the loop,
+ * and takes it all apart again in the opposite order, so that nobody is called by who is gone. */
+#include "tools/daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+#include "tools/devices.h"
+#include "tools/mounts.h"
+#include "tools/spawn.h"
+#include "tools/world.h"
+#include "transports/tcp.h"
+
+#define LAST_WORDS_US 250000 /* at the end: for sending what was committed last */
+#define QUESTION_SECONDS 2   /* a reader of .shoal/status.json waits at most so long */
+
+/* ---- words from other threads ---- */
+
+/* A serving thread of the file system asks for a report; the loop writes it. */
+struct question {
+	struct question *next;
+	void (*report)(struct daemon *d, struct buf *out);
+	struct buf out;
+	bool done;
+};
+
+void daemon_wake(struct daemon *d)
+{
+	const uint64_t one = 1;
+	(void)!write(d->wake_fd, &one, sizeof(one));
+}
+
+static void on_published(void *userdata)
+{
+	struct daemon *d = userdata;
+	pthread_mutex_lock(&d->lock);
+	d->news = true;
+	pthread_mutex_unlock(&d->lock);
+	daemon_wake(d);
+}
+
+static void on_unmounted(void *userdata)
+{
+	struct daemon *d = userdata;
+	pthread_mutex_lock(&d->lock);
+	d->unmounted = true;
+	pthread_mutex_unlock(&d->lock);
+	daemon_wake(d);
+}
+
+static int ask(struct daemon *d, void (*report)(struct daemon *d, struct buf *out), struct buf *out)
+{
+	struct question q = { .report = report };
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += QUESTION_SECONDS;
+	pthread_mutex_lock(&d->lock);
+	if (d->closing) {
+		pthread_mutex_unlock(&d->lock);
+		return -ESHUTDOWN;
+	}
+	q.next = d->questions;
+	d->questions = &q;
+	daemon_wake(d);
+	while (!q.done && !d->closing &&
+	       pthread_cond_timedwait(&d->answered, &d->lock, &until) == 0)
+		;
+	for (struct question **at = &d->questions; *at; at = &(*at)->next)
+		if (*at == &q) {
+			*at = q.next;
+			break;
+		}
+	pthread_mutex_unlock(&d->lock);
+	if (q.done) {
+		buf_put(out, q.out.data, q.out.len);
+		buf_u8(out, '\n');
+	}
+	buf_done(&q.out);
+	return q.done ? 0 : -ETIMEDOUT;
+}
+
+static int ask_status(void *userdata, struct buf *out)
+{
+	return ask(userdata, report_status, out);
+}
+
+static int ask_peers(void *userdata, struct buf *out)
+{
+	return ask(userdata, report_peers, out);
+}
+
+/* The reports take no lock of ours, so they may be written with it held. */
+static void answer_questions(struct daemon *d)
+{
+	pthread_mutex_lock(&d->lock);
+	for (struct question *q = d->questions; q; q = q->next)
+		if (!q->done) {
+			q->report(d, &q->out);
+			q->done = true;
+		}
+	if (d->questions)
+		pthread_cond_broadcast(&d->answered);
+	pthread_mutex_unlock(&d->lock);
+}
+
+static void mount_is_gone(struct daemon *d)
+{
+	if (!d->fs)
+		return;
+	log_info(d->log, "%s was unmounted", d->mount_dir);
+	fusefs_free(TAKE_PTR(d->fs));
+	free(TAKE_PTR(d->mount_dir));
+	free(TAKE_PTR(d->mount_opts));
+	flusher_kick(d->flusher);
+	if (d->mount_bound)
+		daemon_stop(d, NULL);
+}
+
+static int on_wake(sd_event_source *s, int fd, uint32_t events, void *userdata)
+{
+	struct daemon *d = userdata;
+	uint64_t count;
+	(void)s;
+	(void)events;
+	(void)!read(fd, &count, sizeof(count));
+	pthread_mutex_lock(&d->lock);
+	bool news = d->news, unmounted = d->unmounted;
+	d->news = d->unmounted = false;
+	pthread_mutex_unlock(&d->lock);
+	if (news) {
+		peers_news(d->peers);
+		waits_check(d->waits);
+	}
+	answer_questions(d);
+	feed_run(d->feed);
+	if (unmounted)
+		mount_is_gone(d);
+	return 0;
+}
+
+/* ---- the mount ---- */
+
+/* The store's path as an option value: commas and backslashes escaped for libfuse. */
+static void put_fsname(struct buf *b, const char *path)
+{
+	buf_puts(b, "fsname=");
+	for (; *path; path++) {
+		if (*path == ',' || *path == '\\')
+			buf_u8(b, '\\');
+		buf_u8(b, (uint8_t)*path);
+	}
+}
+
+int daemon_mount(struct daemon *d, const char *dir, const char *options, struct err *e)
+{
+	if (d->fs)
+		return err_set(e, -EBUSY, "the store %s is mounted at %s already; `shoal umount %s` first",
+			       storedir_path(d->dir), d->mount_dir, d->mount_dir);
+	_cleanup_(buf_done) struct buf all = { 0 }, spool = { 0 };
+	const char *fixed = config_text(&d->config, CONFIG_MOUNT_OPTS);
+	put_fsname(&all, storedir_path(d->dir));
+	if (*fixed)
+		buf_putf(&all, ",%s", fixed);
+	if (options && *options)
+		buf_putf(&all, ",%s", options);
+	buf_putf(&spool, "%s/" STOREDIR_SPOOL, storedir_path(d->dir));
+	const struct fusefs_config config = {
+		.replica = d->replica, .mountpoint = dir, .options = buf_cstr(&all),
+		.spool = buf_cstr(&spool), .status = ask_status, .peers = ask_peers,
+		.ended = on_unmounted, .userdata = d,
+	};
+	_cleanup_free_ char *copy = strdup(dir), *opts = strdup(options ? options : "");
+	_cleanup_(fusefs_freep) struct fusefs *fs = NULL;
+	if (!config.options || !config.spool || !copy || !opts)
+		return err_errno(e, -ENOMEM, "cannot mount");
+	int r = fusefs_mount(&config, &fs, e);
+	if (r == 0)
+		r = fusefs_start(fs, e);
+	if (r < 0)
+		return r;
+	d->fs = TAKE_PTR(fs);
+	d->mount_dir = TAKE_PTR(copy);
+	d->mount_opts = TAKE_PTR(opts);
+	log_info(d->log, "mounted at %s", dir);
+	return 0;
+}
+
+int daemon_umount(struct daemon *d, bool force, struct err *e)
+{
+	if (!d->fs)
+		return 0;
+	int r = fusefs_unmount(d->fs, force, e);
+	if (r < 0)
+		return r;
+	fusefs_free(TAKE_PTR(d->fs));
+	log_info(d->log, "unmounted %s", d->mount_dir);
+	free(TAKE_PTR(d->mount_dir));
+	free(TAKE_PTR(d->mount_opts));
+	return replica_flush(d->replica, e);
+}
+
+/* ---- the mesh ---- */
+
+static void on_link_up(struct link *l, void *user)
+{
+	struct daemon *d = user;
+	peers_link_up(d->peers, l);
+}
+
+static void on_link_down(struct link *l, const struct err *why, void *user)
+{
+	struct daemon *d = user;
+	peers_link_down(d->peers, l, why);
+}
+
+static void on_joined(const struct id *id, const char *name, enum role role, void *user)
+{
+	struct daemon *d = user;
+	struct device v = { .id = *id, .role = role, .seen_us = world_wall_us() };
+	size_t n = strlen(name);
+	if (n > NAME_LIMIT)
+		n = NAME_LIMIT;
+	memcpy(v.name, name, n);
+	devices_note(d->replica, &v);
+}
+
+static void on_note(int priority, const char *text, void *user)
+{
+	struct daemon *d = user;
+	log_put(d->log,
+		priority <= 3 ? LOG_LEVEL_ERROR :
+		priority <= 4 ? LOG_LEVEL_WARNING :
+		priority <= 6 ? LOG_LEVEL_INFO :
+				LOG_LEVEL_DEBUG,
+		"%s", text);
+}
+
+static const struct mesh_handler mesh_handler = {
+	.link_up = on_link_up, .link_down = on_link_down, .joined = on_joined, .note = on_note,
+};
+
+static void on_peers_changed(void *userdata)
+{
+	struct daemon *d = userdata;
+	waits_check(d->waits);
+}
+
+static int connect_address(const char *address, void *userdata)
+{
+	struct daemon *d = userdata;
+	struct token_address a;
+	struct err e = { 0 };
+	int r = token_address_parse(address, SHOAL_PORT, &a, &e);
+	if (r == 0)
+		r = mesh_connect(d->mesh, &a, &e);
+	if (r < 0)
+		log_warning(d->log, "cannot keep connecting to %s: %s", address, e.message);
+	return 0;
+}
+
+static int start_mesh(struct daemon *d, const char *listen, struct err *e)
+{
+	char host[LISTEN_HOST_SIZE];
+	uint16_t port;
+	if (listen_parse(listen, host, &port) < 0)
+		return err_set(e, -EINVAL, "cannot listen at \"%.60s\": it is not [ADDRESS:]PORT", listen);
+	int r = invites_open(identity_dir(d->identity), &d->invites, e);
+	if (r < 0)
+		return r;
+	const struct mesh_options o = {
+		.listen = host,
+		.port = port,
+		.discover = config_bool(&d->config, CONFIG_DISCOVERY),
+		.no_beacons = !config_bool(&d->config, CONFIG_MULTICAST),
+		.no_dnssd = !config_bool(&d->config, CONFIG_AVAHI),
+		.invites = d->invites,
+	};
+	r = mesh_new(d->event, d->identity, &o, &mesh_handler, d, &d->mesh, e);
+	if (r < 0)
+		return r;
+	addresses_each(d->replica, connect_address, d);
+	return 0;
+}
+
+/* ---- signals ---- */
+
+static int on_end_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
+{
+	struct daemon *d = userdata;
+	(void)s;
+	log_info(d->log, "signal %u: ending", si->ssi_signo);
+	daemon_stop(d, NULL);
+	return 0;
+}
+
+static int on_reload_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
+{
+	struct daemon *d = userdata;
+	struct err e = { 0 };
+	(void)s;
+	(void)si;
+	if (daemon_reload(d, &e) < 0)
+		log_error(d->log, "%s; the settings stay as they were", e.message);
+	return 0;
+}
+
+static void apply_log_level(struct daemon *d)
+{
+	enum log_level level = LOG_LEVEL_INFO;
+	(void)log_level_parse(config_text(&d->config, CONFIG_LOG_LEVEL), &level);
+	log_set_level(d->log, level);
+}
+
+int daemon_reload(struct daemon *d, struct err *e)
+{
+	struct config c = { 0 };
+	int r = config_read(storedir_fd(d->dir), STOREDIR_CONF, &c, e);
+	if (r < 0)
+		return r;
+	config_done(&d->config);
+	d->config = c;
+	apply_log_level(d);
+	log_info(d->log, "settings read again");
+	return 0;
+}
+
+/* ---- beginning and end ---- */
+
+static int watch_signals(struct daemon *d, struct err *e)
+{
+	int r = sd_event_add_signal(d->event, NULL, SIGTERM, on_end_signal, d);
+	if (r >= 0)
+		r = sd_event_add_signal(d->event, NULL, SIGINT, on_end_signal, d);
+	if (r >= 0)
+		r = sd_event_add_signal(d->event, NULL, SIGHUP, on_reload_signal, d);
+	return r < 0 ? err_errno(e, r, "cannot watch for signals") : 0;
+}
+
+static int open_log(struct daemon *d, bool foreground, struct err *e)
+{
+	enum log_target target = log_under_journal() ? LOG_TARGET_JOURNAL :
+				 foreground	     ? LOG_TARGET_STDERR :
+						       LOG_TARGET_FILE;
+	int r = log_new(target, storedir_fd(d->dir), STOREDIR_LOG, &d->log, e);
+	if (r == 0)
+		apply_log_level(d);
+	return r;
+}
+
+static int start(struct daemon *d, const struct daemon_options *o, struct err *e)
+{
+	int r = storedir_open(o->store, false, &d->dir, e);
+	if (r == 0)
+		r = storedir_lock(d->dir, e);
+	if (r == 0)
+		r = config_read(storedir_fd(d->dir), STOREDIR_CONF, &d->config, e);
+	if (r == 0)
+		r = open_log(d, o->foreground, e);
+	if (r < 0)
+		return r;
+	log_info(d->log, "shoald " PACKAGE_VERSION " begins, process %ld", (long)getpid());
+	r = sd_event_new(&d->event);
+	if (r >= 0)
+		r = sd_event_add_io(d->event, &d->wake, d->wake_fd, EPOLLIN, on_wake, d);
+	if (r < 0)
+		return err_errno(e, r, "cannot start");
+	r = watch_signals(d, e);
+	if (r == 0)
+		r = world_open(d->dir, &d->identity, &d->store, &d->replica, e);
+	if (r == 0)
+		r = feed_new(d, &d->feed, e);
+	if (r == 0)
+		r = waits_new(d, &d->waits, e);
+	if (r == 0)
+		r = flusher_new(d->replica, d->log, on_published, d, &d->flusher, e);
+	if (r == 0)
+		r = peers_new(d->event, d->replica, d->flusher, d->log, on_peers_changed, d,
+			      &d->peers, e);
+	if (r == 0)
+		r = start_mesh(d, o->listen ? o->listen : config_text(&d->config, CONFIG_LISTEN), e);
+	if (r == 0 && o->mount)
+		r = daemon_mount(d, o->mount, o->options, e);
+	d->mount_bound = o->mount != NULL;
+	if (r == 0)
+		r = ctlserver_new(d->event, d->dir, daemon_methods, daemon_n_methods, d, d->log,
+				  &d->control, e);
+	return r;
+}
+
+void daemon_stop(struct daemon *d, struct call *who)
+{
+	d->stop = true;
+	if (who && !d->stopper)
+		d->stopper = who;
+}
+
+static int count_behind(const struct peer_status *s, void *userdata)
+{
+	unsigned *n = userdata;
+	*n += !s->in_step;
+	return 0;
+}
+
+/* What was committed last goes out while the links are up, if the others take it soon. */
+static void last_words(struct daemon *d)
+{
+	uint64_t until = world_boot_us() + LAST_WORDS_US;
+	while (world_boot_us() < until) {
+		unsigned behind = 0;
+		peers_news(d->peers);
+		peers_each(d->peers, count_behind, &behind);
+		if (!behind || sd_event_run(d->event, 10000) < 0)
+			return;
+	}
+}
+
+static void close_questions(struct daemon *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->closing = true;
+	pthread_cond_broadcast(&d->answered);
+	pthread_mutex_unlock(&d->lock);
+}
+
+/* Ends what start() began, as far as it came. The result says whether everything is durable. */
+static int finish(struct daemon *d, struct err *e)
+{
+	int r = 0;
+	close_questions(d);
+	if (d->fs && daemon_umount(d, false, e) < 0)
+		r = daemon_umount(d, true, e);
+	if (d->replica && r == 0)
+		r = replica_flush(d->replica, e);
+	if (d->peers && peers_count(d->peers) && r == 0)
+		last_words(d);
+	if (d->jobs)
+		log_info(d->log, "waiting for `shoal verify` to end");
+	while (d->jobs && sd_event_run(d->event, UINT64_MAX) >= 0)
+		;
+	mesh_free(TAKE_PTR(d->mesh));
+	if (d->control) {
+		if (d->stopper && r < 0)
+			call_error(d->stopper, e);
+		else if (d->stopper)
+			call_result(d->stopper, NULL, false);
+		d->stopper = NULL;
+		ctlserver_stop_listening(d->control);
+		ctlserver_drain(d->control, 200000);
+	}
+	ctlserver_free(TAKE_PTR(d->control));
+	peers_free(d->peers);
+	feed_free(d->feed);
+	waits_free(d->waits);
+	flusher_free(d->flusher);
+	fusefs_free(d->fs);
+	invites_free(d->invites);
+	replica_free(d->replica);
+	store_close(d->store);
+	identity_free(d->identity);
+	free(d->mount_dir);
+	free(d->mount_opts);
+	sd_event_source_disable_unref(d->wake);
+	sd_event_unref(d->event);
+	return r;
+}
+
+static void block_signals(void)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+static void run_loop(struct daemon *d)
+{
+	while (!d->stop) {
+		int r = sd_event_run(d->event, UINT64_MAX);
+		if (r >= 0)
+			continue;
+		log_error(d->log, "the event loop failed: %s", strerror(-r));
+		return;
+	}
+}
+
+int daemon_run(const struct daemon_options *o, struct err *e)
+{
+	struct daemon d = { .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .started_us = world_boot_us() };
+	pthread_condattr_t attr;
+	if (d.wake_fd < 0)
+		return err_errno(e, -errno, "cannot start");
+	/* Before any thread begins: signals come to the loop alone. */
+	block_signals();
+	umask(077);
+	pthread_mutex_init(&d.lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&d.answered, &attr);
+	pthread_condattr_destroy(&attr);
+
+	int r = start(&d, o, e);
+	bool served = r == 0;
+	if (served) {
+		sd_notifyf(0, "READY=1\nSTATUS=serving %s%s%s", storedir_path(d.dir),
+			   d.mount_dir ? " at " : "", d.mount_dir ? d.mount_dir : "");
+		spawn_tell(o->ready_fd, NULL);
+		run_loop(&d);
+		sd_notify(0, "STOPPING=1");
+	} else if (d.log) {
+		log_error(d.log, "%s", e->message);
+	}
+	struct err end = { 0 };
+	int code = finish(&d, &end);
+	if (code < 0 && d.log)
+		log_error(d.log, "not everything is durable: %s", end.message);
+	if (d.log)
+		log_info(d.log, "shoald ended");
+	if (r == 0 && code < 0) {
+		r = code;
+		if (e)
+			*e = end;
+	}
+	config_done(&d.config);
+	log_free(d.log);
+	pthread_cond_destroy(&d.answered);
+	pthread_mutex_destroy(&d.lock);
+	close(d.wake_fd);
+	storedir_free(d.dir); /* the lock last */
+	if (!served)
+		spawn_tell(o->ready_fd, e);
+	return r;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* The daemon's parts and who owns them; for tools/daemon.c and the files of its methods. One
+ * sd-event loop owns everything here; FUSE's threads use the replica, the flusher's thread the
+ * store. Where another thread comes in, the function says so. */
+
+#include <pthread.h>
+#include <systemd/sd-event.h>
+
+#include "engine/replica.h"
+#include "fusefs/fusefs.h"
+#include "tools/config.h"
+#include "tools/ctlserver.h"
+#include "tools/flusher.h"
+#include "tools/log.h"
+#include "tools/peers.h"
+#include "tools/storedir.h"
+#include "transports/identity.h"
+#include "transports/mesh.h"
+
+struct feed;
+struct waits;
+struct question;
+
+struct daemon {
+	sd_event *event;
+	struct storedir *dir;
+	struct config config;
+	struct log *log;
+	struct identity *identity;
+	struct store *store;
+	struct replica *replica;
+	struct flusher *flusher;
+	struct peers *peers;
+	struct invites *invites;
+	struct mesh *mesh;
+	struct ctlserver *control;
+	struct feed *feed;
+	struct waits *waits;
+	uint64_t started_us; /* CLOCK_BOOTTIME */
+
+	struct fusefs *fs; /* NULL: not mounted */
+	char *mount_dir;
+	char *mount_opts;
+	bool mount_bound; /* the daemon ends with its mount */
+
+	int wake_fd; /* eventfd: tells the loop that one of these is set */
+	sd_event_source *wake;
+	pthread_mutex_t lock;
+	pthread_cond_t answered;
+	bool news, unmounted;      /* lock */
+	struct question *questions; /* lock: reports that FUSE's threads wait for */
+	bool closing;              /* lock: no more questions */
+	unsigned jobs;             /* threads of long methods */
+	bool stop;                 /* the loop ends */
+	struct call *stopper;      /* who asked for it and waits for the answer; NULL: nobody */
+};
+
+struct daemon_options {
+	const char *store;
+	const char *mount;   /* NULL: not mounted */
+	const char *options; /* of the mount; NULL: none */
+	const char *listen;  /* NULL: as in shoal.conf */
+	bool foreground;
+	int ready_fd;        /* -1: nobody waits */
+};
+
+/* Runs until told to end. 0, or -errno with e when it could not start. */
+int daemon_run(const struct daemon_options *o, struct err *e);
+
+/* Mounts and unmounts; the loop's thread. */
+int daemon_mount(struct daemon *d, const char *dir, const char *options, struct err *e);
+int daemon_umount(struct daemon *d, bool force, struct err *e);
+/* Begins a clean end. who (may be NULL) is answered when everything is durable. */
+void daemon_stop(struct daemon *d, struct call *who);
+/* Reads shoal.conf again and applies what can change while it runs. */
+int daemon_reload(struct daemon *d, struct err *e);
+/* Wakes the loop; any thread. */
+void daemon_wake(struct daemon *d);
+
+extern const struct method daemon_methods[];
+extern const unsigned daemon_n_methods;
+
+/* tools/report.c: one JSON value each, appended to out. */
+void report_status(struct daemon *d, struct buf *out);
+void report_peers(struct daemon *d, struct buf *out);
+void report_devices(struct daemon *d, struct buf *out);
+/* The name of a device by its id: own, met, or else the first eight digits of the id. */
+#define DEVICE_LABEL_SIZE (NAME_SIZE > ID_HEX ? NAME_SIZE : ID_HEX)
+const char *report_device(struct daemon *d, const struct id *id, char text[static DEVICE_LABEL_SIZE]);
+/* HOST:PORT, as token_address_parse reads it. */
+#define ADDRESS_LABEL_SIZE (TOKEN_HOST_MAX + 16)
+const char *report_address(const struct token_address *a, char text[static ADDRESS_LABEL_SIZE]);
+/* RFC 3339 in UTC with milliseconds. */
+#define TIME_TEXT_SIZE 32
+const char *report_time(uint64_t us, char text[static TIME_TEXT_SIZE]);
+
+/* A path from the root, without a slash in front ("" is the root), to its node. -ENOENT with the
+ * part that is missing. */
+int path_resolve(struct replica *r, const char *path, struct attr *ret, struct err *e);
+
+/* tools/feed.c: `watch`. */
+int feed_new(struct daemon *d, struct feed **ret, struct err *e);
+void feed_free(struct feed *f);
+void feed_run(struct feed *f); /* the loop was woken */
+void method_watch(struct call *c, const struct json *params, void *userdata);
+
+/* tools/waits.c: `wait`. */
+int waits_new(struct daemon *d, struct waits **ret, struct err *e);
+void waits_free(struct waits *w);
+void waits_check(struct waits *w); /* a peer may hold more */
+void method_wait(struct call *c, const struct json *params, void *userdata);
+
+/* tools/history.c: `cat`, `log`. */
+void method_cat(struct call *c, const struct json *params, void *userdata);
+void method_log(struct call *c, const struct json *params, void *userdata);
+
+/* tools/job.c: `verify`, in a thread of its own. */
+void method_verify(struct call *c, const struct json *params, void *userdata);

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tools/peers.h"
+
+#include <errno.h>
+#include <time.h>
+
+#include "tools/devices.h"
+#include "tools/world.h"
+
+#define CHUNK (64u * 1024) /* asked of a session at a time */
+
+struct peer {
+	struct peers *all;
+	struct peer *next;
+	struct link *link;
+	struct session *session;
+	sd_event_source *timer;
+	struct buf out;
+	size_t done;   /* bytes of out that the link took */
+	bool closing;  /* link_close was called; nothing more is done with it */
+	bool was_live; /* logged */
+};
+
+/* Links and sessions go by CLOCK_BOOTTIME, which also counts while the machine sleeps: what waited
+ * too long is noticed on waking up. */
+struct peers {
+	sd_event *event;
+	struct replica *replica;
+	struct flusher *flusher;
+	struct log *log;
+	void (*changed)(void *userdata);
+	void *userdata;
+	struct peer *first;
+	unsigned n;
+};
+
+static void drop(struct peer *p, const struct err *e)
+{
+	if (p->closing)
+		return;
+	log_warning(p->all->log, "%s: %s", p->link->name, e->message);
+	p->closing = true;
+	link_close(p->link);
+}
+
+/* Hands over what is left in out. False when the link is full or gone. */
+static bool write_out(struct peer *p)
+{
+	while (p->done < p->out.len) {
+		ssize_t n = link_write(p->link, p->out.data + p->done, p->out.len - p->done);
+		if (n <= 0)
+			return false;
+		p->done += (size_t)n;
+	}
+	buf_reset(&p->out);
+	p->done = 0;
+	return true;
+}
+
+static void arm(struct peer *p)
+{
+	uint64_t deadline = session_deadline(p->session);
+	if (deadline == UINT64_MAX) {
+		sd_event_source_set_enabled(p->timer, SD_EVENT_OFF);
+		return;
+	}
+	sd_event_source_set_time(p->timer, deadline);
+	sd_event_source_set_enabled(p->timer, SD_EVENT_ONESHOT);
+}
+
+/* Lets the session speak until it has nothing to say or the link is full. A full link stops the
+ * session as well: what it would send stays in the store until there is room. */
+static void pump(struct peer *p)
+{
+	if (p->closing)
+		return;
+	while (write_out(p)) {
+		struct err e = { 0 };
+		int r = session_output(p->session, &p->out, CHUNK, world_boot_us(), &e);
+		if (r < 0) {
+			if (!e.code)
+				err_errno(&e, r, "the sync session failed");
+			drop(p, &e);
+			return;
+		}
+		if (!p->out.len)
+			break;
+	}
+	arm(p);
+}
+
+static void log_live(struct peer *p)
+{
+	struct session_status s;
+	session_status(p->session, &s);
+	bool live = s.phase == SESSION_LIVE;
+	if (live != p->was_live)
+		log_debug(p->all->log, "%s: %s", p->link->name,
+			  live ? "in step, live" : "catching up");
+	p->was_live = live;
+}
+
+static void received(struct link *l, const uint8_t *data, size_t len, void *user)
+{
+	struct peer *p = user;
+	struct err e = { 0 };
+	(void)l;
+	if (p->closing)
+		return;
+	int r = session_input(p->session, data, len, world_boot_us(), &e);
+	if (r < 0) {
+		if (!e.code)
+			err_errno(&e, r, "the sync session failed");
+		drop(p, &e);
+		return;
+	}
+	pump(p);
+	log_live(p);
+	/* Merged changes and claims want a new view, also those that no observer hears of. */
+	if (replica_dirty(p->all->replica))
+		flusher_kick(p->all->flusher);
+	p->all->changed(p->all->userdata);
+}
+
+static void writable(struct link *l, void *user)
+{
+	(void)l;
+	pump(user);
+}
+
+static const struct link_handler handler = { received, writable };
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	(void)s;
+	(void)usec;
+	pump(userdata);
+	return 0;
+}
+
+static void peer_free(struct peer *p)
+{
+	sd_event_source_disable_unref(p->timer);
+	session_free(p->session);
+	buf_done(&p->out);
+	free(p);
+}
+
+static void note_device(struct peers *all, const struct link *l)
+{
+	struct device d = { .id = l->peer, .role = l->role, .seen_us = world_wall_us() };
+	memcpy(d.name, l->name, sizeof(d.name));
+	int r = devices_note(all->replica, &d);
+	if (r < 0)
+		log_warning(all->log, "cannot remember device %s: error %d", l->name, -r);
+}
+
+int peers_new(sd_event *event, struct replica *r, struct flusher *f, struct log *log,
+	      void (*changed)(void *userdata), void *userdata, struct peers **ret, struct err *e)
+{
+	struct peers *p = calloc(1, sizeof(*p));
+	if (!p)
+		return err_errno(e, -ENOMEM, "cannot keep sessions");
+	*p = (struct peers){ .event = event, .replica = r, .flusher = f, .log = log,
+			     .changed = changed, .userdata = userdata };
+	*ret = p;
+	return 0;
+}
+
+void peers_free(struct peers *p)
+{
+	if (!p)
+		return;
+	while (p->first) {
+		struct peer *dead = p->first;
+		p->first = dead->next;
+		peer_free(dead);
+	}
+	free(p);
+}
+
+void peers_link_up(struct peers *all, struct link *l)
+{
+	struct peer *p = calloc(1, sizeof(*p));
+	struct link_info info;
+	int r = p ? 0 : -ENOMEM;
+	if (r == 0) {
+		p->all = all;
+		p->link = l;
+		r = session_new(all->replica, &l->peer, world_boot_us(), &p->session);
+	}
+	if (r == 0)
+		r = sd_event_add_time(all->event, &p->timer, CLOCK_BOOTTIME, UINT64_MAX, 100,
+				      on_timer, p);
+	if (r < 0) {
+		log_error(all->log, "cannot begin a session with %s: error %d", l->name, -r);
+		if (p)
+			peer_free(p);
+		link_close(l);
+		return;
+	}
+	p->next = all->first;
+	all->first = p;
+	all->n++;
+	flusher_hurry(all->flusher, true);
+	/* Something may be committed and lie there until its lazy second is over. */
+	flusher_kick(all->flusher);
+	link_info(l, &info);
+	log_info(all->log, "connected to %s over %s (%s)", l->name, info.transport, info.remote);
+	note_device(all, l);
+	link_handle(l, &handler, p);
+	pump(p);
+	all->changed(all->userdata);
+}
+
+void peers_link_down(struct peers *all, struct link *l, const struct err *why)
+{
+	for (struct peer **at = &all->first; *at; at = &(*at)->next) {
+		struct peer *p = *at;
+		if (p->link != l)
+			continue;
+		*at = p->next;
+		all->n--;
+		log_info(all->log, "disconnected from %s%s%s", l->name, why && why->code ? ": " : "",
+			 why && why->code ? why->message : "");
+		note_device(all, l);
+		peer_free(p);
+		if (!all->n)
+			flusher_hurry(all->flusher, false);
+		all->changed(all->userdata);
+		return;
+	}
+}
+
+void peers_news(struct peers *all)
+{
+	for (struct peer *p = all->first; p; p = p->next) {
+		if (p->closing)
+			continue;
+		session_news(p->session);
+		pump(p);
+		log_live(p);
+	}
+}
+
+int peers_each(struct peers *all, peer_fn f, void *userdata)
+{
+	for (struct peer *p = all->first; p; p = p->next) {
+		struct peer_status s = { .id = p->link->peer, .name = p->link->name,
+					 .role = p->link->role,
+					 .in_step = session_in_step(p->session) };
+		link_info(p->link, &s.link);
+		session_status(p->session, &s.session);
+		int r = f(&s, userdata);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+unsigned peers_count(const struct peers *p)
+{
+	return p->n;
+}
+
+bool peers_connected(const struct peers *all, const struct id *device)
+{
+	for (const struct peer *p = all->first; p; p = p->next)
+		if (id_equal(&p->link->peer, device))
+			return true;
+	return false;
+}

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the daemon says about itself: status, peers, devices. The keys are a contract; shoal(1)
+ * lists them. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+#include "engine/jsonw.h"
+#include "tools/daemon.h"
+#include "tools/devices.h"
+#include "tools/world.h"
+
+#define CONFLICT_BUDGET_US 50000 /* for counting conflicts; beyond that the number is unknown */
+
+const char *report_time(uint64_t us, char text[static TIME_TEXT_SIZE])
+{
+	time_t s = (time_t)(us / 1000000);
+	struct tm tm;
+	/* A clock from another planet must not make another format. */
+	if (us > UINT64_C(253402300799000000) || !gmtime_r(&s, &tm))
+		return NULL;
+	size_t n = strftime(text, TIME_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(text + n, TIME_TEXT_SIZE - n, ".%03uZ", (unsigned)(us / 1000 % 1000));
+	return text;
+}
+
+const char *report_device(struct daemon *d, const struct id *id,
+			  char text[static DEVICE_LABEL_SIZE])
+{
+	struct device met;
+	char hex[ID_HEX];
+	if (id_equal(id, identity_device(d->identity)))
+		snprintf(text, DEVICE_LABEL_SIZE, "%s", identity_device_name(d->identity));
+	else if (devices_get(d->replica, id, &met) == 0)
+		snprintf(text, DEVICE_LABEL_SIZE, "%s", met.name);
+	else
+		snprintf(text, DEVICE_LABEL_SIZE, "%.8s", id_hex(id, hex));
+	return text;
+}
+
+const char *report_address(const struct token_address *a, char text[static ADDRESS_LABEL_SIZE])
+{
+	bool six = strchr(a->host, ':');
+	snprintf(text, ADDRESS_LABEL_SIZE, "%s%s%s:%u", six ? "[" : "", a->host, six ? "]" : "",
+		 (unsigned)a->port);
+	return text;
+}
+
+int path_resolve(struct replica *r, const char *path, struct attr *ret, struct err *e)
+{
+	struct attr at;
+	int code = replica_attr(r, &NODE_ROOT, &at);
+	if (code == -ENOENT) { /* a root that nobody wrote to yet has no record */
+		at = (struct attr){ .id = NODE_ROOT, .scope = NODE_ROOT, .kind = NODE_DIR };
+		code = 0;
+	}
+	for (const char *p = path; code == 0 && *p;) {
+		size_t n = strcspn(p, "/");
+		if (n) {
+			struct id parent = at.id;
+			code = replica_lookup(r, &parent, p, n, &at);
+			if (code < 0)
+				break;
+		}
+		p += n + (p[n] == '/');
+		if (*p && at.kind != NODE_DIR)
+			code = -ENOENT;
+	}
+	if (code == -ENOENT)
+		return err_set(e, code, "there is no \"%.120s\" in the collection", path);
+	if (code < 0)
+		return err_errno(e, code, "cannot look at \"%.120s\"", path);
+	*ret = at;
+	return 0;
+}
+
+static void put_id(struct jsonw *w, const char *key, const struct id *id)
+{
+	char hex[ID_HEX];
+	jsonw_key(w, key);
+	jsonw_string(w, id_hex(id, hex));
+}
+
+static void put_text(struct jsonw *w, const char *key, const char *text)
+{
+	jsonw_key(w, key);
+	jsonw_string(w, text);
+}
+
+static void put_uint(struct jsonw *w, const char *key, uint64_t v)
+{
+	jsonw_key(w, key);
+	jsonw_uint(w, v);
+}
+
+static void put_time(struct jsonw *w, const char *key, uint64_t us)
+{
+	char text[TIME_TEXT_SIZE];
+	jsonw_key(w, key);
+	jsonw_string(w, us ? report_time(us, text) : NULL);
+}
+
+static const char *phase_name(const struct peer_status *s)
+{
+	switch (s->session.phase) {
+	case SESSION_HELLO:
+		return "greeting";
+	case SESSION_SYNCING:
+		return "syncing";
+	case SESSION_LIVE:
+		return s->in_step ? "in step" : "live";
+	}
+	return "";
+}
+
+static int put_peer(const struct peer_status *s, void *userdata)
+{
+	struct jsonw *w = userdata;
+	jsonw_object_begin(w);
+	put_text(w, "device", s->name);
+	put_id(w, "id", &s->id);
+	put_text(w, "role", role_name(s->role));
+	put_text(w, "state", phase_name(s));
+	put_text(w, "transport", s->link.transport);
+	put_text(w, "address", s->link.remote);
+	jsonw_key(w, "dialled");
+	jsonw_bool(w, s->link.dialled);
+	put_uint(w, "rtt_us", s->session.rtt_us ? s->session.rtt_us : s->link.rtt_us);
+	put_uint(w, "bytes_in", s->link.bytes_in);
+	put_uint(w, "bytes_out", s->link.bytes_out);
+	put_uint(w, "deltas_in", s->session.deltas_in);
+	put_uint(w, "deltas_out", s->session.deltas_out);
+	put_uint(w, "behind_here", s->session.behind_here);
+	put_uint(w, "behind_there", s->session.behind_there);
+	jsonw_key(w, "in_step");
+	jsonw_bool(w, s->in_step);
+	uint64_t since = s->link.since > 0 ? (uint64_t)s->link.since : 0, now = world_boot_us();
+	put_uint(w, "connected_s", now > since ? (now - since) / 1000000 : 0);
+	jsonw_object_end(w);
+	return 0;
+}
+
+void report_peers(struct daemon *d, struct buf *out)
+{
+	struct jsonw w;
+	jsonw_init(&w, out, 0);
+	jsonw_array_begin(&w);
+	peers_each(d->peers, put_peer, &w);
+	jsonw_array_end(&w);
+	jsonw_end(&w);
+}
+
+struct device_list {
+	struct daemon *d;
+	struct jsonw *w;
+};
+
+static void put_device(struct device_list *l, const struct id *id, const char *name,
+		       enum role role, bool self, bool connected, uint64_t seen)
+{
+	struct jsonw *w = l->w;
+	jsonw_object_begin(w);
+	put_text(w, "name", name);
+	put_id(w, "id", id);
+	put_text(w, "role", role_name(role));
+	jsonw_key(w, "self");
+	jsonw_bool(w, self);
+	jsonw_key(w, "connected");
+	jsonw_bool(w, connected);
+	put_time(w, "last_seen", seen);
+	jsonw_object_end(w);
+}
+
+static int list_device(const struct device *v, void *userdata)
+{
+	struct device_list *l = userdata;
+	if (!id_equal(&v->id, identity_device(l->d->identity)))
+		put_device(l, &v->id, v->name, v->role, false, peers_connected(l->d->peers, &v->id),
+			   v->seen_us);
+	return 0;
+}
+
+void report_devices(struct daemon *d, struct buf *out)
+{
+	struct jsonw w;
+	struct device_list l = { d, &w };
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	jsonw_init(&w, out, 0);
+	jsonw_array_begin(&w);
+	put_device(&l, identity_device(d->identity), identity_device_name(d->identity),
+		   identity_role(d->identity), true, true,
+		   (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+	devices_each(d->replica, list_device, &l);
+	jsonw_array_end(&w);
+	jsonw_end(&w);
+}
+
+struct sum {
+	uint64_t here, there;
+	unsigned live, in_step;
+};
+
+static int add_peer(const struct peer_status *s, void *userdata)
+{
+	struct sum *sum = userdata;
+	sum->here += s->session.behind_here;
+	sum->there += s->session.behind_there;
+	sum->live += s->session.phase == SESSION_LIVE;
+	sum->in_step += s->in_step;
+	return 0;
+}
+
+static void put_sync(struct daemon *d, struct jsonw *w)
+{
+	struct sum sum = { 0 };
+	unsigned n = peers_count(d->peers);
+	peers_each(d->peers, add_peer, &sum);
+	jsonw_key(w, "sync");
+	jsonw_object_begin(w);
+	put_text(w, "state", !n ? "alone" : sum.in_step == n ? "in step" : "syncing");
+	put_uint(w, "peers", n);
+	put_uint(w, "behind_here", sum.here);
+	put_uint(w, "behind_there", sum.there);
+	jsonw_object_end(w);
+}
+
+static int put_draft(const char *path, const struct err *why, void *userdata)
+{
+	struct jsonw *w = userdata;
+	jsonw_object_begin(w);
+	put_text(w, "path", path);
+	put_text(w, "error", why ? why->message : NULL);
+	put_uint(w, "line", why ? why->line : 0);
+	put_uint(w, "column", why ? why->column : 0);
+	jsonw_object_end(w);
+	return 0;
+}
+
+static void put_mount(struct daemon *d, struct jsonw *w)
+{
+	jsonw_key(w, "mount");
+	if (!d->fs) {
+		jsonw_null(w);
+	} else {
+		struct fusefs_stats s;
+		fusefs_stats(d->fs, &s);
+		jsonw_object_begin(w);
+		put_text(w, "dir", d->mount_dir);
+		put_text(w, "options", d->mount_opts);
+		put_uint(w, "open_files", s.handles);
+		put_uint(w, "unsaved", s.dirty);
+		put_uint(w, "local_files", s.local);
+		jsonw_object_end(w);
+	}
+	jsonw_key(w, "drafts");
+	jsonw_array_begin(w);
+	if (d->fs)
+		fusefs_drafts(d->fs, put_draft, w);
+	jsonw_array_end(w);
+}
+
+/* The fixed addresses, and how the last attempt went. */
+static void put_addresses(struct daemon *d, struct jsonw *w)
+{
+	struct mesh_fixed f;
+	jsonw_key(w, "addresses");
+	jsonw_array_begin(w);
+	for (unsigned i = 0; mesh_fixed(d->mesh, i, &f) == 0; i++) {
+		char text[ADDRESS_LABEL_SIZE];
+		jsonw_object_begin(w);
+		put_text(w, "address", report_address(&f.address, text));
+		jsonw_key(w, "connected");
+		jsonw_bool(w, f.connected);
+		put_text(w, "error", !f.connected && f.error[0] ? f.error : NULL);
+		jsonw_object_end(w);
+	}
+	jsonw_array_end(w);
+}
+
+/* Conflicts are counted by walking the tree, for a short while. */
+struct walk {
+	struct replica *r;
+	struct id *dir;
+	size_t n, cap;
+	uint64_t conflicts, deadline;
+	bool incomplete;
+};
+
+static int walk_child(const char *name, size_t len, const struct attr *attr, void *userdata)
+{
+	struct walk *w = userdata;
+	(void)name;
+	(void)len;
+	w->conflicts += attr->conflict;
+	if (attr->kind != NODE_DIR)
+		return 0;
+	if (w->n == w->cap) {
+		size_t cap = w->cap ? w->cap * 2 : 64;
+		struct id *p = reallocarray(w->dir, cap, sizeof(*p));
+		if (!p)
+			return -ENOMEM;
+		w->dir = p;
+		w->cap = cap;
+	}
+	w->dir[w->n++] = attr->id;
+	return 0;
+}
+
+static void put_conflicts(struct daemon *d, struct jsonw *w)
+{
+	struct walk walk = { .r = d->replica, .deadline = world_boot_us() + CONFLICT_BUDGET_US };
+	struct id at = NODE_ROOT;
+	for (bool more = true; more && !walk.incomplete;) {
+		int r = replica_list(d->replica, &at, walk_child, &walk);
+		walk.incomplete = (r < 0 && r != -ENOENT) || world_boot_us() > walk.deadline;
+		more = walk.n > 0;
+		if (more)
+			at = walk.dir[--walk.n];
+	}
+	free(walk.dir);
+	jsonw_key(w, "conflicts");
+	if (walk.incomplete)
+		jsonw_null(w);
+	else
+		jsonw_uint(w, walk.conflicts);
+}
+
+static void put_disk(struct daemon *d, struct jsonw *w)
+{
+	struct statvfs v;
+	jsonw_key(w, "disk");
+	jsonw_object_begin(w);
+	put_uint(w, "store_bytes", store_size(d->store));
+	put_uint(w, "free_bytes", statvfs(storedir_path(d->dir), &v) < 0 ?
+					  0 : (uint64_t)v.f_bavail * v.f_frsize);
+	jsonw_object_end(w);
+}
+
+void report_status(struct daemon *d, struct buf *out)
+{
+	struct jsonw w;
+	int64_t from, to;
+	jsonw_init(&w, out, 0);
+	jsonw_object_begin(&w);
+	put_text(&w, "version", PACKAGE_VERSION);
+	put_text(&w, "store", storedir_path(d->dir));
+	put_uint(&w, "pid", (uint64_t)getpid());
+	put_uint(&w, "uptime_s", (world_boot_us() - d->started_us) / 1000000);
+	jsonw_key(&w, "mesh");
+	jsonw_object_begin(&w);
+	put_text(&w, "name", identity_mesh_name(d->identity));
+	put_id(&w, "id", identity_mesh(d->identity));
+	jsonw_object_end(&w);
+	jsonw_key(&w, "device");
+	jsonw_object_begin(&w);
+	put_text(&w, "name", identity_device_name(d->identity));
+	put_id(&w, "id", identity_device(d->identity));
+	put_text(&w, "role", role_name(identity_role(d->identity)));
+	identity_validity(d->identity, &from, &to);
+	put_time(&w, "certificate_until", to > 0 ? (uint64_t)to * 1000000 : 0);
+	jsonw_object_end(&w);
+	put_mount(d, &w);
+	put_uint(&w, "port", mesh_port(d->mesh));
+	put_uint(&w, "files", replica_count(d->replica));
+	put_conflicts(d, &w);
+	put_sync(d, &w);
+	put_addresses(d, &w);
+	jsonw_key(&w, "durable");
+	jsonw_bool(&w, !replica_dirty(d->replica));
+	put_disk(d, &w);
+	jsonw_object_end(&w);
+	jsonw_end(&w);
+}

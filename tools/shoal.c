@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* shoal(1): the list of commands, and the way into each. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/cli.h"
+
+static const struct option_def up_options[UP_COUNT] = {
+	[UP_FOREGROUND] = { "foreground", 'f', OPTION_FLAG, NULL, "stay; log to standard error", 0, 0 },
+	[UP_OPTIONS] = { "options", 'o', OPTION_TEXT, "OPTS", "mount options, as in fstab(5)", 0, 0 },
+	[UP_NAME] = { "name", 0, OPTION_TEXT, "NAME", "of this device, when the store is new", 0, 0 },
+};
+static const struct option_def init_options[INIT_COUNT] = {
+	[INIT_MESH] = { "mesh", 0, OPTION_TEXT, "NAME", "of the new mesh", 0, 0 },
+	[INIT_DEVICE] = { "device", 0, OPTION_TEXT, "NAME", "of this device (default: the host's)", 0, 0 },
+};
+static const struct option_def mount_options[MOUNT_COUNT] = {
+	[MOUNT_OPTIONS] = { "options", 'o', OPTION_TEXT, "OPTS", "mount options, as in fstab(5)", 0, 0 },
+};
+static const struct option_def invite_options[INVITE_COUNT] = {
+	[INVITE_ROLE] = { "role", 0, OPTION_TEXT, "ROLE", "admin or member (default)", 0, 0 },
+	[INVITE_EXPIRES] = { "expires", 0, OPTION_DURATION, "TIME", "how long it works (default 1h)", 0, 0 },
+	[INVITE_USES] = { "uses", 0, OPTION_NUMBER, "N", "how many devices it admits (default 1)", 1, 1000 },
+};
+static const struct option_def join_options[JOIN_COUNT] = {
+	[JOIN_DEVICE] = { "device", 0, OPTION_TEXT, "NAME", "of this device (default: the host's)", 0, 0 },
+	[JOIN_ADDRESS] = { "address", 0, OPTION_TEXT, "HOST[:PORT]", "try the inviter there as well", 0, 0 },
+	[JOIN_TIMEOUT] = { "timeout", 0, OPTION_DURATION, "S", "give up after this time (default 30s)", 0, 0 },
+};
+static const struct option_def wait_options[WAIT_COUNT] = {
+	[WAIT_PEERS] = { "peers", 0, OPTION_NUMBER, "N", "how many devices (default 1)", 1, 65536 },
+	[WAIT_DEVICE] = { "device", 0, OPTION_TEXT, "NAME", "this device", 0, 0 },
+	[WAIT_TIMEOUT] = { "timeout", 0, OPTION_DURATION, "S", "give up after this time", 0, 0 },
+};
+static const struct option_def verify_options[VERIFY_COUNT] = {
+	[VERIFY_REPAIR] = { "repair", 0, OPTION_FLAG, NULL, "write derived entries anew", 0, 0 },
+};
+
+#define MANY 4096
+static const struct command_def commands[] = {
+	{ "up", "[DIR]", "Make what is missing, start the daemon, mount",
+	  "Makes a store and a new mesh if there is none, starts the daemon, mounts at DIR (default:\n"
+	  "~/Shoal) and returns when it serves.",
+	  up_options, UP_COUNT, 0, 1, true, cmd_up },
+	{ "down", "[DIR]", "Unmount and stop the daemon",
+	  "Everything is durable when it returns.", NULL, 0, 0, 1, true, cmd_down },
+	{ "init", "", "Make a store and a mesh",
+	  "This device becomes the mesh's first admin. `shoal up` does it, too, when there is no store.",
+	  init_options, INIT_COUNT, 0, 0, true, cmd_init },
+	{ "mount", "DIR", "Serve an existing store at DIR", NULL, mount_options, MOUNT_COUNT, 1, 1,
+	  true, cmd_mount },
+	{ "umount", "DIR", "Stop serving DIR", NULL, NULL, 0, 1, 1, true, cmd_umount },
+	{ "invite", "", "Print a token that lets another device in",
+	  "Only the token goes to standard output. Whoever has it can join as long as it works, so\n"
+	  "hand it over as you would a key.",
+	  invite_options, INVITE_COUNT, 0, 0, true, cmd_invite },
+	{ "join", "TOKEN|-", "Enter the inviter's mesh",
+	  "Makes the store. With - the token is read from standard input, so that no list of\n"
+	  "processes shows it. Afterwards `shoal up` serves the directory.",
+	  join_options, JOIN_COUNT, 1, 1, true, cmd_join },
+	{ "status", "", "Show the state of store, mount and sync", NULL, NULL, 0, 0, 0, true, cmd_status },
+	{ "peers", "", "Show who is here, and how far behind", NULL, NULL, 0, 0, 0, true, cmd_peers },
+	{ "devices", "", "Show the devices of the mesh that were met", NULL, NULL, 0, 0, 0, true,
+	  cmd_devices },
+	{ "connect", "HOST[:PORT]", "Keep connecting to a fixed address", NULL, NULL, 0, 1, 1, true,
+	  cmd_connect },
+	{ "disconnect", "HOST[:PORT]", "Forget a fixed address", NULL, NULL, 0, 1, 1, true,
+	  cmd_disconnect },
+	{ "wait", "[PATH...]", "Wait until others hold what this device holds",
+	  "Returns once N devices (default 1) hold everything durably that is in PATH (default: all)\n"
+	  "when asked. Exit code 3 when the time is over.",
+	  wait_options, WAIT_COUNT, 0, MANY, true, cmd_wait },
+	{ "watch", "[PATH...]", "Print a JSON object for each change", NULL, NULL, 0, 0, MANY, true,
+	  cmd_watch },
+	{ "cat", "PATH[@VERSION]", "Print a file, with or without a mount", NULL, NULL, 0, 1, 1, false,
+	  cmd_cat },
+	{ "log", "PATH", "Show who last wrote what in a file", NULL, NULL, 0, 1, 1, true, cmd_log },
+	{ "config", "[KEY [VALUE]]", "Show or change settings",
+	  "Without VALUE shows a setting, without KEY all. An empty VALUE brings the default back.",
+	  NULL, 0, 0, 2, true, cmd_config },
+	{ "log-level", "[LEVEL]", "Show or change how much the daemon logs",
+	  "error, warning, info or debug; until the daemon ends. `shoal config log.level` is for good.",
+	  NULL, 0, 0, 1, true, cmd_log_level },
+	{ "doctor", "", "Say what is wrong with this machine, and what mends it", NULL, NULL, 0, 0, 0,
+	  true, cmd_doctor },
+	{ "verify", "", "Check every record, hash and index", NULL, verify_options, VERIFY_COUNT, 0, 0,
+	  true, cmd_verify },
+};
+enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
+
+static void help(void)
+{
+	puts("Usage: shoal [--store DIR] COMMAND [OPTION...] [ARGUMENT...]\n\n"
+	     "A directory that stays in step with the same directory on other devices.\n\nCommands:");
+	for (unsigned i = 0; i < COMMANDS; i++)
+		printf("  %-12s%s\n", commands[i].name, commands[i].summary);
+	puts("\n`shoal COMMAND --help` tells more; so does shoal(1). Every command takes --store DIR;\n"
+	     "the default is $SHOAL_STORE, the store of the mount that the current directory is in,\n"
+	     "or ~/.local/share/shoal.");
+}
+
+/* `shoal help COMMAND` is `shoal COMMAND --help`. */
+static void turn_help(int argc, char **argv)
+{
+	static char option[] = "--help";
+	if (argc < 2 || strcmp(argv[1], "help") != 0)
+		return;
+	argv[1] = argc > 2 ? argv[2] : option;
+	if (argc > 2)
+		argv[2] = option;
+}
+
+static int run(struct cli *c, int argc, char **argv)
+{
+	struct err e = { 0 };
+	turn_help(argc, argv);
+	int r = cmdline_parse(commands, COMMANDS, argc, argv, &c->line, &e);
+	if (r < 0)
+		return cli_usage(c, "%s", e.message);
+	if (c->line.version) {
+		puts("shoal " PACKAGE_VERSION);
+		return EXIT_DONE;
+	}
+	if (c->line.help && c->line.command) {
+		_cleanup_(buf_done) struct buf b = { 0 };
+		cmdline_help("shoal", c->line.command, &b);
+		fputs(buf_cstr(&b), stdout);
+		return EXIT_DONE;
+	}
+	if (c->line.help) {
+		help();
+		return EXIT_DONE;
+	}
+	if (!c->line.command)
+		return cli_usage(c, "a command is missing");
+	return c->line.command->run(c);
+}
+
+int main(int argc, char **argv)
+{
+	struct cli c = { 0 };
+	const char *term = getenv("TERM");
+	c.terminal = isatty(STDOUT_FILENO);
+	c.colour = c.terminal && !getenv("NO_COLOR") && term && strcmp(term, "dumb") != 0;
+	int status = run(&c, argc, argv);
+	if (fflush(stdout) != 0 && status == EXIT_DONE)
+		status = EXIT_FAILED;
+	cmdline_done(&c.line);
+	buf_done(&c.store);
+	return status;
+}
