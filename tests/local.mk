@@ -21,6 +21,7 @@ tests_libtap_a_SOURCES = \
 unit_tests = \
 	tests/unit/test_base \
 	tests/unit/test_beacon \
+	tests/unit/test_clock \
 	tests/unit/test_cmdline \
 	tests/unit/test_config \
 	tests/unit/test_control \
@@ -31,10 +32,12 @@ unit_tests = \
 	tests/unit/test_jsonstyle \
 	tests/unit/test_merge \
 	tests/unit/test_patch \
+	tests/unit/test_render \
 	tests/unit/test_store \
 	tests/unit/test_tap \
 	tests/unit/test_tls \
-	tests/unit/test_token
+	tests/unit/test_token \
+	tests/unit/test_vv
 
 # A device without documents, for tests of links in network namespaces.
 check_PROGRAMS += tests/helpers/linkpeer
