@@ -3,9 +3,10 @@
 
 /* Contents of files that are not documents, kept outside the record: content-defined chunks
  * (FastCDC, Xia et al. 2016; 16/64/256 KiB) and a manifest that lists them, both stored in
- * STORE_CHUNKS under the SHA-256 of their plain bytes with a leading type byte. A record refers
- * to a manifest by a blob reference. The same bytes give the same chunks, manifest and reference
- * on every device. */
+ * STORE_CHUNKS under the SHA-256 of their plain bytes, with a leading type byte that says how they
+ * are packed. A record refers to a manifest by a blob reference; to its only chunk when the
+ * blob is at most CHUNK_MIN bytes. The same bytes give the same chunks, manifest and reference on
+ * every device. */
 
 #include "engine/arena.h"
 #include "engine/crdt.h"
@@ -19,7 +20,7 @@
 
 struct blob_ref {
 	uint64_t size;
-	struct sha256 manifest;
+	struct sha256 manifest; /* size <= CHUNK_MIN: the chunk; size 0: SHA-256 of nothing */
 };
 
 int blob_ref_encode(struct arena *a, const struct blob_ref *ref, struct value *ret);

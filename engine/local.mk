@@ -6,6 +6,7 @@ libengine_a_SOURCES = \
 	engine/arena.c \
 	engine/arena.h \
 	engine/banned.h \
+	engine/blob.c \
 	engine/blob.h \
 	engine/buf.c \
 	engine/buf.h \
@@ -53,6 +54,24 @@ libengine_a_SOURCES = \
 	engine/recordcodec.c \
 	engine/render.c \
 	engine/render.h \
+	engine/replica-claims.c \
+	engine/replica-commit.c \
+	engine/replica-derive.c \
+	engine/replica-entries.c \
+	engine/replica-impl.h \
+	engine/replica-list.c \
+	engine/replica-meta.c \
+	engine/replica-node.c \
+	engine/replica-observe.c \
+	engine/replica-peer.c \
+	engine/replica-place.c \
+	engine/replica-rename.c \
+	engine/replica-save.c \
+	engine/replica-table.c \
+	engine/replica-tree.c \
+	engine/replica-version.c \
+	engine/replica-view.c \
+	engine/replica.c \
 	engine/replica.h \
 	engine/session-impl.h \
 	engine/session-in.c \
@@ -70,6 +89,8 @@ libengine_a_SOURCES = \
 	engine/storemem.c \
 	engine/storeops.h \
 	engine/storerocks.c \
+	engine/tree.c \
+	engine/tree.h \
 	engine/utf8.h \
 	engine/value.c \
 	engine/value.h \

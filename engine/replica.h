@@ -46,13 +46,16 @@ struct replica;
 struct replica_config {
 	struct store *store; /* borrowed; outlives the replica */
 	struct id device;
+	/* A random token that is also kept outside the database, where a copy of the database does
+	 * not take it along. All zero: there is none. */
+	uint8_t fence[16];
 	uint64_t (*wall_us)(void *userdata);                       /* since 1970 */
 	void (*random)(void *userdata, void *data, size_t len);
 	void *userdata;
 };
 
-/* A store opened by another device id, or one that the fence says is a copy, goes on as a new
- * incarnation. -EPROTONOSUPPORT for an unknown format version, with advice. */
+/* A store opened by another device id, or with another fence than the one it was left with, is a
+ * copy and goes on as a new incarnation. -EPROTONOSUPPORT for an unknown format version, with advice. */
 int replica_open(const struct replica_config *config, struct replica **ret, struct err *e);
 void replica_free(struct replica *r);
 struct actors *replica_actors(struct replica *r); /* borrowed */

@@ -15,6 +15,7 @@ AM_DISTCHECK_CONFIGURE_FLAGS = --with-test-data="$(TEST_DATA)"
 tests_libtap_a_SOURCES = \
 	tests/device.h \
 	tests/prng.h \
+	tests/replicas.h \
 	tests/tap.c \
 	tests/tap.h
 

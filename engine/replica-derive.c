@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* What follows from a record: attributes, its stored form, its entries in the dot index. */
+
+#include "engine/replica-impl.h"
+
+#include <errno.h>
+
+#include "engine/edge.h"
+#include "engine/slot.h"
+
+int stored_decode(const struct actors *actors, struct arena *a, const void *data, size_t len,
+		  struct stored *ret, struct err *e)
+{
+	struct cursor c = cursor_make(data, len);
+	struct stored s = { 0 };
+	uint8_t format = cursor_u8(&c);
+	if (cursor_ok(&c) && format != DOC_FORMAT)
+		return err_set(e, -EPROTONOSUPPORT,
+			       "a record has format %u, which a newer version of shoal wrote: "
+			       "use that one", format);
+	s.n_extra = (uint32_t)cursor_varint_max(&c, len / 2);
+	if (!cursor_ok(&c))
+		return err_set(e, -EBADMSG, "a record is damaged");
+	s.extra = arena_array(a, s.n_extra ? s.n_extra : 1, sizeof(*s.extra));
+	if (!s.extra)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < s.n_extra; i++) {
+		s.extra[i].actor = (uint32_t)cursor_varint_max(&c, ACTORS_MAX - 1);
+		s.extra[i].seq = cursor_varint(&c);
+	}
+	if (!cursor_ok(&c))
+		return err_set(e, -EBADMSG, "a record is damaged");
+	struct record *rec;
+	int rc = record_decode(a, actors, c.p, (size_t)(c.end - c.p), &rec, e);
+	if (rc < 0)
+		return rc;
+	s.record = rec;
+	*ret = s;
+	return 0;
+}
+
+int stored_get(struct replica *r, const struct store_snapshot *snap, struct arena *a,
+	       const struct id *id, struct stored *ret, struct err *e)
+{
+	_cleanup_(buf_done) struct buf v = { 0 };
+	int rc = store_get(r->store, snap, STORE_DOCS, id->b, ID_SIZE, &v);
+	if (rc < 0)
+		return rc;
+	char *copy = arena_dup(a, v.data, v.len);
+	if (!copy)
+		return -ENOMEM;
+	return stored_decode(r->actors, a, copy, v.len, ret, e);
+}
+
+bool name_is_document(const char *name, size_t len)
+{
+	return len > 5 && !memcmp(name + len - 5, ".json", 5);
+}
+
+bool name_valid(const char *name, size_t len)
+{
+	return edge_name_valid(name, len);
+}
+
+static int found_conflict(const char *pointer, const struct entry *shown, const struct entry *lost,
+			  void *userdata)
+{
+	(void)pointer;
+	(void)shown;
+	(void)lost;
+	(void)userdata;
+	return 1;
+}
+
+/* When the mtime register was written, for a directory's time. */
+static uint64_t mtime_hlc(const struct replica *r, const struct record *rec)
+{
+	const struct slot *s = rec->top ? slot_find(rec->top, TOP_MTIME, strlen(TOP_MTIME)) : NULL;
+	const struct entry *e = s ? reg_shown(&s->val, r->actors) : NULL;
+	return e ? e->hlc : 0;
+}
+
+static int derive_content(struct commit *c, struct touched *t)
+{
+	struct replica *r = c->r;
+	struct attr *at = &t->after.attr;
+	const struct record *rec = t->record;
+	struct value shown;
+	if (rec->kind == NODE_LINK) {
+		at->size = content_shown(r, rec, &shown) && shown.kind == VALUE_LINK ? shown.len : 0;
+	} else if (rec->kind == NODE_FILE) {
+		version_unref(t->version);
+		t->version = NULL;
+		int rc = version_make(r, rec, TAKE_PTR(t->data), t->data_len, &t->version);
+		if (rc < 0)
+			return rc;
+		at->form = version_form(t->version);
+		at->size = version_size(t->version);
+	}
+	if (rec->kind != NODE_DIR) {
+		const struct slot *s = rec->top ? slot_find(rec->top, TOP_CONTENT,
+							    strlen(TOP_CONTENT)) : NULL;
+		const struct entry *e = s ? slot_newest(s, r->actors) : NULL;
+		at->author = e ? e->dot.actor : ACTOR_NONE;
+		int rc = record_conflicts(rec, r->actors, found_conflict, NULL);
+		if (rc < 0)
+			return rc;
+		at->conflict = rc > 0;
+	} else {
+		at->author = rec->n_edges ? rec->edge[0].dot.actor : ACTOR_NONE;
+	}
+	return 0;
+}
+
+int commit_derive(struct commit *c, struct touched *t)
+{
+	struct replica *r = c->r;
+	const struct record *rec = t->record;
+	struct attr *at = &t->after.attr;
+	bool alive = record_alive(rec);
+	at->id = rec->id;
+	at->scope = rec->scope;
+	at->kind = rec->kind;
+	at->mode = record_mode(rec, r->actors, mode_normal(rec->kind)) & 07777;
+	at->ctime_ns = (int64_t)r->config.wall_us(r->config.userdata) * 1000;
+	record_version(rec, r->actors, &at->version);
+	t->after.mtime_hlc = rec->kind == NODE_DIR ? mtime_hlc(r, rec) : 0;
+	at->mtime_ns = record_mtime_ns(rec, r->actors);
+	if (rec->kind == NODE_DIR)
+		node_dir_time(&t->after, at->mtime_ns);
+	t->after.flags = (uint8_t)((t->after.flags & NODE_LIVE) | (alive ? NODE_ALIVE : 0));
+	if (!t->content && t->had)
+		return 0;
+	return alive || rec->kind == NODE_DIR ? derive_content(c, t) : 0;
+}
+
+/* ---- the dot index ---- */
+
+static void dot_key(const struct record *rec, struct dot d, uint8_t key[static 44])
+{
+	struct buf b = { key, 0, 44, false };
+	buf_put(&b, rec->scope.b, ID_SIZE);
+	buf_u32(&b, d.actor);
+	buf_u64(&b, d.seq);
+	buf_put(&b, rec->id.b, ID_SIZE);
+}
+
+static void dot_put(struct store_batch *b, const struct record *rec, struct dot d)
+{
+	uint8_t key[44];
+	dot_key(rec, d, key);
+	store_put(b, STORE_DOTS, key, sizeof(key), "", 0);
+}
+
+static void dot_delete(struct store_batch *b, const struct record *rec, struct dot d)
+{
+	uint8_t key[44];
+	dot_key(rec, d, key);
+	store_delete(b, STORE_DOTS, key, sizeof(key));
+}
+
+struct entries {
+	struct dot *extra;
+	uint32_t n, cap;
+};
+
+static bool entries_add(struct entries *e, struct dot d)
+{
+	for (uint32_t i = 0; i < e->n; i++)
+		if (e->extra[i].actor == d.actor && e->extra[i].seq == d.seq)
+			return true;
+	if (e->n == e->cap)
+		return false;
+	e->extra[e->n++] = d;
+	return true;
+}
+
+/* Entries of one actor: those that were, and what the change adds. Drops what no vector up to
+ * `have` and no later claim needs: while the newest is beyond have, the newest one within have and
+ * all beyond stay. */
+static void actor_dots(struct commit *c, struct touched *t, struct store_batch *b, uint32_t actor,
+		       uint64_t have, struct entries *keep)
+{
+	(void)c;
+	uint64_t old = t->old ? vv_get(&t->old->ctx, actor) : 0;
+	uint64_t new = vv_get(&t->record->ctx, actor), within = 0;
+	uint64_t add = 0, to = t->to ? vv_get(t->to, actor) : 0;
+	if (to > have) {
+		uint64_t upto = vv_get(t->upto, actor);
+		add = to < upto ? to : upto;
+		if (add <= have || add == new)
+			add = 0;
+	}
+	if (new != old)
+		dot_put(b, t->record, (struct dot){ actor, new });
+	if (old > 0 && old <= have)
+		within = old;
+	for (uint32_t i = 0; i < t->n_extra; i++)
+		if (t->extra[i].actor == actor && t->extra[i].seq <= have &&
+		    t->extra[i].seq > within)
+			within = t->extra[i].seq;
+	for (uint32_t i = 0; i <= t->n_extra; i++) {
+		struct dot d = i < t->n_extra ? t->extra[i] : (struct dot){ actor, old };
+		if (d.actor != actor || d.seq == 0 || d.seq == new)
+			continue;
+		if (new > have && d.seq >= within)
+			entries_add(keep, d);
+		else
+			dot_delete(b, t->record, d);
+	}
+	if (add > 0) {
+		struct dot d = { actor, add };
+		dot_put(b, t->record, d);
+		entries_add(keep, d);
+	}
+}
+
+int commit_dots(struct commit *c, struct touched *t, struct store_batch *b)
+{
+	const struct vv *ctx = &t->record->ctx;
+	const struct scope *s = scope_get(c->r, &t->record->scope, false);
+	static const struct vv nothing;
+	const struct vv *have = s ? &s->have : &nothing;
+	uint32_t room = t->n_extra + 2 * ctx->n;
+	struct entries keep = { arena_array(&c->arena, room ? room : 1, sizeof(struct dot)), 0, room };
+	if (!keep.extra)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < ctx->n; i++) {
+		uint32_t actor = ctx->item[i].actor;
+		/* Own batches are within have as soon as they are made. */
+		uint64_t known = c->seq_used && actor == c->stamp.dot.actor ? UINT64_MAX :
+									      vv_get(have, actor);
+		bool changed = !t->old || vv_get(&t->old->ctx, actor) != ctx->item[i].seq;
+		if (changed || t->n_extra > 0 || t->to)
+			actor_dots(c, t, b, actor, known, &keep);
+	}
+	t->extra = keep.extra;
+	t->n_extra = keep.n;
+	return 0;
+}

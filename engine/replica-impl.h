@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* What the files of the replica share; nobody else includes it.
+ *
+ * Layout of the store (all keys and fixed-size integers big-endian):
+ *
+ *   META     F                          format u8, device 16, incarnation u32, fence 16
+ *            A, number u32              actor identifier
+ *            S, scope                   clock u64, varint live files, vector have[scope]
+ *            U, node                    empty: the node is loose (engine/tree.h, rules 2 and 3)
+ *            P, peer, scope             vector that the peer holds durably
+ *   DOCS     node                       format u8, varint n, n × (varint actor, varint seq): entries
+ *                                       in DOTS beyond one for each actor of the context; record
+ *   DOTS     scope, actor u32, seq u64, node   empty
+ *   DIRENTS  parent, name               claims, first the one that shows: id 16, kind u8,
+ *                                       varint counter, varint actor
+ *   ATTRS    node                       struct node, see replica-node.c; live nodes, and directories
+ *                                       that are not
+ *
+ * Locks, in this order: commit, notify, then leaves (scopes, shards of caches, views). */
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine/clock.h"
+#include "engine/replica.h"
+#include "engine/tree.h"
+
+#define REPLICA_FORMAT 1
+#define DOC_FORMAT 1
+#define ATTR_FORMAT 1
+
+enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', META_PEER = 'P' };
+
+/* ---- hash tables in an arena or on the heap: links are embedded in what they hold ---- */
+
+struct link {
+	struct link *next;
+	uint64_t hash;
+};
+
+struct table {
+	struct link **slot;
+	uint32_t n, cap; /* cap: a power of two or 0 */
+};
+
+int table_add(struct table *t, struct link *l, uint64_t hash); /* -ENOMEM */
+void table_remove(struct table *t, struct link *l);
+static inline struct link *table_first(const struct table *t, uint64_t hash)
+{
+	return t->cap ? t->slot[hash & (t->cap - 1)] : NULL;
+}
+void table_done(struct table *t);
+
+/* ---- nodes: what is derived of a record ---- */
+
+enum {
+	NODE_LIVE = 1,  /* shown */
+	NODE_ALIVE = 2, /* live by its own record, not only by what hangs below it */
+};
+
+struct node {
+	struct attr attr;
+	struct id parent;   /* where it hangs */
+	const char *name;   /* the name it claims there; arena, NULL if not asked for */
+	size_t name_len;
+	uint64_t counter;   /* stamp of that edge */
+	uint32_t actor;     /* ACTOR_NONE: lost+found itself */
+	uint8_t flags;
+	uint64_t mtime_hlc; /* directories: of the register that says mtime */
+	int64_t touched_ns; /* directories: an entry came or went after that; 0: no */
+};
+
+struct shard;
+int nodes_init(struct replica *r);
+void nodes_done(struct replica *r);
+/* From the cache or the store, live or not. The name goes to the arena (NULL: no name). -ENOENT. */
+int node_get(struct replica *r, struct arena *a, const struct id *id, struct node *ret);
+/* As it was in the snapshot, which was taken when `commits` had been read. */
+int node_get_at(struct replica *r, const struct store_snapshot *snap, uint64_t commits,
+		const struct id *id, struct node *ret);
+void node_encode(const struct node *n, struct buf *b);
+int node_decode(const void *data, size_t len, struct node *ret); /* name refers to data */
+void node_cache(struct replica *r, const struct node *n, uint64_t commit);
+void node_forget(struct replica *r, const struct id *id);
+/* A directory's time, from its record's and its entries'. */
+void node_dir_time(struct node *n, int64_t record_mtime_ns);
+
+/* ---- directory entries ---- */
+
+struct claim {
+	struct id id;
+	enum node_kind kind;
+	uint64_t counter;
+	uint32_t actor;
+};
+
+struct claims {
+	struct claim *claim; /* arena */
+	uint32_t n;
+};
+
+int claims_decode(struct arena *a, const void *data, size_t len, struct claims *ret);
+void claims_encode(const struct claims *c, struct buf *b);
+/* Adds (or replaces) a claim in its place of the order; removes one. New memory of the arena. */
+int claims_put(struct arena *a, const struct actors *actors, struct claims *c,
+	       const struct claim *add);
+int claims_drop(struct arena *a, struct claims *c, const struct id *id);
+/* -ENOENT when nobody claims the name. */
+int claims_get(struct replica *r, const struct store_snapshot *snap, struct arena *a,
+	       const struct id *parent, const char *name, size_t len, struct claims *ret);
+void dirent_key(struct buf *b, const struct id *parent, const char *name, size_t len);
+
+/* The names under which the claims show, n texts of NAME_MAX_BYTES + 1 bytes each. taken says
+ * whether somebody claims a name in that directory. */
+typedef bool (*taken_fn)(const char *name, size_t len, void *userdata);
+void claims_names(const struct actors *actors, const struct claims *c, const char *name, size_t len,
+		  taken_fn taken, void *userdata, char (*ret)[NAME_MAX_BYTES + 1]);
+/* Who shows under name in parent. -ENOENT. */
+int dirent_find(struct replica *r, const struct id *parent, const char *name, size_t len,
+		struct id *ret);
+/* The name that a node shows under. */
+int dirent_shown(struct replica *r, const struct node *n, char *ret);
+
+/* ---- records ---- */
+
+struct stored {
+	const struct record *record;
+	struct dot *extra; /* arena */
+	uint32_t n_extra;
+};
+
+int stored_get(struct replica *r, const struct store_snapshot *snap, struct arena *a,
+	       const struct id *id, struct stored *ret, struct err *e); /* -ENOENT */
+int stored_decode(const struct actors *actors, struct arena *a, const void *data, size_t len,
+		  struct stored *ret, struct err *e);
+/* The content as shown: VALUE_NULL … VALUE_MAP for JSON; false when there is none. */
+bool content_shown(const struct replica *r, const struct record *rec, struct value *ret);
+bool name_is_document(const char *name, size_t len);
+bool name_valid(const char *name, size_t len);
+/* Normal permission bits of a kind. */
+uint32_t mode_normal(enum node_kind kind);
+
+/* ---- versions ---- */
+
+struct versions;
+int versions_init(struct replica *r);
+void versions_done(struct replica *r);
+/* The version of a record's content. data (malloc, taken over, may be NULL) are the bytes of a
+ * document if they are known. */
+int version_make(struct replica *r, const struct record *rec, uint8_t *data_take, size_t len,
+		 struct version **ret);
+/* The cached version with that id, or NULL. */
+struct version *version_find(struct replica *r, const struct id *node, const struct id *version);
+/* Keeps v as the newest one of its node for a while. */
+void version_keep(struct replica *r, struct version *v);
+const struct blob_ref *version_blob(const struct version *v);
+
+/* ---- the replica ---- */
+
+struct scope {
+	struct id id;
+	struct vv have;
+	uint64_t files; /* live */
+};
+
+struct loose {
+	struct link link; /* by id */
+	struct tree_node node;
+	char *names;      /* memory of the edges' names */
+};
+
+struct peer_held {
+	struct id peer, scope;
+	struct vv held;
+	bool dirty;
+};
+
+struct observer {
+	change_fn f;
+	void *userdata;
+};
+
+struct replica {
+	struct replica_config config;
+	struct store *store;
+	struct actors *actors;
+
+	pthread_mutex_t commit;   /* what follows up to the next lock */
+	uint32_t self;            /* own actor */
+	uint64_t seq;             /* its last batch */
+	struct clock clock;
+	uint32_t actors_saved;    /* so many are in the store */
+	struct store_batch *batch;
+	struct table loose;
+
+	pthread_mutex_t scopes_lock; /* leaf; changed only with the commit lock held too */
+	struct scope **scope;        /* by id */
+	uint32_t n_scopes;
+	struct peer_held **peer;     /* by peer, scope */
+	uint32_t n_peers;
+
+	pthread_mutex_t notify;   /* order of notifications; observers */
+	struct observer *observer;
+	uint32_t n_observers;
+	atomic_uint observers;    /* n_observers, to be read without the lock */
+
+	pthread_mutex_t flush_lock;
+	pthread_cond_t flushed;
+	bool flushing;
+	struct view *published;
+	uint64_t flushed_local;
+	atomic_ullong local_writes;
+
+	atomic_ullong commits;
+	atomic_ullong files;
+	struct shard *shard;
+	struct versions *versions;
+};
+
+/* The scope's entry, made when it is not there and create is set. Commit lock. */
+struct scope *scope_get(struct replica *r, const struct id *id, bool create);
+void scope_put_batch(struct replica *r, struct store_batch *b, const struct id *id,
+		     const struct vv *have, uint64_t files);
+void actors_put_batch(struct replica *r, struct store_batch *b, uint32_t count);
+void peers_put_batch(struct replica *r, struct store_batch *b);
+/* Starts a new incarnation. Commit lock. */
+int incarnation_new(struct replica *r, struct err *e);
+void meta_key(struct buf *b, uint8_t kind, const void *p, size_t n, const void *q, size_t m);
+
+/* ---- a commit ---- */
+
+struct place {
+	struct id parent;
+	const char *name; /* NULL: none */
+	size_t len;
+};
+
+struct touched {
+	struct link link;
+	struct touched *next;
+	struct node before, after; /* before.flags 0 and had not set: was not there */
+	bool had;
+	bool listed;               /* a claim stands at `at`, in this commit's view */
+	struct place at;
+	bool vacated;              /* something left this directory: is it empty now? */
+	const struct record *old, *record; /* record NULL: only derived values change */
+	struct dot *extra;
+	uint32_t n_extra;
+	bool content;              /* content may have changed */
+	unsigned what;             /* CHANGE_ATTR, CHANGE_CONTENT */
+	uint8_t *data;             /* malloc: rendered document, if known */
+	size_t data_len;
+	struct version *version;   /* made of it */
+	const struct vv *to, *upto; /* remote: the delta's context and the round's */
+	struct place was, is;      /* where and under which name it showed and shows; observers */
+	const char **pointer;
+	uint32_t n_pointers, cap_pointers;
+};
+
+struct dirent {
+	struct link link;
+	struct dirent *next;
+	struct id parent;
+	const char *name;
+	size_t len;
+	struct claims before, after;
+};
+
+struct commit {
+	struct replica *r;
+	struct arena arena;
+	struct stamp stamp;
+	bool locked, remote, seq_used;
+	uint64_t hlc;    /* of the change, for observers and directories' times; 0: unknown */
+	uint32_t actor;
+	struct table nodes, dirents;
+	struct touched *first, **last;
+	struct dirent *first_dirent, **last_dirent;
+	struct id *loose_add, *loose_drop; /* loose set afterwards: arena */
+	struct tree_node *loose_node;
+	uint32_t n_loose_add, n_loose_drop;
+	struct id *scopes; /* whose have or count changes */
+	int64_t *files;    /* change of the count */
+	uint32_t n_scopes, cap_scopes;
+};
+
+/* Takes the lock and the next stamp. Every path ends in commit_done, which gives it back. */
+void commit_begin(struct commit *c, struct replica *r, bool remote);
+void commit_done(struct commit *c);
+/* The node's newest record within this commit. -ENOENT. */
+int commit_record(struct commit *c, const struct id *id, struct stored *ret, struct err *e);
+/* Puts a changed record; old is what commit_record gave, or all zero. Nothing if they are one. */
+int commit_put(struct commit *c, const struct stored *old, const struct record *record,
+	       unsigned what, struct touched **ret);
+struct touched *commit_touched(struct commit *c, const struct id *id);
+/* The node as it will be; loads it. -ENOENT. */
+int commit_node(struct commit *c, const struct id *id, struct touched **ret);
+/* Derives, writes, publishes and notifies; unlocks. The touched nodes stay readable. */
+int commit_end(struct commit *c, struct err *e);
+int commit_claims(struct commit *c, const struct id *parent, const char *name, size_t len,
+		  struct dirent **ret);
+/* Is anything in the directory? */
+bool commit_dir_empty(struct commit *c, const struct id *id);
+/* All live children as they will be. */
+int commit_children(struct commit *c, const struct id *id, struct id **ret, uint32_t *ret_n);
+int commit_scope(struct commit *c, const struct id *scope, int64_t files);
+
+/* replica-entries.c: liveness and directory entries, once places and ALIVE are known. */
+int commit_entries(struct commit *c);
+/* replica-place.c: places of all touched nodes with a changed record. */
+int commit_place(struct commit *c);
+/* Puts a node where tree_resolve says. */
+void node_place(struct node *n, const struct tree_node *at, struct arena *a);
+int loose_load(struct replica *r, struct err *e); /* at open */
+void loose_done(struct replica *r);
+/* In memory what the commit says of loose nodes. */
+void loose_update(struct commit *c);
+/* replica-derive.c: attributes of a changed record. */
+int commit_derive(struct commit *c, struct touched *t);
+/* replica-dots.c: its entries in STORE_DOTS. */
+int commit_dots(struct commit *c, struct touched *t, struct store_batch *b);
+void commit_notify(struct commit *c); /* with r->notify held */
+
+int peers_load(struct replica *r, struct err *e);
+/* Publishes the view of what was opened. */
+int view_first(struct replica *r, struct err *e);
+const struct store_snapshot *view_snapshot(const struct view *v);
+struct replica *view_replica(const struct view *v);
+const struct store_snapshot *view_snapshot(const struct view *v);
+struct replica *view_replica(const struct view *v);
+
+/* ---- what a program wrote (replica-save.c) ---- */
+
+struct draft {
+	struct json *tree; /* NULL: a blob */
+	const char *text;
+	size_t len;
+	struct value blob;
+	struct blob_ref ref;
+	int refused;       /* it should have been a document: why it is none */
+	struct buf own;
+	struct arena arena;
+};
+
+struct pointers {
+	const char **text;
+	uint32_t n, cap;
+};
+
+struct patch;
+/* Reads the content as what it is under that name. A document that is none: 0, d->refused is set and
+ * e says why; draft_blob then takes it as bytes. */
+int draft_make(struct replica *r, const char *name, size_t name_len, const struct content *c,
+	       enum save_as as, struct draft *d, struct err *e);
+int draft_blob(struct replica *r, const struct content *c, struct draft *d, struct err *e);
+void draft_done(struct draft *d);
+/* The record with the draft as content, seen from base (NULL: all of rec). */
+int draft_write(struct commit *c, const struct draft *d, const struct patch *patch,
+		const struct record *rec, const struct vv *base, bool merged, struct pointers *p,
+		const struct record **ret);
+/* commit_put of it; takes the pointers over. */
+int draft_put(struct commit *c, const struct draft *d, const struct stored *old,
+	      const struct record *rec, bool merged, struct pointers *p, unsigned what,
+	      struct touched **ret);
+void pointers_done(struct pointers *p);
+
+/* ---- structure (replica-tree.c) ---- */
+
+/* The scope of what is born in a directory. */
+void child_scope(const struct node *dir, struct id *ret);
+int name_check(const char *name, size_t len); /* -ENAMETOOLONG, -EINVAL */
+/* A directory that things may be put into: -ENOENT, -ENOTDIR, -EPERM. */
+int dir_get(struct replica *r, const struct id *id, struct node *ret);
+/* The id that a name gives; ones that live elsewhere are passed over. `own` (may be NULL) may be
+ * taken though it lives: it is about to be replaced. *ret_old: the record that the id has. */
+int id_choose(struct commit *c, enum node_kind kind, const struct id *parent, const char *name,
+	      size_t len, const struct id *own, struct id *ret, struct stored *ret_old);
+/* A record for a new node, or the one of a deleted node, hanging at parent under name. */
+int record_begin(struct commit *c, const struct id *id, const struct id *scope, enum node_kind kind,
+		 const struct stored *old, const struct id *parent, const char *name, size_t len,
+		 uint32_t mode, const struct record **ret);
+int node_trash(struct commit *c, const struct id *id);

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Mode, times, extended attributes, links, conflicts. */
+
+#include "engine/replica-impl.h"
+
+#include <errno.h>
+
+/* The record of a live node. */
+static int live_record(struct replica *r, struct arena *a, const struct id *id, struct stored *ret)
+{
+	struct node n;
+	int rc = node_get(r, NULL, id, &n);
+	if (rc == 0 && !(n.flags & NODE_LIVE))
+		rc = -ENOENT;
+	if (rc == 0)
+		rc = stored_get(r, NULL, a, id, ret, NULL);
+	return rc;
+}
+
+struct setting {
+	const char *top;
+	const char *name; /* of an extended attribute */
+	const struct value *value;
+	bool create, replace;
+};
+
+static int set_locked(struct commit *c, const struct id *id, const struct setting *s)
+{
+	struct arena *a = &c->arena;
+	struct stored old;
+	const struct record *rec;
+	int rc = live_record(c->r, a, id, &old);
+	if (rc < 0)
+		return rc;
+	if (s->name) {
+		const struct slot *x = old.record->top ?
+					       slot_find(old.record->top, s->top, strlen(s->top)) :
+					       NULL;
+		const struct slot *slot = x ? slot_find(x, s->name, strlen(s->name)) : NULL;
+		bool there = slot && slot_live(slot);
+		if (there && s->create)
+			return -EEXIST;
+		if (!there && (s->replace || !s->value))
+			return -ENODATA;
+	}
+	rc = record_set(a, c->r->actors, old.record, s->top, s->name,
+			s->name ? strlen(s->name) : 0, s->value, NULL, &c->stamp, &rec);
+	if (rc == 0 && rec != old.record)
+		rc = commit_put(c, &old, rec, CHANGE_ATTR, NULL);
+	return rc;
+}
+
+static int set(struct replica *r, const struct id *id, const struct setting *s)
+{
+	struct commit c;
+	if (id_equal(id, &NODE_ROOT) || id_equal(id, &NODE_LOST))
+		return -EPERM; /* they have no record that others would hear of */
+	commit_begin(&c, r, false);
+	int rc = set_locked(&c, id, s);
+	if (rc == 0)
+		rc = commit_end(&c, NULL);
+	commit_done(&c);
+	return rc;
+}
+
+int replica_set_mode(struct replica *r, const struct id *id, uint32_t mode)
+{
+	uint8_t data[VALUE_INT_MAX];
+	const struct value v = value_of_int(mode & 07777, data);
+	const struct setting s = { TOP_MODE, NULL, &v, false, false };
+	struct attr at;
+	int rc = replica_attr(r, id, &at);
+	if (rc < 0)
+		return rc;
+	/* One that the record does not name is the normal one already. */
+	return at.mode == (mode & 07777) && !id_equal(id, &NODE_ROOT) ? 0 : set(r, id, &s);
+}
+
+int replica_set_mtime(struct replica *r, const struct id *id, int64_t mtime_ns)
+{
+	uint8_t data[VALUE_INT_MAX];
+	const struct value v = value_of_int(mtime_ns, data);
+	const struct setting s = { TOP_MTIME, NULL, &v, false, false };
+	return set(r, id, &s);
+}
+
+int replica_set_xattr(struct replica *r, const struct id *id, const char *name, const void *value,
+		      size_t len, bool create, bool replace)
+{
+	const struct value v = { VALUE_BYTES, value, len };
+	const struct setting s = { TOP_XATTR, name, &v, create, replace };
+	size_t name_len = strlen(name);
+	if (len > XATTR_SIZE_MAX)
+		return -E2BIG;
+	if (name_len == 0 || name_len > NAME_MAX_BYTES)
+		return -ERANGE;
+	return set(r, id, &s);
+}
+
+int replica_remove_xattr(struct replica *r, const struct id *id, const char *name)
+{
+	const struct setting s = { TOP_XATTR, name, NULL, false, false };
+	return set(r, id, &s);
+}
+
+static const struct slot *xattrs(const struct record *rec)
+{
+	return rec->top ? slot_find(rec->top, TOP_XATTR, strlen(TOP_XATTR)) : NULL;
+}
+
+int replica_get_xattr(struct replica *r, const struct id *id, const char *name, struct buf *ret)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct stored s;
+	if (id_equal(id, &NODE_ROOT) || id_equal(id, &NODE_LOST))
+		return -ENODATA;
+	int rc = live_record(r, &a, id, &s);
+	if (rc < 0)
+		return rc;
+	const struct slot *x = xattrs(s.record);
+	const struct slot *slot = x ? slot_find(x, name, strlen(name)) : NULL;
+	const struct entry *e = slot ? reg_shown(&slot->val, r->actors) : NULL;
+	if (!e)
+		return -ENODATA;
+	buf_put(ret, e->value.data, e->value.len);
+	return buf_failed(ret) ? -ENOMEM : 0;
+}
+
+int replica_list_xattr(struct replica *r, const struct id *id, struct buf *ret)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct stored s;
+	if (id_equal(id, &NODE_ROOT) || id_equal(id, &NODE_LOST))
+		return 0;
+	int rc = live_record(r, &a, id, &s);
+	if (rc < 0)
+		return rc;
+	const struct slot *x = xattrs(s.record);
+	for (uint32_t i = 0; x && i < x->n; i++) {
+		if (!slot_live(x->child[i]))
+			continue;
+		buf_put(ret, x->child[i]->key, x->child[i]->key_len);
+		buf_u8(ret, 0);
+	}
+	return buf_failed(ret) ? -ENOMEM : 0;
+}
+
+int replica_readlink(struct replica *r, const struct id *id, struct buf *ret)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct stored s;
+	struct value v;
+	if (id_equal(id, &NODE_ROOT) || id_equal(id, &NODE_LOST))
+		return -EINVAL;
+	int rc = live_record(r, &a, id, &s);
+	if (rc < 0)
+		return rc;
+	if (s.record->kind != NODE_LINK)
+		return -EINVAL;
+	if (content_shown(r, s.record, &v) && v.kind == VALUE_LINK)
+		buf_put(ret, v.data, v.len);
+	return buf_failed(ret) ? -ENOMEM : 0;
+}
+
+int replica_conflicts(struct replica *r, const struct id *id, conflict_fn f, void *userdata)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct stored s;
+	int rc = live_record(r, &a, id, &s);
+	return rc < 0 ? rc : record_conflicts(s.record, r->actors, f, userdata);
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* What peers said they hold. */
+
+#include "engine/replica-impl.h"
+
+#include <errno.h>
+
+static int peer_cmp(const struct peer_held *p, const struct id *peer, const struct id *scope)
+{
+	int c = id_cmp(&p->peer, peer);
+	return c ? c : id_cmp(&p->scope, scope);
+}
+
+/* scopes_lock. NULL: not there and not made. */
+static struct peer_held *peer_get(struct replica *r, const struct id *peer, const struct id *scope,
+				  bool create)
+{
+	uint32_t low = 0, high = r->n_peers;
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		int c = peer_cmp(r->peer[middle], peer, scope);
+		if (c == 0)
+			return r->peer[middle];
+		if (c < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (!create)
+		return NULL;
+	struct peer_held *p = calloc(1, sizeof(*p));
+	struct peer_held **all = realloc(r->peer, (r->n_peers + 1) * sizeof(struct peer_held *));
+	if (all)
+		r->peer = all;
+	if (!p || !all) {
+		free(p);
+		return NULL;
+	}
+	memmove(all + low + 1, all + low, (r->n_peers - low) * sizeof(struct peer_held *));
+	all[low] = p;
+	r->n_peers++;
+	p->peer = *peer;
+	p->scope = *scope;
+	return p;
+}
+
+int replica_peer_raise(struct replica *r, const struct id *peer, const struct id *scope,
+		       const struct vv *held)
+{
+	int rc = -ENOMEM;
+	pthread_mutex_lock(&r->scopes_lock);
+	struct peer_held *p = peer_get(r, peer, scope, true);
+	if (p && vv_covers(&p->held, held)) {
+		rc = 0;
+	} else if (p) {
+		rc = vv_join(&p->held, held);
+		p->dirty = true;
+	}
+	pthread_mutex_unlock(&r->scopes_lock);
+	return rc;
+}
+
+bool replica_peer_holds(struct replica *r, const struct id *peer, const struct id *id)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct stored s;
+	bool holds = true;
+	if (id && stored_get(r, NULL, &a, id, &s, NULL) < 0)
+		return false;
+	pthread_mutex_lock(&r->scopes_lock);
+	if (id) {
+		struct peer_held *p = peer_get(r, peer, &s.record->scope, false);
+		holds = p && vv_covers(&p->held, &s.record->ctx);
+	}
+	for (uint32_t i = 0; !id && holds && i < r->n_scopes; i++) {
+		struct peer_held *p = peer_get(r, peer, &r->scope[i]->id, false);
+		holds = r->scope[i]->have.n == 0 || (p && vv_covers(&p->held, &r->scope[i]->have));
+	}
+	pthread_mutex_unlock(&r->scopes_lock);
+	return holds;
+}
+
+void peers_put_batch(struct replica *r, struct store_batch *b)
+{
+	pthread_mutex_lock(&r->scopes_lock);
+	for (uint32_t i = 0; i < r->n_peers; i++) {
+		_cleanup_(buf_done) struct buf key = { 0 };
+		_cleanup_(buf_done) struct buf v = { 0 };
+		struct peer_held *p = r->peer[i];
+		if (!p->dirty)
+			continue;
+		meta_key(&key, META_PEER, p->peer.b, ID_SIZE, p->scope.b, ID_SIZE);
+		vv_encode(&p->held, r->actors, NULL, &v);
+		if (buf_failed(&key) || buf_failed(&v))
+			continue; /* stays dirty */
+		store_put(b, STORE_META, key.data, key.len, v.data, v.len);
+		p->dirty = false;
+	}
+	pthread_mutex_unlock(&r->scopes_lock);
+	/* The numbers in the vectors must be there when they are read again. Putting them twice
+	 * does no harm, so this does not count as saved. */
+	if (store_batch_count(b) > 0)
+		actors_put_batch(r, b, actors_count(r->actors));
+}
+
+int peers_load(struct replica *r, struct err *e)
+{
+	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
+	uint8_t first = META_PEER, end = META_PEER + 1;
+	int rc = store_iter_new(r->store, NULL, STORE_META, &first, 1, &end, 1, &it);
+	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
+		struct id peer, scope;
+		size_t key_len, len;
+		const uint8_t *key = store_iter_key(it, &key_len);
+		const uint8_t *value = store_iter_value(it, &len);
+		struct cursor c = cursor_make(value, len);
+		if (key_len != 1 + 2 * ID_SIZE)
+			return err_set(e, -EBADMSG, "a damaged key in the database");
+		memcpy(peer.b, key + 1, ID_SIZE);
+		memcpy(scope.b, key + 1 + ID_SIZE, ID_SIZE);
+		struct peer_held *p = peer_get(r, &peer, &scope, true);
+		if (!p)
+			return -ENOMEM;
+		rc = vv_decode(&c, r->actors, NULL, &p->held);
+		if (rc == 0 && !cursor_end(&c))
+			rc = err_set(e, -EBADMSG, "a damaged vector in the database");
+	}
+	if (rc == 0)
+		rc = store_iter_error(it);
+	return rc;
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* What programs write becomes versions: the difference of what the writer had read to what it
+ * wrote, applied to the newest version. */
+
+#include "engine/replica-impl.h"
+
+#include <errno.h>
+
+#include "engine/jdiff.h"
+#include "engine/render.h"
+
+#define READ_STEP (256u * 1024)
+
+static ssize_t content_pread(void *userdata, void *data, size_t len, uint64_t offset)
+{
+	const struct content *c = userdata;
+	if (c->fd < 0) {
+		if (offset >= c->len)
+			return 0;
+		size_t n = len < c->len - offset ? len : (size_t)(c->len - offset);
+		memcpy(data, (const uint8_t *)c->data + offset, n);
+		return (ssize_t)n;
+	}
+	for (;;) {
+		ssize_t n = pread(c->fd, data, len, (off_t)offset);
+		if (n >= 0 || errno != EINTR)
+			return n < 0 ? -errno : n;
+	}
+}
+
+/* All bytes, at most max: -EFBIG. */
+static int content_load(const struct content *c, size_t max, struct buf *own, const char **ret,
+			size_t *ret_len)
+{
+	if (c->fd < 0) {
+		if (c->len > max)
+			return -EFBIG;
+		*ret = c->data ? c->data : "";
+		*ret_len = c->len;
+		return 0;
+	}
+	for (;;) {
+		uint8_t *p = buf_reserve(own, READ_STEP);
+		if (!p)
+			return -ENOMEM;
+		ssize_t n = content_pread((void *)(uintptr_t)c, p, READ_STEP, own->len);
+		if (n < 0)
+			return (int)n;
+		own->len += (size_t)n;
+		if (own->len > max)
+			return -EFBIG;
+		if (n == 0)
+			break;
+	}
+	*ret = buf_cstr(own);
+	*ret_len = own->len;
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int parse(struct arena *a, const char *text, size_t len, struct json **ret, struct err *e)
+{
+	int rc = json_parse(a, text, len, NULL, ret, e);
+	if (rc == -E2BIG) { /* a document that no device could hold is a bad document */
+		if (e)
+			e->code = -EINVAL;
+		rc = -EINVAL;
+	}
+	return rc;
+}
+
+int draft_make(struct replica *r, const char *name, size_t name_len, const struct content *c,
+	       enum save_as as, struct draft *d, struct err *e)
+{
+	bool document = as == SAVE_BY_NAME && name_is_document(name, name_len);
+	int rc = 0;
+	if (document) {
+		rc = content_load(c, DOCUMENT_SIZE_MAX, &d->own, &d->text, &d->len);
+		if (rc == 0)
+			rc = parse(&d->arena, d->text, d->len, &d->tree, e);
+		else if (rc == -EFBIG)
+			err_set(e, rc, "a document may have %u MiB, not more",
+				DOCUMENT_SIZE_MAX >> 20);
+		else
+			return err_errno(e, rc, "cannot read the new content");
+		if (rc == 0 || (rc != -EINVAL && rc != -EFBIG))
+			return rc;
+		d->refused = rc;
+		return 0;
+	}
+	return draft_blob(r, c, d, e);
+}
+
+int draft_blob(struct replica *r, const struct content *c, struct draft *d, struct err *e)
+{
+	struct blob_ref ref;
+	int rc = blob_store(r->store, content_pread, (void *)(uintptr_t)c, &ref, e);
+	if (rc == 0)
+		rc = blob_ref_encode(&d->arena, &ref, &d->blob);
+	d->ref = ref;
+	return rc;
+}
+
+void draft_done(struct draft *d)
+{
+	buf_done(&d->own);
+	arena_done(&d->arena);
+}
+
+bool replica_parses(const char *name, size_t len, const struct content *c, struct err *e)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	_cleanup_(buf_done) struct buf own = { 0 };
+	struct json *tree;
+	const char *text;
+	size_t text_len;
+	if (!name_is_document(name, len)) {
+		err_set(e, -EINVAL, "only *.json files are documents");
+		return false;
+	}
+	int rc = content_load(c, DOCUMENT_SIZE_MAX, &own, &text, &text_len);
+	if (rc == -EFBIG)
+		err_set(e, rc, "a document may have %u MiB, not more", DOCUMENT_SIZE_MAX >> 20);
+	else if (rc < 0)
+		err_errno(e, rc, "cannot read the content");
+	return rc == 0 && parse(&a, text, text_len, &tree, e) == 0;
+}
+
+struct collect {
+	struct commit *c;
+	struct pointers *p;
+};
+
+static void collect_pointer(const char *pointer, size_t len, void *userdata)
+{
+	struct collect *k = userdata;
+	struct pointers *p = k->p;
+	if (atomic_load(&k->c->r->observers) == 0)
+		return;
+	if (p->n == p->cap) {
+		uint32_t cap = p->cap ? 2 * p->cap : 16;
+		const char **bigger = realloc((void *)(uintptr_t)p->text, cap * sizeof(char *));
+		if (!bigger)
+			return;
+		p->text = bigger;
+		p->cap = cap;
+	}
+	const char *copy = arena_dup(&k->c->arena, pointer, len);
+	if (copy)
+		p->text[p->n++] = copy;
+}
+
+int draft_write(struct commit *c, const struct draft *d, const struct patch *patch,
+		const struct record *rec, const struct vv *base, bool merged, struct pointers *p,
+		const struct record **ret)
+{
+	struct arena *a = &c->arena;
+	const struct actors *actors = c->r->actors;
+	struct collect k = { c, p };
+	int rc = 0;
+	if (!d->tree)
+		return record_set_content(a, actors, rec, &d->blob, base, &c->stamp, ret);
+	/* NULL is all of rec, not all of what the first step makes of it. */
+	if (!base)
+		base = &rec->ctx;
+	*ret = rec;
+	if (patch)
+		rc = record_patch(a, actors, rec, patch, base, &c->stamp, collect_pointer, &k, ret);
+	if (rc == 0)
+		rc = render_remember(a, actors, *ret, d->text, d->len, d->tree, merged, base,
+				     &c->stamp, ret);
+	return rc;
+}
+
+int draft_put(struct commit *c, const struct draft *d, const struct stored *old,
+	      const struct record *rec, bool merged, struct pointers *p, unsigned what,
+	      struct touched **ret)
+{
+	struct touched *t;
+	int rc = commit_put(c, old, rec, CHANGE_CONTENT | what, &t);
+	if (rc < 0)
+		return rc;
+	t->pointer = p->text;
+	t->n_pointers = p->n;
+	*p = (struct pointers){ 0 };
+	free(t->data);
+	t->data = NULL;
+	if (d->tree && !merged && d->len > 0) {
+		t->data = malloc(d->len);
+		if (!t->data)
+			return -ENOMEM;
+		memcpy(t->data, d->text, d->len);
+		t->data_len = d->len;
+	}
+	if (ret)
+		*ret = t;
+	return 0;
+}
+
+void pointers_done(struct pointers *p)
+{
+	free((void *)(uintptr_t)p->text);
+}
+
+/* ---- saving over a file ---- */
+
+/* Is the new content what the writer had read? */
+static int same_as_base(const struct version *base, const struct draft *d, const struct content *c)
+{
+	const char *data = version_data(base);
+	if (d->tree)
+		return data && version_size(base) == d->len && !memcmp(data, d->text, d->len);
+	const struct blob_ref *ref = version_blob(base);
+	if (ref)
+		return ref->size == d->ref.size && !sha256_cmp(&ref->manifest, &d->ref.manifest);
+	if (!data || d->ref.size != version_size(base))
+		return 0;
+	_cleanup_(buf_done) struct buf own = { 0 };
+	const char *text;
+	size_t len;
+	int rc = content_load(c, DOCUMENT_SIZE_MAX, &own, &text, &len);
+	return rc < 0 ? rc : len == version_size(base) && !memcmp(data, text, len);
+}
+
+static int difference(struct draft *d, const struct version *base, struct patch **ret)
+{
+	struct json *before = NULL;
+	if (base && version_data(base)) {
+		int rc = json_parse(&d->arena, version_data(base), version_size(base), NULL, &before,
+				    NULL);
+		if (rc < 0)
+			return rc;
+	}
+	return jdiff(&d->arena, before, d->tree, ret);
+}
+
+/* Does the head show more than the writer saw? Changes of metadata alone do not count, or the
+ * chmod after a save would cost the next one its exact bytes. */
+static int is_merged(struct commit *c, const struct stored *head, const struct version *base,
+		     bool *ret)
+{
+	struct version *now;
+	*ret = false;
+	if (base && vv_equal(&head->record->ctx, version_context(base)))
+		return 0;
+	int rc = version_make(c->r, head->record, NULL, 0, &now);
+	if (rc < 0)
+		return rc;
+	*ret = !base || !version_data(base) || !version_data(now) ||
+	       version_size(base) != version_size(now) ||
+	       memcmp(version_data(base), version_data(now), version_size(now)) != 0;
+	version_unref(now);
+	return 0;
+}
+
+static int refuse(const struct draft *d, struct err *e, const struct err *why)
+{
+	if (e)
+		*e = *why;
+	return d->refused;
+}
+
+static int save_locked(struct commit *c, const struct id *id, const struct version *base,
+		       const struct draft *d, const struct patch *patch, struct touched **ret,
+		       struct err *e, const struct err *why)
+{
+	static const struct vv nothing;
+	struct stored head;
+	struct touched *t;
+	struct value shown;
+	struct pointers pointers = { 0 };
+	const struct record *rec;
+	bool merged = false;
+	int rc = commit_node(c, id, &t);
+	if (rc == 0 && !(t->before.flags & NODE_LIVE))
+		rc = -ENOENT;
+	if (rc == 0)
+		rc = commit_record(c, id, &head, e);
+	if (rc < 0)
+		return err_errno(e, rc, "cannot save");
+	if (d->refused && content_shown(c->r, head.record, &shown) && shown.kind <= VALUE_MAP)
+		return refuse(d, e, why);
+	if (d->tree)
+		rc = is_merged(c, &head, base, &merged);
+	if (rc == 0)
+		rc = draft_write(c, d, patch, head.record, base ? version_context(base) : &nothing,
+				 merged, &pointers, &rec);
+	if (rc == 0 && rec != head.record)
+		rc = draft_put(c, d, &head, rec, merged, &pointers, 0, &t);
+	pointers_done(&pointers);
+	if (rc < 0)
+		return err_errno(e, rc, "cannot save");
+	*ret = rec != head.record ? t : NULL;
+	return 0;
+}
+
+int replica_save(struct replica *r, const struct id *id, const struct version *base,
+		 const struct content *content, enum save_as as, struct version **ret_version,
+		 struct err *e)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	_cleanup_(draft_done) struct draft d = { 0 };
+	struct commit c;
+	struct node n;
+	struct patch *patch = NULL;
+	struct touched *t = NULL;
+	struct err why = { 0 }; /* kept when it is refused after all, below the lock */
+	int rc = node_get(r, &a, id, &n);
+	if (rc == 0 && !(n.flags & NODE_LIVE))
+		rc = -ENOENT;
+	if (rc == 0 && n.attr.kind != NODE_FILE)
+		rc = n.attr.kind == NODE_DIR ? -EISDIR : -EINVAL;
+	if (rc < 0)
+		return err_errno(e, rc, "cannot save");
+	rc = draft_make(r, n.name, n.name_len, content, as, &d, &why);
+	/* A document that is not one any more: no need to look further. */
+	if (rc == 0 && d.refused)
+		rc = n.attr.form == FORM_JSON ? d.refused : draft_blob(r, content, &d, e);
+	if (rc < 0) {
+		if (e && why.code)
+			*e = why;
+		return rc;
+	}
+	rc = base ? same_as_base(base, &d, content) : !d.tree && d.ref.size == 0;
+	if (rc > 0)
+		return ret_version ? replica_read(r, id, ret_version) : 0;
+	if (rc == 0 && d.tree)
+		rc = difference(&d, base, &patch);
+	if (rc < 0)
+		return err_errno(e, rc, "cannot save");
+	commit_begin(&c, r, false);
+	rc = save_locked(&c, id, base, &d, patch, &t, e, &why);
+	if (rc == 0 && t)
+		rc = commit_end(&c, e);
+	if (rc == 0 && t && ret_version)
+		*ret_version = version_ref(t->version);
+	commit_done(&c);
+	if (rc == 0 && !t && ret_version)
+		rc = replica_read(r, id, ret_version);
+	return rc;
+}

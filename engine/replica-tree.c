@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Creating and deleting nodes. */
+
+#include "engine/replica-impl.h"
+
+#include <errno.h>
+
+#include "engine/jdiff.h"
+
+#define GENERATIONS_MAX 64 /* of one name that live elsewhere; after that ids are random */
+
+void child_scope(const struct node *dir, struct id *ret)
+{
+	if (id_equal(&dir->attr.id, &NODE_ROOT))
+		*ret = NODE_ROOT;
+	else if (id_equal(&dir->attr.scope, &NODE_ROOT))
+		*ret = dir->attr.id;
+	else
+		*ret = dir->attr.scope;
+}
+
+int name_check(const char *name, size_t len)
+{
+	if (len > NAME_MAX_BYTES)
+		return -ENAMETOOLONG;
+	return name_valid(name, len) ? 0 : -EINVAL;
+}
+
+int dir_get(struct replica *r, const struct id *id, struct node *ret)
+{
+	int rc = node_get(r, NULL, id, ret);
+	if (rc < 0)
+		return rc;
+	if (!(ret->flags & NODE_LIVE))
+		return -ENOENT;
+	if (ret->attr.kind != NODE_DIR)
+		return -ENOTDIR;
+	/* What is in lost+found got there by itself. */
+	return id_equal(id, &NODE_LOST) ? -EPERM : 0;
+}
+
+/* The id that a name gives; ones that live elsewhere are passed over. `own` may be taken though it
+ * lives: it is about to be replaced. *ret_old is the record that the id has already. */
+int id_choose(struct commit *c, enum node_kind kind, const struct id *parent, const char *name,
+	      size_t len, const struct id *own, struct id *ret, struct stored *ret_old)
+{
+	struct replica *r = c->r;
+	*ret_old = (struct stored){ 0 };
+	if (kind == NODE_DIR || (kind == NODE_FILE && name_is_document(name, len))) {
+		const char *type = kind == NODE_DIR ? "dir" : "json";
+		for (unsigned g = 0; g < GENERATIONS_MAX; g++) {
+			const uint8_t generation[4] = { 0, 0, 0, (uint8_t)g };
+			const struct sha256_part part[] = { { type, strlen(type) },
+							    { parent->b, ID_SIZE },
+							    { name, len },
+							    { generation, sizeof(generation) } };
+			struct node n;
+			sha256_id(part, 4, ret);
+			int rc = node_get(r, NULL, ret, &n);
+			if (rc < 0 && rc != -ENOENT)
+				return rc;
+			if (rc == 0 && (n.flags & NODE_LIVE) && !(own && id_equal(own, ret)))
+				continue;
+			rc = commit_record(c, ret, ret_old, NULL);
+			return rc == -ENOENT ? 0 : rc;
+		}
+	}
+	r->config.random(r->config.userdata, ret->b, ID_SIZE);
+	return 0;
+}
+
+/* What a node that comes back had besides its content goes: nothing of it shines through. */
+static int strip(struct commit *c, const struct record *rec, const struct record **ret)
+{
+	static const char *const top[] = { TOP_MODE, TOP_MTIME };
+	int rc = 0;
+	*ret = rec;
+	for (unsigned i = 0; rc == 0 && i < 2; i++)
+		rc = record_set(&c->arena, c->r->actors, *ret, top[i], NULL, 0, NULL, NULL,
+				&c->stamp, ret);
+	const struct slot *x = rec->top ? slot_find(rec->top, TOP_XATTR, strlen(TOP_XATTR)) : NULL;
+	for (uint32_t i = 0; rc == 0 && x && i < x->n; i++)
+		rc = record_set(&c->arena, c->r->actors, *ret, TOP_XATTR, x->child[i]->key,
+				x->child[i]->key_len, NULL, NULL, &c->stamp, ret);
+	return rc;
+}
+
+/* A record for a new node, or the one of a deleted node, hanging at parent under name. */
+int record_begin(struct commit *c, const struct id *id, const struct id *scope, enum node_kind kind,
+		 const struct stored *old, const struct id *parent, const char *name, size_t len,
+		 uint32_t mode, const struct record **ret)
+{
+	struct arena *a = &c->arena;
+	const struct record *rec = old->record;
+	int rc = 0;
+	if (rec) {
+		if (rec->kind != kind || !id_equal(&rec->scope, scope))
+			return -EBADMSG;
+		rc = strip(c, rec, &rec);
+	} else {
+		struct record *new;
+		rc = record_new(a, id, scope, kind, &new);
+		rec = new;
+	}
+	if (rc == 0)
+		rc = record_move(a, c->r->actors, rec, parent, name, len, &c->stamp, &rec);
+	if (rc == 0 && mode != mode_normal(kind)) {
+		uint8_t data[VALUE_INT_MAX];
+		struct value v = value_of_int(mode & 07777, data);
+		rc = record_set(a, c->r->actors, rec, TOP_MODE, NULL, 0, &v, NULL, &c->stamp, &rec);
+	}
+	if (rc == 0)
+		*ret = rec;
+	return rc;
+}
+
+struct birth {
+	const struct id *parent;
+	const char *name;
+	size_t len;
+	enum node_kind kind;
+	uint32_t mode;
+	struct draft *draft;        /* file */
+	const struct patch *patch;
+	const struct value *target; /* link */
+};
+
+static int create_locked(struct commit *c, const struct birth *b, struct touched **ret)
+{
+	struct replica *r = c->r;
+	struct pointers pointers = { 0 };
+	struct stored old;
+	struct node dir;
+	struct id id, scope;
+	const struct record *rec;
+	int rc = dir_get(r, b->parent, &dir);
+	if (rc < 0)
+		return rc;
+	rc = dirent_find(r, b->parent, b->name, b->len, &id);
+	if (rc != -ENOENT)
+		return rc < 0 ? rc : -EEXIST;
+	child_scope(&dir, &scope);
+	rc = id_choose(c, b->kind, b->parent, b->name, b->len, NULL, &id, &old);
+	if (rc == 0)
+		rc = record_begin(c, &id, &scope, b->kind, &old, b->parent, b->name, b->len,
+				  b->mode, &rec);
+	if (rc < 0)
+		return rc;
+	if (b->draft) {
+		rc = draft_write(c, b->draft, b->patch, rec, NULL, false, &pointers, &rec);
+		/* What the remover had not seen would have kept the node alive, so all of the old
+		 * content goes and what is written is what shows. */
+		if (rc == 0)
+			rc = draft_put(c, b->draft, &old, rec, false, &pointers, CHANGE_ATTR, ret);
+		pointers_done(&pointers);
+		return rc;
+	}
+	if (b->target)
+		rc = record_set_content(&c->arena, r->actors, rec, b->target, NULL, &c->stamp, &rec);
+	else
+		rc = record_touch(&c->arena, r->actors, rec, &c->stamp, &rec);
+	if (rc == 0)
+		rc = commit_put(c, &old, rec, CHANGE_CONTENT | CHANGE_ATTR, ret);
+	return rc;
+}
+
+static int create(struct replica *r, const struct birth *b, struct attr *ret,
+		  struct version **ret_version, struct err *e)
+{
+	struct commit c;
+	struct touched *t = NULL;
+	commit_begin(&c, r, false);
+	int rc = create_locked(&c, b, &t);
+	if (rc < 0)
+		err_errno(e, rc, "cannot create %.*s", (int)b->len, b->name);
+	else
+		rc = commit_end(&c, e);
+	if (rc == 0 && ret)
+		*ret = t->after.attr;
+	if (rc == 0 && ret_version)
+		*ret_version = version_ref(t->version);
+	commit_done(&c);
+	return rc;
+}
+
+int replica_create(struct replica *r, const struct id *parent, const char *name, size_t len,
+		   uint32_t mode, const struct content *c, enum save_as as, struct attr *ret,
+		   struct version **ret_version, struct err *e)
+{
+	_cleanup_(draft_done) struct draft d = { 0 };
+	struct patch *patch = NULL;
+	int rc = name_check(name, len);
+	if (rc < 0)
+		return err_errno(e, rc, "not a name for a file");
+	rc = draft_make(r, name, len, c, as, &d, e);
+	if (rc == 0 && d.refused)
+		rc = draft_blob(r, c, &d, e);
+	if (rc < 0)
+		return rc;
+	if (e)
+		*e = (struct err){ 0 };
+	if (d.tree)
+		rc = jdiff(&d.arena, NULL, d.tree, &patch);
+	if (rc < 0)
+		return err_errno(e, rc, "cannot create %.*s", (int)len, name);
+	const struct birth b = { parent, name, len, NODE_FILE, mode, &d, patch, NULL };
+	return create(r, &b, ret, ret_version, e);
+}
+
+int replica_mkdir(struct replica *r, const struct id *parent, const char *name, size_t len,
+		  uint32_t mode, struct attr *ret)
+{
+	int rc = name_check(name, len);
+	const struct birth b = { parent, name, len, NODE_DIR, mode, NULL, NULL, NULL };
+	return rc < 0 ? rc : create(r, &b, ret, NULL, NULL);
+}
+
+int replica_symlink(struct replica *r, const struct id *parent, const char *name, size_t len,
+		    const char *target, struct attr *ret)
+{
+	size_t target_len = strlen(target);
+	const struct value v = { VALUE_LINK, (const uint8_t *)target, target_len };
+	const struct birth b = { parent, name, len, NODE_LINK, mode_normal(NODE_LINK),
+				 NULL, NULL, &v };
+	int rc = name_check(name, len);
+	if (rc == 0 && target_len == 0)
+		rc = -ENOENT;
+	if (rc == 0 && target_len > LINK_SIZE_MAX)
+		rc = -ENAMETOOLONG;
+	return rc < 0 ? rc : create(r, &b, ret, NULL, NULL);
+}
+
+/* Puts a node into the trash within the commit. */
+int node_trash(struct commit *c, const struct id *id)
+{
+	struct stored s;
+	const struct record *rec;
+	int rc = commit_record(c, id, &s, NULL);
+	if (rc == 0)
+		rc = record_move(&c->arena, c->r->actors, s.record, &NODE_TRASH, "", 0, &c->stamp,
+				 &rec);
+	if (rc == 0)
+		rc = commit_put(c, &s, rec, 0, NULL);
+	return rc;
+}
+
+static int remove_locked(struct commit *c, const struct id *id)
+{
+	struct node n;
+	int rc = node_get(c->r, NULL, id, &n);
+	if (rc < 0)
+		return rc;
+	if (!(n.flags & NODE_LIVE))
+		return -ENOENT;
+	if (n.attr.kind == NODE_DIR && !commit_dir_empty(c, id))
+		return -ENOTEMPTY;
+	return node_trash(c, id);
+}
+
+int replica_remove(struct replica *r, const struct id *id)
+{
+	struct commit c;
+	if (id_equal(id, &NODE_ROOT) || id_equal(id, &NODE_LOST))
+		return -EBUSY;
+	commit_begin(&c, r, false);
+	int rc = remove_locked(&c, id);
+	if (rc == 0)
+		rc = commit_end(&c, NULL);
+	commit_done(&c);
+	return rc;
+}

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Versions of contents. Equal versions of a node are one object while anybody holds it; the newest
+ * ones are held a little longer, so that a read after a save renders nothing. */
+
+#include "engine/replica-impl.h"
+
+#include <errno.h>
+
+#include "engine/render.h"
+
+#define SHARDS 16
+#define SHARD_BYTES (4u * 1024 * 1024) /* kept in each shard */
+#define VERSION_COST 256               /* of an entry beside its bytes */
+
+struct version {
+	struct link link;
+	atomic_uint refs;
+	struct version *newer, *older; /* kept: newer is NULL otherwise */
+	struct versions *versions;
+	struct id node, id;
+	struct vv context;
+	enum form form;
+	uint64_t size;
+	uint8_t *data;
+	struct blob *blob;
+	struct blob_ref ref;
+	struct store *store;
+	pthread_mutex_t lock; /* blob */
+};
+
+struct version_shard {
+	pthread_mutex_t lock;
+	struct table table;
+	struct version ring; /* newer: oldest, older: newest */
+	size_t bytes;
+};
+
+struct versions {
+	atomic_uint refs; /* versions may outlive the replica */
+	struct version_shard shard[SHARDS];
+};
+
+int versions_init(struct replica *r)
+{
+	struct versions *v = calloc(1, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	atomic_init(&v->refs, 1);
+	for (unsigned i = 0; i < SHARDS; i++) {
+		pthread_mutex_init(&v->shard[i].lock, NULL);
+		v->shard[i].ring.newer = v->shard[i].ring.older = &v->shard[i].ring;
+	}
+	r->versions = v;
+	return 0;
+}
+
+static void versions_unref(struct versions *v)
+{
+	if (atomic_fetch_sub(&v->refs, 1) != 1)
+		return;
+	for (unsigned i = 0; i < SHARDS; i++) {
+		table_done(&v->shard[i].table);
+		pthread_mutex_destroy(&v->shard[i].lock);
+	}
+	free(v);
+}
+
+static struct version_shard *shard_of(struct versions *v, const struct id *node)
+{
+	return &v->shard[node->b[ID_SIZE - 1] % SHARDS];
+}
+
+static size_t cost(const struct version *v)
+{
+	return VERSION_COST + (v->data ? (size_t)v->size : 0);
+}
+
+/* Takes v off the ring; the caller then owns the ring's reference. */
+static void ring_out(struct version_shard *s, struct version *v)
+{
+	v->newer->older = v->older;
+	v->older->newer = v->newer;
+	v->newer = v->older = NULL;
+	s->bytes -= cost(v);
+}
+
+struct version *version_ref(struct version *v)
+{
+	if (v)
+		atomic_fetch_add(&v->refs, 1);
+	return v;
+}
+
+static void version_destroy(struct version *v)
+{
+	vv_done(&v->context);
+	blob_free(v->blob);
+	free(v->data);
+	pthread_mutex_destroy(&v->lock);
+	free(v);
+}
+
+void version_unref(struct version *v)
+{
+	if (!v || atomic_fetch_sub(&v->refs, 1) != 1)
+		return;
+	struct versions *all = v->versions;
+	struct version_shard *s = shard_of(all, &v->node);
+	/* Nobody takes up again what has come to zero (find_locked): it is ours alone. */
+	pthread_mutex_lock(&s->lock);
+	table_remove(&s->table, &v->link);
+	pthread_mutex_unlock(&s->lock);
+	version_destroy(v);
+	versions_unref(all);
+}
+
+static struct version *find_locked(struct version_shard *s, const struct id *node,
+				   const struct id *id)
+{
+	for (struct link *l = table_first(&s->table, id_hash(id)); l; l = l->next) {
+		struct version *v = (struct version *)l;
+		unsigned refs = atomic_load(&v->refs);
+		if (!id_equal(&v->id, id) || !id_equal(&v->node, node))
+			continue;
+		/* One at zero is about to go: leave it to its owner. */
+		while (refs > 0)
+			if (atomic_compare_exchange_weak(&v->refs, &refs, refs + 1))
+				return v;
+	}
+	return NULL;
+}
+
+struct version *version_find(struct replica *r, const struct id *node, const struct id *id)
+{
+	struct version_shard *s = shard_of(r->versions, node);
+	pthread_mutex_lock(&s->lock);
+	struct version *v = find_locked(s, node, id);
+	pthread_mutex_unlock(&s->lock);
+	return v;
+}
+
+void version_keep(struct replica *r, struct version *v)
+{
+	struct version_shard *s = shard_of(r->versions, &v->node);
+	struct version *out = NULL;
+	if (cost(v) > SHARD_BYTES / 2)
+		return;
+	pthread_mutex_lock(&s->lock);
+	if (v->newer)
+		ring_out(s, v);
+	else
+		atomic_fetch_add(&v->refs, 1);
+	v->newer = &s->ring;
+	v->older = s->ring.older;
+	v->older->newer = v;
+	s->ring.older = v;
+	s->bytes += cost(v);
+	while (s->bytes > SHARD_BYTES) {
+		struct version *oldest = s->ring.newer;
+		ring_out(s, oldest);
+		oldest->older = out; /* a list of what to give up outside the lock */
+		out = oldest;
+	}
+	pthread_mutex_unlock(&s->lock);
+	while (out) {
+		struct version *next = out->older;
+		out->older = NULL;
+		version_unref(out);
+		out = next;
+	}
+}
+
+void versions_done(struct replica *r)
+{
+	struct versions *all = r->versions;
+	if (!all)
+		return;
+	for (unsigned i = 0; i < SHARDS; i++) {
+		struct version_shard *s = &all->shard[i];
+		for (;;) {
+			pthread_mutex_lock(&s->lock);
+			struct version *v = s->ring.newer != &s->ring ? s->ring.newer : NULL;
+			if (v)
+				ring_out(s, v);
+			pthread_mutex_unlock(&s->lock);
+			if (!v)
+				break;
+			version_unref(v);
+		}
+	}
+	versions_unref(all);
+	r->versions = NULL;
+}
+
+bool content_shown(const struct replica *r, const struct record *rec, struct value *ret)
+{
+	const struct entry *entry = NULL;
+	enum value_kind kind;
+	const struct slot *s = rec->top ? slot_find(rec->top, TOP_CONTENT, strlen(TOP_CONTENT)) :
+					  NULL;
+	if (!s || !slot_shown(s, r->actors, &entry, &kind))
+		return false;
+	*ret = entry ? entry->value : (struct value){ .kind = kind };
+	ret->kind = kind;
+	return true;
+}
+
+static int fill(struct replica *r, struct version *v, const struct record *rec, uint8_t *data,
+		size_t len)
+{
+	struct value shown;
+	if (!content_shown(r, rec, &shown) || shown.kind == VALUE_LINK || rec->kind != NODE_FILE) {
+		v->form = rec->kind == NODE_FILE ? FORM_BLOB : FORM_NONE;
+		free(data);
+		return 0;
+	}
+	if (shown.kind == VALUE_BLOB) {
+		free(data);
+		v->form = FORM_BLOB;
+		int rc = blob_ref_decode(&shown, &v->ref);
+		v->size = v->ref.size;
+		return rc;
+	}
+	v->form = FORM_JSON;
+	if (!data) {
+		_cleanup_(arena_done) struct arena a = { 0 };
+		_cleanup_(buf_done) struct buf b = { 0 };
+		int rc = render_json(&a, r->actors, rec, &b);
+		if (rc == 0 && buf_failed(&b))
+			rc = -ENOMEM;
+		if (rc < 0)
+			return rc;
+		data = buf_take(&b, &len);
+	}
+	v->data = data;
+	v->size = len;
+	return 0;
+}
+
+int version_make(struct replica *r, const struct record *rec, uint8_t *data_take, size_t len,
+		 struct version **ret)
+{
+	struct id id;
+	record_version(rec, r->actors, &id);
+	struct version_shard *s = shard_of(r->versions, &rec->id);
+	struct version *v = version_find(r, &rec->id, &id), *other;
+	if (v) {
+		free(data_take);
+		*ret = v;
+		return 0;
+	}
+	v = calloc(1, sizeof(*v));
+	if (!v) {
+		free(data_take);
+		return -ENOMEM;
+	}
+	atomic_init(&v->refs, 1);
+	pthread_mutex_init(&v->lock, NULL);
+	v->node = rec->id;
+	v->id = id;
+	v->store = r->store;
+	v->versions = r->versions;
+	int rc = fill(r, v, rec, data_take, len);
+	if (rc == 0)
+		rc = vv_copy(&rec->ctx, &v->context);
+	if (rc < 0) {
+		version_destroy(v);
+		return rc;
+	}
+	pthread_mutex_lock(&s->lock);
+	other = find_locked(s, &v->node, &v->id);
+	if (!other)
+		rc = table_add(&s->table, &v->link, id_hash(&v->id));
+	if (!other && rc == 0)
+		atomic_fetch_add(&r->versions->refs, 1);
+	pthread_mutex_unlock(&s->lock);
+	if (other || rc < 0)
+		version_destroy(v);
+	if (rc < 0)
+		return rc;
+	*ret = other ? other : v;
+	return 0;
+}
+
+int replica_read(struct replica *r, const struct id *id, struct version **ret)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct stored stored;
+	struct node n;
+	int rc = node_get(r, NULL, id, &n);
+	if (rc < 0)
+		return rc;
+	if (!(n.flags & NODE_LIVE))
+		return -ENOENT;
+	if (n.attr.kind != NODE_FILE)
+		return n.attr.kind == NODE_DIR ? -EISDIR : -EINVAL;
+	struct version *v = version_find(r, id, &n.attr.version);
+	if (!v) {
+		rc = stored_get(r, NULL, &a, id, &stored, NULL);
+		if (rc == 0)
+			rc = version_make(r, stored.record, NULL, 0, &v);
+		if (rc < 0)
+			return rc;
+	}
+	version_keep(r, v);
+	*ret = v;
+	return 0;
+}
+
+const struct id *version_node(const struct version *v)
+{
+	return &v->node;
+}
+
+const struct id *version_id(const struct version *v)
+{
+	return &v->id;
+}
+
+const struct vv *version_context(const struct version *v)
+{
+	return &v->context;
+}
+
+enum form version_form(const struct version *v)
+{
+	return v->form;
+}
+
+uint64_t version_size(const struct version *v)
+{
+	return v->size;
+}
+
+const void *version_data(const struct version *v)
+{
+	return v->form == FORM_JSON ? v->data : NULL;
+}
+
+const struct blob_ref *version_blob(const struct version *v)
+{
+	return v->form == FORM_BLOB ? &v->ref : NULL;
+}
+
+ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset)
+{
+	if (offset >= v->size)
+		return 0;
+	if (v->form == FORM_JSON) {
+		if (len > v->size - offset)
+			len = (size_t)(v->size - offset);
+		memcpy(data, v->data + offset, len);
+		return (ssize_t)len;
+	}
+	if (v->form != FORM_BLOB)
+		return 0;
+	int rc = 0;
+	pthread_mutex_lock(&v->lock);
+	if (!v->blob)
+		rc = blob_open(v->store, &v->ref, &v->blob);
+	pthread_mutex_unlock(&v->lock);
+	return rc < 0 ? rc : blob_pread(v->blob, data, len, offset);
+}
