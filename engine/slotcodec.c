@@ -338,7 +338,7 @@ static int check_value(struct slotcodec *d, enum place place, const struct value
 	case VALUE_MAP:
 		return v->len == 0 ? 0 : bad(d, "data where none can be");
 	case VALUE_NUMBER:
-		if (d->wire && !json_number_valid((const char *)v->data, v->len))
+		if (!json_number_valid((const char *)v->data, v->len))
 			return bad(d, "a number that is none");
 		return 0;
 	case VALUE_STRING:
