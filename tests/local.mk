@@ -28,11 +28,13 @@ unit_tests = \
 	tests/unit/test_control \
 	tests/unit/test_frame \
 	tests/unit/test_identity \
+	tests/unit/test_jdiff \
 	tests/unit/test_join \
 	tests/unit/test_json \
 	tests/unit/test_jsonstyle \
 	tests/unit/test_merge \
 	tests/unit/test_patch \
+	tests/unit/test_record \
 	tests/unit/test_render \
 	tests/unit/test_store \
 	tests/unit/test_tap \
@@ -72,12 +74,16 @@ fuzz_targets = \
 	tests/fuzz/fuzz_beacon \
 	tests/fuzz/fuzz_control \
 	tests/fuzz/fuzz_cursor \
+	tests/fuzz/fuzz_delta \
 	tests/fuzz/fuzz_json \
+	tests/fuzz/fuzz_record \
 	tests/fuzz/fuzz_token
 
 tests_fuzz_fuzz_beacon_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_control_LDADD = $(FUZZ_MAIN) $(TOOLS_LIBS)
 tests_fuzz_fuzz_cursor_LDADD = $(FUZZ_LDADD)
+tests_fuzz_fuzz_delta_LDADD = $(FUZZ_LDADD)
+tests_fuzz_fuzz_record_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_token_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 
