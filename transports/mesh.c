@@ -115,9 +115,7 @@ struct mesh {
 	bool closing;
 };
 
-static void note(const struct mesh *m, int priority, const char *fmt, ...) _printf_(3, 4);
-
-static void note(const struct mesh *m, int priority, const char *fmt, ...)
+_printf_(3, 4) static void note(const struct mesh *m, int priority, const char *fmt, ...)
 {
 	char text[512];
 	va_list ap;

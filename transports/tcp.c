@@ -2,6 +2,7 @@
 #include "transports/tcp.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -200,7 +201,7 @@ static int on_accept(sd_event_source *s, int fd, uint32_t events, void *user)
 			return 0;
 		}
 		struct address remote;
-		struct wire *wire;
+		struct wire *wire = NULL;
 		if (address_from((struct sockaddr *)&ss, len, &remote) < 0)
 			close(conn);
 		else if (tcp_wire_new(l->event, conn, &remote, &wire, NULL) == 0)
@@ -468,6 +469,7 @@ int tcp_dial_host(sd_event *event, const char *host, uint16_t port, uint64_t tim
 		r = resolve_new(event, host, port, on_resolved, d, &d->resolve, e);
 	if (r < 0)
 		return r;
+	assert(d);
 	(void)sd_event_source_set_enabled(d->stagger, SD_EVENT_OFF);
 	*ret = TAKE_PTR(d);
 	return 0;
@@ -480,6 +482,7 @@ int tcp_dial_address(sd_event *event, const struct address *a, uint64_t timeout_
 	int r = dial_new(event, timeout_us, fn, user, &d, e);
 	if (r < 0)
 		return r;
+	assert(d);
 	/* The stagger timer is due at once: it starts the first attempt from the loop. */
 	d->address[0] = *a;
 	d->n = 1;

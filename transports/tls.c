@@ -97,95 +97,6 @@ struct tls {
 	uint8_t record[RECORD_MAX];
 };
 
-/* ---- context ---- */
-
-void tls_context_unref(struct tls_context *c)
-{
-	if (!c || --c->refs > 0)
-		return;
-	if (c->priority)
-		gnutls_priority_deinit(c->priority);
-	if (c->link)
-		gnutls_certificate_free_credentials(c->link);
-	if (c->join)
-		gnutls_certificate_free_credentials(c->join);
-	free(c);
-}
-
-static int session_verify(gnutls_session_t session);
-
-static int credentials(gnutls_x509_crt_t *chain, unsigned n, gnutls_x509_privkey_t key,
-		       gnutls_certificate_credentials_t *ret)
-{
-	gnutls_certificate_credentials_t cred = NULL;
-	int rc = gnutls_certificate_allocate_credentials(&cred);
-	if (rc < 0)
-		return rc;
-	/* It copies certificates and key. */
-	rc = gnutls_certificate_set_x509_key(cred, chain, (int)n, key);
-	if (rc < 0) {
-		gnutls_certificate_free_credentials(cred);
-		return rc;
-	}
-	gnutls_certificate_set_verify_function(cred, session_verify);
-	*ret = cred;
-	return 0;
-}
-
-static int context_begin(struct tls_context **ret, struct err *e)
-{
-	_cleanup_(tls_context_unrefp) struct tls_context *c = calloc(1, sizeof(*c));
-	if (!c)
-		return err_set(e, -ENOMEM, "out of memory");
-	c->refs = 1;
-	const char *at = NULL;
-	int rc = gnutls_priority_init(&c->priority, PRIORITY, &at);
-	if (rc < 0)
-		return cert_gnutls_error(e, rc,
-					 "this system's GnuTLS settings forbid what Shoal needs "
-					 "(TLS 1.3 with Ed25519)");
-	*ret = TAKE_PTR(c);
-	return 0;
-}
-
-int tls_context_new(const struct identity *identity, struct tls_context **ret, struct err *e)
-{
-	_cleanup_(tls_context_unrefp) struct tls_context *c = NULL;
-	int r = context_begin(&c, e);
-	if (r < 0)
-		return r;
-	gnutls_x509_crt_t chain[CERT_CHAIN_MAX + 1];
-	unsigned n = identity_chain(identity, chain);
-	chain[n] = identity_root(identity);
-	c->identity = identity;
-	c->root = *identity_root_fingerprint(identity);
-	int rc = credentials(chain, n, identity_key(identity), &c->link);
-	if (rc == 0)
-		rc = credentials(chain, n + 1, identity_key(identity), &c->join);
-	if (rc < 0)
-		return cert_gnutls_error(e, rc, "cannot use this device's certificate");
-	*ret = TAKE_PTR(c);
-	return 0;
-}
-
-int tls_context_new_joiner(gnutls_x509_privkey_t key, const struct sha256 *root,
-			   struct tls_context **ret, struct err *e)
-{
-	_cleanup_(tls_context_unrefp) struct tls_context *c = NULL;
-	_cleanup_(gnutls_x509_crt_deinitp) gnutls_x509_crt_t bare = NULL;
-	int r = context_begin(&c, e);
-	if (r == 0)
-		r = cert_make_bare(key, (int64_t)time(NULL), &bare, e);
-	if (r < 0)
-		return r;
-	c->root = *root;
-	int rc = credentials(&bare, 1, key, &c->join);
-	if (rc < 0)
-		return cert_gnutls_error(e, rc, "cannot use the new key");
-	*ret = TAKE_PTR(c);
-	return 0;
-}
-
 /* ---- verification, called by GnuTLS within the handshake ---- */
 
 #define SENT_MAX (CERT_CHAIN_MAX + 1) /* a chain and a root */
@@ -307,6 +218,93 @@ static int server_hello(gnutls_session_t session)
 	gnutls_credentials_clear(session);
 	return gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE,
 				      t->kind == TLS_JOIN ? t->context->join : t->context->link);
+}
+
+/* ---- context ---- */
+
+void tls_context_unref(struct tls_context *c)
+{
+	if (!c || --c->refs > 0)
+		return;
+	if (c->priority)
+		gnutls_priority_deinit(c->priority);
+	if (c->link)
+		gnutls_certificate_free_credentials(c->link);
+	if (c->join)
+		gnutls_certificate_free_credentials(c->join);
+	free(c);
+}
+
+static int credentials(gnutls_x509_crt_t *chain, unsigned n, gnutls_x509_privkey_t key,
+		       gnutls_certificate_credentials_t *ret)
+{
+	gnutls_certificate_credentials_t cred = NULL;
+	int rc = gnutls_certificate_allocate_credentials(&cred);
+	if (rc < 0)
+		return rc;
+	/* It copies certificates and key. */
+	rc = gnutls_certificate_set_x509_key(cred, chain, (int)n, key);
+	if (rc < 0) {
+		gnutls_certificate_free_credentials(cred);
+		return rc;
+	}
+	gnutls_certificate_set_verify_function(cred, session_verify);
+	*ret = cred;
+	return 0;
+}
+
+static int context_begin(struct tls_context **ret, struct err *e)
+{
+	_cleanup_(tls_context_unrefp) struct tls_context *c = calloc(1, sizeof(*c));
+	if (!c)
+		return err_set(e, -ENOMEM, "out of memory");
+	c->refs = 1;
+	const char *at = NULL;
+	int rc = gnutls_priority_init(&c->priority, PRIORITY, &at);
+	if (rc < 0)
+		return cert_gnutls_error(e, rc,
+					 "this system's GnuTLS settings forbid what Shoal needs "
+					 "(TLS 1.3 with Ed25519)");
+	*ret = TAKE_PTR(c);
+	return 0;
+}
+
+int tls_context_new(const struct identity *identity, struct tls_context **ret, struct err *e)
+{
+	_cleanup_(tls_context_unrefp) struct tls_context *c = NULL;
+	int r = context_begin(&c, e);
+	if (r < 0)
+		return r;
+	gnutls_x509_crt_t chain[CERT_CHAIN_MAX + 1];
+	unsigned n = identity_chain(identity, chain);
+	chain[n] = identity_root(identity);
+	c->identity = identity;
+	c->root = *identity_root_fingerprint(identity);
+	int rc = credentials(chain, n, identity_key(identity), &c->link);
+	if (rc == 0)
+		rc = credentials(chain, n + 1, identity_key(identity), &c->join);
+	if (rc < 0)
+		return cert_gnutls_error(e, rc, "cannot use this device's certificate");
+	*ret = TAKE_PTR(c);
+	return 0;
+}
+
+int tls_context_new_joiner(gnutls_x509_privkey_t key, const struct sha256 *root,
+			   struct tls_context **ret, struct err *e)
+{
+	_cleanup_(tls_context_unrefp) struct tls_context *c = NULL;
+	_cleanup_(gnutls_x509_crt_deinitp) gnutls_x509_crt_t bare = NULL;
+	int r = context_begin(&c, e);
+	if (r == 0)
+		r = cert_make_bare(key, (int64_t)time(NULL), &bare, e);
+	if (r < 0)
+		return r;
+	c->root = *root;
+	int rc = credentials(&bare, 1, key, &c->join);
+	if (rc < 0)
+		return cert_gnutls_error(e, rc, "cannot use the new key");
+	*ret = TAKE_PTR(c);
+	return 0;
 }
 
 /* ---- moving bytes ---- */
@@ -471,6 +469,48 @@ static void end(struct tls *t)
 		t->handler->closed(t, &t->why, t->user);
 }
 
+/* Alerts in both directions: what we found wrong with the peer, as far as it may know. */
+static gnutls_alert_description_t alert_for(int code)
+{
+	switch (code) {
+	case -EKEYEXPIRED:
+		return GNUTLS_A_CERTIFICATE_EXPIRED;
+	case -EKEYREVOKED:
+		return GNUTLS_A_CERTIFICATE_REVOKED;
+	case -EKEYREJECTED:
+		return GNUTLS_A_UNKNOWN_CA;
+	case -EALREADY:
+		return GNUTLS_A_USER_CANCELED;
+	default:
+		return GNUTLS_A_BAD_CERTIFICATE;
+	}
+}
+
+static void explain_alert(struct tls *t, gnutls_alert_description_t a)
+{
+	const char *name = gnutls_alert_get_name(a);
+	switch ((int)a) {
+	case GNUTLS_A_NO_APPLICATION_PROTOCOL:
+		err_set(&t->why, -ENOPROTOOPT, "the peer does not offer %s now",
+			t->kinds & TLS_LINK ? TLS_ALPN_LINK : TLS_ALPN_JOIN);
+		break;
+	case GNUTLS_A_CERTIFICATE_EXPIRED:
+		err_set(&t->why, -EACCES, "the peer refused this device: by its clock our "
+					  "certificate is not valid now; check both clocks");
+		break;
+	case GNUTLS_A_CERTIFICATE_REVOKED:
+		err_set(&t->why, -EACCES, "the peer refused this device: it is revoked");
+		break;
+	case GNUTLS_A_UNKNOWN_CA:
+		err_set(&t->why, -EACCES, "the peer refused this device: it is of another mesh");
+		break;
+	default:
+		err_set(&t->why, -EACCES, "the peer refused this device: %s",
+			name ? name : "no reason given");
+		break;
+	}
+}
+
 /* What a failed handshake or read means to a person. */
 static void explain(struct tls *t, int rc)
 {
@@ -479,14 +519,7 @@ static void explain(struct tls *t, int rc)
 	if (t->wire_error) {
 		err_errno(&t->why, t->wire_error, "the connection broke");
 	} else if (rc == GNUTLS_E_FATAL_ALERT_RECEIVED || rc == GNUTLS_E_WARNING_ALERT_RECEIVED) {
-		gnutls_alert_description_t a = gnutls_alert_get(t->session);
-		const char *name = gnutls_alert_get_name(a);
-		if (a == GNUTLS_A_NO_APPLICATION_PROTOCOL)
-			err_set(&t->why, -ENOPROTOOPT, "the peer does not offer %s now",
-				t->kinds & TLS_LINK ? TLS_ALPN_LINK : TLS_ALPN_JOIN);
-		else
-			err_set(&t->why, -EACCES, "the peer refused this device: %s",
-				name ? name : "no reason given");
+		explain_alert(t, gnutls_alert_get(t->session));
 	} else if (rc == GNUTLS_E_PREMATURE_TERMINATION || rc == GNUTLS_E_PULL_ERROR || t->wire_end) {
 		err_set(&t->why, -ECONNRESET, "the peer closed the connection%s",
 			t->state == HANDSHAKE ? " during the handshake" : "");
@@ -500,8 +533,12 @@ static void fail(struct tls *t, int rc)
 {
 	explain(t, rc);
 	/* An alert tells a person at the other end what to look for; none answers an alert. */
-	if (t->wire_error == 0 && !t->wire_end && rc != GNUTLS_E_FATAL_ALERT_RECEIVED)
-		(void)gnutls_alert_send_appropriate(t->session, rc);
+	if (t->wire_error == 0 && !t->wire_end && rc != GNUTLS_E_FATAL_ALERT_RECEIVED) {
+		if (rc == GNUTLS_E_CERTIFICATE_ERROR)
+			(void)gnutls_alert_send(t->session, GNUTLS_AL_FATAL, alert_for(t->why.code));
+		else
+			(void)gnutls_alert_send_appropriate(t->session, rc);
+	}
 	end(t);
 }
 

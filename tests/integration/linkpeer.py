@@ -68,4 +68,5 @@ class Peer:
 
     def quit(self):
         self.say("quit")
-        self.process.wait(timeout=10)
+        status = self.process.wait(timeout=10)
+        assert status == 0, f"exit status {status}"
