@@ -102,6 +102,7 @@ struct mesh {
 	struct invites *invites;
 	const struct mesh_handler *handler;
 	void *user;
+	char listen[ADDRESS_TEXT]; /* "": on all addresses */
 	struct tls_context *context;
 	struct tcp_listener *listener;
 	struct ifaces *ifaces;
@@ -620,6 +621,8 @@ int mesh_new(sd_event *event, const struct identity *identity, const struct mesh
 	m->invites = o->invites;
 	m->handler = handler;
 	m->user = user;
+	if (o->listen)
+		snprintf(m->listen, sizeof(m->listen), "%s", o->listen);
 	int r = tls_context_new(identity, &m->context, e);
 	if (r == 0)
 		r = ifaces_new(event, on_network, m, &m->ifaces, e);
@@ -795,6 +798,11 @@ static void add_addresses(const struct mesh *m, bool link_local, bool v6, struct
 unsigned mesh_addresses(const struct mesh *m, struct token_address *ret, unsigned max)
 {
 	unsigned n = 0;
+	if (m->listen[0] && max > 0) {
+		ret[0].port = mesh_port(m);
+		snprintf(ret[0].host, sizeof(ret[0].host), "%s", m->listen);
+		return 1;
+	}
 	add_addresses(m, false, false, ret, max, &n);
 	add_addresses(m, false, true, ret, max, &n);
 	add_addresses(m, true, true, ret, max, &n);

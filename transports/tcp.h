@@ -25,8 +25,8 @@ struct tcp_listener;
 /* Somebody connected. The callee owns the wire. */
 typedef void tcp_accept_fn(struct wire *wire_take, const struct address *remote, void *user);
 
-/* Listens at host, a literal, or (NULL, "") on all addresses, IPv6 and IPv4. port 0: SHOAL_PORT, or any free one when that is
- * taken (another store on this host). */
+/* Listens at host, a literal, or (NULL, "") on all addresses, IPv6 and IPv4. port 0:
+ * SHOAL_PORT, or any free one when that is taken (another store on this host). */
 int tcp_listen(sd_event *event, const char *host, uint16_t port, tcp_accept_fn *fn,
 	       void *user, struct tcp_listener **ret, struct err *e);
 uint16_t tcp_listener_port(const struct tcp_listener *l);
