@@ -2,7 +2,7 @@
 #pragma once
 
 /* Deltas of records: made for what a peer holds, encoded for a link, joined. The rules stand in
- * engine/crdt.h, the encoding in shoal-protocol(7). */
+ * engine/crdt.h, the encoding in shoal-format(7). */
 
 #include "engine/crdt.h"
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 dist_man_MANS += \
+	man/shoal-format.7 \
 	man/shoal-protocol.7 \
 	man/shoal-security.7

@@ -230,6 +230,27 @@ static void test_refusals(void)
 	device_done(&b);
 }
 
+/* The bytes that shoal-format(7) shows. */
+static void test_example(void)
+{
+	static const char want[] =
+		"01 d00c0000000000000000000000000000 5c000000000000000000000000000000 06 010001"
+		" 010001d28ff28183898506002003016321000601016e0d00133104017301006a010000000000"
+		" 0174010000";
+	struct device d;
+	_cleanup_(buf_done) struct buf s = { 0 }, hex = { 0 }, plain = { 0 };
+	device_init(&d, 1);
+	device_edit(&d, "{\"n\":1}");
+	record_encode(d.rec, d.actors, &s);
+	for (size_t i = 0; i < s.len; i++)
+		buf_putf(&hex, "%02x", s.data[i]);
+	for (const char *p = want; *p; p++)
+		if (*p != ' ')
+			buf_u8(&plain, (uint8_t)*p);
+	is_str(buf_cstr(&hex), buf_cstr(&plain), "the stored form is the documented one");
+	device_done(&d);
+}
+
 static void test_moves(void)
 {
 	struct device a;
@@ -299,11 +320,12 @@ static void test_ints(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(29);
+	tap_plan(30);
 	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 60);
 	test_strict(seed, rounds);
 	test_sizes();
 	test_refusals();
+	test_example();
 	test_moves();
 	test_look();
 	test_ints();
