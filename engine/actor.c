@@ -83,13 +83,19 @@ static uint64_t hash(const struct actor_id *id)
 	return h ^ h >> 32;
 }
 
-/* The place of id in the table: where it is, or the free place where it would go. */
+/* The place of id in a table: where it is, or the free place where it would go. */
+static uint32_t place_in(const struct actors *a, const uint32_t *table, uint32_t size,
+			 const struct actor_id *id)
+{
+	uint32_t i = (uint32_t)hash(id) & (size - 1);
+	while (table[i] != 0 && actor_id_cmp(actors_get(a, table[i] - 1), id) != 0)
+		i = (i + 1) & (size - 1);
+	return i;
+}
+
 static uint32_t place(const struct actors *a, const struct actor_id *id)
 {
-	uint32_t i = (uint32_t)hash(id) & (a->size - 1);
-	while (a->table[i] != 0 && actor_id_cmp(actors_get(a, a->table[i] - 1), id) != 0)
-		i = (i + 1) & (a->size - 1);
-	return i;
+	return place_in(a, a->table, a->size, id);
 }
 
 uint32_t actors_find(const struct actors *a, const struct actor_id *id)
@@ -104,14 +110,14 @@ uint32_t actors_find(const struct actors *a, const struct actor_id *id)
 
 static int grow(struct actors *a)
 {
-	uint32_t *old = a->table, *table = calloc(a->size * 2, sizeof(*table));
+	uint32_t size = a->size * 2, *table = calloc(size, sizeof(*table));
 	if (!table)
 		return -ENOMEM;
-	a->table = table;
-	a->size *= 2;
 	for (uint32_t no = 0; no < actors_count(a); no++)
-		table[place(a, actors_get(a, no))] = no + 1;
-	free(old);
+		table[place_in(a, table, size, actors_get(a, no))] = no + 1;
+	free(a->table);
+	a->table = table;
+	a->size = size;
 	return 0;
 }
 

@@ -40,8 +40,10 @@ static int walk(struct walk *w, const struct slot *s)
 			if (e && (!newest || entry_rank(w->actors, e, newest) > 0))
 				newest = e;
 		}
-		object.dot = newest->dot;
-		object.hlc = newest->hlc;
+		if (newest) {
+			object.dot = newest->dot;
+			object.hlc = newest->hlc;
+		}
 		if (!shown)
 			shown = &object;
 	}

@@ -65,9 +65,9 @@ static bool is_shown(const struct reg *reg, const struct actors *actors, const s
 }
 
 /* Writes or (value NULL) removes the slot s (may be NULL). *ret == s: no change. */
-static int write_slot(struct arena *a, const struct actors *actors, struct slot *s,
-		      const char *key, size_t key_len, const struct value *value,
-		      const struct seen *seen, const struct stamp *st, struct slot **ret)
+static int write_slot(struct arena *a, const struct actors *actors, struct slot *s, const char *key,
+		      size_t key_len, const struct value *value, const struct seen *seen,
+		      const struct stamp *st, struct slot **ret)
 {
 	bool took;
 	if (!value) {
@@ -148,8 +148,8 @@ int record_set(struct arena *a, const struct actors *actors, const struct record
 		if (old)
 			err = slot_put(a, old, t->key, t->key_len, t, &s);
 		else {
-			struct slot *empty = slot_copy(a, NULL, arena_dup(a, top, strlen(top)),
-						       strlen(top));
+			struct slot *empty =
+				slot_copy(a, NULL, arena_dup(a, top, strlen(top)), strlen(top));
 			if (!empty || !empty->key)
 				return -ENOMEM;
 			err = slot_put(a, empty, t->key, t->key_len, t, &s);

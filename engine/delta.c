@@ -5,8 +5,9 @@
  * context then covered. F = min(context, known) is closed as well, since `known` is.
  * A register that differs between the states at F and at T either holds an entry beyond F, and
  * is carried, or lost entries to a removal beyond F. The latter left a mark at the slot or
- * above, which is beyond F (or stands for one that is, see slot_remove) and makes that part complete.
- * Marks that were dropped are covered by floor, and F covers floor or the delta is whole. */
+ * above, which is beyond F (or stands for one that is, see slot_remove) and makes that part
+ * complete. Marks that were dropped are covered by floor, and F covers floor or the delta is whole.
+ */
 #include "engine/delta.h"
 
 #include <errno.h>
@@ -284,7 +285,6 @@ static bool edges_equal(const struct record *x, const struct record *y)
 	return true;
 }
 
-
 int delta_join(struct arena *a, const struct actors *actors, const struct record *r,
 	       const struct delta *d, const struct record **ret)
 {
@@ -307,8 +307,8 @@ int delta_join(struct arena *a, const struct actors *actors, const struct record
 		err = join_slot(&j, x->top, y->top, d->complete, &c->top);
 	if (err < 0)
 		return err;
-	if (r && c->top == r->top && vv_equal(&c->ctx, &r->ctx) &&
-	    vv_equal(&c->floor, &r->floor) && edges_equal(c, r)) {
+	if (r && c->top == r->top && vv_equal(&c->ctx, &r->ctx) && vv_equal(&c->floor, &r->floor) &&
+	    edges_equal(c, r)) {
 		*ret = r;
 		return 0;
 	}

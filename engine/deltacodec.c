@@ -81,8 +81,7 @@ static int get_head(struct arena *a, struct actors *actors, struct actor_codec *
 	if (!d->complete && (d->from.n == 0 || diff.n == 0))
 		return bad(e, "it comes from nowhere or leads nowhere");
 	for (uint32_t i = 0; i < diff.n; i++)
-		if (__builtin_add_overflow(diff.item[i].seq,
-					   vv_get(&d->from, diff.item[i].actor),
+		if (__builtin_add_overflow(diff.item[i].seq, vv_get(&d->from, diff.item[i].actor),
 					   &diff.item[i].seq))
 			return bad(e, "a sequence number beyond the last");
 	r = vv_arena_join(a, &d->from, &diff, &d->state.ctx);
@@ -111,8 +110,13 @@ int delta_decode(struct arena *a, struct actors *actors, struct actor_codec *c, 
 	int r = get_head(a, actors, c, cur, d, flags & FLAG_FLOOR, e);
 	if (r < 0)
 		return r;
-	struct slotcodec s = { .a = a, .actors = actors, .codec = c, .cur = cur,
-			       .ctx = &d->state.ctx, .e = e, .wire = true,
+	struct slotcodec s = { .a = a,
+			       .actors = actors,
+			       .codec = c,
+			       .cur = cur,
+			       .ctx = &d->state.ctx,
+			       .e = e,
+			       .wire = true,
 			       .partial = !d->complete };
 	r = slotcodec_get(&s, &d->state, flags >> 3 & 7, flags & FLAG_TOP);
 	if (r < 0)

@@ -24,7 +24,9 @@ static bool equal(const struct json *x, const struct json *y)
 static uint8_t layout_of(const struct json *j)
 {
 	return json_is_container(j) && j->count > 0 && j->layout == JSON_LAYOUT_INLINE &&
-	       j->parent && j->parent->layout == JSON_LAYOUT_BROKEN ? LOOK_INLINE : 0;
+			       j->parent && j->parent->layout == JSON_LAYOUT_BROKEN
+		       ? LOOK_INLINE
+		       : 0;
 }
 
 struct list {
@@ -125,9 +127,8 @@ static int diff_members(struct arena *a, const struct json *base, const struct j
 		const struct json *old = pair[i].old, *new = pair[i].new;
 		struct patch *p = NULL;
 		uint8_t layout = layout_of(new);
-		bool look = pair[i].moved ||
-			    (json_is_container(new) && new->count > 0 && old &&
-			     layout != layout_of(old));
+		bool look = pair[i].moved || (json_is_container(new) && new->count > 0 &&
+					      old &&layout != layout_of(old));
 		if (old) {
 			r = diff_value(a, old, new, l, &p);
 			if (r < 0)

@@ -89,8 +89,7 @@ static int write_look(struct applier *ap, struct slot **s, uint64_t position, ui
 {
 	struct look want = { position, layout }, is;
 	const struct entry *e = reg_shown(&(*s)->look, ap->actors);
-	if (e && look_decode(&e->value, &is) == 0 && is.position == position &&
-	    is.layout == layout)
+	if (e && look_decode(&e->value, &is) == 0 && is.position == position && is.layout == layout)
 		return 0;
 	uint8_t data[LOOK_SIZE_MAX];
 	size_t len = look_encode(&want, data);
@@ -196,8 +195,9 @@ static int apply_keys(struct applier *ap, struct slot *s, const struct patch *p,
 		places = places || it->place;
 		object = object ? object : q->object;
 	}
-	struct placing pl = { .a = ap->a, .actors = ap->actors, .s = s, .object = object,
-			      .item = item, .n = n };
+	struct placing pl = {
+		.a = ap->a, .actors = ap->actors, .s = s, .object = object, .item = item, .n = n
+	};
 	int r = places ? place_keys(&pl) : 0;
 	for (uint32_t i = 0; r == 0 && i < pl.n; i++) {
 		r = finish_look(ap, &pl.item[i]);
@@ -261,9 +261,14 @@ static int set_keys(struct applier *ap, const struct slot *s, const struct patch
 	if (!q)
 		return -ENOMEM;
 	for (const struct json *j = p->value->first; j; j = j->next, q++) {
-		*q = (struct patch){ .kind = PATCH_SET, .key = j->key, .key_len = j->key_len,
-				     .value = j, .moved = true, .look = true,
-				     .object = p->value, .self = j };
+		*q = (struct patch){ .kind = PATCH_SET,
+				     .key = j->key,
+				     .key_len = j->key_len,
+				     .value = j,
+				     .moved = true,
+				     .look = true,
+				     .object = p->value,
+				     .self = j };
 		if (json_is_container(j) && j->count > 0 && j->layout == JSON_LAYOUT_INLINE &&
 		    p->value->layout == JSON_LAYOUT_BROKEN)
 			q->layout = LOOK_INLINE;
@@ -298,8 +303,8 @@ static int set_object(struct applier *ap, struct slot *s, const struct patch *p,
 	ap->changed = changed;
 	if (r < 0)
 		return r;
-	bool marked = has_map(c) && slot_shown(c, ap->actors, &shown, &kind) &&
-		      kind == VALUE_MAP && !settles(ap, c, shown);
+	bool marked = has_map(c) && slot_shown(c, ap->actors, &shown, &kind) && kind == VALUE_MAP &&
+		      !settles(ap, c, shown);
 	if (!marked) {
 		if (c == s)
 			c = slot_copy(ap->a, s, p->key, p->key_len);
@@ -337,8 +342,12 @@ int record_patch(struct arena *a, const struct actors *actors, const struct reco
 		 const struct patch *p, const struct vv *base, const struct stamp *st,
 		 pointer_fn changed, void *userdata, const struct record **ret)
 {
-	struct applier ap = { .a = a, .actors = actors, .st = st, .changed = changed,
-			      .seen = { base ? base : &r->ctx, st->dot }, .userdata = userdata };
+	struct applier ap = { .a = a,
+			      .actors = actors,
+			      .st = st,
+			      .changed = changed,
+			      .seen = { base ? base : &r->ctx, st->dot },
+			      .userdata = userdata };
 	const size_t len = strlen(TOP_CONTENT);
 	struct slot *s = r->top ? slot_find(r->top, TOP_CONTENT, len) : NULL, *t;
 	struct patch root = *p;

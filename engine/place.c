@@ -58,8 +58,8 @@ static bool keeps(const struct placing *pl, const struct member *m, uint64_t *re
 {
 	if ((m->item && m->item->place) || !is_there(pl, m))
 		return false;
-	*ret = position_of(pl, m->item ? m->item->old :
-					 slot_find(pl->s, m->json->key, m->json->key_len));
+	*ret = position_of(pl, m->item ? m->item->old
+				       : slot_find(pl->s, m->json->key, m->json->key_len));
 	return true;
 }
 
@@ -119,13 +119,13 @@ static int by_position(const void *x, const void *y)
 
 struct renumber {
 	struct placing *pl;
-	struct placed *item;  /* old ones, then added ones */
+	struct placed *item; /* old ones, then added ones */
 	uint32_t n;
-	uint32_t *item_of;    /* by child: item + 1, 0: none */
-	bool *in_text;        /* by child */
-	struct shown *shown;  /* children at the head in their order */
+	uint32_t *item_of;   /* by child: item + 1, 0: none */
+	bool *in_text;       /* by child */
+	struct shown *shown; /* children at the head in their order */
 	uint32_t n_shown;
-	uint32_t *rank;       /* by child: place in shown */
+	uint32_t *rank; /* by child: place in shown */
 	uint64_t next;
 };
 
@@ -133,8 +133,9 @@ static void number_child(struct renumber *re, uint32_t child)
 {
 	struct slot *c = re->pl->s->child[child];
 	if (re->item_of[child] == 0) {
-		re->item[re->n++] = (struct placed){ .key = c->key, .key_len = c->key_len,
-						     .old = c, .slot = c };
+		re->item[re->n++] = (struct placed){
+			.key = c->key, .key_len = c->key_len, .old = c, .slot = c
+		};
 		re->item_of[child] = re->n;
 	}
 	struct placed *it = &re->item[re->item_of[child] - 1];

@@ -40,9 +40,10 @@ int record_decode(struct arena *a, const struct actors *actors, const void *data
 		return -ENOMEM;
 	uint8_t format = cursor_u8(&cur);
 	if (cursor_ok(&cur) && format != FORMAT)
-		return err_set(e, -EPROTONOSUPPORT,
-			       "record of format %u, which a newer version of Shoal wrote: update this device",
-			       format);
+		return err_set(
+			e, -EPROTONOSUPPORT,
+			"record of format %u, which a newer version of Shoal wrote: update this device",
+			format);
 	const uint8_t *id = cursor_take(&cur, ID_SIZE), *scope = cursor_take(&cur, ID_SIZE);
 	uint8_t flags = cursor_u8(&cur);
 	if (!cursor_ok(&cur) || flags & 0x80 || (flags & 3) == 0)
@@ -65,7 +66,8 @@ int record_decode(struct arena *a, const struct actors *actors, const void *data
 	if (err < 0)
 		return err;
 	if (!cursor_end(&cur))
-		return err_set(e, -EBADMSG, "damaged record: %zu bytes too many", cursor_left(&cur));
+		return err_set(e, -EBADMSG, "damaged record: %zu bytes too many",
+			       cursor_left(&cur));
 	*ret = r;
 	return 0;
 }

@@ -190,8 +190,8 @@ static int tree(struct arena *a, const struct actors *actors, const struct recor
 	enum value_kind kind;
 	if (!content || !slot_shown(content, actors, &shown, &kind))
 		return -ENOENT;
-	return build(&b, content,
-		     kind == VALUE_ARRAY ? style->array_layout : style->object_layout, NULL, ret);
+	return build(&b, content, kind == VALUE_ARRAY ? style->array_layout : style->object_layout,
+		     NULL, ret);
 }
 
 int render_tree(struct arena *a, const struct actors *actors, const struct record *r,
@@ -283,8 +283,7 @@ static int drop_source(struct arena *a, const struct actors *actors, const struc
 /* The head is not what text says: only how it is written is taken over. */
 static int remember_merged(struct arena *a, const struct actors *actors, const struct record *r,
 			   const char *text, size_t len, const struct json *root,
-			   const struct vv *base, const struct stamp *st,
-			   const struct record **ret)
+			   const struct vv *base, const struct stamp *st, const struct record **ret)
 {
 	struct json_style old, new;
 	struct json *head;
@@ -347,8 +346,8 @@ int render_remember(struct arena *a, const struct actors *actors, const struct r
 	/* NULL: all that r holds, not what the steps below add; st's own dot is seen anyway. */
 	if (!base)
 		base = &r->ctx;
-	int err = merged ? remember_merged(a, actors, r, text, len, root, base, st, &c) :
-			   remember(a, actors, r, text, len, root, base, st, &c);
+	int err = merged ? remember_merged(a, actors, r, text, len, root, base, st, &c)
+			 : remember(a, actors, r, text, len, root, base, st, &c);
 	if (err < 0)
 		return err;
 	if (c != r)

@@ -69,11 +69,13 @@ static const struct entry *either(const struct entry *x, const struct entry *y)
 	if (x->value.kind != y->value.kind)
 		return x->value.kind > y->value.kind ? x : y;
 	return key_cmp((const char *)x->value.data, x->value.len, (const char *)y->value.data,
-		       y->value.len) >= 0 ? x : y;
+		       y->value.len) >= 0
+		       ? x
+		       : y;
 }
 
-int reg_join(struct arena *a, const struct actors *actors, const struct reg *x,
-	     const struct vv *cx, const struct reg *y, const struct vv *cy, struct reg *ret)
+int reg_join(struct arena *a, const struct actors *actors, const struct reg *x, const struct vv *cx,
+	     const struct reg *y, const struct vv *cy, struct reg *ret)
 {
 	struct reg out = { 0 };
 	if (x->n + y->n > 0) {
@@ -89,7 +91,8 @@ int reg_join(struct arena *a, const struct actors *actors, const struct reg *x,
 		int r = !e ? 1 : !f ? -1 : dot_cmp(actors, e->dot, f->dot);
 		if (r == 0) {
 			const struct entry *g = either(e, f);
-			same = same && (g == e || (g->hlc == e->hlc && value_same(&g->value, &e->value)));
+			same = same &&
+			       (g == e || (g->hlc == e->hlc && value_same(&g->value, &e->value)));
 			out.entry[out.n++] = *g;
 			i++;
 			j++;

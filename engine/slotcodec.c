@@ -155,8 +155,7 @@ static void put_slot(struct encoder *d, const struct slot *s, bool complete)
 	    s->val.entry[0].hlc == s->look.entry[0].hlc)
 		look = FORM_SHARED;
 	buf_u8(b, (uint8_t)(val | look << 2 | (s->cleared.n ? FORM_CLEARED : 0) |
-			    (s->n ? FORM_CHILDREN : 0) |
-			    (mark ? FORM_COMPLETE : 0)));
+			    (s->n ? FORM_CHILDREN : 0) | (mark ? FORM_COMPLETE : 0)));
 	if (val == FORM_SEVERAL)
 		buf_varint(b, s->val.n);
 	for (uint32_t i = 0; i < s->val.n; i++) {
@@ -315,8 +314,8 @@ static int check_array(struct slotcodec *d, const struct value *v)
 	struct arena tmp = { 0 };
 	struct json *j;
 	int r = json_parse(&tmp, (const char *)v->data, v->len, NULL, &j, NULL);
-	bool good = r == 0 && j->type == JSON_ARRAY && v->data[0] == '[' &&
-		    v->data[v->len - 1] == ']';
+	bool good =
+		r == 0 && j->type == JSON_ARRAY && v->data[0] == '[' && v->data[v->len - 1] == ']';
 	arena_done(&tmp);
 	if (r == -ENOMEM)
 		return r;
@@ -379,9 +378,10 @@ static int get_value(struct slotcodec *d, enum place place, struct value *v)
 		return bad(d, "it ends within a value");
 	if (kind > KIND_KNOWN) {
 		cur->bad = true;
-		return err_set(d->e, -EPROTONOSUPPORT,
-			       "a value of kind %llu, which a newer version of Shoal wrote: update this device",
-			       (unsigned long long)kind);
+		return err_set(
+			d->e, -EPROTONOSUPPORT,
+			"a value of kind %llu, which a newer version of Shoal wrote: update this device",
+			(unsigned long long)kind);
 	}
 	v->kind = (enum value_kind)kind;
 	return check_value(d, place, v);

@@ -93,7 +93,7 @@ int vv_join(struct vv *v, const struct vv *other)
 	if (vv_covers(v, other))
 		return 0;
 	struct vv r = { 0 };
-	if (reserve(&r, v->n + other->n) < 0)
+	if (reserve(&r, v->n + other->n) < 0 || !r.item)
 		return -ENOMEM;
 	r.n = merge(v, other, r.item);
 	free(v->item);
@@ -104,11 +104,13 @@ int vv_join(struct vv *v, const struct vv *other)
 int vv_copy(const struct vv *v, struct vv *ret)
 {
 	struct vv r = { 0 };
-	if (v->n > 0 && reserve(&r, v->n) < 0)
-		return -ENOMEM;
-	if (v->n > 0)
-		memcpy(r.item, v->item, v->n * sizeof(*v->item));
-	r.n = v->n;
+	if (v->n > 0) {
+		r.item = reallocarray(NULL, v->n, sizeof(*r.item));
+		if (!r.item)
+			return -ENOMEM;
+		memcpy(r.item, v->item, v->n * sizeof(*r.item));
+		r.n = r.cap = v->n;
+	}
 	*ret = r;
 	return 0;
 }
@@ -246,7 +248,7 @@ void vv_fingerprint(const struct vv *v, const struct actors *actors, struct id *
 {
 	struct sha256_ctx ctx;
 	uint8_t b[ID_SIZE + 4 + 8];
-	struct order o;
+	struct order o = { .heap = NULL };
 	bool ordered = order_init(&o, v, actors);
 	const struct vv_item *item = NULL;
 	sha256_init(&ctx);
@@ -292,8 +294,8 @@ static int decode(struct arena *a, struct cursor *cur, const struct actors *acto
 	if (!cursor_ok(cur))
 		return -EBADMSG;
 	if (n > 0) {
-		v.item = a ? arena_alloc(a, n * sizeof(*v.item)) :
-			     reallocarray(NULL, n, sizeof(*v.item));
+		v.item = a ? arena_alloc(a, n * sizeof(*v.item))
+			   : reallocarray(NULL, n, sizeof(*v.item));
 		if (!v.item)
 			return -ENOMEM;
 	}

@@ -12,12 +12,11 @@
 #include "engine/render.h"
 #include "tests/tap.h"
 
-#define must(expr)                                                                  \
-	do {                                                                        \
-		int must_r = (expr);                                                \
-		if (must_r < 0)                                                     \
-			tap_bail("%s:%d: %s: %s", __FILE__, __LINE__, #expr,        \
-				 strerror(-must_r));                                \
+#define must(expr)                                                                               \
+	do {                                                                                     \
+		int must_r = (expr);                                                             \
+		if (must_r < 0)                                                                  \
+			tap_bail("%s:%d: %s: %s", __FILE__, __LINE__, #expr, strerror(-must_r)); \
 	} while (0)
 
 struct device {
@@ -151,8 +150,7 @@ _unused_ static struct delta *device_delta(struct device *from, struct device *t
 	must(actor_codec_new(from->actors, &out));
 	must(actor_codec_new(to->actors, &in));
 	delta_encode(d, from->actors, out, &b);
-	struct cursor cur =
-		cursor_make(arena_dup(&to->arena, b.data, b.len), b.len);
+	struct cursor cur = cursor_make(arena_dup(&to->arena, b.data, b.len), b.len);
 	if (delta_decode(&to->arena, to->actors, in, &cur, &got, &e) < 0)
 		tap_bail("delta_decode: %s", e.message);
 	if (!cursor_end(&cur))
@@ -165,15 +163,13 @@ _unused_ static void device_send(struct device *from, struct device *to)
 {
 	if (!from->rec)
 		return;
-	_cleanup_(vv_done) struct vv known =
-		device_translate(&to->have, to->actors, from->actors);
+	_cleanup_(vv_done) struct vv known = device_translate(&to->have, to->actors, from->actors);
 	struct delta *d = device_delta(from, to, &known, false);
 	if (d && !delta_fits(d, to->rec ? &to->rec->ctx : NULL, &to->have))
 		tap_bail("a delta made for its receiver does not fit");
 	if (d)
 		must(delta_join(&to->arena, to->actors, to->rec, d, &to->rec));
-	_cleanup_(vv_done) struct vv got =
-		device_translate(&from->have, from->actors, to->actors);
+	_cleanup_(vv_done) struct vv got = device_translate(&from->have, from->actors, to->actors);
 	must(vv_join(&to->have, &got));
 }
 

@@ -59,8 +59,8 @@ static void bench_save(void)
 		double t3 = now_us();
 		must(record_patch(&a, d.actors, r, p, NULL, &st, NULL, NULL, &q));
 		double t4 = now_us();
-		must(render_remember(&a, d.actors, q, (const char *)text.data, text.len, new,
-				     false, NULL, &st, &q));
+		must(render_remember(&a, d.actors, q, (const char *)text.data, text.len, new, false,
+				     NULL, &st, &q));
 		double t5 = now_us();
 		buf_reset(&out);
 		must(render_json(&a, d.actors, q, &out));
@@ -116,13 +116,12 @@ static void bench_delta(void)
 		const struct record *joined;
 		struct stamp st = device_stamp(&a);
 		must(json_parse(&a.arena, value[i % 2], strlen(value[i % 2]), NULL, &j, NULL));
-		struct patch set = { .kind = PATCH_SET, .key = "field_07", .key_len = 8,
-				     .value = j };
+		struct patch set = {
+			.kind = PATCH_SET, .key = "field_07", .key_len = 8, .value = j
+		};
 		struct patch root = { .kind = PATCH_INTO, .first = &set };
-		must(record_patch(&a.arena, a.actors, a.rec, &root, NULL, &st, NULL, NULL,
-				  &a.rec));
-		_cleanup_(vv_done) struct vv known =
-			device_translate(&b.have, b.actors, a.actors);
+		must(record_patch(&a.arena, a.actors, a.rec, &root, NULL, &st, NULL, NULL, &a.rec));
+		_cleanup_(vv_done) struct vv known = device_translate(&b.have, b.actors, a.actors);
 		buf_reset(&wire);
 		double t0 = now_us();
 		must(delta_make(&tmp, a.actors, a.rec, &known, false, &d));
@@ -170,8 +169,8 @@ static void bench_large(void)
 	double t0 = now_us();
 	device_save_len(&d, NULL, 0, NULL, (const char *)one.data, one.len, NULL, NULL);
 	double t1 = now_us();
-	device_save_len(&d, (const char *)one.data, one.len, NULL, (const char *)two.data,
-			two.len, NULL, NULL);
+	device_save_len(&d, (const char *)one.data, one.len, NULL, (const char *)two.data, two.len,
+			NULL, NULL);
 	double t2 = now_us();
 	record_encode(d.rec, d.actors, &out);
 	struct record *r;

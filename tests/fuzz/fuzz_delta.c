@@ -62,8 +62,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	FUZZ_CHECK(actors_new(&actors) == 0 && actors_intern(actors, &me, &no) == 0);
 	FUZZ_CHECK(actor_codec_new(actors, &in) == 0 && actor_codec_new(actors, &out) == 0);
 	int err = delta_decode(&a, actors, in, &cur, &d, &e);
-	FUZZ_CHECK(err == 0 || ((err == -EBADMSG || err == -EPROTONOSUPPORT) && e.code == err &&
-				e.message[0]));
+	FUZZ_CHECK(err == 0 ||
+		   ((err == -EBADMSG || err == -EPROTONOSUPPORT) && e.code == err && e.message[0]));
 	if (err == 0) {
 		delta_encode(d, actors, out, &again);
 		FUZZ_CHECK(again.len == len - cursor_left(&cur));

@@ -55,8 +55,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	}
 	struct err e = { 0 };
 	int err = record_decode(&a, actors, data, len, &r, &e);
-	FUZZ_CHECK(err == 0 || ((err == -EBADMSG || err == -EPROTONOSUPPORT) && e.code == err &&
-				e.message[0]));
+	FUZZ_CHECK(err == 0 ||
+		   ((err == -EBADMSG || err == -EPROTONOSUPPORT) && e.code == err && e.message[0]));
 	if (err == 0) {
 		const struct record *joined;
 		struct id print;

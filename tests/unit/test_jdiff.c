@@ -49,8 +49,8 @@ int main(void)
 {
 	tap_plan(20);
 	diff("{\"a\":1}", "{\"a\":1}", "nothing", "equal texts");
-	diff("{\"a\":1.0,\"b\":[1,{\"x\":1}]}", "{ \"a\" : 10e-1, \"b\":[1.0, {\"x\": 1}] }", "nothing",
-	     "equal values, written differently");
+	diff("{\"a\":1.0,\"b\":[1,{\"x\":1}]}", "{ \"a\" : 10e-1, \"b\":[1.0, {\"x\": 1}] }",
+	     "nothing", "equal values, written differently");
 	diff(NULL, "{\"a\":1}", "set ", "no base: all is new");
 	diff("{\"a\":1,\"b\":2}", "{\"a\":1,\"b\":3}", "set /b", "a changed value");
 	diff("{\"a\":1,\"b\":2}", "{\"a\":1}", "remove /b", "a key that went");

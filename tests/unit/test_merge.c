@@ -9,7 +9,8 @@
  *  - what was written and that nobody who saw it overwrote or removed is there, and
  *    what somebody removed who saw it is not.
  *
- *     test_merge [SEED [ROUNDS]]     seeds SEED, SEED + 1, …; tests/unit/merge-seeds.txt runs first */
+ *     test_merge [SEED [ROUNDS]]     seeds SEED, SEED + 1, …; tests/unit/merge-seeds.txt runs first
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,10 +31,10 @@
 
 struct event {
 	char *pointer;
-	bool write;      /* a leaf was written; else all here and below was replaced or removed */
-	bool removal;    /* removed, not replaced */
-	struct dot dot;  /* in the judge's numbers */
-	struct vv base;  /* of a taking: what its writer had read; malloc */
+	bool write;     /* a leaf was written; else all here and below was replaced or removed */
+	bool removal;   /* removed, not replaced */
+	struct dot dot; /* in the judge's numbers */
+	struct vv base; /* of a taking: what its writer had read; malloc */
 };
 
 struct pin {
@@ -202,9 +203,9 @@ static void judge_events(struct world *w, const struct record *end)
 		const struct slot *s = slot_at(end, e->pointer);
 		bool marker = false, there = holds(end, e->pointer, e->dot);
 		for (size_t k = 0; k < w->n_events; k++)
-			marker = marker || (w->event[k].write && k != i &&
-					    strcmp(w->event[k].pointer, e->pointer) == 0 &&
-					    s && s->n > 0);
+			marker = marker ||
+				 (w->event[k].write && k != i &&
+				  strcmp(w->event[k].pointer, e->pointer) == 0 && s && s->n > 0);
 		if (!taken && !there && !marker)
 			broken(w, "something written is gone that nobody took away");
 		if (removed && there)
@@ -235,9 +236,10 @@ static void random_object(struct prng *r, struct buf *b, unsigned depth)
 
 static void random_value(struct prng *r, struct buf *b, unsigned depth)
 {
-	static const char *const scalar[] = { "0", "1", "1.0", "2", "-3e2", "true", "false", "null",
-					      "\"s\"", "\"t\"", "\"\\u00e9\"", "[]", "[1, 2]",
-					      "[1,2]", "[{\"a\":[]},{}]", "{}" };
+	static const char *const scalar[] = {
+		"0",     "1",     "1.0",         "2",  "-3e2",   "true",  "false",           "null",
+		"\"s\"", "\"t\"", "\"\\u00e9\"", "[]", "[1, 2]", "[1,2]", "[{\"a\":[]},{}]", "{}"
+	};
 	if (depth < 3 && prng_chance(r, depth == 0 ? 90 : 25))
 		random_object(r, b, depth);
 	else
@@ -373,9 +375,9 @@ static void save(struct world *w, struct member *m)
 	}
 	next_text(d, r, p->text, &b);
 	bool on_head = d->rec ? vv_equal(&p->ctx, &d->rec->ctx) : true;
-	struct stamp st = device_save_len(d, p->text, p->text ? strlen(p->text) : 0,
-					  p->text ? &p->ctx : NULL, (const char *)b.data, b.len,
-					  NULL, NULL);
+	struct stamp st =
+		device_save_len(d, p->text, p->text ? strlen(p->text) : 0, p->text ? &p->ctx : NULL,
+				(const char *)b.data, b.len, NULL, NULL);
 	if (on_head) {
 		char *text = device_text(d);
 		if (!text || strlen(text) != b.len || memcmp(text, b.data, b.len) != 0) {

@@ -282,7 +282,8 @@ static void test_blob(void)
 	must(jdiff(&p.b.arena, NULL, j, &patch));
 	must(record_patch(&p.b.arena, p.b.actors, p.b.rec, patch, NULL, &st, NULL, NULL, &p.b.rec));
 	device_meet(&p.a, &p.b);
-	is_str(device_text(&p.a), "{\n  \"z\": 1\n}\n", "a blob becomes JSON again, nothing left over");
+	is_str(device_text(&p.a), "{\n  \"z\": 1\n}\n",
+	       "a blob becomes JSON again, nothing left over");
 	is_uint(conflicts(&p.a).n, 0, "without conflict");
 	done(&p);
 }

@@ -16,8 +16,10 @@ static void rich(struct device *a, struct device *b, struct prng *r)
 {
 	static const char *const text[] = {
 		"{\n  \"a\": 1,\n  \"b\": {\n    \"c\": [1, 2]\n  },\n  \"d\": \"x\"\n}\n",
-		"{\"a\": 2,  \"b\": 5}", "{\"b\": {\"c\": null, \"e\": {}}, \"a\": 1.50}\n",
-		"{\"d\": true, \"a\": {\"z\": false}}\n", "{}\n",
+		"{\"a\": 2,  \"b\": 5}",
+		"{\"b\": {\"c\": null, \"e\": {}}, \"a\": 1.50}\n",
+		"{\"d\": true, \"a\": {\"z\": false}}\n",
+		"{}\n",
 	};
 	uint8_t data[VALUE_INT_MAX];
 	device_init(a, 1);
@@ -121,12 +123,11 @@ static void test_strict(uint64_t seed, uint64_t rounds)
 			delta_encode(d, a.actors, out, &w);
 			delta = delta && delta_to_itself(w.data, w.len, &good) && good;
 			for (size_t n = 0; n < w.len; n++)
-				delta_cut = delta_cut && delta_to_itself(w.data, n, &good) &&
-					    !good;
+				delta_cut = delta_cut && delta_to_itself(w.data, n, &good) && !good;
 			for (size_t n = 0; n < w.len * 8; n++) {
 				w.data[n / 8] ^= (uint8_t)(1 << n % 8);
-				delta_flipped = delta_flipped &&
-						delta_to_itself(w.data, w.len, &good);
+				delta_flipped =
+					delta_flipped && delta_to_itself(w.data, w.len, &good);
 				w.data[n / 8] ^= (uint8_t)(1 << n % 8);
 			}
 		}
@@ -285,7 +286,8 @@ static void test_look(void)
 	size_t longest = 0;
 	for (unsigned i = 0; i < 64; i++) {
 		for (unsigned k = 0; k < 64; k++) {
-			struct look l = { (UINT64_C(1) << i) | (UINT64_C(1) << k), (uint8_t)(k % 2) },
+			struct look l = { (UINT64_C(1) << i) | (UINT64_C(1) << k),
+					  (uint8_t)(k % 2) },
 				    m;
 			uint8_t data[LOOK_SIZE_MAX];
 			size_t n = look_encode(&l, data);

@@ -50,39 +50,63 @@ static const struct value *top_value(struct device *d, const char *top)
 
 static void test_sequences(void)
 {
-	static const char *const numbers[] = { "{\"x\":1.0}\n", "{\"x\":1.00}\n", "{\"x\":1}\n",
-					       "{\"x\":10e-1}\n", "{\"x\":-0}\n", "{\"x\":0}\n",
+	static const char *const numbers[] = { "{\"x\":1.0}\n",
+					       "{\"x\":1.00}\n",
+					       "{\"x\":1}\n",
+					       "{\"x\":10e-1}\n",
+					       "{\"x\":-0}\n",
+					       "{\"x\":0}\n",
 					       "{\"x\":1e400}\n",
-					       "{\"x\":123456789012345678901234567890}\n", NULL };
+					       "{\"x\":123456789012345678901234567890}\n",
+					       NULL };
 	sequence(numbers, "lexemes of numbers");
 	static const char *const order[] = { "{\"a\":1,\"b\":2,\"c\":3}\n",
 					     "{\"c\":3,\"b\":2,\"a\":1}\n",
 					     "{\"b\":2,\"c\":3,\"a\":1}\n",
-					     "{\"b\":2,\"a\":1,\"d\":4,\"c\":3}\n", "{}\n",
-					     "{\"d\":1,\"c\":1}\n", NULL };
+					     "{\"b\":2,\"a\":1,\"d\":4,\"c\":3}\n",
+					     "{}\n",
+					     "{\"d\":1,\"c\":1}\n",
+					     NULL };
 	sequence(order, "orders of keys");
 	static const char *const layouts[] = {
-		"{\"a\": 1, \"b\": [1, 2]}", "{\n  \"a\": 1,\n  \"b\": [1, 2]\n}\n",
+		"{\"a\": 1, \"b\": [1, 2]}",
+		"{\n  \"a\": 1,\n  \"b\": [1, 2]\n}\n",
 		"{\n\t\"a\": 1,\n\t\"b\": [\n\t\t1,\n\t\t2\n\t]\n}\n",
-		"{\r\n  \"a\": 1,\r\n  \"b\": [1, 2]\r\n}\r\n", "{\"a\":1,\"b\":[1,2]}",
-		"{ \"a\" : 1,\n\"b\" :[ 1,2 ] }   ", "  {\"a\":1,\"b\":[1,\n2]}\n\n", NULL };
+		"{\r\n  \"a\": 1,\r\n  \"b\": [1, 2]\r\n}\r\n",
+		"{\"a\":1,\"b\":[1,2]}",
+		"{ \"a\" : 1,\n\"b\" :[ 1,2 ] }   ",
+		"  {\"a\":1,\"b\":[1,\n2]}\n\n",
+		NULL
+	};
 	sequence(layouts, "layouts and line ends");
-	static const char *const empty[] = { "{}", "[]", "{\"a\":{}}\n", "{\"a\":[]}\n",
-					     "{\"a\":{\"b\":{}}}\n", "{\"a\":{ }}\n", "{\n}\n",
-					     "[[],[[]],{}]", "null", "\"\"", "0\n", "{\"\":\"\"}",
+	static const char *const empty[] = { "{}",
+					     "[]",
+					     "{\"a\":{}}\n",
+					     "{\"a\":[]}\n",
+					     "{\"a\":{\"b\":{}}}\n",
+					     "{\"a\":{ }}\n",
+					     "{\n}\n",
+					     "[[],[[]],{}]",
+					     "null",
+					     "\"\"",
+					     "0\n",
+					     "{\"\":\"\"}",
 					     NULL };
 	sequence(empty, "empty containers and scalars");
-	static const char *const escapes[] = { "{\"k\":\"\\u00e9\"}\n", "{\"k\":\"\xc3\xa9\"}\n",
+	static const char *const escapes[] = { "{\"k\":\"\\u00e9\"}\n",
+					       "{\"k\":\"\xc3\xa9\"}\n",
 					       "{\"\\u006b\":\"\\/\"}\n",
 					       "{\"k\":\"\\ud83d\\ude00\\n\\t\\u0001\"}\n",
-					       "{\"k\":\"\\u00E9\"}\n", "{\"k\":\"\\u0000\"}\n",
+					       "{\"k\":\"\\u00E9\"}\n",
+					       "{\"k\":\"\\u0000\"}\n",
 					       NULL };
 	sequence(escapes, "escapes");
 	static const char *const inline_objects[] = {
 		"{\n  \"p\": { \"x\": 1, \"y\": 2 },\n  \"q\": {\n    \"x\": 1\n  }\n}\n",
 		"{\n  \"p\": { \"x\": 1, \"y\": 3 },\n  \"q\": {\n    \"x\": 1\n  },\n  \"r\": [1, 2]\n}\n",
 		"{\n  \"p\": {\n    \"x\": 1,\n    \"y\": 3\n  },\n  \"q\": { \"x\": 1 },\n  \"r\": [\n    1,\n    2\n  ]\n}\n",
-		NULL };
+		NULL
+	};
 	sequence(inline_objects, "containers on one line or several");
 
 	struct device d;
@@ -92,7 +116,8 @@ static void test_sequences(void)
 	   "which goes when a style says it all");
 	device_done(&d);
 	device_init(&d, 1);
-	const char *inl = "{\n  \"p\": { \"x\": 1 },\n  \"q\": [1, 2],\n  \"r\": {\n    \"z\": []\n  }\n}\n";
+	const char *inl =
+		"{\n  \"p\": { \"x\": 1 },\n  \"q\": [1, 2],\n  \"r\": {\n    \"z\": []\n  }\n}\n";
 	ok(exact(&d, inl, strlen(inl)) && !top_value(&d, TOP_SOURCE),
 	   "a prettier text needs no source");
 	device_done(&d);
@@ -109,10 +134,12 @@ static void test_merged_style(void)
 	device_edit(&a, "{\n\t\"x\": 1,\n\t\"y\": {\n\t\t\"z\": [ 2 ]\n\t}\n}\n");
 	device_edit(&b, "{\n\t\"w\": \"v\",\n\t\"x\": 1\n}\n");
 	device_meet(&a, &b);
-	is_str(device_text(&a), "{\n\t\"w\": \"v\",\n\t\"x\": 1,\n\t\"y\": {\n\t\t\"z\": [ 2 ]\n\t}\n}\n",
+	is_str(device_text(&a),
+	       "{\n\t\"w\": \"v\",\n\t\"x\": 1,\n\t\"y\": {\n\t\t\"z\": [ 2 ]\n\t}\n}\n",
 	       "a merge is written in the document's style");
 	device_edit(&a, "{\n\t\"w\":    \"v\",\n\t\"x\": 1}");
-	device_edit(&b, "{\n\t\"w\": \"new\",\n\t\"x\": 1,\n\t\"y\": {\n\t\t\"z\": [ 2 ]\n\t}\n}\n");
+	device_edit(&b,
+		    "{\n\t\"w\": \"new\",\n\t\"x\": 1,\n\t\"y\": {\n\t\t\"z\": [ 2 ]\n\t}\n}\n");
 	device_meet(&a, &b);
 	char *x = device_text(&a), *y = device_text(&b);
 	is_str(x, y, "an odd source and an edit: the same bytes everywhere");
@@ -185,9 +212,19 @@ static void break_line(struct writer *w, unsigned depth)
 
 static void write_string(struct writer *w)
 {
-	static const char *const piece[] = { "a", "b", "\\u0041", "\\n", "\xc3\xa9", "\\u00e9", "/",
-					     "\\/", "\\\"", "\xf0\x9f\x98\x80", "\\ud83d\\ude00",
-					     " ", "\x7f" };
+	static const char *const piece[] = { "a",
+					     "b",
+					     "\\u0041",
+					     "\\n",
+					     "\xc3\xa9",
+					     "\\u00e9",
+					     "/",
+					     "\\/",
+					     "\\\"",
+					     "\xf0\x9f\x98\x80",
+					     "\\ud83d\\ude00",
+					     " ",
+					     "\x7f" };
 	buf_u8(w->b, '"');
 	for (uint64_t n = prng_below(w->r, 4); n > 0; n--)
 		buf_puts(w->b, piece[prng_below(w->r, 13)]);
@@ -196,8 +233,8 @@ static void write_string(struct writer *w)
 
 static void write_value(struct writer *w, unsigned depth)
 {
-	static const char *const scalar[] = { "null", "true", "false", "0", "-1", "1.0", "1.00",
-					      "1e2", "1E+2", "100", "0.1e-9" };
+	static const char *const scalar[] = { "null", "true", "false", "0",   "-1",    "1.0",
+					      "1.00", "1e2",  "1E+2",  "100", "0.1e-9" };
 	uint64_t what = prng_below(w->r, depth > 4 ? 6 : depth == 0 ? 14 : 9);
 	space(w);
 	if (what < 4) {
