@@ -202,6 +202,24 @@ const struct entry *slot_newest(const struct slot *s, const struct actors *actor
 	return best;
 }
 
+/* Is there an object's entry here, or any entry below, that ranks above e? */
+static bool outranks(const struct slot *s, const struct actors *actors, const struct entry *e)
+{
+	for (uint32_t i = 0; i < s->val.n; i++)
+		if (s->val.entry[i].value.kind == VALUE_MAP &&
+		    entry_rank(actors, &s->val.entry[i], e) > 0)
+			return true;
+	for (uint32_t i = 0; i < s->n; i++) {
+		const struct reg *val = &s->child[i]->val;
+		for (uint32_t k = 0; k < val->n; k++)
+			if (entry_rank(actors, &val->entry[k], e) > 0)
+				return true;
+		if (outranks(s->child[i], actors, e))
+			return true;
+	}
+	return false;
+}
+
 bool slot_shown(const struct slot *s, const struct actors *actors, const struct entry **ret_entry,
 		enum value_kind *ret_kind)
 {
@@ -218,15 +236,8 @@ bool slot_shown(const struct slot *s, const struct actors *actors, const struct 
 	object = map != NULL;
 	for (uint32_t i = 0; !object && i < s->n; i++)
 		object = slot_live(s->child[i]);
-	if (object && other) {
-		const struct entry *newest = map;
-		for (uint32_t i = 0; i < s->n; i++) {
-			const struct entry *e = slot_newest(s->child[i], actors);
-			if (e && (!newest || entry_rank(actors, e, newest) > 0))
-				newest = e;
-		}
-		object = entry_rank(actors, newest, other) > 0;
-	}
+	if (object && other)
+		object = outranks(s, actors, other);
 	if (!object && !other)
 		return false;
 	*ret_entry = object ? map : other;

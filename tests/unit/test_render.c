@@ -123,6 +123,28 @@ static void test_sequences(void)
 	device_done(&d);
 }
 
+static void test_deep(void)
+{
+	struct device d, e;
+	device_init(&d, 1);
+	device_init(&e, 2);
+	bool good = true;
+	for (unsigned round = 0; round < 2; round++) {
+		_cleanup_(buf_done) struct buf b = { 0 };
+		for (unsigned i = 0; i < 511; i++)
+			buf_puts(&b, "{\"k\":");
+		buf_puts(&b, round ? "[1]" : "[]");
+		for (unsigned i = 0; i < 511; i++)
+			buf_puts(&b, "}");
+		good = good && exact(&d, (const char *)b.data, b.len);
+		device_meet(&d, &e);
+		good = good && strcmp(device_text(&e), buf_cstr(&b)) == 0;
+	}
+	ok(good, "as deep as JSON may be");
+	device_done(&d);
+	device_done(&e);
+}
+
 /* What one device shows after a merge keeps the style of the document. */
 static void test_merged_style(void)
 {
@@ -291,9 +313,10 @@ static void test_random(uint64_t seed, uint64_t rounds)
 
 int main(int argc, char **argv)
 {
-	tap_plan(14);
+	tap_plan(15);
 	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 3000);
 	test_sequences();
+	test_deep();
 	test_merged_style();
 	test_suite();
 	test_random(seed, rounds);
