@@ -36,7 +36,8 @@ DEFINE_CLEANUP(struct invites *, invites_free)
 int invites_add(struct invites *v, enum role role, int64_t expires, unsigned uses,
 		uint8_t ret_secret[static TOKEN_SECRET_SIZE], struct err *e);
 
-/* True when an invitation can still be used at now. Removes what expired. */
+/* True when an invitation can still be used at now. Removes what expired. What another
+ * process changed is seen within a second. */
 bool invites_outstanding(struct invites *v, int64_t now);
 
 /* The key of the proof for an invitation; -ENOENT when there is none (or it expired),

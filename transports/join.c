@@ -28,6 +28,8 @@ struct attempt {
 	struct tcp_dial *dial;
 	struct tls *tls;
 	bool over;
+	bool ready;   /* verified, and could be asked */
+	bool refused; /* was asked, and does not know the token */
 	struct err why;
 };
 
@@ -39,6 +41,7 @@ struct join {
 	gnutls_x509_privkey_t key;
 	struct tls_context *context;
 	sd_event_source *deadline;
+	sd_event_source *next; /* somebody refused: who else is there? */
 	join_fn *fn;
 	void *user;
 	struct attempt *asked; /* who got our request */
@@ -54,6 +57,7 @@ static void attempt_done(struct attempt *a)
 	tls_free(a->tls);
 	a->dial = NULL;
 	a->tls = NULL;
+	a->ready = false;
 	a->over = true;
 }
 
@@ -64,6 +68,7 @@ void join_free(struct join *j)
 	for (unsigned i = 0; i < j->n; i++)
 		attempt_done(&j->attempt[i]);
 	sd_event_source_disable_unref(j->deadline);
+	sd_event_source_disable_unref(j->next);
 	tls_context_unref(j->context);
 	if (j->key)
 		gnutls_x509_privkey_deinit(j->key);
@@ -100,6 +105,12 @@ static void nobody(struct join *j, bool timeout)
 	const struct attempt *best = NULL;
 	for (unsigned i = 0; i < j->n; i++) {
 		const struct attempt *a = &j->attempt[i];
+		if (a->refused) {
+			give_up(j, -EACCES,
+				"the inviter does not know this token: it expired, or was made by "
+				"another device; ask for a new one");
+			return;
+		}
 		if (a->why.code == -ENOPROTOOPT) {
 			give_up(j, -EKEYREVOKED,
 				"the inviter has no open invitation: the token was used already or "
@@ -179,6 +190,18 @@ static void accept_answer(struct join *j, const struct join_answer *m)
 	conclude(j, &result, NULL);
 }
 
+/* An address may have come to another member of the mesh since the token was made: it
+ * answers as it must, and the inviter may still be at one of the others. */
+static void refused(struct join *j)
+{
+	struct attempt *a = j->asked;
+	a->refused = true;
+	attempt_done(a);
+	j->asked = NULL;
+	buf_reset(&j->in);
+	(void)sd_event_source_set_enabled(j->next, SD_EVENT_ONESHOT);
+}
+
 static void answered(struct join *j)
 {
 	struct join_answer m;
@@ -191,8 +214,7 @@ static void answered(struct join *j)
 		accept_answer(j, &m);
 		break;
 	case JOIN_REFUSED:
-		give_up(j, -EACCES, "the inviter does not know this token: it expired, or was made "
-				    "by another device; ask for a new one");
+		refused(j);
 		break;
 	case JOIN_USED:
 		give_up(j, -EKEYREVOKED, "this token was used already: ask for a new one");
@@ -231,31 +253,58 @@ static const struct link_handler link_handler = { .received = received };
 
 /* ---- the request ---- */
 
-static void on_up(struct tls *t, void *user)
+static void ask(struct attempt *a)
 {
-	struct attempt *a = user;
 	struct join *j = a->join;
-	if (j->asked) { /* another address of the inviter was quicker */
-		attempt_done(a);
-		return;
-	}
-	j->asked = a;
 	struct join_request q = { 0 };
 	struct sha256 key;
 	uint8_t binding[TLS_BINDING_SIZE];
 	_cleanup_(buf_done) struct buf out = { 0 };
+	j->asked = a;
 	invite_id(j->token.secret, &q.invite);
 	invite_key(j->token.secret, &key);
 	memcpy(q.name, j->device, sizeof(q.name));
-	int r = tls_binding(t, binding);
+	int r = tls_binding(a->tls, binding);
 	if (r == 0)
 		r = joinmsg_proof(&key, binding, q.name, &q.proof);
 	gnutls_memset(&key, 0, sizeof(key));
 	joinmsg_put_request(&out, &q);
-	link_handle(tls_link(t), &link_handler, a);
+	link_handle(tls_link(a->tls), &link_handler, a);
 	if (r < 0 || buf_failed(&out) ||
-	    link_write(tls_link(t), out.data, out.len) != (ssize_t)out.len)
+	    link_write(tls_link(a->tls), out.data, out.len) != (ssize_t)out.len)
 		give_up(j, -EIO, "cannot send the request to join");
+}
+
+/* The next who is ready is asked when the loop comes round. */
+static int on_next(sd_event_source *s, void *user)
+{
+	struct join *j = user;
+	bool waiting = false;
+	(void)s;
+	if (j->done || j->asked)
+		return 0;
+	for (unsigned i = 0; i < j->n; i++) {
+		struct attempt *a = &j->attempt[i];
+		if (a->ready) {
+			ask(a);
+			return 0;
+		}
+		waiting |= !a->over;
+	}
+	if (!waiting)
+		nobody(j, false);
+	return 0;
+}
+
+static void on_up(struct tls *t, void *user)
+{
+	struct attempt *a = user;
+	struct join *j = a->join;
+	a->ready = true;
+	if (!j->asked)
+		ask(a);
+	else if (id_equal(&tls_link(t)->peer, &tls_link(j->asked->tls)->peer))
+		attempt_done(a); /* another address of the same device was quicker */
 }
 
 static void on_closed(struct tls *t, const struct err *why, void *user)
@@ -276,11 +325,6 @@ static void on_dialled(struct wire *wire, const struct address *remote, const st
 	if (!wire) {
 		struct err copy = *why;
 		attempt_failed(a, &copy);
-		return;
-	}
-	if (j->asked) {
-		wire_free(wire);
-		attempt_done(a);
 		return;
 	}
 	struct err e = { 0 };
@@ -369,6 +413,10 @@ int join_new(sd_event *event, const struct join_options *o, join_fn *fn, void *u
 	uint64_t timeout = o->timeout_us ? o->timeout_us : DEFAULT_TIMEOUT_US;
 	r = sd_event_add_time_relative(event, &j->deadline, CLOCK_BOOTTIME, timeout, 100000,
 				       on_deadline, j);
+	if (r >= 0)
+		r = sd_event_add_defer(event, &j->next, on_next, j);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(j->next, SD_EVENT_OFF);
 	if (r < 0)
 		return err_errno(e, r, "cannot join");
 	for (unsigned i = 0; i < j->n; i++) {

@@ -13,7 +13,8 @@
  *              .device = "laptop", .timeout_us = 30 * 1000000 }, joined, user, &join, &e);
  *
  * All addresses are dialled at once. The first that proves to belong to the mesh of the
- * token is asked to admit us; no other ever sees anything made from the secret. */
+ * token is asked to admit us, and when it does not know the token the next that does; nobody
+ * else ever sees anything made from the secret. */
 
 #include <stdint.h>
 #include <systemd/sd-event.h>

@@ -285,6 +285,37 @@ static void refusals(struct device *a)
 	       "none of it used up the invitation");
 }
 
+/* The token's first address came to another member that has invitations of its own. */
+static void wrong_member(struct device *a)
+{
+	struct err e = { 0 };
+	struct joiner j;
+	struct device admin = { 0 };
+	struct identity *made = member_new(a->identity, path("adm"), "adm", ROLE_ADMIN, time(NULL), &e);
+	if (!made)
+		tap_bail("%s", e.message);
+	identity_free(made);
+	start(&admin, path("adm"));
+	struct token theirs = invite(&admin, ROLE_MEMBER, 1), t = invite(a, ROLE_MEMBER, 1);
+	/* The guesses before have put this host off at a: its address is another's for a. */
+	memcpy(t.address[0].host, "::1", 4);
+	t.n = 2;
+	t.address[1] = t.address[0];
+	t.address[0] = theirs.address[0];
+	join_start(&j, path("w"), &t, "w");
+	join_wait(&j);
+	ok(j.ok && id_equal(&j.result.inviter, identity_device(a->identity)),
+	   "another member at one of the addresses is passed over: %s", j.why.message);
+	theirs.secret[0] ^= 1;
+	join_start(&j, path("w2"), &theirs, "w2");
+	join_wait(&j);
+	ok(!j.ok && j.why.code == -EACCES, "when nobody knows it, it says so: %s", j.why.message);
+	join_start(&j, path("ben2"), (theirs.secret[0] ^= 1, &theirs), "ben2");
+	join_wait(&j);
+	ok(j.ok, "an admin invites as well: %s", j.why.message);
+	stop(&admin);
+}
+
 static void one_link(struct device *a, struct device *b)
 {
 	struct err e = { 0 };
@@ -456,13 +487,14 @@ int main(void)
 {
 	struct device a = { 0 }, b = { 0 };
 	struct err e = { 0 };
-	tap_plan(6 + 7 + 1 + 11 + 1 + 3 + 6);
+	tap_plan(6 + 7 + 3 + 1 + 11 + 1 + 3 + 6);
 	if (sd_event_new(&event) < 0 ||
 	    identity_create(path("a"), "family", "anna", time(NULL), &e) < 0)
 		tap_bail("set-up: %s", e.message);
 	start(&a, path("a"));
 	joining(&a);
 	refusals(&a);
+	wrong_member(&a);
 	start(&b, path("b"));
 	one_link(&a, &b);
 	fixed(&a, &b);
