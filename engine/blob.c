@@ -217,10 +217,9 @@ int chunk_get(struct store *s, const struct sha256 *hash, struct buf *ret)
 	return store_get(s, NULL, STORE_CHUNKS, hash->b, SHA256_SIZE, ret);
 }
 
-int chunk_put(struct store *s, const struct sha256 *hash, const void *data, size_t len)
+int chunk_check(const uint8_t hash[static SHA256_SIZE], const void *data, size_t len)
 {
 	_cleanup_(buf_done) struct buf plain = { 0 };
-	_cleanup_(store_batch_freep) struct store_batch *batch = NULL;
 	struct sha256 got;
 	if (len > CHUNK_WIRE_MAX)
 		return -EBADMSG;
@@ -228,8 +227,15 @@ int chunk_put(struct store *s, const struct sha256 *hash, const void *data, size
 	if (rc < 0)
 		return rc;
 	sha256_of(plain.data ? plain.data : (const uint8_t *)"", plain.len, &got);
-	if (sha256_cmp(&got, hash) != 0)
-		return -EBADMSG;
+	return memcmp(got.b, hash, SHA256_SIZE) == 0 ? 0 : -EBADMSG;
+}
+
+int chunk_put(struct store *s, const struct sha256 *hash, const void *data, size_t len)
+{
+	_cleanup_(store_batch_freep) struct store_batch *batch = NULL;
+	int rc = chunk_check(hash->b, data, len);
+	if (rc < 0)
+		return rc;
 	rc = store_batch_new(&batch);
 	if (rc < 0)
 		return rc;

@@ -60,4 +60,6 @@ int blob_missing(struct store *s, struct arena *a, const struct blob_ref *ref,
  * hash before it is stored; -EBADMSG. */
 int chunk_get(struct store *s, const struct sha256 *hash, struct buf *ret);
 int chunk_put(struct store *s, const struct sha256 *hash, const void *data, size_t len);
+/* Is the stored form what the hash says? -EBADMSG. */
+int chunk_check(const uint8_t hash[static SHA256_SIZE], const void *data, size_t len);
 #define CHUNK_WIRE_MAX (CHUNK_MAX + 64u * 1024) /* a manifest of BLOB_SIZE_MAX fits as well */

@@ -54,6 +54,8 @@ libengine_a_SOURCES = \
 	engine/recordcodec.c \
 	engine/render.c \
 	engine/render.h \
+	engine/replica-apply.c \
+	engine/replica-backlog.c \
 	engine/replica-claims.c \
 	engine/replica-commit.c \
 	engine/replica-derive.c \
@@ -69,6 +71,7 @@ libengine_a_SOURCES = \
 	engine/replica-save.c \
 	engine/replica-table.c \
 	engine/replica-tree.c \
+	engine/replica-verify.c \
 	engine/replica-version.c \
 	engine/replica-view.c \
 	engine/replica.c \

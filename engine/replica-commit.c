@@ -247,7 +247,11 @@ static int put_meta(struct commit *c, struct store_batch *b, struct buf *v)
 {
 	struct replica *r = c->r;
 	for (uint32_t i = 0; i < c->n_scopes; i++) {
-		struct scope *s = scope_get(r, &c->scopes[i], true);
+		struct scope *s = scope_get(r, &c->scopes[i], false);
+		if (s && !c->seq_used && c->files[i] == 0)
+			continue;
+		if (!s)
+			s = scope_get(r, &c->scopes[i], true);
 		if (!s)
 			return -ENOMEM;
 		/* The number counts as spent even if the write fails. */

@@ -81,58 +81,63 @@ static uint64_t mtime_hlc(const struct replica *r, const struct record *rec)
 	return e ? e->hlc : 0;
 }
 
-static int derive_content(struct commit *c, struct touched *t)
+static int derive_content(struct replica *r, const struct record *rec, struct attr *at,
+			  uint8_t *data_take, size_t len, struct version **ret_version)
 {
-	struct replica *r = c->r;
-	struct attr *at = &t->after.attr;
-	const struct record *rec = t->record;
 	struct value shown;
-	if (rec->kind == NODE_LINK) {
-		at->size = content_shown(r, rec, &shown) && shown.kind == VALUE_LINK ? shown.len : 0;
-	} else if (rec->kind == NODE_FILE) {
-		version_unref(t->version);
-		t->version = NULL;
-		int rc = version_make(r, rec, TAKE_PTR(t->data), t->data_len, &t->version);
-		if (rc < 0)
-			return rc;
-		at->form = version_form(t->version);
-		at->size = version_size(t->version);
-	}
-	if (rec->kind != NODE_DIR) {
-		const struct slot *s = rec->top ? slot_find(rec->top, TOP_CONTENT,
-							    strlen(TOP_CONTENT)) : NULL;
-		const struct entry *e = s ? slot_newest(s, r->actors) : NULL;
-		at->author = e ? e->dot.actor : ACTOR_NONE;
-		int rc = record_conflicts(rec, r->actors, found_conflict, NULL);
-		if (rc < 0)
-			return rc;
-		at->conflict = rc > 0;
-	} else {
+	if (rec->kind == NODE_DIR) {
+		free(data_take);
 		at->author = rec->n_edges ? rec->edge[0].dot.actor : ACTOR_NONE;
+		return 0;
 	}
+	if (rec->kind == NODE_LINK) {
+		free(data_take);
+		at->size = content_shown(r, rec, &shown) && shown.kind == VALUE_LINK ? shown.len : 0;
+	} else {
+		int rc = version_make(r, rec, data_take, len, ret_version);
+		if (rc < 0)
+			return rc;
+		at->form = version_form(*ret_version);
+		at->size = version_size(*ret_version);
+	}
+	const struct slot *s = rec->top ? slot_find(rec->top, TOP_CONTENT, strlen(TOP_CONTENT)) :
+					  NULL;
+	const struct entry *e = s ? slot_newest(s, r->actors) : NULL;
+	at->author = e ? e->dot.actor : ACTOR_NONE;
+	int rc = record_conflicts(rec, r->actors, found_conflict, NULL);
+	at->conflict = rc > 0;
+	return rc < 0 ? rc : 0;
+}
+
+int node_derive(struct replica *r, const struct record *rec, bool content, struct node *n,
+		uint8_t *data_take, size_t len, struct version **ret_version)
+{
+	struct attr *at = &n->attr;
+	bool alive = record_alive(rec);
+	at->id = rec->id;
+	at->scope = rec->scope;
+	at->kind = rec->kind;
+	at->mode = record_mode(rec, r->actors, mode_normal(rec->kind)) & 07777;
+	record_version(rec, r->actors, &at->version);
+	n->mtime_hlc = rec->kind == NODE_DIR ? mtime_hlc(r, rec) : 0;
+	at->mtime_ns = record_mtime_ns(rec, r->actors);
+	if (rec->kind == NODE_DIR)
+		node_dir_time(n, at->mtime_ns);
+	n->flags = (uint8_t)((n->flags & NODE_LIVE) | (alive ? NODE_ALIVE : 0));
+	if (content && (alive || rec->kind == NODE_DIR))
+		return derive_content(r, rec, at, data_take, len, ret_version);
+	free(data_take);
 	return 0;
 }
 
 int commit_derive(struct commit *c, struct touched *t)
 {
 	struct replica *r = c->r;
-	const struct record *rec = t->record;
-	struct attr *at = &t->after.attr;
-	bool alive = record_alive(rec);
-	at->id = rec->id;
-	at->scope = rec->scope;
-	at->kind = rec->kind;
-	at->mode = record_mode(rec, r->actors, mode_normal(rec->kind)) & 07777;
-	at->ctime_ns = (int64_t)r->config.wall_us(r->config.userdata) * 1000;
-	record_version(rec, r->actors, &at->version);
-	t->after.mtime_hlc = rec->kind == NODE_DIR ? mtime_hlc(r, rec) : 0;
-	at->mtime_ns = record_mtime_ns(rec, r->actors);
-	if (rec->kind == NODE_DIR)
-		node_dir_time(&t->after, at->mtime_ns);
-	t->after.flags = (uint8_t)((t->after.flags & NODE_LIVE) | (alive ? NODE_ALIVE : 0));
-	if (!t->content && t->had)
-		return 0;
-	return alive || rec->kind == NODE_DIR ? derive_content(c, t) : 0;
+	version_unref(TAKE_PTR(t->version));
+	t->after.attr.ctime_ns = (int64_t)r->config.wall_us(r->config.userdata) * 1000;
+	bool content = t->content || !t->had || t->record->kind == NODE_DIR;
+	return node_derive(r, t->record, content, &t->after, TAKE_PTR(t->data), t->data_len,
+			   &t->version);
 }
 
 /* ---- the dot index ---- */

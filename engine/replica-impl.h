@@ -84,6 +84,12 @@ void node_encode(const struct node *n, struct buf *b);
 int node_decode(const void *data, size_t len, struct node *ret); /* name refers to data */
 void node_cache(struct replica *r, const struct node *n, uint64_t commit);
 void node_forget(struct replica *r, const struct id *id);
+/* What the record itself says; live flag, place and ctime stay. content: size, form, author and
+ * conflict as well. data (malloc, taken over, may be NULL): bytes of a document, if known.
+ * *ret_version: the version that was made of a file's content; else it is left alone. */
+int node_derive(struct replica *r, const struct record *rec, bool content, struct node *n,
+		uint8_t *data_take, size_t len, struct version **ret_version);
+void nodes_clear(struct replica *r); /* empties the cache */
 /* A directory's time, from its record's and its entries'. */
 void node_dir_time(struct node *n, int64_t record_mtime_ns);
 
@@ -326,8 +332,10 @@ void commit_notify(struct commit *c); /* with r->notify held */
 int peers_load(struct replica *r, struct err *e);
 /* Publishes the view of what was opened. */
 int view_first(struct replica *r, struct err *e);
+int view_take(struct replica *r, struct view **ret); /* not durable; commit lock */
 const struct store_snapshot *view_snapshot(const struct view *v);
 struct replica *view_replica(const struct view *v);
+int view_take(struct replica *r, struct view **ret); /* not durable; commit lock */
 const struct store_snapshot *view_snapshot(const struct view *v);
 struct replica *view_replica(const struct view *v);
 
@@ -382,3 +390,5 @@ int record_begin(struct commit *c, const struct id *id, const struct id *scope, 
 		 const struct stored *old, const struct id *parent, const char *name, size_t len,
 		 uint32_t mode, const struct record **ret);
 int node_trash(struct commit *c, const struct id *id);
+void tree_node_of(struct tree_node *node, const struct record *rec);
+bool loose_has(const struct replica *r, const struct id *id);

@@ -144,14 +144,23 @@ static void cached_drop(struct shard *s, struct cached *c)
 	free(c);
 }
 
-void nodes_done(struct replica *r)
+void nodes_clear(struct replica *r)
 {
-	for (unsigned i = 0; r->shard && i < SHARDS; i++) {
+	for (unsigned i = 0; i < SHARDS; i++) {
 		struct shard *s = &r->shard[i];
+		pthread_mutex_lock(&s->lock);
 		while (s->ring.newer != &s->ring)
 			cached_drop(s, s->ring.newer);
-		table_done(&s->table);
-		pthread_mutex_destroy(&s->lock);
+		pthread_mutex_unlock(&s->lock);
+	}
+}
+
+void nodes_done(struct replica *r)
+{
+	nodes_clear(r);
+	for (unsigned i = 0; i < SHARDS; i++) {
+		table_done(&r->shard[i].table);
+		pthread_mutex_destroy(&r->shard[i].lock);
 	}
 	free(r->shard);
 	r->shard = NULL;

@@ -61,7 +61,7 @@ static bool is_top(const struct id *id)
 	return id_equal(id, &NODE_ROOT) || id_equal(id, &NODE_LOST);
 }
 
-static void tree_node_of(struct tree_node *node, const struct record *rec)
+void tree_node_of(struct tree_node *node, const struct record *rec)
 {
 	tree_node_init(node, &rec->id, rec->edge, rec->n_edges, record_alive(rec),
 		       rec->kind != NODE_DIR);
@@ -239,6 +239,13 @@ static int gather(struct members *m)
 			struct tree_node node = loose->node;
 			if (t && t->record)
 				tree_node_of(&node, t->record);
+			/* The loose set may let go of its names before the commit does. */
+			for (uint32_t k = 0; k < node.n; k++) {
+				struct edge *e = &node.edge[k];
+				e->name = arena_dup(&c->arena, e->name, e->name_len);
+				if (!e->name)
+					return -ENOMEM;
+			}
 			rc = member_add(m, &node, NULL);
 		}
 	}
@@ -397,6 +404,11 @@ int commit_place(struct commit *c)
 }
 
 /* ---- the set in memory ---- */
+
+bool loose_has(const struct replica *r, const struct id *id)
+{
+	return loose_find(r, id);
+}
 
 static void loose_free(struct replica *r, struct loose *l)
 {

@@ -38,8 +38,8 @@ void view_unref(struct view *v)
 	free(v);
 }
 
-/* A view of what is committed now. Commit lock. */
-static int view_take(struct replica *r, struct view **ret)
+/* A view of what is committed now. */
+int view_take(struct replica *r, struct view **ret)
 {
 	_cleanup_(view_unrefp) struct view *v = calloc(1, sizeof(*v));
 	if (!v)

@@ -264,7 +264,8 @@ int view_whole(struct view *v, const struct id *id, struct arena *a, struct delt
 
 enum apply_result { APPLY_MERGED = 1, APPLY_OLD = 2, APPLY_NEED_WHOLE = 3, APPLY_NEED_CHUNKS = 4 };
 
-/* Joins a delta that belongs to a round of `upto` (the sender's vector of the scope). NEED_CHUNKS:
+/* Joins a delta that belongs to a round of `upto` (the sender's vector of the scope). A difference does
+ * not carry the scope on the wire: the caller sets d->state.scope to the round's. NEED_CHUNKS:
  * nothing was merged, missing hashes in the arena; call again when they are here. -EBADMSG when it
  * contradicts what is here (another scope or kind for the id). */
 int replica_apply(struct replica *r, struct arena *a, const struct delta *d, const struct vv *upto,

@@ -26,6 +26,7 @@ unit_tests = \
 	tests/unit/test_cmdline \
 	tests/unit/test_config \
 	tests/unit/test_control \
+	tests/unit/test_converge \
 	tests/unit/test_frame \
 	tests/unit/test_identity \
 	tests/unit/test_jdiff \

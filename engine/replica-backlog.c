@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* What a peer lacks, from the dot index of a view.
+ *
+ * For each actor the entries in (known, have] are walked. A node has one for each actor that changed
+ * it there, and maybe more (engine/replica.h, Vectors); it is sent with the first of them, which the
+ * record itself tells: the actors of its context and its extra entries.
+ *
+ * A directory goes before what hangs in it, although its own entry may come later (cp -r sets a
+ * directory's mode last): else half a tree would show up under lost+found for a while. */
+
+#include "engine/replica-impl.h"
+
+#include <errno.h>
+
+#define DEPTH_MAX 4096 /* directories sent ahead for one node */
+
+struct done {
+	struct link link;
+	struct id id;
+};
+
+struct backlog {
+	struct replica *r;
+	struct view *view;
+	struct id scope;
+	struct vv known;
+	const struct vv *have;
+	uint32_t *actor; /* to walk, by identifier */
+	uint32_t n_actors, at;
+	struct store_iter *it;
+	uint64_t left;
+	uint64_t last;      /* seq of the entry before */
+	struct table done;  /* directories that need not be sent again */
+	struct buf queue;   /* ids to send now, the last one first */
+};
+
+static int by_identifier(const void *x, const void *y, void *userdata)
+{
+	const uint32_t *a = x, *b = y;
+	return actors_cmp(userdata, *a, *b);
+}
+
+int backlog_new(struct replica *r, struct view *view, const struct id *scope, const struct vv *known,
+		struct backlog **ret)
+{
+	_cleanup_(backlog_freep) struct backlog *b = calloc(1, sizeof(*b));
+	if (!b)
+		return -ENOMEM;
+	b->r = r;
+	b->view = view_ref(view);
+	b->scope = *scope;
+	b->have = view_have(view, scope);
+	int rc = vv_copy(known, &b->known);
+	if (rc < 0)
+		return rc;
+	b->actor = calloc(b->have->n ? b->have->n : 1, sizeof(*b->actor));
+	if (!b->actor)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < b->have->n; i++) {
+		struct vv_item item = b->have->item[i];
+		uint64_t k = vv_get(known, item.actor);
+		if (k >= item.seq)
+			continue;
+		b->actor[b->n_actors++] = item.actor;
+		b->left += item.seq - k;
+	}
+	qsort_r(b->actor, b->n_actors, sizeof(*b->actor), by_identifier, r->actors);
+	*ret = TAKE_PTR(b);
+	return 0;
+}
+
+void backlog_free(struct backlog *b)
+{
+	if (!b)
+		return;
+	store_iter_free(b->it);
+	for (uint32_t i = 0; i < b->done.cap; i++)
+		while (b->done.slot[i]) {
+			struct link *l = b->done.slot[i];
+			b->done.slot[i] = l->next;
+			free(l);
+		}
+	table_done(&b->done);
+	buf_done(&b->queue);
+	vv_done(&b->known);
+	free(b->actor);
+	view_unref(b->view);
+	free(b);
+}
+
+uint64_t backlog_left(const struct backlog *b)
+{
+	return b->left + b->queue.len / ID_SIZE;
+}
+
+static bool is_done(const struct backlog *b, const struct id *id)
+{
+	for (struct link *l = table_first(&b->done, id_hash(id)); l; l = l->next)
+		if (id_equal(&((struct done *)l)->id, id))
+			return true;
+	return false;
+}
+
+static int set_done(struct backlog *b, const struct id *id)
+{
+	struct done *d = malloc(sizeof(*d));
+	if (!d)
+		return -ENOMEM;
+	d->id = *id;
+	int rc = table_add(&b->done, &d->link, id_hash(id));
+	if (rc < 0)
+		free(d);
+	return rc;
+}
+
+static void entry_key(struct buf *b, const struct id *scope, uint32_t actor, uint64_t seq)
+{
+	buf_put(b, scope->b, ID_SIZE);
+	buf_u32(b, actor);
+	buf_u64(b, seq);
+}
+
+/* The next entry of the index; 0 at the end. */
+static int next_entry(struct backlog *b, uint32_t *ret_actor, uint64_t *ret_seq, struct id *ret)
+{
+	for (;;) {
+		if (!b->it && b->at == b->n_actors)
+			return 0;
+		uint32_t actor = b->actor[b->at];
+		uint64_t have = vv_get(b->have, actor);
+		if (!b->it) {
+			_cleanup_(buf_done) struct buf low = { 0 };
+			_cleanup_(buf_done) struct buf high = { 0 };
+			b->last = vv_get(&b->known, actor);
+			entry_key(&low, &b->scope, actor, b->last + 1);
+			entry_key(&high, &b->scope, actor, have + 1);
+			if (buf_failed(&low) || buf_failed(&high))
+				return -ENOMEM;
+			int rc = store_iter_new(b->r->store, view_snapshot(b->view), STORE_DOTS,
+						low.data, low.len, high.data, high.len, &b->it);
+			if (rc < 0)
+				return rc;
+		}
+		if (!store_iter_valid(b->it)) {
+			int rc = store_iter_error(b->it);
+			if (rc < 0)
+				return rc;
+			store_iter_free(TAKE_PTR(b->it));
+			b->left -= have - b->last;
+			b->at++;
+			continue;
+		}
+		size_t len;
+		const uint8_t *key = store_iter_key(b->it, &len);
+		struct cursor c = cursor_make(key, len);
+		cursor_take(&c, ID_SIZE + 4);
+		*ret_seq = cursor_u64(&c);
+		const uint8_t *id = cursor_take(&c, ID_SIZE);
+		if (!cursor_end(&c))
+			return -EBADMSG;
+		memcpy(ret->b, id, ID_SIZE);
+		*ret_actor = actor;
+		b->left -= *ret_seq - b->last;
+		b->last = *ret_seq;
+		store_iter_next(b->it);
+		return 1;
+	}
+}
+
+/* Is (actor, seq) the first of the node's entries that this walk meets? */
+static bool is_first(const struct backlog *b, const struct stored *s, uint32_t actor, uint64_t seq)
+{
+	const struct vv *ctx = &s->record->ctx;
+	for (uint32_t i = 0; i < ctx->n + s->n_extra; i++) {
+		struct dot d = i < ctx->n ? (struct dot){ ctx->item[i].actor, ctx->item[i].seq } :
+					    s->extra[i - ctx->n];
+		if (d.seq <= vv_get(&b->known, d.actor) || d.seq > vv_get(b->have, d.actor))
+			continue;
+		int c = d.actor == actor ? 0 : actors_cmp(b->r->actors, d.actor, actor);
+		if (c < 0 || (c == 0 && d.seq < seq))
+			return false;
+	}
+	return true;
+}
+
+static int load(struct backlog *b, struct arena *a, const struct id *id, struct stored *ret,
+		struct delta **ret_delta, struct err *e)
+{
+	int rc = stored_get(b->r, view_snapshot(b->view), a, id, ret, e);
+	if (rc < 0)
+		return rc;
+	return delta_make(a, b->r->actors, ret->record, &b->known, false, ret_delta);
+}
+
+/* Queues the directories above the record that the peer lacks, the lowest first. */
+static int queue_parents(struct backlog *b, const struct record *rec)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	for (unsigned depth = 0; depth < DEPTH_MAX; depth++) {
+		const struct edge *edge = NULL;
+		struct stored s;
+		struct delta *d;
+		for (uint32_t i = 0; i < rec->n_edges && !edge; i++)
+			if (!id_equal(&rec->edge[i].parent, &NODE_TRASH))
+				edge = &rec->edge[i];
+		if (!edge || id_equal(&edge->parent, &NODE_ROOT) || is_done(b, &edge->parent))
+			return 0;
+		struct id parent = edge->parent;
+		int rc = load(b, &a, &parent, &s, &d, NULL);
+		if (rc == -ENOENT)
+			return 0;
+		if (rc < 0)
+			return rc;
+		if (s.record->kind != NODE_DIR || !id_equal(&s.record->scope, &b->scope))
+			return 0;
+		rc = set_done(b, &parent);
+		if (rc < 0)
+			return rc;
+		if (d)
+			buf_put(&b->queue, parent.b, ID_SIZE);
+		rec = s.record;
+	}
+	return 0;
+}
+
+int backlog_next(struct backlog *b, struct arena *a, struct delta **ret, struct err *e)
+{
+	for (;;) {
+		struct stored s;
+		struct delta *d;
+		struct id id;
+		uint32_t actor;
+		uint64_t seq;
+		int rc;
+		if (b->queue.len > 0) {
+			b->queue.len -= ID_SIZE;
+			memcpy(id.b, b->queue.data + b->queue.len, ID_SIZE);
+			rc = load(b, a, &id, &s, &d, e);
+			if (rc < 0)
+				return err_errno(e, rc, "cannot read what to send");
+			*ret = d;
+			return 0;
+		}
+		rc = next_entry(b, &actor, &seq, &id);
+		if (rc == 0)
+			*ret = NULL;
+		if (rc <= 0)
+			return rc < 0 ? err_errno(e, rc, "cannot read what to send") : 0;
+		if (is_done(b, &id))
+			continue;
+		rc = load(b, a, &id, &s, &d, e);
+		if (rc == -ENOENT)
+			continue;
+		if (rc < 0)
+			return err_errno(e, rc, "cannot read what to send");
+		if (!d || !is_first(b, &s, actor, seq))
+			continue;
+		if (s.record->kind == NODE_DIR)
+			rc = set_done(b, &id);
+		buf_put(&b->queue, id.b, ID_SIZE);
+		if (rc == 0)
+			rc = queue_parents(b, s.record);
+		if (rc == 0 && buf_failed(&b->queue))
+			rc = -ENOMEM;
+		if (rc < 0)
+			return err_errno(e, rc, "cannot read what to send");
+		if (b->queue.len == ID_SIZE) { /* nothing goes ahead of it */
+			b->queue.len = 0;
+			*ret = d;
+			return 0;
+		}
+	}
+}
+
+int view_whole(struct view *v, const struct id *id, struct arena *a, struct delta **ret,
+	       struct err *e)
+{
+	static const struct vv nothing;
+	struct replica *r = view_replica(v);
+	struct stored s;
+	int rc = stored_get(r, view_snapshot(v), a, id, &s, e);
+	if (rc == -ENOENT) {
+		*ret = NULL;
+		return 0;
+	}
+	if (rc == 0)
+		rc = delta_make(a, r->actors, s.record, &nothing, true, ret);
+	return rc < 0 ? err_errno(e, rc, "cannot read what to send") : 0;
+}
