@@ -32,25 +32,36 @@ static int delta_check(const struct delta *d, struct err *e)
 	return 0;
 }
 
-/* Chunks of the blobs in the content that are not here. */
+/* Chunks of the blobs in the content that are not here: of all values, the ones that lost too. */
 static int delta_missing(struct replica *r, struct arena *a, const struct delta *d,
 			 struct sha256 **ret, uint32_t *ret_n, struct err *e)
 {
+	_cleanup_(buf_done) struct buf all = { 0 };
 	const struct slot *s = d->state.top ? slot_find(d->state.top, TOP_CONTENT,
 							strlen(TOP_CONTENT)) : NULL;
-	*ret_n = 0;
-	for (uint32_t i = 0; s && i < s->val.n && *ret_n == 0; i++) {
+	for (uint32_t i = 0; s && i < s->val.n; i++) {
 		struct blob_ref ref;
+		struct sha256 *hash;
+		uint32_t n = 0;
 		if (s->val.entry[i].value.kind != VALUE_BLOB)
 			continue;
 		int rc = blob_ref_decode(&s->val.entry[i].value, &ref);
 		if (rc == 0)
-			rc = blob_missing(r->store, a, &ref, ret, ret_n);
+			rc = blob_missing(r->store, a, &ref, &hash, &n);
 		if (rc == -EBADMSG)
 			return err_set(e, rc, "a peer sent a damaged reference to a file's bytes");
 		if (rc < 0)
 			return err_errno(e, rc, "cannot look for a file's bytes");
+		if (n > 0)
+			buf_put(&all, hash, n * sizeof(*hash));
 	}
+	*ret_n = (uint32_t)(all.len / sizeof(struct sha256));
+	if (*ret_n == 0)
+		return 0;
+	*ret = arena_array(a, *ret_n, sizeof(struct sha256));
+	if (buf_failed(&all) || !*ret)
+		return err_set(e, -ENOMEM, "out of memory");
+	memcpy(*ret, all.data, all.len);
 	return 0;
 }
 

@@ -136,7 +136,8 @@ check-quick:
 # Benchmarks: programs that print NAME, VALUE, UNIT, REFERENCE (tests/bench/run says how).
 bench_programs = \
 	tests/bench/bench_crdt \
-	tests/bench/bench_json
+	tests/bench/bench_json \
+	tests/bench/bench_replica
 bench_scripts =
 EXTRA_PROGRAMS += $(bench_programs)
 dist_noinst_SCRIPTS = tests/bench/run $(bench_scripts)
