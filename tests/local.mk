@@ -22,6 +22,7 @@ tests_libtap_a_SOURCES = \
 unit_tests = \
 	tests/unit/test_base \
 	tests/unit/test_beacon \
+	tests/unit/test_blob \
 	tests/unit/test_clock \
 	tests/unit/test_cmdline \
 	tests/unit/test_config \
@@ -41,6 +42,7 @@ unit_tests = \
 	tests/unit/test_tap \
 	tests/unit/test_tls \
 	tests/unit/test_token \
+	tests/unit/test_tree \
 	tests/unit/test_vv
 
 # A device without documents, for tests of links in network namespaces.
