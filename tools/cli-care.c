@@ -34,7 +34,7 @@ static void put_setting(struct jsonw *w, const struct config *config, enum confi
 static int show_all(struct cli *c, const struct config *config)
 {
 	_cleanup_(buf_done) struct buf b = { 0 };
-	_cleanup_(table_done) struct table t = { .columns = 4 };
+	_cleanup_(listing_done) struct listing t = { .columns = 4 };
 	struct jsonw w;
 	if (c->line.json) {
 		jsonw_init(&w, &b, 0);
@@ -48,12 +48,12 @@ static int show_all(struct cli *c, const struct config *config)
 	for (unsigned i = 0; i < CONFIG_KEYS; i++) {
 		enum config_key key = (enum config_key)i;
 		const char *text = config_text(config, key);
-		table_cell(&t, config_def(key)->name);
-		table_cell(&t, *text ? text : "-");
-		table_cell(&t, config->value[key] ? "" : "(default)");
-		table_cell(&t, config_def(key)->help);
+		listing_cell(&t, config_def(key)->name);
+		listing_cell(&t, *text ? text : "-");
+		listing_cell(&t, config->value[key] ? "" : "(default)");
+		listing_cell(&t, config_def(key)->help);
 	}
-	table_print(&t);
+	listing_print(&t);
 	return EXIT_DONE;
 }
 

@@ -315,7 +315,7 @@ int cmd_peers(void *context)
 	struct err e = { 0 };
 	_cleanup_(arena_done) struct arena a = { 0 };
 	_cleanup_(buf_done) struct buf text = { 0 };
-	_cleanup_(table_done) struct table t = { .columns = 8 };
+	_cleanup_(listing_done) struct listing t = { .columns = 8 };
 	static const char *const head[] = { "DEVICE", "STATE", "OVER", "ADDRESS", "RTT", "IN/OUT",
 					    "TO GET", "TO GIVE" };
 	struct json *list;
@@ -328,23 +328,23 @@ int cmd_peers(void *context)
 		return EXIT_DONE;
 	}
 	for (unsigned i = 0; i < t.columns; i++)
-		table_cell(&t, head[i]);
+		listing_cell(&t, head[i]);
 	for (const struct json *v = list->first; v; v = v->next) {
 		char in[HUMAN_SIZE], out[HUMAN_SIZE], both[2 * HUMAN_SIZE], number[HUMAN_SIZE];
-		table_cell(&t, cli_text(&a, v, "device", "?"));
-		table_cell(&t, cli_text(&a, v, "state", "?"));
-		table_cell(&t, cli_text(&a, v, "transport", "?"));
-		table_cell(&t, cli_text(&a, v, "address", "?"));
-		table_cell(&t, cli_uint(v, "rtt_us") ? human_time(cli_uint(v, "rtt_us"), number) : "-");
+		listing_cell(&t, cli_text(&a, v, "device", "?"));
+		listing_cell(&t, cli_text(&a, v, "state", "?"));
+		listing_cell(&t, cli_text(&a, v, "transport", "?"));
+		listing_cell(&t, cli_text(&a, v, "address", "?"));
+		listing_cell(&t, cli_uint(v, "rtt_us") ? human_time(cli_uint(v, "rtt_us"), number) : "-");
 		snprintf(both, sizeof(both), "%s/%s", human_bytes(cli_uint(v, "bytes_in"), in),
 			 human_bytes(cli_uint(v, "bytes_out"), out));
-		table_cell(&t, both);
+		listing_cell(&t, both);
 		snprintf(number, sizeof(number), "%llu", (unsigned long long)cli_uint(v, "behind_here"));
-		table_cell(&t, number);
+		listing_cell(&t, number);
 		snprintf(number, sizeof(number), "%llu", (unsigned long long)cli_uint(v, "behind_there"));
-		table_cell(&t, number);
+		listing_cell(&t, number);
 	}
-	table_print(&t);
+	listing_print(&t);
 	return EXIT_DONE;
 }
 
@@ -354,7 +354,7 @@ int cmd_devices(void *context)
 	struct err e = { 0 };
 	_cleanup_(arena_done) struct arena a = { 0 };
 	_cleanup_(buf_done) struct buf text = { 0 };
-	_cleanup_(table_done) struct table t = { .columns = 4 };
+	_cleanup_(listing_done) struct listing t = { .columns = 4 };
 	static const char *const head[] = { "DEVICE", "ROLE", "ID", "LAST SEEN" };
 	struct json *list;
 	if (ask(c, "devices", NULL, &text, &a, &list, &e) < 0)
@@ -362,18 +362,18 @@ int cmd_devices(void *context)
 	if (c->line.json)
 		return cli_print(&text);
 	for (unsigned i = 0; i < t.columns; i++)
-		table_cell(&t, head[i]);
+		listing_cell(&t, head[i]);
 	for (const struct json *v = list->first; v; v = v->next) {
 		char id[13];
 		snprintf(id, sizeof(id), "%.12s", cli_text(&a, v, "id", "?"));
-		table_cell(&t, cli_text(&a, v, "name", "?"));
-		table_cell(&t, cli_text(&a, v, "role", "?"));
-		table_cell(&t, id);
-		table_cell(&t, cli_true(v, "self")	? "this device" :
+		listing_cell(&t, cli_text(&a, v, "name", "?"));
+		listing_cell(&t, cli_text(&a, v, "role", "?"));
+		listing_cell(&t, id);
+		listing_cell(&t, cli_true(v, "self")	? "this device" :
 			       cli_true(v, "connected") ? "connected" :
 							  cli_text(&a, v, "last_seen", "never"));
 	}
-	table_print(&t);
+	listing_print(&t);
 	return EXIT_DONE;
 }
 

@@ -212,7 +212,7 @@ static unsigned width(const char *text)
 	return n;
 }
 
-void table_cell(struct table *t, const char *text)
+void listing_cell(struct listing *t, const char *text)
 {
 	if (t->n == t->cap) {
 		unsigned cap = t->cap ? t->cap * 2 : 64;
@@ -231,7 +231,7 @@ void table_cell(struct table *t, const char *text)
 		t->failed = true;
 }
 
-void table_print(struct table *t)
+void listing_print(struct listing *t)
 {
 	for (unsigned i = 0; i < t->n; i++) {
 		unsigned column = i % t->columns, wide = 0;
@@ -249,10 +249,10 @@ void table_print(struct table *t)
 	}
 }
 
-void table_done(struct table *t)
+void listing_done(struct listing *t)
 {
 	for (unsigned i = 0; i < t->n; i++)
 		free(t->cell[i]);
 	free(t->cell);
-	*t = (struct table){ 0 };
+	*t = (struct listing){ 0 };
 }

@@ -58,14 +58,14 @@ const char *human_bytes(uint64_t n, char text[static HUMAN_SIZE]);
 const char *human_time(uint64_t us, char text[static HUMAN_SIZE]);
 
 /* A table for people: columns aligned, cells separated by two spaces. Cells are copied. */
-struct table {
+struct listing {
 	char **cell;
 	unsigned columns, n, cap;
 	bool failed;
 };
-void table_cell(struct table *t, const char *text);
-void table_print(struct table *t);
-void table_done(struct table *t);
+void listing_cell(struct listing *t, const char *text);
+void listing_print(struct listing *t);
+void listing_done(struct listing *t);
 
 int cmd_up(void *context);
 int cmd_down(void *context);
