@@ -19,6 +19,7 @@
 #include "transports/tcp.h"
 
 #define LAST_WORDS_US 250000 /* at the end: for sending what was committed last */
+#define SETTLE_MS 1000       /* for files that were made a moment ago */
 #define QUESTION_SECONDS 2   /* a reader of .shoal/status.json waits at most so long */
 
 /* ---- words from other threads ---- */
@@ -28,7 +29,7 @@ struct question {
 	struct question *next;
 	void (*report)(struct daemon *d, struct buf *out);
 	struct buf out;
-	bool done;
+	bool seen, done;
 };
 
 void daemon_wake(struct daemon *d)
@@ -96,17 +97,27 @@ static int ask_peers(void *userdata, struct buf *out)
 	return ask(userdata, report_peers, out);
 }
 
-/* The reports take no lock of ours, so they may be written with it held. */
-static void answer_questions(struct daemon *d)
+/* Writes one report for all who asked for it up to now. No lock is held meanwhile: a report asks
+ * the file system, whose thread may be one that waits here and wants to give up. */
+static void answer_with(struct daemon *d, void (*report)(struct daemon *d, struct buf *out))
 {
+	_cleanup_(buf_done) struct buf text = { 0 };
+	bool asked = false;
 	pthread_mutex_lock(&d->lock);
 	for (struct question *q = d->questions; q; q = q->next)
-		if (!q->done) {
-			q->report(d, &q->out);
+		if (q->report == report && !q->done)
+			asked = q->seen = true;
+	pthread_mutex_unlock(&d->lock);
+	if (!asked)
+		return;
+	report(d, &text);
+	pthread_mutex_lock(&d->lock);
+	for (struct question *q = d->questions; q; q = q->next)
+		if (q->report == report && q->seen && !q->done) {
+			buf_put(&q->out, text.data, text.len);
 			q->done = true;
 		}
-	if (d->questions)
-		pthread_cond_broadcast(&d->answered);
+	pthread_cond_broadcast(&d->answered);
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -138,7 +149,8 @@ static int on_wake(sd_event_source *s, int fd, uint32_t events, void *userdata)
 		peers_news(d->peers);
 		waits_check(d->waits);
 	}
-	answer_questions(d);
+	answer_with(d, report_status);
+	answer_with(d, report_peers);
 	feed_run(d->feed);
 	if (unmounted)
 		mount_is_gone(d);
@@ -204,6 +216,13 @@ int daemon_umount(struct daemon *d, bool force, struct err *e)
 	free(TAKE_PTR(d->mount_dir));
 	free(TAKE_PTR(d->mount_opts));
 	return replica_flush(d->replica, e);
+}
+
+void daemon_settle(struct daemon *d)
+{
+	/* In vain is no failure: what stays local then is what a program has not finished. */
+	if (d->fs)
+		(void)fusefs_wait_idle(d->fs, true, SETTLE_MS);
 }
 
 /* ---- the mesh ---- */

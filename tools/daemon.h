@@ -72,6 +72,9 @@ int daemon_run(const struct daemon_options *o, struct err *e);
 /* Mounts and unmounts; the loop's thread. */
 int daemon_mount(struct daemon *d, const char *dir, const char *options, struct err *e);
 int daemon_umount(struct daemon *d, bool force, struct err *e);
+/* Files that were just made stay local for a moment, in case they are renamed; who asks for what is
+ * here means them as well. Ends those moments. */
+void daemon_settle(struct daemon *d);
 /* Begins a clean end. who (may be NULL) is answered when everything is durable. */
 void daemon_stop(struct daemon *d, struct call *who);
 /* Reads shoal.conf again and applies what can change while it runs. */

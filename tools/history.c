@@ -59,6 +59,15 @@ static void cat_go_on(struct call *call, void *userdata)
 	}
 }
 
+static int find(struct daemon *d, const char *path, struct attr *ret, struct err *e)
+{
+	int r = path_resolve(d->replica, path, ret, e);
+	if (r != -ENOENT)
+		return r;
+	daemon_settle(d);
+	return path_resolve(d->replica, path, ret, e);
+}
+
 /* version: empty, or the first digits of a version's id. */
 static int check_version(const struct version *v, const char *path, const char *version,
 			 struct err *e)
@@ -82,7 +91,7 @@ void method_cat(struct call *call, const struct json *params, void *userdata)
 	if (r == 0)
 		r = param_text(call_arena(call), params, "version", &version, &e);
 	if (r == 0)
-		r = path_resolve(d->replica, path, &attr, &e);
+		r = find(d, path, &attr, &e);
 	if (r == 0 && attr.kind != NODE_FILE)
 		r = err_set(&e, attr.kind == NODE_DIR ? -EISDIR : -EINVAL, "\"%.120s\" is %s", path,
 			    attr.kind == NODE_DIR ? "a directory" : "a symbolic link");
@@ -296,7 +305,7 @@ void method_log(struct call *call, const struct json *params, void *userdata)
 	struct history *h = NULL;
 	int r = param_text(call_arena(call), params, "path", &path, &e);
 	if (r == 0)
-		r = path_resolve(d->replica, path, &attr, &e);
+		r = find(d, path, &attr, &e);
 	if (r == 0)
 		r = read_record(d, &attr, call_arena(call), &delta, &view, &e);
 	if (r == 0) {

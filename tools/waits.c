@@ -253,6 +253,7 @@ void method_wait(struct call *c, const struct json *params, void *userdata)
 	*w = (struct wait){ .all = all, .next = all->first, .call = c, .peers = 1 };
 	all->first = w;
 	all->n++;
+	daemon_settle(d);
 	int r = read_params(w, params, &e);
 	if (r == 0 && w->timeout_us) {
 		r = sd_event_add_time_relative(d->event, &w->timer, CLOCK_MONOTONIC, w->timeout_us,
