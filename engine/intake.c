@@ -423,6 +423,9 @@ static int arrival_decode(struct intake *in, struct arrival *a, struct actor_cod
 		return r;
 	if (!cursor_end(&c))
 		return err_set(e, -EPROTO, "the peer sent a delta with something behind it");
+	/* Only a whole record names its scope. */
+	if (!d->complete)
+		d->state.scope = *scope;
 	if (!id_equal(&d->state.scope, scope))
 		return err_set(e, -EPROTO, "the peer sent a delta of another scope");
 	*ret = d;
