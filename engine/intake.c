@@ -79,7 +79,7 @@ struct intake {
 	struct want *want[BUCKETS];
 	struct want *ask_first, *ask_last, *nowhere;
 	uint32_t n_wants, n_asked;
-	struct queue later, records;
+	struct queue later, records, ready;
 	bool record_asked;     /* the first of records */
 	struct arrival *piece; /* delta not yet complete */
 	struct buf record;     /* record not yet complete */
@@ -535,20 +535,32 @@ int intake_record(struct intake *in, uint64_t round, const struct id *node, bool
 
 /* ---- chunks ---- */
 
-/* Wakes what waits for the hash; the want is taken out of its table and freed. */
-static int want_wake(struct intake *in, struct want **p, struct err *e)
+/* Makes ready what waits for the hash alone; the want is taken out of its table and freed. */
+static void want_wake(struct intake *in, struct want **p)
 {
 	struct want *w = *p;
 	*p = w->next;
 	in->n_wants--;
-	int r = 0;
-	for (struct waiter *i = w->waiter; i && r >= 0; i = i->next)
-		if (--i->arrival->missing == 0) {
-			struct id node = i->arrival->delta->state.id;
-			r = lane_run(in, &node, e);
-		}
+	for (struct waiter *i = w->waiter; i; i = i->next)
+		if (--i->arrival->missing == 0)
+			queue_push(&in->ready, i->arrival);
 	free(w);
-	return r;
+}
+
+/* Goes on with what became ready, and with what is left over when few hashes are waited for. */
+static int run_ready(struct intake *in, struct err *e)
+{
+	for (;;) {
+		struct arrival *a = queue_pop(&in->ready);
+		if (!a && in->n_wants < WANTS_TOTAL / 2)
+			a = queue_pop(&in->later);
+		if (!a)
+			return 0;
+		struct id node = a->delta->state.id;
+		int r = lane_run(in, &node, e);
+		if (r < 0)
+			return r;
+	}
 }
 
 int intake_chunk(struct intake *in, const struct sha256 *hash, const void *data, size_t len,
@@ -570,27 +582,18 @@ int intake_chunk(struct intake *in, const struct sha256 *hash, const void *data,
 		return err_set(e, -EPROTO, "the peer sent a chunk that has another hash");
 	if (r < 0)
 		return err_errno(e, r, "cannot store a chunk");
-	r = want_wake(in, p, e);
-	while (r >= 0 && in->later.first && in->n_wants < WANTS_TOTAL / 2) {
-		struct id node = queue_pop(&in->later)->delta->state.id;
-		r = lane_run(in, &node, e);
-	}
-	return r;
+	want_wake(in, p);
+	return run_ready(in, e);
 }
 
 int intake_news(struct intake *in, struct err *e)
 {
-	int r = 0;
-	for (struct want *w = TAKE_PTR(in->nowhere), *next; w; w = next) {
-		next = w->older;
-		if (r < 0) { /* leave the rest as they were */
-			w->older = in->nowhere;
-			in->nowhere = w;
-		} else {
-			r = want_wake(in, want_at(in, &w->hash), e);
-		}
+	while (in->nowhere) {
+		struct want *w = in->nowhere;
+		in->nowhere = w->older;
+		want_wake(in, want_at(in, &w->hash));
 	}
-	return r;
+	return run_ready(in, e);
 }
 
 bool intake_asks(const struct intake *in)

@@ -230,6 +230,17 @@ static bool has_map(const struct slot *s)
 	return false;
 }
 
+/* No value changes, only places and layout. */
+static bool only_look(const struct patch *p)
+{
+	if (p->kind != PATCH_INTO)
+		return p->kind == PATCH_LOOK;
+	for (const struct patch *q = p->first; q; q = q->next)
+		if (!only_look(q))
+			return false;
+	return true;
+}
+
 static int into(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret)
 {
 	static const struct value map = { .kind = VALUE_MAP };
@@ -241,7 +252,12 @@ static int into(struct applier *ap, struct slot *s, const struct patch *p, struc
 		*ret = c;
 		return r;
 	}
-	/* The object must outlive its last key, and be what is shown. */
+	/* The object must outlive its last key, and be what is shown. Who only writes it in another
+	 * way does not mean to settle a conflict. */
+	if (only_look(p)) {
+		*ret = c;
+		return 0;
+	}
 	if (!has_map(c) || !slot_shown(c, ap->actors, &shown, &kind) || kind != VALUE_MAP)
 		r = write_val(ap, c, &map);
 	*ret = c;

@@ -160,8 +160,8 @@ static int count_files(struct commit *c, const struct touched *t)
 	return was == is ? 0 : commit_scope(c, &t->after.attr.scope, is - was);
 }
 
-static void put_record(const struct touched *t, const struct actors *actors,
-		       struct store_batch *b, struct buf *v)
+static void put_record(const struct touched *t, const struct actors *actors, struct store_batch *b,
+		       struct buf *v)
 {
 	buf_reset(v);
 	buf_u8(v, DOC_FORMAT);
@@ -243,6 +243,20 @@ static int put_dirents(struct commit *c, struct store_batch *b, struct buf *v)
 	return 0;
 }
 
+/* So that publish() can raise the vector without fail. */
+static int vv_room(struct vv *v)
+{
+	if (v->n < v->cap)
+		return 0;
+	uint32_t cap = v->cap ? 2 * v->cap : 4;
+	struct vv_item *item = reallocarray(v->item, cap, sizeof(*item));
+	if (!item)
+		return -ENOMEM;
+	v->item = item;
+	v->cap = cap;
+	return 0;
+}
+
 static int put_meta(struct commit *c, struct store_batch *b, struct buf *v)
 {
 	struct replica *r = c->r;
@@ -254,19 +268,23 @@ static int put_meta(struct commit *c, struct store_batch *b, struct buf *v)
 			s = scope_get(r, &c->scopes[i], true);
 		if (!s)
 			return -ENOMEM;
-		/* The number counts as spent even if the write fails. */
+		/* In memory only when it is written: a view must not promise a number that a crash
+		 * takes back. */
+		struct vv have = s->have;
 		if (c->seq_used) {
 			pthread_mutex_lock(&r->scopes_lock);
-			int rc = vv_raise(&s->have, c->stamp.dot.actor, c->stamp.dot.seq);
+			int rc = vv_room(&s->have);
 			pthread_mutex_unlock(&r->scopes_lock);
+			if (rc == 0)
+				rc = vv_arena_raise(&c->arena, &s->have, c->stamp.dot, &have);
 			if (rc < 0)
 				return rc;
 		}
-		scope_put_batch(r, b, &s->id, &s->have, s->files + (uint64_t)c->files[i]);
+		scope_put_batch(r, b, &s->id, &have, s->files + (uint64_t)c->files[i]);
 	}
 	for (uint32_t i = 0; i < c->n_loose_add + c->n_loose_drop; i++) {
-		const struct id *id = i < c->n_loose_add ? &c->loose_add[i] :
-							   &c->loose_drop[i - c->n_loose_add];
+		const struct id *id =
+			i < c->n_loose_add ? &c->loose_add[i] : &c->loose_drop[i - c->n_loose_add];
 		buf_reset(v);
 		meta_key(v, META_LOOSE, id->b, ID_SIZE, NULL, 0);
 		if (buf_failed(v))
@@ -286,7 +304,10 @@ static void publish(struct commit *c, uint32_t actors)
 	r->actors_saved = actors;
 	pthread_mutex_lock(&r->scopes_lock);
 	for (uint32_t i = 0; i < c->n_scopes; i++) {
-		scope_get(r, &c->scopes[i], false)->files += (uint64_t)c->files[i];
+		struct scope *s = scope_get(r, &c->scopes[i], false);
+		s->files += (uint64_t)c->files[i];
+		if (c->seq_used)
+			vv_raise(&s->have, c->stamp.dot.actor, c->stamp.dot.seq);
 		atomic_fetch_add(&r->files, (uint64_t)c->files[i]);
 	}
 	pthread_mutex_unlock(&r->scopes_lock);
@@ -343,7 +364,7 @@ int commit_end(struct commit *c, struct err *e)
 	uint32_t actors = actors_count(r->actors);
 	actors_put_batch(r, b, actors);
 	if (c->seq_used)
-		r->seq = c->stamp.dot.seq;
+		r->seq = c->stamp.dot.seq; /* spent even if the write fails */
 	rc = store_write(r->store, b, e);
 	if (rc < 0)
 		return rc;

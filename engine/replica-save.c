@@ -3,6 +3,7 @@
 /* What programs write becomes versions: the difference of what the writer had read to what it
  * wrote, applied to the newest version. */
 
+#include "engine/edge.h"
 #include "engine/replica-impl.h"
 
 #include <errno.h>
@@ -226,12 +227,24 @@ static int difference(struct draft *d, const struct version *base, struct patch 
 {
 	struct json *before = NULL;
 	if (base && version_data(base)) {
-		int rc = json_parse(&d->arena, version_data(base), version_size(base), NULL, &before,
-				    NULL);
+		int rc = json_parse(&d->arena, version_data(base), version_size(base), NULL,
+				    &before, NULL);
 		if (rc < 0)
 			return rc;
 	}
 	return jdiff(&d->arena, before, d->tree, ret);
+}
+
+/* Slots nest at most RECORD_DEPTH_MAX deep. */
+static bool all_seen(const struct slot *s, const struct vv *seen)
+{
+	for (uint32_t i = 0; i < s->val.n; i++)
+		if (!vv_has(seen, s->val.entry[i].dot))
+			return false;
+	for (uint32_t i = 0; i < s->n; i++)
+		if (!all_seen(s->child[i], seen))
+			return false;
+	return true;
 }
 
 /* Does the head show more than the writer saw? Changes of metadata alone do not count, or the
@@ -249,6 +262,12 @@ static int is_merged(struct commit *c, const struct stored *head, const struct v
 	*ret = !base || !version_data(base) || !version_data(now) ||
 	       version_size(base) != version_size(now) ||
 	       memcmp(version_data(base), version_data(now), version_size(now)) != 0;
+	/* What lost against what the writer saw may come to light when that goes. */
+	const struct slot *content =
+		head->record->top ? slot_find(head->record->top, TOP_CONTENT, strlen(TOP_CONTENT))
+				  : NULL;
+	if (!*ret && content)
+		*ret = !all_seen(content, version_context(base));
 	version_unref(now);
 	return 0;
 }
@@ -258,6 +277,22 @@ static int refuse(const struct draft *d, struct err *e, const struct err *why)
 	if (e)
 		*e = *why;
 	return d->refused;
+}
+
+/* A deleted file that lives on because of newer content hangs on that content: a save that took it
+ * away would delete the file. So whoever saves it takes it out of the trash, to where it was. */
+static int untrash(struct commit *c, const struct record *rec, const struct record **ret)
+{
+	*ret = rec;
+	if (rec->n_edges == 0 || !edge_is_trash(&rec->edge[0]))
+		return 0;
+	for (uint32_t i = 1; i < rec->n_edges; i++) {
+		const struct edge *edge = &rec->edge[i];
+		if (!edge_is_trash(edge))
+			return record_move(&c->arena, c->r->actors, rec, &edge->parent, edge->name,
+					   edge->name_len, &c->stamp, ret);
+	}
+	return 0;
 }
 
 static int save_locked(struct commit *c, const struct id *id, const struct version *base,
@@ -285,12 +320,15 @@ static int save_locked(struct commit *c, const struct id *id, const struct versi
 	if (rc == 0)
 		rc = draft_write(c, d, patch, head.record, base ? version_context(base) : &nothing,
 				 merged, &pointers, &rec);
-	if (rc == 0 && rec != head.record)
+	bool changed = rec != head.record;
+	if (rc == 0 && changed)
+		rc = untrash(c, rec, &rec);
+	if (rc == 0 && changed)
 		rc = draft_put(c, d, &head, rec, merged, &pointers, 0, &t);
 	pointers_done(&pointers);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot save");
-	*ret = rec != head.record ? t : NULL;
+	*ret = changed ? t : NULL;
 	return 0;
 }
 

@@ -38,6 +38,7 @@ unit_tests = \
 	tests/unit/test_patch \
 	tests/unit/test_record \
 	tests/unit/test_render \
+	tests/unit/test_session \
 	tests/unit/test_store \
 	tests/unit/test_tap \
 	tests/unit/test_tls \
@@ -55,6 +56,11 @@ members = \
 	tests/members.c \
 	tests/members.h
 
+# Two replicas and their sessions, for tests of sync.
+pair = \
+	tests/pair.c \
+	tests/pair.h
+
 tests_unit_test_beacon_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
@@ -63,12 +69,24 @@ tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_session_SOURCES = tests/unit/test_session.c $(pair)
 tests_unit_test_tls_SOURCES = tests/unit/test_tls.c $(members)
 tests_unit_test_tls_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_token_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 
 # Simulations: whole engines in one process, from a seed.
-sim_tests =
+sim_tests = \
+	tests/sim/sim
+
+tests_sim_sim_SOURCES = \
+	tests/sim/check.c \
+	tests/sim/model.c \
+	tests/sim/net.c \
+	tests/sim/sim.c \
+	tests/sim/work.c \
+	tests/sim/world.c \
+	tests/sim/world.h
+EXTRA_DIST += tests/sim/seeds.txt
 
 # Fuzz targets (LLVMFuzzerTestOneInput): with --enable-fuzzers libFuzzer drives them, without
 # it they replay tests/fuzz/corpus/NAME and some thousand mutations of it under make check. A
@@ -81,6 +99,7 @@ fuzz_targets = \
 	tests/fuzz/fuzz_joinmsg \
 	tests/fuzz/fuzz_json \
 	tests/fuzz/fuzz_record \
+	tests/fuzz/fuzz_session \
 	tests/fuzz/fuzz_token
 
 tests_fuzz_fuzz_beacon_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
@@ -90,6 +109,8 @@ tests_fuzz_fuzz_delta_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_record_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_joinmsg_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)
+tests_fuzz_fuzz_session_LDADD = $(FUZZ_MAIN) tests/libtap.a libengine.a $(ENGINE_LIBS)
+tests_fuzz_fuzz_session_SOURCES = tests/fuzz/fuzz_session.c $(pair)
 tests_fuzz_fuzz_token_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 
 noinst_HEADERS = tests/fuzz/replay.h
@@ -139,7 +160,9 @@ check-quick:
 bench_programs = \
 	tests/bench/bench_crdt \
 	tests/bench/bench_json \
-	tests/bench/bench_replica
+	tests/bench/bench_replica \
+	tests/bench/bench_sync
+tests_bench_bench_sync_SOURCES = tests/bench/bench_sync.c $(pair)
 bench_scripts =
 EXTRA_PROGRAMS += $(bench_programs)
 dist_noinst_SCRIPTS = tests/bench/run $(bench_scripts)

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/pair.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/tap.h"
+
+static uint64_t node_clock(void *userdata)
+{
+	struct node *n = userdata;
+	return n->now += 1000;
+}
+
+static void node_random(void *userdata, void *data, size_t len)
+{
+	struct node *n = userdata;
+	prng_fill(&n->random, data, len);
+}
+
+void node_open(struct node *n, uint8_t no, const char *path)
+{
+	struct err e = { 0 };
+	*n = (struct node){ .random = { no }, .now = UINT64_C(1700000000000000) };
+	memset(n->id.b, no, ID_SIZE);
+	int r = path ? store_open(path, true, &n->store, &e) : store_open_memory(&n->store);
+	struct replica_config config = { .store = n->store,
+					 .device = n->id,
+					 .wall_us = node_clock,
+					 .random = node_random,
+					 .userdata = n };
+	if (r == 0)
+		r = replica_open(&config, &n->replica, &e);
+	if (r < 0)
+		tap_bail("no replica: %s (%s)", e.message, strerror(-r));
+}
+
+void node_close(struct node *n)
+{
+	replica_free(n->replica);
+	store_close(n->store);
+}
+
+static struct id node_dir(struct node *n, const char *dir)
+{
+	struct attr attr = { .id = NODE_ROOT };
+	if (dir && replica_lookup(n->replica, &NODE_ROOT, dir, strlen(dir), &attr) < 0 &&
+	    replica_mkdir(n->replica, &NODE_ROOT, dir, strlen(dir), 0755, &attr) < 0)
+		tap_bail("cannot make directory %s", dir);
+	return attr.id;
+}
+
+void node_write(struct node *n, const char *dir, const char *name, const void *data, size_t len)
+{
+	struct id parent = node_dir(n, dir);
+	struct content c = { .data = data, .len = len, .fd = -1 };
+	struct attr attr;
+	struct err e = { 0 };
+	int r;
+	if (replica_lookup(n->replica, &parent, name, strlen(name), &attr) == 0) {
+		_cleanup_(version_unrefp) struct version *base = NULL;
+		r = replica_read(n->replica, &attr.id, &base);
+		if (r == 0)
+			r = replica_save(n->replica, &attr.id, base, &c, SAVE_BY_NAME, NULL, &e);
+	} else {
+		r = replica_create(n->replica, &parent, name, strlen(name), 0644, &c, SAVE_BY_NAME,
+				   &attr, NULL, &e);
+	}
+	if (r < 0)
+		tap_bail("cannot write %s: %s (%s)", name, e.message, strerror(-r));
+}
+
+char *node_read(struct node *n, const char *dir, const char *name)
+{
+	struct attr attr = { .id = NODE_ROOT };
+	_cleanup_(version_unrefp) struct version *v = NULL;
+	if (dir && replica_lookup(n->replica, &NODE_ROOT, dir, strlen(dir), &attr) < 0)
+		return NULL;
+	struct id parent = attr.id;
+	if (replica_lookup(n->replica, &parent, name, strlen(name), &attr) < 0 ||
+	    replica_read(n->replica, &attr.id, &v) < 0)
+		return NULL;
+	size_t len = (size_t)version_size(v);
+	char *text = malloc(len + 1);
+	if (!text)
+		tap_bail("out of memory");
+	if (version_data(v))
+		memcpy(text, version_data(v), len);
+	else if (version_pread(v, text, len, 0) != (ssize_t)len)
+		tap_bail("cannot read %s", name);
+	text[len] = 0;
+	return text;
+}
+
+void node_flush(struct node *n, struct session *s)
+{
+	struct err e = { 0 };
+	if (!replica_dirty(n->replica))
+		return;
+	if (replica_flush(n->replica, &e) < 0)
+		tap_bail("cannot flush: %s", e.message);
+	if (s)
+		session_news(s);
+}
+
+void pair_open(struct pair *p, struct node *a, struct node *b)
+{
+	*p = (struct pair){ .node = { a, b }, .now = 1000000 };
+	node_flush(a, NULL);
+	node_flush(b, NULL);
+	for (int i = 0; i < 2; i++)
+		if (session_new(p->node[i]->replica, &p->node[!i]->id, p->now, &p->session[i]) < 0)
+			tap_bail("no session");
+}
+
+void pair_close(struct pair *p)
+{
+	session_free(p->session[0]);
+	session_free(p->session[1]);
+	p->session[0] = p->session[1] = NULL;
+}
+
+bool pair_turn(struct pair *p, size_t max)
+{
+	bool moved = false;
+	for (int i = 0; i < 2 && !p->failed; i++) {
+		_cleanup_(buf_done) struct buf out = { 0 };
+		int r = session_output(p->session[i], &out, max, p->now, &p->e);
+		p->bytes[i] += out.len;
+		if (p->said[i])
+			buf_put(p->said[i], out.data, out.len);
+		moved |= out.len > 0;
+		if (r >= 0)
+			r = session_input(p->session[!i], out.data, out.len, p->now, &p->e);
+		p->failed = r < 0;
+	}
+	p->now += 100;
+	return moved;
+}
+
+void pair_run(struct pair *p)
+{
+	bool moved = true;
+	while (moved && !p->failed) {
+		moved = pair_turn(p, 65536);
+		for (int i = 0; i < 2 && !moved; i++) {
+			moved |= replica_dirty(p->node[i]->replica);
+			node_flush(p->node[i], p->session[i]);
+		}
+	}
+}

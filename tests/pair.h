@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* Replicas on memory stores with a pretended clock, and two of them joined by sessions without a
+ * network, for tests and benchmarks of sync. What fails ends the test. */
+
+#include "engine/replica.h"
+#include "engine/session.h"
+#include "tests/prng.h"
+
+struct node {
+	struct id id;
+	struct store *store;
+	struct replica *replica;
+	struct prng random;
+	uint64_t now; /* microseconds since 1970, given out by the clock */
+};
+
+/* A replica in memory, or in the directory path. */
+void node_open(struct node *n, uint8_t no, const char *path);
+void node_close(struct node *n);
+/* Creates or overwrites a file in a top-level directory that is made on the way. */
+void node_write(struct node *n, const char *dir, const char *name, const void *data, size_t len);
+/* The whole content as text, to be freed; NULL when there is none. */
+char *node_read(struct node *n, const char *dir, const char *name);
+void node_flush(struct node *n, struct session *s);
+
+struct pair {
+	struct node *node[2];
+	struct session *session[2];
+	uint64_t bytes[2];   /* sent by each */
+	struct buf *said[2]; /* where to keep what each sends; may be NULL */
+	uint64_t now;
+	bool failed;
+	struct err e; /* why */
+};
+
+void pair_open(struct pair *p, struct node *a, struct node *b);
+void pair_close(struct pair *p);
+/* Carries bytes and flushes until nothing moves any more. */
+void pair_run(struct pair *p);
+/* One turn: each side's output to the other. True when a byte moved. */
+bool pair_turn(struct pair *p, size_t max);

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What must not get lost. Every value that a program writes is a number used once. It stays visible
+ * (shown, or listed as a conflict) unless a write or removal that had seen it took it away. "Seen"
+ * is what the file showed and listed when its writer read it, not what the engine says about it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/world.h"
+
+struct written {
+	struct id node;
+	char place[24];
+	uint64_t value;
+	unsigned device;
+	uint64_t seq;
+	bool lost;
+	uint32_t covered; /* by this many changes that are not lost */
+};
+
+struct covering { /* one change that took one value away */
+	unsigned device;
+	uint64_t seq;
+	uint32_t written;
+	bool lost;
+};
+
+struct model {
+	struct written *written;
+	uint32_t n_written, cap_written;
+	struct covering *covering;
+	uint32_t n_covering, cap_covering;
+};
+
+struct model *model_new(void)
+{
+	return calloc(1, sizeof(struct model));
+}
+
+void model_free(struct model *m)
+{
+	if (!m)
+		return;
+	free(m->written);
+	free(m->covering);
+	free(m);
+}
+
+static void *more(struct world *w, void *list, uint32_t n, uint32_t *cap, size_t size)
+{
+	if (n < *cap)
+		return list;
+	*cap = *cap ? 2 * *cap : 64;
+	void *p = reallocarray(list, *cap, size);
+	if (!p)
+		world_fail(w, "out of memory");
+	return p;
+}
+
+static uint64_t newest(struct device *d)
+{
+	struct actor_id actor;
+	uint64_t seq;
+	replica_self(d->replica, &actor, &seq);
+	return seq;
+}
+
+void model_wrote(struct world *w, struct device *d, const struct id *node, const char *place,
+		 uint64_t value)
+{
+	struct model *m = w->model;
+	/* A file that went to another collection and came back holds its values as before. */
+	for (uint32_t i = 0; i < m->n_written; i++)
+		if (m->written[i].value == value && id_equal(&m->written[i].node, node) &&
+		    strcmp(m->written[i].place, place) == 0 && !m->written[i].lost)
+			return;
+	m->written = more(w, m->written, m->n_written, &m->cap_written, sizeof(*m->written));
+	struct written *x = &m->written[m->n_written++];
+	*x = (struct written){ .node = *node, .value = value, .device = d->no, .seq = newest(d) };
+	snprintf(x->place, sizeof(x->place), "%s", place);
+	char hex[ID_HEX];
+	TRACE(w, "  v%llu is at \"%s\" of %.8s (seq %llu)", (unsigned long long)value, place,
+	      id_hex(node, hex), (unsigned long long)x->seq);
+}
+
+static bool below(const char *place, const char *top)
+{
+	size_t n = strlen(top);
+	return strncmp(place, top, n) == 0 && (place[n] == 0 || place[n] == '/');
+}
+
+static void cover(struct world *w, struct device *d, const struct id *node, const char *place,
+		  const struct numbers *saw, bool exactly)
+{
+	struct model *m = w->model;
+	uint64_t seq = newest(d);
+	for (uint32_t i = 0; i < m->n_written; i++) {
+		struct written *x = &m->written[i];
+		if (!id_equal(&x->node, node) || !below(x->place, place) ||
+		    (exactly && strcmp(x->place, place) != 0) || !numbers_has(saw, x->value) ||
+		    (x->device == d->no && x->seq == seq))
+			continue;
+		m->covering =
+			more(w, m->covering, m->n_covering, &m->cap_covering, sizeof(*m->covering));
+		m->covering[m->n_covering++] = (struct covering){ d->no, seq, i, false };
+		x->covered++;
+		TRACE(w, "  v%llu is taken away", (unsigned long long)x->value);
+	}
+}
+
+void model_covered(struct world *w, struct device *d, const struct id *node, const char *place,
+		   const struct numbers *saw)
+{
+	cover(w, d, node, place, saw, false);
+}
+
+void model_entered(struct world *w, struct device *d, const struct id *node, const char *place,
+		   const struct numbers *saw)
+{
+	cover(w, d, node, place, saw, true);
+}
+
+void model_lost(struct world *w, struct device *d, uint64_t seq)
+{
+	struct model *m = w->model;
+	for (uint32_t i = 0; i < m->n_written; i++) {
+		struct written *x = &m->written[i];
+		if (x->device == d->no && x->seq > seq)
+			x->lost = true;
+	}
+	for (uint32_t i = 0; i < m->n_covering; i++) {
+		struct covering *c = &m->covering[i];
+		if (c->device == d->no && c->seq > seq && !c->lost) {
+			c->lost = true;
+			m->written[c->written].covered--;
+		}
+	}
+}
+
+static int tell_conflict(const char *pointer, const struct entry *shown, const struct entry *lost,
+			 void *userdata)
+{
+	const struct value *v = &lost->value;
+	(void)shown;
+	world_trace(userdata, "  \"%s\" lost kind %d %.*s", pointer, (int)v->kind,
+		    v->kind < VALUE_MAP ? (int)v->len : 0, (const char *)v->data);
+	return 0;
+}
+
+void model_tell(struct world *w, struct device *d, const struct id *node)
+{
+	_cleanup_(version_unrefp) struct version *v = NULL;
+	if (replica_read(d->replica, node, &v) < 0)
+		return;
+	world_trace(w, "device %u shows form %d %.*s", d->no, (int)version_form(v),
+		    version_data(v) ? (int)version_size(v) : 0, (const char *)version_data(v));
+	replica_conflicts(d->replica, node, tell_conflict, w);
+}
+
+void model_check(struct world *w, struct device *d)
+{
+	struct model *m = w->model;
+	for (uint32_t i = 0; i < m->n_written; i++) {
+		const struct written *x = &m->written[i];
+		if (x->lost || x->covered)
+			continue;
+		struct numbers seen = { 0 };
+		int r = file_numbers(d, &x->node, &seen, NULL);
+		bool there = numbers_has(&seen, x->value);
+		numbers_clear(&seen);
+		char hex[ID_HEX];
+		if (!there && w->trace)
+			model_tell(w, d, &x->node);
+		if (!there)
+			world_fail(
+				w,
+				"value %llu, written by device %u (seq %llu) at \"%s\" of %.8s, is lost: "
+				"device %u neither shows nor lists it (%s)",
+				(unsigned long long)x->value, x->device, (unsigned long long)x->seq,
+				x->place, id_hex(&x->node, hex), d->no,
+				r < 0 ? strerror(-r) : "the file is there");
+	}
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Runs histories: those of seeds.txt, then many of new seeds, in two processes; then with faults
+ * built in, which must be found.
+ *
+ *     sim                        what make check runs
+ *     sim --seed N [--trace]     one history
+ *     sim --from A --count N     many
+ *     sim --fault drop|claim|disk ...     the same with a fault */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/sim/world.h"
+#include "tests/tap.h"
+
+#define JOBS 2
+#define HISTORIES 10000
+#define FAULTY 300
+
+struct totals {
+	uint64_t histories, failed, saves, frames, sessions, crashes, conflicts;
+	uint64_t seed; /* of the first failure */
+	char failure[400];
+};
+
+static bool history(uint64_t seed, bool trace, enum fault fault, struct totals *t)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	if (!w)
+		abort();
+	w->seed = seed;
+	w->trace = trace;
+	w->fault = fault;
+	world_run(w);
+	bool failed = w->failure[0] != 0;
+	t->histories++;
+	t->saves += w->saves;
+	t->frames += w->frames;
+	t->sessions += w->sessions;
+	t->crashes += w->crashes;
+	t->conflicts += w->conflicts;
+	if (failed && (t->failed++ == 0 || seed < t->seed)) {
+		t->seed = seed;
+		snprintf(t->failure, sizeof(t->failure), "%.390s", w->failure);
+	}
+	/* After a failure things may be in any state, and the process ends soon. */
+	if (!failed) {
+		world_free(w);
+		free(w);
+	}
+	return !failed;
+}
+
+static void add(struct totals *t, const struct totals *x)
+{
+	if (x->failed && (t->failed == 0 || x->seed < t->seed)) {
+		t->seed = x->seed;
+		memcpy(t->failure, x->failure, sizeof(t->failure));
+	}
+	t->histories += x->histories;
+	t->failed += x->failed;
+	t->saves += x->saves;
+	t->frames += x->frames;
+	t->sessions += x->sessions;
+	t->crashes += x->crashes;
+	t->conflicts += x->conflicts;
+}
+
+/* Every JOBS-th seed in each of as many processes; a job stops at its first failure unless `on`. */
+static struct totals many(uint64_t from, uint64_t count, enum fault fault, bool on)
+{
+	struct totals t = { 0 };
+	int fd[JOBS];
+	pid_t pid[JOBS];
+	fflush(stdout);
+	for (unsigned j = 0; j < JOBS; j++) {
+		int p[2];
+		if (pipe(p) < 0)
+			tap_bail("no pipe");
+		pid[j] = fork();
+		if (pid[j] == 0) {
+			struct totals mine = { 0 };
+			close(p[0]);
+			for (uint64_t i = j; i < count; i += JOBS)
+				if (!history(from + i, false, fault, &mine) && !on)
+					break;
+			if (write(p[1], &mine, sizeof(mine)) != (ssize_t)sizeof(mine))
+				_exit(1);
+			_exit(0);
+		}
+		close(p[1]);
+		fd[j] = p[0];
+	}
+	for (unsigned j = 0; j < JOBS; j++) {
+		struct totals x;
+		int status = 0;
+		bool got = read(fd[j], &x, sizeof(x)) == (ssize_t)sizeof(x);
+		close(fd[j]);
+		waitpid(pid[j], &status, 0);
+		if (got) {
+			add(&t, &x);
+			continue;
+		}
+		t.failed++;
+		snprintf(t.failure, sizeof(t.failure),
+			 "a process died (status %d): run it with --from %" PRIu64
+			 " --count %" PRIu64 " --one-by-one",
+			 status, from, count);
+	}
+	return t;
+}
+
+static const char *const fault_name[] = { "none", "drop", "claim", "disk" };
+
+static void tell(const struct totals *t, enum fault fault)
+{
+	tap_diag("%" PRIu64 " histories, %" PRIu64 " saves, %" PRIu64 " frames, %" PRIu64
+		 " sessions, %" PRIu64 " crashes, %" PRIu64 " files in conflict at the end",
+		 t->histories, t->saves, t->frames, t->sessions, t->crashes, t->conflicts);
+	if (t->failed)
+		tap_diag("seed %" PRIu64 ": %s\nagain with: tests/sim/sim --seed %" PRIu64
+			 "%s%s --trace",
+			 t->seed, t->failure, t->seed, fault ? " --fault " : "",
+			 fault ? fault_name[fault] : "");
+}
+
+static struct totals known_seeds(void)
+{
+	_cleanup_free_ char *path = tap_source("tests/sim/seeds.txt");
+	_cleanup_free_ char *text = tap_read_file(path, NULL);
+	struct totals t = { 0 };
+	for (char *line = text; line && *line;) {
+		char *end;
+		uint64_t seed = strtoull(line, &end, 10);
+		if (end != line) {
+			struct totals x = many(seed, 1, FAULT_NONE, false);
+			add(&t, &x);
+		}
+		line = strchr(line, '\n');
+		line = line ? line + 1 : NULL;
+	}
+	return t;
+}
+
+static int check(uint64_t from, uint64_t count)
+{
+	tap_plan(5);
+	struct totals t = known_seeds();
+	tell(&t, FAULT_NONE);
+	ok(t.failed == 0 && t.histories > 0, "%" PRIu64 " histories that once failed pass",
+	   t.histories);
+	t = many(from, count, FAULT_NONE, false);
+	tell(&t, FAULT_NONE);
+	ok(t.failed == 0 && t.histories == count, "%" PRIu64 " random histories pass", count);
+	static const char *const what[] = { "", "a delta that vanishes",
+					    "a round that promises too much",
+					    "a disk that lies about flushes" };
+	for (int f = FAULT_DROP_DELTA; f <= FAULT_LYING_DISK; f++) {
+		t = many(1, FAULTY, (enum fault)f, true);
+		ok(t.failed > 0, "the oracles find %s (in %" PRIu64 " of %" PRIu64 " histories)",
+		   what[f], t.failed, t.histories);
+	}
+	return tap_done();
+}
+
+static uint64_t number(const char *text)
+{
+	char *end;
+	uint64_t v = strtoull(text, &end, 10);
+	if (end == text || *end) {
+		fprintf(stderr, "sim: not a number: %s\n", text);
+		exit(2);
+	}
+	return v;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = { { "seed", required_argument, NULL, 's' },
+						 { "trace", no_argument, NULL, 't' },
+						 { "from", required_argument, NULL, 'f' },
+						 { "count", required_argument, NULL, 'c' },
+						 { "fault", required_argument, NULL, 'x' },
+						 { "one-by-one", no_argument, NULL, 'o' },
+						 { NULL, 0, NULL, 0 } };
+	uint64_t seed = 0, from = 0, count = 0;
+	bool one = false, trace = false, singly = false;
+	enum fault fault = FAULT_NONE;
+	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+		if (c == 's') {
+			seed = number(optarg);
+			one = true;
+		} else if (c == 't') {
+			trace = true;
+		} else if (c == 'o') {
+			singly = true;
+		} else if (c == 'f') {
+			from = number(optarg);
+		} else if (c == 'c') {
+			count = number(optarg);
+		} else if (c == 'x') {
+			for (int f = FAULT_DROP_DELTA; f <= FAULT_LYING_DISK; f++)
+				if (strcmp(optarg, fault_name[f]) == 0)
+					fault = (enum fault)f;
+		} else {
+			return 2;
+		}
+	}
+	if (!one && !singly && count == 0)
+		return check(1, tap_rounds(1, argv, HISTORIES));
+	struct totals t = { 0 };
+	if (one)
+		history(seed, trace, fault, &t);
+	for (uint64_t i = 0; singly && i < count; i++) {
+		fprintf(stderr, "\r%" PRIu64, from + i);
+		history(from + i, false, fault, &t);
+	}
+	if (!one && !singly)
+		t = many(from, count, fault, true);
+	tell(&t, fault);
+	return t.failed ? 1 : 0;
+}

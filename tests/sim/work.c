@@ -1,0 +1,711 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What programs do: they read, think, and write whole files; they make, move and remove things. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/json.h"
+#include "tests/sim/world.h"
+
+/* ---- sets of values ---- */
+
+void numbers_add(struct numbers *n, uint64_t v)
+{
+	uint32_t at = 0;
+	while (at < n->n && n->v[at] < v)
+		at++;
+	if (at < n->n && n->v[at] == v)
+		return;
+	if (n->n == n->cap) {
+		n->cap = n->cap ? 2 * n->cap : 16;
+		n->v = reallocarray(n->v, n->cap, sizeof(*n->v));
+		if (!n->v)
+			abort();
+	}
+	memmove(&n->v[at + 1], &n->v[at], (n->n - at) * sizeof(*n->v));
+	n->v[at] = v;
+	n->n++;
+}
+
+bool numbers_has(const struct numbers *n, uint64_t v)
+{
+	for (uint32_t i = 0; i < n->n; i++)
+		if (n->v[i] == v)
+			return true;
+	return false;
+}
+
+void numbers_clear(struct numbers *n)
+{
+	free(n->v);
+	*n = (struct numbers){ 0 };
+}
+
+void numbers_of(struct numbers *n, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+	for (size_t i = 0; i + 1 < len; i++) {
+		if (p[i] != 'v' || p[i + 1] < '0' || p[i + 1] > '9')
+			continue;
+		uint64_t v = 0;
+		for (i++; i < len && p[i] >= '0' && p[i] <= '9'; i++)
+			v = 10 * v + (uint64_t)(p[i] - '0');
+		numbers_add(n, v);
+	}
+}
+
+struct losers {
+	struct numbers *n;
+	struct device *d;
+	const struct slot *content;
+};
+
+static void add_below(struct numbers *n, const struct slot *s)
+{
+	for (uint32_t i = 0; i < s->val.n; i++)
+		numbers_of(n, s->val.entry[i].value.data, s->val.entry[i].value.len);
+	for (uint32_t i = 0; i < s->n; i++)
+		add_below(n, s->child[i]);
+}
+
+/* An object that lost is listed as one: its values stand in the record below. */
+static void add_object(struct losers *l, const char *pointer)
+{
+	const struct slot *s = l->content;
+	while (s && *pointer == '/') {
+		size_t len = strcspn(++pointer, "/");
+		s = slot_find(s, pointer, len);
+		pointer += len;
+	}
+	for (uint32_t i = 0; s && i < s->n; i++)
+		add_below(l->n, s->child[i]);
+}
+
+static int add_loser(const char *pointer, const struct entry *shown, const struct entry *lost,
+		     void *userdata)
+{
+	struct losers *l = userdata;
+	(void)shown;
+	if (lost->value.kind == VALUE_MAP) {
+		add_object(l, pointer);
+		return 0;
+	}
+	if (lost->value.kind != VALUE_BLOB) {
+		numbers_of(l->n, lost->value.data, lost->value.len);
+		return 0;
+	}
+	struct blob_ref ref;
+	struct blob *blob;
+	char text[64];
+	if (blob_ref_decode(&lost->value, &ref) < 0 || blob_open(l->d->store, &ref, &blob) < 0)
+		return 0;
+	ssize_t len = blob_pread(blob, text, sizeof(text), 0);
+	if (len > 0)
+		numbers_of(l->n, text, (size_t)len);
+	blob_free(blob);
+	return 0;
+}
+
+/* The whole content; the caller frees it. */
+static uint8_t *version_bytes(struct version *v, size_t *ret_len)
+{
+	size_t len = (size_t)version_size(v);
+	uint8_t *p = malloc(len + 1);
+	if (!p)
+		abort();
+	if (version_data(v)) {
+		memcpy(p, version_data(v), len);
+	} else if (version_pread(v, p, len, 0) != (ssize_t)len) {
+		free(p);
+		return NULL;
+	}
+	*ret_len = len;
+	return p;
+}
+
+int file_numbers(struct device *d, const struct id *id, struct numbers *ret,
+		 struct version **ret_version)
+{
+	struct version *v;
+	int r = replica_read(d->replica, id, &v);
+	if (r < 0)
+		return r;
+	size_t len = 0;
+	uint8_t *p = version_bytes(v, &len);
+	/* A blob has its value in front. */
+	if (p)
+		numbers_of(ret, p, version_form(v) == FORM_BLOB && len > 32 ? 32 : len);
+	free(p);
+	struct arena a = { 0 };
+	const struct record *record;
+	struct losers l = { .n = ret, .d = d };
+	if (check_record(d, &a, id, &record) == 0 && record->top)
+		l.content = slot_find(record->top, TOP_CONTENT, strlen(TOP_CONTENT));
+	replica_conflicts(d->replica, id, add_loser, &l);
+	arena_done(&a);
+	if (ret_version)
+		*ret_version = v;
+	else
+		version_unref(v);
+	return p ? 0 : -EIO;
+}
+
+/* ---- the tree, as a program finds it ---- */
+
+#define FOUND_MAX 64
+
+struct found {
+	struct attr attr;
+	struct id parent;
+	char name[NAME_MAX_BYTES + 1];
+};
+
+struct finding {
+	struct found f[FOUND_MAX];
+	unsigned n;
+	struct id parent;
+};
+
+static int add_found(const char *name, size_t len, const struct attr *attr, void *userdata)
+{
+	struct finding *f = userdata;
+	if (f->n == FOUND_MAX)
+		return 1;
+	struct found *x = &f->f[f->n++];
+	x->attr = *attr;
+	x->parent = f->parent;
+	memcpy(x->name, name, len);
+	x->name[len] = 0;
+	return 0;
+}
+
+static void find_all(struct device *d, struct finding *f)
+{
+	f->n = 0;
+	f->parent = NODE_ROOT;
+	replica_list(d->replica, &f->parent, add_found, f);
+	for (unsigned i = 0; i < f->n; i++)
+		if (f->f[i].attr.kind == NODE_DIR) {
+			f->parent = f->f[i].attr.id;
+			replica_list(d->replica, &f->parent, add_found, f);
+		}
+}
+
+static const struct found *pick(struct world *w, const struct finding *f, enum node_kind kind)
+{
+	for (int tries = 0; f->n > 0 && tries < 8; tries++) {
+		const struct found *x = &f->f[prng_below(&w->r, f->n)];
+		if (kind == 0 || x->attr.kind == kind)
+			return x;
+	}
+	return NULL;
+}
+
+static struct id pick_dir(struct world *w, const struct finding *f)
+{
+	const struct found *x = prng_chance(&w->r, 70) ? pick(w, f, NODE_DIR) : NULL;
+	return x ? x->attr.id : NODE_ROOT;
+}
+
+static const char *pick_name(struct world *w, enum node_kind kind)
+{
+	static const char *const file[] = { "a.json", "b.json", "c.json", "x.bin", "y.txt" };
+	static const char *const dir[] = { "d", "e", "f" };
+	return kind == NODE_DIR ? dir[prng_below(&w->r, 3)] : file[prng_below(&w->r, 5)];
+}
+
+static bool is_json(const char *name)
+{
+	size_t n = strlen(name);
+	return n > 5 && strcmp(name + n - 5, ".json") == 0;
+}
+
+/* What a failed operation may answer; anything else is a bug. */
+static void allow(struct world *w, struct device *d, const char *what, int r)
+{
+	static const int fine[] = { ENOENT, EEXIST, ENOTEMPTY, EXDEV,   EISDIR, ENOTDIR,
+				    EINVAL, ELOOP,  EBUSY,     ENODATA, EPERM };
+	if (r == -EIO || r == -ENOSPC) {
+		store_fail(d->store, 0, 0);
+		TRACE(w, "device %u: %s fails as told", d->no, what);
+		return;
+	}
+	for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++)
+		if (r == -fine[i])
+			return;
+	world_fail(w, "device %u: %s: %s", d->no, what, strerror(-r));
+}
+
+/* ---- documents ---- */
+
+#define TOPS 5
+#define SUBS 3
+
+struct doc { /* values by key, 0: none */
+	uint64_t top[TOPS];
+	bool array[TOPS];
+	bool object;     /* "o" is an object */
+	uint64_t scalar; /* or this */
+	uint64_t sub[SUBS];
+};
+
+static uint64_t one_number(const struct json *j)
+{
+	struct numbers n = { 0 };
+	numbers_of(&n, j->text, j->len);
+	uint64_t v = n.n ? n.v[0] : 0;
+	numbers_clear(&n);
+	return v;
+}
+
+/* False when it is not a document of ours. */
+static bool doc_read(struct version *v, struct doc *ret)
+{
+	struct arena a = { 0 };
+	struct json *root;
+	bool good =
+		version_form(v) == FORM_JSON &&
+		json_parse(&a, version_data(v), (size_t)version_size(v), NULL, &root, NULL) == 0 &&
+		root->type == JSON_OBJECT;
+	*ret = (struct doc){ 0 };
+	for (int i = 0; good && i < TOPS; i++) {
+		char key[3] = { 'k', (char)('0' + i), 0 };
+		const struct json *j = json_get_z(root, key);
+		ret->top[i] = j ? one_number(j) : 0;
+		ret->array[i] = j && j->type == JSON_ARRAY;
+	}
+	const struct json *o = good ? json_get_z(root, "o") : NULL;
+	if (o) {
+		ret->object = o->type == JSON_OBJECT;
+		ret->scalar = ret->object ? 0 : one_number(o);
+		for (int i = 0; i < SUBS; i++) {
+			char key[3] = { 's', (char)('0' + i), 0 };
+			const struct json *j = json_get_z(o, key);
+			ret->sub[i] = j ? one_number(j) : 0;
+		}
+	}
+	arena_done(&a);
+	return good;
+}
+
+struct printer {
+	struct buf *b;
+	unsigned indent, depth;
+	bool first;
+};
+
+static void print_key(struct printer *p, const char *key, int no)
+{
+	if (!p->first)
+		buf_puts(p->b, ",");
+	if (p->indent) {
+		buf_puts(p->b, "\n");
+		for (unsigned i = 0; i < p->indent * p->depth; i++)
+			buf_puts(p->b, " ");
+	}
+	p->first = false;
+	buf_putf(p->b, "\"%s", key);
+	if (no >= 0)
+		buf_putf(p->b, "%d", no);
+	buf_puts(p->b, p->indent ? "\": " : "\":");
+}
+
+static void print_end(struct printer *p)
+{
+	p->depth--;
+	if (p->indent && !p->first) {
+		buf_puts(p->b, "\n");
+		for (unsigned i = 0; i < p->indent * p->depth; i++)
+			buf_puts(p->b, " ");
+	}
+	buf_puts(p->b, "}");
+	p->first = false;
+}
+
+static void doc_print(struct world *w, const struct doc *doc, struct buf *b)
+{
+	static const unsigned indents[] = { 0, 2, 4 };
+	struct printer p = {
+		.b = b, .indent = indents[prng_below(&w->r, 3)], .depth = 1, .first = true
+	};
+	buf_puts(b, "{");
+	for (int i = 0; i < TOPS; i++) {
+		if (!doc->top[i])
+			continue;
+		print_key(&p, "k", i);
+		buf_putf(b, doc->array[i] ? "[\"v%llu\"]" : "\"v%llu\"",
+			 (unsigned long long)doc->top[i]);
+	}
+	if (doc->scalar) {
+		print_key(&p, "o", -1);
+		buf_putf(b, "\"v%llu\"", (unsigned long long)doc->scalar);
+	} else if (doc->object) {
+		print_key(&p, "o", -1);
+		buf_puts(b, "{");
+		p.depth++;
+		p.first = true;
+		for (int i = 0; i < SUBS; i++) {
+			if (!doc->sub[i])
+				continue;
+			print_key(&p, "s", i);
+			buf_putf(b, "\"v%llu\"", (unsigned long long)doc->sub[i]);
+		}
+		print_end(&p);
+	}
+	print_end(&p);
+	if (prng_chance(&w->r, 70))
+		buf_puts(b, "\n");
+}
+
+static void doc_change(struct world *w, struct doc *doc)
+{
+	for (uint64_t n = 1 + prng_below(&w->r, 3); n > 0; n--) {
+		uint64_t what = prng_below(&w->r, 100);
+		uint64_t k = prng_below(&w->r, TOPS), s = prng_below(&w->r, SUBS);
+		if (what < 50) {
+			doc->top[k] = ++w->value;
+			doc->array[k] = prng_chance(&w->r, 15);
+		} else if (what < 60) {
+			doc->top[k] = 0;
+		} else if (what < 85) {
+			doc->scalar = 0;
+			doc->object = true;
+			doc->sub[s] = ++w->value;
+		} else if (what < 90 && doc->object) {
+			doc->sub[s] = 0;
+		} else if (what < 95) {
+			*doc = (struct doc){ .scalar = ++w->value };
+		} else {
+			doc->scalar = 0;
+			doc->object = false;
+			memset(doc->sub, 0, sizeof(doc->sub));
+		}
+	}
+}
+
+/* What the change from `old` (which the writer had read) to `new` wrote and took away. */
+static void doc_model(struct world *w, struct device *d, const struct id *node,
+		      const struct doc *old, const struct doc *new, const struct numbers *saw)
+{
+	char place[16];
+	bool inside = memcmp(old->sub, new->sub, sizeof(old->sub)) != 0;
+	model_entered(w, d, node, "", saw);
+	if (inside)
+		model_entered(w, d, node, "/o", saw);
+	for (int i = 0; i < TOPS; i++) {
+		if (old->top[i] == new->top[i])
+			continue;
+		snprintf(place, sizeof(place), "/k%d", i);
+		if (old->top[i])
+			model_covered(w, d, node, place, saw);
+		if (new->top[i])
+			model_wrote(w, d, node, place, new->top[i]);
+	}
+	bool had = old->object || old->scalar, has = new->object || new->scalar;
+	if (had && (!has || old->object != new->object || old->scalar != new->scalar))
+		model_covered(w, d, node, "/o", saw);
+	if (new->scalar &&new->scalar != old->scalar)
+		model_wrote(w, d, node, "/o", new->scalar);
+	for (int i = 0; i < SUBS; i++) {
+		if (old->sub[i] == new->sub[i])
+			continue;
+		snprintf(place, sizeof(place), "/o/s%d", i);
+		if (old->sub[i])
+			model_covered(w, d, node, place, saw);
+		if (new->sub[i])
+			model_wrote(w, d, node, place, new->sub[i]);
+	}
+}
+
+/* ---- operations ---- */
+
+static void blob_print(struct world *w, struct buf *b, uint64_t value)
+{
+	buf_putf(b, "v%llu\n", (unsigned long long)value);
+	size_t len = prng_chance(&w->r, 10) ? prng_below(&w->r, 200000) : prng_below(&w->r, 600);
+	uint8_t *p = buf_reserve(b, len + 1);
+	if (!p)
+		world_fail(w, "out of memory");
+	struct prng r = { w->value };
+	uint64_t pattern = prng_u64(&r);
+	for (size_t i = 0; i < len; i++) {
+		if (i % 4096 == 0)
+			pattern = prng_u64(&r);
+		p[i] = (uint8_t)('A' + ((pattern >> (i % 60)) & 15));
+	}
+	b->len += len;
+}
+
+static void check_written(struct world *w, struct device *d, const struct id *id,
+			  const struct buf *b)
+{
+	struct version *v;
+	if (replica_read(d->replica, id, &v) < 0)
+		world_fail(w, "device %u cannot read what it has just written", d->no);
+	size_t len = 0;
+	uint8_t *p = version_bytes(v, &len);
+	bool same = p && len == b->len && memcmp(p, b->data, len) == 0;
+	if (!same && p)
+		TRACE(w, "wrote %.*s\n--- read %.*s", (int)(b->len > 400 ? 400 : b->len), b->data,
+		      (int)(len > 400 ? 400 : len), p);
+	free(p);
+	version_unref(v);
+	if (!same)
+		world_fail(w, "device %u reads other bytes than it has just written", d->no);
+}
+
+static void create(struct world *w, struct device *d, const struct finding *f)
+{
+	struct id parent = pick_dir(w, f);
+	const char *name = pick_name(w, NODE_FILE);
+	struct buf b = { 0 };
+	struct doc none = { 0 }, doc = { 0 };
+	bool json = is_json(name) && !prng_chance(&w->r, 5);
+	if (json) {
+		doc_change(w, &doc);
+		doc_print(w, &doc, &b);
+	} else {
+		blob_print(w, &b, ++w->value);
+	}
+	struct content c = { .data = b.data, .len = b.len, .fd = -1 };
+	struct attr attr;
+	struct err e;
+	int r = replica_create(d->replica, &parent, name, strlen(name), 0644, &c, SAVE_BY_NAME,
+			       &attr, NULL, &e);
+	TRACE(w, "device %u creates %s: %s", d->no, name, r < 0 ? strerror(-r) : "done");
+	if (r == 0) {
+		char hex[ID_HEX];
+		TRACE(w, "  as %.8s", id_hex(&attr.id, hex));
+		struct numbers saw = { 0 };
+		if (json)
+			doc_model(w, d, &attr.id, &none, &doc, &saw);
+		else
+			model_wrote(w, d, &attr.id, "", w->value);
+		w->saves++;
+		check_written(w, d, &attr.id, &b);
+	} else {
+		allow(w, d, "create", r);
+	}
+	buf_done(&b);
+}
+
+static void save(struct world *w, struct device *d, const struct found *x)
+{
+	struct pin fresh = { 0 };
+	struct pin *base = &d->pin[prng_below(&w->r, PINS)];
+	bool pinned = base->version && prng_chance(&w->r, 60);
+	if (!pinned) {
+		if (file_numbers(d, &x->attr.id, &fresh.saw, &fresh.version) < 0) {
+			numbers_clear(&fresh.saw);
+			return;
+		}
+		base = &fresh;
+	}
+	struct id id = *version_node(base->version);
+	struct version *head = NULL;
+	bool newest = replica_read(d->replica, &id, &head) == 0 &&
+		      id_equal(version_id(head), version_id(base->version));
+	if (head)
+		version_unref(head);
+	struct doc old, new;
+	bool was_doc = doc_read(base->version, &old);
+	struct buf b = { 0 };
+	/* Under another name than *.json a document becomes a blob when it is saved. */
+	struct id parent;
+	char name[NAME_MAX_BYTES + 1] = "";
+	replica_parent(d->replica, &id, &parent, name);
+	bool json = was_doc && is_json(name);
+	if (json) {
+		new = old;
+		doc_change(w, &new);
+		doc_print(w, &new, &b);
+	} else {
+		blob_print(w, &b, ++w->value);
+	}
+	struct content c = { .data = b.data, .len = b.len, .fd = -1 };
+	struct err e;
+	if (w->trace) {
+		model_tell(w, d, &id);
+		if (version_data(base->version))
+			world_trace(w, "  base %.*s", (int)version_size(base->version),
+				    (const char *)version_data(base->version));
+	}
+	int r = replica_save(d->replica, &id, base->version, &c, SAVE_BY_NAME, NULL, &e);
+	char hex[ID_HEX];
+	TRACE(w, "device %u saves %.8s, %s base: %s", d->no, id_hex(&id, hex),
+	      newest ? "newest" : "older", r < 0 ? strerror(-r) : "done");
+	if (w->trace && r == 0 && json)
+		world_trace(w, "  %.*s", (int)b.len, (const char *)b.data);
+	if (r == 0) {
+		if (json) {
+			doc_model(w, d, &id, &old, &new, &base->saw);
+		} else {
+			model_covered(w, d, &id, "", &base->saw);
+			model_wrote(w, d, &id, "", w->value);
+		}
+		w->saves++;
+		if (newest)
+			check_written(w, d, &id, &b);
+	} else {
+		allow(w, d, "save", r);
+	}
+	if (w->trace)
+		model_tell(w, d, &id);
+	buf_done(&b);
+	pin_clear(&fresh);
+}
+
+static void pin(struct world *w, struct device *d, const struct found *x)
+{
+	struct pin *p = &d->pin[prng_below(&w->r, PINS)];
+	pin_clear(p);
+	if (file_numbers(d, &x->attr.id, &p->saw, &p->version) < 0)
+		pin_clear(p);
+}
+
+static void take_away(struct world *w, struct device *d, const struct found *x)
+{
+	struct numbers saw = { 0 };
+	char hex[ID_HEX];
+	file_numbers(d, &x->attr.id, &saw, NULL);
+	if (w->trace)
+		model_tell(w, d, &x->attr.id);
+	int r = replica_remove(d->replica, &x->attr.id);
+	TRACE(w, "device %u removes %s (%.8s): %s", d->no, x->name, id_hex(&x->attr.id, hex),
+	      r < 0 ? strerror(-r) : "done");
+	if (r == 0)
+		model_covered(w, d, &x->attr.id, "", &saw);
+	else
+		allow(w, d, "remove", r);
+	numbers_clear(&saw);
+}
+
+/* A file that went to another collection is another node there. */
+static void moved(struct world *w, struct device *d, const struct id *old, const struct id *new,
+		  const struct numbers *saw)
+{
+	struct version *v;
+	model_covered(w, d, old, "", saw);
+	if (replica_read(d->replica, new, &v) < 0)
+		return;
+	struct doc none = { 0 }, doc;
+	struct numbers nothing = { 0 };
+	if (doc_read(v, &doc)) {
+		doc_model(w, d, new, &none, &doc, &nothing);
+	} else {
+		struct numbers n = { 0 };
+		file_numbers(d, new, &n, NULL);
+		for (uint32_t i = 0; i < n.n; i++)
+			model_wrote(w, d, new, "", n.v[i]);
+		numbers_clear(&n);
+	}
+	version_unref(v);
+}
+
+static void rename_it(struct world *w, struct device *d, const struct finding *f,
+		      const struct found *x)
+{
+	struct id parent = pick_dir(w, f), id = x->attr.id;
+	const char *name = pick_name(w, x->attr.kind);
+	unsigned flags = prng_chance(&w->r, 20)   ? RENAME_FLAG_NOREPLACE
+			 : prng_chance(&w->r, 10) ? RENAME_FLAG_EXCHANGE
+						  : 0;
+	struct attr target;
+	bool over = replica_lookup(d->replica, &parent, name, strlen(name), &target) == 0 &&
+		    !id_equal(&target.id, &x->attr.id);
+	struct numbers saw = { 0 }, saw_target = { 0 };
+	file_numbers(d, &x->attr.id, &saw, NULL);
+	if (over)
+		file_numbers(d, &target.id, &saw_target, NULL);
+	int r = replica_rename(d->replica, &x->attr.id, &parent, name, strlen(name), flags, &id);
+	char hex[ID_HEX], hex_new[ID_HEX], hex_over[ID_HEX];
+	TRACE(w, "device %u renames %s (%.8s) to %s (%.8s), flags %u: %s, now %.8s", d->no, x->name,
+	      id_hex(&x->attr.id, hex), name, over ? id_hex(&target.id, hex_over) : "none", flags,
+	      r < 0 ? strerror(-r) : "done", id_hex(&id, hex_new));
+	if (r < 0) {
+		allow(w, d, "rename", r);
+	} else {
+		if (!id_equal(&id, &x->attr.id))
+			moved(w, d, &x->attr.id, &id, &saw);
+		struct attr now;
+		if (over && flags == 0) {
+			model_covered(w, d, &target.id, "", &saw_target);
+		} else if (over && flags == RENAME_FLAG_EXCHANGE &&
+			   replica_lookup(d->replica, &x->parent, x->name, strlen(x->name), &now) ==
+				   0 &&
+			   !id_equal(&now.id, &target.id)) {
+			moved(w, d, &target.id, &now.id, &saw_target);
+		}
+	}
+	numbers_clear(&saw);
+	numbers_clear(&saw_target);
+}
+
+static void metadata(struct world *w, struct device *d, const struct found *x)
+{
+	static const char *const names[] = { "user.one", "user.two" };
+	const char *name = names[prng_below(&w->r, 2)];
+	int r;
+	switch (prng_below(&w->r, 4)) {
+	case 0:
+		r = replica_set_mode(d->replica, &x->attr.id, (uint32_t)prng_below(&w->r, 01000));
+		break;
+	case 1:
+		r = replica_set_mtime(d->replica, &x->attr.id,
+				      (int64_t)prng_below(&w->r, 2000000000) * 1000000000);
+		break;
+	case 2:
+		r = replica_remove_xattr(d->replica, &x->attr.id, name);
+		break;
+	default:
+		r = replica_set_xattr(d->replica, &x->attr.id, name, &w->value, sizeof(w->value),
+				      false, false);
+		break;
+	}
+	if (r < 0)
+		allow(w, d, "metadata", r);
+}
+
+static void operate(struct world *w, struct device *d)
+{
+	struct finding f;
+	find_all(d, &f);
+	const struct found *x = NULL, *file = pick(w, &f, NODE_FILE);
+	uint64_t what = prng_below(&w->r, 100);
+	int r = 0;
+	if (what < 15 || f.n < 3) {
+		create(w, d, &f);
+	} else if (what < 20) {
+		struct id parent = pick_dir(w, &f);
+		struct attr attr;
+		const char *name = pick_name(w, NODE_DIR);
+		r = replica_mkdir(d->replica, &parent, name, strlen(name), 0755, &attr);
+		TRACE(w, "device %u makes directory %s: %s", d->no, name,
+		      r < 0 ? strerror(-r) : "done");
+	} else if (what < 22) {
+		struct id parent = pick_dir(w, &f);
+		struct attr attr;
+		r = replica_symlink(d->replica, &parent, "link", 4, "a.json", &attr);
+		TRACE(w, "device %u makes a link: %s", d->no, r < 0 ? strerror(-r) : "done");
+	} else if (what < 65 && file) {
+		save(w, d, file);
+	} else if (what < 75 && file) {
+		pin(w, d, file);
+	} else if (what < 82 && (x = pick(w, &f, 0))) {
+		take_away(w, d, x);
+	} else if (what < 92 && (x = pick(w, &f, 0))) {
+		rename_it(w, d, &f, x);
+	} else if ((x = pick(w, &f, 0))) {
+		metadata(w, d, x);
+	}
+	if (r < 0)
+		allow(w, d, "make", r);
+}
+
+void work_step(struct world *w)
+{
+	struct device *d = &w->device[prng_below(&w->r, w->n_devices)];
+	if (d->replica && prng_chance(&w->r, 50))
+		operate(w, d);
+}

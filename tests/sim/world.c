@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/sim/world.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/storeops.h"
+
+#define YEAR_US (365ull * 86400 * 1000000)
+#define SETTLE_US (120ull * 1000000)
+
+void world_fail(struct world *w, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(w->failure, sizeof(w->failure), fmt, ap);
+	va_end(ap);
+	TRACE(w, "FAILED: %s", w->failure);
+	longjmp(w->failed, 1);
+}
+
+void world_trace(struct world *w, const char *fmt, ...)
+{
+	va_list ap;
+	printf("# %9.3f ms  ", (double)w->now / 1000);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	putchar('\n');
+	fflush(stdout);
+}
+
+/* ---- a disk that lies, for FAULT_LYING_DISK: a memory store whose flushes do nothing ---- */
+
+static int lying_flush(struct store *s, struct err *e)
+{
+	(void)s;
+	(void)e;
+	return 0;
+}
+
+static struct store_ops lying_ops;
+
+static void make_lying(struct store *s)
+{
+	lying_ops = *s->ops;
+	lying_ops.flush = lying_flush;
+	s->ops = &lying_ops;
+}
+
+/* ---- devices ---- */
+
+struct clock_of {
+	struct world *w;
+	struct device *d;
+};
+
+static struct clock_of clocks[DEVICES_MAX];
+
+static uint64_t wall_us(void *userdata)
+{
+	struct clock_of *c = userdata;
+	int64_t t = (int64_t)c->w->now;
+	return (uint64_t)((int64_t)c->w->epoch + t + c->d->clock_off + t * c->d->drift / 1000);
+}
+
+static void random_bytes(void *userdata, void *data, size_t len)
+{
+	struct clock_of *c = userdata;
+	prng_fill(&c->d->random, data, len);
+}
+
+void pin_clear(struct pin *p)
+{
+	if (p->version)
+		version_unref(p->version);
+	p->version = NULL;
+	numbers_clear(&p->saw);
+}
+
+void device_start(struct world *w, struct device *d)
+{
+	struct err e = { 0 };
+	clocks[d->no] = (struct clock_of){ w, d };
+	struct replica_config config = { .store = d->store,
+					 .device = d->id,
+					 .wall_us = wall_us,
+					 .random = random_bytes,
+					 .userdata = &clocks[d->no] };
+	int r = replica_open(&config, &d->replica, &e);
+	if (r < 0)
+		world_fail(w, "device %u does not open: %s (%s)", d->no, e.message, strerror(-r));
+	struct actor_id actor;
+	uint64_t seq;
+	replica_self(d->replica, &actor, &seq);
+	TRACE(w, "device %u starts, incarnation %u, seq %llu", d->no, actor.incarnation,
+	      (unsigned long long)seq);
+	if (actor_id_cmp(&actor, &d->actor) == 0 && seq < d->flushed)
+		world_fail(w, "device %u had flushed seq %llu and comes back with %llu", d->no,
+			   (unsigned long long)d->flushed, (unsigned long long)seq);
+	if (!id_is_zero(&d->actor.device) && actor_id_cmp(&actor, &d->actor) != 0)
+		world_fail(w, "device %u comes back as another actor", d->no);
+	model_lost(w, d, seq);
+	d->actor = actor;
+	d->flushed = seq;
+	check_held(w, d);
+}
+
+void device_crash(struct world *w, struct device *d)
+{
+	check_holds(w, d);
+	for (int i = 0; i < PINS; i++)
+		pin_clear(&d->pin[i]);
+	net_drop_device(w, d);
+	/* Nothing more gets to the disk. */
+	store_fail(d->store, 1, -EIO);
+	replica_free(d->replica);
+	d->replica = NULL;
+	uint64_t lost = store_crash(d->store, prng_chance(&w->r, 50) ? 0 : prng_below(&w->r, 8));
+	store_fail(d->store, 0, 0);
+	d->up_at = w->now + prng_below(&w->r, 300000);
+	w->crashes++;
+	TRACE(w, "device %u crashes, %llu batches lost", d->no, (unsigned long long)lost);
+}
+
+/* The highest of its own numbers that a device may have told anybody. */
+static uint64_t told(struct device *d, const struct actor_id *actor)
+{
+	uint32_t no = actors_find(replica_actors(d->replica), actor);
+	struct view *view = replica_view(d->replica);
+	uint64_t seq = 0;
+	for (uint32_t i = 0; no != ACTOR_NONE && i < view_scopes(view); i++) {
+		struct id scope;
+		const struct vv *have;
+		view_scope(view, i, &scope, &have);
+		if (vv_get(have, no) > seq)
+			seq = vv_get(have, no);
+	}
+	view_unref(view);
+	return seq;
+}
+
+void device_flush(struct world *w, struct device *d)
+{
+	struct actor_id actor;
+	uint64_t seq;
+	struct err e = { 0 };
+	replica_self(d->replica, &actor, &seq);
+	int r = replica_flush(d->replica, &e);
+	if (r < 0) {
+		if (r != -EIO && r != -ENOSPC)
+			world_fail(w, "device %u: flush: %s", d->no, e.message);
+		TRACE(w, "device %u cannot flush: %s", d->no, e.message);
+		store_fail(d->store, 0, 0);
+		return;
+	}
+	d->actor = actor;
+	d->flushed = told(d, &actor);
+	net_news(w, d);
+}
+
+static void flush_step(struct world *w)
+{
+	for (unsigned i = 0; i < w->n_devices; i++) {
+		struct device *d = &w->device[i];
+		if (!d->replica || w->now < d->next_flush || !replica_dirty(d->replica))
+			continue;
+		d->next_flush = w->now + prng_below(&w->r, 2 * d->flush_every + 1);
+		device_flush(w, d);
+	}
+}
+
+static void crash_step(struct world *w)
+{
+	for (unsigned i = 0; i < w->n_devices; i++) {
+		struct device *d = &w->device[i];
+		if (!d->replica) {
+			if (w->now >= d->up_at || w->settling)
+				device_start(w, d);
+		} else if (!w->settling && prng_below(&w->r, 250) == 0) {
+			device_crash(w, d);
+		} else if (!w->settling && prng_below(&w->r, 200) == 0) {
+			TRACE(w, "device %u: a write will fail", i);
+			store_fail(d->store, 1 + prng_below(&w->r, 6),
+				   prng_chance(&w->r, 50) ? -EIO : -ENOSPC);
+		}
+	}
+}
+
+static void world_make(struct world *w)
+{
+	w->r = (struct prng){ w->seed };
+	w->epoch = 50 * YEAR_US;
+	w->model = model_new();
+	w->n_devices = prng_chance(&w->r, 50) ? 2 : 2 + (unsigned)prng_below(&w->r, 5);
+	for (unsigned i = 0; i < w->n_devices; i++) {
+		struct device *d = &w->device[i];
+		d->no = i;
+		d->random = (struct prng){ prng_u64(&w->r) };
+		prng_fill(&d->random, &d->id, sizeof(d->id));
+		if (prng_chance(&w->r, 40))
+			d->clock_off =
+				(int64_t)prng_below(&w->r, 20 * YEAR_US) - (int64_t)(10 * YEAR_US);
+		d->drift = (int64_t)prng_below(&w->r, 200) - 100;
+		d->flush_every = 1 + prng_below(&w->r, 60000);
+		if (store_open_memory(&d->store) < 0)
+			world_fail(w, "out of memory");
+		if (w->fault == FAULT_LYING_DISK && i == 0)
+			make_lying(d->store);
+		device_start(w, d);
+	}
+	net_topology(w);
+}
+
+static void step(struct world *w)
+{
+	w->now += 1 + prng_below(&w->r, 4000);
+	if (!w->settling)
+		work_step(w);
+	crash_step(w);
+	flush_step(w);
+	net_step(w);
+}
+
+static bool settled(struct world *w)
+{
+	for (unsigned i = 0; i < w->n_devices; i++)
+		if (!w->device[i].replica || replica_dirty(w->device[i].replica))
+			return false;
+	return net_in_step(w);
+}
+
+void world_run(struct world *w)
+{
+	if (setjmp(w->failed))
+		return;
+	world_make(w);
+	uint64_t steps = 60 + prng_below(&w->r, 240);
+	for (uint64_t i = 0; i < steps; i++) {
+		step(w);
+		if (prng_below(&w->r, 20) == 0)
+			check_pair(w);
+	}
+	w->settling = true;
+	for (unsigned i = 0; i < w->n_devices; i++) {
+		store_fail(w->device[i].store, 0, 0);
+		w->device[i].flush_every = 2000;
+		if (!w->device[i].replica)
+			device_start(w, &w->device[i]);
+		device_flush(w, &w->device[i]);
+	}
+	TRACE(w, "everything is up and nobody writes any more");
+	check_join(w);
+	uint64_t until = w->now + SETTLE_US;
+	while (!settled(w)) {
+		step(w);
+		if (w->now > until)
+			world_fail(w, "no agreement after %llu seconds of quiet",
+				   SETTLE_US / 1000000);
+	}
+	check_end(w);
+	for (unsigned i = 0; i < w->n_devices; i++)
+		model_check(w, &w->device[i]);
+	net_quiet_begin(w);
+	w->quiet = true;
+	until = w->now + 45000000;
+	while (w->now < until) {
+		w->now += 400000;
+		step(w);
+	}
+	check_end(w);
+}
+
+void world_free(struct world *w)
+{
+	net_free(w);
+	for (unsigned i = 0; i < w->n_devices; i++) {
+		struct device *d = &w->device[i];
+		for (int k = 0; k < PINS; k++)
+			pin_clear(&d->pin[k]);
+		replica_free(d->replica);
+		store_close(d->store);
+	}
+	model_free(w->model);
+	check_join_free();
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* A world of devices in one process, determined by one seed: replicas on memory stores, links that
+ * delay, fragment and break, programs that edit files, crashes, clocks that are wrong. world.c has
+ * devices and time, net.c the links, work.c the programs, model.c what must not get lost, check.c
+ * what must hold. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/replica.h"
+#include "engine/session.h"
+#include "tests/prng.h"
+
+#define DEVICES_MAX 6
+#define PINS 4
+
+/* Deliberate faults of the simulation itself, to see that the oracles bite. */
+enum fault {
+	FAULT_NONE,
+	FAULT_DROP_DELTA,  /* one DELTA frame vanishes on its way */
+	FAULT_CLAIM_EARLY, /* one ROUND promises more than it brings */
+	FAULT_LYING_DISK,  /* a flush that does not reach the disk */
+};
+
+struct numbers { /* the values that somebody saw, sorted */
+	uint64_t *v;
+	uint32_t n, cap;
+};
+
+/* A version that a program has read, kept for a later save. */
+struct pin {
+	struct version *version;
+	struct numbers saw;
+};
+
+struct device {
+	unsigned no;
+	struct id id;
+	struct store *store;
+	struct replica *replica; /* NULL: down */
+	struct prng random;
+	int64_t clock_off; /* microseconds */
+	int64_t drift;     /* parts in 1000 */
+	uint64_t flush_every, next_flush, up_at;
+	struct actor_id actor;
+	uint64_t flushed; /* seq known to be durable */
+	struct pin pin[PINS];
+};
+
+struct segment {
+	uint8_t *data;
+	size_t len, at;
+	uint64_t due;
+	struct segment *next;
+};
+
+struct end { /* of a connection */
+	struct device *device;
+	struct session *session;      /* NULL: gone */
+	struct segment *first, *last; /* on their way to this end */
+	uint64_t dies;                /* when it notices that the connection is cut */
+	uint64_t quiet_bytes;         /* sent while nothing was to be said */
+	struct buf parse;             /* what it sent, for the frame counter */
+};
+
+struct conn {
+	struct end end[2];
+	bool cut;
+	uint64_t delay; /* microseconds, one way */
+	struct conn *next;
+};
+
+struct edge_of_net {
+	unsigned a, b;
+	bool up;
+	uint64_t change_at;
+	struct conn *conn; /* the present one */
+};
+
+struct world {
+	uint64_t seed;
+	struct prng r;
+	bool trace;
+	enum fault fault;
+	bool fault_done;
+	uint64_t now;
+	uint64_t epoch; /* wall clock at time 0, microseconds */
+	struct device device[DEVICES_MAX];
+	unsigned n_devices;
+	struct edge_of_net net[DEVICES_MAX * DEVICES_MAX];
+	unsigned n_net;
+	struct conn *conns;
+	struct model *model;
+	bool settling, quiet;
+	uint64_t value; /* the last value that was written */
+	uint64_t saves, frames, sessions, crashes, conflicts;
+	jmp_buf failed;
+	char failure[500];
+};
+
+/* world.c */
+void world_run(struct world *w);
+void world_free(struct world *w);
+void world_fail(struct world *w, const char *fmt, ...) _printf_(2, 3) __attribute__((__noreturn__));
+void world_trace(struct world *w, const char *fmt, ...) _printf_(2, 3);
+#define TRACE(w, ...)                                \
+	do {                                         \
+		if ((w)->trace)                      \
+			world_trace(w, __VA_ARGS__); \
+	} while (0)
+void device_flush(struct world *w, struct device *d);
+void device_crash(struct world *w, struct device *d);
+void device_start(struct world *w, struct device *d);
+void pin_clear(struct pin *p);
+
+/* net.c */
+void net_topology(struct world *w);
+void net_step(struct world *w);
+void net_drop_device(struct world *w, struct device *d);
+void net_news(struct world *w, struct device *d);
+bool net_in_step(struct world *w);
+void net_quiet_begin(struct world *w);
+void net_free(struct world *w);
+
+/* work.c */
+void work_step(struct world *w);
+/* The values in a text, and all that a file shows or lists as lost. */
+void numbers_of(struct numbers *n, const void *data, size_t len);
+void numbers_add(struct numbers *n, uint64_t v);
+bool numbers_has(const struct numbers *n, uint64_t v);
+void numbers_clear(struct numbers *n);
+int file_numbers(struct device *d, const struct id *id, struct numbers *ret,
+		 struct version **ret_version);
+
+/* model.c */
+struct model *model_new(void);
+void model_free(struct model *m);
+/* A value was written at a place in a file (a JSON pointer, "" for all of it) by the device's
+ * newest commit. */
+void model_wrote(struct world *w, struct device *d, const struct id *node, const char *place,
+		 uint64_t value);
+/* The device's newest commit took away what is at or below the place, having seen `saw`. */
+void model_covered(struct world *w, struct device *d, const struct id *node, const char *place,
+		   const struct numbers *saw);
+/* The same for a write inside the object at the place: the object is what is meant there from now
+ * on, so what had lost against it may go. */
+void model_entered(struct world *w, struct device *d, const struct id *node, const char *place,
+		   const struct numbers *saw);
+/* Commits of the device beyond seq are lost. */
+void model_lost(struct world *w, struct device *d, uint64_t seq);
+void model_check(struct world *w, struct device *d);
+/* For a trace: what a file shows and lists. */
+void model_tell(struct world *w, struct device *d, const struct id *node);
+
+/* check.c */
+/* A record straight from the store. -ENOENT. */
+int check_record(struct device *d, struct arena *a, const struct id *id, const struct record **ret);
+void check_pair(struct world *w);
+/* All devices hold the same; whole: and everything is in step. */
+void check_end(struct world *w);
+/* The join of all records as they are now, to be compared by check_end. */
+void check_join(struct world *w);
+void check_join_free(void);
+/* What others believe that d holds, before and after it crashed. */
+void check_holds(struct world *w, struct device *d);
+void check_held(struct world *w, struct device *d);

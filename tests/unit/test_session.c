@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Sessions: what they cost, what they carry, and what a peer may not do. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/frame.h"
+#include "tests/pair.h"
+#include "tests/tap.h"
+
+#define A(text) text, sizeof(text) - 1
+
+static const char document[] =
+	"{\n  \"name\": \"Ada\",\n  \"age\": 36,\n  \"city\": \"London\"\n}\n";
+
+static bool same_text(struct node *a, struct node *b, const char *dir, const char *name)
+{
+	_cleanup_free_ char *x = node_read(a, dir, name), *y = node_read(b, dir, name);
+	bool same = x && y && strcmp(x, y) == 0;
+	if (!same)
+		tap_diag("%s: %s\nbut %s", name, x ? x : "(none)", y ? y : "(none)");
+	return same;
+}
+
+static void test_costs(void)
+{
+	struct node a, b;
+	struct pair p;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	for (int i = 0; i < 20; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "%d.json", i);
+		node_write(&a, "people", name, document, strlen(document));
+	}
+	pair_open(&p, &a, &b);
+	pair_run(&p);
+	ok(!p.failed, "a first sync (%s)", p.e.message);
+	ok(same_text(&a, &b, "people", "7.json"), "brings the documents");
+	struct session_status st;
+	session_status(p.session[0], &st);
+	ok(st.phase == SESSION_LIVE && st.deltas_out == 21 && st.behind_there == 0,
+	   "and says so: live, %d deltas", (int)st.deltas_out);
+	ok(session_in_step(p.session[0]) && session_in_step(p.session[1]), "both are in step");
+	ok(replica_peer_holds(a.replica, &b.id, NULL) && replica_peer_holds(b.replica, &a.id, NULL),
+	   "each knows what the other holds");
+	pair_close(&p);
+
+	pair_open(&p, &a, &b);
+	pair_run(&p);
+	session_status(p.session[1], &st);
+	ok(!p.failed && st.phase == SESSION_LIVE && st.rtt_us > 0, "they meet again: live at once");
+	ok(p.bytes[0] <= 120 && p.bytes[1] <= 120, "for %d and %d bytes (at most 120)",
+	   (int)p.bytes[0], (int)p.bytes[1]);
+
+	uint64_t before = p.bytes[0] + p.bytes[1];
+	node_write(&a, "people", "3.json",
+		   A("{\n  \"name\": \"Ada\",\n  \"age\": 37,\n  \"city\": \"London\"\n}\n"));
+	node_flush(&a, p.session[0]);
+	pair_run(&p);
+	uint64_t first = p.bytes[0] + p.bytes[1] - before;
+	ok(same_text(&a, &b, "people", "3.json"), "one field changes");
+	ok(first <= 300, "for %d bytes both ways (at most 300)", (int)first);
+	before = p.bytes[0] + p.bytes[1];
+	node_write(&b, "people", "4.json",
+		   A("{\n  \"name\": \"Bob\",\n  \"age\": 36,\n  \"city\": \"London\"\n}\n"));
+	node_flush(&b, p.session[1]);
+	node_write(&b, "people", "4.json",
+		   A("{\n  \"name\": \"Bob\",\n  \"age\": 12,\n  \"city\": \"London\"\n}\n"));
+	node_flush(&b, p.session[1]);
+	pair_run(&p);
+	before = p.bytes[0] + p.bytes[1];
+	node_write(&b, "people", "4.json",
+		   A("{\n  \"name\": \"Bob\",\n  \"age\": 13,\n  \"city\": \"London\"\n}\n"));
+	node_flush(&b, p.session[1]);
+	pair_run(&p);
+	uint64_t later = p.bytes[0] + p.bytes[1] - before;
+	ok(same_text(&a, &b, "people", "4.json") && later <= first, "and later ones for %d",
+	   (int)later);
+	pair_close(&p);
+	node_close(&a);
+	node_close(&b);
+}
+
+/* Large documents go in pieces, blobs as chunks. */
+static void test_large(void)
+{
+	struct node a, b;
+	struct pair p;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	_cleanup_(buf_done) struct buf doc = { 0 }, blob = { 0 };
+	buf_puts(&doc, "{");
+	for (int i = 0; i < 40000; i++)
+		buf_putf(&doc, "%s\n  \"key%d\": \"some text that takes room, number %d\"",
+			 i ? "," : "", i, i);
+	buf_puts(&doc, "\n}\n");
+	struct prng r = { 7 };
+	uint8_t *bytes = buf_reserve(&blob, 3000000);
+	if (!bytes)
+		tap_bail("out of memory");
+	for (size_t i = 0; i < 3000000; i++)
+		bytes[i] = (uint8_t)('a' + prng_below(&r, 26));
+	blob.len = 3000000;
+	node_write(&a, "c", "large.json", doc.data, doc.len);
+	node_write(&a, "c", "blob.bin", blob.data, blob.len);
+	node_write(&a, "c", "empty.bin", "", 0);
+	pair_open(&p, &a, &b);
+	pair_run(&p);
+	ok(!p.failed && same_text(&a, &b, "c", "large.json"), "a document of %d bytes (%s)",
+	   (int)doc.len, p.e.message);
+	ok(same_text(&a, &b, "c", "blob.bin") && same_text(&a, &b, "c", "empty.bin"), "and blobs");
+	node_write(&a, "c", "blob.bin", blob.data, blob.len - 100);
+	node_flush(&a, p.session[0]);
+	uint64_t before = p.bytes[0];
+	pair_run(&p);
+	ok(same_text(&a, &b, "c", "blob.bin") && p.bytes[0] - before < 400000,
+	   "a change at a blob's end sends its last chunks: %d bytes", (int)(p.bytes[0] - before));
+	pair_close(&p);
+	node_close(&a);
+	node_close(&b);
+}
+
+/* ---- a peer that does not keep to the rules ---- */
+
+static void put_frame(struct buf *b, enum frame_type t, const void *data, size_t len)
+{
+	buf_u8(b, (uint8_t)t);
+	buf_varint(b, len);
+	buf_put(b, data, len);
+}
+
+static void put_hello(struct buf *b, struct node *self, uint64_t version, uint64_t oldest)
+{
+	struct hello h = { .version = version, .oldest = oldest, .window = SESSION_WINDOW };
+	h.self.device = self->id;
+	h.self.incarnation = 1;
+	memset(&h.fingerprint, 0x77, sizeof(h.fingerprint));
+	_cleanup_(buf_done) struct buf p = { 0 };
+	hello_encode(&h, &p);
+	put_frame(b, FRAME_HELLO, p.data, p.len);
+}
+
+struct trial {
+	const char *name;
+	const char *says; /* part of the message */
+	const char *data; /* frames behind HELLO and empty SCOPES */
+	size_t len;
+};
+
+#define SCOPE16 "ABCDEFGHIJKLMNOP"
+#define ACTOR20 "abcdefghijklmnopqrst"
+
+static const struct trial trials[] = {
+	{ "an unknown type", "unknown type", A("\x55\0") },
+	{ "type 0", "unknown type", A("\0\0") },
+	{ "a frame beyond its limit", "bad length", A("\x0c\x0b") },
+	{ "a length without end", "bad length", A("\x03\xff\xff\xff\xff\xff") },
+	{ "SCOPES twice", "out of place", A("\x02\x01\0") },
+	{ "DELTA outside of a round", "outside of a round", A("\x05\x02\0x") },
+	{ "END outside of a round", "not open", A("\x06\0") },
+	{ "VECTOR for a scope in step", "out of place", A("\x03\x12\0" SCOPE16 "\0") },
+	{ "a scope out of order", "malformed scope", A("\x07\x12\1" SCOPE16 "\0") },
+	{ "a vector that ends early", "malformed", A("\x07\x12\0" SCOPE16 "\1") },
+	{ "an actor with no number", "malformed", A("\x07\x14\0" SCOPE16 "\1\5\1") },
+	{ "an item of 0", "malformed", A("\x07\x27\0" SCOPE16 "\1\0" ACTOR20 "\0") },
+	{ "bytes behind a vector", "malformed", A("\x07\x13\0" SCOPE16 "\0x") },
+	{ "a round inside a round", "out of place", A("\x04\x13\0" SCOPE16 "\0\0\x04\x03\0\0\0") },
+	{ "a malformed delta", "malformed delta", A("\x04\x13\0" SCOPE16 "\0\0\x05\x04\0xyz") },
+	{ "an empty piece", "malformed piece", A("\x04\x13\0" SCOPE16 "\0\0\x05\x01\0") },
+	{ "unknown flags", "malformed piece", A("\x04\x13\0" SCOPE16 "\0\0\x05\x02\4x") },
+	{ "a chunk nobody asked for", "nobody asked", A("\x0a\x21" SCOPE16 SCOPE16 "x") },
+	{ "a chunk without a hash", "malformed",
+	  A("\x0a\x03"
+	    "abc") },
+	{ "a record nobody asked for", "nobody asked", A("\x0e\x13\1" SCOPE16 "\0x") },
+	{ "WHOLE for a round that never was", "out of place", A("\x08\x11\1" SCOPE16) },
+	{ "WANT of half a hash", "malformed", A("\x09\x10" SCOPE16) },
+	{ "an empty WANT", "malformed", A("\x09\0") },
+	{ "credit for what was never sent", "malformed", A("\x0b\x02\0\1") },
+	{ "credit for no stream", "malformed", A("\x0b\x02\7\1") },
+	{ "PONG without PING", "malformed", A("\x0d\x01\x7f") },
+	{ "a varint with a needless group", "malformed", A("\x0c\x02\x81\0") },
+};
+
+static int try_input(struct node *a, struct node *b, const void *data, size_t len, struct err *e)
+{
+	_cleanup_(session_freep) struct session *s = NULL;
+	if (session_new(a->replica, &b->id, 1, &s) < 0)
+		tap_bail("no session");
+	*e = (struct err){ 0 };
+	int r = session_input(s, data, len, 2, e);
+	/* The same byte by byte. */
+	_cleanup_(session_freep) struct session *t = NULL;
+	struct err again = { 0 };
+	if (session_new(a->replica, &b->id, 1, &t) < 0)
+		tap_bail("no session");
+	int slow = 0;
+	for (size_t i = 0; i < len && slow == 0; i++)
+		slow = session_input(t, (const uint8_t *)data + i, 1, 2, &again);
+	if (slow != r)
+		tap_diag("in one: %d, byte by byte: %d (%s)", r, slow, again.message);
+	if (r < 0) {
+		_cleanup_(buf_done) struct buf out = { 0 };
+		int after = session_output(s, &out, 1000, 3, NULL);
+		if (after != r)
+			tap_diag("output after an error gives %d", after);
+		r = after != r ? -EDOM : r;
+	}
+	return slow == r ? r : -EDOM;
+}
+
+static void test_rules(void)
+{
+	struct node a, b;
+	struct err e;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	node_write(&a, "c", "x.json", A("{\"n\": 1}\n"));
+	node_flush(&a, NULL);
+	_cleanup_(buf_done) struct buf in = { 0 };
+	for (size_t i = 0; i < sizeof(trials) / sizeof(trials[0]); i++) {
+		const struct trial *t = &trials[i];
+		buf_reset(&in);
+		put_hello(&in, &b, 1, 1);
+		put_frame(&in, FRAME_SCOPES, "\0", 1);
+		buf_put(&in, t->data, t->len);
+		int r = try_input(&a, &b, in.data, in.len, &e);
+		ok(r == -EPROTO && strstr(e.message, t->says), "refused: %s (%s)", t->name,
+		   e.message);
+	}
+	is_errno(try_input(&a, &b, A("GET / HTTP/1.1\r\n"), &e), -EPROTO,
+		 "refused: another protocol");
+	is_errno(try_input(&a, &b, A("\x0c\x01\1"), &e), -EPROTO, "refused: no HELLO");
+	buf_reset(&in);
+	put_hello(&in, &b, 1, 1);
+	put_hello(&in, &b, 1, 1);
+	is_errno(try_input(&a, &b, in.data, in.len, &e), -EPROTO, "refused: HELLO twice");
+	buf_reset(&in);
+	put_hello(&in, &a, 1, 1);
+	is_errno(try_input(&a, &b, in.data, in.len, &e), -EPROTO,
+		 "refused: another device's HELLO");
+	buf_reset(&in);
+	put_hello(&in, &b, 3, 2);
+	is_errno(try_input(&a, &b, in.data, in.len, &e), -EPROTO,
+		 "refused: a protocol of the future");
+	ok(strstr(e.message, "update Shoal on this device"), "with what to do: %s", e.message);
+	buf_reset(&in);
+	put_hello(&in, &b, 3, 1);
+	is_errno(try_input(&a, &b, in.data, in.len, &e), 0, "taken: one that can speak ours");
+	buf_reset(&in);
+	put_hello(&in, &b, 1, 1);
+	put_frame(&in, FRAME_SCOPES,
+		  "\0BBBBBBBBBBBBBBBBffffffffffffffffAAAAAAAAAAAAAAAAffffffffffffffff", 65);
+	is_errno(try_input(&a, &b, in.data, in.len, &e), -EPROTO, "refused: scopes out of order");
+	node_close(&a);
+	node_close(&b);
+}
+
+static void test_window(void)
+{
+	struct node a, b;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	_cleanup_(buf_done) struct buf doc = { 0 };
+	for (int i = 0; i < 600; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "%d.json", i);
+		buf_reset(&doc);
+		buf_putf(&doc, "{\"text\": \"%04000d\"}\n", i);
+		node_write(&a, "c", name, doc.data, doc.len);
+	}
+	node_flush(&a, NULL);
+	_cleanup_(session_freep) struct session *s = NULL;
+	if (session_new(a.replica, &b.id, 0, &s) < 0)
+		tap_bail("no session");
+	_cleanup_(buf_done) struct buf in = { 0 }, out = { 0 };
+	put_hello(&in, &b, 1, 1);
+	put_frame(&in, FRAME_SCOPES, "\0", 1);
+	struct err e = { 0 };
+	is_int(session_input(s, in.data, in.len, 1, &e), 0, "a peer that holds nothing");
+	int r = 1;
+	for (int i = 0; i < 10000 && r > 0; i++)
+		r = session_output(s, &out, 4096, 2, &e);
+	ok(r == 0 && out.len >= SESSION_WINDOW && out.len < SESSION_WINDOW + 10000,
+	   "without credit it is sent the window and no more: %d bytes", (int)out.len);
+	buf_reset(&in);
+	buf_puts(&in, "\x0b\x04");
+	buf_u8(&in, 0);
+	buf_varint(&in, 500000);
+	is_int(session_input(s, in.data, in.len, 3, &e), 0, "credit comes");
+	size_t before = out.len;
+	r = 1;
+	for (int i = 0; i < 10000 && r > 0; i++)
+		r = session_output(s, &out, 4096, 4, &e);
+	ok(out.len - before >= 490000 && out.len - before < 510000, "and as much goes out: %d",
+	   (int)(out.len - before));
+	struct session_status st;
+	session_status(s, &st);
+	ok(st.phase == SESSION_SYNCING && st.behind_there > 200,
+	   "it knows how much is left: %d nodes", (int)st.behind_there);
+	session_free(s);
+	s = NULL;
+	node_close(&a);
+	node_close(&b);
+}
+
+static void test_life(void)
+{
+	struct node a, b;
+	struct pair p;
+	struct err e = { 0 };
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	pair_open(&p, &a, &b);
+	pair_run(&p);
+	uint64_t last = p.now, due = session_deadline(p.session[0]);
+	ok(due > last + 9000000 && due <= last + 10000000, "the next thing to do is in 10 seconds");
+	_cleanup_(buf_done) struct buf out = { 0 };
+	ok(session_output(p.session[0], &out, 1000, due - 1, &e) == 0 && out.len == 0,
+	   "nothing before that");
+	ok(session_output(p.session[0], &out, 1000, due, &e) == 0 && out.len == 3 &&
+		   out.data[0] == FRAME_PING,
+	   "then PING");
+	is_int(session_input(p.session[1], out.data, out.len, due, &e), 0, "which arrives");
+	buf_reset(&out);
+	ok(session_output(p.session[1], &out, 1000, due + 5, &e) == 0 && out.len == 3 &&
+		   out.data[0] == FRAME_PONG,
+	   "and is answered");
+	uint64_t dead = due + 21000000;
+	is_errno(session_output(p.session[0], &out, 1000, dead, &e), -ETIMEDOUT,
+		 "without an answer the link is dead after 30 seconds");
+	ok(strstr(e.message, "silent"), "and says why: %s", e.message);
+	pair_close(&p);
+	node_close(&a);
+	node_close(&b);
+}
+
+/* A peer knows more of us than we do: our store is an older copy. */
+static void test_fence(void)
+{
+	struct node a, b;
+	struct err e = { 0 };
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	node_write(&a, "c", "x.json", A("{\"n\": 1}\n"));
+	node_flush(&a, NULL);
+	struct actor_id self, after;
+	uint64_t seq;
+	replica_self(a.replica, &self, &seq);
+	struct hello h = { .version = 1, .oldest = 1, .window = SESSION_WINDOW, .n_actors = 1 };
+	h.self.device = b.id;
+	h.actor[0] = (struct hello_actor){ self.incarnation, seq + 5 };
+	if (seq == 0)
+		tap_bail("a device that never wrote");
+	_cleanup_(buf_done) struct buf payload = { 0 }, in = { 0 };
+	_cleanup_(session_freep) struct session *s = NULL;
+	hello_encode(&h, &payload);
+	put_frame(&in, FRAME_HELLO, payload.data, payload.len);
+	if (session_new(a.replica, &b.id, 0, &s) < 0)
+		tap_bail("no session");
+	is_int(session_input(s, in.data, in.len, 1, &e), 0,
+	       "a peer knows changes that were never made");
+	replica_self(a.replica, &after, &seq);
+	ok(id_equal(&after.device, &self.device) && after.incarnation > self.incarnation,
+	   "this device goes on as a new incarnation");
+	session_free(TAKE_PTR(s));
+
+	/* In a vector, later in a session: once it is believed, twice it is not. */
+	node_write(&a, "c", "y.json", A("{\"n\": 2}\n"));
+	node_flush(&a, NULL);
+	replica_self(a.replica, &self, &seq);
+	if (session_new(a.replica, &b.id, 0, &s) < 0)
+		tap_bail("no session");
+	buf_reset(&in);
+	put_hello(&in, &b, 1, 1);
+	put_frame(&in, FRAME_SCOPES, "\0", 1);
+	buf_put(&in, A("\x07\x29\0" SCOPE16 "\1\0"));
+	buf_put(&in, self.device.b, ID_SIZE);
+	buf_u32(&in, self.incarnation);
+	buf_put(&in, A("\xff\x1f"));
+	is_int(session_input(s, in.data, in.len, 1, &e), 0, "a vector with changes of the future");
+	replica_self(a.replica, &after, &seq);
+	ok(after.incarnation > self.incarnation, "makes a new incarnation");
+	buf_reset(&in);
+	buf_put(&in, A("\x07\x19\0\1\1"));
+	buf_put(&in, after.device.b, ID_SIZE);
+	buf_u32(&in, after.incarnation);
+	buf_put(&in, A("\xff\x1f"));
+	is_errno(session_input(s, in.data, in.len, 1, &e), -EPROTO, "but only once in a session");
+	session_free(TAKE_PTR(s));
+	node_close(&a);
+	node_close(&b);
+}
+
+/* ---- seeds for tests/fuzz/fuzz_session.c: what the second device says to the first ---- */
+
+static void write_seed(const char *dir, const char *name, const struct buf *b)
+{
+	_cleanup_(buf_done) struct buf path = { 0 };
+	buf_putf(&path, "%s/%s", dir, name);
+	FILE *f = fopen(buf_cstr(&path), "wb");
+	if (!f || fwrite(b->data, 1, b->len, f) != b->len || fclose(f) != 0)
+		tap_bail("cannot write %s", name);
+}
+
+static int write_seeds(const char *dir)
+{
+	static const char *const names[] = { "nothing", "document", "conflict",
+					     "blob",    "live",     "same" };
+	for (unsigned i = 0; i < 6; i++) {
+		struct node a, b;
+		struct pair p;
+		_cleanup_(buf_done) struct buf said = { 0 };
+		node_open(&a, 1, NULL);
+		node_open(&b, 2, NULL);
+		node_write(&a, "c", "x.json", A("{\"a\": 1, \"b\": [1, 2]}\n"));
+		if (i == 1)
+			node_write(&b, "d", "y.json", A("{\"k\": {\"l\": true, \"m\": null}}\n"));
+		if (i == 2)
+			node_write(&b, "c", "x.json", A("{\"a\": \"one\", \"c\": 3}\n"));
+		if (i == 3)
+			node_write(&b, "c", "z.bin",
+				   A("the bytes of a file that is no document\n"));
+		if (i == 5) {
+			pair_open(&p, &a, &b);
+			pair_run(&p);
+			pair_close(&p);
+		}
+		pair_open(&p, &a, &b);
+		p.said[1] = &said;
+		pair_run(&p);
+		for (int k = 0; i >= 4 && k < 3; k++) {
+			char text[40];
+			snprintf(text, sizeof(text), "{\"a\": %d, \"b\": [1, 2]}\n", k + 5);
+			node_write(&b, "c", "x.json", text, strlen(text));
+			node_flush(&b, p.session[1]);
+			pair_run(&p);
+		}
+		write_seed(dir, names[i], &said);
+		pair_close(&p);
+		node_close(&a);
+		node_close(&b);
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3 && strcmp(argv[1], "seeds") == 0)
+		return write_seeds(argv[2]);
+	tap_plan((unsigned)(10 + 3 + sizeof(trials) / sizeof(trials[0]) + 8 + 5 + 7 + 5));
+	test_costs();
+	test_large();
+	test_rules();
+	test_window();
+	test_life();
+	test_fence();
+	return tap_done();
+}
