@@ -288,6 +288,26 @@ struct value value_of_int(int64_t n, uint8_t data[static VALUE_INT_MAX])
 	return (struct value){ VALUE_INT, data, len };
 }
 
+/* A sum over the dots of all entries here and below: which of them there are, on every device. */
+static uint64_t entries_sum(const struct slot *s, const struct actors *actors)
+{
+	const struct reg *reg[2] = { &s->val, &s->look };
+	uint64_t sum = 0;
+	for (unsigned k = 0; k < 2; k++)
+		for (uint32_t i = 0; i < reg[k]->n; i++) {
+			const struct dot *d = &reg[k]->entry[i].dot;
+			const struct actor_id *id = actors_get(actors, d->actor);
+			const uint8_t *b = id->device.b;
+			uint64_t h = d->seq * UINT64_C(0x9e3779b97f4a7c15) + id->incarnation;
+			for (size_t n = 0; n < ID_SIZE; n++)
+				h = (h ^ b[n]) * UINT64_C(0x100000001b3);
+			sum += h ^ (h >> 32);
+		}
+	for (uint32_t i = 0; i < s->n; i++)
+		sum += entries_sum(s->child[i], actors);
+	return sum;
+}
+
 int64_t record_mtime_ns(const struct record *r, const struct actors *actors)
 {
 	const struct slot *s = top_slot(r, TOP_MTIME);
@@ -297,13 +317,16 @@ int64_t record_mtime_ns(const struct record *r, const struct actors *actors)
 		return 0;
 	if (value_int(&e->value, &ns) == 0)
 		return ns;
-	/* The fingerprint below the microsecond: every merge shows another time, so programs
-	 * that compare times notice it, and every device shows the same. */
-	struct id version;
-	record_version(r, actors, &version);
-	uint32_t low = 0;
-	for (size_t i = 0; i < ID_SIZE; i++)
-		low = (low * 256 + version.b[i]) % 1000;
+	/* Something of the content below the microsecond: every merge shows another time, so
+	 * programs that compare times notice it, and every device shows the same. Not of the
+	 * context, because chmod(2) and rename(2) must leave the time alone. */
+	static const char *const parts[] = { TOP_CONTENT, TOP_STYLE, TOP_SOURCE };
+	uint64_t low = 0;
+	for (size_t i = 0; i < 3; i++) {
+		const struct slot *part = top_slot(r, parts[i]);
+		low += part ? entries_sum(part, actors) : 0;
+	}
+	low %= 1000;
 	return (int64_t)(hlc_us(e->hlc) * 1000 + low);
 }
 

@@ -198,8 +198,8 @@ int record_touch(struct arena *a, const struct actors *actors, const struct reco
 		 const struct stamp *st, const struct record **ret);
 
 /* Time of change in nanoseconds since 1970; 0 when the record has none. One set by utimens is
- * given exactly; otherwise it is that of the newest change of content, with the version's
- * fingerprint below the microsecond, so that a merge shows another time. */
+ * given exactly; otherwise it is that of the newest change of content, with a fingerprint of the
+ * content below the microsecond, so that a merge shows another time. */
 int64_t record_mtime_ns(const struct record *r, const struct actors *actors);
 /* Permission bits, `normal` when none were set. */
 uint32_t record_mode(const struct record *r, const struct actors *actors, uint32_t normal);

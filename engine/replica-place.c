@@ -65,6 +65,7 @@ void tree_node_of(struct tree_node *node, const struct record *rec)
 {
 	tree_node_init(node, &rec->id, rec->edge, rec->n_edges, record_alive(rec),
 		       rec->kind != NODE_DIR);
+	node->kind = rec->kind;
 }
 
 /* 1: newest edges lead from here to the root; 0: they do not, or pass `avoid`, something loose or

@@ -23,6 +23,7 @@ struct verify {
 	uint32_t n_want;
 	uint64_t dots;     /* that should be there */
 	bool lost;         /* something hangs in lost+found */
+	bool unreadable;   /* some record is: what it stood for must not be taken away */
 };
 
 struct want {
@@ -112,6 +113,7 @@ static int check_record(struct verify *v, const uint8_t *key, size_t key_len, co
 	if (rc == -ENOMEM)
 		return rc;
 	if (rc < 0 || key_len != ID_SIZE || memcmp(s.record->id.b, key, ID_SIZE) != 0) {
+		v->unreadable = true;
 		problem(v, false, "a record cannot be read: %s", rc < 0 ? e.message : "wrong key");
 		return 0;
 	}
@@ -190,20 +192,12 @@ static int wants(struct verify *v)
 		node_place(&n, t, &v->names);
 		v->lost |= id_equal(&n.parent, &NODE_LOST);
 		v->want[v->n_want++] = (struct want){ n.parent, n.name, n.name_len,
-						      { t->id, 0, n.counter, n.actor } };
+						      { t->id, t->kind, n.counter, n.actor } };
 	}
 	if (v->lost)
 		v->want[v->n_want++] = (struct want){ NODE_ROOT, lost, sizeof(lost) - 1,
 						      { NODE_LOST, NODE_DIR, 0, ACTOR_NONE } };
 	return 0;
-}
-
-static enum node_kind kind_of(const struct verify *v, const struct claim *have)
-{
-	struct node n;
-	if (id_equal(&have->id, &NODE_LOST))
-		return NODE_DIR;
-	return node_get_at(v->r, v->snap, 0, &have->id, &n) == 0 ? n.attr.kind : 0;
 }
 
 /* Walks what is there and what should be side by side. */
@@ -234,7 +228,6 @@ static int check_dirents(struct verify *v)
 		}
 		if (c <= 0) {
 			for (; i < v->n_want && want_cmp(&v->want[i], &v->want[first]) == 0; i++) {
-				v->want[i].claim.kind = kind_of(v, &v->want[i].claim);
 				rc = claims_put(&a, v->r->actors, &claims, &v->want[i].claim);
 				if (rc < 0)
 					return rc;
@@ -487,6 +480,8 @@ int replica_verify(struct replica *r, bool repair, verify_fn f, void *userdata,
 		v.snap = view_snapshot(v.view);
 		rc = check_all(&v);
 	}
+	if (v.unreadable)
+		ret->repaired = 0;
 	if (rc == 0 && repair && ret->repaired > 0) {
 		rc = store_write(r->store, v.fix, e);
 		nodes_clear(r);

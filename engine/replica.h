@@ -292,7 +292,8 @@ struct verify_report {
 	uint64_t errors, repaired;
 };
 typedef void (*verify_fn)(const char *problem, void *userdata);
-/* Decodes every record, recomputes every derived entry and hash. repair: rewrites derived ones. */
+/* Decodes every record, recomputes every derived entry and hash. repair: rewrites derived ones, but
+ * only if every record can be read. */
 int replica_verify(struct replica *r, bool repair, verify_fn f, void *userdata,
 		   struct verify_report *ret, struct err *e);
 

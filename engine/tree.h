@@ -23,6 +23,7 @@ struct tree_node {
 	struct id id;
 	uint32_t n;                   /* edges, TRASH left out */
 	bool alive;                   /* by its own record: record_alive */
+	enum node_kind kind;          /* the caller's */
 	bool leaf;                    /* nothing hangs below it, whatever edges say */
 	struct edge edge[EDGES_MAX];  /* newest first; `seen` is not used */
 	/* results */

@@ -36,6 +36,8 @@ unit_tests = \
 	tests/unit/test_jsonstyle \
 	tests/unit/test_merge \
 	tests/unit/test_patch \
+	tests/unit/test_replica \
+	tests/unit/test_replica_crash \
 	tests/unit/test_record \
 	tests/unit/test_render \
 	tests/unit/test_session \
