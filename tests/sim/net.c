@@ -122,6 +122,8 @@ static void conn_failed(struct world *w, struct conn *c, struct end *end, int r,
 {
 	/* The store failed as it was told to; the link is closed and made anew. */
 	bool injected = r == -EIO || r == -ENOSPC;
+	/* The oracles, not the protocol, are to notice a fault. */
+	injected |= w->fault_done && r == -EPROTO;
 	if (!injected && !(c->cut && r == -ETIMEDOUT))
 		world_fail(w, "session of %u with %u: %s (%s)", end->device->no,
 			   c->end[end == &c->end[0]].device->no, why, strerror(-r));
