@@ -2,4 +2,7 @@
 dist_man_MANS += \
 	man/shoal-format.7 \
 	man/shoal-protocol.7 \
-	man/shoal-security.7
+	man/shoal-security.7 \
+	man/shoal.1 \
+	man/shoal.conf.5 \
+	man/shoald.8
