@@ -150,9 +150,11 @@ EXTRA_DIST += \
 	tests/integration/conftest.py \
 	tests/integration/lab.py \
 	tests/integration/linkpeer.py \
+	tests/integration/test_cli.py \
 	tests/integration/test_hostile_tls.py \
 	tests/integration/test_lab.py \
-	tests/integration/test_links.py
+	tests/integration/test_links.py \
+	tests/integration/test_two_hosts.py
 
 # Only what a sanitizer build should run again.
 check-quick:
