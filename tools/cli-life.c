@@ -2,10 +2,12 @@
 /* up, down, init, mount, umount: a store's beginning and end of service. */
 #include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "engine/jsonw.h"
@@ -345,6 +347,12 @@ static int print_done(struct cli *c, const char *subject, const char *what)
 	return EXIT_DONE;
 }
 
+/* To wait for a process that is not our child; -1: it is gone already. */
+static int pidfd_of(pid_t pid)
+{
+	return pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+}
+
 int cmd_down(void *context)
 {
 	struct cli *c = context;
@@ -365,10 +373,14 @@ int cmd_down(void *context)
 		return r < 0 ? cli_fail(c, &e) :
 			       print_done(c, storedir_path(dir), "was not up");
 	}
+	_cleanup_close_ int process = r == 0 ? pidfd_of(ctlclient_pid(k)) : -1;
 	if (r == 0)
 		r = ctlclient_call(k, "stop", NULL, END_TIMEOUT_US, NULL, NULL, &e);
 	if (r == 0) {
 		r = storedir_wait_unlocked(dir, END_TIMEOUT_US);
+		struct pollfd p = { .fd = process, .events = POLLIN };
+		if (r == 0 && process >= 0)
+			poll(&p, 1, 5000); /* it has nothing left to do but to exit */
 		if (r < 0)
 			err_set(&e, r, "process %ld is still ending; its log may say why",
 				(long)storedir_holder(dir));

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 
 #define SHOAL_TYPE "fuse.shoal"
@@ -210,8 +210,9 @@ int mounts_at(const char *dir, struct buf *ret_source)
 
 bool mount_is_stale(const char *dir)
 {
-	struct stat st;
-	return stat(dir, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+	/* Not stat(2), which the kernel may answer from its cache. */
+	struct statvfs v;
+	return statvfs(dir, &v) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
 }
 
 static int run_fusermount(const char *dir, bool lazy)

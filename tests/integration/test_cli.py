@@ -233,6 +233,8 @@ def test_wait_times_out_alone(anna):
 
 def test_watch(anna):
     (anna.dir / "c").mkdir()
+    (anna.dir / "c" / "x.json").write_text("{}")
+    wait_for(lambda: anna.shoal("cat", "c/x.json") == "{}")
     lines = []
     watch = anna.popen(BUILD / "shoal", "watch", "c", stdout=subprocess.PIPE, text=True)
     reader = threading.Thread(target=lambda: lines.extend(watch.stdout), daemon=True)

@@ -4,20 +4,23 @@
 # The command's options, one word each; those that take a value end in "=".
 _shoal_options() {
 	case $1 in
-	up) echo '--foreground --name=' ;;
+	up) echo '--foreground --options= --name=' ;;
 	init) echo '--mesh= --device=' ;;
 	mount) echo '--options=' ;;
-	invite) echo '--role= --expires= --uses= --qr' ;;
+	invite) echo '--role= --expires= --uses=' ;;
 	join) echo '--device= --address= --timeout=' ;;
-	status | devices | config | doctor | verify | log) echo '--json' ;;
-	peers) echo '--json --graph' ;;
-	wait) echo '--peers= --device= --timeout= --json' ;;
+	wait) echo '--peers= --device= --timeout=' ;;
+	verify) echo '--repair' ;;
+	esac
+	case $1 in
+	'' | cat) ;;
+	*) echo '--json' ;;
 	esac
 	echo '--help --version --store='
 }
 
-_shoal_commands='cat config connect devices disconnect doctor down init invite join log mount
-	peers status umount up verify wait watch'
+_shoal_commands='cat config connect devices disconnect doctor down init invite join log
+	log-level mount peers status umount up verify wait watch'
 
 _shoal_names() { # _shoal_names COMMAND: the names that its --json lists
 	timeout 1 shoal ${store:+--store "$store"} "$1" --json 2>/dev/null |
@@ -49,7 +52,7 @@ _shoal() {
 		return
 		;;
 	--role)
-		mapfile -t COMPREPLY < <(compgen -W 'admin member reader courier' -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W 'admin member' -- "$word")
 		return
 		;;
 	--device)
