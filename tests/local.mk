@@ -38,6 +38,7 @@ unit_tests = \
 	tests/unit/test_patch \
 	tests/unit/test_replica \
 	tests/unit/test_replica_crash \
+	tests/unit/test_replica_threads \
 	tests/unit/test_record \
 	tests/unit/test_render \
 	tests/unit/test_session \
