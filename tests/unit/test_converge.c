@@ -8,7 +8,7 @@
 
 #include "tests/replicas.h"
 
-#define REPLICAS 4
+#define REPLICAS 5
 #define NODES 64
 #define KEYS 512
 #define CHANGES 512
@@ -192,8 +192,11 @@ static bool apply(struct world *w, struct wire *wire, struct rep *from, struct r
 	return false;
 }
 
-/* from's rounds for to; each is cut with the given chance. Returns the deltas sent, -1: failed. */
-static int exchange(struct world *w, unsigned i, unsigned j, unsigned cut)
+#define WHOLE UINT32_MAX
+
+/* from's rounds for to; each is cut with the given chance, or after `most` deltas. Returns the deltas
+ * sent, -1: failed. */
+static int hand_over(struct world *w, unsigned i, unsigned j, unsigned cut, unsigned most)
 {
 	struct rep *from = &w->rep[i], *to = &w->rep[j];
 	_cleanup_(wire_done) struct wire wire = { 0 }, back = { 0 };
@@ -212,8 +215,9 @@ static int exchange(struct world *w, unsigned i, unsigned j, unsigned cut)
 		struct id scope;
 		const struct vv *have;
 		struct delta *d;
-		bool whole = !prng_chance(&w->prng, cut);
-		unsigned limit = whole ? UINT32_MAX : (unsigned)prng_below(&w->prng, 6);
+		bool whole = !prng_chance(&w->prng, cut) && most == WHOLE;
+		unsigned limit = whole ? WHOLE : most < WHOLE ? most :
+					 (unsigned)prng_below(&w->prng, 6);
 		view_scope(view, s, &scope, &have);
 		send_vv(&back, to, from, view_have(theirs, &scope), &known);
 		send_vv(&wire, from, to, have, &upto);
@@ -238,6 +242,11 @@ static int exchange(struct world *w, unsigned i, unsigned j, unsigned cut)
 	if (prng_chance(&w->prng, 20) && !rep_sound(to->r))
 		return -1;
 	return claims_hold(w, j) ? sent : -1;
+}
+
+static int exchange(struct world *w, unsigned i, unsigned j, unsigned cut)
+{
+	return hand_over(w, i, j, cut, WHOLE);
 }
 
 /* ---- random changes ---- */
@@ -527,7 +536,7 @@ static bool history(uint64_t seed, uint64_t *applied, uint64_t *loose)
 	struct world *w = calloc(1, sizeof(*w));
 	struct version *old[REPLICAS] = { 0 };
 	w->prng.state = seed;
-	w->n = 2 + (unsigned)prng_below(&w->prng, REPLICAS - 1);
+	w->n = 2 + (unsigned)prng_below(&w->prng, 3);
 	w->deletes = prng_chance(&w->prng, 60);
 	w->deep = prng_chance(&w->prng, 60);
 	bool crashes = prng_chance(&w->prng, 30), good = true;
@@ -568,11 +577,54 @@ static bool history(uint64_t seed, uint64_t *applied, uint64_t *loose)
 	return good;
 }
 
+static bool has(struct world *w, unsigned i, const struct id *id, const char *what)
+{
+	_cleanup_free_ char *text = rep_read(w->rep[i].r, id);
+	return strstr(text, what);
+}
+
+/* A change that came in a round that was cut lies beyond the vector. When the vector rises past an
+ * older change of the same node, others must still hear of that one from here. */
+static void cut_rounds(void)
+{
+	enum { MAKER, EARLY, CUT, NEXT, LAST };
+	struct world *w = calloc(1, sizeof(*w));
+	struct attr d, x, other;
+	bool good = true;
+	w->n = 5;
+	for (unsigned i = 0; i < w->n; i++)
+		rep_open(&w->rep[i], NULL, i, 1);
+	struct replica *r = w->rep[MAKER].r;
+	rep_mkdir(r, &NODE_ROOT, "d", &d);
+	rep_create(r, &d.id, "x.json", "{}", &x);
+	for (unsigned i = 1; i < w->n; i++)
+		good = good && hand_over(w, MAKER, i, 0, WHOLE) >= 0;
+	rep_save(r, &x.id, NULL, "{\"first\": 1}");
+	good = good && hand_over(w, MAKER, EARLY, 0, WHOLE) >= 0;
+	rep_save(r, &x.id, NULL, "{\"first\": 1, \"second\": 2}");
+	rep_create(r, &d.id, "y.json", "{}", &other);
+	good = good && hand_over(w, MAKER, CUT, 0, 1) >= 0;
+	ok(good && has(w, CUT, &x.id, "second"), "a round is cut behind the second change");
+	good = hand_over(w, EARLY, CUT, 0, WHOLE) >= 0 && hand_over(w, CUT, NEXT, 0, WHOLE) >= 0;
+	ok(good && has(w, NEXT, &x.id, "first"), "the first one is handed on");
+	good = hand_over(w, NEXT, LAST, 0, WHOLE) >= 0;
+	ok(good && has(w, LAST, &x.id, "first"), "and again by who never had it alone");
+	good = hand_over(w, MAKER, LAST, 0, WHOLE) >= 0 && hand_over(w, LAST, CUT, 0, WHOLE) >= 0 &&
+	       hand_over(w, LAST, NEXT, 0, WHOLE) >= 0;
+	ok(good && has(w, NEXT, &x.id, "second") && hand_over(w, CUT, NEXT, 0, WHOLE) == 0 &&
+		   hand_over(w, NEXT, CUT, 0, WHOLE) == 0 && rep_sound(w->rep[CUT].r) &&
+		   rep_sound(w->rep[NEXT].r), "in the end nobody has anything to send");
+	for (unsigned i = 0; i < w->n; i++)
+		rep_close(&w->rep[i]);
+	free(w);
+}
+
 int main(int argc, char **argv)
 {
-	tap_plan(2);
+	tap_plan(6);
 	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 3000), applied = 0;
 	uint64_t k = 0, loose = 0;
+	cut_rounds();
 	while (k < rounds && history(seed + k, &applied, &loose))
 		k++;
 	if (k < rounds)
