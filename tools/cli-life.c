@@ -15,6 +15,7 @@
 #include "tools/config.h"
 #include "tools/mounts.h"
 #include "tools/spawn.h"
+#include "tools/world.h"
 #include "transports/identity.h"
 
 #define END_TIMEOUT_US (60 * 1000000u) /* for a daemon that is ending */
@@ -177,6 +178,8 @@ static int prepare_mount(struct up *u, struct err *e)
 	const char *path = (const char *)u->mount.data;
 	_cleanup_(buf_done) struct buf source = { 0 };
 	if (mounts_at(path, &source) == 0) {
+		if (!mount_is_stale(path) && strcmp((char *)source.data, storedir_path(u->dir)) == 0)
+			return err_set(e, -EAGAIN, "%.200s was mounted a moment ago", path);
 		if (!mount_is_stale(path))
 			return err_set(e, -EBUSY, "%.100s is the mount of another store, %.100s; name "
 						  "another directory", path, (char *)source.data);
@@ -244,30 +247,30 @@ static int start_daemon(struct up *u, struct err *e)
 	return spawn_exec(front, e);
 }
 
+/* Somebody else may be starting a daemon or ending one: we ask until one answers or the store is
+ * free for ours. */
 static int serve(struct up *u, struct err *e)
 {
-	int r = 0;
-	/* Twice, because another `shoal up` may be faster, or a daemon be ending. */
-	for (int attempt = 0; attempt < 2; attempt++) {
+	const struct timespec step = { .tv_nsec = 20 * 1000000 };
+	uint64_t until = world_boot_us() + END_TIMEOUT_US;
+	while (world_boot_us() < until) {
 		_cleanup_(ctlclient_freep) struct ctlclient *k = NULL;
-		r = ctlclient_new(u->dir, &k, e);
+		int r = ctlclient_new(u->dir, &k, e);
 		if (r == 0)
 			return use_daemon(u, k, e);
 		if (r != -ESRCH)
 			return r;
-		if (storedir_wait_unlocked(u->dir, attempt ? 0 : 1000000) < 0) {
-			struct err why;
-			if (ctlclient_new(u->dir, &k, &why) == 0)
-				return use_daemon(u, k, e);
-			storedir_wait_unlocked(u->dir, END_TIMEOUT_US);
+		if (!storedir_holder(u->dir)) {
+			r = prepare_mount(u, e);
+			if (r == 0)
+				r = start_daemon(u, e);
+			if (r != -EAGAIN && !(r == -EBUSY && storedir_holder(u->dir)))
+				return r;
 		}
-		r = prepare_mount(u, e);
-		if (r == 0)
-			r = start_daemon(u, e);
-		if (r != -EBUSY)
-			return r;
+		nanosleep(&step, NULL);
 	}
-	return r;
+	return err_set(e, -EBUSY, "process %ld holds the store and does not answer; its log may say why",
+		       (long)storedir_holder(u->dir));
 }
 
 static int print_up(struct up *u, struct err *e)
@@ -300,6 +303,27 @@ static int print_up(struct up *u, struct err *e)
 	return 0;
 }
 
+/* A new store gets a mesh. Under the lock, for another `shoal up` may be at it. */
+static int make_missing(struct up *u, struct err *e)
+{
+	for (int attempt = 0; !storedir_has_identity(u->dir); attempt++) {
+		int r = storedir_lock(u->dir, e);
+		if (r == -EBUSY && attempt < 3) {
+			storedir_wait_unlocked(u->dir, 5000000);
+			continue;
+		}
+		if (r < 0)
+			return r;
+		if (!storedir_has_identity(u->dir)) {
+			r = make_mesh(u->dir, NULL, u->c->line.value[UP_NAME].text, e);
+			u->made = r == 0;
+		}
+		storedir_unlock(u->dir);
+		return r;
+	}
+	return 0;
+}
+
 int cmd_up(void *context)
 {
 	struct cli *c = context;
@@ -308,12 +332,8 @@ int cmd_up(void *context)
 	int r = cli_find_store(c, c->line.n_args ? c->line.arg[0] : NULL, &e);
 	if (r == 0)
 		r = cli_open_store(c, true, &u.dir, &e);
-	if (r == 0 && !storedir_has_identity(u.dir)) {
-		r = make_mesh(u.dir, NULL, c->line.value[UP_NAME].text, &e);
-		u.made = r == 0;
-		if (r == -EEXIST) /* another `shoal up` made it meanwhile */
-			r = 0;
-	}
+	if (r == 0)
+		r = make_missing(&u, &e);
 	if (r == 0)
 		r = find_mount(&u, &e);
 	if (r == 0)

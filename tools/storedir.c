@@ -154,11 +154,7 @@ void storedir_free(struct storedir *d)
 {
 	if (!d)
 		return;
-	/* The file stays: unlinking it would let two processes lock two files of one name. */
-	if (d->lock >= 0) {
-		(void)!ftruncate(d->lock, 0);
-		close(d->lock);
-	}
+	storedir_unlock(d);
 	if (d->fd >= 0)
 		close(d->fd);
 	buf_done(&d->file);
@@ -208,6 +204,15 @@ int storedir_lock(struct storedir *d, struct err *e)
 		return err_errno(e, -errno, "cannot write %s/" STOREDIR_LOCK, d->path);
 	d->lock = TAKE_FD(fd);
 	return 0;
+}
+
+void storedir_unlock(struct storedir *d)
+{
+	if (d->lock < 0)
+		return;
+	/* The file stays: unlinking it would let two processes lock two files of one name. */
+	(void)!ftruncate(d->lock, 0);
+	close(TAKE_FD(d->lock));
 }
 
 pid_t storedir_holder(const struct storedir *d)

@@ -46,8 +46,9 @@ const char *storedir_file(struct storedir *d, const char *name);
 /* True when identity/ is there: the store belongs to a mesh. */
 bool storedir_has_identity(const struct storedir *d);
 
-/* Takes the lock until storedir_free. -EBUSY when another process has it, with its id in e. */
+/* Takes the lock until storedir_unlock or storedir_free. -EBUSY when another process has it, with its id in e. */
 int storedir_lock(struct storedir *d, struct err *e);
+void storedir_unlock(struct storedir *d);
 /* The process that holds the lock; 0: nobody. */
 pid_t storedir_holder(const struct storedir *d);
 /* Waits until nobody holds the lock. -ETIMEDOUT. */
