@@ -362,3 +362,99 @@ ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset
 	pthread_mutex_unlock(&v->lock);
 	return rc < 0 ? rc : blob_pread(v->blob, data, len, offset);
 }
+
+/* ---- versions that no record stands for ---- */
+
+/* Not in the table: it would be taken for the record's own. */
+static int version_free_standing(struct replica *r, const struct id *node, const struct id *id,
+				 const struct vv *context, const void *data, size_t len,
+				 struct version **ret)
+{
+	struct version *v = calloc(1, sizeof(*v));
+	uint8_t *copy = malloc(len + 1);
+	if (!v || !copy) {
+		free(v);
+		free(copy);
+		return -ENOMEM;
+	}
+	memcpy(copy, data, len);
+	atomic_init(&v->refs, 1);
+	pthread_mutex_init(&v->lock, NULL);
+	v->node = *node;
+	v->id = *id;
+	v->form = FORM_JSON;
+	v->data = copy;
+	v->size = len;
+	v->store = r->store;
+	v->versions = r->versions;
+	if (vv_copy(context, &v->context) < 0) {
+		version_destroy(v);
+		return -ENOMEM;
+	}
+	atomic_fetch_add(&r->versions->refs, 1);
+	*ret = v;
+	return 0;
+}
+
+int version_written(struct replica *r, const struct version *base, struct version *saved,
+		    const void *data, size_t len, struct version **ret)
+{
+	if (saved->form != FORM_JSON ||
+	    (saved->size == len && memcmp(saved->data, data, len) == 0)) {
+		*ret = version_ref(saved);
+		return 0;
+	}
+	struct vv context = { 0 };
+	struct id id;
+	struct actor_id self;
+	uint64_t seq;
+	uint32_t actor;
+	replica_self(r, &self, &seq);
+	int rc = actors_intern(r->actors, &self, &actor);
+	if (rc == 0 && base)
+		rc = vv_copy(&base->context, &context);
+	seq = vv_get(&saved->context, actor);
+	if (rc == 0 && seq)
+		rc = vv_raise(&context, actor, seq);
+	if (rc == 0) {
+		vv_fingerprint(&context, r->actors, &id);
+		rc = version_free_standing(r, &saved->node, &id, &context, data, len, ret);
+	}
+	vv_done(&context);
+	return rc;
+}
+
+/* u8 format (1), node id, version id, context (vv_encode with local numbers), bytes text. */
+int version_encode(struct replica *r, const struct version *v, struct buf *b)
+{
+	if (v->form != FORM_JSON)
+		return -EINVAL;
+	buf_u8(b, 1);
+	buf_put(b, v->node.b, ID_SIZE);
+	buf_put(b, v->id.b, ID_SIZE);
+	vv_encode(&v->context, r->actors, NULL, b);
+	buf_bytes(b, v->data, (size_t)v->size);
+	return buf_failed(b) ? -ENOMEM : 0;
+}
+
+int version_decode(struct replica *r, const void *data, size_t len, struct version **ret)
+{
+	struct cursor c = cursor_make(data, len);
+	struct id node, id;
+	struct vv context = { 0 };
+	if (cursor_u8(&c) != 1)
+		return -EBADMSG;
+	const uint8_t *ids = cursor_take(&c, 2 * ID_SIZE);
+	int rc = ids ? vv_decode(&c, r->actors, NULL, &context) : -EBADMSG;
+	size_t n;
+	const uint8_t *text = cursor_bytes(&c, DOCUMENT_SIZE_MAX, &n);
+	if (rc == 0 && !cursor_end(&c))
+		rc = -EBADMSG;
+	if (rc == 0) {
+		memcpy(node.b, ids, ID_SIZE);
+		memcpy(id.b, ids + ID_SIZE, ID_SIZE);
+		rc = version_free_standing(r, &node, &id, &context, text, n, ret);
+	}
+	vv_done(&context);
+	return rc;
+}
