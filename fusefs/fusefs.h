@@ -21,13 +21,13 @@
 struct fusefs;
 
 struct fusefs_config {
-	struct replica *replica;  /* borrowed; outlives the fusefs */
-	const char *mountpoint;   /* an existing directory */
+	struct replica *replica; /* borrowed; outlives the fusefs */
+	const char *mountpoint;  /* an existing directory */
 	/* Comma list as in fstab(5), NULL for none. Ours: strict, lenient. The usual ones: ro, rw,
 	 * allow_other, default_permissions, fsname=, uid=, gid=, ...; x-*, noatime, defaults, dev,
 	 * suid, auto, user, nofail, _netdev and the like are accepted. */
 	const char *options;
-	const char *spool;        /* directory for working files and drafts; made when missing */
+	const char *spool; /* directory for working files and drafts; made when missing */
 
 	/* Text of .shoal/status.json and .shoal/peers.json, appended to out; NULL: no such file.
 	 * Called by a serving thread; must not touch the mount. 0 or -errno. */
@@ -60,15 +60,15 @@ void fusefs_free(struct fusefs *fs);
 bool fusefs_mounted(const struct fusefs *fs);
 
 struct fusefs_stats {
-	uint64_t inodes;       /* known to the kernel */
-	uint64_t handles;      /* open files */
-	uint64_t dirty;        /* files with bytes that are not committed */
-	uint64_t drafts;       /* saves that could not become a version */
-	uint64_t local;        /* files that never leave this device */
-	uint64_t tombstones;   /* deletions that wait for their grace */
-	uint64_t pinned;       /* bytes of versions held for later saves */
-	uint64_t saves;        /* versions made since the mount */
-	uint64_t notifies;     /* invalidations sent to the kernel */
+	uint64_t inodes;     /* known to the kernel */
+	uint64_t handles;    /* open files */
+	uint64_t dirty;      /* files with bytes that are not committed */
+	uint64_t drafts;     /* saves that could not become a version */
+	uint64_t local;      /* files that never leave this device */
+	uint64_t tombstones; /* deletions that wait for their grace */
+	uint64_t pinned;     /* bytes of versions held for later saves */
+	uint64_t saves;      /* versions made since the mount */
+	uint64_t notifies;   /* invalidations sent to the kernel */
 };
 void fusefs_stats(struct fusefs *fs, struct fusefs_stats *ret);
 

@@ -54,6 +54,11 @@ check_PROGRAMS += tests/helpers/linkpeer
 tests_helpers_linkpeer_SOURCES = tests/helpers/linkpeer.c $(members)
 tests_helpers_linkpeer_LDADD = $(TRANSPORTS_TEST_LIBS)
 
+# A mounted replica and another one beside it, for tests of the file system.
+check_PROGRAMS += tests/helpers/fsmount
+tests_helpers_fsmount_SOURCES = tests/helpers/fsmount.c
+tests_helpers_fsmount_LDADD = libfusefs.a libengine.a $(FUSEFS_LIBS) $(ENGINE_LIBS)
+
 # Devices of a mesh, for tests of the transports.
 members = \
 	tests/members.c \
@@ -149,12 +154,14 @@ EXTRA_DIST += tests/layers tests/unit/merge-seeds.txt
 # every test twenty times.
 EXTRA_DIST += \
 	tests/integration/conftest.py \
+	tests/integration/fsmount.py \
 	tests/integration/lab.py \
 	tests/integration/linkpeer.py \
 	tests/integration/test_cli.py \
 	tests/integration/test_hostile_tls.py \
 	tests/integration/test_lab.py \
 	tests/integration/test_links.py \
+	tests/integration/test_saves.py \
 	tests/integration/test_two_hosts.py
 
 # Only what a sanitizer build should run again.

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fusefs/base.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fusefs/table.h"
+
+#define BACKUP_NS (INT64_C(2) * 1000 * 1000 * 1000)
+#define CANDIDATES 16 /* versions compared for one save */
+
+struct note {
+	struct note *next, *prev; /* oldest first */
+	struct table_link by_node;
+	struct id node;
+	struct proc proc;
+	struct version *version;
+	int64_t at_ns;
+	bool backup; /* opened to be copied */
+};
+
+struct bases {
+	pthread_mutex_t lock;
+	struct bases_limits limits;
+	struct note *oldest, *newest;
+	size_t n;
+	uint64_t bytes;
+	struct table by_node;
+	/* The backup made last: opens that follow it belong to the copying as well. */
+	struct proc backup_proc;
+	struct id backup_node;
+	int64_t backup_ns;
+};
+
+int bases_new(const struct bases_limits *limits, struct bases **ret)
+{
+	struct bases *b = calloc(1, sizeof(*b));
+	if (!b)
+		return -ENOMEM;
+	b->limits = *limits;
+	pthread_mutex_init(&b->lock, NULL);
+	*ret = b;
+	return 0;
+}
+
+static void note_unlink(struct bases *b, struct note *n)
+{
+	*(n->prev ? &n->prev->next : &b->oldest) = n->next;
+	*(n->next ? &n->next->prev : &b->newest) = n->prev;
+	n->next = n->prev = NULL;
+}
+
+static void note_append(struct bases *b, struct note *n)
+{
+	n->prev = b->newest;
+	n->next = NULL;
+	*(b->newest ? &b->newest->next : &b->oldest) = n;
+	b->newest = n;
+}
+
+static bool held_elsewhere(struct bases *b, const struct note *n)
+{
+	for (struct table_link *l = table_first(&b->by_node, n->by_node.hash); l; l = l->next) {
+		struct note *x = table_entry(l, struct note, by_node);
+		if (x != n && x->version == n->version)
+			return true;
+	}
+	return false;
+}
+
+static uint64_t version_cost(const struct version *v)
+{
+	return 256 + (version_form(v) == FORM_JSON ? version_size(v) : 0);
+}
+
+static void note_drop(struct bases *b, struct note *n)
+{
+	if (!held_elsewhere(b, n))
+		b->bytes -= version_cost(n->version);
+	note_unlink(b, n);
+	table_remove(&b->by_node, &n->by_node);
+	b->n--;
+	version_unref(n->version);
+	free(n);
+}
+
+void bases_free(struct bases *b)
+{
+	if (!b)
+		return;
+	while (b->oldest)
+		note_drop(b, b->oldest);
+	table_done(&b->by_node);
+	pthread_mutex_destroy(&b->lock);
+	free(b);
+}
+
+static struct note *note_find(struct bases *b, const struct proc *p, const struct id *node,
+			      const struct version *v)
+{
+	for (struct table_link *l = table_first(&b->by_node, id_hash(node)); l; l = l->next) {
+		struct note *n = table_entry(l, struct note, by_node);
+		if (id_equal(&n->node, node) && proc_same(&n->proc, p) &&
+		    (n->version == v || id_equal(version_id(n->version), version_id(v))) &&
+		    version_data(n->version) == version_data(v))
+			return n;
+	}
+	return NULL;
+}
+
+/* Down to the limits. The first round spares the last note of a file by a living process (an
+ * editor that has had its file open since yesterday), the second spares nothing. Which process
+ * lives is asked for a few only: asking costs a system call. */
+static void shrink(struct bases *b)
+{
+	unsigned asked = 0;
+	for (struct note *n = b->oldest, *next; n; n = next) {
+		next = n->next;
+		if (b->n <= b->limits.notes && b->bytes <= b->limits.bytes)
+			return;
+		if (!next)
+			break;
+		if (asked < 64 && b->n <= 2 * b->limits.notes) {
+			asked++;
+			bool last = true;
+			for (struct table_link *l = table_first(&b->by_node, n->by_node.hash);
+			     l && last; l = l->next) {
+				struct note *x = table_entry(l, struct note, by_node);
+				last = x == n || !id_equal(&x->node, &n->node) ||
+				       !proc_same(&x->proc, &n->proc) || x->at_ns < n->at_ns;
+			}
+			if (last && proc_alive(&n->proc))
+				continue;
+		}
+		note_drop(b, n);
+	}
+	while (b->oldest && b->oldest != b->newest &&
+	       (b->n > b->limits.notes || b->bytes > b->limits.bytes))
+		note_drop(b, b->oldest);
+}
+
+void bases_note(struct bases *b, const struct proc *p, const struct id *node, struct version *v,
+		int64_t now_ns)
+{
+	pthread_mutex_lock(&b->lock);
+	bool backup = proc_same(&b->backup_proc, p) && id_equal(&b->backup_node, node) &&
+		      now_ns - b->backup_ns < BACKUP_NS;
+	struct note *n = note_find(b, p, node, v);
+	if (n) {
+		n->at_ns = now_ns;
+		n->proc = *p; /* group and session may have changed */
+		n->backup = n->backup && backup;
+		note_unlink(b, n);
+		note_append(b, n);
+		goto out;
+	}
+	n = calloc(1, sizeof(*n));
+	if (!n)
+		goto out;
+	*n = (struct note){ .node = *node, .proc = *p, .at_ns = now_ns, .backup = backup };
+	n->version = version_ref(v);
+	if (table_add(&b->by_node, &n->by_node, id_hash(node)) < 0) {
+		version_unref(n->version);
+		free(n);
+		goto out;
+	}
+	if (!held_elsewhere(b, n))
+		b->bytes += version_cost(v);
+	b->n++;
+	note_append(b, n);
+	shrink(b);
+out:
+	pthread_mutex_unlock(&b->lock);
+}
+
+void bases_backup(struct bases *b, const struct proc *p, const struct id *node, int64_t now_ns)
+{
+	if (p->tgid <= 0)
+		return;
+	pthread_mutex_lock(&b->lock);
+	b->backup_proc = *p;
+	b->backup_node = *node;
+	b->backup_ns = now_ns;
+	/* Only the last one, and only if there is an earlier one: a program may well load the file
+	 * and make the backup within two seconds. */
+	struct note *last = NULL;
+	for (struct table_link *l = table_first(&b->by_node, id_hash(node)); l; l = l->next) {
+		struct note *n = table_entry(l, struct note, by_node);
+		if (id_equal(&n->node, node) && proc_same(&n->proc, p) &&
+		    (!last || n->at_ns > last->at_ns))
+			last = n;
+	}
+	if (last && now_ns - last->at_ns < BACKUP_NS)
+		last->backup = true;
+	pthread_mutex_unlock(&b->lock);
+}
+
+void bases_rename(struct bases *b, const struct id *from, const struct id *to)
+{
+	pthread_mutex_lock(&b->lock);
+	for (struct note *n = b->oldest; n; n = n->next)
+		if (id_equal(&n->node, from)) {
+			table_remove(&b->by_node, &n->by_node);
+			n->node = *to;
+			table_add(&b->by_node, &n->by_node, id_hash(to));
+		}
+	pthread_mutex_unlock(&b->lock);
+}
+
+void bases_forget(struct bases *b, const struct id *node)
+{
+	pthread_mutex_lock(&b->lock);
+	for (struct note *n = b->oldest, *next; n; n = next) {
+		next = n->next;
+		if (id_equal(&n->node, node))
+			note_drop(b, n);
+	}
+	pthread_mutex_unlock(&b->lock);
+}
+
+enum match { BY_PROCESS, BY_GROUP, BY_SESSION, BY_ANYBODY };
+
+static bool matches(const struct note *n, const struct base_question *q, enum match how)
+{
+	switch (how) {
+	case BY_PROCESS:
+		return proc_same(&n->proc, &q->writer);
+	case BY_GROUP:
+		return q->writer.pgrp > 0 && n->proc.pgrp == q->writer.pgrp &&
+		       n->at_ns >= q->since_ns;
+	case BY_SESSION:
+		return q->writer.session > 0 && n->proc.session == q->writer.session &&
+		       n->at_ns >= q->since_ns;
+	case BY_ANYBODY:
+		return q->until_ns && n->at_ns <= q->until_ns;
+	}
+	return false;
+}
+
+/* The process's own reading: its last, but copying into a backup only if there is no other. */
+static struct version *find_own(struct bases *b, const struct base_question *q)
+{
+	struct note *best = NULL;
+	for (struct table_link *l = table_first(&b->by_node, id_hash(&q->node)); l; l = l->next) {
+		struct note *n = table_entry(l, struct note, by_node);
+		if (!id_equal(&n->node, &q->node) || !matches(n, q, BY_PROCESS))
+			continue;
+		if (!best || (best->backup && !n->backup) ||
+		    (best->backup == n->backup && n->at_ns > best->at_ns))
+			best = n;
+	}
+	return best ? version_ref(best->version) : NULL;
+}
+
+/* Distinct versions that match, oldest opening first, referenced. When there are more than fit,
+ * the newest ones. */
+static size_t collect(struct bases *b, const struct base_question *q, enum match how,
+		      struct version *ret[CANDIDATES])
+{
+	size_t n_ret = 0;
+	for (struct note *n = b->newest; n && n_ret < CANDIDATES; n = n->prev) {
+		if (!id_equal(&n->node, &q->node) || !matches(n, q, how))
+			continue;
+		bool known = false;
+		for (size_t i = 0; i < n_ret; i++)
+			known |= id_equal(version_id(ret[i]), version_id(n->version)) &&
+				 version_data(ret[i]) == version_data(n->version);
+		if (!known)
+			ret[n_ret++] = version_ref(n->version);
+	}
+	for (size_t i = 0; i < n_ret / 2; i++) {
+		struct version *v = ret[i];
+		ret[i] = ret[n_ret - 1 - i];
+		ret[n_ret - 1 - i] = v;
+	}
+	return n_ret;
+}
+
+static struct version *nearest(struct version *const *v, size_t n, const struct base_question *q)
+{
+	struct version *best = NULL, *same = NULL;
+	uint64_t least = UINT64_MAX;
+	for (size_t i = 0; i < n; i++) {
+		const void *data = version_data(v[i]);
+		if (!data || !q->data)
+			continue;
+		uint64_t d = base_distance(data, (size_t)version_size(v[i]), q->data, q->len);
+		if (d == 0 && !same)
+			same = v[i];
+		if (d > 0 && d < least) {
+			least = d;
+			best = v[i];
+		}
+	}
+	if (best)
+		return best;
+	return same ? same : v[0];
+}
+
+struct version *bases_find(struct bases *b, const struct base_question *q, int *ret_rule)
+{
+	pthread_mutex_lock(&b->lock);
+	struct version *own = find_own(b, q);
+	pthread_mutex_unlock(&b->lock);
+	if (own) {
+		*ret_rule = 2;
+		return own;
+	}
+	for (enum match how = BY_GROUP; how <= BY_ANYBODY; how++) {
+		struct version *v[CANDIDATES];
+		pthread_mutex_lock(&b->lock);
+		size_t n = collect(b, q, how, v);
+		pthread_mutex_unlock(&b->lock);
+		if (n == 0)
+			continue;
+		/* What was there when the temp file was made: the newest that anybody had seen. */
+		struct version *found = how == BY_ANYBODY ? v[n - 1] : nearest(v, n, q);
+		version_ref(found);
+		for (size_t i = 0; i < n; i++)
+			version_unref(v[i]);
+		*ret_rule = how == BY_ANYBODY ? 4 : 3;
+		return found;
+	}
+	return NULL;
+}
+
+uint64_t bases_bytes(struct bases *b)
+{
+	pthread_mutex_lock(&b->lock);
+	uint64_t n = b->bytes;
+	pthread_mutex_unlock(&b->lock);
+	return n;
+}
+
+/* ---- distance ---- */
+
+/* Pieces: runs between structural characters outside strings, each with the key before it, so
+ * that two values that change places are seen. */
+struct pieces {
+	uint64_t *hash;
+	size_t n, cap;
+};
+
+static bool piece_add(struct pieces *p, uint64_t h)
+{
+	if (p->n == p->cap) {
+		size_t cap = p->cap ? p->cap * 2 : 256;
+		uint64_t *x = reallocarray(p->hash, cap, sizeof(*x));
+		if (!x)
+			return false;
+		p->hash = x;
+		p->cap = cap;
+	}
+	p->hash[p->n++] = h;
+	return true;
+}
+
+static bool pieces_of(const uint8_t *s, size_t len, struct pieces *p)
+{
+	const uint64_t empty = UINT64_C(0xcbf29ce484222325), prime = UINT64_C(0x100000001b3);
+	uint64_t h = empty;
+	bool string = false, any = false;
+	for (size_t i = 0; i < len; i++) {
+		uint8_t c = s[i];
+		if (string) {
+			h = (h ^ c) * prime;
+			if (c == '\\' && i + 1 < len)
+				h = (h ^ s[++i]) * prime;
+			else if (c == '"')
+				string = false;
+			continue;
+		}
+		if (c == ' ' || c == '\t' || c == '\r' || c == '\n')
+			continue;
+		if (c == ',' || c == '{' || c == '}' || c == '[' || c == ']') {
+			if (any && !piece_add(p, table_mix(h)))
+				return false;
+			h = empty;
+			any = false;
+			continue;
+		}
+		string = c == '"';
+		any = true;
+		h = (h ^ c) * prime;
+	}
+	return !any || piece_add(p, table_mix(h));
+}
+
+static int u64_cmp(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return (x > y) - (x < y);
+}
+
+uint64_t base_distance(const void *a, size_t alen, const void *b, size_t blen)
+{
+	if (alen == blen && memcmp(a, b, alen) == 0)
+		return 0;
+	struct pieces x = { 0 }, y = { 0 };
+	uint64_t d = UINT64_MAX - 1;
+	if (pieces_of(a, alen, &x) && pieces_of(b, blen, &y)) {
+		if (x.n)
+			qsort(x.hash, x.n, sizeof(*x.hash), u64_cmp);
+		if (y.n)
+			qsort(y.hash, y.n, sizeof(*y.hash), u64_cmp);
+		size_t i = 0, j = 0;
+		d = 0;
+		while (i < x.n && j < y.n) {
+			if (x.hash[i] == y.hash[j]) {
+				i++;
+				j++;
+			} else if (x.hash[i] < y.hash[j]) {
+				i++;
+				d++;
+			} else {
+				j++;
+				d++;
+			}
+		}
+		d += (x.n - i) + (y.n - j);
+	}
+	free(x.hash);
+	free(y.hash);
+	return d;
+}

@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fusefs/commit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fusefs/draft.h"
+#include "fusefs/keeper.h"
+#include "fusefs/local.h"
+#include "fusefs/name.h"
+#include "fusefs/notify.h"
+#include "fusefs/tombstone.h"
+
+/* A program that keeps a new file open this long wants it to be seen. */
+#define SETTLE_OPEN_NS (5 * SECOND_NS)
+
+/* The bytes in memory when they can be a document; mapped from the spool otherwise. */
+static int content_of(struct copy *c, struct content *ret, struct buf *room)
+{
+	if (c->work) {
+		workfile_content(c->work, ret);
+		return 0;
+	}
+	uint64_t size = copy_size(c);
+	if (!c->origin || version_data(c->origin)) {
+		*ret = (struct content){ .fd = -1, .len = (size_t)size };
+		ret->data = c->origin ? version_data(c->origin) : "";
+		return 0;
+	}
+	if (size > BLOB_SIZE_MAX)
+		return -EFBIG;
+	uint8_t *p = buf_reserve(room, (size_t)size + 1);
+	if (!p)
+		return -ENOMEM;
+	for (uint64_t at = 0; at < size;) {
+		ssize_t n = copy_pread(c, p + at, (size_t)(size - at), at);
+		if (n <= 0)
+			return n < 0 ? (int)n : -EIO;
+		at += (uint64_t)n;
+	}
+	room->len = (size_t)size;
+	*ret = (struct content){ .fd = -1, .data = room->data, .len = room->len };
+	return 0;
+}
+
+/* Documents that were spooled are read back: at most DOCUMENT_SIZE_MAX. */
+static const void *bytes_of(struct copy *c, const struct content *content, struct buf *room)
+{
+	if (content->fd < 0)
+		return content->data;
+	if (content->len > DOCUMENT_SIZE_MAX)
+		return NULL;
+	uint8_t *p = buf_reserve(room, content->len + 1);
+	if (!p || workfile_pread(c->work, p, content->len, 0) != (ssize_t)content->len)
+		return NULL;
+	room->len = content->len;
+	return p;
+}
+
+/* Section 1 of fusefs/base.h. Referenced; NULL: nobody had read anything. */
+static struct version *choose_base(struct fusefs *fs, const struct id *node, const struct copy *c,
+				   const struct proc *writer, bool temp, int64_t born_ns,
+				   struct version *fallback, const void *data, size_t len)
+{
+	if (!temp) {
+		bool rewritten = c->covered >= copy_size(c);
+		struct version *v = c->seen ? c->seen : !rewritten ? copy_basis(c) : NULL;
+		if (v)
+			return version_ref(v);
+	}
+	struct base_question q = {
+		.node = *node,
+		.writer = *writer,
+		.since_ns = temp ? born_ns - BEFORE_TEMP_NS : c->since_ns,
+		.until_ns = temp && !fallback ? born_ns : 0,
+		.data = data,
+		.len = len,
+	};
+	int rule;
+	struct version *v = bases_find(fs->bases, &q, &rule);
+	if (v)
+		return v;
+	return fallback ? version_ref(fallback) : NULL;
+}
+
+static bool same_bytes(struct fusefs *fs, const struct version *v, const struct content *content,
+		       const void *data)
+{
+	if (version_size(v) != content->len)
+		return false;
+	if (version_data(v))
+		return data && memcmp(version_data(v), data, content->len) == 0;
+	/* A blob is whole: ours, unless another one won. */
+	struct attr attr;
+	return replica_attr(fs->replica, version_node(v), &attr) >= 0 && !attr.conflict;
+}
+
+/* c's bytes are in the replica as v. What the writer knows now is noted as read by it. */
+static void committed(struct fusefs *fs, struct inode *i, struct copy *c, const struct proc *writer,
+		      struct version *base, struct version *v, const struct content *content,
+		      const void *data)
+{
+	bool same = same_bytes(fs, v, content, data), shared = c == i->shared;
+	struct version *written = NULL;
+	if (!same && version_form(v) == FORM_JSON && data)
+		version_written(fs->replica, base, v, data, content->len, &written);
+	if (!written)
+		written = version_ref(v);
+	bases_note(fs->bases, writer, version_node(v), written, monotonic_ns());
+	atomic_fetch_add(&fs->saves, 1);
+	if (shared)
+		draft_drop(fs, i);
+	copy_reset(c, version_ref(c->users ? written : v));
+	version_unref(written);
+	if (shared && same) {
+		i->cache = *version_id(v);
+		return;
+	}
+	i->cache = (struct id){ 0 };
+	notify_inode(fs, i);
+	if (i->shared && i->shared->users)
+		keeper_add(fs, TIMER_FLIP, i->ino, monotonic_ns() + FLIP_NS);
+}
+
+/* Deleted by others while it was written: what was written is not lost. */
+static int revive(struct fusefs *fs, struct inode *i, const struct content *content,
+		  struct version **ret, struct err *e)
+{
+	if (!i->name)
+		return -ENOENT;
+	struct attr attr;
+	int r = replica_create(fs->replica, &i->parent, i->name, strlen(i->name),
+			       i->last.mode ? i->last.mode : 0644, content, SAVE_BY_NAME, &attr,
+			       ret, e);
+	if (r >= 0) {
+		inode_bind(fs, i, &attr.id);
+		notify_entry(fs, &i->parent, i->name);
+	}
+	return r;
+}
+
+static int commit_node(struct fusefs *fs, struct inode *i, struct copy *c, bool quiet,
+		       struct err *e)
+{
+	_cleanup_(buf_done) struct buf room = { 0 };
+	struct content content;
+	int r = content_of(c, &content, &room);
+	if (r < 0)
+		return r;
+	_cleanup_(buf_done) struct buf text = { 0 };
+	const void *data = i->last.form == FORM_BLOB ? content.data : bytes_of(c, &content, &text);
+	struct proc writer = c->writer;
+	struct version *fallback = c->base ? c->base : c->fallback ? c->fallback : c->origin;
+	_cleanup_(version_unrefp) struct version *base =
+		choose_base(fs, &i->id, c, &writer, false, 0, fallback, data, content.len);
+	_cleanup_(version_unrefp) struct version *v = NULL;
+	bool mtime_set = c->mtime_set;
+	int64_t mtime = c->mtime_ns;
+
+	struct committer own;
+	fs_own_begin(fs, &own);
+	r = replica_save(fs->replica, &i->id, base, &content, SAVE_BY_NAME, &v, e);
+	if (r == -ENOENT)
+		r = revive(fs, i, &content, &v, e);
+	if (r >= 0 && mtime_set)
+		replica_set_mtime(fs->replica, &i->id, mtime);
+	fs_own_end(fs, &own);
+	if (r >= 0) {
+		committed(fs, i, c, &writer, base, v, &content, data);
+		return 0;
+	}
+	if (r == -EINVAL && quiet)
+		return 0;
+	/* Whatever the reason: the bytes stay, and later saves have the base that this one had. */
+	c->draft = c->flushed = true;
+	c->err = *e;
+	version_set(&c->base, base);
+	struct copy *s = i->shared;
+	if (c != s && !(s && s->users)) {
+		/* Of a handle of its own: everybody is to see the draft. */
+		copy_free(s);
+		i->shared = c;
+		i->cache = (struct id){ 0 };
+		notify_inode(fs, i);
+	} else if (c != s && !s->dirty) {
+		s->work = TAKE_PTR(c->work);
+		s->dirty = s->draft = s->flushed = true;
+		s->err = *e;
+		s->mtime_ns = mtime;
+		version_set(&s->base, base);
+		c->dirty = c->draft = false;
+		i->cache = (struct id){ 0 };
+		notify_inode(fs, i);
+	}
+	if (i->shared && i->shared->draft)
+		draft_store(fs, i);
+	return r == -EINVAL && fs->options.lenient ? 0 : r;
+}
+
+static int commit_local(struct fusefs *fs, struct inode *i, struct copy *c, bool quiet,
+			struct err *e)
+{
+	struct local *l = i->local;
+	l->mtime_ns = c->mtime_ns;
+	l->mtime_set |= c->mtime_set;
+	int r = local_store(fs, i, false);
+	if (r < 0)
+		return err_errno(e, r, "cannot keep %s", l->name);
+	c->dirty = false;
+	c->flushed = true;
+	c->draft = false;
+	if (l->unsettled && fs->options.strict && name_is_json(l->name, strlen(l->name))) {
+		struct content content;
+		workfile_content(c->work, &content);
+		if (!replica_parses(l->name, strlen(l->name), &content, &c->err)) {
+			if (quiet)
+				return 0;
+			c->draft = true;
+			*e = c->err;
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+int commit_copy(struct fusefs *fs, struct inode *i, struct copy *c, bool quiet, struct err *e)
+{
+	struct err local_err = { 0 };
+	if (!e)
+		e = &local_err;
+	if (!c->dirty)
+		return c->draft && c->flushed && !fs->options.lenient ? c->err.code : 0;
+	switch (i->backing) {
+	case BACK_NODE:
+		if (c->draft && c->flushed)
+			return fs->options.lenient ? 0 : c->err.code;
+		return commit_node(fs, i, c, quiet, e);
+	case BACK_LOCAL:
+		return commit_local(fs, i, c, quiet, e);
+	case BACK_ORPHAN:
+	case BACK_VIRTUAL:
+		break;
+	}
+	return 0;
+}
+
+/* ---- a local file becomes a node ---- */
+
+struct carry {
+	struct replica *replica;
+	struct id id;
+};
+
+static int carry_xattr(const char *name, const void *value, size_t len, void *userdata)
+{
+	struct carry *c = userdata;
+	replica_set_xattr(c->replica, &c->id, name, value, len, false, false);
+	return 0;
+}
+
+/* The local data has served: its mode, times and attributes are the node's. */
+static void carry_over(struct fusefs *fs, struct inode *i, const struct id *id, bool created)
+{
+	struct local *l = i->local;
+	struct attr attr;
+	struct carry c = { fs->replica, *id };
+	if (!created && replica_attr(fs->replica, id, &attr) >= 0 && attr.mode != (l->mode & 07777))
+		replica_set_mode(fs->replica, id, l->mode & 07777);
+	/* A new file keeps the time that programs have seen already. */
+	if (created || l->mtime_set)
+		replica_set_mtime(fs->replica, id, l->mtime_ns);
+	local_xattr_each(l, carry_xattr, &c);
+}
+
+static void become_node(struct fusefs *fs, struct inode *i, const struct id *id)
+{
+	struct local *l = i->local;
+	if (i->shared && i->shared->work)
+		workfile_unkeep(i->shared->work);
+	inode_bind(fs, i, id);
+	inode_set_place(i, &l->parent, l->name);
+	i->born_ns = l->born_ns;
+	i->creator = l->creator;
+	local_remove(fs, i);
+	i->local = NULL;
+	local_free(l);
+	replica_attr(fs->replica, id, &i->last);
+}
+
+int commit_settle(struct fusefs *fs, struct inode *i, struct err *e)
+{
+	struct err local_err = { 0 };
+	struct local *l = i->local;
+	struct copy *c = i->shared;
+	size_t len = strlen(l->name);
+	_cleanup_(buf_done) struct buf room = { 0 };
+	_cleanup_(buf_done) struct buf text = { 0 };
+	struct content content;
+	int r = content_of(c, &content, &room);
+	if (r < 0)
+		return r;
+	const void *data = bytes_of(c, &content, &text);
+	struct attr attr;
+	_cleanup_(version_unrefp) struct version *v = NULL;
+	bool created = true;
+	struct committer own;
+	if (!e)
+		e = &local_err;
+	fs_own_begin(fs, &own);
+	r = replica_create(fs->replica, &l->parent, l->name, len, l->mode & 07777, &content,
+			   SAVE_BY_NAME, &attr, &v, e);
+	if (r == -EEXIST && replica_lookup(fs->replica, &l->parent, l->name, len, &attr) >= 0 &&
+	    attr.kind == NODE_FILE) {
+		/* Made elsewhere meanwhile: two devices that create one name have one file. */
+		created = false;
+		r = replica_save(fs->replica, &attr.id, NULL, &content, SAVE_BY_NAME, &v, e);
+	}
+	if (r >= 0)
+		carry_over(fs, i, &attr.id, created);
+	fs_own_end(fs, &own);
+	if (r < 0)
+		return r;
+	struct proc writer = l->creator;
+	become_node(fs, i, &attr.id);
+	committed(fs, i, c, &writer, NULL, v, &content, data);
+	if (!created)
+		notify_entry(fs, &i->parent, i->name);
+	return 0;
+}
+
+int commit_over(struct fusefs *fs, struct inode *i, const struct id *node, struct version *fallback,
+		struct version **ret_base, struct err *e)
+{
+	struct copy *c = i->shared;
+	struct copy clean = { 0 };
+	_cleanup_(buf_done) struct buf room = { 0 };
+	_cleanup_(buf_done) struct buf text = { 0 };
+	struct content content;
+	struct id old = i->id;
+	bool local = i->backing == BACK_LOCAL;
+	struct proc writer = local ? i->local->creator : i->creator;
+	int64_t born = local ? i->local->born_ns : i->born_ns;
+	if (local && i->local->about_version && id_equal(&i->local->about, node))
+		fallback = i->local->about_version;
+	if (!c) {
+		int q = replica_read(fs->replica, &i->id, &clean.origin);
+		if (q < 0)
+			return q;
+		c = &clean;
+	}
+	_cleanup_(version_unrefp) struct version *hold = clean.origin;
+	int r = content_of(c, &content, &room);
+	if (r < 0)
+		return r;
+	const void *data = bytes_of(c, &content, &text);
+	_cleanup_(version_unrefp) struct version *head = NULL;
+	_cleanup_(version_unrefp) struct version *base =
+		choose_base(fs, node, c, &writer, true, born, fallback, data, content.len);
+	if (!base && replica_read(fs->replica, node, &head) >= 0)
+		base = version_ref(head);
+	_cleanup_(version_unrefp) struct version *v = NULL;
+	struct committer own;
+	fs_own_begin(fs, &own);
+	r = replica_save(fs->replica, node, base, &content, SAVE_BY_NAME, &v, e);
+	if (r >= 0 && local)
+		carry_over(fs, i, node, false);
+	fs_own_end(fs, &own);
+	if (r == -EINVAL && local && fs->options.lenient) {
+		/* Nothing fails: the path shows what was written, the document is as it was. */
+		become_node(fs, i, node);
+		c->dirty = c->draft = c->flushed = true;
+		c->err = *e;
+		version_set(&c->base, base);
+		i->cache = (struct id){ 0 };
+		draft_store(fs, i);
+		return 0;
+	}
+	if (r < 0) {
+		*ret_base = TAKE_PTR(base);
+		return r;
+	}
+	if (local) {
+		become_node(fs, i, node);
+	} else {
+		draft_drop(fs, i);
+		inode_bind(fs, i, node);
+		struct committer again;
+		fs_own_begin(fs, &again);
+		replica_remove(fs->replica, &old);
+		fs_own_end(fs, &again);
+	}
+	if (c != &clean) {
+		committed(fs, i, c, &writer, base, v, &content, data);
+	} else {
+		bases_note(fs->bases, &writer, node, v, monotonic_ns());
+		atomic_fetch_add(&fs->saves, 1);
+		i->cache = (struct id){ 0 };
+		notify_inode(fs, i);
+	}
+	return 0;
+}
+
+int commit_draft(struct fusefs *fs, const struct attr *node, struct workfile *work,
+		 struct version *base, const struct err *e)
+{
+	struct inode *i = NULL;
+	int r = inode_of_node(fs, node, &i);
+	if (r < 0) {
+		workfile_free(work);
+		if (base)
+			version_unref(base);
+		return r;
+	}
+	pthread_mutex_lock(&i->lock);
+	struct copy *c = i->shared;
+	if (!c)
+		c = i->shared = copy_new();
+	if (c) {
+		workfile_free(c->work);
+		c->work = work;
+		c->dirty = c->draft = c->flushed = true;
+		c->err = *e;
+		c->mtime_ns = wall_ns();
+		version_set(&c->base, base);
+		i->cache = (struct id){ 0 };
+		r = draft_store(fs, i);
+		notify_inode(fs, i);
+	} else {
+		workfile_free(work);
+		r = -ENOMEM;
+	}
+	pthread_mutex_unlock(&i->lock);
+	if (base)
+		version_unref(base);
+	inode_put(fs, i);
+	return r;
+}
+
+/* ---- timers ---- */
+
+bool commit_is_stale(struct fusefs *fs, struct inode *i)
+{
+	struct attr attr;
+	return i->backing == BACK_NODE && i->shared && !i->shared->dirty && i->shared->origin &&
+	       replica_attr(fs->replica, &i->id, &attr) >= 0 &&
+	       !id_equal(&attr.version, version_id(i->shared->origin));
+}
+
+static int64_t due_settle(struct fusefs *fs, struct inode *i, bool now)
+{
+	struct local *l = i->local;
+	if (i->backing != BACK_LOCAL || !l->unsettled || !i->shared)
+		return 0;
+	int64_t t = monotonic_ns();
+	if (i->shared->writers && t - l->born_ns < SETTLE_OPEN_NS)
+		return t + SETTLE_NS;
+	if (!now && l->settle_ns > t)
+		return l->settle_ns;
+	if (i->shared->draft)
+		return 0; /* strict: stays until a save parses */
+	struct err e = { 0 };
+	int r = commit_settle(fs, i, &e);
+	/* The directory is gone or full: tried again, the bytes are safe here. */
+	return r < 0 ? t + 5 * SECOND_NS : 0;
+}
+
+static int64_t due_flip(struct fusefs *fs, struct inode *i)
+{
+	struct copy *c = i->shared;
+	if (i->backing != BACK_NODE || i->kind != NODE_FILE || (c && c->dirty))
+		return 0;
+	if (c && c->users && commit_is_stale(fs, i)) {
+		if (!i->stale && c->writers) {
+			i->stale = true;
+			return monotonic_ns() + FLIP_WRITER_NS;
+		}
+		struct version *v = NULL;
+		if (replica_read(fs->replica, &i->id, &v) < 0)
+			return 0;
+		copy_reset(c, v);
+		i->cache = *version_id(v);
+	}
+	i->stale = false;
+	notify_inode(fs, i);
+	return 0;
+}
+
+int64_t commit_due(struct fusefs *fs, struct inode *i, enum timer_kind kind, bool now)
+{
+	int64_t again = 0;
+	pthread_mutex_lock(&fs->names);
+	pthread_mutex_lock(&i->lock);
+	switch (kind) {
+	case TIMER_SETTLE:
+		again = due_settle(fs, i, now);
+		break;
+	case TIMER_FLIP:
+		again = due_flip(fs, i);
+		break;
+	case TIMER_COMMIT:
+		if (i->shared && i->shared->dirty && !i->shared->draft && !i->shared->writers)
+			commit_copy(fs, i, i->shared, false, NULL);
+		break;
+	case TIMER_STORE:
+		if (i->backing == BACK_LOCAL && i->local->aside && !i->local->stored &&
+		    local_store(fs, i, false) == 0 && i->name)
+			tombstone_store(fs, &i->parent, i->name);
+		break;
+	case TIMER_TOMB:
+		break;
+	}
+	pthread_mutex_unlock(&i->lock);
+	pthread_mutex_unlock(&fs->names);
+	return again;
+}
+
+void commit_all(struct fusefs *fs)
+{
+	pthread_mutex_lock(&fs->lock);
+	size_t n = 0;
+	struct inode **list = calloc(fs->by_ino.n + 1, sizeof(struct inode *));
+	if (list)
+		table_each(&fs->by_ino, b, l, next)
+		{
+			struct inode *i = table_entry(l, struct inode, by_ino);
+			i->refs++;
+			list[n++] = i;
+		}
+	pthread_mutex_unlock(&fs->lock);
+	pthread_mutex_lock(&fs->names);
+	tombstone_expire(fs, NULL, INT64_MAX);
+	for (size_t k = 0; k < n; k++) {
+		struct inode *i = list[k];
+		pthread_mutex_lock(&i->lock);
+		if (i->shared && i->shared->dirty)
+			commit_copy(fs, i, i->shared, false, NULL);
+		if (i->backing == BACK_LOCAL && i->local->unsettled && i->shared &&
+		    !i->shared->draft)
+			commit_settle(fs, i, NULL);
+		else if (i->backing == BACK_LOCAL && !i->local->stored)
+			local_store(fs, i, false);
+		pthread_mutex_unlock(&i->lock);
+		inode_put(fs, i);
+	}
+	pthread_mutex_unlock(&fs->names);
+	free(list);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* When written bytes become a version. A handle's bytes are committed at FSYNC, at a FLUSH after a
+ * WRITE (bash flushes before it writes), at a RENAME (GLib renames before it closes), and at the
+ * last RELEASE. New files settle (fs.h: SETTLE_NS). What cannot become a version is a draft. */
+
+#include "fusefs/fs.h"
+
+/* c, dirty, of i. i->lock held. 0, or why not; -EINVAL: it is a draft now. quiet: a refusal is not
+ * final (another process may go on writing): keeps the bytes, no draft, 0. */
+int commit_copy(struct fusefs *fs, struct inode *i, struct copy *c, bool quiet, struct err *e);
+
+/* A local file becomes a node under its name. fs->names and i->lock held. */
+int commit_settle(struct fusefs *fs, struct inode *i, struct err *e);
+
+/* i's bytes (LOCAL, or a NODE that is to go away) become the next version of the node, and the
+ * node stands behind i from then on. fallback: rules 4 and 5 (may be NULL). fs->names and
+ * i->lock held; the inode that stood for the node so far has been made an orphan by the caller
+ * or is after success. -EINVAL: refused; *ret_base is the base it would have had, referenced. */
+int commit_over(struct fusefs *fs, struct inode *i, const struct id *node, struct version *fallback,
+		struct version **ret_base, struct err *e);
+
+/* Bytes that were refused over the node become its draft: work is taken over, as is base. No
+ * inode lock held. */
+int commit_draft(struct fusefs *fs, const struct attr *node, struct workfile *work,
+		 struct version *base, const struct err *e);
+
+/* What the keeper's timers are for; returns when to come again, 0: never. No locks held. */
+int64_t commit_due(struct fusefs *fs, struct inode *i, enum timer_kind kind, bool now);
+
+/* Everything that is dirty or unsettled, for the end of the mount. */
+void commit_all(struct fusefs *fs);
+
+/* The newest version has another content than what page cache and readers have: c is i->shared
+ * and clean. i->lock held. */
+bool commit_is_stale(struct fusefs *fs, struct inode *i);

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* The insides of a mounted file system, for the modules of fusefs/ only. */
+
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "fusefs/base.h"
+#include "fusefs/fusefs.h"
+#include "fusefs/inode.h"
+#include "fusefs/table.h"
+
+#define FUSEFS_THREADS 8
+#define FOREVER 1.0e9 /* seconds that the kernel may keep names and attributes */
+
+/* How long new files stay here before they become nodes: programs that are going to rename or
+ * remove them do it at once. One made with O_EXCL is a temp file more often than not. */
+#define SETTLE_NS (INT64_C(200) * 1000 * 1000)
+#define SETTLE_EXCL_NS (INT64_C(500) * 1000 * 1000)
+/* A deletion waits this long for the name to be created again. */
+#define GRACE_NS (3 * SECOND_NS)
+/* Renamed aside: as long as the process lives, but not longer than this. */
+#define GRACE_ASIDE_NS (60 * SECOND_NS)
+/* Open files keep showing the version they were opened on for so long after it changed. */
+#define FLIP_NS (INT64_C(250) * 1000 * 1000)
+#define FLIP_WRITER_NS (5 * SECOND_NS)
+/* Reads by the same group or session count for so long. */
+#define STRANGERS_NS (3600 * SECOND_NS)
+/* ... and for a temp file that is renamed, from so long before it was made. */
+#define BEFORE_TEMP_NS (5 * SECOND_NS)
+
+enum timer_kind { TIMER_SETTLE = 1, TIMER_TOMB, TIMER_FLIP, TIMER_COMMIT, TIMER_STORE };
+
+struct timer {
+	int64_t due_ns;
+	enum timer_kind kind;
+	uint64_t ino; /* 0: TIMER_TOMB */
+};
+
+/* A thread that commits to the replica for the mount: its changes are no news to the kernel. */
+struct committer {
+	struct committer *next;
+	pthread_t thread;
+};
+
+struct overlay_entry; /* fusefs/local.h */
+struct notify;
+
+struct options {
+	bool strict, lenient, readonly, allow_other;
+	uid_t uid;
+	gid_t gid;
+};
+
+struct fusefs {
+	struct replica *replica;
+	struct fusefs_config config; /* mountpoint, options, spool: own copies */
+	char *mountpoint;
+	struct options options;
+	int spool;
+	struct fuse_session *session;
+	bool mounted, started, own_unmount;
+	pthread_t worker[FUSEFS_THREADS];
+	unsigned n_workers;
+	atomic_bool stopping, over;
+	struct timespec mount_time;
+
+	pthread_mutex_t names;
+	pthread_mutex_t lock;
+	struct table by_ino, by_id, pins;
+	struct table overlay;        /* entries: local names and tombstones */
+	struct overlay_entry *tombs; /* list */
+	uint64_t n_tombs, n_local;
+	uint64_t next_ino, next_spool;
+	struct committer *committers;
+	uint64_t n_handles;
+
+	/* The keeper: one thread that does what is due. fs->lock. */
+	pthread_t keeper;
+	pthread_cond_t keeper_wake, keeper_idle;
+	struct timer *timer; /* a heap, soonest first */
+	size_t n_timers, cap_timers;
+	bool keeper_stop, keeper_busy, settle_now;
+	size_t settle_left;
+
+	struct bases *bases;
+	struct notify *notify;
+	atomic_uint_fast64_t saves;
+};
+
+static inline int64_t monotonic_ns(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * SECOND_NS + ts.tv_nsec;
+}
+
+static inline int64_t wall_ns(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * SECOND_NS + ts.tv_nsec;
+}
+
+/* Around every call of the replica that changes something on behalf of the mount. */
+void fs_own_begin(struct fusefs *fs, struct committer *c);
+void fs_own_end(struct fusefs *fs, struct committer *c);
+
+/* Replies with an entry for i (referenced by the caller, not locked), or its failure. */
+void reply_entry(fuse_req_t req, struct fusefs *fs, struct inode *i);
+int make_entry(struct fusefs *fs, struct inode *i, struct fuse_entry_param *ret);
+static inline struct fusefs *fs_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+/* The operations, one table from several files. */
+void ops_attr_fill(struct fuse_lowlevel_ops *ops);
+void ops_dir_fill(struct fuse_lowlevel_ops *ops);
+void ops_file_fill(struct fuse_lowlevel_ops *ops);
+void ops_name_fill(struct fuse_lowlevel_ops *ops);

@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fusefs/fusefs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fusefs/commit.h"
+#include "fusefs/draft.h"
+#include "fusefs/fs.h"
+#include "fusefs/keeper.h"
+#include "fusefs/local.h"
+#include "fusefs/notify.h"
+#include "fusefs/options.h"
+#include "fusefs/tombstone.h"
+
+/* Versions kept for saves to come. */
+#define BASES_NOTES 16384
+#define BASES_BYTES (UINT64_C(64) * 1024 * 1024)
+
+void fs_own_begin(struct fusefs *fs, struct committer *c)
+{
+	c->thread = pthread_self();
+	pthread_mutex_lock(&fs->lock);
+	c->next = fs->committers;
+	fs->committers = c;
+	pthread_mutex_unlock(&fs->lock);
+}
+
+void fs_own_end(struct fusefs *fs, struct committer *c)
+{
+	pthread_mutex_lock(&fs->lock);
+	for (struct committer **p = &fs->committers; *p; p = &(*p)->next)
+		if (*p == c) {
+			*p = c->next;
+			break;
+		}
+	pthread_mutex_unlock(&fs->lock);
+}
+
+int fusefs_check_options(const char *options, struct err *e)
+{
+	struct options o;
+	_cleanup_(buf_done) struct buf fuse = { 0 };
+	return options_parse(options, &o, &fuse, e);
+}
+
+/* ---- unmounting by path ---- */
+
+static int run_fusermount(const char *mountpoint, bool lazy)
+{
+	const char *const argv[] = {
+		"fusermount3", "-u", "-q", lazy ? "-z" : "--", mountpoint, NULL
+	};
+	pid_t pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		int null = open("/dev/null", O_RDWR);
+		if (null >= 0) {
+			dup2(null, 0);
+			dup2(null, 1);
+			dup2(null, 2);
+		}
+		execvp(argv[0], (char *const *)(uintptr_t)argv);
+		_exit(127);
+	}
+	int status;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
+}
+
+static int unmount_path(const char *mountpoint, bool lazy)
+{
+	if (umount2(mountpoint, (lazy ? MNT_DETACH : 0) | UMOUNT_NOFOLLOW) == 0)
+		return 0;
+	if (errno != EPERM)
+		return -errno;
+	return run_fusermount(mountpoint, lazy);
+}
+
+/* ---- starting ---- */
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct fusefs *fs = userdata;
+	(void)fs;
+	conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_AUTO_INVAL_DATA |
+				  FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_LOCKS |
+				  FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_HANDLE_KILLPRIV);
+	const unsigned want = FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_READDIRPLUS |
+			      FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_CACHE_SYMLINKS |
+			      FUSE_CAP_PARALLEL_DIROPS;
+	conn->want |= conn->capable & want;
+	conn->time_gran = 1;
+}
+
+static int make_spool(struct fusefs *fs, const char *path, struct err *e)
+{
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return err_errno(e, -errno, "cannot make %s", path);
+	fs->spool = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	if (fs->spool < 0)
+		return err_errno(e, -errno, "cannot open %s", path);
+	/* New names go on behind the ones that are there. */
+	DIR *d = opendir(path);
+	for (struct dirent *x; d && (x = readdir(d));) {
+		const char *dash = strrchr(x->d_name, '-');
+		uint64_t n = dash ? strtoull(dash + 1, NULL, 10) : 0;
+		if (n >= fs->next_spool)
+			fs->next_spool = n + 1;
+	}
+	if (d)
+		closedir(d);
+	return 0;
+}
+
+/* Spool files that no record speaks of: a crash came between the two. */
+static void sweep_spool(struct fusefs *fs)
+{
+	int fd = openat(fs->spool, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	for (struct dirent *x; d && (x = readdir(d));) {
+		if (strncmp(x->d_name, "local-", 6) != 0 && strncmp(x->d_name, "draft-", 6) != 0)
+			continue;
+		bool used = false;
+		table_each(&fs->by_ino, b, l, next)
+		{
+			struct inode *i = table_entry(l, struct inode, by_ino);
+			used |= strcmp(i->draft_spool, x->d_name) == 0 ||
+				(i->local && strcmp(i->local->spool, x->d_name) == 0);
+		}
+		if (!used)
+			unlinkat(fs->spool, x->d_name, 0);
+	}
+	if (d)
+		closedir(d);
+}
+
+static int check_mountpoint(const char *path, struct err *e)
+{
+	struct stat st, up;
+	int r = stat(path, &st) < 0 ? -errno : 0;
+	if (r == -ENOTCONN || r == -ECONNABORTED) {
+		/* Ours, or another one's; whoever served it is dead. */
+		r = unmount_path(path, false);
+		if (r < 0)
+			r = unmount_path(path, true);
+		if (r < 0)
+			return err_errno(e, r,
+					 "%s is a mount whose daemon died, and cannot be "
+					 "unmounted; try fusermount3 -uz",
+					 path);
+		r = stat(path, &st) < 0 ? -errno : 0;
+	}
+	if (r == -EACCES)
+		return err_set(e, r, "%s cannot be reached, or is another user's dead mount", path);
+	if (r < 0)
+		return err_errno(e, r, "mount point %s", path);
+	if (!S_ISDIR(st.st_mode))
+		return err_set(e, -ENOTDIR, "mount point %s is not a directory", path);
+	_cleanup_(buf_done) struct buf parent = { 0 };
+	buf_putf(&parent, "%s/..", path);
+	const char *text = buf_cstr(&parent);
+	if (text && stat(text, &up) == 0 && up.st_dev != st.st_dev)
+		return err_set(e, -EBUSY, "something is mounted on %s already", path);
+	if (access("/dev/fuse", F_OK) < 0)
+		return err_set(e, -ENODEV, "there is no /dev/fuse; load the module: modprobe fuse");
+	return 0;
+}
+
+static void ignore_log(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	(void)level;
+	(void)fmt;
+	(void)ap;
+}
+
+static int make_session(struct fusefs *fs, const char *fuse_options, struct err *e)
+{
+	struct fuse_lowlevel_ops ops = { .init = op_init };
+	ops_attr_fill(&ops);
+	ops_dir_fill(&ops);
+	ops_file_fill(&ops);
+	ops_name_fill(&ops);
+	_cleanup_(buf_done) struct buf opt = { 0 };
+	buf_putf(&opt, "-osubtype=shoal%s,%s",
+		 strstr(fuse_options, "fsname=") ? "" : ",fsname=shoal", fuse_options);
+	char name[] = "shoal";
+	char *text = buf_cstr(&opt);
+	if (!text)
+		return err_errno(e, -ENOMEM, "mount");
+	char *argv[] = { name, text, NULL };
+	struct fuse_args args = FUSE_ARGS_INIT(2, argv);
+	fuse_set_log_func(ignore_log);
+	fs->session = fuse_session_new(&args, &ops, sizeof(ops), fs);
+	fuse_opt_free_args(&args);
+	if (!fs->session)
+		return err_set(e, -EINVAL, "libfuse does not take the mount options %s",
+			       fuse_options);
+	errno = 0;
+	if (fuse_session_mount(fs->session, fs->mountpoint) != 0) {
+		int code = errno ? -errno : -EPERM;
+		return err_errno(e, code, "cannot mount on %s (%s)", fs->mountpoint,
+				 fs->options.allow_other
+					 ? "allow_other wants user_allow_other in /etc/fuse.conf"
+					 : "is fusermount3 installed, is the directory yours?");
+	}
+	fs->mounted = true;
+	return 0;
+}
+
+static int fs_new(const struct fusefs_config *config, struct fusefs **ret)
+{
+	struct fusefs *fs = calloc(1, sizeof(*fs));
+	if (!fs)
+		return -ENOMEM;
+	fs->config = *config;
+	fs->replica = config->replica;
+	fs->spool = -1;
+	fs->next_ino = 2;
+	fs->next_spool = 1;
+	pthread_mutex_init(&fs->names, NULL);
+	pthread_mutex_init(&fs->lock, NULL);
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&fs->keeper_wake, &attr);
+	pthread_cond_init(&fs->keeper_idle, &attr);
+	pthread_condattr_destroy(&attr);
+	clock_gettime(CLOCK_REALTIME, &fs->mount_time);
+	*ret = fs;
+	return 0;
+}
+
+int fusefs_mount(const struct fusefs_config *config, struct fusefs **ret, struct err *e)
+{
+	_cleanup_(fusefs_freep) struct fusefs *fs = NULL;
+	_cleanup_(buf_done) struct buf fuse = { 0 };
+	int r = fs_new(config, &fs);
+	if (r < 0)
+		return err_errno(e, r, "mount");
+	r = options_parse(config->options, &fs->options, &fuse, e);
+	if (r < 0)
+		return r;
+	r = check_mountpoint(config->mountpoint, e);
+	if (r < 0)
+		return r;
+	fs->mountpoint = realpath(config->mountpoint, NULL);
+	const char *text = buf_cstr(&fuse);
+	const struct bases_limits limits = { BASES_NOTES, BASES_BYTES };
+	if (!fs->mountpoint || !text || bases_new(&limits, &fs->bases) < 0 ||
+	    notify_new(fs, &fs->notify) < 0)
+		return err_errno(e, -ENOMEM, "mount");
+	r = make_spool(fs, config->spool, e);
+	if (r < 0)
+		return r;
+	struct attr root = { .id = NODE_ROOT, .kind = NODE_DIR };
+	struct inode *i = NULL;
+	r = inode_of_node(fs, &root, &i);
+	if (r == 0)
+		r = tombstone_load(fs);
+	if (r == 0)
+		r = local_load(fs);
+	if (r == 0)
+		r = draft_load(fs);
+	if (r < 0)
+		return err_errno(e, r, "cannot read what this device keeps to itself");
+	sweep_spool(fs);
+	r = make_session(fs, text, e);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(fs);
+	return 0;
+}
+
+/* ---- serving ---- */
+
+static void gone(struct fusefs *fs)
+{
+	if (atomic_exchange(&fs->over, true) || atomic_load(&fs->stopping))
+		return;
+	if (fs->config.ended)
+		fs->config.ended(fs->config.userdata);
+}
+
+static void free_buf(void *p)
+{
+	free(((struct fuse_buf *)p)->mem);
+}
+
+static void *worker_main(void *userdata)
+{
+	struct fusefs *fs = userdata;
+	struct fuse_buf buf = { 0 };
+	int state;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	pthread_cleanup_push(free_buf, &buf);
+	while (!fuse_session_exited(fs->session) && !atomic_load(&fs->stopping)) {
+		/* Waiting for a request is the one place to stop at. */
+		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
+		int n = fuse_session_receive_buf(fs->session, &buf);
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+		if (n == -EINTR || n == -EAGAIN)
+			continue;
+		if (n <= 0)
+			break;
+		fuse_session_process_buf(fs->session, &buf);
+	}
+	gone(fs);
+	pthread_cleanup_pop(1);
+	return NULL;
+}
+
+int fusefs_start(struct fusefs *fs, struct err *e)
+{
+	int r = replica_observe(fs->replica, notify_observe, fs);
+	if (r == 0)
+		r = notify_start(fs->notify);
+	if (r == 0)
+		r = keeper_start(fs);
+	fs->started = r == 0;
+	sigset_t all, old;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	while (r == 0 && fs->n_workers < FUSEFS_THREADS) {
+		r = -pthread_create(&fs->worker[fs->n_workers], NULL, worker_main, fs);
+		fs->n_workers += r == 0;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return r < 0 ? err_errno(e, r, "cannot start the threads of the mount") : 0;
+}
+
+/* ---- stopping ---- */
+
+static void stop(struct fusefs *fs)
+{
+	atomic_store(&fs->stopping, true);
+	if (fs->session)
+		fuse_session_exit(fs->session);
+	for (unsigned k = 0; k < fs->n_workers; k++)
+		pthread_cancel(fs->worker[k]);
+	for (unsigned k = 0; k < fs->n_workers; k++)
+		pthread_join(fs->worker[k], NULL);
+	fs->n_workers = 0;
+	if (fs->started) {
+		replica_unobserve(fs->replica, notify_observe, fs);
+		keeper_stop(fs);
+		notify_stop(fs->notify);
+		commit_all(fs);
+		fs->started = false;
+	}
+	replica_flush(fs->replica, NULL);
+}
+
+/* Unmounted for good, nothing open any more. */
+static bool connection_dead(struct fusefs *fs)
+{
+	struct pollfd p = { .fd = fuse_session_fd(fs->session) };
+	for (unsigned k = 0; k < 100; k++) {
+		if (poll(&p, 1, 0) == 1 && (p.revents & POLLERR))
+			return true;
+		const struct timespec ts = { .tv_nsec = 1000000 };
+		nanosleep(&ts, NULL);
+	}
+	return false;
+}
+
+int fusefs_unmount(struct fusefs *fs, bool force, struct err *e)
+{
+	if (fs->mounted && !atomic_load(&fs->over)) {
+		/* Unmounting sends requests (FORGET, FLUSH): the threads still serve. */
+		atomic_store(&fs->stopping, false);
+		fs->own_unmount = true;
+		struct stat st, up;
+		_cleanup_(buf_done) struct buf parent = { 0 };
+		buf_putf(&parent, "%s/..", fs->mountpoint);
+		const char *text = buf_cstr(&parent);
+		/* A lazy unmount by others leaves nothing at the path. */
+		bool there = !text || stat(fs->mountpoint, &st) < 0 || stat(text, &up) < 0 ||
+			     st.st_dev != up.st_dev;
+		int r = 0;
+		if (there) {
+			void (*ended)(void *) = fs->config.ended;
+			fs->config.ended = NULL;
+			r = unmount_path(fs->mountpoint, false);
+			if (r == -EBUSY && force)
+				r = unmount_path(fs->mountpoint, true);
+			if (r < 0)
+				fs->config.ended = ended;
+		}
+		if (r == -EBUSY)
+			return err_set(e, r,
+				       "%s is busy: files are open or a process stands in it "
+				       "(fuser -vm %s says which)",
+				       fs->mountpoint, fs->mountpoint);
+		if (r < 0 && r != -EINVAL && r != -ENOENT)
+			return err_errno(e, r, "cannot unmount %s", fs->mountpoint);
+	}
+	/* The kernel is done with it: libfuse only has to forget. */
+	if (fs->mounted && fs->session && connection_dead(fs))
+		fuse_session_unmount(fs->session);
+	fs->mounted = false;
+	stop(fs);
+	return 0;
+}
+
+void fusefs_free(struct fusefs *fs)
+{
+	if (!fs)
+		return;
+	if (fs->mounted)
+		fusefs_unmount(fs, true, NULL);
+	if (fs->session)
+		fuse_session_destroy(fs->session);
+	inodes_done(fs);
+	tombstones_done(fs);
+	notify_free(fs->notify);
+	bases_free(fs->bases);
+	if (fs->spool >= 0)
+		close(fs->spool);
+	free(fs->timer);
+	free(fs->mountpoint);
+	pthread_cond_destroy(&fs->keeper_wake);
+	pthread_cond_destroy(&fs->keeper_idle);
+	pthread_mutex_destroy(&fs->lock);
+	pthread_mutex_destroy(&fs->names);
+	free(fs);
+}
+
+bool fusefs_mounted(const struct fusefs *fs)
+{
+	return fs->mounted && !atomic_load(&fs->over);
+}
+
+/* ---- asking ---- */
+
+void fusefs_stats(struct fusefs *fs, struct fusefs_stats *ret)
+{
+	struct fusefs_stats s = { 0 };
+	struct inode **list = NULL;
+	size_t n = 0;
+	if (drafts_get(fs, &list, &n) == 0) {
+		s.drafts = n;
+		drafts_put(fs, list, n);
+	}
+	pthread_mutex_lock(&fs->lock);
+	s.inodes = fs->by_ino.n;
+	s.handles = fs->n_handles;
+	s.local = fs->n_local;
+	s.tombstones = fs->n_tombs;
+	table_each(&fs->by_ino, b, l, next)
+	{
+		struct inode *i = table_entry(l, struct inode, by_ino);
+		s.dirty += i->opens > 0 && i->shared && i->shared->dirty;
+	}
+	pthread_mutex_unlock(&fs->lock);
+	s.pinned = bases_bytes(fs->bases);
+	s.saves = atomic_load(&fs->saves);
+	s.notifies = notify_count(fs->notify);
+	*ret = s;
+}
+
+int fusefs_drafts(struct fusefs *fs, fusefs_draft_fn f, void *userdata)
+{
+	struct inode **list = NULL;
+	size_t n = 0;
+	int r = drafts_get(fs, &list, &n);
+	if (r < 0)
+		return r;
+	for (size_t k = 0; k < n && r == 0; k++) {
+		struct inode *i = list[k];
+		_cleanup_(buf_done) struct buf path = { 0 };
+		struct err why = { 0 };
+		pthread_mutex_lock(&i->lock);
+		if (i->shared && i->shared->draft)
+			why = i->shared->err;
+		if (i->backing == BACK_LOCAL) {
+			if (!id_equal(&i->local->parent, &NODE_ROOT) &&
+			    replica_path(fs->replica, &i->local->parent, &path) >= 0)
+				buf_u8(&path, '/');
+			buf_puts(&path, i->local->name);
+		} else {
+			replica_path(fs->replica, &i->id, &path);
+		}
+		pthread_mutex_unlock(&i->lock);
+		const char *text = buf_cstr(&path);
+		if (text && why.code)
+			r = f(text, &why, userdata);
+	}
+	drafts_put(fs, list, n);
+	return r;
+}
+
+int fusefs_wait_idle(struct fusefs *fs, bool settle, unsigned timeout_ms)
+{
+	int64_t until = monotonic_ns() + (int64_t)timeout_ms * (SECOND_NS / 1000);
+	/* The kernel tells of a close a moment after close(2) has returned. */
+	for (unsigned k = 0; settle && k < 20; k++) {
+		pthread_mutex_lock(&fs->lock);
+		bool open = fs->n_handles > 0;
+		pthread_mutex_unlock(&fs->lock);
+		if (!open)
+			break;
+		const struct timespec ts = { .tv_nsec = 5000000 };
+		nanosleep(&ts, NULL);
+	}
+	int r = keeper_wait(fs, settle, until);
+	return r < 0 ? r : notify_wait(fs->notify, until);
+}

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fusefs/handle.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fusefs/commit.h"
+#include "fusefs/keeper.h"
+#include "fusefs/local.h"
+#include "fusefs/notify.h"
+#include "fusefs/shoaldir.h"
+
+uint64_t inode_limit(const struct inode *i)
+{
+	return i->backing == BACK_NODE && i->last.form == FORM_JSON ? DOCUMENT_SIZE_MAX
+								    : BLOB_SIZE_MAX;
+}
+
+int inode_shared(struct fusefs *fs, struct inode *i, struct copy **ret)
+{
+	if (!i->shared) {
+		struct version *v = NULL;
+		if (i->backing == BACK_NODE) {
+			int r = replica_read(fs->replica, &i->id, &v);
+			if (r < 0)
+				return r;
+		}
+		i->shared = copy_new();
+		if (!i->shared) {
+			if (v)
+				version_unref(v);
+			return -ENOMEM;
+		}
+		i->shared->origin = v;
+	}
+	*ret = i->shared;
+	return 0;
+}
+
+/* The copy that a new handle gets, and what the kernel may keep of its pages. */
+static int choose_copy(struct fusefs *fs, struct inode *i, struct fuse_file_info *fi,
+		       struct copy **ret)
+{
+	struct copy *c = i->shared;
+	if (i->backing != BACK_NODE || (c && c->dirty)) {
+		int r = inode_shared(fs, i, ret);
+		fi->keep_cache = r == 0 && (*ret)->users > 0;
+		return r;
+	}
+	struct version *head = NULL;
+	int r = replica_read(fs->replica, &i->id, &head);
+	if (r < 0)
+		return r;
+	bool same = c && c->origin && id_equal(version_id(c->origin), version_id(head)) &&
+		    version_data(c->origin) == version_data(head);
+	/* Equal contexts are equal bytes, unless the copy is what a writer knows (its own bytes
+	 * before the merge). */
+	if (!same && c && c->origin && id_equal(version_id(c->origin), version_id(head)))
+		same = version_size(c->origin) == version_size(head) &&
+		       (!version_data(head) || memcmp(version_data(c->origin), version_data(head),
+						      (size_t)version_size(head)) == 0);
+	if (c && c->users && !same) {
+		c = copy_new();
+		if (!c) {
+			version_unref(head);
+			return -ENOMEM;
+		}
+		c->origin = head;
+		fi->direct_io = 1;
+		*ret = c;
+		return 0;
+	}
+	if (!c)
+		c = i->shared = copy_new();
+	if (!c) {
+		version_unref(head);
+		return -ENOMEM;
+	}
+	fi->keep_cache = c->users > 0 || id_equal(&i->cache, version_id(head));
+	if (c->users)
+		version_unref(head);
+	else
+		copy_reset(c, head);
+	i->cache = *version_id(c->origin);
+	*ret = c;
+	return 0;
+}
+
+void copy_touch(struct copy *c, const struct proc *writer)
+{
+	if (!c->dirty) {
+		c->dirty = true;
+		c->since_ns = monotonic_ns() - STRANGERS_NS;
+	}
+	c->flushed = false;
+	c->mtime_set = false;
+	c->mtime_ns = wall_ns();
+	if (writer)
+		c->writer = *writer;
+}
+
+int copy_truncate(struct fusefs *fs, struct inode *i, struct copy *c, uint64_t size,
+		  const struct proc *writer, struct handle *h)
+{
+	if (size > inode_limit(i))
+		return -EFBIG;
+	int r = 0;
+	if (size == 0 && !c->work)
+		r = workfile_new(fs->spool, &c->work);
+	else
+		r = copy_open_work(fs, c);
+	if (r == 0)
+		r = workfile_truncate(c->work, size);
+	if (r < 0)
+		return r;
+	if (c->covered > size)
+		c->covered = size;
+	copy_touch(c, writer);
+	if (h) {
+		if (size > 0)
+			h->wrote = true;
+		if (h->seen)
+			version_set(&c->seen, h->seen);
+	}
+	return 0;
+}
+
+int handle_open(struct fusefs *fs, struct inode *i, int flags, pid_t tid, struct fuse_file_info *fi)
+{
+	struct handle *h = calloc(1, sizeof(*h));
+	if (!h)
+		return -ENOMEM;
+	int mode = flags & O_ACCMODE;
+	h->reads = mode != O_WRONLY;
+	h->writes = mode != O_RDONLY;
+	h->append = flags & O_APPEND;
+	proc_of(tid, &h->opener);
+	struct copy *c = NULL;
+	pthread_mutex_lock(&i->lock);
+	int r;
+	if (i->backing == BACK_VIRTUAL) {
+		r = h->writes ? -EACCES : shoaldir_read(fs, i, &c);
+		fi->direct_io = 1;
+	} else {
+		r = choose_copy(fs, i, fi, &c);
+	}
+	if (r < 0)
+		goto fail;
+	if (i->backing == BACK_NODE)
+		replica_attr(fs->replica, &i->id, &i->last);
+	/* Reads through a handle that may write matter for the base of what it writes: without
+	 * cached pages they arrive here. */
+	bool noted =
+		h->reads && (!h->writes || fi->keep_cache || fi->direct_io) && !(flags & O_TRUNC);
+	if (h->reads && h->writes && c->users == 0) {
+		fi->keep_cache = 0;
+		noted = false;
+	}
+	if (noted && i->backing == BACK_NODE && copy_basis(c)) {
+		version_set(&h->seen, copy_basis(c));
+		bases_note(fs->bases, &h->opener, &i->id, h->seen, monotonic_ns());
+	}
+	c->users++;
+	c->readers += h->reads;
+	c->writers += h->writes;
+	h->copy = c;
+	h->inode = i;
+	if ((flags & O_TRUNC) && h->writes && (copy_size(c) > 0 || c->draft)) {
+		/* Rule 5 wants what was there; a draft being replaced has the base it had. */
+		if (!c->fallback && copy_basis(c))
+			version_set(&c->fallback, copy_basis(c));
+		r = copy_truncate(fs, i, c, 0, &h->opener, NULL);
+		fi->keep_cache = 0;
+	}
+	if (!h->writes)
+		fi->noflush = 1;
+	pthread_mutex_unlock(&i->lock);
+	pthread_mutex_lock(&fs->lock);
+	i->refs++;
+	i->opens++;
+	fs->n_handles++;
+	pthread_mutex_unlock(&fs->lock);
+	fi->fh = (uint64_t)(uintptr_t)h;
+	return 0;
+fail:
+	pthread_mutex_unlock(&i->lock);
+	free(h);
+	return r;
+}
+
+/* ---- operations on handles ---- */
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fusefs *fs = fs_of(req);
+	struct inode *i = inode_get(fs, ino);
+	if (!i) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	int r = i->kind == NODE_DIR ? -EISDIR
+				    : handle_open(fs, i, fi->flags, fuse_req_ctx(req)->pid, fi);
+	inode_put(fs, i);
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_open(req, fi);
+}
+
+static void note_read(struct fusefs *fs, struct inode *i, struct handle *h)
+{
+	struct version *basis = copy_basis(h->copy);
+	if (!basis || basis == h->seen || i->backing != BACK_NODE)
+		return;
+	version_set(&h->seen, basis);
+	bases_note(fs->bases, &h->opener, &i->id, basis, monotonic_ns());
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		    struct fuse_file_info *fi)
+{
+	(void)ino;
+	struct fusefs *fs = fs_of(req);
+	struct handle *h = handle_of(fi);
+	struct inode *i = h->inode;
+	pthread_mutex_lock(&i->lock);
+	struct copy *c = h->copy;
+	note_read(fs, i, h);
+	if (!c->work) {
+		_cleanup_(version_unrefp) struct version *v =
+			c->origin ? version_ref(c->origin) : NULL;
+		pthread_mutex_unlock(&i->lock);
+		const uint8_t *data = v ? version_data(v) : (const uint8_t *)"";
+		uint64_t total = v ? version_size(v) : 0;
+		if (data) {
+			uint64_t left = (uint64_t)off < total ? total - (uint64_t)off : 0;
+			fuse_reply_buf(req, (const char *)data + (left ? off : 0),
+				       left < size ? (size_t)left : size);
+			return;
+		}
+		_cleanup_free_ char *room = malloc(size);
+		ssize_t n = room ? version_pread(v, room, size, (uint64_t)off) : -ENOMEM;
+		/* Chunks end where they end; the kernel takes a short answer for the end. */
+		while (room && n > 0 && (size_t)n < size) {
+			ssize_t m =
+				version_pread(v, room + n, size - (size_t)n, (uint64_t)(off + n));
+			if (m <= 0)
+				break;
+			n += m;
+		}
+		if (n < 0)
+			fuse_reply_err(req, (int)-n);
+		else
+			fuse_reply_buf(req, room, (size_t)n);
+		return;
+	}
+	_cleanup_free_ char *room = malloc(size);
+	ssize_t n = room ? copy_pread(c, room, size, (uint64_t)off) : -ENOMEM;
+	pthread_mutex_unlock(&i->lock);
+	if (n < 0)
+		fuse_reply_err(req, (int)-n);
+	else
+		fuse_reply_buf(req, room, (size_t)n);
+}
+
+static int do_write(struct fusefs *fs, struct handle *h, const char *data, size_t size, off_t off,
+		    bool from_cache)
+{
+	struct inode *i = h->inode;
+	struct copy *c = h->copy;
+	/* Pages of a mapping come by any handle, at their own offsets. */
+	uint64_t at = h->append && !from_cache ? copy_size(c) : (uint64_t)off;
+	uint64_t end;
+	if (__builtin_add_overflow(at, (uint64_t)size, &end) || end > inode_limit(i))
+		return -EFBIG;
+	int r = copy_open_work(fs, c);
+	if (r == 0)
+		r = workfile_pwrite(c->work, data, size, at);
+	if (r < 0)
+		return r;
+	copy_touch(c, &h->opener);
+	if (at <= c->covered && end > c->covered)
+		c->covered = end;
+	if (h->seen)
+		version_set(&c->seen, h->seen);
+	if (i->backing == BACK_LOCAL)
+		i->local->mtime_ns = c->mtime_ns;
+	h->wrote = true;
+	return 0;
+}
+
+static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
+		     struct fuse_file_info *fi)
+{
+	(void)ino;
+	struct handle *h = handle_of(fi);
+	struct inode *i = h->inode;
+	pthread_mutex_lock(&i->lock);
+	int r = do_write(fs_of(req), h, data, size, off, fi->writepage);
+	pthread_mutex_unlock(&i->lock);
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_write(req, size);
+}
+
+static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	struct fusefs *fs = fs_of(req);
+	struct handle *h = handle_of(fi);
+	struct inode *i = h->inode;
+	int r = 0;
+	pthread_mutex_lock(&i->lock);
+	if (h->wrote && h->writes) {
+		/* A child that inherited the file closes it: others may go on writing. */
+		pid_t tid = fuse_req_ctx(req)->pid;
+		bool quiet = tid > 0 && proc_alive(&h->opener) && !proc_has_thread(&h->opener, tid);
+		struct err e = { 0 };
+		r = commit_copy(fs, i, h->copy, quiet, &e);
+		if (!h->copy->dirty || h->copy->draft)
+			h->wrote = false;
+	}
+	pthread_mutex_unlock(&i->lock);
+	fuse_reply_err(req, -r);
+}
+
+static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)datasync;
+	struct fusefs *fs = fs_of(req);
+	struct handle *h = handle_of(fi);
+	struct inode *i = h->inode;
+	struct err e = { 0 };
+	pthread_mutex_lock(&i->lock);
+	int r = h->copy->dirty ? commit_copy(fs, i, h->copy, false, &e) : 0;
+	if (r == 0)
+		h->wrote = false;
+	if (r == 0 && i->backing == BACK_LOCAL && i->shared)
+		r = local_store(fs, i, true);
+	pthread_mutex_unlock(&i->lock);
+	if (r == 0)
+		r = replica_flush(fs->replica, &e);
+	fuse_reply_err(req, r < 0 ? -r : 0);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	struct fusefs *fs = fs_of(req);
+	struct handle *h = handle_of(fi);
+	struct inode *i = h->inode;
+	struct copy *c = h->copy;
+	bool stale = false;
+	int64_t settle = 0;
+	pthread_mutex_lock(&i->lock);
+	c->users--;
+	c->readers -= h->reads;
+	c->writers -= h->writes;
+	if (h->writes && c->dirty && !c->writers && !(c->draft && c->flushed))
+		commit_copy(fs, i, c, false, NULL);
+	if (c != i->shared && c->users == 0) {
+		copy_free(c);
+	} else if (c == i->shared && c->users == 0 && !c->dirty && i->backing == BACK_NODE) {
+		struct attr attr;
+		stale = replica_attr(fs->replica, &i->id, &attr) >= 0 &&
+			!id_equal(&attr.version, &i->cache);
+		copy_free(c);
+		i->shared = NULL;
+	}
+	if (i->backing == BACK_LOCAL && i->local->unsettled && h->writes) {
+		settle = monotonic_ns() + (i->local->settle_ns > 0 ? SETTLE_EXCL_NS : SETTLE_NS);
+		i->local->settle_ns = settle;
+	}
+	pthread_mutex_unlock(&i->lock);
+	fuse_reply_err(req, 0);
+	if (stale)
+		notify_inode(fs, i);
+	if (settle)
+		keeper_add(fs, TIMER_SETTLE, i->ino, settle);
+	pthread_mutex_lock(&fs->lock);
+	i->opens--;
+	fs->n_handles--;
+	pthread_mutex_unlock(&fs->lock);
+	inode_put(fs, i);
+	if (h->seen)
+		version_unref(h->seen);
+	free(h);
+}
+
+static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+			 struct fuse_file_info *fi)
+{
+	(void)ino;
+	struct fusefs *fs = fs_of(req);
+	struct handle *h = handle_of(fi);
+	struct inode *i = h->inode;
+	int r = 0;
+	uint64_t end;
+	if (mode & ~FALLOC_FL_KEEP_SIZE) {
+		fuse_reply_err(req, EOPNOTSUPP);
+		return;
+	}
+	pthread_mutex_lock(&i->lock);
+	if (__builtin_add_overflow((uint64_t)offset, (uint64_t)length, &end) ||
+	    end > inode_limit(i))
+		r = -EFBIG;
+	else if (!mode && end > copy_size(h->copy))
+		r = copy_truncate(fs, i, h->copy, end, &h->opener, h);
+	pthread_mutex_unlock(&i->lock);
+	fuse_reply_err(req, -r);
+}
+
+void ops_file_fill(struct fuse_lowlevel_ops *ops)
+{
+	ops->open = op_open;
+	ops->read = op_read;
+	ops->write = op_write;
+	ops->flush = op_flush;
+	ops->fsync = op_fsync;
+	ops->release = op_release;
+	ops->fallocate = op_fallocate;
+}

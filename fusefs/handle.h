@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* Open files. A handle reads and writes one copy (fusefs/inode.h) and knows who opened it and what
+ * was read through it. */
+
+#include "fusefs/fs.h"
+
+struct handle {
+	struct inode *inode; /* referenced */
+	struct copy *copy;   /* inode->shared, or its own */
+	struct proc opener;
+	bool reads, writes, append;
+	bool wrote;           /* since the last commit: the next FLUSH commits */
+	struct version *seen; /* what was read through it last */
+};
+
+/* flags: of open(2). Sets the cache bits of fi and its fh. truncated: a new, empty file that is
+ * being written right now (CREATE onto a tombstone or a new name). */
+int handle_open(struct fusefs *fs, struct inode *i, int flags, pid_t tid,
+		struct fuse_file_info *fi);
+/* Makes the bytes of c dirty; i->lock held. */
+void copy_touch(struct copy *c, const struct proc *writer);
+/* ftruncate and truncate; h may be NULL; i->lock held. -EFBIG, -ENOSPC. */
+int copy_truncate(struct fusefs *fs, struct inode *i, struct copy *c, uint64_t size,
+		  const struct proc *writer, struct handle *h);
+/* The largest size that this file may grow to. */
+uint64_t inode_limit(const struct inode *i);
+/* The copy that somebody without a handle works on, made from the newest version; i->lock held. */
+int inode_shared(struct fusefs *fs, struct inode *i, struct copy **ret);
+
+static inline struct handle *handle_of(const struct fuse_file_info *fi)
+{
+	return (struct handle *)(uintptr_t)fi->fh;
+}

@@ -1,0 +1,516 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fusefs/inode.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fusefs/fs.h"
+#include "fusefs/local.h"
+#include "fusefs/shoaldir.h"
+
+/* A node's number that is not the one made from its id. Kept as long as the mount. */
+struct pin {
+	struct table_link link;
+	struct id id;
+	uint64_t ino;
+};
+
+/* ---- copies ---- */
+
+struct copy *copy_new(void)
+{
+	return calloc(1, sizeof(struct copy));
+}
+
+void version_set(struct version **slot, struct version *v)
+{
+	struct version *old = *slot;
+	*slot = v ? version_ref(v) : NULL;
+	if (old)
+		version_unref(old);
+}
+
+void copy_free(struct copy *c)
+{
+	if (!c)
+		return;
+	copy_reset(c, NULL);
+	free(c);
+}
+
+void copy_reset(struct copy *c, struct version *v)
+{
+	if (c->origin)
+		version_unref(c->origin);
+	c->origin = v;
+	workfile_free(c->work);
+	c->work = NULL;
+	c->dirty = c->draft = c->flushed = c->mtime_set = false;
+	c->covered = 0;
+	version_set(&c->seen, NULL);
+	version_set(&c->fallback, NULL);
+	version_set(&c->base, NULL);
+}
+
+uint64_t copy_size(const struct copy *c)
+{
+	return c->work ? workfile_size(c->work) : c->origin ? version_size(c->origin) : 0;
+}
+
+ssize_t copy_pread(struct copy *c, void *data, size_t len, uint64_t offset)
+{
+	if (c->work)
+		return workfile_pread(c->work, data, len, offset);
+	return c->origin ? version_pread(c->origin, data, len, offset) : 0;
+}
+
+int copy_open_work(struct fusefs *fs, struct copy *c)
+{
+	if (c->work)
+		return 0;
+	return c->origin ? workfile_from(fs->spool, c->origin, &c->work)
+			 : workfile_new(fs->spool, &c->work);
+}
+
+struct version *copy_basis(const struct copy *c)
+{
+	if (c->base)
+		return c->base;
+	return c->origin ? c->origin : c->fallback;
+}
+
+/* ---- tables ---- */
+
+static struct inode *find_ino(struct fusefs *fs, uint64_t ino)
+{
+	for (struct table_link *l = table_first(&fs->by_ino, table_mix(ino)); l; l = l->next) {
+		struct inode *i = table_entry(l, struct inode, by_ino);
+		if (i->ino == ino)
+			return i;
+	}
+	return NULL;
+}
+
+static struct inode *find_id(struct fusefs *fs, const struct id *id)
+{
+	for (struct table_link *l = table_first(&fs->by_id, id_hash(id)); l; l = l->next) {
+		struct inode *i = table_entry(l, struct inode, by_id);
+		if (id_equal(&i->id, id))
+			return i;
+	}
+	return NULL;
+}
+
+static struct pin *find_pin(struct fusefs *fs, const struct id *id)
+{
+	for (struct table_link *l = table_first(&fs->pins, id_hash(id)); l; l = l->next) {
+		struct pin *p = table_entry(l, struct pin, link);
+		if (id_equal(&p->id, id))
+			return p;
+	}
+	return NULL;
+}
+
+static void inode_free(struct inode *i)
+{
+	copy_free(i->shared);
+	local_free(i->local);
+	free(i->virtual_path);
+	free(i->name);
+	pthread_mutex_destroy(&i->lock);
+	free(i);
+}
+
+/* fs->lock held. Takes it out of the tables when nobody needs it: the caller frees it unlocked. */
+static struct inode *unused(struct fusefs *fs, struct inode *i)
+{
+	if (i->nlookup || i->refs || i->ino == INO_ROOT)
+		return NULL;
+	table_remove(&fs->by_ino, &i->by_ino);
+	if (i->hashed_id)
+		table_remove(&fs->by_id, &i->by_id);
+	i->hashed_id = false;
+	return i;
+}
+
+struct inode *inode_get(struct fusefs *fs, uint64_t ino)
+{
+	pthread_mutex_lock(&fs->lock);
+	struct inode *i = find_ino(fs, ino);
+	if (i)
+		i->refs++;
+	pthread_mutex_unlock(&fs->lock);
+	return i;
+}
+
+struct inode *inode_ref(struct fusefs *fs, struct inode *i)
+{
+	pthread_mutex_lock(&fs->lock);
+	i->refs++;
+	pthread_mutex_unlock(&fs->lock);
+	return i;
+}
+
+void inode_put(struct fusefs *fs, struct inode *i)
+{
+	if (!i)
+		return;
+	pthread_mutex_lock(&fs->lock);
+	i->refs--;
+	struct inode *dead = unused(fs, i);
+	pthread_mutex_unlock(&fs->lock);
+	if (dead)
+		inode_free(dead);
+}
+
+void inode_looked_up(struct fusefs *fs, struct inode *i)
+{
+	pthread_mutex_lock(&fs->lock);
+	i->nlookup++;
+	pthread_mutex_unlock(&fs->lock);
+}
+
+void inode_forget(struct fusefs *fs, uint64_t ino, uint64_t n)
+{
+	struct inode *dead = NULL;
+	pthread_mutex_lock(&fs->lock);
+	struct inode *i = find_ino(fs, ino);
+	if (i) {
+		i->nlookup -= n < i->nlookup ? n : i->nlookup;
+		dead = unused(fs, i);
+	}
+	pthread_mutex_unlock(&fs->lock);
+	if (dead)
+		inode_free(dead);
+}
+
+/* From the id and the kind: the same id can come back as another kind. */
+static uint64_t number_of(const struct id *id, enum node_kind kind)
+{
+	if (id_equal(id, &NODE_ROOT))
+		return INO_ROOT;
+	return table_mix(id_hash(id) + (uint64_t)kind) | (UINT64_C(1) << 62);
+}
+
+static struct inode *alloc(enum backing backing, enum node_kind kind)
+{
+	struct inode *i = calloc(1, sizeof(*i));
+	if (!i)
+		return NULL;
+	pthread_mutex_init(&i->lock, NULL);
+	i->backing = backing;
+	i->kind = kind;
+	i->refs = 1;
+	return i;
+}
+
+/* fs->lock held. */
+static void pin(struct fusefs *fs, const struct id *id, uint64_t ino)
+{
+	struct pin *p = find_pin(fs, id);
+	if (p) {
+		p->ino = ino;
+		return;
+	}
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return;
+	p->id = *id;
+	p->ino = ino;
+	if (table_add(&fs->pins, &p->link, id_hash(id)) < 0)
+		free(p);
+}
+
+int inode_of_node(struct fusefs *fs, const struct attr *attr, struct inode **ret)
+{
+	struct inode *fresh = NULL;
+	for (;;) {
+		pthread_mutex_lock(&fs->lock);
+		struct inode *i = find_id(fs, &attr->id);
+		/* An id that came back as something else: the number stays with what it was. */
+		if (i && i->kind != attr->kind) {
+			table_remove(&fs->by_id, &i->by_id);
+			i->hashed_id = false;
+			i = NULL;
+		}
+		if (i) {
+			i->refs++;
+			pthread_mutex_unlock(&fs->lock);
+			if (fresh)
+				inode_free(fresh);
+			*ret = i;
+			return 0;
+		}
+		if (fresh) {
+			struct pin *p = find_pin(fs, &attr->id);
+			fresh->ino = p ? p->ino : number_of(&attr->id, attr->kind);
+			if (find_ino(fs, fresh->ino)) {
+				fresh->ino = fs->next_ino++;
+				pin(fs, &attr->id, fresh->ino);
+			}
+			if (table_add(&fs->by_ino, &fresh->by_ino, table_mix(fresh->ino)) < 0 ||
+			    table_add(&fs->by_id, &fresh->by_id, id_hash(&attr->id)) < 0) {
+				table_remove(&fs->by_ino, &fresh->by_ino);
+				pthread_mutex_unlock(&fs->lock);
+				inode_free(fresh);
+				return -ENOMEM;
+			}
+			fresh->hashed_id = true;
+			pthread_mutex_unlock(&fs->lock);
+			*ret = fresh;
+			return 0;
+		}
+		pthread_mutex_unlock(&fs->lock);
+		fresh = alloc(BACK_NODE, attr->kind);
+		if (!fresh)
+			return -ENOMEM;
+		fresh->id = attr->id;
+	}
+}
+
+struct inode *inode_find_node(struct fusefs *fs, const struct id *id)
+{
+	pthread_mutex_lock(&fs->lock);
+	struct inode *i = find_id(fs, id);
+	if (i)
+		i->refs++;
+	pthread_mutex_unlock(&fs->lock);
+	return i;
+}
+
+uint64_t inode_number(struct fusefs *fs, const struct id *id, enum node_kind kind)
+{
+	pthread_mutex_lock(&fs->lock);
+	struct inode *i = find_id(fs, id);
+	struct pin *p = i ? NULL : find_pin(fs, id);
+	uint64_t ino = i ? i->ino : p ? p->ino : number_of(id, kind);
+	pthread_mutex_unlock(&fs->lock);
+	return ino;
+}
+
+int inode_new(struct fusefs *fs, enum backing backing, enum node_kind kind, struct inode **ret)
+{
+	struct inode *i = alloc(backing, kind);
+	if (!i)
+		return -ENOMEM;
+	pthread_mutex_lock(&fs->lock);
+	i->ino = fs->next_ino++;
+	int r = table_add(&fs->by_ino, &i->by_ino, table_mix(i->ino));
+	pthread_mutex_unlock(&fs->lock);
+	if (r < 0) {
+		inode_free(i);
+		return r;
+	}
+	*ret = i;
+	return 0;
+}
+
+int inode_of_virtual(struct fusefs *fs, const char *path, enum node_kind kind, struct inode **ret)
+{
+	uint64_t ino =
+		(table_hash_bytes(path, strlen(path), (uint64_t)kind) >> 3) | (UINT64_C(1) << 61);
+	struct inode *fresh = alloc(BACK_VIRTUAL, kind);
+	char *text = strdup(path);
+	if (!fresh || !text) {
+		free(text);
+		if (fresh)
+			inode_free(fresh);
+		return -ENOMEM;
+	}
+	fresh->ino = ino;
+	fresh->virtual_path = text;
+	pthread_mutex_lock(&fs->lock);
+	struct inode *i = find_ino(fs, ino);
+	int r = 0;
+	if (i)
+		i->refs++;
+	else
+		r = table_add(&fs->by_ino, &fresh->by_ino, table_mix(ino));
+	pthread_mutex_unlock(&fs->lock);
+	if (i || r < 0)
+		inode_free(fresh);
+	if (r < 0)
+		return r;
+	*ret = i ? i : fresh;
+	return 0;
+}
+
+void inode_orphan(struct fusefs *fs, struct inode *i)
+{
+	pthread_mutex_lock(&fs->lock);
+	if (i->hashed_id)
+		table_remove(&fs->by_id, &i->by_id);
+	i->hashed_id = false;
+	pthread_mutex_unlock(&fs->lock);
+	i->backing = BACK_ORPHAN;
+}
+
+void inode_bind(struct fusefs *fs, struct inode *i, const struct id *id)
+{
+	pthread_mutex_lock(&fs->lock);
+	struct inode *old = find_id(fs, id);
+	if (old && old != i) {
+		table_remove(&fs->by_id, &old->by_id);
+		old->hashed_id = false;
+	}
+	if (i->hashed_id)
+		table_remove(&fs->by_id, &i->by_id);
+	i->id = *id;
+	i->hashed_id = table_add(&fs->by_id, &i->by_id, id_hash(id)) == 0;
+	pin(fs, id, i->ino);
+	pthread_mutex_unlock(&fs->lock);
+	i->backing = BACK_NODE;
+}
+
+void inode_set_place(struct inode *i, const struct id *parent, const char *name)
+{
+	i->parent = *parent;
+	if (i->name && strcmp(i->name, name) == 0)
+		return;
+	char *text = strdup(name);
+	if (text) {
+		free(i->name);
+		i->name = text;
+	}
+}
+
+void inodes_done(struct fusefs *fs)
+{
+	table_each(&fs->by_ino, b, l, next)
+	{
+		table_remove(&fs->by_ino, l);
+		inode_free(table_entry(l, struct inode, by_ino));
+	}
+	table_each(&fs->pins, b, l, next)
+	{
+		table_remove(&fs->pins, l);
+		free(table_entry(l, struct pin, link));
+	}
+	table_done(&fs->by_ino);
+	table_done(&fs->by_id);
+	table_done(&fs->pins);
+}
+
+/* ---- attributes ---- */
+
+static struct timespec time_of(int64_t ns)
+{
+	struct timespec ts = { .tv_sec = ns / SECOND_NS, .tv_nsec = ns % SECOND_NS };
+	if (ts.tv_nsec < 0) {
+		ts.tv_sec--;
+		ts.tv_nsec += SECOND_NS;
+	}
+	return ts;
+}
+
+static mode_t type_of(enum node_kind kind)
+{
+	switch (kind) {
+	case NODE_DIR:
+		return S_IFDIR;
+	case NODE_FILE:
+		return S_IFREG;
+	case NODE_LINK:
+		return S_IFLNK;
+	}
+	return S_IFREG;
+}
+
+static void set_size(struct stat *st, uint64_t size)
+{
+	st->st_size = (off_t)size;
+	st->st_blocks = (blkcnt_t)((size + 511) / 512);
+}
+
+void inode_stat_node(struct fusefs *fs, uint64_t ino, const struct attr *attr, struct stat *ret)
+{
+	*ret = (struct stat){
+		.st_ino = ino,
+		.st_mode = type_of(attr->kind) | (attr->kind == NODE_LINK ? 0777 : attr->mode),
+		.st_nlink = 1,
+		.st_uid = fs->options.uid,
+		.st_gid = fs->options.gid,
+		.st_blksize = 4096,
+		.st_mtim = time_of(attr->mtime_ns),
+		.st_ctim = time_of(attr->ctime_ns),
+		.st_atim = time_of(attr->mtime_ns),
+	};
+	set_size(ret, attr->kind == NODE_DIR ? 0 : attr->size);
+	if (ino == INO_ROOT) {
+		if (!attr->mode)
+			ret->st_mode |= 0755;
+		if (!attr->mtime_ns)
+			ret->st_mtim = ret->st_ctim = ret->st_atim = fs->mount_time;
+	}
+}
+
+static void stat_local(struct fusefs *fs, const struct inode *i, struct stat *ret)
+{
+	const struct local *l = i->local;
+	*ret = (struct stat){
+		.st_ino = i->ino,
+		.st_mode = l->mode,
+		.st_nlink = 1,
+		.st_uid = fs->options.uid,
+		.st_gid = fs->options.gid,
+		.st_blksize = 4096,
+		.st_mtim = time_of(l->mtime_ns),
+		.st_ctim = time_of(l->mtime_ns),
+		.st_atim = time_of(l->mtime_ns),
+	};
+	set_size(ret, l->target ? strlen(l->target) : i->shared ? copy_size(i->shared) : 0);
+}
+
+int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret_timeout)
+{
+	struct attr attr;
+	*ret_timeout = FOREVER;
+	switch (i->backing) {
+	case BACK_VIRTUAL:
+		*ret_timeout = 0;
+		return shoaldir_stat(fs, i, ret);
+	case BACK_LOCAL:
+		/* May become a node, with other times, any moment. */
+		*ret_timeout = 0;
+		stat_local(fs, i, ret);
+		return 0;
+	case BACK_ORPHAN:
+		*ret_timeout = 0;
+		inode_stat_node(fs, i->ino, &i->last, ret);
+		ret->st_nlink = 0;
+		if (i->shared && i->kind == NODE_FILE) {
+			set_size(ret, copy_size(i->shared));
+			if (i->shared->dirty)
+				ret->st_mtim = time_of(i->shared->mtime_ns);
+		}
+		return 0;
+	case BACK_NODE:
+		break;
+	}
+	int r = replica_attr(fs->replica, &i->id, &attr);
+	if (r < 0 && i->ino == INO_ROOT)
+		attr = (struct attr){ .id = NODE_ROOT, .kind = NODE_DIR, .mode = 0755 };
+	else if (r < 0 && i->last.kind && (i->shared || i->opens)) {
+		attr = i->last;
+		*ret_timeout = 0;
+	} else if (r < 0) {
+		return r;
+	}
+	i->last = attr;
+	inode_stat_node(fs, i->ino, &attr, ret);
+	const struct copy *c = i->shared;
+	if (!c || i->kind != NODE_FILE)
+		return 0;
+	if (c->dirty) {
+		set_size(ret, copy_size(c));
+		ret->st_mtim = ret->st_ctim = time_of(c->mtime_ns);
+		*ret_timeout = 0;
+	} else if (c->users && c->origin && !id_equal(version_id(c->origin), &attr.version)) {
+		/* Readers are in the middle of an older version: the size must be its. */
+		if (c->readers)
+			set_size(ret, copy_size(c));
+		*ret_timeout = 0;
+	}
+	return 0;
+}

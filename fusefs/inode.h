@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* Inodes: what the kernel knows by number, and the bytes behind them.
+ *
+ * An inode number is not a document's id. A save by temp file and rename leaves the kernel with
+ * the temp file's number under the document's name, so the inode changes what stands behind it:
+ *
+ *   NODE     a node of the tree
+ *   LOCAL    a name that only this device has (fusefs/local.h); the content is in `shared`
+ *   ORPHAN   unlinked or replaced, still open or remembered by the kernel; bytes in `shared`
+ *   VIRTUAL  something under .shoal/
+ *
+ * A node that the kernel has not seen under another number gets one made from its id and kind, so
+ * that numbers are the same at the next mount. A number is never given to another type.
+ *
+ * What handles read and write is a copy: one version's bytes, or bytes that are being written.
+ * Handles that go through the kernel's page cache share the inode's copy, because the page cache
+ * is shared too. While some of them hold an older version, a new opening gets a copy of its own
+ * and bypasses the cache (direct_io), so that no one reads half of one version and half of another.
+ *
+ * Locks, in this order; each is held as short as can be:
+ *   fs->names      changes of the name space (create, unlink, rename, settling); may be held
+ *                  while the replica commits
+ *   inode->lock    the copies, and what stands behind the inode; may be held while the replica
+ *                  reads or commits. Two inodes: the lower address first
+ *   fs->lock       tables, lookup counts, timers, overlay; nothing that can block under it, and
+ *                  no call of the replica: its observers take it
+ * A change of backing, id or local data needs names and inode->lock and, for the tables, fs->lock.
+ * The kernel is notified by one thread that holds none of them (fusefs/notify.h). */
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "engine/replica.h"
+#include "fusefs/fusefs.h"
+#include "fusefs/proc.h"
+#include "fusefs/table.h"
+#include "fusefs/workfile.h"
+
+#define INO_ROOT 1
+#define SECOND_NS (INT64_C(1000) * 1000 * 1000)
+
+enum backing { BACK_NODE = 1, BACK_LOCAL, BACK_ORPHAN, BACK_VIRTUAL };
+
+struct copy {
+	unsigned users;         /* handles */
+	unsigned readers;       /* those of them that can read */
+	unsigned writers;       /* those of them that can write */
+	struct version *origin; /* where the bytes came from; NULL: nowhere, a new file */
+	struct workfile *work;  /* NULL: the bytes are origin's */
+	bool dirty;             /* work holds bytes that are no version yet */
+	bool draft;             /* ... because they could not become one: err says why */
+	bool flushed;           /* nothing was written since the draft was refused */
+	struct err err;
+
+	/* For the base of the save that is due (fusefs/base.h). */
+	struct proc writer;   /* who wrote last */
+	uint64_t covered;     /* bytes [0, covered) were all written since it got dirty */
+	struct version *seen; /* what the writing handle was read through on; NULL: it was not */
+	struct version *fallback; /* rules 4 and 5; NULL: origin */
+	struct version *base;     /* of a draft: the base that its save had */
+	int64_t since_ns;         /* strangers' reads count from here (monotonic) */
+
+	int64_t mtime_ns; /* of the last write; wall clock */
+	bool mtime_set;   /* by utimens: survives the commit */
+};
+
+/* A file that only this device has. */
+struct local {
+	struct id parent;
+	char *name;
+	uint32_t mode; /* with the type bits */
+	int64_t mtime_ns;
+	bool unsettled; /* new: becomes a node when nobody renames or removes it soon */
+	bool aside;     /* a document renamed aside: its content is a snapshot */
+	bool stored;    /* has a record in the store */
+	bool mtime_set;
+	char *target;     /* symbolic link */
+	struct buf xattr; /* name NUL, u32 length, value; repeated */
+	struct proc creator;
+	int64_t born_ns;               /* monotonic */
+	int64_t settle_ns;             /* not before */
+	struct id about;               /* the file that a temp name is made from, if there is one */
+	struct version *about_version; /* as it was then: rule 4 */
+	char spool[32];                /* kept bytes; "" when inline or not stored */
+};
+
+struct inode {
+	struct table_link by_ino;
+	struct table_link by_id; /* NODE only */
+	uint64_t ino;
+	uint64_t nlookup; /* fs->lock */
+	unsigned refs;    /* fs->lock: operations, handles, overlay, drafts */
+	bool hashed_id;   /* fs->lock: in by_id */
+	bool notify_due;  /* fs->lock: an invalidation is queued */
+	unsigned opens;   /* fs->lock: handles */
+	uint64_t changes; /* fs->lock: changes heard of; see inode_attr's callers */
+
+	pthread_mutex_t lock;
+	enum backing backing;
+	enum node_kind kind;
+	struct id id;        /* NODE; ORPHAN: what it was */
+	struct local *local; /* LOCAL */
+	char *virtual_path;  /* VIRTUAL: below .shoal, "" for itself */
+	struct copy *shared;
+	struct id cache;  /* version whose bytes the page cache holds; zero: unknown */
+	bool stale;       /* the shared copy is older than the newest version */
+	struct attr last; /* ORPHAN: attributes as they were */
+	struct id parent; /* where it was seen last, for files deleted under a writer */
+	char *name;
+	int64_t born_ns; /* NODE that was born here in this mount; 0: not */
+	struct proc creator;
+	char draft_spool[32];
+	bool draft_stored;
+};
+
+/* ---- tables; they take fs->lock ---- */
+
+/* The inode, referenced; NULL when the kernel made the number up. */
+struct inode *inode_get(struct fusefs *fs, uint64_t ino);
+struct inode *inode_ref(struct fusefs *fs, struct inode *i);
+void inode_put(struct fusefs *fs, struct inode *i);
+/* The kernel was told of it, or forgets n lookups. */
+void inode_looked_up(struct fusefs *fs, struct inode *i);
+void inode_forget(struct fusefs *fs, uint64_t ino, uint64_t n);
+
+/* The inode of a node, referenced; made when the kernel does not know it. */
+int inode_of_node(struct fusefs *fs, const struct attr *attr, struct inode **ret);
+/* The same if it is there; NULL otherwise. */
+struct inode *inode_find_node(struct fusefs *fs, const struct id *id);
+/* The number that a node has or would get. */
+uint64_t inode_number(struct fusefs *fs, const struct id *id, enum node_kind kind);
+/* A new one with a fresh number, referenced, not looked up. */
+int inode_new(struct fusefs *fs, enum backing backing, enum node_kind kind, struct inode **ret);
+/* .shoal/PATH, referenced. */
+int inode_of_virtual(struct fusefs *fs, const char *path, enum node_kind kind, struct inode **ret);
+
+/* From now on node id stands behind i; whatever inode did so before becomes an orphan. i->lock
+ * is held by the caller. */
+void inode_bind(struct fusefs *fs, struct inode *i, const struct id *id);
+/* Nothing stands behind i any more but its copy. i->lock held. */
+void inode_orphan(struct fusefs *fs, struct inode *i);
+void inode_set_place(struct inode *i, const struct id *parent, const char *name);
+
+void inodes_done(struct fusefs *fs);
+
+/* ---- attributes; i->lock held ---- */
+
+/* stat(2)'s view. *ret_timeout: how long the kernel may keep it, in seconds. -ENOENT, -ESTALE. */
+int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret_timeout);
+void inode_stat_node(struct fusefs *fs, uint64_t ino, const struct attr *attr, struct stat *ret);
+
+/* ---- copies; i->lock held ---- */
+
+struct copy *copy_new(void);
+void copy_free(struct copy *c);
+uint64_t copy_size(const struct copy *c);
+ssize_t copy_pread(struct copy *c, void *data, size_t len, uint64_t offset);
+/* Makes the bytes writable. */
+int copy_open_work(struct fusefs *fs, struct copy *c);
+/* Takes a new origin and forgets what was being written. v is taken over (may be NULL). */
+void copy_reset(struct copy *c, struct version *v);
+/* What somebody who reads these bytes now has seen: borrowed, may be NULL. */
+struct version *copy_basis(const struct copy *c);
+/* Replaces *slot by another reference to v (may be NULL). */
+void version_set(struct version **slot, struct version *v);

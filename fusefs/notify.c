@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fusefs/notify.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fusefs/keeper.h"
+
+#define RETRIES 3
+
+struct item {
+	struct item *next;
+	uint64_t ino; /* inode, or the parent of a name */
+	unsigned tries;
+	char *name; /* NULL: the inode itself */
+};
+
+struct notify {
+	struct fusefs *fs;
+	pthread_mutex_t lock;
+	pthread_cond_t wake, idle;
+	struct item *first, **last;
+	bool started, stop, busy;
+	pthread_t thread;
+	uint64_t sent;
+};
+
+int notify_new(struct fusefs *fs, struct notify **ret)
+{
+	struct notify *n = calloc(1, sizeof(*n));
+	if (!n)
+		return -ENOMEM;
+	n->fs = fs;
+	n->last = &n->first;
+	pthread_mutex_init(&n->lock, NULL);
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&n->wake, &attr);
+	pthread_cond_init(&n->idle, &attr);
+	pthread_condattr_destroy(&attr);
+	*ret = n;
+	return 0;
+}
+
+static void queue(struct notify *n, uint64_t ino, const char *name, unsigned tries)
+{
+	struct item *x = calloc(1, sizeof(*x));
+	char *text = name ? strdup(name) : NULL;
+	if (!x || (name && !text)) {
+		free(x);
+		free(text);
+		return;
+	}
+	x->ino = ino;
+	x->name = text;
+	x->tries = tries;
+	pthread_mutex_lock(&n->lock);
+	*n->last = x;
+	n->last = &x->next;
+	pthread_cond_signal(&n->wake);
+	pthread_mutex_unlock(&n->lock);
+}
+
+void notify_inode_locked(struct fusefs *fs, struct inode *i)
+{
+	if (i->notify_due)
+		return;
+	i->notify_due = true;
+	queue(fs->notify, i->ino, NULL, 0);
+}
+
+void notify_inode(struct fusefs *fs, struct inode *i)
+{
+	pthread_mutex_lock(&fs->lock);
+	notify_inode_locked(fs, i);
+	pthread_mutex_unlock(&fs->lock);
+}
+
+/* The name in its parent, and the parent's own times. */
+void notify_entry(struct fusefs *fs, const struct id *parent, const char *name)
+{
+	struct inode *p = inode_find_node(fs, parent);
+	if (!p)
+		return; /* the kernel has never been there */
+	queue(fs->notify, p->ino, name, 0);
+	notify_inode(fs, p);
+	inode_put(fs, p);
+}
+
+static void send(struct notify *n, struct item *x)
+{
+	struct fusefs *fs = n->fs;
+	if (x->name) {
+		fuse_lowlevel_notify_inval_entry(fs->session, x->ino, x->name, strlen(x->name));
+		return;
+	}
+	struct inode *i = inode_get(fs, x->ino);
+	if (!i)
+		return;
+	pthread_mutex_lock(&fs->lock);
+	i->notify_due = false; /* from here on a change wants another one */
+	bool known = i->nlookup > 0;
+	pthread_mutex_unlock(&fs->lock);
+	int r = fuse_lowlevel_notify_inval_inode(fs->session, x->ino, 0, 0);
+	/* Looked up, but the kernel has not digested the answer yet: it may hold old attributes. */
+	if (r == -ENOENT && known && x->tries < RETRIES) {
+		struct timespec ts = { .tv_nsec = 5000000 };
+		nanosleep(&ts, NULL);
+		queue(n, x->ino, NULL, x->tries + 1);
+	}
+	inode_put(fs, i);
+}
+
+static void *notify_main(void *userdata)
+{
+	struct notify *n = userdata;
+	pthread_mutex_lock(&n->lock);
+	while (!n->stop) {
+		struct item *x = n->first;
+		if (!x) {
+			n->busy = false;
+			pthread_cond_broadcast(&n->idle);
+			pthread_cond_wait(&n->wake, &n->lock);
+			continue;
+		}
+		n->busy = true;
+		n->first = x->next;
+		if (!n->first)
+			n->last = &n->first;
+		n->sent++;
+		pthread_mutex_unlock(&n->lock);
+		send(n, x);
+		free(x->name);
+		free(x);
+		pthread_mutex_lock(&n->lock);
+	}
+	n->busy = false;
+	pthread_cond_broadcast(&n->idle);
+	pthread_mutex_unlock(&n->lock);
+	return NULL;
+}
+
+int notify_start(struct notify *n)
+{
+	sigset_t all, old;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	int r = -pthread_create(&n->thread, NULL, notify_main, n);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	n->started = r == 0;
+	return r;
+}
+
+void notify_stop(struct notify *n)
+{
+	pthread_mutex_lock(&n->lock);
+	n->stop = true;
+	pthread_cond_signal(&n->wake);
+	pthread_mutex_unlock(&n->lock);
+	if (n->started)
+		pthread_join(n->thread, NULL);
+	n->started = false;
+}
+
+void notify_free(struct notify *n)
+{
+	if (!n)
+		return;
+	while (n->first) {
+		struct item *x = n->first;
+		n->first = x->next;
+		free(x->name);
+		free(x);
+	}
+	pthread_cond_destroy(&n->wake);
+	pthread_cond_destroy(&n->idle);
+	pthread_mutex_destroy(&n->lock);
+	free(n);
+}
+
+int notify_wait(struct notify *n, int64_t until_ns)
+{
+	struct timespec ts = { .tv_sec = until_ns / SECOND_NS, .tv_nsec = until_ns % SECOND_NS };
+	int r = 0;
+	pthread_mutex_lock(&n->lock);
+	while (r == 0 && n->started && !n->stop && (n->first || n->busy))
+		r = -pthread_cond_timedwait(&n->idle, &n->lock, &ts);
+	pthread_mutex_unlock(&n->lock);
+	return r;
+}
+
+uint64_t notify_count(struct notify *n)
+{
+	pthread_mutex_lock(&n->lock);
+	uint64_t sent = n->sent;
+	pthread_mutex_unlock(&n->lock);
+	return sent;
+}
+
+/* ---- the observer ---- */
+
+static bool is_own(struct fusefs *fs)
+{
+	bool own = false;
+	pthread_mutex_lock(&fs->lock);
+	for (struct committer *c = fs->committers; c && !own; c = c->next)
+		own = pthread_equal(c->thread, pthread_self());
+	pthread_mutex_unlock(&fs->lock);
+	return own;
+}
+
+void notify_observe(const struct change *change, size_t n, void *userdata)
+{
+	struct fusefs *fs = userdata;
+	if (is_own(fs))
+		return;
+	for (size_t k = 0; k < n; k++) {
+		const struct change *c = &change[k];
+		if (c->old_name && (c->what & CHANGE_REMOVED))
+			notify_entry(fs, &c->old_parent, c->old_name);
+		if (c->name && (c->what & CHANGE_CREATED))
+			notify_entry(fs, &c->parent, c->name);
+		struct inode *i = inode_find_node(fs, &c->id);
+		if (!i)
+			continue;
+		pthread_mutex_lock(&fs->lock);
+		i->changes++;
+		bool open = i->opens > 0;
+		if (!open)
+			notify_inode_locked(fs, i);
+		pthread_mutex_unlock(&fs->lock);
+		/* Who has it open goes on with what he opened, for a moment. */
+		if (open)
+			keeper_add(fs, TIMER_FLIP, i->ino, monotonic_ns() + FLIP_NS);
+		inode_put(fs, i);
+	}
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Looking names up and listing directories. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fusefs/fs.h"
+#include "fusefs/local.h"
+#include "fusefs/shoaldir.h"
+
+int make_entry(struct fusefs *fs, struct inode *i, struct fuse_entry_param *ret)
+{
+	double timeout = 0;
+	*ret = (struct fuse_entry_param){ .ino = i->ino };
+	/* Known to be looked up before its attributes are read, so that a change in between is
+	 * notified. */
+	inode_looked_up(fs, i);
+	pthread_mutex_lock(&i->lock);
+	int r = inode_attr(fs, i, &ret->attr, &timeout);
+	ret->attr_timeout = timeout;
+	ret->entry_timeout = i->backing == BACK_VIRTUAL ? 0 : FOREVER;
+	pthread_mutex_unlock(&i->lock);
+	if (r < 0)
+		inode_forget(fs, i->ino, 1);
+	return r;
+}
+
+void reply_entry(fuse_req_t req, struct fusefs *fs, struct inode *i)
+{
+	struct fuse_entry_param e;
+	int r = make_entry(fs, i, &e);
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else if (fuse_reply_entry(req, &e) < 0)
+		inode_forget(fs, i->ino, 1);
+}
+
+/* The directory's node id; false when it is none. */
+static bool dir_id(struct inode *i, struct id *ret)
+{
+	pthread_mutex_lock(&i->lock);
+	bool ok = i->backing == BACK_NODE && i->kind == NODE_DIR;
+	*ret = i->id;
+	pthread_mutex_unlock(&i->lock);
+	return ok;
+}
+
+static int find(struct fusefs *fs, struct inode *dir, const char *name, struct inode **ret)
+{
+	struct id parent, hidden = { 0 };
+	struct attr attr;
+	if (dir->backing == BACK_VIRTUAL)
+		return shoaldir_lookup(fs, dir, name, ret);
+	if (strlen(name) > NAME_MAX_BYTES)
+		return -ENAMETOOLONG;
+	if (!dir_id(dir, &parent))
+		return dir->kind == NODE_DIR ? -ENOENT : -ENOTDIR;
+	if (dir->ino == INO_ROOT && strcmp(name, ".shoal") == 0)
+		return inode_of_virtual(fs, "", NODE_DIR, ret);
+	enum overlay o = local_find(fs, &parent, name, ret, &hidden);
+	if (o == OVERLAY_LOCAL)
+		return 0;
+	int r = replica_lookup(fs->replica, &parent, name, strlen(name), &attr);
+	if (r < 0)
+		return r;
+	if (o == OVERLAY_TOMB && id_equal(&hidden, &attr.id))
+		return -ENOENT;
+	r = inode_of_node(fs, &attr, ret);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&(*ret)->lock);
+	inode_set_place(*ret, &parent, name);
+	(*ret)->last = attr;
+	pthread_mutex_unlock(&(*ret)->lock);
+	return 0;
+}
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fusefs *fs = fs_of(req);
+	struct inode *dir = inode_get(fs, parent), *i = NULL;
+	if (!dir) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	int r = find(fs, dir, name, &i);
+	bool virtual = dir->backing == BACK_VIRTUAL;
+	inode_put(fs, dir);
+	if (r == -ENOENT) {
+		struct fuse_entry_param e = { .entry_timeout = virtual ? 0 : FOREVER };
+		fuse_reply_entry(req, &e);
+	} else if (r < 0) {
+		fuse_reply_err(req, -r);
+	} else {
+		reply_entry(req, fs, i);
+		inode_put(fs, i);
+	}
+}
+
+static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
+{
+	inode_forget(fs_of(req), ino, n);
+	fuse_reply_none(req);
+}
+
+static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	for (size_t k = 0; k < count; k++)
+		inode_forget(fs_of(req), forgets[k].ino, forgets[k].nlookup);
+	fuse_reply_none(req);
+}
+
+/* ---- listing: a snapshot for each opening, so that offsets are stable ---- */
+
+struct dirent {
+	char *name;
+	struct attr attr;    /* a node */
+	struct inode *inode; /* or a local file, referenced */
+};
+
+struct dir {
+	pthread_mutex_t lock;
+	struct dirent *item;
+	size_t n, cap;
+	bool filled;
+	int error;
+};
+
+static struct dirent *add(struct dir *d, const char *name, size_t len)
+{
+	if (d->n == d->cap) {
+		size_t cap = d->cap ? d->cap * 2 : 32;
+		struct dirent *x = reallocarray(d->item, cap, sizeof(*x));
+		if (!x)
+			return NULL;
+		d->item = x;
+		d->cap = cap;
+	}
+	struct dirent *x = &d->item[d->n];
+	*x = (struct dirent){ .name = strndup(name, len) };
+	if (!x->name)
+		return NULL;
+	d->n++;
+	return x;
+}
+
+static void clear(struct fusefs *fs, struct dir *d)
+{
+	for (size_t k = 0; k < d->n; k++) {
+		free(d->item[k].name);
+		inode_put(fs, d->item[k].inode);
+	}
+	d->n = 0;
+	d->filled = false;
+}
+
+static int add_node(const char *name, size_t len, const struct attr *attr, void *userdata)
+{
+	struct dirent *x = add(userdata, name, len);
+	if (!x)
+		return -ENOMEM;
+	x->attr = *attr;
+	return 0;
+}
+
+struct overlaid {
+	struct dir *dir;
+	size_t nodes; /* the first so many are sorted nodes */
+};
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(((const struct dirent *)a)->name, ((const struct dirent *)b)->name);
+}
+
+static void overlay(const struct overlay_entry *e, void *userdata)
+{
+	struct overlaid *o = userdata;
+	struct dirent key = { .name = e->name };
+	struct dirent *x =
+		o->nodes ? bsearch(&key, o->dir->item, o->nodes, sizeof(key), compare) : NULL;
+	if (!e->inode) {
+		if (x && id_equal(&x->attr.id, &e->node))
+			x->attr.kind = 0; /* hidden */
+		return;
+	}
+	if (x)
+		x->attr.kind = 0;
+	x = add(o->dir, e->name, strlen(e->name));
+	if (!x)
+		return;
+	e->inode->refs++; /* fs->lock is held */
+	x->inode = e->inode;
+}
+
+static int fill(struct fusefs *fs, struct inode *i, struct dir *d)
+{
+	clear(fs, d);
+	if (i->backing == BACK_VIRTUAL) {
+		d->filled = true;
+		return shoaldir_list(fs, i, add_node, d);
+	}
+	struct id id;
+	if (!dir_id(i, &id))
+		return -ENOENT;
+	int r = replica_list(fs->replica, &id, add_node, d);
+	if (r < 0)
+		return r;
+	struct overlaid o = { d, d->n };
+	local_each(fs, &id, overlay, &o);
+	bool added = d->n > o.nodes;
+	size_t kept = 0;
+	for (size_t k = 0; k < d->n; k++) {
+		if (d->item[k].inode || d->item[k].attr.kind)
+			d->item[kept++] = d->item[k];
+		else
+			free(d->item[k].name);
+	}
+	d->n = kept;
+	if (added)
+		qsort(d->item, d->n, sizeof(*d->item), compare);
+	d->filled = true;
+	return 0;
+}
+
+static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	struct dir *d = calloc(1, sizeof(*d));
+	if (!d) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	pthread_mutex_init(&d->lock, NULL);
+	fi->fh = (uint64_t)(uintptr_t)d;
+	fuse_reply_open(req, fi);
+}
+
+static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	struct dir *d = (struct dir *)(uintptr_t)fi->fh;
+	clear(fs_of(req), d);
+	free(d->item);
+	pthread_mutex_destroy(&d->lock);
+	free(d);
+	fuse_reply_err(req, 0);
+}
+
+/* One entry into the answer; its size, or more than room. */
+static size_t emit(fuse_req_t req, struct fusefs *fs, struct inode *dir, struct dir *d, size_t at,
+		   bool plus, char *p, size_t room)
+{
+	static const char *const dots[] = { ".", ".." };
+	struct fuse_entry_param e = { 0 };
+	off_t next = (off_t)at + 1;
+	if (at < 2) {
+		e.attr.st_ino = dir->ino;
+		e.attr.st_mode = S_IFDIR;
+		return plus ? fuse_add_direntry_plus(req, p, room, dots[at], &e, next)
+			    : fuse_add_direntry(req, p, room, dots[at], &e.attr, next);
+	}
+	struct dirent *x = &d->item[at - 2];
+	if (!plus) {
+		if (x->inode) {
+			e.attr.st_ino = x->inode->ino;
+			e.attr.st_mode = x->inode->kind == NODE_LINK ? S_IFLNK : S_IFREG;
+		} else {
+			inode_stat_node(fs, inode_number(fs, &x->attr.id, x->attr.kind), &x->attr,
+					&e.attr);
+		}
+		return fuse_add_direntry(req, p, room, x->name, &e.attr, next);
+	}
+	size_t need = fuse_add_direntry_plus(req, NULL, 0, x->name, &e, next);
+	if (need > room)
+		return need;
+	struct inode *i = NULL;
+	/* Asked for again, so that what is not there any more is not handed out. */
+	int r = find(fs, dir, x->name, &i);
+	if (r == 0)
+		r = make_entry(fs, i, &e);
+	if (r < 0) {
+		e = (struct fuse_entry_param){ 0 };
+		e.attr.st_ino = inode_number(fs, &x->attr.id, x->attr.kind);
+		e.attr.st_mode = S_IFREG;
+	}
+	inode_put(fs, i);
+	return fuse_add_direntry_plus(req, p, room, x->name, &e, next);
+}
+
+static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi,
+		 bool plus)
+{
+	struct fusefs *fs = fs_of(req);
+	struct dir *d = (struct dir *)(uintptr_t)fi->fh;
+	struct inode *i = inode_get(fs, ino);
+	_cleanup_free_ char *room = malloc(size);
+	if (!i || !room) {
+		inode_put(fs, i);
+		fuse_reply_err(req, i ? ENOMEM : ESTALE);
+		return;
+	}
+	size_t used = 0;
+	int r = 0;
+	pthread_mutex_lock(&d->lock);
+	if (off == 0 || !d->filled)
+		r = fill(fs, i, d);
+	for (size_t at = (size_t)off; r == 0 && at < d->n + 2; at++) {
+		size_t n = emit(req, fs, i, d, at, plus, room + used, size - used);
+		if (n > size - used)
+			break;
+		used += n;
+	}
+	pthread_mutex_unlock(&d->lock);
+	inode_put(fs, i);
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_buf(req, room, used);
+}
+
+static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		       struct fuse_file_info *fi)
+{
+	list(req, ino, size, off, fi, false);
+}
+
+static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+			   struct fuse_file_info *fi)
+{
+	list(req, ino, size, off, fi, true);
+}
+
+static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)datasync;
+	(void)fi;
+	struct err e = { 0 };
+	int r = replica_flush(fs_of(req)->replica, &e);
+	fuse_reply_err(req, r < 0 ? -r : 0);
+}
+
+void ops_dir_fill(struct fuse_lowlevel_ops *ops)
+{
+	ops->lookup = op_lookup;
+	ops->forget = op_forget;
+	ops->forget_multi = op_forget_multi;
+	ops->opendir = op_opendir;
+	ops->releasedir = op_releasedir;
+	ops->readdir = op_readdir;
+	ops->readdirplus = op_readdirplus;
+	ops->fsyncdir = op_fsyncdir;
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fusefs/tombstone.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/cursor.h"
+#include "fusefs/fs.h"
+#include "fusefs/keeper.h"
+#include "fusefs/notify.h"
+
+static void entry_free(struct overlay_entry *e)
+{
+	if (e->version)
+		version_unref(e->version);
+	free(e->name);
+	free(e);
+}
+
+static void store(struct fusefs *fs, struct overlay_entry *e)
+{
+	_cleanup_(buf_done) struct buf key = { 0 };
+	_cleanup_(buf_done) struct buf value = { 0 };
+	overlay_key(&key, 'T', &e->parent, e->name);
+	buf_u8(&value, 1);
+	buf_put(&value, e->node.b, ID_SIZE);
+	buf_put(&value, e->version_id.b, ID_SIZE);
+	if (!buf_failed(&key) && !buf_failed(&value) &&
+	    replica_local_put(fs->replica, key.data, key.len, value.data, value.len) >= 0)
+		e->stored = true;
+}
+
+static void unstore(struct fusefs *fs, struct overlay_entry *e)
+{
+	if (!e->stored)
+		return;
+	_cleanup_(buf_done) struct buf key = { 0 };
+	overlay_key(&key, 'T', &e->parent, e->name);
+	if (!buf_failed(&key))
+		replica_local_delete(fs->replica, key.data, key.len);
+	e->stored = false;
+}
+
+int tombstone_add(struct fusefs *fs, const struct id *parent, const char *name,
+		  const struct attr *node, struct version *version, const struct proc *proc,
+		  bool aside)
+{
+	struct overlay_entry *e = calloc(1, sizeof(*e));
+	char *text = strdup(name);
+	if (!e || !text) {
+		free(e);
+		free(text);
+		return -ENOMEM;
+	}
+	int64_t now = monotonic_ns();
+	e->parent = *parent;
+	e->name = text;
+	e->node = node->id;
+	e->version = version ? version_ref(version) : NULL;
+	e->version_id = node->version;
+	e->proc = *proc;
+	e->due_ns = now + GRACE_NS;
+	e->last_ns = now + (aside ? GRACE_ASIDE_NS : GRACE_NS);
+	/* The only copy of what was renamed aside is not stored yet: tombstone_store(). */
+	if (!aside)
+		store(fs, e);
+	pthread_mutex_lock(&fs->lock);
+	int r = overlay_get(fs, parent, name)
+			? -EEXIST
+			: table_add(&fs->overlay, &e->link,
+				    table_hash_bytes(name, strlen(name), id_hash(parent)));
+	if (r == 0) {
+		e->next = fs->tombs;
+		fs->tombs = e;
+		fs->n_tombs++;
+	}
+	pthread_mutex_unlock(&fs->lock);
+	if (r < 0) {
+		unstore(fs, e);
+		entry_free(e);
+		return r;
+	}
+	keeper_add(fs, TIMER_TOMB, 0, e->due_ns);
+	return 0;
+}
+
+/* Out of the tables; names is held, so nobody else frees it meanwhile. */
+static void detach(struct fusefs *fs, struct overlay_entry *e)
+{
+	unstore(fs, e);
+	pthread_mutex_lock(&fs->lock);
+	table_remove(&fs->overlay, &e->link);
+	for (struct overlay_entry **p = &fs->tombs; *p; p = &(*p)->next)
+		if (*p == e) {
+			*p = e->next;
+			break;
+		}
+	fs->n_tombs--;
+	pthread_mutex_unlock(&fs->lock);
+}
+
+static struct overlay_entry *find(struct fusefs *fs, const struct id *parent, const char *name)
+{
+	pthread_mutex_lock(&fs->lock);
+	struct overlay_entry *e = overlay_get(fs, parent, name);
+	if (e && e->inode)
+		e = NULL;
+	pthread_mutex_unlock(&fs->lock);
+	return e;
+}
+
+bool tombstone_take(struct fusefs *fs, const struct id *parent, const char *name,
+		    struct id *ret_node, struct version **ret_version)
+{
+	struct overlay_entry *e = find(fs, parent, name);
+	if (!e)
+		return false;
+	struct attr attr;
+	bool there = replica_attr(fs->replica, &e->node, &attr) >= 0;
+	detach(fs, e);
+	*ret_node = e->node;
+	*ret_version = TAKE_PTR(e->version);
+	entry_free(e);
+	if (!there && *ret_version)
+		version_unref(TAKE_PTR(*ret_version));
+	return there;
+}
+
+void tombstone_store(struct fusefs *fs, const struct id *parent, const char *name)
+{
+	struct overlay_entry *e = find(fs, parent, name);
+	if (e && !e->stored)
+		store(fs, e);
+}
+
+static int remove_node(struct fusefs *fs, const struct id *node, const struct id *version)
+{
+	struct attr attr;
+	int r = replica_attr(fs->replica, node, &attr);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (!id_equal(&attr.version, version))
+		return 1;
+	struct committer c;
+	fs_own_begin(fs, &c);
+	r = replica_remove(fs->replica, node);
+	fs_own_end(fs, &c);
+	if (r == -ENOENT)
+		r = 0;
+	if (r == 0)
+		bases_forget(fs->bases, node);
+	return r;
+}
+
+static int bury(struct fusefs *fs, struct overlay_entry *e)
+{
+	int r = remove_node(fs, &e->node, &e->version_id);
+	detach(fs, e);
+	/* Changed by others meanwhile, or not to be deleted: it is there again. */
+	if (r != 0)
+		notify_entry(fs, &e->parent, e->name);
+	entry_free(e);
+	return r < 0 ? r : 0;
+}
+
+int tombstone_bury(struct fusefs *fs, const struct id *parent, const char *name)
+{
+	struct overlay_entry *e = find(fs, parent, name);
+	return e ? bury(fs, e) : 0;
+}
+
+int tombstone_expire(struct fusefs *fs, const struct id *parent, int64_t now_ns)
+{
+	int r = 0;
+	for (;;) {
+		struct overlay_entry *due = NULL;
+		int64_t next = INT64_MAX;
+		pthread_mutex_lock(&fs->lock);
+		for (struct overlay_entry *e = fs->tombs; e && !due; e = e->next)
+			if (parent ? id_equal(&e->parent, parent) : e->due_ns <= now_ns)
+				due = e;
+			else if (e->due_ns < next)
+				next = e->due_ns;
+		pthread_mutex_unlock(&fs->lock);
+		if (!due) {
+			if (!parent && next != INT64_MAX)
+				keeper_add(fs, TIMER_TOMB, 0, next);
+			return r;
+		}
+		if (!parent && now_ns != INT64_MAX && due->last_ns > now_ns &&
+		    proc_alive(&due->proc)) {
+			pthread_mutex_lock(&fs->lock);
+			due->due_ns =
+				now_ns + GRACE_NS < due->last_ns ? now_ns + GRACE_NS : due->last_ns;
+			pthread_mutex_unlock(&fs->lock);
+			continue;
+		}
+		int q = bury(fs, due);
+		if (q < 0)
+			r = q;
+	}
+}
+
+/* ---- after a restart ---- */
+
+static int load_one(const uint8_t *key, size_t key_len, const uint8_t *value, size_t len,
+		    void *userdata)
+{
+	(void)key;
+	(void)key_len;
+	struct cursor c = cursor_make(value, len);
+	if (cursor_u8(&c) != 1)
+		return -EPROTONOSUPPORT;
+	const uint8_t *ids = cursor_take(&c, 2 * ID_SIZE);
+	if (ids)
+		buf_put(userdata, ids, 2 * ID_SIZE);
+	return 0;
+}
+
+static int load_key(const uint8_t *key, size_t key_len, const uint8_t *value, size_t len,
+		    void *userdata)
+{
+	(void)value;
+	(void)len;
+	buf_bytes(userdata, key, key_len);
+	return 0;
+}
+
+int tombstone_load(struct fusefs *fs)
+{
+	_cleanup_(buf_done) struct buf ids = { 0 };
+	_cleanup_(buf_done) struct buf keys = { 0 };
+	int r = replica_local_scan(fs->replica, "f/T", 3, load_one, &ids);
+	if (r >= 0)
+		r = replica_local_scan(fs->replica, "f/T", 3, load_key, &keys);
+	if (r < 0)
+		return r;
+	for (size_t at = 0; at + 2 * ID_SIZE <= ids.len; at += 2 * ID_SIZE) {
+		struct id node, version;
+		memcpy(node.b, ids.data + at, ID_SIZE);
+		memcpy(version.b, ids.data + at + ID_SIZE, ID_SIZE);
+		r = remove_node(fs, &node, &version);
+		if (r < 0)
+			return r;
+	}
+	struct cursor c = cursor_make(keys.data, keys.len);
+	while (cursor_left(&c) > 0) {
+		size_t len;
+		const uint8_t *key = cursor_bytes(&c, 1024, &len);
+		if (key)
+			replica_local_delete(fs->replica, key, len);
+	}
+	return 0;
+}
+
+void tombstones_done(struct fusefs *fs)
+{
+	table_each(&fs->overlay, b, l, next)
+	{
+		table_remove(&fs->overlay, l);
+		entry_free(table_entry(l, struct overlay_entry, link));
+	}
+	fs->tombs = NULL;
+	table_done(&fs->overlay);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* The bytes of a file that is being written: in memory while small, then in a file of the spool
+ * directory, so that "no space" is known at write(2) and not at close(2). One user at a time. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "engine/replica.h"
+
+#define WORKFILE_MEMORY (1024u * 1024)
+
+struct workfile;
+
+/* dir: the spool, an open directory; borrowed and outlives the workfile. */
+int workfile_new(int dir, struct workfile **ret);
+/* From a version's bytes. */
+int workfile_from(int dir, struct version *v, struct workfile **ret);
+/* From a kept spool file; the name is borrowed. */
+int workfile_open(int dir, const char *name, struct workfile **ret);
+/* Removes its spool file unless it is kept. */
+void workfile_free(struct workfile *w);
+
+uint64_t workfile_size(const struct workfile *w);
+/* Bytes, less than len only at the end; -errno. */
+ssize_t workfile_pread(struct workfile *w, void *data, size_t len, uint64_t offset);
+/* All of it or -ENOSPC, -EDQUOT, -EIO, -ENOMEM. */
+int workfile_pwrite(struct workfile *w, const void *data, size_t len, uint64_t offset);
+int workfile_truncate(struct workfile *w, uint64_t size);
+/* The bytes as the engine takes them; valid until the next change. */
+void workfile_content(const struct workfile *w, struct content *ret);
+
+/* Puts the bytes into a spool file of that name that outlives the workfile, synced if so asked;
+ * again after changes. */
+int workfile_keep(struct workfile *w, const char *name, bool sync);
+/* The spool file goes with the workfile again. */
+void workfile_unkeep(struct workfile *w);
+
+DEFINE_CLEANUP(struct workfile *, workfile_free)

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A mounted replica and a second one in the same process, for tests of the file system without a
+ * network:
+ *
+ *     fsmount STORE MOUNTPOINT [OPTIONS]
+ *
+ * STORE/a is mounted, STORE/b is "the other device". Commands come on stdin, one a line, words
+ * apart by blanks, contents and paths in hexadecimal; each is answered by one line on stdout, "ok
+ * [WORD]..." or "error NUMBER TEXT":
+ *
+ *     cat PATH            contents on the other device
+ *     put PATH CONTENT    made or saved there, over its newest version
+ *     here PATH CONTENT   the same on this device, past the mount, as tools do
+ *     rm PATH, mkdir PATH, mv PATH PATH
+ *     ls                  all paths there
+ *     sync                both hold the same afterwards
+ *     settle              grace periods end now, all news has reached the kernel
+ *     idle                all news has reached the kernel
+ *     stats, drafts, unmount, force, quit */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "engine/replica.h"
+#include "engine/session.h"
+#include "engine/store.h"
+#include "fusefs/fusefs.h"
+
+struct device {
+	struct store *store;
+	struct replica *replica;
+	struct id id;
+};
+
+struct world {
+	struct device a, b;
+	struct fusefs *fs;
+};
+
+static uint64_t wall_us(void *userdata)
+{
+	(void)userdata;
+	struct timespec ts;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static void random_bytes(void *userdata, void *data, size_t len)
+{
+	(void)userdata;
+	if (getrandom(data, len, 0) != (ssize_t)len)
+		abort();
+}
+
+static int device_open(struct device *d, const char *dir, const char *name, uint8_t byte,
+		       struct err *e)
+{
+	_cleanup_(buf_done) struct buf path = { 0 };
+	buf_putf(&path, "%s/%s", dir, name);
+	memset(d->id.b, byte, ID_SIZE);
+	int r = store_open(buf_cstr(&path), true, &d->store, e);
+	if (r < 0)
+		return r;
+	struct replica_config config = {
+		.store = d->store, .device = d->id, .wall_us = wall_us, .random = random_bytes
+	};
+	return replica_open(&config, &d->replica, e);
+}
+
+static void device_close(struct device *d)
+{
+	replica_free(d->replica);
+	store_close(d->store);
+}
+
+/* ---- the other device ---- */
+
+static int find(struct replica *r, const char *path, struct id *ret_parent, const char **ret_name,
+		struct attr *ret)
+{
+	struct attr attr = { .id = NODE_ROOT, .kind = NODE_DIR };
+	for (;;) {
+		const char *slash = strchr(path, '/');
+		size_t len = slash ? (size_t)(slash - path) : strlen(path);
+		*ret_parent = attr.id;
+		*ret_name = path;
+		int rc = replica_lookup(r, ret_parent, path, len, &attr);
+		if (!slash || rc < 0) {
+			*ret = attr;
+			return slash ? -ENOTDIR : rc;
+		}
+		path = slash + 1;
+	}
+}
+
+static void print_hex(const void *data, size_t len)
+{
+	const uint8_t *p = data;
+	for (size_t i = 0; i < len; i++)
+		printf("%02x", p[i]);
+}
+
+static int do_cat(struct device *d, const char *path)
+{
+	struct id parent;
+	const char *name;
+	struct attr attr;
+	struct version *v = NULL;
+	int r = find(d->replica, path, &parent, &name, &attr);
+	if (r >= 0)
+		r = replica_read(d->replica, &attr.id, &v);
+	if (r < 0)
+		return r;
+	size_t size = (size_t)version_size(v), at = 0;
+	_cleanup_free_ uint8_t *p = malloc(size + 1);
+	while (p && at < size) {
+		ssize_t n = version_pread(v, p + at, size - at, at);
+		if (n <= 0)
+			break;
+		at += (size_t)n;
+	}
+	version_unref(v);
+	if (!p || at < size)
+		return -EIO;
+	printf("ok ");
+	print_hex(p, size);
+	printf("\n");
+	return 1;
+}
+
+static int do_put(struct device *d, const char *path, const void *data, size_t len, struct err *e)
+{
+	struct id parent;
+	const char *name;
+	struct attr attr;
+	struct content content = { .data = data, .len = len, .fd = -1 };
+	int r = find(d->replica, path, &parent, &name, &attr);
+	if (r == -ENOENT) {
+		r = replica_create(d->replica, &parent, name, strlen(name), 0644, &content,
+				   SAVE_BY_NAME, &attr, NULL, e);
+		return r < 0 ? r : 0;
+	}
+	struct version *v = NULL;
+	if (r >= 0)
+		r = replica_read(d->replica, &attr.id, &v);
+	if (r >= 0)
+		r = replica_save(d->replica, &attr.id, v, &content, SAVE_BY_NAME, NULL, e);
+	if (v)
+		version_unref(v);
+	return r < 0 ? r : 0;
+}
+
+static int do_rm(struct device *d, const char *path)
+{
+	struct id parent;
+	const char *name;
+	struct attr attr;
+	int r = find(d->replica, path, &parent, &name, &attr);
+	return r < 0 ? r : replica_remove(d->replica, &attr.id);
+}
+
+static int do_mkdir(struct device *d, const char *path)
+{
+	struct id parent;
+	const char *name;
+	struct attr attr;
+	int r = find(d->replica, path, &parent, &name, &attr);
+	return r == -ENOENT ? replica_mkdir(d->replica, &parent, name, strlen(name), 0755, &attr)
+	       : r < 0      ? r
+			    : -EEXIST;
+}
+
+static int do_mv(struct device *d, const char *from, const char *to)
+{
+	struct id a, b, id;
+	const char *name;
+	struct attr attr, other;
+	int r = find(d->replica, from, &a, &name, &attr);
+	if (r < 0)
+		return r;
+	r = find(d->replica, to, &b, &name, &other);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	return replica_rename(d->replica, &attr.id, &b, name, strlen(name), 0, &id);
+}
+
+struct listing {
+	struct replica *replica;
+	struct buf prefix;
+};
+
+static int list_one(const char *name, size_t len, const struct attr *attr, void *userdata)
+{
+	struct listing *l = userdata;
+	size_t keep = l->prefix.len;
+	buf_put(&l->prefix, name, len);
+	printf(" ");
+	print_hex(l->prefix.data, l->prefix.len);
+	int r = 0;
+	if (attr->kind == NODE_DIR) {
+		buf_u8(&l->prefix, '/');
+		r = replica_list(l->replica, &attr->id, list_one, l);
+	}
+	l->prefix.len = keep;
+	return r;
+}
+
+static int do_ls(struct device *d)
+{
+	struct listing l = { d->replica, { 0 } };
+	printf("ok");
+	replica_list(d->replica, &NODE_ROOT, list_one, &l);
+	printf("\n");
+	buf_done(&l.prefix);
+	return 1;
+}
+
+/* ---- sync ---- */
+
+static int pass(struct session *from, struct session *to, uint64_t now, bool *moved, struct err *e)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	int r;
+	do {
+		buf_reset(&b);
+		r = session_output(from, &b, 256 * 1024, now, e);
+		if (r < 0)
+			return r;
+		if (b.len) {
+			*moved = true;
+			int q = session_input(to, b.data, b.len, now, e);
+			if (q < 0)
+				return q;
+		}
+	} while (r == 1 && b.len);
+	return 0;
+}
+
+static int do_sync(struct world *w, struct err *e)
+{
+	_cleanup_(session_freep) struct session *a = NULL;
+	_cleanup_(session_freep) struct session *b = NULL;
+	uint64_t now = 1000000;
+	int r = replica_flush(w->a.replica, e);
+	if (r >= 0)
+		r = replica_flush(w->b.replica, e);
+	if (r >= 0)
+		r = session_new(w->a.replica, &w->b.id, now, &a);
+	if (r >= 0)
+		r = session_new(w->b.replica, &w->a.id, now, &b);
+	for (unsigned quiet = 0, rounds = 0; r >= 0 && quiet < 3; rounds++) {
+		bool moved = false;
+		if (rounds > 100000)
+			return err_set(e, -EIO, "the devices do not come to rest");
+		r = pass(a, b, now, &moved, e);
+		if (r >= 0)
+			r = pass(b, a, now, &moved, e);
+		/* What came in is acknowledged when it is durable. */
+		if (r >= 0)
+			r = replica_flush(w->a.replica, e);
+		if (r >= 0)
+			r = replica_flush(w->b.replica, e);
+		session_news(a);
+		session_news(b);
+		now += 10000;
+		quiet = moved ? 0 : quiet + 1;
+	}
+	if (r >= 0 && (!session_in_step(a) || !session_in_step(b)))
+		return err_set(e, -EIO, "quiet, and yet not in step");
+	return r < 0 ? r : 0;
+}
+
+/* ---- commands ---- */
+
+static int unhex(char *text, size_t *ret_len)
+{
+	size_t n = strlen(text);
+	if (n % 2)
+		return -EINVAL;
+	for (size_t i = 0; i < n; i += 2) {
+		char pair[3] = { text[i], text[i + 1], 0 }, *end;
+		text[i / 2] = (char)strtoul(pair, &end, 16);
+		if (*end)
+			return -EINVAL;
+	}
+	text[n / 2] = '\0';
+	*ret_len = n / 2;
+	return 0;
+}
+
+static int print_draft(const char *path, const struct err *why, void *userdata)
+{
+	(void)userdata;
+	printf(" ");
+	print_hex(path, strlen(path));
+	printf(":%u:%u", why->line, why->column);
+	return 0;
+}
+
+static int run(struct world *w, char *word[4], int n, struct err *e)
+{
+	size_t len[4] = { 0 };
+	for (int i = 1; i < n; i++)
+		if (unhex(word[i], &len[i]) < 0)
+			return err_set(e, -EINVAL, "not hexadecimal");
+	if (strcmp(word[0], "cat") == 0 && n == 2)
+		return do_cat(&w->b, word[1]);
+	if (strcmp(word[0], "put") == 0 && n >= 2)
+		return do_put(&w->b, word[1], n > 2 ? word[2] : "", len[2], e);
+	if (strcmp(word[0], "here") == 0 && n >= 2)
+		return do_put(&w->a, word[1], n > 2 ? word[2] : "", len[2], e);
+	if (strcmp(word[0], "rm") == 0 && n == 2)
+		return do_rm(&w->b, word[1]);
+	if (strcmp(word[0], "mkdir") == 0 && n == 2)
+		return do_mkdir(&w->b, word[1]);
+	if (strcmp(word[0], "mv") == 0 && n == 3)
+		return do_mv(&w->b, word[1], word[2]);
+	if (strcmp(word[0], "ls") == 0)
+		return do_ls(&w->b);
+	if (strcmp(word[0], "sync") == 0)
+		return do_sync(w, e);
+	if (strcmp(word[0], "settle") == 0)
+		return fusefs_wait_idle(w->fs, true, 20000);
+	if (strcmp(word[0], "idle") == 0)
+		return fusefs_wait_idle(w->fs, false, 20000);
+	if (strcmp(word[0], "drafts") == 0) {
+		printf("ok");
+		fusefs_drafts(w->fs, print_draft, NULL);
+		printf("\n");
+		return 1;
+	}
+	if (strcmp(word[0], "stats") == 0) {
+		struct fusefs_stats s;
+		fusefs_stats(w->fs, &s);
+		printf("ok inodes=%llu handles=%llu dirty=%llu drafts=%llu local=%llu "
+		       "tombstones=%llu pinned=%llu saves=%llu notifies=%llu\n",
+		       (unsigned long long)s.inodes, (unsigned long long)s.handles,
+		       (unsigned long long)s.dirty, (unsigned long long)s.drafts,
+		       (unsigned long long)s.local, (unsigned long long)s.tombstones,
+		       (unsigned long long)s.pinned, (unsigned long long)s.saves,
+		       (unsigned long long)s.notifies);
+		return 1;
+	}
+	if (strcmp(word[0], "unmount") == 0)
+		return fusefs_unmount(w->fs, false, e);
+	if (strcmp(word[0], "force") == 0)
+		return fusefs_unmount(w->fs, true, e);
+	return err_set(e, -EINVAL, "no such command");
+}
+
+static void serve(struct world *w)
+{
+	char *line = NULL;
+	size_t room = 0;
+	ssize_t n;
+	while ((n = getline(&line, &room, stdin)) > 0) {
+		char *word[4], *p = line;
+		int words = 0;
+		line[strcspn(line, "\n")] = '\0';
+		for (char *t; words < 4 && (t = strsep(&p, " "));)
+			word[words++] = t;
+		if (strcmp(word[0], "quit") == 0)
+			break;
+		struct err e = { 0 };
+		int r = run(w, word, words, &e);
+		if (r < 0)
+			printf("error %d %s\n", -r, e.code ? e.message : strerror(-r));
+		else if (r == 0)
+			printf("ok\n");
+		fflush(stdout);
+	}
+	free(line);
+}
+
+static int status(void *userdata, struct buf *out)
+{
+	struct world *w = userdata;
+	buf_putf(out, "{\"files\":%llu}\n", (unsigned long long)replica_count(w->a.replica));
+	return 0;
+}
+
+static void ended(void *userdata)
+{
+	(void)userdata;
+	fprintf(stderr, "ended\n");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 3) {
+		fprintf(stderr, "usage: fsmount STORE MOUNTPOINT [OPTIONS]\n");
+		return 2;
+	}
+	struct world w = { 0 };
+	struct err e = { 0 };
+	_cleanup_(buf_done) struct buf spool = { 0 };
+	buf_putf(&spool, "%s/spool", argv[1]);
+	mkdir(argv[1], 0700);
+	signal(SIGPIPE, SIG_IGN);
+	struct fusefs_config config = {
+		.mountpoint = argv[2],
+		.options = argc > 3 ? argv[3] : NULL,
+		.spool = buf_cstr(&spool),
+		.status = status,
+		.ended = ended,
+		.userdata = &w,
+	};
+	int r = device_open(&w.a, argv[1], "a", 0x11, &e);
+	if (r >= 0)
+		r = device_open(&w.b, argv[1], "b", 0x22, &e);
+	config.replica = w.a.replica;
+	if (r >= 0)
+		r = fusefs_mount(&config, &w.fs, &e);
+	if (r >= 0)
+		r = fusefs_start(w.fs, &e);
+	if (r < 0) {
+		printf("error %d %s\n", -r, e.message);
+	} else {
+		printf("ok\n");
+		fflush(stdout);
+		serve(&w);
+	}
+	fusefs_free(w.fs);
+	if (w.a.store)
+		device_close(&w.a);
+	if (w.b.store)
+		device_close(&w.b);
+	return r < 0;
+}
