@@ -155,6 +155,9 @@ int drafts_get(struct fusefs *fs, struct inode ***ret, size_t *ret_n)
 		table_each(&fs->by_ino, b, l, next)
 		{
 			struct inode *i = table_entry(l, struct inode, by_ino);
+			/* What is below .shoal has no drafts, and its lock may be held by who asks. */
+			if (i->virtual_path)
+				continue;
 			i->refs++;
 			list[n++] = i;
 		}

@@ -142,7 +142,7 @@ dist_check_SCRIPTS += \
 	tests/check-sources
 
 check_PROGRAMS += $(unit_tests) $(sim_tests) $(fuzz_targets)
-TESTS += tests/check-layers tests/check-sources $(unit_tests) $(sim_tests)
+TESTS += tests/check-completion tests/check-layers tests/check-sources $(unit_tests) $(sim_tests)
 if !FUZZERS
 TESTS += $(fuzz_targets)
 endif

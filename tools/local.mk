@@ -49,7 +49,9 @@ libtools_a_SOURCES = \
 	tools/world.h
 TOOLS_LIBS = libtools.a $(ALL_LIBS)
 
-EXTRA_PROGRAMS += shoal shoald mount.fuse.shoal
+bin_PROGRAMS += shoal
+sbin_PROGRAMS += shoald
+mounthelper_PROGRAMS += mount.fuse.shoal
 shoal_SOURCES = tools/shoal.c
 shoal_LDADD = $(TOOLS_LIBS)
 shoald_SOURCES = tools/shoald.c
