@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Several devices with real daemons, real mounts and real cables that are pulled."""
+import json
+import os
+import random
+import threading
+from contextlib import suppress
+
+import pytest
+
+from lab import Failed, wait_for
+
+
+def join(inviter, *others):
+    """Makes the other hosts members of the inviter's mesh, everybody mounted."""
+    inviter.up()
+    for host in others:
+        host.shoal("join", "-", input=inviter.shoal("invite"))
+        host.up()
+
+
+def write(path, value):
+    """Saves as an ordinary program does: truncate, write, close."""
+    with open(path, "w") as file:
+        json.dump(value, file)
+
+
+def read(path):
+    with open(path) as file:
+        return json.load(file)
+
+
+def edit(path, **fields):
+    """Reads, changes fields, writes the whole file."""
+    value = read(path)
+    value.update(fields)
+    write(path, value)
+
+
+def same(*hosts):
+    """The trees are equal, byte for byte."""
+    first, *rest = [host.tree() for host in hosts]
+    for host, other in zip(hosts[1:], rest):
+        assert other.keys() == first.keys(), (
+            f"{host}: only there {sorted(other.keys() - first.keys())[:5]}, "
+            f"missing {sorted(first.keys() - other.keys())[:5]}")
+        differing = [name for name in first if first[name] != other[name]]
+        assert not differing, f"{host}: {len(differing)} differ, e.g. {differing[:5]}"
+    return True
+
+
+def settle(*hosts, timeout=60):
+    wait_for(lambda: same(*hosts), timeout=timeout, what="equal trees")
+
+
+def test_discovery_and_join_without_addresses(lab):
+    """A token and one network are enough; nobody types an address."""
+    lan = lab.network()
+    anna, ben, carl = (lab.host(name, lan) for name in ("anna", "ben", "carl"))
+    join(anna, ben, carl)
+    (anna.dir / "c").mkdir()
+    write(anna.dir / "c/x.json", {"n": 1})
+    settle(anna, ben, carl)
+    for host in (anna, ben, carl):
+        wait_for(lambda: len(host.shoal("peers", "--json")["peers"]) == 2,
+                 what=f"{host} sees both others")
+    # Ben and Carl reach each other directly: Anna is not needed.
+    lan.disconnect(anna)
+    write(ben.dir / "c/y.json", {"m": 2})
+    settle(ben, carl)
+    lan.connect(anna)
+    settle(anna, ben, carl)
+
+
+def test_a_token_admits_one_device_once(lab):
+    lan = lab.network()
+    anna, ben, carl = (lab.host(name, lan) for name in ("anna", "ben", "carl"))
+    anna.up()
+    token = anna.shoal("invite")
+    ben.shoal("join", "-", input=token)
+    refused = carl.run("shoal", "join", "-", "--timeout", "20", input=token, check=False)
+    assert refused.returncode == 1
+    assert "used" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    secret = token.strip()
+    for host in (anna, ben, carl):
+        assert secret not in host.log()
+
+
+def test_thousand_documents_edited_apart(lab):
+    """Both change every document while apart: different fields, and one field both."""
+    lan = lab.network()
+    anna, ben = lab.host("anna", lan), lab.host("ben", lan)
+    join(anna, ben)
+    count = 1000
+    (anna.dir / "cars").mkdir()
+    for number in range(count):
+        write(anna.dir / f"cars/{number}.json",
+              {"number": number, "left": 0, "right": 0, "both": 0, "text": "x" * 50})
+    settle(anna, ben)
+
+    lan.disconnect(ben)
+    wait_for(lambda: not anna.shoal("peers", "--json")["peers"]
+             or not any(p["connected"] for p in anna.shoal("peers", "--json")["peers"]),
+             timeout=60, what="anna alone")
+    for number in range(count):
+        edit(anna.dir / f"cars/{number}.json", left=number + 1, both="anna")
+        edit(ben.dir / f"cars/{number}.json", right=-number - 1, both="ben")
+    lan.connect(ben)
+    settle(anna, ben, timeout=120)
+
+    assert sorted(os.listdir(anna.dir / "cars")) == sorted(f"{n}.json" for n in range(count))
+    assert sorted(os.listdir(anna.dir)) == ["cars"]
+    for number in range(count):
+        value = read(anna.dir / f"cars/{number}.json")
+        assert value["left"] == number + 1 and value["right"] == -number - 1, value
+        assert value["both"] in ("anna", "ben") and value["number"] == number
+    # The value that lost is not gone: it is a conflict until somebody saves over it.
+    path = ben.dir / "cars/7.json"
+    assert os.getxattr(path, "user.shoal.state") == b"conflict"
+    edit(path, both="agreed")
+    settle(anna, ben)
+    wait_for(lambda: os.getxattr(anna.dir / "cars/7.json", "user.shoal.state") == b"synced",
+             what="the conflict resolved at anna")
+    assert read(anna.dir / "cars/7.json")["both"] == "agreed"
+
+
+def test_three_in_a_chain(lab):
+    """A and C never see each other; B passes on."""
+    west, east = lab.network(), lab.network()
+    a, b, c = lab.host("a", west), lab.host("b", west, east), lab.host("c", east)
+    a.up()
+    b.shoal("join", "-", input=a.shoal("invite"))
+    b.up()
+    # Only an admin with the mesh's key can invite; C meets A once, then moves away for good.
+    west.plug(c)
+    c.shoal("join", "-", input=a.shoal("invite"))
+    west.disconnect(c)
+    c.up()
+
+    (a.dir / "notes").mkdir()
+    for number in range(50):
+        write(a.dir / f"notes/{number}.json", {"a": number, "c": None})
+    settle(a, b, c)
+    for number in range(50):
+        edit(c.dir / f"notes/{number}.json", c=number)
+    write(c.dir / "notes/from-c.json", {"hello": "a"})
+    os.unlink(a.dir / "notes/0.json")
+    settle(a, b, c)
+    wait_for(lambda: not (c.dir / "notes/0.json").exists(), what="the deletion at c")
+    settle(a, b, c)
+    assert read(a.dir / "notes/7.json") == {"a": 7, "c": 7}
+    assert read(a.dir / "notes/from-c.json") == {"hello": "a"}
+    names = {peer["name"] for peer in c.shoal("peers", "--json")["peers"] if peer["connected"]}
+    assert names == {"b"}
+
+
+def test_partition_and_heal_during_writes(lab):
+    """The cable goes and comes while both write; nothing is lost, nothing is left behind."""
+    lan = lab.network()
+    anna, ben = lab.host("anna", lan), lab.host("ben", lan)
+    join(anna, ben)
+    (anna.dir / "log").mkdir()
+    settle(anna, ben)
+    stop = threading.Event()
+    written = {"anna": 0, "ben": 0}
+    errors = []
+
+    def writer(host, name):
+        rnd = random.Random(name)
+        try:
+            while not stop.is_set() and written[name] < 3000:
+                number = written[name]
+                write(host.dir / f"log/{name}-{number % 200}.json",
+                      {"by": name, "n": number, "pad": rnd.randbytes(20).hex()})
+                written[name] += 1
+        except OSError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=writer, args=pair)
+               for pair in ((anna, "anna"), (ben, "ben"))]
+    for thread in threads:
+        thread.start()
+    for _ in range(5):
+        floor = dict(written)
+        wait_for(lambda: all(written[n] > floor[n] + 20 or not t.is_alive()
+                             for n, t in zip(("anna", "ben"), threads)), what="writes go on")
+        lan.split([anna], [ben])
+        floor = dict(written)
+        wait_for(lambda: all(written[n] > floor[n] + 20 or not t.is_alive()
+                             for n, t in zip(("anna", "ben"), threads)), what="writes go on")
+        lan.heal()
+    stop.set()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not errors
+    settle(anna, ben, timeout=90)
+    for name in ("anna", "ben"):
+        for number in range(max(0, written[name] - 200), written[name]):
+            assert read(ben.dir / f"log/{name}-{number % 200}.json")["n"] == number
+    assert len(os.listdir(ben.dir / "log")) == sum(min(200, n) for n in written.values())
+
+
+@pytest.mark.timeout(420)
+def test_kill_either_side_during_sync(lab):
+    """kill -9 at a random moment, 20 times: what a save returned from survives and arrives."""
+    rnd = random.Random(20)
+    lan = lab.network()
+    anna, ben = lab.host("anna", lan), lab.host("ben", lan)
+    join(anna, ben)
+    (anna.dir / "d").mkdir()
+    settle(anna, ben)
+    expected = {}
+    for cycle in range(20):
+        victim = rnd.choice((anna, ben))
+        source = rnd.choice((anna, ben))
+        for number in range(60):
+            name = f"d/{cycle}-{number}.json"
+            write(source.dir / name, {"cycle": cycle, "number": number, "text": "y" * 400})
+            expected[name] = {"cycle": cycle, "number": number, "text": "y" * 400}
+            if number % 10 == 9:
+                # What was closed is in the log, but only a sync makes it durable.
+                fd = os.open(source.dir / name, os.O_RDONLY)
+                os.fsync(fd)
+                os.close(fd)
+        threshold = rnd.randrange(60)
+        other = ben if source is anna else anna
+        with suppress(Failed):
+            wait_for(lambda: sum(n.startswith(f"{cycle}-") for n in os.listdir(other.dir / "d"))
+                     >= threshold, timeout=5)
+        victim.kill9()
+        with pytest.raises(OSError):
+            os.listdir(victim.dir)
+        victim.up()
+    settle(anna, ben, timeout=90)
+    for name, value in expected.items():
+        assert read(anna.dir / name) == value
+    assert len(os.listdir(anna.dir / "d")) == len(expected)
+    for host in (anna, ben):
+        report = host.shoal("verify", "--json")
+        assert report["errors"] == 0, report
+
+
+def test_wait_says_when_it_arrived(lab):
+    lan = lab.network()
+    anna, ben = lab.host("anna", lan), lab.host("ben", lan)
+    join(anna, ben)
+    (anna.dir / "w").mkdir()
+    write(anna.dir / "w/x.json", {"n": 1})
+    anna.shoal("wait", "--timeout", "20")
+    ben.kill9()
+    write(anna.dir / "w/y.json", {"n": 2})
+    late = anna.run("shoal", "wait", anna.dir / "w/y.json", "--timeout", "1", check=False)
+    assert late.returncode == 3
+    # What `wait` promised survived the kill.
+    ben.up()
+    assert read(ben.dir / "w/x.json") == {"n": 1}
+    anna.shoal("wait", anna.dir / "w/y.json", "--device", "ben", "--timeout", "30")
+
+
+def test_fixed_address_without_discovery(lab):
+    """Two networks joined by a router that passes no multicast: an address does it."""
+    left, right = lab.network(), lab.network()
+    anna, ben = lab.host("anna", left), lab.host("ben", right)
+    router = lab.host("router", left, right)
+    router.run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
+    anna.run("ip", "route", "add", "default", "via", router.addresses[left])
+    ben.run("ip", "route", "add", "default", "via", router.addresses[right])
+    anna.up()
+    ben.shoal("join", "-", input=anna.shoal("invite"))
+    ben.up()
+    ben.shoal("connect", anna.addresses[left])
+    (ben.dir / "f").mkdir()
+    write(ben.dir / "f/x.json", {"n": 1})
+    settle(anna, ben)
+    # The address is remembered.
+    ben.down()
+    ben.up()
+    write(ben.dir / "f/y.json", {"n": 2})
+    settle(anna, ben)
