@@ -86,7 +86,7 @@ def bytes_on_wire(host):
 
 
 def sync_bytes(host):
-    peers = host.shoal("peers", "--json")["peers"]
+    peers = host.shoal("peers", "--json")
     return sum(peer["bytes_in"] + peer["bytes_out"] for peer in peers)
 
 

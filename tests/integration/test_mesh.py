@@ -37,6 +37,11 @@ def edit(path, **fields):
     write(path, value)
 
 
+def connected(host):
+    """Names of the devices that it has a link to."""
+    return {peer["name"] for peer in host.shoal("peers", "--json")}
+
+
 def same(*hosts):
     """The trees are equal, byte for byte."""
     first, *rest = [host.tree() for host in hosts]
@@ -62,8 +67,7 @@ def test_discovery_and_join_without_addresses(lab):
     write(anna.dir / "c/x.json", {"n": 1})
     settle(anna, ben, carl)
     for host in (anna, ben, carl):
-        wait_for(lambda: len(host.shoal("peers", "--json")["peers"]) == 2,
-                 what=f"{host} sees both others")
+        wait_for(lambda: len(connected(host)) == 2, what=f"{host} sees both others")
     # Ben and Carl reach each other directly: Anna is not needed.
     lan.disconnect(anna)
     write(ben.dir / "c/y.json", {"m": 2})
@@ -100,9 +104,7 @@ def test_thousand_documents_edited_apart(lab):
     settle(anna, ben)
 
     lan.disconnect(ben)
-    wait_for(lambda: not anna.shoal("peers", "--json")["peers"]
-             or not any(p["connected"] for p in anna.shoal("peers", "--json")["peers"]),
-             timeout=60, what="anna alone")
+    wait_for(lambda: not connected(anna), timeout=60, what="anna alone")
     for number in range(count):
         edit(anna.dir / f"cars/{number}.json", left=number + 1, both="anna")
         edit(ben.dir / f"cars/{number}.json", right=-number - 1, both="ben")
@@ -151,8 +153,7 @@ def test_three_in_a_chain(lab):
     settle(a, b, c)
     assert read(a.dir / "notes/7.json") == {"a": 7, "c": 7}
     assert read(a.dir / "notes/from-c.json") == {"hello": "a"}
-    names = {peer["name"] for peer in c.shoal("peers", "--json")["peers"] if peer["connected"]}
-    assert names == {"b"}
+    assert connected(c) == {"b"}
 
 
 def test_partition_and_heal_during_writes(lab):
