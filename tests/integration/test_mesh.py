@@ -39,7 +39,7 @@ def edit(path, **fields):
 
 def connected(host):
     """Names of the devices that it has a link to."""
-    return {peer["name"] for peer in host.shoal("peers", "--json")}
+    return {peer["device"] for peer in host.shoal("peers", "--json")}
 
 
 def same(*hosts):
