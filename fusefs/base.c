@@ -199,20 +199,24 @@ void bases_backup(struct bases *b, const struct proc *p, const struct id *node, 
 void bases_rename(struct bases *b, const struct id *from, const struct id *to)
 {
 	pthread_mutex_lock(&b->lock);
-	for (struct note *n = b->oldest; n; n = n->next)
-		if (id_equal(&n->node, from)) {
-			table_remove(&b->by_node, &n->by_node);
-			n->node = *to;
-			table_add(&b->by_node, &n->by_node, id_hash(to));
-		}
+	for (struct table_link *l = table_first(&b->by_node, id_hash(from)), *next; l; l = next) {
+		struct note *n = table_entry(l, struct note, by_node);
+		next = l->next;
+		if (!id_equal(&n->node, from))
+			continue;
+		table_remove(&b->by_node, &n->by_node);
+		n->node = *to;
+		table_add(&b->by_node, &n->by_node, id_hash(to));
+	}
 	pthread_mutex_unlock(&b->lock);
 }
 
 void bases_forget(struct bases *b, const struct id *node)
 {
 	pthread_mutex_lock(&b->lock);
-	for (struct note *n = b->oldest, *next; n; n = next) {
-		next = n->next;
+	for (struct table_link *l = table_first(&b->by_node, id_hash(node)), *next; l; l = next) {
+		struct note *n = table_entry(l, struct note, by_node);
+		next = l->next;
 		if (id_equal(&n->node, node))
 			note_drop(b, n);
 	}
@@ -253,28 +257,41 @@ static struct version *find_own(struct bases *b, const struct base_question *q)
 	return best ? version_ref(best->version) : NULL;
 }
 
+static bool same_bytes(const struct version *x, const struct version *y)
+{
+	return id_equal(version_id(x), version_id(y)) && version_data(x) == version_data(y);
+}
+
 /* Distinct versions that match, oldest opening first, referenced. When there are more than fit,
  * the newest ones. */
 static size_t collect(struct bases *b, const struct base_question *q, enum match how,
 		      struct version *ret[CANDIDATES])
 {
-	size_t n_ret = 0;
-	for (struct note *n = b->newest; n && n_ret < CANDIDATES; n = n->prev) {
+	const struct note *found[CANDIDATES]; /* oldest first, each version at its last opening */
+	size_t n_found = 0;
+	for (struct table_link *l = table_first(&b->by_node, id_hash(&q->node)); l; l = l->next) {
+		const struct note *n = table_entry(l, struct note, by_node);
 		if (!id_equal(&n->node, &q->node) || !matches(n, q, how))
 			continue;
-		bool known = false;
-		for (size_t i = 0; i < n_ret; i++)
-			known |= id_equal(version_id(ret[i]), version_id(n->version)) &&
-				 version_data(ret[i]) == version_data(n->version);
-		if (!known)
-			ret[n_ret++] = version_ref(n->version);
+		size_t i = 0;
+		while (i < n_found && !same_bytes(found[i]->version, n->version))
+			i++;
+		if (i < n_found && found[i]->at_ns >= n->at_ns)
+			continue;
+		if (i == n_found && n_found == CANDIDATES) {
+			if (found[0]->at_ns >= n->at_ns)
+				continue;
+			i = 0;
+		}
+		if (i < n_found)
+			memmove(&found[i], &found[i + 1], (--n_found - i) * sizeof(found[0]));
+		for (i = n_found++; i > 0 && found[i - 1]->at_ns > n->at_ns; i--)
+			found[i] = found[i - 1];
+		found[i] = n;
 	}
-	for (size_t i = 0; i < n_ret / 2; i++) {
-		struct version *v = ret[i];
-		ret[i] = ret[n_ret - 1 - i];
-		ret[n_ret - 1 - i] = v;
-	}
-	return n_ret;
+	for (size_t i = 0; i < n_found; i++)
+		ret[i] = version_ref(found[i]->version);
+	return n_found;
 }
 
 static struct version *nearest(struct version *const *v, size_t n, const struct base_question *q)

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -151,7 +152,11 @@ static void sweep_spool(struct fusefs *fs)
 static int check_mountpoint(const char *path, struct err *e)
 {
 	struct stat st, up;
+	struct statfs dead;
 	int r = stat(path, &st) < 0 ? -errno : 0;
+	/* stat() may be answered from the kernel's cache though nobody serves the mount any more. */
+	if (r == 0 && statfs(path, &dead) < 0)
+		r = -errno;
 	if (r == -ENOTCONN || r == -ECONNABORTED) {
 		/* Ours, or another one's; whoever served it is dead. */
 		r = unmount_path(path, false);

@@ -161,6 +161,7 @@ EXTRA_DIST += \
 	tests/integration/test_hostile_tls.py \
 	tests/integration/test_lab.py \
 	tests/integration/test_links.py \
+	tests/integration/test_mesh.py \
 	tests/integration/test_saves.py \
 	tests/integration/test_two_hosts.py
 
@@ -175,7 +176,8 @@ bench_programs = \
 	tests/bench/bench_replica \
 	tests/bench/bench_sync
 tests_bench_bench_sync_SOURCES = tests/bench/bench_sync.c $(pair)
-bench_scripts =
+bench_scripts = \
+	tests/bench/bench_hosts.py
 EXTRA_PROGRAMS += $(bench_programs)
 dist_noinst_SCRIPTS = tests/bench/run $(bench_scripts)
 

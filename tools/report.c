@@ -130,6 +130,8 @@ static int put_peer(const struct peer_status *s, void *userdata)
 	put_uint(w, "rtt_us", s->session.rtt_us ? s->session.rtt_us : s->link.rtt_us);
 	put_uint(w, "bytes_in", s->link.bytes_in);
 	put_uint(w, "bytes_out", s->link.bytes_out);
+	put_uint(w, "sync_bytes_in", s->session.bytes_in);
+	put_uint(w, "sync_bytes_out", s->session.bytes_out);
 	put_uint(w, "deltas_in", s->session.deltas_in);
 	put_uint(w, "deltas_out", s->session.deltas_out);
 	put_uint(w, "behind_here", s->session.behind_here);

@@ -87,7 +87,7 @@ def bytes_on_wire(host):
 
 def sync_bytes(host):
     peers = host.shoal("peers", "--json")
-    return sum(peer["bytes_in"] + peer["bytes_out"] for peer in peers)
+    return sum(peer["sync_bytes_in"] + peer["sync_bytes_out"] for peer in peers)
 
 
 class Watch:
