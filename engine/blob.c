@@ -19,6 +19,7 @@
 
 #include "engine/blob.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 
@@ -141,12 +142,41 @@ int manifest_decode(struct arena *a, const void *data, size_t len, struct manife
 	return 0;
 }
 
+int chunk_size_decode(const void *data, size_t len, uint64_t *ret)
+{
+	struct cursor c = cursor_make(data, len);
+	uint64_t size = cursor_varint(&c);
+	if (!cursor_end(&c))
+		return -EBADMSG;
+	*ret = size;
+	return 0;
+}
+
+void chunk_size_put(struct store_batch *b, const uint8_t hash[static SHA256_SIZE], uint64_t size)
+{
+	_cleanup_(buf_done) struct buf v = { 0 };
+	/* Out of memory shows as an empty value, which verification finds. */
+	buf_varint(&v, size);
+	store_put(b, STORE_HASHES, hash, SHA256_SIZE, v.data, v.len);
+}
+
+static void chunk_put_batch(struct store_batch *b, const struct sha256 *hash, const void *data,
+			    size_t len)
+{
+	store_put(b, STORE_CHUNKS, hash->b, SHA256_SIZE, data, len);
+	chunk_size_put(b, hash->b, len);
+}
+
 /* Stores plain bytes under their hash, compressed if that saves at least an eighth. */
-static int chunk_store(struct store *s, const uint8_t *data, size_t len, struct sha256 *ret_hash,
-		       struct err *e)
+static int chunk_store(struct store *s, struct hold *h, const uint8_t *data, size_t len,
+		       struct sha256 *ret_hash, struct err *e)
 {
 	struct sha256 hash;
 	sha256_of(data, len, &hash);
+	/* Pinned before it is looked for: what is there then stays there. */
+	int rc = pins_add(store_pins(s), h, &hash);
+	if (rc < 0)
+		return err_set(e, rc, "out of memory");
 	if (!store_has(s, NULL, STORE_CHUNKS, hash.b, SHA256_SIZE)) {
 		_cleanup_(store_batch_freep) struct store_batch *batch = NULL;
 		_cleanup_(buf_done) struct buf v = { 0 };
@@ -163,10 +193,10 @@ static int chunk_store(struct store *s, const uint8_t *data, size_t len, struct 
 			memcpy(p + 1, data, len);
 			v.len = 1 + len;
 		}
-		int rc = store_batch_new(&batch);
+		rc = store_batch_new(&batch);
 		if (rc < 0)
 			return err_errno(e, rc, "cannot store a chunk");
-		store_put(batch, STORE_CHUNKS, hash.b, SHA256_SIZE, v.data, v.len);
+		chunk_put_batch(batch, &hash, v.data, v.len);
 		rc = store_write(s, batch, e);
 		if (rc < 0)
 			return rc;
@@ -236,11 +266,38 @@ int chunk_put(struct store *s, const struct sha256 *hash, const void *data, size
 	int rc = chunk_check(hash->b, data, len);
 	if (rc < 0)
 		return rc;
-	rc = store_batch_new(&batch);
+	rc = pins_add(store_pins(s), NULL, hash);
+	if (rc == 0)
+		rc = store_batch_new(&batch);
 	if (rc < 0)
 		return rc;
-	store_put(batch, STORE_CHUNKS, hash->b, SHA256_SIZE, data, len);
+	chunk_put_batch(batch, hash, data, len);
 	return store_write(s, batch, NULL);
+}
+
+int chunks_delete(struct store *s, const struct sha256 *hash, uint32_t n, bool *gone, struct err *e)
+{
+	_cleanup_(store_batch_freep) struct store_batch *batch = NULL;
+	bool keep[CHUNKS_DELETE_MAX] = { false };
+	assert(n <= CHUNKS_DELETE_MAX);
+	int rc = store_batch_new(&batch);
+	if (rc < 0)
+		return err_set(e, rc, "out of memory");
+	/* Whoever pins one of them now waits, and finds it gone when he looks. */
+	pins_lock(store_pins(s));
+	pins_check(store_pins(s), hash, n, keep);
+	for (uint32_t i = 0; i < n; i++) {
+		if (keep[i])
+			continue;
+		store_delete(batch, STORE_CHUNKS, hash[i].b, SHA256_SIZE);
+		store_delete(batch, STORE_HASHES, hash[i].b, SHA256_SIZE);
+	}
+	if (store_batch_count(batch) > 0)
+		rc = store_write(s, batch, e);
+	pins_unlock(store_pins(s));
+	for (uint32_t i = 0; rc == 0 && i < n; i++)
+		gone[i] = !keep[i];
+	return rc;
 }
 
 /* What blob_store has read and not yet cut. */
@@ -274,8 +331,8 @@ static int window_fill(struct window *w, blob_read_fn read, void *userdata)
 	return 0;
 }
 
-int blob_store(struct store *s, blob_read_fn read, void *userdata, struct blob_ref *ret,
-	       struct err *e)
+int blob_store_held(struct store *s, struct hold *h, blob_read_fn read, void *userdata,
+		    struct blob_ref *ret, struct err *e)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
 	_cleanup_(buf_done) struct buf encoded = { 0 };
@@ -308,7 +365,7 @@ int blob_store(struct store *s, blob_read_fn read, void *userdata, struct blob_r
 			m.chunk = bigger;
 			cap = cap ? 2 * cap : 16;
 		}
-		rc = chunk_store(s, w.data + w.start, n, &m.chunk[m.n].hash, e);
+		rc = chunk_store(s, h, w.data + w.start, n, &m.chunk[m.n].hash, e);
 		if (rc < 0)
 			return rc;
 		m.chunk[m.n++].size = (uint32_t)n;
@@ -324,7 +381,7 @@ int blob_store(struct store *s, blob_read_fn read, void *userdata, struct blob_r
 		manifest_encode(&m, &encoded);
 		if (buf_failed(&encoded))
 			return err_set(e, -ENOMEM, "out of memory");
-		int rc = chunk_store(s, encoded.data, encoded.len, &ref.manifest, e);
+		int rc = chunk_store(s, h, encoded.data, encoded.len, &ref.manifest, e);
 		if (rc < 0)
 			return rc;
 	}
@@ -332,9 +389,14 @@ int blob_store(struct store *s, blob_read_fn read, void *userdata, struct blob_r
 	return 0;
 }
 
+int blob_store(struct store *s, blob_read_fn read, void *userdata, struct blob_ref *ret,
+	       struct err *e)
+{
+	return blob_store_held(s, NULL, read, userdata, ret, e);
+}
+
 /* The chunks that ref stands for: -EHOSTDOWN when there is a manifest and it is not here. */
-static int manifest_load(struct store *s, struct arena *a, const struct blob_ref *ref,
-			 struct manifest *ret)
+int blob_chunks(struct store *s, struct arena *a, const struct blob_ref *ref, struct manifest *ret)
 {
 	_cleanup_(buf_done) struct buf plain = { 0 };
 	struct manifest m = { .size = ref->size };
@@ -376,7 +438,7 @@ int blob_open(struct store *s, const struct blob_ref *ref, struct blob **ret)
 	pthread_mutex_init(&b->lock, NULL);
 	b->store = s;
 	b->at = UINT32_MAX;
-	int rc = manifest_load(s, &b->arena, ref, &b->manifest);
+	int rc = blob_chunks(s, &b->arena, ref, &b->manifest);
 	if (rc == 0) {
 		b->start = arena_array(&b->arena, b->manifest.n + 1, sizeof(*b->start));
 		if (!b->start)
@@ -453,29 +515,44 @@ ssize_t blob_pread(struct blob *b, void *data, size_t len, uint64_t offset)
 	return done > 0 ? (ssize_t)done : rc;
 }
 
-int blob_missing(struct store *s, struct arena *a, const struct blob_ref *ref,
-		 struct sha256 **ret_hash, uint32_t *ret_n)
+/* pin: what is here is pinned, h NULL meaning without an owner. */
+static int missing(struct store *s, bool pin, struct hold *h, struct arena *a,
+		   const struct blob_ref *ref, struct sha256 **ret_hash, uint32_t *ret_n)
 {
 	struct manifest m;
 	struct sha256 *hash;
 	uint32_t n = 0;
-	int rc = manifest_load(s, a, ref, &m);
-	if (rc == -EHOSTDOWN) {
-		hash = arena_array(a, 1, sizeof(*hash));
-		if (!hash)
-			return -ENOMEM;
-		hash[n++] = ref->manifest;
-	} else if (rc < 0) {
+	int rc = pin && ref->size > 0 ? pins_add(store_pins(s), h, &ref->manifest) : 0;
+	if (rc == 0)
+		rc = blob_chunks(s, a, ref, &m);
+	if (rc < 0 && rc != -EHOSTDOWN)
 		return rc;
-	} else {
-		hash = arena_array(a, m.n ? m.n : 1, sizeof(*hash));
-		if (!hash)
-			return -ENOMEM;
-		for (uint32_t i = 0; i < m.n; i++)
-			if (!store_has(s, NULL, STORE_CHUNKS, m.chunk[i].hash.b, SHA256_SIZE))
-				hash[n++] = m.chunk[i].hash;
+	bool known = rc == 0;
+	hash = arena_array(a, known && m.n ? m.n : 1, sizeof(*hash));
+	if (!hash)
+		return -ENOMEM;
+	if (!known)
+		hash[n++] = ref->manifest;
+	for (uint32_t i = 0; known && i < m.n; i++) {
+		rc = pin ? pins_add(store_pins(s), h, &m.chunk[i].hash) : 0;
+		if (rc < 0)
+			return rc;
+		if (!store_has(s, NULL, STORE_CHUNKS, m.chunk[i].hash.b, SHA256_SIZE))
+			hash[n++] = m.chunk[i].hash;
 	}
 	*ret_hash = hash;
 	*ret_n = n;
 	return 0;
+}
+
+int blob_missing(struct store *s, struct arena *a, const struct blob_ref *ref,
+		 struct sha256 **ret_hash, uint32_t *ret_n)
+{
+	return missing(s, false, NULL, a, ref, ret_hash, ret_n);
+}
+
+int blob_missing_held(struct store *s, struct hold *h, struct arena *a, const struct blob_ref *ref,
+		      struct sha256 **ret_hash, uint32_t *ret_n)
+{
+	return missing(s, true, h, a, ref, ret_hash, ret_n);
 }

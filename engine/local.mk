@@ -49,6 +49,8 @@ libengine_a_SOURCES = \
 	engine/look.c \
 	engine/patch.c \
 	engine/patch.h \
+	engine/pins.c \
+	engine/pins.h \
 	engine/place.c \
 	engine/place.h \
 	engine/recordcodec.c \
@@ -69,6 +71,7 @@ libengine_a_SOURCES = \
 	engine/replica-place.c \
 	engine/replica-rename.c \
 	engine/replica-save.c \
+	engine/replica-sweep.c \
 	engine/replica-table.c \
 	engine/replica-tree.c \
 	engine/replica-verify.c \

@@ -32,8 +32,9 @@ static int delta_check(const struct delta *d, struct err *e)
 	return 0;
 }
 
-/* Chunks of the blobs in the content that are not here: of all values, the ones that lost too. */
-static int delta_missing(struct replica *r, struct arena *a, const struct delta *d,
+/* Chunks of the blobs in the content that are not here: of all values, the ones that lost too.
+ * Those that are here stay until the hold ends. */
+static int delta_missing(struct replica *r, struct hold *h, struct arena *a, const struct delta *d,
 			 struct sha256 **ret, uint32_t *ret_n, struct err *e)
 {
 	_cleanup_(buf_done) struct buf all = { 0 };
@@ -47,7 +48,7 @@ static int delta_missing(struct replica *r, struct arena *a, const struct delta 
 			continue;
 		int rc = blob_ref_decode(&s->val.entry[i].value, &ref);
 		if (rc == 0)
-			rc = blob_missing(r->store, a, &ref, &hash, &n);
+			rc = blob_missing_held(r->store, h, a, &ref, &hash, &n);
 		if (rc == -EBADMSG)
 			return err_set(e, rc, "a peer sent a damaged reference to a file's bytes");
 		if (rc < 0)
@@ -181,15 +182,19 @@ int replica_apply(struct replica *r, struct arena *a, const struct delta *d, con
 		  enum apply_result *ret, struct sha256 **ret_missing, uint32_t *ret_n,
 		  struct err *e)
 {
+	_cleanup_(hold_done) struct hold hold = { 0 };
 	struct sha256 *missing = NULL;
 	struct commit c;
 	uint32_t n = 0;
 	int rc = delta_check(d, e);
 	if (rc == 0)
-		rc = delta_missing(r, a, d, &missing, &n, e);
+		rc = delta_missing(r, &hold, a, d, &missing, &n, e);
 	if (rc < 0)
 		return rc;
 	if (n > 0) {
+		/* What is here should still be when the rest has come. If it is not, it is asked
+		 * for again. */
+		hold_leave(&hold);
 		*ret = APPLY_NEED_CHUNKS;
 		*ret_missing = missing;
 		*ret_n = n;

@@ -316,6 +316,9 @@ static void publish(struct commit *c, uint32_t actors)
 	for (struct touched *t = c->first; t; t = t->next) {
 		if (t->version)
 			version_keep(r, t->version);
+		if (t->content && t->had && t->before.attr.form == FORM_BLOB &&
+		    !id_equal(&t->before.attr.version, &t->after.attr.version))
+			atomic_fetch_add(&r->orphaned, t->before.attr.size);
 		if (!t->had && !t->record)
 			continue;
 		if (kept(&t->after))

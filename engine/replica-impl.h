@@ -162,6 +162,8 @@ struct version *version_find(struct replica *r, const struct id *node, const str
 /* Keeps v as the newest one of its node for a while. */
 void version_keep(struct replica *r, struct version *v);
 const struct blob_ref *version_blob(const struct version *v);
+/* Appends the blobs (struct blob_ref) of all versions that somebody holds; others are forgotten. */
+int versions_blobs(struct replica *r, struct buf *b);
 
 /* ---- the replica ---- */
 
@@ -223,6 +225,12 @@ struct replica {
 	atomic_ullong files;
 	struct shard *shard;
 	struct versions *versions;
+
+	pthread_mutex_t views_lock; /* leaf */
+	struct view *views;         /* all that live */
+	atomic_ullong orphaned;     /* bytes, roughly: replica_orphaned */
+	atomic_ullong sweeps;       /* counts them, see replica-sweep.c */
+	atomic_bool no_sweeps;      /* they break off */
 };
 
 /* The scope's entry, made when it is not there and create is set. Commit lock. */
@@ -339,6 +347,22 @@ int view_take(struct replica *r, struct view **ret); /* not durable; commit lock
 const struct store_snapshot *view_snapshot(const struct view *v);
 struct replica *view_replica(const struct view *v);
 
+/* Appends the other views that live and may show something else than v, referenced, to b. */
+int views_others(struct replica *r, const struct view *v, struct buf *b);
+
+/* ---- chunks that are needed (replica-sweep.c) ---- */
+
+struct marks {
+	struct pin *slot; /* open addressing; all zero: free. The last bit: the manifest's chunks are in */
+	size_t n, cap;    /* cap: a power of two or 0 */
+};
+
+/* All chunks that the view, the other views and the versions in use need. -EBADMSG when a record
+ * or a manifest is damaged. */
+int marks_collect(struct replica *r, const struct view *v, struct marks *m, struct err *e);
+bool marks_have(const struct marks *m, const uint8_t hash[static SHA256_SIZE]);
+void marks_done(struct marks *m);
+
 /* ---- what a program wrote (replica-save.c) ---- */
 
 struct draft {
@@ -347,6 +371,7 @@ struct draft {
 	size_t len;
 	struct value blob;
 	struct blob_ref ref;
+	struct hold hold;  /* the blob's chunks, until the record says so */
 	int refused;       /* it should have been a document: why it is none */
 	struct buf own;
 	struct arena arena;

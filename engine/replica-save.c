@@ -95,15 +95,19 @@ int draft_make(struct replica *r, const char *name, size_t name_len, const struc
 int draft_blob(struct replica *r, const struct content *c, struct draft *d, struct err *e)
 {
 	struct blob_ref ref;
-	int rc = blob_store(r->store, content_pread, (void *)(uintptr_t)c, &ref, e);
+	int rc = blob_store_held(r->store, &d->hold, content_pread, (void *)(uintptr_t)c, &ref, e);
 	if (rc == 0)
 		rc = blob_ref_encode(&d->arena, &ref, &d->blob);
-	d->ref = ref;
+	if (rc == 0)
+		d->ref = ref;
+	else
+		atomic_fetch_add(&r->orphaned, (uint64_t)hold_count(&d->hold) * CHUNK_AVG);
 	return rc;
 }
 
 void draft_done(struct draft *d)
 {
+	hold_done(&d->hold);
 	buf_done(&d->own);
 	arena_done(&d->arena);
 }
@@ -373,6 +377,8 @@ int replica_save(struct replica *r, const struct id *id, const struct version *b
 	if (rc == 0 && t && ret_version)
 		*ret_version = version_ref(t->version);
 	commit_done(&c);
+	if (rc < 0)
+		atomic_fetch_add(&r->orphaned, d.ref.size);
 	if (rc == 0 && !t && ret_version)
 		rc = replica_read(r, id, ret_version);
 	return rc;

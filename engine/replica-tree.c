@@ -205,7 +205,10 @@ int replica_create(struct replica *r, const struct id *parent, const char *name,
 	if (rc < 0)
 		return err_errno(e, rc, "cannot create %.*s", (int)len, name);
 	const struct birth b = { parent, name, len, NODE_FILE, mode, &d, patch, NULL };
-	return create(r, &b, ret, ret_version, e);
+	rc = create(r, &b, ret, ret_version, e);
+	if (rc < 0)
+		atomic_fetch_add(&r->orphaned, d.ref.size);
+	return rc;
 }
 
 int replica_mkdir(struct replica *r, const struct id *parent, const char *name, size_t len,

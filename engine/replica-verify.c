@@ -24,6 +24,9 @@ struct verify {
 	uint64_t dots;     /* that should be there */
 	bool lost;         /* something hangs in lost+found */
 	bool unreadable;   /* some record is: what it stood for must not be taken away */
+	struct marks marks; /* chunks that are needed */
+	bool marked;        /* … as far as could be read */
+	uint64_t listed, hashes; /* chunks in STORE_HASHES; entries of it */
 };
 
 struct want {
@@ -425,11 +428,67 @@ static int check_chunk(struct verify *v, const uint8_t *key, size_t key_len, con
 {
 	char hex[ID_HEX] = "";
 	struct id start = { { 0 } };
+	_cleanup_(buf_done) struct buf size = { 0 };
+	uint64_t told;
 	v->report->chunks++;
 	memcpy(start.b, key, key_len < ID_SIZE ? key_len : ID_SIZE);
 	if (key_len != SHA256_SIZE || chunk_check(key, value, len) < 0)
 		problem(v, false, "chunk %s… is damaged", id_hex(&start, hex));
+	if (key_len != SHA256_SIZE)
+		return 0;
+	if (v->marked && !marks_have(&v->marks, key)) {
+		v->report->unreferenced++;
+		v->report->unreferenced_bytes += len;
+	}
+	int rc = store_get(v->r->store, v->snap, STORE_HASHES, key, key_len, &size);
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	v->listed += rc == 0;
+	if (rc == 0 && chunk_size_decode(size.data, size.len, &told) == 0 && told == len)
+		return 0;
+	if (v->fix)
+		chunk_size_put(v->fix, key, len);
+	problem(v, true, "chunk %s… is not in the list of chunks", id_hex(&start, hex));
 	return 0;
+}
+
+static int count_hash(struct verify *v, const uint8_t *key, size_t key_len, const uint8_t *value,
+		      size_t len)
+{
+	(void)key;
+	(void)key_len;
+	(void)value;
+	(void)len;
+	v->hashes++;
+	return 0;
+}
+
+static int check_hash_orphan(struct verify *v, const uint8_t *key, size_t key_len,
+			     const uint8_t *value, size_t len)
+{
+	(void)value;
+	(void)len;
+	if (key_len == SHA256_SIZE && store_has(v->r->store, v->snap, STORE_CHUNKS, key, key_len))
+		return 0;
+	if (v->fix)
+		store_delete(v->fix, STORE_HASHES, key, key_len);
+	problem(v, true, "the list of chunks names one that is not here");
+	return 0;
+}
+
+static int check_chunks(struct verify *v)
+{
+	/* What cannot be read is told elsewhere. */
+	int rc = marks_collect(v->r, v->view, &v->marks, NULL);
+	if (rc < 0 && rc != -EBADMSG && rc != -EPROTONOSUPPORT)
+		return rc;
+	v->marked = rc == 0;
+	rc = each(v, STORE_CHUNKS, check_chunk);
+	if (rc == 0)
+		rc = each(v, STORE_HASHES, count_hash);
+	if (rc == 0 && v->hashes != v->listed)
+		rc = each(v, STORE_HASHES, check_hash_orphan);
+	return rc;
 }
 
 static int check_all(struct verify *v)
@@ -452,7 +511,7 @@ static int check_all(struct verify *v)
 	if (rc == 0 && v->report->dots != v->dots)
 		rc = each(v, STORE_DOTS, check_dot_orphan);
 	if (rc == 0)
-		rc = each(v, STORE_CHUNKS, check_chunk);
+		rc = check_chunks(v);
 	return rc;
 }
 
@@ -461,6 +520,7 @@ static void verify_done(struct verify *v)
 	view_unref(v->view);
 	store_batch_free(v->fix);
 	arena_done(&v->names);
+	marks_done(&v->marks);
 	free(v->node);
 	free(v->want);
 }
@@ -490,5 +550,13 @@ int replica_verify(struct replica *r, bool repair, verify_fn f, void *userdata,
 			rc = loose_load(r, e);
 	}
 	pthread_mutex_unlock(&r->commit);
-	return rc < 0 ? err_errno(e, rc, "cannot check the database") : 0;
+	if (rc < 0)
+		return err_errno(e, rc, "cannot check the database");
+	struct sweep_report swept;
+	if (!repair || ret->errors > ret->repaired)
+		return 0;
+	rc = replica_sweep(r, &swept, e);
+	if (rc == -EBUSY && e)
+		*e = (struct err){ 0 };
+	return rc == -EBUSY ? 0 : rc;
 }

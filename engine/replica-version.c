@@ -115,6 +115,27 @@ void version_unref(struct version *v)
 	versions_unref(all);
 }
 
+/* Gives up a reference with the lock held. What nobody holds any more goes to the list of the dead,
+ * out of everybody's reach; others may find it and keep it again as long as it is in the table. */
+static void drop_locked(struct version_shard *s, struct version *v, struct version **dead)
+{
+	if (atomic_fetch_sub(&v->refs, 1) != 1)
+		return;
+	table_remove(&s->table, &v->link);
+	v->older = *dead;
+	*dead = v;
+}
+
+/* Without the lock. */
+static void bury(struct versions *all, struct version *dead)
+{
+	for (struct version *v = dead, *next; v; v = next) {
+		next = v->older;
+		version_destroy(v);
+		versions_unref(all);
+	}
+}
+
 static struct version *find_locked(struct version_shard *s, const struct id *node,
 				   const struct id *id)
 {
@@ -143,7 +164,7 @@ struct version *version_find(struct replica *r, const struct id *node, const str
 void version_keep(struct replica *r, struct version *v)
 {
 	struct version_shard *s = shard_of(r->versions, &v->node);
-	struct version *out = NULL;
+	struct version *dead = NULL;
 	if (cost(v) > SHARD_BYTES / 2)
 		return;
 	pthread_mutex_lock(&s->lock);
@@ -159,16 +180,10 @@ void version_keep(struct replica *r, struct version *v)
 	while (s->bytes > SHARD_BYTES) {
 		struct version *oldest = s->ring.newer;
 		ring_out(s, oldest);
-		oldest->older = out; /* a list of what to give up outside the lock */
-		out = oldest;
+		drop_locked(s, oldest, &dead);
 	}
 	pthread_mutex_unlock(&s->lock);
-	while (out) {
-		struct version *next = out->older;
-		out->older = NULL;
-		version_unref(out);
-		out = next;
-	}
+	bury(r->versions, dead);
 }
 
 void versions_done(struct replica *r)
@@ -283,7 +298,34 @@ int version_make(struct replica *r, const struct record *rec, uint8_t *data_take
 	return 0;
 }
 
-int replica_read(struct replica *r, const struct id *id, struct version **ret)
+int versions_blobs(struct replica *r, struct buf *b)
+{
+	for (unsigned i = 0; i < SHARDS; i++) {
+		struct version_shard *s = &r->versions->shard[i];
+		struct version *dead = NULL;
+		pthread_mutex_lock(&s->lock);
+		for (uint32_t k = 0; k < s->table.cap; k++) {
+			for (struct link *l = s->table.slot[k], *next; l; l = next) {
+				struct version *v = (struct version *)l;
+				next = l->next;
+				unsigned refs = atomic_load(&v->refs);
+				if (v->form != FORM_BLOB || refs == 0)
+					continue;
+				if (refs == 1 && v->newer) {
+					ring_out(s, v);
+					drop_locked(s, v, &dead);
+				} else {
+					buf_put(b, &v->ref, sizeof(v->ref));
+				}
+			}
+		}
+		pthread_mutex_unlock(&s->lock);
+		bury(r->versions, dead);
+	}
+	return buf_failed(b) ? -ENOMEM : 0;
+}
+
+static int read_newest(struct replica *r, const struct id *id, struct version **ret)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
 	struct stored stored;
@@ -302,6 +344,24 @@ int replica_read(struct replica *r, const struct id *id, struct version **ret)
 			rc = version_make(r, stored.record, NULL, 0, &v);
 		if (rc < 0)
 			return rc;
+	}
+	*ret = v;
+	return 0;
+}
+
+int replica_read(struct replica *r, const struct id *id, struct version **ret)
+{
+	struct version *v;
+	for (;;) {
+		unsigned long long sweeps = atomic_load(&r->sweeps);
+		int rc = read_newest(r, id, &v);
+		if (rc < 0)
+			return rc;
+		if (sweeps == atomic_load(&r->sweeps))
+			break;
+		/* A sweep may have looked before v was there to be seen, and after the record that
+		 * v was made of had been replaced. */
+		version_unref(v);
 	}
 	version_keep(r, v);
 	*ret = v;

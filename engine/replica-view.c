@@ -10,6 +10,7 @@
 struct view {
 	atomic_uint refs;
 	struct replica *r;
+	struct view *next, **link; /* of those that live; r->views_lock */
 	struct store_snapshot *snap;
 	uint64_t commits;
 	uint64_t local_writes;
@@ -29,6 +30,13 @@ void view_unref(struct view *v)
 {
 	if (!v || atomic_fetch_sub(&v->refs, 1) != 1)
 		return;
+	if (v->link) {
+		pthread_mutex_lock(&v->r->views_lock);
+		*v->link = v->next;
+		if (v->next)
+			v->next->link = v->link;
+		pthread_mutex_unlock(&v->r->views_lock);
+	}
 	if (v->snap)
 		store_snapshot_free(v->r->store, v->snap);
 	for (uint32_t i = 0; i < v->n; i++)
@@ -62,8 +70,34 @@ int view_take(struct replica *r, struct view **ret)
 	int rc = store_snapshot(r->store, &v->snap);
 	if (rc < 0)
 		return rc;
+	pthread_mutex_lock(&r->views_lock);
+	v->next = r->views;
+	v->link = &r->views;
+	if (v->next)
+		v->next->link = &v->next;
+	r->views = v;
+	pthread_mutex_unlock(&r->views_lock);
 	*ret = TAKE_PTR(v);
 	return 0;
+}
+
+int views_others(struct replica *r, const struct view *v, struct buf *b)
+{
+	pthread_mutex_lock(&r->views_lock);
+	for (struct view *w = r->views; w; w = w->next) {
+		unsigned refs = atomic_load(&w->refs);
+		if (w == v || w->commits == v->commits || buf_failed(b))
+			continue;
+		/* One at zero is about to go: leave it to its owner. */
+		while (refs > 0 && !atomic_compare_exchange_weak(&w->refs, &refs, refs + 1))
+			;
+		if (refs > 0)
+			buf_put(b, &w, sizeof(w));
+		if (refs > 0 && buf_failed(b))
+			atomic_fetch_sub(&w->refs, 1);
+	}
+	pthread_mutex_unlock(&r->views_lock);
+	return buf_failed(b) ? -ENOMEM : 0;
 }
 
 /* One sync for everybody who waits: takes the view, syncs, publishes. */

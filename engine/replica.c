@@ -268,6 +268,7 @@ int replica_open(const struct replica_config *config, struct replica **ret, stru
 	r->store = config->store;
 	pthread_mutex_init(&r->commit, NULL);
 	pthread_mutex_init(&r->scopes_lock, NULL);
+	pthread_mutex_init(&r->views_lock, NULL);
 	pthread_mutex_init(&r->notify, NULL);
 	pthread_mutex_init(&r->flush_lock, NULL);
 	pthread_cond_init(&r->flushed, NULL);
@@ -326,6 +327,7 @@ void replica_free(struct replica *r)
 	actors_free(r->actors);
 	pthread_mutex_destroy(&r->commit);
 	pthread_mutex_destroy(&r->scopes_lock);
+	pthread_mutex_destroy(&r->views_lock);
 	pthread_mutex_destroy(&r->notify);
 	pthread_mutex_destroy(&r->flush_lock);
 	pthread_cond_destroy(&r->flushed);

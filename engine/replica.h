@@ -289,12 +289,30 @@ bool replica_peer_holds(struct replica *r, const struct id *peer, const struct i
 
 struct verify_report {
 	uint64_t records, dirents, attrs, dots, chunks;
+	uint64_t unreferenced, unreferenced_bytes; /* chunks that nothing needs; no error */
 	uint64_t errors, repaired;
 };
 typedef void (*verify_fn)(const char *problem, void *userdata);
 /* Decodes every record, recomputes every derived entry and hash. repair: rewrites derived ones, but
- * only if every record can be read. */
+ * only if every record can be read, and deletes the chunks that nothing needs if nothing is left
+ * damaged. */
 int replica_verify(struct replica *r, bool repair, verify_fn f, void *userdata,
 		   struct verify_report *ret, struct err *e);
+
+struct sweep_report {
+	uint64_t chunks;  /* looked at */
+	uint64_t deleted, deleted_bytes;
+	uint64_t held, held_bytes; /* nothing refers to them, but somebody may be about to */
+};
+/* Deletes chunks that no record, open version, published view, running save or waiting change needs.
+ * Reads every record and manifest; memory: 32 MiB for a million chunks. Any thread, beside everything
+ * else; commits wait only while a snapshot is taken, saves of blobs for one batch of
+ * deletions at a time. Gives back to the disk what the store compacts later. -EBUSY: one is running;
+ * -EBADMSG, -EPROTONOSUPPORT: a record or manifest cannot be read, so nothing was deleted. */
+int replica_sweep(struct replica *r, struct sweep_report *ret, struct err *e);
+/* Sweeps that run or are tried end with -ECANCELED from now on: the replica is about to be closed. */
+void replica_sweep_cancel(struct replica *r);
+/* Bytes, roughly and at most, that a sweep would find, as far as this run knows. Any thread. */
+uint64_t replica_orphaned(struct replica *r);
 
 DEFINE_CLEANUP(struct replica *, replica_free)

@@ -11,8 +11,15 @@
 
 void store_close(struct store *s)
 {
-	if (s)
-		s->ops->close(s);
+	if (!s)
+		return;
+	pins_done(&s->pins);
+	s->ops->close(s);
+}
+
+struct pins *store_pins(struct store *s)
+{
+	return &s->pins;
 }
 
 uint64_t store_crash(struct store *s, uint64_t keep)

@@ -24,11 +24,13 @@ enum store_family {
 	STORE_DIRENTS, /* derived: parent id, name -> the live nodes of that name */
 	STORE_ATTRS,   /* derived: node id -> attributes */
 	STORE_CHUNKS,  /* SHA-256 -> chunk or manifest; BlobDB */
+	STORE_HASHES,  /* derived: SHA-256 -> size in STORE_CHUNKS, to be walked without the bytes */
 	STORE_LOCAL,   /* what belongs to this device only */
 	STORE_HISTORY, /* older versions */
 	STORE_FAMILIES
 };
 
+struct pins;
 struct store;
 struct store_batch;
 struct store_snapshot;
@@ -40,6 +42,9 @@ int store_open(const char *path, bool create, struct store **ret, struct err *e)
 int store_open_memory(struct store **ret);
 /* Waits for background work; everything written is durable when it returns. */
 void store_close(struct store *s);
+
+/* Chunks that must stay though no record says so (engine/pins.h). Borrowed. */
+struct pins *store_pins(struct store *s);
 
 /* Memory store only: forgets batches after the last flush except the first `keep` of them, as a
  * power cut would. All snapshots and iterators must be released. Returns the number lost. */

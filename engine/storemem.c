@@ -578,6 +578,7 @@ int store_open_memory(struct store **ret)
 		free(m);
 		return -ENOMEM;
 	}
+	pins_init(&m->base.pins);
 	pthread_mutex_init(&m->lock, NULL);
 	*ret = (struct store *)m;
 	return 0;

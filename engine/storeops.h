@@ -3,6 +3,7 @@
 
 /* What an implementation of engine/store.h provides; only store*.c include this. */
 
+#include "engine/pins.h"
 #include "engine/store.h"
 
 struct store_ops {
@@ -32,6 +33,7 @@ struct store_ops {
 /* The first member of each implementation's own struct. */
 struct store {
 	const struct store_ops *ops;
+	struct pins pins; /* pins_init by the implementation, pins_done by store_close */
 };
 
 struct store_iter {

@@ -34,7 +34,7 @@
 static const char *const family_name[] = {
 	[STORE_META] = "meta",       [STORE_DOCS] = "docs",       [STORE_DOTS] = "dots",
 	[STORE_DIRENTS] = "dirents", [STORE_ATTRS] = "attrs",     [STORE_CHUNKS] = "chunks",
-	[STORE_LOCAL] = "local",     [STORE_HISTORY] = "history",
+	[STORE_HASHES] = "hashes",   [STORE_LOCAL] = "local",     [STORE_HISTORY] = "history",
 };
 
 #define DEFAULT STORE_FAMILIES /* index of the family `default` */
@@ -494,6 +494,7 @@ int store_open(const char *path, bool create, struct store **ret, struct err *e)
 		r = rocks_check_format(s, e);
 	if (r < 0)
 		return r;
+	pins_init(&s->base.pins);
 	*ret = (struct store *)TAKE_PTR(s);
 	return 0;
 }

@@ -43,6 +43,7 @@ unit_tests = \
 	tests/unit/test_render \
 	tests/unit/test_session \
 	tests/unit/test_store \
+	tests/unit/test_sweep \
 	tests/unit/test_tap \
 	tests/unit/test_tls \
 	tests/unit/test_token \

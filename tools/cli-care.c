@@ -202,10 +202,12 @@ static int verify_here(struct verify *v, struct storedir *dir, struct err *e)
 	v->repaired = n.repaired;
 	buf_putf(&v->report,
 		 "{\"records\":%llu,\"dirents\":%llu,\"attrs\":%llu,\"dots\":%llu,\"chunks\":%llu,"
+		 "\"unreferenced\":%llu,\"unreferenced_bytes\":%llu,"
 		 "\"errors\":%llu,\"repaired\":%llu}",
 		 (unsigned long long)n.records, (unsigned long long)n.dirents,
 		 (unsigned long long)n.attrs, (unsigned long long)n.dots,
-		 (unsigned long long)n.chunks, (unsigned long long)n.errors,
+		 (unsigned long long)n.chunks, (unsigned long long)n.unreferenced,
+		 (unsigned long long)n.unreferenced_bytes, (unsigned long long)n.errors,
 		 (unsigned long long)n.repaired);
 	return 0;
 }

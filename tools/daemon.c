@@ -400,6 +400,8 @@ static int start(struct daemon *d, const struct daemon_options *o, struct err *e
 	if (r == 0)
 		r = flusher_new(d->replica, d->log, on_published, d, &d->flusher, e);
 	if (r == 0)
+		r = sweeper_new(d->replica, d->log, &d->sweeper, e);
+	if (r == 0)
 		r = peers_new(d->event, d->replica, d->flusher, d->log, on_peers_changed, d,
 			      &d->peers, e);
 	if (r == 0)
@@ -477,6 +479,7 @@ static int finish(struct daemon *d, struct err *e)
 	peers_free(d->peers);
 	feed_free(d->feed);
 	waits_free(d->waits);
+	sweeper_free(d->sweeper);
 	flusher_free(d->flusher);
 	fusefs_free(d->fs);
 	invites_free(d->invites);

@@ -13,6 +13,7 @@
 #include "tools/config.h"
 #include "tools/ctlserver.h"
 #include "tools/flusher.h"
+#include "tools/sweeper.h"
 #include "tools/log.h"
 #include "tools/peers.h"
 #include "tools/storedir.h"
@@ -32,6 +33,7 @@ struct daemon {
 	struct store *store;
 	struct replica *replica;
 	struct flusher *flusher;
+	struct sweeper *sweeper;
 	struct peers *peers;
 	struct invites *invites;
 	struct mesh *mesh;

@@ -44,6 +44,8 @@ libtools_a_SOURCES = \
 	tools/spawn.h \
 	tools/storedir.c \
 	tools/storedir.h \
+	tools/sweeper.c \
+	tools/sweeper.h \
 	tools/waits.c \
 	tools/world.c \
 	tools/world.h

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tools/sweeper.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <time.h>
+
+#define FIRST_S 60
+#define EVERY_S 3600
+
+struct sweeper {
+	struct replica *replica;
+	struct log *log;
+	pthread_t thread;
+	bool running;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool stop; /* lock */
+};
+
+/* False: it is time to stop. */
+static bool pause_for(struct sweeper *s, time_t seconds)
+{
+	struct timespec then;
+	int r = 0;
+	clock_gettime(CLOCK_MONOTONIC, &then);
+	then.tv_sec += seconds;
+	pthread_mutex_lock(&s->lock);
+	while (!s->stop && r != ETIMEDOUT)
+		r = pthread_cond_timedwait(&s->cond, &s->lock, &then);
+	bool stop = s->stop;
+	pthread_mutex_unlock(&s->lock);
+	return !stop;
+}
+
+static void *run(void *userdata)
+{
+	struct sweeper *s = userdata;
+	bool due = true, failed = false; /* what an earlier run left is not counted */
+	for (time_t wait = FIRST_S; pause_for(s, wait); wait = EVERY_S) {
+		struct sweep_report report;
+		struct err e = { 0 };
+		if (!due && replica_orphaned(s->replica) == 0)
+			continue;
+		int r = replica_sweep(s->replica, &report, &e);
+		due = r < 0;
+		if (r == 0 && report.deleted > 0)
+			log_info(s->log, "deleted %llu chunks that nothing needs, %llu bytes",
+				 (unsigned long long)report.deleted,
+				 (unsigned long long)report.deleted_bytes);
+		if (r < 0 && r != -EBUSY && r != -ECANCELED && !failed)
+			log_error(s->log, "%s", e.message);
+		failed = r < 0;
+	}
+	return NULL;
+}
+
+int sweeper_new(struct replica *r, struct log *log, struct sweeper **ret, struct err *e)
+{
+	_cleanup_(sweeper_freep) struct sweeper *s = calloc(1, sizeof(*s));
+	pthread_condattr_t attr;
+	if (!s)
+		return err_errno(e, -ENOMEM, "cannot start the sweeper");
+	s->replica = r;
+	s->log = log;
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->cond, &attr);
+	pthread_condattr_destroy(&attr);
+	int code = pthread_create(&s->thread, NULL, run, s);
+	if (code)
+		return err_errno(e, -code, "cannot start the sweeper");
+	s->running = true;
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+void sweeper_free(struct sweeper *s)
+{
+	if (!s)
+		return;
+	if (s->running) {
+		replica_sweep_cancel(s->replica);
+		pthread_mutex_lock(&s->lock);
+		s->stop = true;
+		pthread_cond_signal(&s->cond);
+		pthread_mutex_unlock(&s->lock);
+		pthread_join(s->thread, NULL);
+	}
+	pthread_cond_destroy(&s->cond);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
