@@ -556,7 +556,9 @@ int replica_verify(struct replica *r, bool repair, verify_fn f, void *userdata,
 	if (!repair || ret->errors > ret->repaired)
 		return 0;
 	rc = replica_sweep(r, &swept, e);
-	if (rc == -EBUSY && e)
+	if (rc != -EBUSY && rc != -ECANCELED)
+		return rc;
+	if (e)
 		*e = (struct err){ 0 };
-	return rc == -EBUSY ? 0 : rc;
+	return 0;
 }

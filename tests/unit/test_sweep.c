@@ -408,6 +408,7 @@ static void test_merge(void)
 	(void)second;
 	put(&from, &to, &ref.manifest, 1);
 	sweep(to.r);
+	is_uint(stock(to.store).chunks, want.chunks + 1, "what a peer sent lasts through a sweep");
 	sweep(to.r);
 	is_uint(stock(to.store).chunks, want.chunks, "what never was merged goes with the second sweep");
 	rep_close(&from);
@@ -489,6 +490,28 @@ static void test_crash(void)
 		}
 	}
 	is_uint(bad, 0, "failed writes and crashes at any moment leave no file without its bytes");
+}
+
+static void test_damaged(void)
+{
+	struct rep p;
+	struct sweep_report report;
+	_cleanup_(store_batch_freep) struct store_batch *b = NULL;
+	rep_open(&p, NULL, 0, seed);
+	_cleanup_free_ uint8_t *a = noise(400, BIG), *c = noise(401, BIG);
+	struct id id = make(p.r, "film", a, BIG);
+	save(p.r, &id, true, c, BIG);
+	struct stock want = stock(p.store);
+	if (store_batch_new(&b) < 0)
+		tap_bail("no memory");
+	store_put(b, STORE_DOCS, "\1\2\3\4\5\6\7\10\1\2\3\4\5\6\7\10", ID_SIZE, "\1\0\1", 3);
+	if (store_write(p.store, b, NULL) < 0)
+		tap_bail("store_write");
+	is_errno(replica_sweep(p.r, &report, NULL), -EBADMSG, "a record that cannot be read: no sweep");
+	is_uint(stock(p.store).chunks, want.chunks, "nothing is deleted then");
+	replica_sweep_cancel(p.r);
+	is_errno(replica_sweep(p.r, &report, NULL), -ECANCELED, "a sweep can be broken off");
+	rep_close(&p);
 }
 
 /* ---- all at once ---- */
@@ -607,6 +630,63 @@ static void test_rush(unsigned ms, const char *path)
 	rep_close(&p);
 }
 
+#define FRESH_SIZE (20u * 1024) /* a manifest and a chunk or two */
+
+/* Every content is a new one, so what a reader just found is garbage a moment later. */
+static void *fresh_saver(void *userdata)
+{
+	struct rusher *me = userdata;
+	struct rush *t = me->rush;
+	for (uint64_t n = 0; !atomic_load(&t->stop); n++) {
+		_cleanup_free_ uint8_t *data = noise(10000 + n, FRESH_SIZE);
+		if (save(t->p->r, &t->id[0], true, data, FRESH_SIZE) < 0)
+			atomic_fetch_add(&t->wrong, 1);
+		atomic_fetch_add(&t->saves, 1);
+	}
+	return NULL;
+}
+
+static void *fresh_reader(void *userdata)
+{
+	struct rusher *me = userdata;
+	struct rush *t = me->rush;
+	uint8_t data[FRESH_SIZE];
+	while (!atomic_load(&t->stop)) {
+		_cleanup_(version_unrefp) struct version *v = NULL;
+		if (replica_read(t->p->r, &t->id[0], &v) < 0 ||
+		    version_pread(v, data, sizeof(data), 0) != FRESH_SIZE)
+			atomic_fetch_add(&t->wrong, 1);
+		atomic_fetch_add(&t->reads, 1);
+	}
+	return NULL;
+}
+
+static void test_fresh(unsigned ms)
+{
+	static void *(*const work[])(void *) = { fresh_saver, fresh_reader, fresh_reader,
+						 fresh_reader, sweeper };
+	enum { N = sizeof(work) / sizeof(work[0]) };
+	struct rep p;
+	pthread_t thread[N];
+	rep_open(&p, NULL, 0, seed);
+	struct rush t = { .p = &p };
+	struct rusher who = { &t, 0 };
+	_cleanup_free_ uint8_t *data = noise(0, FRESH_SIZE);
+	t.id[0] = make(p.r, "news", data, FRESH_SIZE);
+	for (unsigned i = 0; i < N; i++)
+		if (pthread_create(&thread[i], NULL, work[i], &who) != 0)
+			tap_bail("pthread_create");
+	const struct timespec time = { ms / 1000, (long)(ms % 1000) * 1000000 };
+	nanosleep(&time, NULL);
+	atomic_store(&t.stop, true);
+	for (unsigned i = 0; i < N; i++)
+		pthread_join(thread[i], NULL);
+	tap_diag("%u saves, %u reads, %u sweeps deleted %u chunks", t.saves, t.reads, t.sweeps,
+		 t.deleted);
+	is_uint(t.wrong, 0, "what was found can be read, however fast it is replaced");
+	rep_close(&p);
+}
+
 static void test_index(void)
 {
 	struct rep p;
@@ -633,7 +713,7 @@ static void test_index(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(43);
+	tap_plan(48);
 	seed = tap_seed(argc, argv);
 	unsigned ms = (unsigned)tap_rounds(argc, argv, 1500);
 	test_pins();
@@ -646,7 +726,9 @@ int main(int argc, char **argv)
 	test_save();
 	test_merge();
 	test_index();
+	test_damaged();
 	test_crash();
+	test_fresh(ms);
 	test_rush(ms, NULL);
 	test_rush(ms, tap_tmpdir());
 	return tap_done();
