@@ -51,11 +51,11 @@ static void list_unlink(struct hold_list *l)
 		l->next->link = l->link;
 }
 
-static int list_add(struct pin_list *l, const struct pin *pin, uint32_t max)
+static int list_add(struct pin_list *l, const struct chunk_pin *pin, uint32_t max)
 {
 	if (l->n == l->cap && l->n < max) {
 		uint32_t cap = l->cap ? 2 * l->cap : 64;
-		struct pin *bigger = reallocarray(l->pin, cap, sizeof(*bigger));
+		struct chunk_pin *bigger = reallocarray(l->pin, cap, sizeof(*bigger));
 		if (!bigger)
 			return -ENOMEM;
 		l->pin = bigger;
@@ -66,16 +66,16 @@ static int list_add(struct pin_list *l, const struct pin *pin, uint32_t max)
 	return 0;
 }
 
-static struct pin pin_of(const struct sha256 *hash)
+static struct chunk_pin pin_of(const struct sha256 *hash)
 {
-	struct pin pin;
+	struct chunk_pin pin;
 	memcpy(pin.b, hash->b, sizeof(pin.b));
 	return pin;
 }
 
 int pins_add(struct pins *p, struct hold *h, const struct sha256 *hash)
 {
-	const struct pin pin = pin_of(hash);
+	const struct chunk_pin pin = pin_of(hash);
 	int rc = 0;
 	pthread_mutex_lock(&p->lock);
 	if (h && !h->list) {

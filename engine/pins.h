@@ -24,12 +24,12 @@
 
 #define PINS_LOOSE_MAX (1u << 20)
 
-struct pin {
+struct chunk_pin {
 	uint8_t b[16];
 };
 
 struct pin_list {
-	struct pin *pin;
+	struct chunk_pin *pin;
 	uint32_t n, cap;
 	uint64_t total; /* ever added; the place of the next one in a full list of loose ones */
 };

@@ -353,7 +353,7 @@ int views_others(struct replica *r, const struct view *v, struct buf *b);
 /* ---- chunks that are needed (replica-sweep.c) ---- */
 
 struct marks {
-	struct pin *slot; /* open addressing; all zero: free. The last bit: the manifest's chunks are in */
+	struct chunk_pin *slot; /* open addressing; all zero: free. The last bit: the manifest's chunks are in */
 	size_t n, cap;    /* cap: a power of two or 0 */
 };
 

@@ -52,13 +52,13 @@
 
 #define EXPANDED 1 /* in the last byte */
 
-static size_t mark_place(const struct marks *m, const struct pin *pin)
+static size_t mark_place(const struct marks *m, const struct chunk_pin *pin)
 {
 	size_t i;
 	memcpy(&i, pin->b, sizeof(i));
 	for (i &= m->cap - 1;; i = (i + 1) & (m->cap - 1)) {
-		static const struct pin nothing;
-		const struct pin *there = &m->slot[i];
+		static const struct chunk_pin nothing;
+		const struct chunk_pin *there = &m->slot[i];
 		if (!memcmp(there->b, nothing.b, sizeof(there->b)))
 			return i;
 		if (!memcmp(there->b, pin->b, sizeof(there->b) - 1) &&
@@ -68,9 +68,9 @@ static size_t mark_place(const struct marks *m, const struct pin *pin)
 }
 
 /* Zero is no hash; a chunk that had it would be kept. */
-static bool pin_of(const uint8_t *hash, struct pin *ret)
+static bool pin_of(const uint8_t *hash, struct chunk_pin *ret)
 {
-	static const struct pin nothing;
+	static const struct chunk_pin nothing;
 	memcpy(ret->b, hash, sizeof(ret->b));
 	ret->b[15] &= (uint8_t)~EXPANDED;
 	return memcmp(ret->b, nothing.b, sizeof(ret->b)) != 0;
@@ -78,7 +78,7 @@ static bool pin_of(const uint8_t *hash, struct pin *ret)
 
 static int marks_grow(struct marks *m)
 {
-	static const struct pin nothing;
+	static const struct chunk_pin nothing;
 	struct marks bigger = { .n = m->n, .cap = m->cap ? 2 * m->cap : 1024 };
 	bigger.slot = calloc(bigger.cap, sizeof(*bigger.slot));
 	if (!bigger.slot)
@@ -94,8 +94,8 @@ static int marks_grow(struct marks *m)
 /* expand: this is a manifest whose chunks are put in as well. 1: they are not in yet. */
 static int mark(struct marks *m, const struct sha256 *hash, bool expand)
 {
-	static const struct pin nothing;
-	struct pin pin;
+	static const struct chunk_pin nothing;
+	struct chunk_pin pin;
 	if (!pin_of(hash->b, &pin))
 		return expand;
 	if (m->n >= m->cap / 4 * 3) {
@@ -103,7 +103,7 @@ static int mark(struct marks *m, const struct sha256 *hash, bool expand)
 		if (rc < 0)
 			return rc;
 	}
-	struct pin *there = &m->slot[mark_place(m, &pin)];
+	struct chunk_pin *there = &m->slot[mark_place(m, &pin)];
 	if (!memcmp(there->b, nothing.b, sizeof(there->b))) {
 		*there = pin;
 		m->n++;
@@ -116,8 +116,8 @@ static int mark(struct marks *m, const struct sha256 *hash, bool expand)
 
 bool marks_have(const struct marks *m, const uint8_t hash[static SHA256_SIZE])
 {
-	static const struct pin nothing;
-	struct pin pin;
+	static const struct chunk_pin nothing;
+	struct chunk_pin pin;
 	if (!pin_of(hash, &pin))
 		return true;
 	return m->cap && memcmp(m->slot[mark_place(m, &pin)].b, nothing.b, sizeof(pin.b)) != 0;

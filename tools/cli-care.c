@@ -248,6 +248,12 @@ static int print_verify(const struct verify *v)
 		       (unsigned long long)cli_uint(n, "dirents"),
 		       (unsigned long long)cli_uint(n, "chunks"), (unsigned long long)v->errors,
 		       v->errors == 1 ? "" : "s", (unsigned long long)v->repaired);
+		unsigned long long spare = cli_uint(n, "unreferenced");
+		if (spare)
+			printf("%llu chunks (%llu bytes) that nothing needs any more%s\n", spare,
+			       (unsigned long long)cli_uint(n, "unreferenced_bytes"),
+			       v->c->line.value[VERIFY_REPAIR].set ? "" :
+				       "; the daemon deletes them within the hour");
 	}
 	return EXIT_DONE;
 }
