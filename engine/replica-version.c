@@ -16,6 +16,7 @@
 struct version {
 	struct link link;
 	atomic_uint refs;
+	bool listed;                   /* in the table */
 	struct version *newer, *older; /* kept: newer is NULL otherwise */
 	struct versions *versions;
 	struct id node, id;
@@ -108,9 +109,11 @@ void version_unref(struct version *v)
 	struct versions *all = v->versions;
 	struct version_shard *s = shard_of(all, &v->node);
 	/* Nobody takes up again what has come to zero (find_locked): it is ours alone. */
-	pthread_mutex_lock(&s->lock);
-	table_remove(&s->table, &v->link);
-	pthread_mutex_unlock(&s->lock);
+	if (v->listed) {
+		pthread_mutex_lock(&s->lock);
+		table_remove(&s->table, &v->link);
+		pthread_mutex_unlock(&s->lock);
+	}
 	version_destroy(v);
 	versions_unref(all);
 }
@@ -287,8 +290,10 @@ int version_make(struct replica *r, const struct record *rec, uint8_t *data_take
 	other = find_locked(s, &v->node, &v->id);
 	if (!other)
 		rc = table_add(&s->table, &v->link, id_hash(&v->id));
-	if (!other && rc == 0)
+	if (!other && rc == 0) {
 		atomic_fetch_add(&r->versions->refs, 1);
+		v->listed = true;
+	}
 	pthread_mutex_unlock(&s->lock);
 	if (other || rc < 0)
 		version_destroy(v);
