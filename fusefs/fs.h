@@ -20,6 +20,7 @@
  * remove them do it at once. One made with O_EXCL is a temp file more often than not. */
 #define SETTLE_NS (INT64_C(200) * 1000 * 1000)
 #define SETTLE_EXCL_NS (INT64_C(500) * 1000 * 1000)
+#define SETTLE_MAX_NS (INT64_C(1000) * 1000 * 1000) /* since it was created */
 /* A deletion waits this long for the name to be created again. */
 #define GRACE_NS (3 * SECOND_NS)
 /* Renamed aside: as long as the process lives, but not longer than this. */

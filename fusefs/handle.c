@@ -372,7 +372,11 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		i->shared = NULL;
 	}
 	if (i->backing == BACK_LOCAL && i->local->unsettled && h->writes) {
-		settle = monotonic_ns() + (i->local->settle_ns > 0 ? SETTLE_EXCL_NS : SETTLE_NS);
+		/* Each save puts it off, but a file that is saved all the time leaves as well. */
+		int64_t now = monotonic_ns(), last = i->local->born_ns + SETTLE_MAX_NS;
+		settle = now + (i->local->settle_ns > 0 ? SETTLE_EXCL_NS : SETTLE_NS);
+		if (settle > last)
+			settle = last > now ? last : now;
 		i->local->settle_ns = settle;
 	}
 	pthread_mutex_unlock(&i->lock);

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import threading
+import time
 from contextlib import suppress
 
 import pytest
@@ -240,6 +241,22 @@ def test_kill_either_side_during_sync(lab):
     for host in (anna, ben):
         report = host.shoal("verify", "--json")
         assert report["errors"] == 0, report
+
+
+def test_a_new_file_that_is_saved_all_the_time_arrives(lab):
+    """A new file is held back for a moment, in case it is renamed; but not for ever."""
+    lan = lab.network()
+    anna, ben = lab.host("anna", lan), lab.host("ben", lan)
+    join(anna, ben)
+    path = anna.dir / "busy.json"
+    end = time.monotonic() + 20
+    count = 0
+    while not (ben.dir / "busy.json").exists():
+        assert time.monotonic() < end, f"not there after {count} saves"
+        write(path, {"count": count})
+        count += 1
+        time.sleep(0.05)
+    settle(anna, ben)
 
 
 def test_wait_says_when_it_arrived(lab):
