@@ -88,6 +88,7 @@ struct fusefs {
 	size_t settle_left;
 
 	struct bases *bases;
+	struct procs procs;
 	struct notify *notify;
 	atomic_uint_fast64_t saves;
 };

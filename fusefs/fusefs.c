@@ -238,6 +238,7 @@ static int fs_new(const struct fusefs_config *config, struct fusefs **ret)
 	fs->next_spool = 1;
 	pthread_mutex_init(&fs->names, NULL);
 	pthread_mutex_init(&fs->lock, NULL);
+	procs_init(&fs->procs);
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -439,6 +440,7 @@ void fusefs_free(struct fusefs *fs)
 	free(fs->mountpoint);
 	pthread_cond_destroy(&fs->keeper_wake);
 	pthread_cond_destroy(&fs->keeper_idle);
+	procs_done(&fs->procs);
 	pthread_mutex_destroy(&fs->lock);
 	pthread_mutex_destroy(&fs->names);
 	free(fs);

@@ -136,7 +136,7 @@ int handle_open(struct fusefs *fs, struct inode *i, int flags, pid_t tid, struct
 	h->reads = mode != O_WRONLY;
 	h->writes = mode != O_RDONLY;
 	h->append = flags & O_APPEND;
-	proc_of(tid, &h->opener);
+	procs_of(&fs->procs, tid, monotonic_ns(), &h->opener);
 	struct copy *c = NULL;
 	pthread_mutex_lock(&i->lock);
 	int r;

@@ -103,7 +103,7 @@ static int set_size(struct fusefs *fs, struct inode *i, uint64_t size, struct ha
 	int r = 0;
 	if (i->backing == BACK_VIRTUAL)
 		return -EACCES;
-	proc_of(tid, &who);
+	procs_of(&fs->procs, tid, monotonic_ns(), &who);
 	if (!c)
 		r = inode_shared(fs, i, &c);
 	if (r < 0)

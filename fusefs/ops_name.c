@@ -137,7 +137,7 @@ static int do_unlink(struct fusefs *fs, const struct id *parent, const char *nam
 	if (r < 0)
 		return r;
 	struct proc who;
-	proc_of(tid, &who);
+	procs_of(&fs->procs, tid, monotonic_ns(), &who);
 	_cleanup_(version_unrefp) struct version *v = NULL;
 	switch (s.what) {
 	case SPOT_NONE:
@@ -266,7 +266,7 @@ static int make_local(struct fusefs *fs, const struct id *parent, const char *na
 		copy_free(c);
 		return r;
 	}
-	proc_of(tid, &l->creator);
+	procs_of(&fs->procs, tid, monotonic_ns(), &l->creator);
 	bool temp = look_about(fs, l, monotonic_ns());
 	l->unsettled = S_ISREG(mode) && !temp && !name_is_local(name, strlen(name));
 	l->settle_ns = excl ? 1 : 0;
@@ -301,7 +301,7 @@ static int adopt(struct fusefs *fs, const struct id *parent, const char *name, u
 		return r;
 	}
 	struct proc who;
-	proc_of(tid, &who);
+	procs_of(&fs->procs, tid, monotonic_ns(), &who);
 	version_set(&c->fallback, v);
 	copy_touch(c, &who);
 	pthread_mutex_lock(&i->lock);
@@ -737,7 +737,7 @@ static int rename_aside(struct fusefs *fs, struct spot *from, struct spot *to, p
 		drop_local(fs, to->inode);
 	else if (to->tomb)
 		bury(fs, to);
-	proc_of(tid, &who);
+	procs_of(&fs->procs, tid, monotonic_ns(), &who);
 	bury(fs, from);
 	pthread_mutex_lock(&i->lock);
 	if (i->shared && i->shared->dirty && !i->shared->draft)

@@ -83,6 +83,35 @@ void proc_of(pid_t tid, struct proc *ret)
 	*ret = p;
 }
 
+void procs_init(struct procs *c)
+{
+	memset(c, 0, sizeof(*c));
+	pthread_mutex_init(&c->lock, NULL);
+}
+
+void procs_done(struct procs *c)
+{
+	pthread_mutex_destroy(&c->lock);
+}
+
+void procs_of(struct procs *c, pid_t tid, int64_t now_ns, struct proc *ret)
+{
+	size_t k = (size_t)(unsigned)tid % PROCS_SLOTS;
+	pthread_mutex_lock(&c->lock);
+	bool known = tid > 0 && c->slot[k].tid == tid && now_ns - c->slot[k].at_ns < PROCS_TTL_NS;
+	if (known)
+		*ret = c->slot[k].proc;
+	pthread_mutex_unlock(&c->lock);
+	if (known)
+		return;
+	proc_of(tid, ret);
+	pthread_mutex_lock(&c->lock);
+	c->slot[k].tid = ret->tgid > 0 ? tid : 0;
+	c->slot[k].at_ns = now_ns;
+	c->slot[k].proc = *ret;
+	pthread_mutex_unlock(&c->lock);
+}
+
 bool proc_alive(const struct proc *p)
 {
 	return p->tgid > 0 && (kill(p->tgid, 0) == 0 || errno == EPERM);

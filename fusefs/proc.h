@@ -8,6 +8,7 @@
  * FLUSH must not look its caller up, and nobody may look anyone up with a lock held that a FLUSH
  * needs. proc_alive and proc_has_thread never block. */
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -21,6 +22,27 @@ struct proc {
 
 /* Looks thread tid up; may block, see above. An unknown one gives all zero. */
 void proc_of(pid_t tid, struct proc *ret);
+
+/* Remembers each thread for PROCS_TTL_NS: a program that opens many files is looked up once in a
+ * while, and no thread id can come back that soon. A process that changes its group or session
+ * meanwhile is noticed late, by so much. Thread-safe; its lock is not held while looking up. */
+#define PROCS_SLOTS 64
+#define PROCS_TTL_NS (INT64_C(5) * 1000 * 1000)
+
+struct procs {
+	pthread_mutex_t lock;
+	struct {
+		pid_t tid;
+		int64_t at_ns;
+		struct proc proc;
+	} slot[PROCS_SLOTS];
+};
+
+void procs_init(struct procs *c);
+void procs_done(struct procs *c);
+/* As proc_of; now_ns: monotonic. */
+void procs_of(struct procs *c, pid_t tid, int64_t now_ns, struct proc *ret);
+
 /* The same process, both known. */
 static inline bool proc_same(const struct proc *a, const struct proc *b)
 {
