@@ -247,17 +247,6 @@ int record_move(struct arena *a, const struct actors *actors, const struct recor
 	return 0;
 }
 
-static bool all_seen(const struct slot *s, const struct vv *seen)
-{
-	for (uint32_t i = 0; i < s->val.n; i++)
-		if (!vv_has(seen, s->val.entry[i].dot))
-			return false;
-	for (uint32_t i = 0; i < s->n; i++)
-		if (!all_seen(s->child[i], seen))
-			return false;
-	return true;
-}
-
 bool record_alive(const struct record *r)
 {
 	if (r->n_edges == 0 || !edge_is_trash(&r->edge[0]))
@@ -265,7 +254,7 @@ bool record_alive(const struct record *r)
 	if (r->kind == NODE_DIR)
 		return false;
 	const struct slot *content = top_slot(r, TOP_CONTENT);
-	return content && !all_seen(content, &r->edge[0].seen);
+	return content && !slot_covered(content, &r->edge[0].seen);
 }
 
 int value_int(const struct value *v, int64_t *ret)

@@ -72,7 +72,6 @@ libengine_a_SOURCES = \
 	engine/replica-rename.c \
 	engine/replica-save.c \
 	engine/replica-sweep.c \
-	engine/replica-table.c \
 	engine/replica-tree.c \
 	engine/replica-verify.c \
 	engine/replica-version.c \
@@ -95,6 +94,8 @@ libengine_a_SOURCES = \
 	engine/storemem.c \
 	engine/storeops.h \
 	engine/storerocks.c \
+	engine/table.c \
+	engine/table.h \
 	engine/tree.c \
 	engine/tree.h \
 	engine/utf8.h \

@@ -16,7 +16,7 @@
 #define DEPTH_MAX 4096 /* directories sent ahead for one node */
 
 struct done {
-	struct link link;
+	struct table_link link;
 	struct id id;
 };
 
@@ -75,12 +75,8 @@ void backlog_free(struct backlog *b)
 	if (!b)
 		return;
 	store_iter_free(b->it);
-	for (uint32_t i = 0; i < b->done.cap; i++)
-		while (b->done.slot[i]) {
-			struct link *l = b->done.slot[i];
-			b->done.slot[i] = l->next;
-			free(l);
-		}
+	table_each(&b->done, i, l, next)
+		free(l);
 	table_done(&b->done);
 	buf_done(&b->queue);
 	vv_done(&b->known);
@@ -96,7 +92,7 @@ uint64_t backlog_left(const struct backlog *b)
 
 static bool is_done(const struct backlog *b, const struct id *id)
 {
-	for (struct link *l = table_first(&b->done, id_hash(id)); l; l = l->next)
+	for (struct table_link *l = table_first(&b->done, id_hash(id)); l; l = l->next)
 		if (id_equal(&((struct done *)l)->id, id))
 			return true;
 	return false;

@@ -40,7 +40,7 @@ void commit_done(struct commit *c)
 
 static struct touched *touched_find(struct commit *c, const struct id *id)
 {
-	for (struct link *l = table_first(&c->nodes, id_hash(id)); l; l = l->next) {
+	for (struct table_link *l = table_first(&c->nodes, id_hash(id)); l; l = l->next) {
 		struct touched *t = (struct touched *)l;
 		if (id_equal(&t->after.attr.id, id))
 			return t;

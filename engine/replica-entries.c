@@ -19,7 +19,7 @@ int commit_claims(struct commit *c, const struct id *parent, const char *name, s
 		  struct dirent **ret)
 {
 	uint64_t hash = dirent_hash(parent, name, len);
-	for (struct link *l = table_first(&c->dirents, hash); l; l = l->next) {
+	for (struct table_link *l = table_first(&c->dirents, hash); l; l = l->next) {
 		struct dirent *d = (struct dirent *)l;
 		if (d->len == len && id_equal(&d->parent, parent) && !memcmp(d->name, name, len)) {
 			*ret = d;
@@ -70,7 +70,7 @@ static int scan(struct commit *c, const struct id *id, struct id **ret, uint32_t
 		size_t key_len, len;
 		const uint8_t *key = store_iter_key(it, &key_len);
 		const char *name = (const char *)key + ID_SIZE;
-		struct link *l = table_first(&c->dirents,
+		struct table_link *l = table_first(&c->dirents,
 					     dirent_hash(id, name, key_len - ID_SIZE));
 		struct claims claims;
 		bool seen = false;

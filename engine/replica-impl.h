@@ -25,6 +25,7 @@
 
 #include "engine/clock.h"
 #include "engine/replica.h"
+#include "engine/table.h"
 #include "engine/tree.h"
 
 #define REPLICA_FORMAT 1
@@ -32,26 +33,6 @@
 #define ATTR_FORMAT 1
 
 enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', META_PEER = 'P' };
-
-/* ---- hash tables in an arena or on the heap: links are embedded in what they hold ---- */
-
-struct link {
-	struct link *next;
-	uint64_t hash;
-};
-
-struct table {
-	struct link **slot;
-	uint32_t n, cap; /* cap: a power of two or 0 */
-};
-
-int table_add(struct table *t, struct link *l, uint64_t hash); /* -ENOMEM */
-void table_remove(struct table *t, struct link *l);
-static inline struct link *table_first(const struct table *t, uint64_t hash)
-{
-	return t->cap ? t->slot[hash & (t->cap - 1)] : NULL;
-}
-void table_done(struct table *t);
 
 /* ---- nodes: what is derived of a record ---- */
 
@@ -174,7 +155,7 @@ struct scope {
 };
 
 struct loose {
-	struct link link; /* by id */
+	struct table_link link; /* by id */
 	struct tree_node node;
 	char *names;      /* memory of the edges' names */
 };
@@ -252,7 +233,7 @@ struct place {
 };
 
 struct touched {
-	struct link link;
+	struct table_link link;
 	struct touched *next;
 	struct node before, after; /* before.flags 0 and had not set: was not there */
 	bool had;
@@ -274,7 +255,7 @@ struct touched {
 };
 
 struct dirent {
-	struct link link;
+	struct table_link link;
 	struct dirent *next;
 	struct id parent;
 	const char *name;

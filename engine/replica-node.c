@@ -98,7 +98,7 @@ void node_dir_time(struct node *n, int64_t record_mtime_ns)
 #define SHARD_ENTRIES 8192
 
 struct cached {
-	struct link link;
+	struct table_link link;
 	struct cached *newer, *older;
 	uint64_t commit; /* the value is right in every snapshot from this count on */
 	struct node node;
@@ -173,7 +173,7 @@ static struct shard *shard_of(const struct replica *r, const struct id *id)
 
 static struct cached *cached_find(struct shard *s, const struct id *id)
 {
-	for (struct link *l = table_first(&s->table, id_hash(id)); l; l = l->next) {
+	for (struct table_link *l = table_first(&s->table, id_hash(id)); l; l = l->next) {
 		struct cached *c = (struct cached *)l;
 		if (id_equal(&c->node.attr.id, id))
 			return c;

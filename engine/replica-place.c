@@ -22,7 +22,7 @@
 #define WALK_MAX 1000000 /* longer than any path: a loop */
 
 struct member {
-	struct link link;
+	struct table_link link;
 	struct member *next;
 	struct tree_node node;
 };
@@ -36,7 +36,7 @@ struct members {
 
 static struct loose *loose_find(const struct replica *r, const struct id *id)
 {
-	for (struct link *l = table_first(&r->loose, id_hash(id)); l; l = l->next) {
+	for (struct table_link *l = table_first(&r->loose, id_hash(id)); l; l = l->next) {
 		struct loose *loose = (struct loose *)l;
 		if (id_equal(&loose->node.id, id))
 			return loose;
@@ -48,7 +48,7 @@ static struct member *member_find(const struct members *m, const struct id *id)
 {
 	if (!m)
 		return NULL;
-	for (struct link *l = table_first(&m->table, id_hash(id)); l; l = l->next) {
+	for (struct table_link *l = table_first(&m->table, id_hash(id)); l; l = l->next) {
 		struct member *member = (struct member *)l;
 		if (id_equal(&member->node.id, id))
 			return member;
@@ -233,22 +233,22 @@ static int gather(struct members *m)
 	struct commit *c = m->c;
 	struct replica *r = c->r;
 	int rc = 0;
-	for (uint32_t i = 0; i < r->loose.cap; i++) {
-		for (struct link *l = r->loose.slot[i]; rc == 0 && l; l = l->next) {
-			const struct loose *loose = (const struct loose *)l;
-			struct touched *t = commit_touched(c, &loose->node.id);
-			struct tree_node node = loose->node;
-			if (t && t->record)
-				tree_node_of(&node, t->record);
-			/* The loose set may let go of its names before the commit does. */
-			for (uint32_t k = 0; k < node.n; k++) {
-				struct edge *e = &node.edge[k];
-				e->name = arena_dup(&c->arena, e->name, e->name_len);
-				if (!e->name)
-					return -ENOMEM;
-			}
-			rc = member_add(m, &node, NULL);
+	table_each(&r->loose, i, l, next) {
+		const struct loose *loose = (const struct loose *)l;
+		struct touched *t = commit_touched(c, &loose->node.id);
+		struct tree_node node = loose->node;
+		if (t && t->record)
+			tree_node_of(&node, t->record);
+		/* The loose set may let go of its names before the commit does. */
+		for (uint32_t k = 0; k < node.n; k++) {
+			struct edge *e = &node.edge[k];
+			e->name = arena_dup(&c->arena, e->name, e->name_len);
+			if (!e->name)
+				return -ENOMEM;
 		}
+		rc = member_add(m, &node, NULL);
+		if (rc < 0)
+			return rc;
 	}
 	for (struct touched *t = c->first; rc == 0 && t; t = t->next)
 		if (t->record)
@@ -340,13 +340,12 @@ static int resolve(struct commit *c)
 /* Does a loose node have an edge to this directory? */
 static bool awaited(const struct replica *r, const struct id *id)
 {
-	for (uint32_t i = 0; i < r->loose.cap; i++)
-		for (struct link *l = r->loose.slot[i]; l; l = l->next) {
-			const struct tree_node *node = &((const struct loose *)l)->node;
-			for (uint32_t k = 0; k < node->n; k++)
-				if (id_equal(&node->edge[k].parent, id))
-					return true;
-		}
+	table_each(&r->loose, i, l, next) {
+		const struct tree_node *node = &((const struct loose *)l)->node;
+		for (uint32_t k = 0; k < node->n; k++)
+			if (id_equal(&node->edge[k].parent, id))
+				return true;
+	}
 	return false;
 }
 
@@ -488,8 +487,7 @@ int loose_load(struct replica *r, struct err *e)
 
 void loose_done(struct replica *r)
 {
-	for (uint32_t i = 0; i < r->loose.cap; i++)
-		while (r->loose.slot[i])
-			loose_free(r, (struct loose *)r->loose.slot[i]);
+	table_each(&r->loose, i, l, next)
+		loose_free(r, (struct loose *)l);
 	table_done(&r->loose);
 }

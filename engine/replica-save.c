@@ -10,6 +10,7 @@
 
 #include "engine/jdiff.h"
 #include "engine/render.h"
+#include "engine/slot.h"
 
 #define READ_STEP (256u * 1024)
 
@@ -48,11 +49,11 @@ static int content_load(const struct content *c, size_t max, struct buf *own, co
 		ssize_t n = content_pread((void *)(uintptr_t)c, p, READ_STEP, own->len);
 		if (n < 0)
 			return (int)n;
+		if (n == 0)
+			break;
 		own->len += (size_t)n;
 		if (own->len > max)
 			return -EFBIG;
-		if (n == 0)
-			break;
 	}
 	*ret = buf_cstr(own);
 	*ret_len = own->len;
@@ -221,10 +222,12 @@ static int same_as_base(const struct version *base, const struct draft *d, const
 	if (!data || d->ref.size != version_size(base))
 		return 0;
 	_cleanup_(buf_done) struct buf own = { 0 };
-	const char *text;
-	size_t len;
+	const char *text = NULL;
+	size_t len = 0;
 	int rc = content_load(c, DOCUMENT_SIZE_MAX, &own, &text, &len);
-	return rc < 0 ? rc : len == version_size(base) && !memcmp(data, text, len);
+	if (rc < 0)
+		return rc;
+	return len == version_size(base) && !memcmp(data, text, len);
 }
 
 static int difference(struct draft *d, const struct version *base, struct patch **ret)
@@ -237,18 +240,6 @@ static int difference(struct draft *d, const struct version *base, struct patch 
 			return rc;
 	}
 	return jdiff(&d->arena, before, d->tree, ret);
-}
-
-/* Slots nest at most RECORD_DEPTH_MAX deep. */
-static bool all_seen(const struct slot *s, const struct vv *seen)
-{
-	for (uint32_t i = 0; i < s->val.n; i++)
-		if (!vv_has(seen, s->val.entry[i].dot))
-			return false;
-	for (uint32_t i = 0; i < s->n; i++)
-		if (!all_seen(s->child[i], seen))
-			return false;
-	return true;
 }
 
 /* Does the head show more than the writer saw? Changes of metadata alone do not count, or the
@@ -271,7 +262,7 @@ static int is_merged(struct commit *c, const struct stored *head, const struct v
 		head->record->top ? slot_find(head->record->top, TOP_CONTENT, strlen(TOP_CONTENT))
 				  : NULL;
 	if (!*ret && content)
-		*ret = !all_seen(content, version_context(base));
+		*ret = !slot_covered(content, version_context(base));
 	version_unref(now);
 	return 0;
 }

@@ -5,6 +5,7 @@
 
 #include "engine/replica-impl.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "engine/render.h"
@@ -14,7 +15,7 @@
 #define VERSION_COST 256               /* of an entry beside its bytes */
 
 struct version {
-	struct link link;
+	struct table_link link;
 	atomic_uint refs;
 	bool listed;                   /* in the table */
 	struct version *newer, *older; /* kept: newer is NULL otherwise */
@@ -142,7 +143,7 @@ static void bury(struct versions *all, struct version *dead)
 static struct version *find_locked(struct version_shard *s, const struct id *node,
 				   const struct id *id)
 {
-	for (struct link *l = table_first(&s->table, id_hash(id)); l; l = l->next) {
+	for (struct table_link *l = table_first(&s->table, id_hash(id)); l; l = l->next) {
 		struct version *v = (struct version *)l;
 		unsigned refs = atomic_load(&v->refs);
 		if (!id_equal(&v->id, id) || !id_equal(&v->node, node))
@@ -182,6 +183,7 @@ void version_keep(struct replica *r, struct version *v)
 	s->bytes += cost(v);
 	while (s->bytes > SHARD_BYTES) {
 		struct version *oldest = s->ring.newer;
+		assert(oldest && oldest != &s->ring); /* an empty ring has no bytes */
 		ring_out(s, oldest);
 		drop_locked(s, oldest, &dead);
 	}
@@ -295,11 +297,14 @@ int version_make(struct replica *r, const struct record *rec, uint8_t *data_take
 		v->listed = true;
 	}
 	pthread_mutex_unlock(&s->lock);
-	if (other || rc < 0)
-		version_destroy(v);
-	if (rc < 0)
-		return rc;
-	*ret = other ? other : v;
+	if (!other && rc == 0) {
+		*ret = v;
+		return 0;
+	}
+	version_destroy(v);
+	if (!other)
+		return -ENOMEM; /* the table's only failure */
+	*ret = other;
 	return 0;
 }
 
@@ -309,19 +314,16 @@ int versions_blobs(struct replica *r, struct buf *b)
 		struct version_shard *s = &r->versions->shard[i];
 		struct version *dead = NULL;
 		pthread_mutex_lock(&s->lock);
-		for (uint32_t k = 0; k < s->table.cap; k++) {
-			for (struct link *l = s->table.slot[k], *next; l; l = next) {
-				struct version *v = (struct version *)l;
-				next = l->next;
-				unsigned refs = atomic_load(&v->refs);
-				if (v->form != FORM_BLOB || refs == 0)
-					continue;
-				if (refs == 1 && v->newer) {
-					ring_out(s, v);
-					drop_locked(s, v, &dead);
-				} else {
-					buf_put(b, &v->ref, sizeof(v->ref));
-				}
+		table_each(&s->table, k, l, next) {
+			struct version *v = (struct version *)l;
+			unsigned refs = atomic_load(&v->refs);
+			if (v->form != FORM_BLOB || refs == 0)
+				continue;
+			if (refs == 1 && v->newer) {
+				ring_out(s, v);
+				drop_locked(s, v, &dead);
+			} else {
+				buf_put(b, &v->ref, sizeof(v->ref));
 			}
 		}
 		pthread_mutex_unlock(&s->lock);
@@ -345,8 +347,9 @@ static int read_newest(struct replica *r, const struct id *id, struct version **
 	struct version *v = version_find(r, id, &n.attr.version);
 	if (!v) {
 		rc = stored_get(r, NULL, &a, id, &stored, NULL);
-		if (rc == 0)
-			rc = version_make(r, stored.record, NULL, 0, &v);
+		if (rc < 0)
+			return rc;
+		rc = version_make(r, stored.record, NULL, 0, &v);
 		if (rc < 0)
 			return rc;
 	}

@@ -261,6 +261,18 @@ bool slot_touched_below(const struct slot *s, const struct seen *seen)
 	return false;
 }
 
+/* Slots nest at most RECORD_DEPTH_MAX deep. */
+bool slot_covered(const struct slot *s, const struct vv *seen)
+{
+	for (uint32_t i = 0; i < s->val.n; i++)
+		if (!vv_has(seen, s->val.entry[i].dot))
+			return false;
+	for (uint32_t i = 0; i < s->n; i++)
+		if (!slot_covered(s->child[i], seen))
+			return false;
+	return true;
+}
+
 bool slot_touched(const struct slot *s, const struct seen *seen)
 {
 	return reg_touched(&s->val, seen) || reg_touched(&s->look, seen) ||
@@ -289,8 +301,8 @@ static int map_children(const struct mapper *m, const struct slot *s, struct slo
 	struct slot **out = NULL;
 	uint32_t n = 0;
 	for (uint32_t i = 0; i < s->n; i++) {
-		struct slot *c;
-		int r = m->one(m, s->child[i], &c);
+		struct slot *c = s->child[i];
+		int r = m->one(m, c, &c);
 		if (r < 0)
 			return r;
 		if (!out && c != s->child[i]) {

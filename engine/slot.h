@@ -65,6 +65,8 @@ int slot_put(struct arena *a, const struct slot *s, const char *key, size_t key_
 bool slot_touched(const struct slot *s, const struct seen *seen);
 /* The same without s itself. */
 bool slot_touched_below(const struct slot *s, const struct seen *seen);
+/* All values here and below are covered. */
+bool slot_covered(const struct slot *s, const struct vv *seen);
 
 /* Drops entries that seen has, here and below; removal marks as well if asked. */
 int slot_filter(struct arena *a, struct slot *s, const struct seen *seen, bool drop_marks,

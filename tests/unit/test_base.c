@@ -10,6 +10,7 @@
 #include "engine/err.h"
 #include "engine/id.h"
 #include "engine/sha256.h"
+#include "engine/table.h"
 #include "tests/prng.h"
 #include "tests/tap.h"
 
@@ -148,9 +149,49 @@ static void test_sha256(void)
 	ok(!id_equal(&x, &y), "the parts of a hashed sequence do not run together");
 }
 
+struct thing {
+	uint32_t key;
+	struct table_link link;
+	bool in;
+};
+
+/* Few hashes, so that the chains are long; the table against a flag in each thing. */
+static void test_table(uint64_t seed, uint64_t rounds)
+{
+	static struct thing thing[200];
+	struct prng r = { seed };
+	struct table t = { 0 };
+	uint64_t bad = 0, n = 0, seen = 0;
+	ok(!table_first(&t, 1) && !table_remove(&t, &thing[0].link), "an empty table has nothing");
+	for (uint64_t i = 0; i < rounds; i++) {
+		struct thing *x = &thing[prng_below(&r, 200)];
+		x->key = (uint32_t)(x - thing);
+		if (prng_below(&r, 2)) {
+			bad += table_remove(&t, &x->link) != x->in;
+			n -= x->in;
+			x->in = false;
+		} else if (!x->in) {
+			bad += table_add(&t, &x->link, x->key % 17) != 0;
+			x->in = true;
+			n++;
+		}
+		bool found = false;
+		for (struct table_link *l = table_first(&t, x->key % 17); l; l = l->next)
+			found |= table_entry(l, struct thing, link) == x;
+		bad += found != x->in || t.n != n;
+	}
+	is_uint(bad, 0, "what was added and not removed is found, nothing else");
+	table_each(&t, i, l, next) {
+		seen++;
+		table_remove(&t, l);
+	}
+	ok(seen == n && t.n == 0, "a walk comes to each once and may remove it");
+	table_done(&t);
+}
+
 int main(int argc, char **argv)
 {
-	tap_plan(36);
+	tap_plan(39);
 	uint64_t seed = tap_seed(argc, argv);
 	test_buf();
 	test_varint(seed, tap_rounds(argc, argv, 100000));
@@ -159,5 +200,6 @@ int main(int argc, char **argv)
 	test_err();
 	test_id();
 	test_sha256();
+	test_table(seed, tap_rounds(argc, argv, 100000));
 	return tap_done();
 }

@@ -197,6 +197,7 @@ static void saves(struct rep *p)
 	struct attr d, f, g, at;
 	struct err e = { 0 };
 	_cleanup_(version_unrefp) struct version *v1 = NULL, *v2 = NULL, *v3 = NULL;
+	struct version *written = NULL;
 	struct content c = rep_text("{\"n\": 1,\n \"m\": }");
 	rep_mkdir(r, &NODE_ROOT, "saves", &d);
 	rep_create(r, &d.id, "f.json", "{\"n\": 1, \"m\": 1}\n", &f);
@@ -234,6 +235,13 @@ static void saves(struct rep *p)
 	is_mem(part, 4, "n\": ", 4, "in the middle");
 	is_int(version_pread(v1, part, 4, 100), 0, "behind its end");
 	ok(version_data(v1) && version_context(v1)->n == 1, "data and context");
+	/* Its bytes are those of no record: nothing else finds it, and it goes with its holder. */
+	version_unref(v3);
+	v3 = newest(r, &f.id);
+	is_int(version_written(r, v1, v3, "{\"n\": 5}\n", 9, &written), 0, "as a writer knows it");
+	ok(written != v3 && version_size(written) == 9 && holds(r, &f.id, "{ \"n\":4 , \"m\" : 3 }"),
+	   "is a version beside the record's");
+	version_unref(TAKE_PTR(written));
 
 	rep_create(r, &d.id, "t.txt", "one", &g);
 	version_unref(v3);
@@ -741,7 +749,7 @@ static void merging(struct rep *p)
 int main(void)
 {
 	struct rep p;
-	tap_plan(305);
+	tap_plan(307);
 	rep_open(&p, NULL, 3, 99);
 	tree(&p);
 	renames(&p);
