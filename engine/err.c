@@ -6,37 +6,38 @@
 #include <stdio.h>
 #include <string.h>
 
-int err_set(struct err *e, int code, const char *fmt, ...)
+/* The sentence alone; its length, as vsnprintf. */
+static int fill(struct err *e, int code, const char *fmt, va_list ap)
 {
-	if (!e)
-		return code;
 	e->code = code;
 	e->line = e->column = 0;
 	e->offset = 0;
-	va_list ap;
-	va_start(ap, fmt);
-	vsnprintf(e->message, sizeof(e->message), fmt, ap);
-	va_end(ap);
-	return code;
+	return vsnprintf(e->message, sizeof(e->message), fmt, ap);
 }
 
-int err_errno(struct err *e, int code, const char *fmt, ...)
+void err_fill(struct err *e, int code, const char *fmt, ...)
 {
-	if (!e)
-		return code;
-	e->code = code;
-	e->line = e->column = 0;
-	e->offset = 0;
 	va_list ap;
+	if (!e)
+		return;
 	va_start(ap, fmt);
-	int n = vsnprintf(e->message, sizeof(e->message), fmt, ap);
+	(void)fill(e, code, fmt, ap);
+	va_end(ap);
+}
+
+void err_fill_errno(struct err *e, int code, const char *fmt, ...)
+{
+	va_list ap;
+	if (!e)
+		return;
+	va_start(ap, fmt);
+	int n = fill(e, code, fmt, ap);
 	va_end(ap);
 	if (n < 0 || (size_t)n >= sizeof(e->message))
-		return code;
+		return;
 	char text[128];
 	snprintf(e->message + n, sizeof(e->message) - (size_t)n, ": %s",
 		 strerror_r(-code, text, sizeof(text)));
-	return code;
 }
 
 int err_prefix(struct err *e, const char *fmt, ...)

@@ -20,11 +20,21 @@ struct err {
 
 /* Fills e (may be NULL) and returns code, which is a negative errno:
  *     return err_set(e, -EINVAL, "port %u is not ...", port);
- * Any place (line, column, offset) that e had is cleared. */
-int err_set(struct err *e, int code, const char *fmt, ...) _printf_(3, 4);
+ * Any place (line, column, offset) that e had is cleared. A macro, so that compiler and analyzer
+ * see that what comes out is the code that went in. */
+#define err_set(e, code, ...) ERR_FILL_(err_fill, e, code, __VA_ARGS__)
 
 /* Like err_set, with "SENTENCE: strerror" from the code itself. */
-int err_errno(struct err *e, int code, const char *fmt, ...) _printf_(3, 4);
+#define err_errno(e, code, ...) ERR_FILL_(err_fill_errno, e, code, __VA_ARGS__)
+
+#define ERR_FILL_(fill, e, code, ...)           \
+	({                                      \
+		int _err_code = (code);         \
+		fill(e, _err_code, __VA_ARGS__); \
+		_err_code;                      \
+	})
+void err_fill(struct err *e, int code, const char *fmt, ...) _printf_(3, 4);
+void err_fill_errno(struct err *e, int code, const char *fmt, ...) _printf_(3, 4);
 
 /* Puts "PREFIX: " before the message of e (may be NULL); returns e's code, or 0. */
 int err_prefix(struct err *e, const char *fmt, ...) _printf_(2, 3);

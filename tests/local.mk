@@ -136,8 +136,10 @@ endif
 
 fuzzers: $(fuzz_targets)
 
-# Scripts that look at the tree itself; check-completion runs ./shoal --help.
+# Scripts that look at the tree itself; check-completion runs ./shoal --help. check-analyzer wants
+# a build of its own, see there.
 dist_check_SCRIPTS += \
+	tests/check-analyzer \
 	tests/check-completion \
 	tests/check-layers \
 	tests/check-sources

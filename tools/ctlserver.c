@@ -68,8 +68,8 @@ static void call_free(struct call *c)
 static void client_free(struct client *k)
 {
 	struct ctlserver *s = k->server;
-	while (k->calls) {
-		struct call *c = k->calls;
+	for (struct call *c = k->calls, *next; c; c = next) {
+		next = c->next;
 		if (c->cancel)
 			c->cancel(c, c->userdata);
 		call_free(c);

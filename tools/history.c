@@ -310,9 +310,9 @@ void method_log(struct call *call, const struct json *params, void *userdata)
 		r = read_record(d, &attr, call_arena(call), &delta, &view, &e);
 	if (r == 0) {
 		h = calloc(1, sizeof(*h));
-		r = h ? 0 : -ENOMEM;
+		r = -ENOMEM;
 	}
-	if (r < 0) {
+	if (!h) {
 		if (!e.code)
 			err_errno(&e, r, "cannot read the history of \"%.120s\"", path);
 		call_error(call, &e);
