@@ -171,6 +171,16 @@ const char *tap_tmpdir(void)
 	return tap.tmpdir;
 }
 
+const char *tap_path(const char *name)
+{
+	static char text[16][512];
+	static unsigned n;
+	char *p = text[n++ % 16];
+	if ((size_t)snprintf(p, sizeof(*text), "%s/%s", tap_tmpdir(), name) >= sizeof(*text))
+		tap_bail("the path of %s is too long", name);
+	return p;
+}
+
 char *tap_read_file(const char *path, size_t *ret_len)
 {
 	FILE *f = fopen(path, "re");

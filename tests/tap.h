@@ -44,6 +44,8 @@ char *tap_data(const char *name);
 char *tap_source(const char *path);
 /* A directory of this test's own, removed when it ends; the text stays tap's. */
 const char *tap_tmpdir(void);
+/* DIR/NAME in it; the text is reused after fifteen more calls. */
+const char *tap_path(const char *name);
 /* A whole file, with a NUL added behind it; ends the test when that fails. The caller frees it. */
 char *tap_read_file(const char *path, size_t *ret_len);
 

@@ -143,22 +143,6 @@ static int find_mount(struct up *u, struct err *e)
 	return r < 0 ? err_errno(e, r, "cannot tell where to mount") : 0;
 }
 
-static int make_dir(const char *path)
-{
-	_cleanup_free_ char *p = strdup(path);
-	if (!p)
-		return -ENOMEM;
-	for (char *s = p + 1; *s; s++) {
-		if (*s != '/')
-			continue;
-		*s = 0;
-		if (mkdir(p, 0777) < 0 && errno != EEXIST)
-			return -errno;
-		*s = '/';
-	}
-	return mkdir(p, 0777) < 0 && errno != EEXIST ? -errno : 0;
-}
-
 static bool is_empty(const char *path)
 {
 	DIR *d = opendir(path);
@@ -187,7 +171,7 @@ static int prepare_mount(struct up *u, struct err *e)
 		if (r < 0)
 			return r;
 	}
-	int r = make_dir(path);
+	int r = path_make(path, 0777);
 	if (r < 0)
 		return err_errno(e, r, "cannot make the mount point %s", path);
 	struct stat st;

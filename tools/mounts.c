@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 
@@ -44,6 +45,22 @@ int path_absolute(const char *path, struct buf *ret)
 	if (!ret->len)
 		buf_u8(ret, '/');
 	return buf_cstr(ret) ? 0 : -ENOMEM;
+}
+
+int path_make(const char *path, mode_t mode)
+{
+	_cleanup_free_ char *p = strdup(path);
+	if (!p)
+		return -ENOMEM;
+	for (char *s = p + 1; *s; s++) {
+		if (*s != '/')
+			continue;
+		*s = 0;
+		if (mkdir(p, mode) < 0 && errno != EEXIST)
+			return -errno;
+		*s = '/';
+	}
+	return mkdir(p, mode) < 0 && errno != EEXIST ? -errno : 0;
 }
 
 /* Decodes the octal escapes of mountinfo in place. */
@@ -165,7 +182,10 @@ static int resolve(const char *path, struct buf *ret)
 	int r = path_absolute(path, ret);
 	if (r < 0)
 		return r;
-	char *p = (char *)ret->data, *slash = strrchr(p, '/');
+	char *p = buf_cstr(ret);
+	if (!p)
+		return -ENOMEM;
+	char *slash = strrchr(p, '/');
 	if (slash == p)
 		return 0;
 	_cleanup_free_ char *base = strdup(slash + 1);

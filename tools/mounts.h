@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "engine/buf.h"
 #include "engine/err.h"
@@ -40,3 +41,5 @@ int mount_end(const char *dir, bool lazy, struct err *e);
 /* Makes path absolute by text alone: the current directory in front, "." and ".." and double
  * slashes gone. */
 int path_absolute(const char *path, struct buf *ret);
+/* mkdir -p of an absolute path: every directory that is missing is made with this mode. */
+int path_make(const char *path, mode_t mode);

@@ -54,23 +54,6 @@ int storedir_find(const char *given, struct buf *ret, struct err *e)
 	return put_absolute((const char *)path.data, ret, e);
 }
 
-/* mkdir -p; what is made on the way is private too. */
-static int make_dirs(const char *path)
-{
-	_cleanup_free_ char *p = strdup(path);
-	if (!p)
-		return -ENOMEM;
-	for (char *s = p + 1; *s; s++) {
-		if (*s != '/')
-			continue;
-		*s = 0;
-		if (mkdir(p, 0700) < 0 && errno != EEXIST)
-			return -errno;
-		*s = '/';
-	}
-	return mkdir(p, 0700) < 0 && errno != EEXIST ? -errno : 0;
-}
-
 static bool is_ours(const char *name)
 {
 	static const char *const names[] = { STOREDIR_CONF, STOREDIR_IDENTITY, STOREDIR_DB,
@@ -127,7 +110,7 @@ static int check_dir(const struct storedir *d, struct err *e)
 int storedir_open(const char *path, bool create, struct storedir **ret, struct err *e)
 {
 	if (create) {
-		int r = make_dirs(path);
+		int r = path_make(path, 0700); /* what is made on the way is private too */
 		if (r < 0)
 			return err_errno(e, r, "cannot make the store %s", path);
 	}

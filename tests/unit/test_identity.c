@@ -18,15 +18,6 @@
 #define DAY INT64_C(86400)
 #define YEAR (365 * DAY)
 
-static char *path(const char *name)
-{
-	static char text[8][512];
-	static unsigned n;
-	char *p = text[n++ % 8];
-	snprintf(p, sizeof(*text), "%s/%s", tap_tmpdir(), name);
-	return p;
-}
-
 static unsigned count_lax_files(const char *dir)
 {
 	unsigned lax = 0;
@@ -47,7 +38,7 @@ static void making(void)
 	struct err e = { 0 };
 	struct stat st;
 	_cleanup_(identity_freep) struct identity *a = NULL, *b = NULL;
-	const char *dir = path("a");
+	const char *dir = tap_path("a");
 	umask(0);
 	is_int(identity_create(dir, "Grüße, \"Familie\"=1", "anna's laptop, big", NOW, &e), 0,
 	       "a mesh is made: %s", e.message);
@@ -63,9 +54,9 @@ static void making(void)
 	ok(stat(dir, &st) == 0 && (st.st_mode & 07777) == 0700, "the directory is private");
 	is_uint(count_lax_files(dir), 0, "so is every file");
 	is_errno(identity_create(dir, "x", "y", NOW, &e), -EEXIST, "it is never overwritten");
-	is_errno(identity_create(path("bad"), "x", "a\nb", NOW, &e), -EINVAL,
+	is_errno(identity_create(tap_path("bad"), "x", "a\nb", NOW, &e), -EINVAL,
 		 "a name with a newline is refused");
-	is_errno(identity_open(path("none"), &b, &e), -ENOENT, "no identity: %s", e.message);
+	is_errno(identity_open(tap_path("none"), &b, &e), -ENOENT, "no identity: %s", e.message);
 	int64_t from, to;
 	identity_validity(a, &from, &to);
 	ok(from == NOW - DAY && to == NOW + 20 * YEAR, "valid from a day ago, for 20 years");
@@ -76,24 +67,24 @@ static void tampering(void)
 	struct err e = { 0 };
 	struct identity *a = NULL;
 	char from[600], to[600];
-	identity_create(path("t"), "m", "d", NOW, NULL);
-	identity_create(path("u"), "m", "d", NOW, NULL);
-	snprintf(from, sizeof(from), "%s/device.key", path("t"));
+	identity_create(tap_path("t"), "m", "d", NOW, NULL);
+	identity_create(tap_path("u"), "m", "d", NOW, NULL);
+	snprintf(from, sizeof(from), "%s/device.key", tap_path("t"));
 	chmod(from, 0640);
-	is_errno(identity_open(path("t"), &a, &e), -EPERM, "a key others may read: %s", e.message);
+	is_errno(identity_open(tap_path("t"), &a, &e), -EPERM, "a key others may read: %s", e.message);
 	chmod(from, 0600);
-	chmod(path("t"), 0755);
-	is_errno(identity_open(path("t"), &a, &e), -EPERM, "an open directory: %s", e.message);
-	chmod(path("t"), 0700);
-	snprintf(to, sizeof(to), "%s/device.key", path("u"));
+	chmod(tap_path("t"), 0755);
+	is_errno(identity_open(tap_path("t"), &a, &e), -EPERM, "an open directory: %s", e.message);
+	chmod(tap_path("t"), 0700);
+	snprintf(to, sizeof(to), "%s/device.key", tap_path("u"));
 	rename(from, to);
-	is_errno(identity_open(path("u"), &a, &e), -EBADMSG, "another device's key: %s", e.message);
-	is_errno(identity_open(path("t"), &a, &e), -ENOENT, "a missing key: %s", e.message);
+	is_errno(identity_open(tap_path("u"), &a, &e), -EBADMSG, "another device's key: %s", e.message);
+	is_errno(identity_open(tap_path("t"), &a, &e), -ENOENT, "a missing key: %s", e.message);
 	int fd = open(from, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	if (fd < 0 || write(fd, "garbage", 7) != 7)
 		tap_bail("cannot write");
 	close(fd);
-	is_errno(identity_open(path("t"), &a, &e), -EBADMSG, "a garbled key: %s", e.message);
+	is_errno(identity_open(tap_path("t"), &a, &e), -EBADMSG, "a garbled key: %s", e.message);
 }
 
 static int verify(const struct identity *who, const struct identity *by, int64_t now,
@@ -110,12 +101,12 @@ static void issuing(void)
 	struct cert_info info;
 	_cleanup_(identity_freep) struct identity *root = NULL, *other = NULL, *admin = NULL,
 						  *member = NULL, *second = NULL;
-	identity_open(path("a"), &root, NULL);
-	identity_create(path("o"), "Grüße, \"Familie\"=1", "o", NOW, NULL);
-	identity_open(path("o"), &other, NULL);
+	identity_open(tap_path("a"), &root, NULL);
+	identity_create(tap_path("o"), "Grüße, \"Familie\"=1", "o", NOW, NULL);
+	identity_open(tap_path("o"), &other, NULL);
 
-	member = member_new(root, path("m"), "member", ROLE_MEMBER, NOW, &e);
-	admin = member_new(root, path("ad"), "admin", ROLE_ADMIN, NOW, &e);
+	member = member_new(root, tap_path("m"), "member", ROLE_MEMBER, NOW, &e);
+	admin = member_new(root, tap_path("ad"), "admin", ROLE_ADMIN, NOW, &e);
 	if (!member || !admin || !other)
 		tap_bail("cannot admit: %s", e.message);
 	ok(id_equal(identity_mesh(member), identity_mesh(root)), "a member is of the same mesh");
@@ -126,11 +117,11 @@ static void issuing(void)
 		   id_equal(&info.device, identity_device(member)) && info.role == ROLE_MEMBER &&
 		   strcmp(info.name, "member") == 0,
 	   "its certificate says who it is");
-	second = member_new(admin, path("s"), "second", ROLE_READER, NOW, &e);
+	second = member_new(admin, tap_path("s"), "second", ROLE_READER, NOW, &e);
 	ok(second && verify(second, root, NOW, &info, &e) == 0 && info.role == ROLE_READER,
 	   "an admin's invitee is verified through the admin's certificate: %s", e.message);
 	ok(!identity_can_invite(member), "a member may not invite");
-	ok(!member_new(admin, path("x"), "x", ROLE_ADMIN, NOW, &e) && e.code == -EPERM,
+	ok(!member_new(admin, tap_path("x"), "x", ROLE_ADMIN, NOW, &e) && e.code == -EPERM,
 	   "an admin may not make admins: %s", e.message);
 	is_errno(verify(member, other, NOW, &info, &e), -EKEYREJECTED, "another mesh: %s",
 		 e.message);
@@ -204,7 +195,7 @@ static void invitations(void)
 	struct id id, unknown;
 	struct sha256 key, want;
 	enum role role;
-	const char *dir = path("a");
+	const char *dir = tap_path("a");
 	is_int(invites_open(dir, &v, &e), 0, "the registry opens: %s", e.message);
 	ok(!invites_outstanding(v, NOW), "nothing is outstanding at first");
 	is_int(invites_add(v, ROLE_READER, NOW + 60, 1, secret, &e), 0, "an invitation: %s",

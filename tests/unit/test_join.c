@@ -32,15 +32,6 @@ static uint64_t clock_us(void)
 			sd_event_run(event, 2000);                  \
 	} while (0)
 
-static char *path(const char *name)
-{
-	static char text[16][512];
-	static unsigned n;
-	char *p = text[n++ % 16];
-	snprintf(p, sizeof(*text), "%s/%s", tap_tmpdir(), name);
-	return p;
-}
-
 /* ---- one device ---- */
 
 struct device {
@@ -189,7 +180,7 @@ static void joining(struct device *a)
 {
 	struct joiner j, k;
 	struct token t = invite(a, ROLE_READER, 1);
-	join_start(&j, path("b"), &t, "ben's");
+	join_start(&j, tap_path("b"), &t, "ben's");
 	join_wait(&j);
 	ok(j.ok && id_equal(&j.result.inviter, identity_device(a->identity)) &&
 		   strcmp(j.result.inviter_name, "anna") == 0,
@@ -198,18 +189,18 @@ static void joining(struct device *a)
 	   "the inviter is told");
 	_cleanup_(identity_freep) struct identity *b = NULL;
 	struct err e = { 0 };
-	ok(identity_open(path("b"), &b, &e) == 0 && identity_role(b) == ROLE_READER &&
+	ok(identity_open(tap_path("b"), &b, &e) == 0 && identity_role(b) == ROLE_READER &&
 		   id_equal(identity_mesh(b), identity_mesh(a->identity)) &&
 		   strcmp(identity_mesh_name(b), "family") == 0,
 	   "it is a reader of the mesh: %s", e.message);
-	join_start(&j, path("c"), &t, "c");
+	join_start(&j, tap_path("c"), &t, "c");
 	join_wait(&j);
-	ok(!j.ok && j.why.code == -EKEYREVOKED && access(path("c"), F_OK) < 0,
+	ok(!j.ok && j.why.code == -EKEYREVOKED && access(tap_path("c"), F_OK) < 0,
 	   "the token is good once: %s", j.why.message);
 
 	/* While another invitation is open the server does answer, and tells. */
 	struct token other = invite(a, ROLE_MEMBER, 1);
-	join_start(&j, path("c"), &t, "c");
+	join_start(&j, tap_path("c"), &t, "c");
 	join_wait(&j);
 	ok(!j.ok && j.why.code == -EKEYREVOKED && strstr(j.why.message, "used already"),
 	   "used: %s", j.why.message);
@@ -220,8 +211,8 @@ static void joining(struct device *a)
 		t = invite(a, ROLE_MEMBER, 1);
 		snprintf(x, sizeof(x), "x%u", i);
 		snprintf(y, sizeof(y), "y%u", i);
-		join_start(&j, path(x), &t, x);
-		join_start(&k, path(y), &t, y);
+		join_start(&j, tap_path(x), &t, x);
+		join_start(&k, tap_path(y), &t, y);
 		RUN_UNTIL(j.done && k.done, 8000);
 		join_wait(&j);
 		join_wait(&k);
@@ -238,31 +229,31 @@ static void refusals(struct device *a)
 	struct joiner j;
 	struct token good = invite(a, ROLE_MEMBER, 1), t = good;
 	t.expires = time(NULL) - 7200;
-	join_start(&j, path("r"), &t, "r");
+	join_start(&j, tap_path("r"), &t, "r");
 	ok(j.done && j.why.code == -ETIMEDOUT && strstr(j.why.message, "2 hours ago"),
 	   "an expired token: %s", j.why.message);
 	join_free(j.join);
 	t = good;
 	t.root.b[0] ^= 1;
-	join_start(&j, path("r"), &t, "r");
+	join_start(&j, tap_path("r"), &t, "r");
 	join_wait(&j);
 	ok(!j.ok && j.why.code == -EHOSTUNREACH && strstr(j.why.message, "another mesh"),
 	   "a token for another mesh: %s", j.why.message);
 	t = good;
 	t.address[0].port = 1;
-	join_start(&j, path("r"), &t, "r");
+	join_start(&j, tap_path("r"), &t, "r");
 	join_wait(&j);
 	ok(!j.ok && j.why.code == -EHOSTUNREACH && strstr(j.why.message, "refused"),
 	   "nobody there: %s", j.why.message);
 	t.n = 0;
-	join_start(&j, path("r"), &t, "r");
+	join_start(&j, tap_path("r"), &t, "r");
 	ok(j.done && j.why.code == -EDESTADDRREQ, "no address at all: %s", j.why.message);
 	join_free(j.join);
 	t = good;
 	t.n = 2;
 	t.address[1] = t.address[0];
 	memcpy(t.address[0].host, "no-such-host.invalid", 21);
-	join_start(&j, path("r2"), &t, "r2");
+	join_start(&j, tap_path("r2"), &t, "r2");
 	join_wait(&j);
 	ok(j.ok, "a bad address beside a good one does no harm: %s", j.why.message);
 
@@ -272,7 +263,7 @@ static void refusals(struct device *a)
 	for (unsigned i = 0; i < 7; i++) {
 		t = good;
 		t.secret[0] ^= (uint8_t)(i + 1);
-		join_start(&j, path("g"), &t, "g");
+		join_start(&j, tap_path("g"), &t, "g");
 		join_wait(&j);
 		refused += j.why.code == -EACCES;
 		busy += !j.ok && j.why.code != -EACCES;
@@ -291,26 +282,26 @@ static void wrong_member(struct device *a)
 	struct err e = { 0 };
 	struct joiner j;
 	struct device admin = { 0 };
-	struct identity *made = member_new(a->identity, path("adm"), "adm", ROLE_ADMIN, time(NULL), &e);
+	struct identity *made = member_new(a->identity, tap_path("adm"), "adm", ROLE_ADMIN, time(NULL), &e);
 	if (!made)
 		tap_bail("%s", e.message);
 	identity_free(made);
-	start(&admin, path("adm"));
+	start(&admin, tap_path("adm"));
 	struct token theirs = invite(&admin, ROLE_MEMBER, 1), t = invite(a, ROLE_MEMBER, 1);
 	/* The guesses before have put this host off at a: its address is another's for a. */
 	memcpy(t.address[0].host, "::1", 4);
 	t.n = 2;
 	t.address[1] = t.address[0];
 	t.address[0] = theirs.address[0];
-	join_start(&j, path("w"), &t, "w");
+	join_start(&j, tap_path("w"), &t, "w");
 	join_wait(&j);
 	ok(j.ok && id_equal(&j.result.inviter, identity_device(a->identity)),
 	   "another member at one of the addresses is passed over: %s", j.why.message);
 	theirs.secret[0] ^= 1;
-	join_start(&j, path("w2"), &theirs, "w2");
+	join_start(&j, tap_path("w2"), &theirs, "w2");
 	join_wait(&j);
 	ok(!j.ok && j.why.code == -EACCES, "when nobody knows it, it says so: %s", j.why.message);
-	join_start(&j, path("ben2"), (theirs.secret[0] ^= 1, &theirs), "ben2");
+	join_start(&j, tap_path("ben2"), (theirs.secret[0] ^= 1, &theirs), "ben2");
 	join_wait(&j);
 	ok(j.ok, "an admin invites as well: %s", j.why.message);
 	stop(&admin);
@@ -402,7 +393,7 @@ static void comes_back(struct device *a, struct device *b)
 	a->ups = a->downs = 0;
 	/* A copy of b's daemon, while the first still holds its link. */
 	struct device twin = { 0 };
-	start(&twin, path("b"));
+	start(&twin, tap_path("b"));
 	mesh_disconnect(b->mesh, &(struct token_address){ .host = "none", .port = 1 });
 	mesh_connect(twin.mesh, &to_a, &e);
 	RUN_UNTIL(twin.links == 1 && a->downs >= 1, 5000);
@@ -489,13 +480,13 @@ int main(void)
 	struct err e = { 0 };
 	tap_plan(6 + 7 + 3 + 1 + 11 + 1 + 3 + 6);
 	if (sd_event_new(&event) < 0 ||
-	    identity_create(path("a"), "family", "anna", time(NULL), &e) < 0)
+	    identity_create(tap_path("a"), "family", "anna", time(NULL), &e) < 0)
 		tap_bail("set-up: %s", e.message);
-	start(&a, path("a"));
+	start(&a, tap_path("a"));
 	joining(&a);
 	refusals(&a);
 	wrong_member(&a);
-	start(&b, path("b"));
+	start(&b, tap_path("b"));
 	one_link(&a, &b);
 	fixed(&a, &b);
 	comes_back(&a, &b);

@@ -154,26 +154,17 @@ static void pair(const struct memwire_faults *f, struct wire *w[2])
 static struct identity *root, *member, *admin, *second, *other;
 static struct tls_context *root_ctx, *member_ctx, *second_ctx, *other_ctx;
 
-static char *path(const char *name)
-{
-	static char text[16][512];
-	static unsigned n;
-	char *p = text[n++ % 16];
-	snprintf(p, sizeof(*text), "%s/%s", tap_tmpdir(), name);
-	return p;
-}
-
 static void set_up(void)
 {
 	struct err e = { 0 };
 	int64_t now = time(NULL);
-	identity_create(path("root"), "mesh", "first", now, &e);
-	identity_create(path("other"), "mesh", "stranger", now, &e);
-	identity_open(path("root"), &root, &e);
-	identity_open(path("other"), &other, &e);
-	member = member_new(root, path("m"), "second", ROLE_MEMBER, now, &e);
-	admin = member_new(root, path("a"), "admin", ROLE_ADMIN, now, &e);
-	second = member_new(admin, path("s"), "by the admin", ROLE_READER, now, &e);
+	identity_create(tap_path("root"), "mesh", "first", now, &e);
+	identity_create(tap_path("other"), "mesh", "stranger", now, &e);
+	identity_open(tap_path("root"), &root, &e);
+	identity_open(tap_path("other"), &other, &e);
+	member = member_new(root, tap_path("m"), "second", ROLE_MEMBER, now, &e);
+	admin = member_new(root, tap_path("a"), "admin", ROLE_ADMIN, now, &e);
+	second = member_new(admin, tap_path("s"), "by the admin", ROLE_READER, now, &e);
 	if (!root || !member || !other || !second || tls_context_new(root, &root_ctx, &e) < 0 ||
 	    tls_context_new(member, &member_ctx, &e) < 0 ||
 	    tls_context_new(second, &second_ctx, &e) < 0 ||
@@ -297,9 +288,9 @@ static void refusals(void)
 {
 	struct err e = { 0 };
 	int64_t now = time(NULL);
-	struct identity *old = member_new(root, path("old"), "old", ROLE_MEMBER, now - 21 * YEAR, &e);
+	struct identity *old = member_new(root, tap_path("old"), "old", ROLE_MEMBER, now - 21 * YEAR, &e);
 	struct identity *young =
-		member_new(root, path("young"), "young", ROLE_MEMBER, now + 3 * DAY, &e);
+		member_new(root, tap_path("young"), "young", ROLE_MEMBER, now + 3 * DAY, &e);
 	struct tls_context *old_ctx = NULL, *young_ctx = NULL, *joiner_ctx = NULL;
 	gnutls_x509_privkey_t key;
 	if (!old || !young || tls_context_new(old, &old_ctx, &e) < 0 ||
