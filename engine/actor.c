@@ -163,6 +163,7 @@ int actors_intern(struct actors *a, const struct actor_id *id, uint32_t *ret)
 
 struct actor_codec {
 	struct actors *actors;
+	struct actor_quota *quota; /* NULL: none */
 	uint32_t *local; /* by place in the codec's table; n of them */
 	uint32_t n, cap;
 	uint32_t *index; /* by local number: place + 1, 0: not in the table */
@@ -177,6 +178,11 @@ int actor_codec_new(struct actors *actors, struct actor_codec **ret)
 	c->actors = actors;
 	*ret = c;
 	return 0;
+}
+
+void actor_codec_limit(struct actor_codec *c, struct actor_quota *quota)
+{
+	c->quota = quota;
 }
 
 void actor_codec_free(struct actor_codec *c)
@@ -238,6 +244,24 @@ void actor_codec_put(struct actor_codec *c, struct buf *b, uint32_t local)
 		b->failed = true;
 }
 
+/* Interns an actor that was introduced, if there is still room for strangers. */
+static bool codec_admit(struct actor_codec *c, const struct actor_id *id, uint32_t *ret)
+{
+	struct actor_quota *q = c->quota;
+	*ret = actors_find(c->actors, id);
+	if (*ret != ACTOR_NONE)
+		return true;
+	if (q && q->left == 0) {
+		q->overrun = true;
+		return false;
+	}
+	if (actors_intern(c->actors, id, ret) < 0)
+		return false;
+	if (q)
+		q->left--;
+	return true;
+}
+
 uint32_t actor_codec_get(struct actor_codec *c, struct cursor *cur)
 {
 	uint32_t i = (uint32_t)cursor_varint_max(cur, c->n), local;
@@ -252,8 +276,7 @@ uint32_t actor_codec_get(struct actor_codec *c, struct cursor *cur)
 		return 0;
 	memcpy(id.device.b, device, ID_SIZE);
 	/* Introduced twice is not canonical. */
-	if (actors_intern(c->actors, &id, &local) < 0 || codec_index(c, local) != 0 ||
-	    !codec_add(c, local)) {
+	if (!codec_admit(c, &id, &local) || codec_index(c, local) != 0 || !codec_add(c, local)) {
 		cur->bad = true;
 		return 0;
 	}

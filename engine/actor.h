@@ -8,6 +8,7 @@
  * struct actors, which only grows. Ranks and canonical encodings compare the full
  * identifiers, never these numbers, because every replica numbers differently. */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/buf.h"
@@ -52,11 +53,20 @@ DEFINE_CLEANUP(struct actors *, actors_free)
  * and one byte after that. Encoder and decoder each own one codec for one direction. */
 struct actor_codec;
 
+/* How many actors that the table did not know may still be introduced to decoders: a table only
+ * grows, and takes ACTORS_MAX. */
+struct actor_quota {
+	uint32_t left;
+	bool overrun; /* one more was */
+};
+
 int actor_codec_new(struct actors *actors, struct actor_codec **ret);
+/* For a decoder of what a peer says. The quota is borrowed, several decoders may share it. */
+void actor_codec_limit(struct actor_codec *c, struct actor_quota *quota);
 void actor_codec_free(struct actor_codec *c);
 /* c NULL: the stored form. */
 void actor_codec_put(struct actor_codec *c, struct buf *b, uint32_t local);
-/* Returns the local number (interning it); marks cur bad on nonsense. */
+/* Returns the local number (interning it); marks cur bad on nonsense and beyond the quota. */
 uint32_t actor_codec_get(struct actor_codec *c, struct cursor *cur);
 /* The same, or with c NULL the stored form: a number that the table must have. */
 uint32_t actor_get(const struct actors *actors, struct actor_codec *c, struct cursor *cur);

@@ -139,7 +139,8 @@ void intake_free(struct intake *in)
 	free(in);
 }
 
-int intake_new(struct replica *replica, uint64_t window, struct intake **ret)
+int intake_new(struct replica *replica, uint64_t window, struct actor_quota *strangers,
+	       struct intake **ret)
 {
 	_cleanup_(intake_freep) struct intake *in = calloc(1, sizeof(*in));
 	if (!in)
@@ -151,6 +152,8 @@ int intake_new(struct replica *replica, uint64_t window, struct intake **ret)
 		r = actor_codec_new(replica_actors(replica), &in->record_actors);
 	if (r < 0)
 		return r;
+	actor_codec_limit(in->delta_actors, strangers);
+	actor_codec_limit(in->record_actors, strangers);
 	*ret = TAKE_PTR(in);
 	return 0;
 }

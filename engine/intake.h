@@ -15,8 +15,10 @@ enum stream { STREAM_DELTA, STREAM_RECORD, STREAM_CHUNK, STREAMS };
 
 struct intake;
 
-/* window: credit that the peer has for each stream. The replica is borrowed. */
-int intake_new(struct replica *r, uint64_t window, struct intake **ret);
+/* window: credit that the peer has for each stream. strangers: how many actors it may introduce
+ * that the replica does not know. Both pointers are borrowed. */
+int intake_new(struct replica *r, uint64_t window, struct actor_quota *strangers,
+	       struct intake **ret);
 void intake_free(struct intake *in);
 
 /* A round begins. upto is copied; count: nodes announced. */

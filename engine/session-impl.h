@@ -48,6 +48,7 @@ struct session {
 	/* the peer's stream */
 	struct buf inbuf;
 	struct actor_codec *in_actors;
+	struct actor_quota strangers;
 	struct scope **in_scope;
 	uint32_t n_in, cap_in;
 	struct intake *intake;

@@ -78,7 +78,7 @@ static int get_hello(struct session *s, struct cursor *c, struct err *e)
 		s->fenced |= r > 0;
 	}
 	s->window = h.window;
-	r = intake_new(s->replica, SESSION_WINDOW, &s->intake);
+	r = intake_new(s->replica, SESSION_WINDOW, &s->strangers, &s->intake);
 	if (r < 0)
 		return err_set(e, r, "out of memory");
 	s->hello_in = s->ping_due = true;

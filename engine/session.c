@@ -16,6 +16,10 @@
 
 int session_fail(struct session *s, int code, struct err *e)
 {
+	/* To the decoder it is nonsense like any other. */
+	if (code == -EPROTO && s->strangers.overrun)
+		err_set(e, code, "the peer introduced more than %u actors that are new here",
+			SESSION_STRANGERS);
 	if (s->error == 0) {
 		s->error = code;
 		snprintf(s->message, sizeof(s->message), "%.190s", e ? e->message : "");
@@ -139,7 +143,10 @@ int session_new(struct replica *replica, const struct id *peer, uint64_t now_us,
 	s->actors = replica_actors(replica);
 	s->peer = *peer;
 	s->last_in = s->last_ping = now_us;
+	s->strangers.left = SESSION_STRANGERS;
 	int r = actor_codec_new(s->actors, &s->in_actors);
+	if (r == 0)
+		actor_codec_limit(s->in_actors, &s->strangers);
 	if (r == 0)
 		r = actor_codec_new(s->actors, &s->out_actors);
 	if (r == 0)

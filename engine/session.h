@@ -31,6 +31,7 @@
 
 #define SESSION_PROTOCOL 1
 #define SESSION_FRAME_MAX (CHUNK_WIRE_MAX + 1024)
+#define SESSION_STRANGERS 4096 /* actors new to this replica that a peer may introduce */
 #define SESSION_WINDOW (1024u * 1024) /* bytes in flight that the peer has not credited */
 
 struct session;

@@ -393,6 +393,53 @@ static void test_fence(void)
 	node_close(&b);
 }
 
+/* A vector of n actors that nobody ever heard of, as an ACK of a new scope. */
+static void put_strangers(struct buf *b, uint32_t n)
+{
+	_cleanup_(buf_done) struct buf p = { 0 };
+	buf_u8(&p, 0);
+	buf_puts(&p, SCOPE16);
+	buf_varint(&p, n);
+	for (uint32_t i = 0; i < n; i++) {
+		buf_varint(&p, i);
+		buf_puts(&p, "stranger");
+		buf_u64(&p, i + 1);
+		buf_u32(&p, 1);
+		buf_varint(&p, 1);
+	}
+	put_frame(b, FRAME_ACK, p.data, p.len);
+}
+
+/* What a table of actors took in never leaves it: one member must not fill it. */
+static void test_strangers(void)
+{
+	struct node a, b;
+	struct err e = { 0 };
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	_cleanup_(buf_done) struct buf in = { 0 };
+	uint32_t before = actors_count(replica_actors(a.replica));
+	for (uint32_t n = SESSION_STRANGERS + 1; n >= SESSION_STRANGERS; n--) {
+		buf_reset(&in);
+		put_hello(&in, &b, 1, 1);
+		put_frame(&in, FRAME_SCOPES, "\0", 1);
+		put_strangers(&in, n);
+		_cleanup_(session_freep) struct session *s = NULL;
+		if (session_new(a.replica, &b.id, 1, &s) < 0)
+			tap_bail("no session");
+		int r = session_input(s, in.data, in.len, 2, &e);
+		if (n > SESSION_STRANGERS)
+			ok(r == -EPROTO && strstr(e.message, "more than 4096 actors"),
+			   "refused: %u new actors (%s)", n, e.message);
+		else
+			is_int(r, 0, "taken: actors that are known by now");
+	}
+	is_uint(actors_count(replica_actors(a.replica)) - before, SESSION_STRANGERS,
+		"and no more than that came in");
+	node_close(&a);
+	node_close(&b);
+}
+
 /* ---- seeds for tests/fuzz/fuzz_session.c: what the second device says to the first ---- */
 
 static void write_seed(const char *dir, const char *name, const struct buf *b)
@@ -449,12 +496,13 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "seeds") == 0)
 		return write_seeds(argv[2]);
-	tap_plan((unsigned)(10 + 3 + sizeof(trials) / sizeof(trials[0]) + 8 + 5 + 7 + 5));
+	tap_plan((unsigned)(10 + 3 + sizeof(trials) / sizeof(trials[0]) + 8 + 5 + 7 + 5 + 3));
 	test_costs();
 	test_large();
 	test_rules();
 	test_window();
 	test_life();
 	test_fence();
+	test_strangers();
 	return tap_done();
 }
