@@ -9,16 +9,23 @@
  *
  * A flush is one fsync of the log. A thread that asks while one is under way cannot use it (it may
  * have started before the thread's write), so it waits for the next one together with all others
- * that came meanwhile. A sync that failed stays failed: what the kernel dropped is not known. */
+ * that came meanwhile. A sync that failed stays failed: what the kernel dropped is not known.
+ *
+ * RocksDB must never meet a full disk: after a log append that failed its next one ends the process
+ * by an assertion, and so does opening. So room is looked at before, with a reserve for what
+ * is in memory to be written out; removals and other small changes may use most of that reserve,
+ * because they are how a person makes room. */
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <rocksdb/c.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "engine/cursor.h"
@@ -29,6 +36,9 @@
 #define BLOCK_CACHE (64u << 20)
 #define WRITE_BUFFERS (48u << 20) /* of all families together */
 #define LOG_MAX (96u << 20) /* write-ahead logs; then the oldest memory table is written out */
+#define RESERVE (64u << 20) /* of the disk, left to what is in memory already */
+#define RESERVE_LEAST (8u << 20) /* the same for small batches, and to open */
+#define SMALL_BATCH (64u << 10)
 #define BLOB_MIN 4096       /* chunks from this size on live in blob files */
 
 static const char *const family_name[] = {
@@ -105,6 +115,21 @@ static int open_error(char *text, const char *path, struct err *e)
 	}
 	rocksdb_free(text);
 	return code;
+}
+
+/* Is there room for this many bytes more, and a reserve? */
+static int check_room(const char *path, uint64_t bytes, uint64_t reserve, struct err *e)
+{
+	struct statvfs v;
+	if (statvfs(path, &v) < 0)
+		return 0; /* what is wrong shows in the write */
+	uint64_t room = (uint64_t)v.f_bavail * v.f_frsize;
+	if (room >= reserve && room - reserve >= bytes)
+		return 0;
+	return err_set(e, -ENOSPC,
+		       "no space left for the database in %s: %" PRIu64 " MB are free, and %" PRIu64
+		       " are needed; remove something from that disk",
+		       path, room / 1000000, (bytes + reserve + 999999) / 1000000);
 }
 
 static rocksdb_options_t *family_options(int f, rocksdb_cache_t *cache)
@@ -240,7 +265,9 @@ static int rocks_write(struct store *base, struct store_batch *b, struct err *e)
 	rocksdb_writebatch_t *w = rocksdb_writebatch_create();
 	struct store_op op;
 	const uint8_t *key, *value;
+	uint64_t bytes = 0;
 	for (size_t at = 0; store_batch_next(b, &at, &op, &key, &value);) {
+		bytes += op.key_len + (op.put ? op.len : 0);
 		if (op.put)
 			rocksdb_writebatch_put_cf(w, s->cf[op.family], (const char *)key,
 						  op.key_len, (const char *)value, op.len);
@@ -249,8 +276,12 @@ static int rocks_write(struct store *base, struct store_batch *b, struct err *e)
 						     op.key_len);
 	}
 	char *text = NULL;
-	rocksdb_write(s->db, s->write, w, &text);
+	int r = check_room(s->path, bytes, bytes > SMALL_BATCH ? RESERVE : RESERVE_LEAST, e);
+	if (r == 0)
+		rocksdb_write(s->db, s->write, w, &text);
 	rocksdb_writebatch_destroy(w);
+	if (r < 0)
+		return r;
 	return text ? rocks_error(text, e, "write") : 0;
 }
 
@@ -489,7 +520,9 @@ int store_open(const char *path, bool create, struct store **ret, struct err *e)
 	s->write = rocksdb_writeoptions_create();
 	if (!s->path)
 		return err_set(e, -ENOMEM, "out of memory");
-	r = rocks_open_db(s, e);
+	r = check_room(s->path, 0, RESERVE_LEAST, e);
+	if (r == 0)
+		r = rocks_open_db(s, e);
 	if (r == 0)
 		r = rocks_check_format(s, e);
 	if (r < 0)

@@ -357,6 +357,21 @@ static int pidfd_of(pid_t pid)
 	return pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 }
 
+/* A directory was named: it has to be where this store is mounted. */
+static int check_mount_of(const struct storedir *dir, const char *at, struct err *e)
+{
+	_cleanup_(buf_done) struct buf source = { 0 };
+	struct stat is, want;
+	if (mounts_at(at, &source) < 0)
+		return err_set(e, -EINVAL, "%.200s is not a mount of shoal; without it `shoal down` "
+					   "ends the daemon of %.150s", at, storedir_path(dir));
+	if (stat((const char *)source.data, &is) < 0 || stat(storedir_path(dir), &want) < 0 ||
+	    is.st_ino != want.st_ino || is.st_dev != want.st_dev)
+		return err_set(e, -EINVAL, "%.120s is a mount of another store, %.120s; leave out "
+					   "--store", at, (const char *)source.data);
+	return 0;
+}
+
 int cmd_down(void *context)
 {
 	struct cli *c = context;
@@ -377,6 +392,8 @@ int cmd_down(void *context)
 		return r < 0 ? cli_fail(c, &e) :
 			       print_done(c, storedir_path(dir), "was not up");
 	}
+	if (r == 0 && c->line.n_args)
+		r = check_mount_of(dir, c->line.arg[0], &e);
 	_cleanup_close_ int process = r == 0 ? pidfd_of(ctlclient_pid(k)) : -1;
 	if (r == 0)
 		r = ctlclient_call(k, "stop", NULL, END_TIMEOUT_US, NULL, NULL, &e);

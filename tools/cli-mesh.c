@@ -290,7 +290,11 @@ static void print_status(const struct cli *c, struct arena *a, const struct json
 	print_sync(c, a, s);
 	for (const struct json *v = drafts ? drafts->first : NULL; v; v = v->next) {
 		line(c, "draft");
-		printf("%s: %s\n", cli_text(a, v, "path", "?"), cli_text(a, v, "error", ""));
+		printf("%s, ", cli_text(a, v, "path", "?"));
+		if (cli_uint(v, "line"))
+			printf("line %llu, column %llu: ", (unsigned long long)cli_uint(v, "line"),
+			       (unsigned long long)cli_uint(v, "column"));
+		puts(cli_text(a, v, "error", ""));
 	}
 }
 

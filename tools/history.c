@@ -198,7 +198,7 @@ static void walk_record(struct history *h, const struct record *r)
 			walk_content(h, s, &pointer);
 		else if (is_key(s, TOP_MODE) || is_key(s, TOP_XATTR))
 			walk_attributes(h, s);
-		else if (is_key(s, TOP_MTIME)) /* comes with each content; known by its time */
+		else if (is_key(s, TOP_MTIME)) /* comes with each content; named if it came alone */
 			for (uint32_t k = 0; k < s->val.n; k++)
 				item_of(h, &s->val.entry[k].dot, s->val.entry[k].hlc);
 	}
@@ -234,7 +234,7 @@ static void put_item(struct daemon *d, struct jsonw *w, struct item *i)
 		jsonw_string(w, "content");
 	if (i->name)
 		jsonw_string(w, "name");
-	if (i->attributes)
+	if (i->attributes || (!i->content && !i->name))
 		jsonw_string(w, "attributes");
 	jsonw_array_end(w);
 	jsonw_key(w, "pointers");

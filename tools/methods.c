@@ -116,7 +116,7 @@ static void method_invite(struct call *c, const struct json *params, void *userd
 	if (r == 0)
 		r = param_uint(params, "uses", INVITE_USES_MAX, &uses, &e);
 	if (r == 0 && role_parse(text, &role) < 0)
-		r = err_set(&e, -EINVAL, "there is no role \"%.40s\"", text);
+		r = err_set(&e, -EINVAL, "there is no role \"%.40s\": member or admin", text);
 	if (r == 0 && (role == ROLE_READER || role == ROLE_COURIER))
 		r = err_set(&e, -EOPNOTSUPP, "this version does not enforce the role %s yet, so it "
 					     "does not give it: invite a member or an admin", text);

@@ -69,7 +69,7 @@ int path_resolve(struct replica *r, const char *path, struct attr *ret, struct e
 			code = -ENOENT;
 	}
 	if (code == -ENOENT)
-		return err_set(e, code, "there is no \"%.120s\" in the collection", path);
+		return err_set(e, code, "there is no \"%.120s\" in this store", path);
 	if (code < 0)
 		return err_errno(e, code, "cannot look at \"%.120s\"", path);
 	*ret = at;

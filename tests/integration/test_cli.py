@@ -115,6 +115,30 @@ def test_busy_mount_is_not_torn_away(anna):
     assert (anna.dir / "open.txt").read_text() == "kept"
 
 
+def test_down_of_another_directory_ends_nothing(anna):
+    pid = anna.daemon_pid()
+    fails(anna, 1, "down", anna.home / "nowhere", says="is not a mount of shoal")
+    fails(anna, 1, "down", anna.home, says="is not a mount of shoal")
+    assert alive(pid) and anna.daemon_pid() == pid and mounts_below(anna.home)
+    anna.run("ln", "-s", anna.store, anna.home / "link")
+    assert anna.shoal("--store", anna.home / "link", "down", anna.dir)
+
+
+def test_status_says_where_a_draft_is_wrong(anna):
+    (anna.dir / "f.json").write_text('{"a":1}')
+    assert anna.shoal("cat", "f.json") == '{"a":1}'  # it is a document, no longer a new file
+    with pytest.raises(OSError), open(anna.dir / "f.json", "w") as file:
+        file.write('{"a":1,\n "b":}')
+    assert "f.json, line 2, column 6: expected " in anna.shoal("status")
+
+
+def test_log_names_what_each_change_was(anna):
+    (anna.dir / "f.json").write_text('{"a":1}')
+    for _ in range(2):
+        os.utime(anna.dir / "f.json", (1, 1))
+        assert all(c["what"] for c in anna.shoal("log", "f.json", "--json")["changes"])
+
+
 def test_dead_mount_is_healed(anna):
     (anna.dir / "f.json").write_text('{"a":1}')
     subprocess.run(["sync", "-f", anna.dir], check=False)
