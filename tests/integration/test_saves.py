@@ -276,20 +276,30 @@ def test_tee(m, doc):
 
 
 def vim(m, doc, *settings, edit=True):
-    need("vim")
-    ready = m.top / "ready"
-    p = subprocess.Popen(["vim", "-N", "-u", "NONE", "-i", "NONE", "-es",
-                          *[x for s in settings for x in ("-c", f"set {s}")], str(doc)],
-                         stdin=subprocess.PIPE, text=True)
-    if edit:
-        p.stdin.write(f"%s/draft/{EDITED}/\n")
-    p.stdin.write(f"call writefile([], '{ready}')\n")
-    p.stdin.flush()
+    need("vim", "expect")
+    ready, go = m.top / "ready", m.top / "go"
+    substitute = f'send ":%s/draft/{EDITED}/\\r"' if edit else ""
+    script = textwrap.dedent(f"""
+        set timeout 20
+        log_user 0
+        spawn vim -N -u NONE -i NONE {' '.join(f'-c "set {s}"' for s in settings)} {doc}
+        {substitute}
+        send ":call writefile(\\[\\], '{ready}')\\r"
+        while {{![file exists {go}]}} {{ after 10 }}
+        send ":w!\\r"
+        expect {{
+            "y/n" {{ send "y\\r"; exp_continue }}
+            "oad File" {{ send "o\\r"; exp_continue }}
+            "written" {{ }}
+        }}
+        send ":q!\\r"
+        expect eof
+    """)
+    p = subprocess.Popen(["expect", "-c", script], env={**os.environ, "TERM": "xterm"})
     wait_until(ready.exists, 20, "vim has read and edited")
     remote(m)
-    # Notices the change, keeps its text, and does not ask whether to write.
-    p.communicate("checktime\nw!\nq!\n", timeout=30)
-    assert p.returncode == 0
+    go.touch()
+    assert p.wait(60) == 0
     check(m, title=EDITED if edit else "draft")
 
 
