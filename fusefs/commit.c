@@ -211,6 +211,7 @@ static int commit_local(struct fusefs *fs, struct inode *i, struct copy *c, bool
 	c->dirty = false;
 	c->flushed = true;
 	c->draft = false;
+	draft_mark(fs, i, false);
 	if (l->unsettled && fs->options.strict && name_is_json(l->name, strlen(l->name))) {
 		struct content content;
 		workfile_content(c->work, &content);
@@ -218,6 +219,7 @@ static int commit_local(struct fusefs *fs, struct inode *i, struct copy *c, bool
 			if (quiet)
 				return 0;
 			c->draft = true;
+			draft_mark(fs, i, true);
 			*e = c->err;
 			return -EINVAL;
 		}

@@ -19,9 +19,20 @@ static void key_of(struct buf *b, const struct id *id)
 	buf_put(b, id->b, ID_SIZE);
 }
 
+void draft_mark(struct fusefs *fs, struct inode *i, bool drafted)
+{
+	pthread_mutex_lock(&fs->lock);
+	if (i->drafted != drafted) {
+		i->drafted = drafted;
+		fs->n_drafts += drafted ? 1 : -(uint64_t)1;
+	}
+	pthread_mutex_unlock(&fs->lock);
+}
+
 int draft_store(struct fusefs *fs, struct inode *i)
 {
 	struct copy *c = i->shared;
+	draft_mark(fs, i, true);
 	_cleanup_(buf_done) struct buf key = { 0 };
 	_cleanup_(buf_done) struct buf value = { 0 };
 	_cleanup_(buf_done) struct buf base = { 0 };
@@ -73,6 +84,7 @@ int draft_store(struct fusefs *fs, struct inode *i)
 
 void draft_drop(struct fusefs *fs, struct inode *i)
 {
+	draft_mark(fs, i, false);
 	if (!i->draft_stored)
 		return;
 	_cleanup_(buf_done) struct buf key = { 0 };
@@ -138,6 +150,7 @@ static int load_one(const uint8_t *key, size_t key_len, const uint8_t *value, si
 	copy->mtime_ns = mtime;
 	i->shared = copy;
 	i->draft_stored = true; /* keeps the reference of inode_of_node */
+	draft_mark(fs, i, true);
 	return 0;
 }
 
@@ -150,33 +163,21 @@ int drafts_get(struct fusefs *fs, struct inode ***ret, size_t *ret_n)
 {
 	size_t n = 0;
 	pthread_mutex_lock(&fs->lock);
-	struct inode **list = calloc(fs->by_ino.n + 1, sizeof(struct inode *));
-	if (list)
+	struct inode **list = calloc(fs->n_drafts + 1, sizeof(struct inode *));
+	if (list && fs->n_drafts)
 		table_each(&fs->by_ino, b, l, next)
 		{
 			struct inode *i = table_entry(l, struct inode, by_ino);
-			/* What is below .shoal has no drafts, and its lock may be held by who asks. */
-			if (i->virtual_path)
-				continue;
-			i->refs++;
-			list[n++] = i;
+			if (i->drafted && n < fs->n_drafts) {
+				i->refs++;
+				list[n++] = i;
+			}
 		}
 	pthread_mutex_unlock(&fs->lock);
 	if (!list)
 		return -ENOMEM;
-	size_t kept = 0;
-	for (size_t k = 0; k < n; k++) {
-		pthread_mutex_lock(&list[k]->lock);
-		bool draft = list[k]->shared && list[k]->shared->draft &&
-			     (list[k]->backing == BACK_NODE || list[k]->backing == BACK_LOCAL);
-		pthread_mutex_unlock(&list[k]->lock);
-		if (draft)
-			list[kept++] = list[k];
-		else
-			inode_put(fs, list[k]);
-	}
 	*ret = list;
-	*ret_n = kept;
+	*ret_n = n;
 	return 0;
 }
 

@@ -74,7 +74,7 @@ struct fusefs {
 	struct table by_ino, by_id, pins;
 	struct table overlay;        /* entries: local names and tombstones */
 	struct overlay_entry *tombs; /* list */
-	uint64_t n_tombs, n_local;
+	uint64_t n_tombs, n_local, n_drafts;
 	uint64_t next_ino, next_spool;
 	struct committer *committers;
 	uint64_t n_handles;

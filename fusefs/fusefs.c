@@ -419,6 +419,10 @@ int fusefs_unmount(struct fusefs *fs, bool force, struct err *e)
 		fuse_session_unmount(fs->session);
 	fs->mounted = false;
 	stop(fs);
+	/* Who still has files open after a lazy unmount gets ENOTCONN from here on. */
+	if (fs->session)
+		fuse_session_destroy(fs->session);
+	fs->session = NULL;
 	return 0;
 }
 

@@ -44,6 +44,9 @@ static int choose_copy(struct fusefs *fs, struct inode *i, struct fuse_file_info
 		       struct copy **ret)
 {
 	struct copy *c = i->shared;
+	/* Replaced between the kernel's lookup and this: it looks the name up once more. */
+	if (i->backing == BACK_ORPHAN && !c)
+		return -ESTALE;
 	if (i->backing != BACK_NODE || (c && c->dirty)) {
 		int r = inode_shared(fs, i, ret);
 		fi->keep_cache = r == 0 && (*ret)->users > 0;

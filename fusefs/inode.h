@@ -23,7 +23,8 @@
  *   fs->names      changes of the name space (create, unlink, rename, settling); may be held
  *                  while the replica commits
  *   inode->lock    the copies, and what stands behind the inode; may be held while the replica
- *                  reads or commits. Two inodes: the lower address first
+ *                  reads or commits. One at a time; only that of a VIRTUAL inode may be held
+ *                  while another's is taken
  *   fs->lock       tables, lookup counts, timers, overlay; nothing that can block under it, and
  *                  no call of the replica: its observers take it
  * A change of backing, id or local data needs names and inode->lock and, for the tables, fs->lock.
@@ -96,6 +97,7 @@ struct inode {
 	unsigned refs;    /* fs->lock: operations, handles, overlay, drafts */
 	bool hashed_id;   /* fs->lock: in by_id */
 	bool notify_due;  /* fs->lock: an invalidation is queued */
+	bool drafted;     /* fs->lock: its shared copy is a draft */
 	unsigned opens;   /* fs->lock: handles */
 	uint64_t changes; /* fs->lock: changes heard of; see inode_attr's callers */
 

@@ -163,52 +163,40 @@ static int add_node(const char *name, size_t len, const struct attr *attr, void 
 	return 0;
 }
 
-struct overlaid {
-	struct dir *dir;
-	size_t nodes; /* the first so many are sorted nodes */
-};
-
 static int compare(const void *a, const void *b)
 {
 	return strcmp(((const struct dirent *)a)->name, ((const struct dirent *)b)->name);
 }
 
-static void overlay(const struct overlay_entry *e, void *userdata)
+/* A local name, or (no inode, no kind) a tombstone that hides attr.id. */
+static void add_overlay(const struct overlay_entry *e, void *userdata)
 {
-	struct overlaid *o = userdata;
-	struct dirent key = { .name = e->name };
-	struct dirent *x =
-		o->nodes ? bsearch(&key, o->dir->item, o->nodes, sizeof(key), compare) : NULL;
-	if (!e->inode) {
-		if (x && id_equal(&x->attr.id, &e->node))
-			x->attr.kind = 0; /* hidden */
-		return;
-	}
-	if (x)
-		x->attr.kind = 0;
-	x = add(o->dir, e->name, strlen(e->name));
+	struct dirent *x = add(userdata, e->name, strlen(e->name));
 	if (!x)
 		return;
-	e->inode->refs++; /* fs->lock is held */
+	if (e->inode)
+		e->inode->refs++; /* fs->lock is held */
 	x->inode = e->inode;
+	x->attr.id = e->node;
 }
 
-static int fill(struct fusefs *fs, struct inode *i, struct dir *d)
+/* Nodes, less what is hidden, and local names, in one order. The local names are looked at first:
+ * a file that settles in between is seen twice then, and not missed. */
+static int merge(struct fusefs *fs, const struct id *id, struct dir *d)
 {
-	clear(fs, d);
-	if (i->backing == BACK_VIRTUAL) {
-		d->filled = true;
-		return shoaldir_list(fs, i, add_node, d);
-	}
-	struct id id;
-	if (!dir_id(i, &id))
-		return -ENOENT;
-	int r = replica_list(fs->replica, &id, add_node, d);
-	if (r < 0)
+	local_each(fs, id, add_overlay, d);
+	size_t laid = d->n;
+	if (laid)
+		qsort(d->item, laid, sizeof(*d->item), compare);
+	int r = replica_list(fs->replica, id, add_node, d);
+	if (r < 0 || !laid)
 		return r;
-	struct overlaid o = { d, d->n };
-	local_each(fs, &id, overlay, &o);
-	bool added = d->n > o.nodes;
+	for (size_t k = laid; k < d->n; k++) {
+		struct dirent *node = &d->item[k];
+		const struct dirent *x = bsearch(node, d->item, laid, sizeof(*x), compare);
+		if (x && (x->inode || id_equal(&x->attr.id, &node->attr.id)))
+			node->attr.kind = 0;
+	}
 	size_t kept = 0;
 	for (size_t k = 0; k < d->n; k++) {
 		if (d->item[k].inode || d->item[k].attr.kind)
@@ -217,10 +205,18 @@ static int fill(struct fusefs *fs, struct inode *i, struct dir *d)
 			free(d->item[k].name);
 	}
 	d->n = kept;
-	if (added)
-		qsort(d->item, d->n, sizeof(*d->item), compare);
-	d->filled = true;
+	qsort(d->item, d->n, sizeof(*d->item), compare);
 	return 0;
+}
+
+static int fill(struct fusefs *fs, struct inode *i, struct dir *d)
+{
+	struct id id;
+	clear(fs, d);
+	d->filled = true;
+	if (i->backing == BACK_VIRTUAL)
+		return shoaldir_list(fs, i, add_node, d);
+	return dir_id(i, &id) ? merge(fs, &id, d) : -ENOENT;
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

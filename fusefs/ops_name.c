@@ -98,6 +98,7 @@ static void drop_local(struct fusefs *fs, struct inode *i)
 				 .mode = l->mode & 07777,
 				 .mtime_ns = l->mtime_ns,
 				 .ctime_ns = l->mtime_ns };
+	draft_mark(fs, i, false);
 	inode_orphan(fs, i);
 	local_remove(fs, i);
 	i->local = NULL;
