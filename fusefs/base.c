@@ -199,14 +199,16 @@ void bases_backup(struct bases *b, const struct proc *p, const struct id *node, 
 void bases_rename(struct bases *b, const struct id *from, const struct id *to)
 {
 	pthread_mutex_lock(&b->lock);
-	for (struct table_link *l = table_first(&b->by_node, id_hash(from)), *next; l; l = next) {
+	for (struct table_link *l = table_first(&b->by_node, id_hash(from)); l;) {
 		struct note *n = table_entry(l, struct note, by_node);
-		next = l->next;
+		l = l->next;
 		if (!id_equal(&n->node, from))
 			continue;
 		table_remove(&b->by_node, &n->by_node);
 		n->node = *to;
 		table_add(&b->by_node, &n->by_node, id_hash(to));
+		/* The table may have grown: its chains are others. */
+		l = table_first(&b->by_node, id_hash(from));
 	}
 	pthread_mutex_unlock(&b->lock);
 }

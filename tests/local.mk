@@ -28,6 +28,8 @@ unit_tests = \
 	tests/unit/test_config \
 	tests/unit/test_control \
 	tests/unit/test_converge \
+	tests/unit/test_evidence \
+	tests/unit/test_filenames \
 	tests/unit/test_frame \
 	tests/unit/test_identity \
 	tests/unit/test_jdiff \
@@ -36,6 +38,7 @@ unit_tests = \
 	tests/unit/test_jsonstyle \
 	tests/unit/test_merge \
 	tests/unit/test_patch \
+	tests/unit/test_proc \
 	tests/unit/test_replica \
 	tests/unit/test_replica_crash \
 	tests/unit/test_replica_threads \
@@ -48,12 +51,15 @@ unit_tests = \
 	tests/unit/test_tls \
 	tests/unit/test_token \
 	tests/unit/test_tree \
-	tests/unit/test_vv
+	tests/unit/test_vv \
+	tests/unit/test_workfile
 
 # A device without documents, for tests of links in network namespaces.
 check_PROGRAMS += tests/helpers/linkpeer
 tests_helpers_linkpeer_SOURCES = tests/helpers/linkpeer.c $(members)
 tests_helpers_linkpeer_LDADD = $(TRANSPORTS_TEST_LIBS)
+
+FUSEFS_TEST_LIBS = tests/libtap.a libfusefs.a libengine.a $(FUSEFS_LIBS) $(ENGINE_LIBS)
 
 # A mounted replica and another one beside it, for tests of the file system.
 check_PROGRAMS += tests/helpers/fsmount
@@ -74,14 +80,18 @@ tests_unit_test_beacon_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
+tests_unit_test_evidence_LDADD = $(FUSEFS_TEST_LIBS)
+tests_unit_test_filenames_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_session_SOURCES = tests/unit/test_session.c $(pair)
+tests_unit_test_proc_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_tls_SOURCES = tests/unit/test_tls.c $(members)
 tests_unit_test_tls_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_token_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_workfile_LDADD = $(FUSEFS_TEST_LIBS)
 
 # Simulations: whole engines in one process, from a seed.
 sim_tests = \
@@ -166,6 +176,7 @@ EXTRA_DIST += \
 	tests/integration/test_lab.py \
 	tests/integration/test_links.py \
 	tests/integration/test_mesh.py \
+	tests/integration/test_mount.py \
 	tests/integration/test_saves.py \
 	tests/integration/test_two_hosts.py
 

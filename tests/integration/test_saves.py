@@ -368,7 +368,7 @@ def nano(m, doc, *options):
         send "draft\\r"
         expect "Replace with"
         send "{EDITED}\\r"
-        expect "Replace this"
+        expect "instance"
         send "y"
         expect "eplaced"
         send "\\x0f"

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which version a save is taken against: the evidence of who read what. */
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/replica.h"
+#include "fusefs/base.h"
+#include "tests/tap.h"
+
+static uint64_t tick;
+
+static uint64_t wall_us(void *userdata)
+{
+	(void)userdata;
+	return UINT64_C(1700000000000000) + tick++;
+}
+
+static void random_bytes(void *userdata, void *data, size_t len)
+{
+	(void)userdata;
+	memset(data, (int)tick++, len);
+}
+
+struct fixture {
+	struct store *store;
+	struct replica *replica;
+	struct bases *bases;
+	struct id node;
+	struct version *v[4]; /* {"a":1}, {"a":1,"b":1}, {"a":1,"b":2}, {"a":2,"b":2} */
+};
+
+static const char *const texts[] = { "{\"a\": 1}\n", "{\"a\": 1, \"b\": 1}\n",
+				     "{\"a\": 1, \"b\": 2}\n", "{\"a\": 2, \"b\": 2}\n" };
+
+static void set_up(struct fixture *f, size_t notes, uint64_t bytes)
+{
+	*f = (struct fixture){ 0 };
+	struct replica_config config = { .wall_us = wall_us, .random = random_bytes };
+	struct attr attr;
+	memset(config.device.b, 1, ID_SIZE);
+	if (store_open_memory(&f->store) < 0)
+		tap_bail("no store");
+	config.store = f->store;
+	if (replica_open(&config, &f->replica, NULL) < 0)
+		tap_bail("no replica");
+	for (unsigned i = 0; i < 4; i++) {
+		struct content c = { .data = texts[i], .len = strlen(texts[i]), .fd = -1 };
+		int r = i == 0 ? replica_create(f->replica, &NODE_ROOT, "d.json", 6, 0644, &c,
+						SAVE_BY_NAME, &attr, &f->v[0], NULL)
+			       : replica_save(f->replica, &attr.id, f->v[i - 1], &c, SAVE_BY_NAME,
+					      &f->v[i], NULL);
+		if (r < 0)
+			tap_bail("cannot make version %u", i);
+	}
+	f->node = attr.id;
+	struct bases_limits limits = { notes, bytes };
+	if (bases_new(&limits, &f->bases) < 0)
+		tap_bail("no bases");
+}
+
+static void tear_down(struct fixture *f)
+{
+	bases_free(f->bases);
+	for (unsigned i = 0; i < 4; i++)
+		version_unref(f->v[i]);
+	replica_free(f->replica);
+	store_close(f->store);
+}
+
+/* Process numbers of tests are far above any that can be alive. */
+static struct proc proc(int n, int group, int session)
+{
+	return (struct proc){ .tgid = 900000000 + n,
+			      .pgrp = 900000000 + group,
+			      .session = 900000000 + session,
+			      .start = (uint64_t)n };
+}
+
+static void note(struct fixture *f, struct proc p, unsigned version, int64_t at)
+{
+	bases_note(f->bases, &p, &f->node, f->v[version], at);
+}
+
+/* The number of the version that is the base of text, -1: none. */
+static int ask(struct fixture *f, struct proc writer, const char *text, int64_t since,
+	       int64_t until, int *ret_rule)
+{
+	struct base_question q = { .node = f->node,
+				   .writer = writer,
+				   .since_ns = since,
+				   .until_ns = until,
+				   .data = text,
+				   .len = strlen(text) };
+	*ret_rule = 0;
+	struct version *v = bases_find(f->bases, &q, ret_rule);
+	int found = -1;
+	for (int i = 0; v && i < 4; i++)
+		if (v == f->v[i])
+			found = i;
+	if (v)
+		version_unref(v);
+	return found;
+}
+
+static void test_own(void)
+{
+	struct fixture f;
+	int rule;
+	set_up(&f, 100, 1 << 20);
+	note(&f, proc(1, 1, 1), 0, 10);
+	note(&f, proc(2, 1, 1), 1, 20);
+	is_int(ask(&f, proc(1, 1, 1), texts[3], 0, 0, &rule), 0, "the writer's own reading");
+	is_int(rule, 2, "... by rule 2");
+	note(&f, proc(1, 1, 1), 2, 30);
+	is_int(ask(&f, proc(1, 1, 1), texts[0], 0, 0, &rule), 2,
+	       "its last one, whatever is nearer: it may have put things back");
+	struct proc reused = proc(1, 1, 1);
+	reused.start = 77;
+	is_int(ask(&f, reused, texts[0], 100, 0, &rule), -1,
+	       "another process of the same number knows nothing");
+	tear_down(&f);
+}
+
+static void test_backup(void)
+{
+	struct fixture f;
+	int rule;
+	struct proc vim = proc(1, 1, 1);
+	set_up(&f, 100, 1 << 20);
+	note(&f, vim, 0, 10);
+	note(&f, vim, 1, 5 * INT64_C(1000000000));
+	bases_backup(f.bases, &vim, &f.node, 5 * INT64_C(1000000000) + 1);
+	is_int(ask(&f, vim, texts[0], 0, 0, &rule), 0, "reading to make a backup does not count");
+	bases_backup(f.bases, &vim, &f.node, 9 * INT64_C(1000000000));
+	note(&f, vim, 2, 9 * INT64_C(1000000000) + 1);
+	is_int(ask(&f, vim, texts[0], 0, 0, &rule), 0, "nor if the backup's file is made first");
+	tear_down(&f);
+
+	set_up(&f, 100, 1 << 20);
+	note(&f, vim, 1, 10);
+	bases_backup(f.bases, &vim, &f.node, 11);
+	is_int(ask(&f, vim, texts[0], 0, 0, &rule), 1, "unless it is all there is");
+	tear_down(&f);
+}
+
+static void test_strangers(void)
+{
+	struct fixture f;
+	int rule;
+	set_up(&f, 100, 1 << 20);
+	note(&f, proc(1, 1, 1), 0, 10); /* cat f */
+	note(&f, proc(2, 2, 1), 2, 20); /* jq f, another group of the session */
+	is_int(ask(&f, proc(3, 2, 1), texts[3], 0, 0, &rule), 2, "the group comes first");
+	is_int(rule, 3, "... by rule 3");
+	is_int(ask(&f, proc(3, 3, 1), texts[3], 0, 0, &rule), 2,
+	       "in the session the version that is nearest to what is saved");
+	is_int(ask(&f, proc(3, 3, 1), "{\"a\":7}", 0, 0, &rule), 0, "... whichever that is");
+	is_int(ask(&f, proc(3, 3, 1), texts[2], 0, 0, &rule), 0,
+	       "... but not the one that nothing differs from");
+	is_int(ask(&f, proc(3, 3, 1), texts[3], 15, 0, &rule), 2, "only what was read lately");
+	is_int(ask(&f, proc(3, 3, 1), texts[3], 30, 0, &rule), -1, "or nothing");
+	is_int(ask(&f, proc(3, 3, 9), texts[3], 0, 0, &rule), -1, "strangers know nothing");
+	is_int(ask(&f, proc(3, 3, 9), texts[3], 0, 15, &rule), 0,
+	       "a rename by strangers: what was there when the temp file was made");
+	is_int(rule, 4, "... by rule 4");
+	tear_down(&f);
+}
+
+static void test_bounds(void)
+{
+	struct fixture f;
+	int rule;
+	set_up(&f, 10, 1 << 20);
+	for (int i = 0; i < 1000; i++)
+		note(&f, proc(i, i, i), (unsigned)i % 4, i);
+	is_int(ask(&f, proc(5, 5, 5), texts[3], 0, 0, &rule), -1, "old notes go");
+	ok(ask(&f, proc(999, 1, 1), texts[3], 0, 0, &rule) == 3, "new ones stay");
+	ok(bases_bytes(f.bases) < 4 * 1024, "bytes of distinct versions are counted once");
+	bases_forget(f.bases, &f.node);
+	is_uint(bases_bytes(f.bases), 0, "and given back");
+	tear_down(&f);
+
+	set_up(&f, 1000, 600);
+	for (unsigned i = 0; i < 4; i++)
+		note(&f, proc((int)i, 1, 1), i, i);
+	ok(bases_bytes(f.bases) <= 600, "bytes are bounded");
+	tear_down(&f);
+}
+
+static uint64_t distance(const char *a, const char *b)
+{
+	return base_distance(a, strlen(a), b, strlen(b));
+}
+
+static void test_distance(void)
+{
+	is_uint(distance("{\"a\":1,\"b\":[1,2]}", "{ \"a\" : 1 ,\n \"b\": [ 1, 2 ] }\n"), 0,
+		"layout is no difference");
+	is_uint(distance("{\"a\":1,\"b\":2}", "{\"b\":2,\"a\":1}"), 0, "nor is the order of keys");
+	is_uint(distance("{\"a\":1,\"b\":2}", "{\"a\":1,\"b\":3}"), 2,
+		"a value is one on each side");
+	is_uint(distance("{\"a\":1,\"b\":2}", "{\"a\":2,\"b\":1}"), 4, "values keep their keys");
+	is_uint(distance("{\"a\":\"x,y\"}", "{\"a\":\"x ,y\"}"), 2,
+		"strings are taken as they are");
+	is_uint(distance("{\"a\":\"\\\"{\"}", "{\"a\":\"\\\"{\"}"), 0,
+		"escapes do not end a string");
+	ok(distance("", "{}") == 0 && distance("", "1") == 1, "and nothing has no pieces");
+}
+
+int main(void)
+{
+	tap_plan(29);
+	test_own();
+	test_backup();
+	test_strangers();
+	test_bounds();
+	test_distance();
+	return tap_done();
+}
