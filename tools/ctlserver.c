@@ -24,6 +24,7 @@ struct client {
 	bool held;    /* whole lines wait in `in` until there is room for their answers */
 	bool closing; /* sends what is left, reads nothing more */
 	bool broken;  /* to be freed when nobody works on it */
+	bool emptied; /* all was sent, and producers that wait for room do not know it */
 	bool busy;    /* somebody works on it */
 };
 
@@ -109,6 +110,8 @@ static void push(struct client *k)
 			k->out_done += (size_t)n;
 	}
 	if (!backlog(k)) {
+		/* Who waits for room is told from the loop: nothing is left that would wake it. */
+		k->emptied = k->emptied || (k->out.len > 0 && k->n_calls > 0);
 		buf_reset(&k->out);
 		k->out_done = 0;
 	} else if (k->out_done > CTL_ROOM) {
@@ -123,7 +126,7 @@ static void listen_for(struct client *k)
 	bool room = k->n_calls < CTL_CALLS_MAX && backlog(k) < CTL_ROOM;
 	if (!k->closing && room)
 		events |= EPOLLIN;
-	if (backlog(k) || (k->held && room))
+	if (backlog(k) || k->emptied || (k->held && room))
 		events |= EPOLLOUT;
 	sd_event_source_set_io_events(k->source, events);
 }
@@ -320,6 +323,7 @@ static int on_client(sd_event_source *source, int fd, uint32_t events, void *use
 		receive(k);
 	if (!k->broken && (events & EPOLLOUT)) {
 		push(k);
+		k->emptied = false;
 		tell_drained(k);
 	}
 	if (!k->broken)

@@ -249,6 +249,24 @@ def test_paths_and_cat(anna):
     assert any("/n" in item["pointers"] for item in change["changes"])
 
 
+def test_long_answers_come_whole(anna):
+    """A client that reads as fast as the daemon writes: nobody waits for room that is there."""
+    (anna.dir / "blob.bin").write_bytes(os.urandom(2_000_000))
+    assert anna.shoal("log", "blob.bin")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
+        control.settimeout(10)
+        control.connect(str(anna.store / "control.sock"))
+        with control.makefile("rb") as answers:
+            for number in range(200):
+                control.sendall(b'{"method":"cat","params":{"path":"blob.bin"},"id":%d}\n' % number)
+                got, more = 0, True
+                while more:
+                    answer = json.loads(answers.readline())
+                    got += len(answer["result"]["data"]) * 3 // 4
+                    more = answer.get("more", False)
+                assert 2_000_000 <= got < 2_000_003
+
+
 def test_wait_times_out_alone(anna):
     fails(anna, 3, "wait", "--timeout", "0.2", says="0 of 1")
     fails(anna, 3, "wait", "--timeout", "200ms", "--device", "ben", says="ben")
