@@ -17,6 +17,9 @@
  *   - else takes the new one and drops the earlier: B would not dial if its end of that
  *     one were alive.
  *
+ * Of the addresses that are known for one device, one at a time gets as far as the handshake:
+ * B would take the second for the successor of the first.
+ *
  * A device that has a link to B dials B no more, and breaks off within the handshake (before
  * the server can take it for complete) when an address turns out to be B's.
  *
@@ -51,6 +54,7 @@
 #define BACKOFF_MAX (60 * SECOND)
 #define SELF_PAUSE (600 * SECOND)  /* an address that turned out to be ours */
 #define YIELD (3 * SECOND / 2)     /* the larger id lets the smaller dial first */
+#define SPARE_PAUSE SECOND         /* while another address of the device is tried */
 #define FOUND_FORGET (45 * SECOND) /* a found address that no beacon confirms */
 #define FOUND_PER_DEVICE 4
 #define FOUND_MAX 256
@@ -214,6 +218,17 @@ static uint64_t jitter(uint64_t pause)
 	uint32_t v = 0;
 	(void)gnutls_rnd(GNUTLS_RND_NONCE, &v, sizeof(v));
 	return pause * 3 / 4 + pause / 2 * (v % 1024) / 1024;
+}
+
+/* A handshake through another address of the same device is under way. */
+static bool tried_elsewhere(const struct target *t)
+{
+	if (id_is_zero(&t->device))
+		return false;
+	for (const struct target *o = t->mesh->targets; o; o = o->next)
+		if (o != t && o->conn && id_equal(&o->device, &t->device))
+			return true;
+	return false;
 }
 
 static void target_failed(struct target *t, const struct err *why)
@@ -474,6 +489,11 @@ static void on_dialled(struct wire *wire, const struct address *remote, const st
 		target_failed(t, &e);
 		return;
 	}
+	if (tried_elsewhere(t) || link_to(m, &t->device, NULL)) {
+		wire_free(wire);
+		target_plan(t, SPARE_PAUSE);
+		return;
+	}
 	struct conn *c = conn_add(m);
 	if (!c) {
 		wire_free(wire);
@@ -502,6 +522,10 @@ static int on_target(sd_event_source *s, uint64_t usec, void *user)
 	t->due = 0;
 	if (t->dial || t->conn || link_to(m, &t->device, NULL))
 		return 0;
+	if (tried_elsewhere(t)) {
+		target_plan(t, SPARE_PAUSE);
+		return 0;
+	}
 	if (!t->fixed && now_us(m) > t->heard + FOUND_FORGET) {
 		target_free(t);
 		return 0;

@@ -22,6 +22,7 @@ class Peer:
     """linkpeer run on a host; its events are lines."""
 
     def __init__(self, host, directory, *options):
+        self.host = host
         self.lines = []
         self.process = host.popen(LINKPEER, "run", directory, *options, stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, text=True)
