@@ -3,7 +3,7 @@
  * Join messages, version 1
  * ========================
  *
- * On a TLS session with ALPN shoal-join/1 (tls.c) the joiner sends one request, the inviter
+ * On a TLS session with ALPN shoal-join/1 (tls-context.c) the joiner sends one request, the inviter
  * one answer, then both close. Integers are big-endian, varints LEB128 in their shortest
  * form; nothing may follow the last field.
  *

@@ -27,6 +27,9 @@ libtransports_a_SOURCES = \
 	transports/link.h \
 	transports/memwire.c \
 	transports/memwire.h \
+	transports/mesh-conn.c \
+	transports/mesh-impl.h \
+	transports/mesh-target.c \
 	transports/mesh.c \
 	transports/mesh.h \
 	transports/name.c \
@@ -35,6 +38,8 @@ libtransports_a_SOURCES = \
 	transports/resolve.h \
 	transports/tcp.c \
 	transports/tcp.h \
+	transports/tls-context.c \
+	transports/tls-impl.h \
 	transports/tls.c \
 	transports/tls.h \
 	transports/token.c \

@@ -1,37 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * One link to each device
- * =======================
- *
- * Whoever accepts a connection decides about it, alone: after the TLS handshake it either
- * closes, or sends the greeting (one byte, 1) and the link is up; at the dialler it is up
- * when the greeting comes, and replaces what there was. The greeting also tells the dialler
- * that its certificate was accepted: in TLS 1.3 a client's handshake ends before the server
- * has seen the client's certificate.
- *
- * The accepting device A, with an earlier connection to the dialling device B:
- *
- *   - refuses when A dialled the earlier one, its handshake ended less than 10 s ago (or it still
- *     waits for the greeting), and A's id is the smaller: of two that dial each other at once
- *     the smaller's connection stays, and both sides come to the same conclusion;
- *   - else takes the new one and drops the earlier: B would not dial if its end of that
- *     one were alive.
- *
- * Of the addresses that are known for one device, one at a time gets as far as the handshake:
- * B would take the second for the successor of the first.
- *
- * A device that has a link to B dials B no more, and breaks off within the handshake (before
- * the server can take it for complete) when an address turns out to be B's.
- *
- * Limits: 64 incoming connections whose handshake is not over, 8 of one host (one IPv6 /64);
- * over either the oldest of them is dropped, so that connections which do nothing cannot keep
- * out one that does its handshake in the time of a few round trips.
- */
-#include "transports/mesh.h"
+#include "transports/mesh-impl.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <gnutls/crypto.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,87 +10,9 @@
 
 #include "transports/avahi.h"
 #include "transports/discovery.h"
-#include "transports/ifaces.h"
 #include "transports/joinserver.h"
-#include "transports/tcp.h"
-#include "transports/tls.h"
 
-#define SECOND ((uint64_t)1000000)
-#define GREETING 1
-#define GREETING_WITHIN (10 * SECOND)
-#define SIMULTANEOUS (10 * SECOND)
-#define DIAL_TIMEOUT (10 * SECOND)
-#define BACKOFF_MIN SECOND
-#define BACKOFF_MAX (60 * SECOND)
-#define SELF_PAUSE (600 * SECOND)  /* an address that turned out to be ours */
-#define YIELD (3 * SECOND / 2)     /* the larger id lets the smaller dial first */
-#define SPARE_PAUSE SECOND         /* while another address of the device is tried */
-#define FOUND_FORGET (45 * SECOND) /* a found address that no beacon confirms */
-#define FOUND_PER_DEVICE 4
-#define FOUND_MAX 256
-#define HALF_OPEN_MAX 64
-#define HALF_OPEN_HOST 8
-
-enum conn_state {
-	CONN_HANDSHAKE,
-	CONN_GREETING, /* dialled, the handshake is over, not greeted yet */
-	CONN_UP,
-	CONN_DEAD, /* to be freed when the loop comes round */
-};
-
-struct target;
-
-struct conn {
-	struct mesh *mesh;
-	struct conn *prev, *next; /* newest first */
-	enum conn_state state;
-	bool dialled;
-	struct tls *tls;
-	struct target *target; /* that dialled it, unless that is gone */
-	struct address remote;
-	struct id peer; /* zero until its certificate was seen */
-	uint64_t done;  /* when the handshake was over */
-	sd_event_source *timer; /* of the greeting */
-};
-
-/* An address to be dialled. */
-struct target {
-	struct mesh *mesh;
-	struct target *prev, *next;
-	bool fixed;
-	struct token_address host; /* fixed */
-	struct address address;    /* found */
-	struct id device;          /* found: who said so; fixed: who answered, zero at first */
-	struct tcp_dial *dial;
-	struct conn *conn;
-	sd_event_source *timer;
-	uint64_t backoff;
-	uint64_t due;    /* when the timer ends; 0: it does not run */
-	uint64_t heard;  /* found: last beacon */
-	struct err why;
-};
-
-struct mesh {
-	sd_event *event;
-	const struct identity *identity;
-	struct invites *invites;
-	const struct mesh_handler *handler;
-	void *user;
-	char listen[ADDRESS_TEXT]; /* "": on all addresses */
-	struct tls_context *context;
-	struct tcp_listener *listener;
-	struct ifaces *ifaces;
-	struct discovery *discovery;
-	struct avahi *avahi;
-	struct joinserver *joinserver;
-	sd_event_source *reap;
-	struct conn *conns;
-	struct target *targets;
-	unsigned found; /* targets that are not fixed */
-	bool closing;
-};
-
-_printf_(3, 4) static void note(const struct mesh *m, int priority, const char *fmt, ...)
+void mesh_note(const struct mesh *m, int priority, const char *fmt, ...)
 {
 	char text[512];
 	va_list ap;
@@ -132,474 +24,14 @@ _printf_(3, 4) static void note(const struct mesh *m, int priority, const char *
 	m->handler->note(priority, text, m->user);
 }
 
-static uint64_t now_us(const struct mesh *m)
+uint64_t mesh_now(const struct mesh *m)
 {
 	uint64_t now = 0;
 	(void)sd_event_now(m->event, CLOCK_BOOTTIME, &now);
 	return now;
 }
 
-/* ---- connections as a set ---- */
-
-static struct conn *conn_add(struct mesh *m)
-{
-	struct conn *c = calloc(1, sizeof(*c));
-	if (!c)
-		return NULL;
-	c->mesh = m;
-	c->next = m->conns;
-	if (m->conns)
-		m->conns->prev = c;
-	m->conns = c;
-	return c;
-}
-
-static void conn_free(struct conn *c)
-{
-	struct mesh *m = c->mesh;
-	if (c->prev)
-		c->prev->next = c->next;
-	else
-		m->conns = c->next;
-	if (c->next)
-		c->next->prev = c->prev;
-	sd_event_source_disable_unref(c->timer);
-	tls_free(c->tls);
-	free(c);
-}
-
-static int on_reap(sd_event_source *s, void *user)
-{
-	struct mesh *m = user;
-	(void)s;
-	for (struct conn *c = m->conns, *next; c; c = next) {
-		next = c->next;
-		if (c->state == CONN_DEAD)
-			conn_free(c);
-	}
-	return 0;
-}
-
-/* The live connection to a device: up, or dialled and waiting for its greeting. */
-static struct conn *conn_to(const struct mesh *m, const struct id *device, const struct conn *not)
-{
-	for (struct conn *c = m->conns; c; c = c->next)
-		if (c != not && (c->state == CONN_UP || c->state == CONN_GREETING) &&
-		    id_equal(&c->peer, device))
-			return c;
-	return NULL;
-}
-
-static struct conn *link_to(const struct mesh *m, const struct id *device, const struct conn *not)
-{
-	for (struct conn *c = m->conns; c; c = c->next)
-		if (c != not && c->state == CONN_UP && id_equal(&c->peer, device))
-			return c;
-	return NULL;
-}
-
-/* ---- when targets are dialled ---- */
-
-static void target_plan(struct target *t, uint64_t pause)
-{
-	t->due = now_us(t->mesh) + pause;
-	(void)sd_event_source_set_time(t->timer, t->due);
-	(void)sd_event_source_set_enabled(t->timer, SD_EVENT_ONESHOT);
-}
-
-static void target_unplan(struct target *t)
-{
-	t->due = 0;
-	(void)sd_event_source_set_enabled(t->timer, SD_EVENT_OFF);
-}
-
-static uint64_t jitter(uint64_t pause)
-{
-	uint32_t v = 0;
-	(void)gnutls_rnd(GNUTLS_RND_NONCE, &v, sizeof(v));
-	return pause * 3 / 4 + pause / 2 * (v % 1024) / 1024;
-}
-
-/* A handshake through another address of the same device is under way. */
-static bool tried_elsewhere(const struct target *t)
-{
-	if (id_is_zero(&t->device))
-		return false;
-	for (const struct target *o = t->mesh->targets; o; o = o->next)
-		if (o != t && o->conn && id_equal(&o->device, &t->device))
-			return true;
-	return false;
-}
-
-static void target_failed(struct target *t, const struct err *why)
-{
-	t->why = *why;
-	t->backoff = t->backoff ? t->backoff * 2 : BACKOFF_MIN;
-	if (t->backoff > BACKOFF_MAX)
-		t->backoff = BACKOFF_MAX;
-	target_plan(t, why->code == -ELOOP ? SELF_PAUSE : jitter(t->backoff));
-}
-
-/* The device got a link: its addresses rest. */
-static void targets_rest(struct mesh *m, const struct id *device)
-{
-	for (struct target *t = m->targets; t; t = t->next)
-		if (id_equal(&t->device, device)) {
-			t->backoff = 0;
-			t->why = (struct err){ 0 };
-			if (!t->dial && !t->conn)
-				target_unplan(t);
-		}
-}
-
-/* The device lost its link: dial it, soon but not at the same moment as it dials us. */
-static void targets_wake(struct mesh *m, const struct id *device)
-{
-	bool smaller = id_cmp(identity_device(m->identity), device) < 0;
-	for (struct target *t = m->targets; t; t = t->next)
-		if (id_equal(&t->device, device) && !t->dial && !t->conn && !t->due)
-			target_plan(t, jitter(smaller || t->fixed ? SECOND / 5 : YIELD));
-}
-
-static void target_free(struct target *t)
-{
-	struct mesh *m = t->mesh;
-	if (t->prev)
-		t->prev->next = t->next;
-	else
-		m->targets = t->next;
-	if (t->next)
-		t->next->prev = t->prev;
-	m->found -= !t->fixed;
-	tcp_dial_free(t->dial);
-	if (t->conn)
-		t->conn->target = NULL;
-	sd_event_source_disable_unref(t->timer);
-	free(t);
-}
-
-/* ---- connections come and go ---- */
-
-/* Ends a connection; why is what its target and its user are told. */
-static void conn_end(struct conn *c, const struct err *why)
-{
-	struct mesh *m = c->mesh;
-	bool was_up = c->state == CONN_UP;
-	struct target *t = c->target;
-	if (c->state == CONN_DEAD)
-		return;
-	c->state = CONN_DEAD;
-	c->target = NULL;
-	if (t)
-		t->conn = NULL;
-	(void)sd_event_source_set_enabled(m->reap, SD_EVENT_ONESHOT);
-	if (was_up) {
-		note(m, LOG_INFO, "%s: link down: %s", tls_link(c->tls)->name, why->message);
-		m->handler->link_down(tls_link(c->tls), why, m->user);
-	}
-	tls_free(c->tls);
-	c->tls = NULL;
-	c->timer = sd_event_source_disable_unref(c->timer);
-	if (m->closing)
-		return;
-	if (was_up && !link_to(m, &c->peer, NULL))
-		targets_wake(m, &c->peer);
-	else if (t && !was_up && !(link_to(m, &t->device, NULL)))
-		target_failed(t, why);
-}
-
-static void conn_up(struct conn *c)
-{
-	struct mesh *m = c->mesh;
-	struct conn *old = conn_to(m, &c->peer, c);
-	struct err why = { 0 };
-	err_set(&why, -ECONNRESET, "replaced by a newer connection");
-	c->state = CONN_UP;
-	while (old) {
-		conn_end(old, &why);
-		old = conn_to(m, &c->peer, c);
-	}
-	if (c->state != CONN_UP) /* cut by link_down's callee */
-		return;
-	targets_rest(m, &c->peer);
-	char text[ADDRESS_TEXT];
-	note(m, LOG_INFO, "%s: link up, %s %s", tls_link(c->tls)->name,
-	     c->dialled ? "dialled" : "from", address_text(&c->remote, text));
-	m->handler->link_up(tls_link(c->tls), m->user);
-}
-
-static void on_greeting(struct link *l, const uint8_t *data, size_t len, void *user)
-{
-	struct conn *c = user;
-	if (c->state != CONN_GREETING)
-		return;
-	if (data[0] != GREETING) {
-		struct err why = { 0 };
-		err_set(&why, -EPROTO, "the peer greets in a way that this version does not know");
-		conn_end(c, &why);
-		return;
-	}
-	c->timer = sd_event_source_disable_unref(c->timer);
-	conn_up(c);
-	/* What came in the same record is the link's user's already. */
-	if (len > 1 && c->state == CONN_UP && l->handler)
-		l->handler->received(l, data + 1, len - 1, l->user);
-}
-
-static const struct link_handler greeting_handler = { .received = on_greeting };
-
-static int on_no_greeting(sd_event_source *s, uint64_t usec, void *user)
-{
-	struct err why = { 0 };
-	(void)s, (void)usec;
-	err_set(&why, -ETIMEDOUT, "the peer does not greet");
-	conn_end(user, &why);
-	return 0;
-}
-
-static int on_admit(struct tls *tls, const struct cert_info *peer, void *user, struct err *e)
-{
-	struct conn *c = user;
-	struct mesh *m = c->mesh;
-	(void)tls;
-	if (id_equal(&peer->device, identity_device(m->identity)))
-		return err_set(e, -ELOOP, "this is the device itself, or a copy of its keys");
-	if (m->handler->admit && !m->handler->admit(&peer->device, m->user))
-		return err_set(e, -EKEYREVOKED, "%s is revoked", peer->name);
-	if (c->target && c->target->fixed)
-		c->target->device = peer->device;
-	if (c->dialled && link_to(m, &peer->device, c))
-		return err_set(e, -EALREADY, "%s has a link already", peer->name);
-	c->peer = peer->device;
-	return 0;
-}
-
-static bool refuse_second(const struct conn *c)
-{
-	const struct mesh *m = c->mesh;
-	const struct conn *old = conn_to(m, &c->peer, c);
-	return old && old->dialled && id_cmp(identity_device(m->identity), &c->peer) < 0 &&
-	       (old->state == CONN_GREETING || now_us(m) < old->done + SIMULTANEOUS);
-}
-
-static void on_up(struct tls *tls, void *user)
-{
-	struct conn *c = user;
-	struct mesh *m = c->mesh;
-	struct err why = { 0 };
-	c->done = now_us(m);
-	if (tls_kind(tls) == TLS_JOIN) {
-		c->tls = NULL;
-		joinserver_serve(m->joinserver, tls, &c->remote);
-		err_set(&why, -ESHUTDOWN, "handed over");
-		conn_end(c, &why);
-	} else if (c->dialled) {
-		c->state = CONN_GREETING;
-		link_handle(tls_link(tls), &greeting_handler, c);
-		if (sd_event_add_time_relative(m->event, &c->timer, CLOCK_BOOTTIME, GREETING_WITHIN,
-					       100000, on_no_greeting, c) < 0) {
-			err_set(&why, -ENOMEM, "out of memory");
-			conn_end(c, &why);
-		}
-	} else if (refuse_second(c)) {
-		err_set(&why, -EALREADY, "the other of two connections stays");
-		conn_end(c, &why);
-	} else {
-		(void)link_write(tls_link(tls), &(uint8_t){ GREETING }, 1);
-		conn_up(c);
-	}
-}
-
-static void on_closed(struct tls *tls, const struct err *why, void *user)
-{
-	struct conn *c = user;
-	struct mesh *m = c->mesh;
-	struct err copy = *why; /* it is the session's, which goes */
-	(void)tls;
-	if (c->state == CONN_HANDSHAKE && copy.code != -EALREADY) {
-		char text[ADDRESS_TEXT];
-		/* Strangers knocking are no news; what a user set up is. */
-		note(m, c->target && c->target->fixed ? LOG_NOTICE : LOG_DEBUG, "%s: %s",
-		     address_text(&c->remote, text), copy.message);
-	}
-	conn_end(c, &copy);
-}
-
-static const struct tls_handler tls_handler = {
-	.admit = on_admit,
-	.up = on_up,
-	.closed = on_closed,
-};
-
-/* ---- incoming ---- */
-
-/* Makes room for one more half-open connection from remote. */
-static void limit_half_open(struct mesh *m, const struct address *remote)
-{
-	unsigned all = 0, host = 0;
-	struct conn *oldest = NULL, *oldest_host = NULL;
-	struct err why = { 0 };
-	for (struct conn *c = m->conns; c; c = c->next) { /* newest first */
-		if (c->state != CONN_HANDSHAKE || c->dialled)
-			continue;
-		all++;
-		oldest = c;
-		if (address_same_host(&c->remote, remote)) {
-			host++;
-			oldest_host = c;
-		}
-	}
-	err_set(&why, -EBUSY, "too many connections that do not finish the handshake");
-	if (host >= HALF_OPEN_HOST)
-		conn_end(oldest_host, &why);
-	else if (all >= HALF_OPEN_MAX)
-		conn_end(oldest, &why);
-}
-
-static void on_accept(struct wire *wire, const struct address *remote, void *user)
-{
-	struct mesh *m = user;
-	struct tls_options o = { .server = true, .kinds = TLS_LINK };
-	limit_half_open(m, remote);
-	if (m->joinserver && joinserver_open(m->joinserver, remote))
-		o.kinds |= TLS_JOIN;
-	struct conn *c = conn_add(m);
-	if (!c) {
-		wire_free(wire);
-		return;
-	}
-	c->remote = *remote;
-	if (tls_new(m->context, m->event, wire, &o, &tls_handler, c, &c->tls, NULL) < 0)
-		conn_free(c);
-}
-
-/* ---- outgoing ---- */
-
-static void on_dialled(struct wire *wire, const struct address *remote, const struct err *why,
-		       void *user)
-{
-	struct target *t = user;
-	struct mesh *m = t->mesh;
-	struct err e = { 0 };
-	if (why)
-		e = *why;
-	tcp_dial_free(t->dial);
-	t->dial = NULL;
-	if (!wire) {
-		target_failed(t, &e);
-		return;
-	}
-	if (tried_elsewhere(t) || link_to(m, &t->device, NULL)) {
-		wire_free(wire);
-		target_plan(t, SPARE_PAUSE);
-		return;
-	}
-	struct conn *c = conn_add(m);
-	if (!c) {
-		wire_free(wire);
-		err_set(&e, -ENOMEM, "out of memory");
-		target_failed(t, &e);
-		return;
-	}
-	const struct tls_options o = { .kinds = TLS_LINK };
-	c->dialled = true;
-	c->remote = *remote;
-	if (tls_new(m->context, m->event, wire, &o, &tls_handler, c, &c->tls, &e) < 0) {
-		conn_free(c);
-		target_failed(t, &e);
-		return;
-	}
-	c->target = t;
-	t->conn = c;
-}
-
-static int on_target(sd_event_source *s, uint64_t usec, void *user)
-{
-	struct target *t = user;
-	struct mesh *m = t->mesh;
-	struct err e = { 0 };
-	(void)s, (void)usec;
-	t->due = 0;
-	if (t->dial || t->conn || link_to(m, &t->device, NULL))
-		return 0;
-	if (tried_elsewhere(t)) {
-		target_plan(t, SPARE_PAUSE);
-		return 0;
-	}
-	if (!t->fixed && now_us(m) > t->heard + FOUND_FORGET) {
-		target_free(t);
-		return 0;
-	}
-	int r = t->fixed ? tcp_dial_host(m->event, t->host.host, t->host.port, DIAL_TIMEOUT,
-					 on_dialled, t, &t->dial, &e)
-			 : tcp_dial_address(m->event, &t->address, DIAL_TIMEOUT, on_dialled, t,
-					    &t->dial, &e);
-	if (r < 0)
-		target_failed(t, &e);
-	return 0;
-}
-
-static struct target *target_new(struct mesh *m, bool fixed)
-{
-	struct target *t = calloc(1, sizeof(*t));
-	if (!t)
-		return NULL;
-	if (sd_event_add_time(m->event, &t->timer, CLOCK_BOOTTIME, 0, 10000, on_target, t) < 0) {
-		free(t);
-		return NULL;
-	}
-	(void)sd_event_source_set_enabled(t->timer, SD_EVENT_OFF);
-	t->mesh = m;
-	t->fixed = fixed;
-	t->next = m->targets;
-	if (m->targets)
-		m->targets->prev = t;
-	m->targets = t;
-	m->found += !fixed;
-	return t;
-}
-
-/* ---- what discovery says ---- */
-
-static void on_found(const struct id *device, const struct address *a, void *user)
-{
-	struct mesh *m = user;
-	struct target *oldest = NULL;
-	unsigned n = 0;
-	uint64_t now = now_us(m);
-	if (m->handler->admit && !m->handler->admit(device, m->user))
-		return;
-	for (struct target *t = m->targets; t; t = t->next) {
-		if (t->fixed || !id_equal(&t->device, device))
-			continue;
-		if (address_equal(&t->address, a)) {
-			t->heard = now;
-			if (!t->dial && !t->conn && !t->due && !link_to(m, device, NULL))
-				target_plan(t, 0);
-			return;
-		}
-		n++;
-		if (!t->dial && !t->conn && (!oldest || t->heard < oldest->heard))
-			oldest = t;
-	}
-	/* Replays from many addresses must not make many targets. */
-	if (n >= FOUND_PER_DEVICE || m->found >= FOUND_MAX) {
-		if (!oldest)
-			return;
-		target_free(oldest);
-	}
-	struct target *t = target_new(m, false);
-	if (!t)
-		return;
-	t->device = *device;
-	t->address = *a;
-	t->heard = now;
-	if (link_to(m, device, NULL))
-		return;
-	bool smaller = id_cmp(identity_device(m->identity), device) < 0;
-	/* A second address of one device is a spare: one dial at a time is enough. */
-	target_plan(t, (smaller ? 0 : YIELD) + n * (SECOND / 2));
-}
+/* ---- what others say ---- */
 
 static void on_network(void *user)
 {
@@ -627,7 +59,7 @@ static void on_network(void *user)
 static void on_joined(const struct id *device, const char *name, enum role role, void *user)
 {
 	struct mesh *m = user;
-	note(m, LOG_NOTICE, "%s joined as %s", name, role_name(role));
+	mesh_note(m, LOG_NOTICE, "%s joined as %s", name, role_name(role));
 	if (m->handler->joined)
 		m->handler->joined(device, name, role, m->user);
 }
@@ -653,21 +85,21 @@ int mesh_new(sd_event *event, const struct identity *identity, const struct mesh
 	if (r == 0 && o->invites)
 		r = joinserver_new(event, identity, o->invites, on_joined, m, &m->joinserver, e);
 	if (r == 0)
-		r = tcp_listen(event, o->listen, o->port, on_accept, m, &m->listener, e);
+		r = tcp_listen(event, o->listen, o->port, mesh_accept, m, &m->listener, e);
 	if (r < 0)
 		return r;
-	r = sd_event_add_defer(event, &m->reap, on_reap, m);
+	r = sd_event_add_defer(event, &m->reap, mesh_reap, m);
 	if (r < 0)
 		return err_errno(e, r, "cannot start");
 	uint16_t port = tcp_listener_port(m->listener);
 	struct err why = { 0 };
 	/* Without discovery fixed addresses still work. */
 	if (o->discover && !o->no_beacons &&
-	    discovery_new(event, identity, m->ifaces, port, on_found, m, &m->discovery, &why) < 0)
-		note(m, LOG_WARNING, "no discovery on the local network: %s", why.message);
+	    discovery_new(event, identity, m->ifaces, port, targets_found, m, &m->discovery, &why) < 0)
+		mesh_note(m, LOG_WARNING, "no discovery on the local network: %s", why.message);
 	if (o->discover && !o->no_dnssd &&
-	    avahi_new(event, identity, port, on_found, m, &m->avahi, &why) < 0)
-		note(m, LOG_DEBUG, "no DNS-SD: %s", why.message);
+	    avahi_new(event, identity, port, targets_found, m, &m->avahi, &why) < 0)
+		mesh_note(m, LOG_DEBUG, "no DNS-SD: %s", why.message);
 	*ret = TAKE_PTR(m);
 	return 0;
 }
@@ -755,7 +187,7 @@ int mesh_fixed(const struct mesh *m, unsigned index, struct mesh_fixed *ret)
 			break;
 	*ret = (struct mesh_fixed){
 		.address = t->host,
-		.connected = !id_is_zero(&t->device) && link_to(m, &t->device, NULL),
+		.connected = !id_is_zero(&t->device) && conn_link_to(m, &t->device, NULL),
 		.device = t->device,
 		.next_us = (int64_t)t->due,
 	};
@@ -780,7 +212,7 @@ struct link *mesh_next_link(struct mesh *m, struct link *after)
 
 struct link *mesh_link(struct mesh *m, const struct id *device)
 {
-	struct conn *c = link_to(m, device, NULL);
+	struct conn *c = conn_link_to(m, device, NULL);
 	return c ? tls_link(c->tls) : NULL;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* TLS 1.3 between two devices, over any wire. The profile stands at the head of tls.c.
+/* TLS 1.3 between two devices, over any wire. The profile stands at the head of tls-context.c.
  * Of the sd-event thread; nothing blocks. */
 
 #include <stdbool.h>

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One link to each device
+ * =======================
+ *
+ * Whoever accepts a connection decides about it, alone: after the TLS handshake it either
+ * closes, or sends the greeting (one byte, 1) and the link is up; at the dialler it is up
+ * when the greeting comes, and replaces what there was. The greeting also tells the dialler
+ * that its certificate was accepted: in TLS 1.3 a client's handshake ends before the server
+ * has seen the client's certificate.
+ *
+ * The accepting device A, with an earlier connection to the dialling device B:
+ *
+ *   - refuses when A dialled the earlier one, its handshake ended less than 10 s ago (or it still
+ *     waits for the greeting), and A's id is the smaller: of two that dial each other at once
+ *     the smaller's connection stays, and both sides come to the same conclusion;
+ *   - else takes the new one and drops the earlier: B would not dial if its end of that
+ *     one were alive.
+ *
+ * Of the addresses that are known for one device, one at a time gets as far as the handshake:
+ * B would take the second for the successor of the first.
+ *
+ * A device that has a link to B dials B no more, and breaks off within the handshake (before
+ * the server can take it for complete) when an address turns out to be B's.
+ *
+ * Limits: 64 incoming connections whose handshake is not over, 8 of one host (one IPv6 /64);
+ * over either the oldest of them is dropped, so that connections which do nothing cannot keep
+ * out one that does its handshake in the time of a few round trips.
+ */
+#include "transports/mesh-impl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "transports/joinserver.h"
+
+#define GREETING 1
+#define GREETING_WITHIN (10 * SECOND)
+#define SIMULTANEOUS (10 * SECOND)
+#define HALF_OPEN_MAX 64
+#define HALF_OPEN_HOST 8
+
+/* ---- connections as a set ---- */
+
+static struct conn *conn_add(struct mesh *m)
+{
+	struct conn *c = calloc(1, sizeof(*c));
+	if (!c)
+		return NULL;
+	c->mesh = m;
+	c->next = m->conns;
+	if (m->conns)
+		m->conns->prev = c;
+	m->conns = c;
+	return c;
+}
+
+void conn_free(struct conn *c)
+{
+	struct mesh *m = c->mesh;
+	if (c->prev)
+		c->prev->next = c->next;
+	else
+		m->conns = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+	sd_event_source_disable_unref(c->timer);
+	tls_free(c->tls);
+	free(c);
+}
+
+int mesh_reap(sd_event_source *s, void *user)
+{
+	struct mesh *m = user;
+	(void)s;
+	for (struct conn *c = m->conns, *next; c; c = next) {
+		next = c->next;
+		if (c->state == CONN_DEAD)
+			conn_free(c);
+	}
+	return 0;
+}
+
+/* The live connection to a device: up, or dialled and waiting for its greeting. */
+static struct conn *conn_to(const struct mesh *m, const struct id *device, const struct conn *not)
+{
+	for (struct conn *c = m->conns; c; c = c->next)
+		if (c != not && (c->state == CONN_UP || c->state == CONN_GREETING) &&
+		    id_equal(&c->peer, device))
+			return c;
+	return NULL;
+}
+
+struct conn *conn_link_to(const struct mesh *m, const struct id *device, const struct conn *not)
+{
+	for (struct conn *c = m->conns; c; c = c->next)
+		if (c != not && c->state == CONN_UP && id_equal(&c->peer, device))
+			return c;
+	return NULL;
+}
+
+/* ---- connections come and go ---- */
+
+/* Ends a connection; why is what its target and its user are told. */
+void conn_end(struct conn *c, const struct err *why)
+{
+	struct mesh *m = c->mesh;
+	bool was_up = c->state == CONN_UP;
+	struct target *t = c->target;
+	if (c->state == CONN_DEAD)
+		return;
+	c->state = CONN_DEAD;
+	c->target = NULL;
+	if (t)
+		t->conn = NULL;
+	(void)sd_event_source_set_enabled(m->reap, SD_EVENT_ONESHOT);
+	if (was_up) {
+		mesh_note(m, LOG_INFO, "%s: link down: %s", tls_link(c->tls)->name, why->message);
+		m->handler->link_down(tls_link(c->tls), why, m->user);
+	}
+	tls_free(c->tls);
+	c->tls = NULL;
+	c->timer = sd_event_source_disable_unref(c->timer);
+	if (m->closing)
+		return;
+	if (was_up && !conn_link_to(m, &c->peer, NULL))
+		targets_wake(m, &c->peer);
+	else if (t && !was_up && !(conn_link_to(m, &t->device, NULL)))
+		target_failed(t, why);
+}
+
+static void conn_up(struct conn *c)
+{
+	struct mesh *m = c->mesh;
+	struct conn *old = conn_to(m, &c->peer, c);
+	struct err why = { 0 };
+	err_set(&why, -ECONNRESET, "replaced by a newer connection");
+	c->state = CONN_UP;
+	while (old) {
+		conn_end(old, &why);
+		old = conn_to(m, &c->peer, c);
+	}
+	if (c->state != CONN_UP) /* cut by link_down's callee */
+		return;
+	targets_rest(m, &c->peer);
+	char text[ADDRESS_TEXT];
+	mesh_note(m, LOG_INFO, "%s: link up, %s %s", tls_link(c->tls)->name,
+	     c->dialled ? "dialled" : "from", address_text(&c->remote, text));
+	m->handler->link_up(tls_link(c->tls), m->user);
+}
+
+static void on_greeting(struct link *l, const uint8_t *data, size_t len, void *user)
+{
+	struct conn *c = user;
+	if (c->state != CONN_GREETING)
+		return;
+	if (data[0] != GREETING) {
+		struct err why = { 0 };
+		err_set(&why, -EPROTO, "the peer greets in a way that this version does not know");
+		conn_end(c, &why);
+		return;
+	}
+	c->timer = sd_event_source_disable_unref(c->timer);
+	conn_up(c);
+	/* What came in the same record is the link's user's already. */
+	if (len > 1 && c->state == CONN_UP && l->handler)
+		l->handler->received(l, data + 1, len - 1, l->user);
+}
+
+static const struct link_handler greeting_handler = { .received = on_greeting };
+
+static int on_no_greeting(sd_event_source *s, uint64_t usec, void *user)
+{
+	struct err why = { 0 };
+	(void)s, (void)usec;
+	err_set(&why, -ETIMEDOUT, "the peer does not greet");
+	conn_end(user, &why);
+	return 0;
+}
+
+static int on_admit(struct tls *tls, const struct cert_info *peer, void *user, struct err *e)
+{
+	struct conn *c = user;
+	struct mesh *m = c->mesh;
+	(void)tls;
+	if (id_equal(&peer->device, identity_device(m->identity)))
+		return err_set(e, -ELOOP, "this is the device itself, or a copy of its keys");
+	if (m->handler->admit && !m->handler->admit(&peer->device, m->user))
+		return err_set(e, -EKEYREVOKED, "%s is revoked", peer->name);
+	if (c->target && c->target->fixed)
+		c->target->device = peer->device;
+	if (c->dialled && conn_link_to(m, &peer->device, c))
+		return err_set(e, -EALREADY, "%s has a link already", peer->name);
+	c->peer = peer->device;
+	return 0;
+}
+
+static bool refuse_second(const struct conn *c)
+{
+	const struct mesh *m = c->mesh;
+	const struct conn *old = conn_to(m, &c->peer, c);
+	return old && old->dialled && id_cmp(identity_device(m->identity), &c->peer) < 0 &&
+	       (old->state == CONN_GREETING || mesh_now(m) < old->done + SIMULTANEOUS);
+}
+
+static void on_up(struct tls *tls, void *user)
+{
+	struct conn *c = user;
+	struct mesh *m = c->mesh;
+	struct err why = { 0 };
+	c->done = mesh_now(m);
+	if (tls_kind(tls) == TLS_JOIN) {
+		c->tls = NULL;
+		joinserver_serve(m->joinserver, tls, &c->remote);
+		err_set(&why, -ESHUTDOWN, "handed over");
+		conn_end(c, &why);
+	} else if (c->dialled) {
+		c->state = CONN_GREETING;
+		link_handle(tls_link(tls), &greeting_handler, c);
+		if (sd_event_add_time_relative(m->event, &c->timer, CLOCK_BOOTTIME, GREETING_WITHIN,
+					       100000, on_no_greeting, c) < 0) {
+			err_set(&why, -ENOMEM, "out of memory");
+			conn_end(c, &why);
+		}
+	} else if (refuse_second(c)) {
+		err_set(&why, -EALREADY, "the other of two connections stays");
+		conn_end(c, &why);
+	} else {
+		(void)link_write(tls_link(tls), &(uint8_t){ GREETING }, 1);
+		conn_up(c);
+	}
+}
+
+static void on_closed(struct tls *tls, const struct err *why, void *user)
+{
+	struct conn *c = user;
+	struct mesh *m = c->mesh;
+	struct err copy = *why; /* it is the session's, which goes */
+	(void)tls;
+	if (c->state == CONN_HANDSHAKE && copy.code != -EALREADY) {
+		char text[ADDRESS_TEXT];
+		/* Strangers knocking are no news; what a user set up is. */
+		mesh_note(m, c->target && c->target->fixed ? LOG_NOTICE : LOG_DEBUG, "%s: %s",
+		     address_text(&c->remote, text), copy.message);
+	}
+	conn_end(c, &copy);
+}
+
+static const struct tls_handler tls_handler = {
+	.admit = on_admit,
+	.up = on_up,
+	.closed = on_closed,
+};
+
+/* ---- incoming ---- */
+
+/* Makes room for one more half-open connection from remote. */
+static void limit_half_open(struct mesh *m, const struct address *remote)
+{
+	unsigned all = 0, host = 0;
+	struct conn *oldest = NULL, *oldest_host = NULL;
+	struct err why = { 0 };
+	for (struct conn *c = m->conns; c; c = c->next) { /* newest first */
+		if (c->state != CONN_HANDSHAKE || c->dialled)
+			continue;
+		all++;
+		oldest = c;
+		if (address_same_host(&c->remote, remote)) {
+			host++;
+			oldest_host = c;
+		}
+	}
+	err_set(&why, -EBUSY, "too many connections that do not finish the handshake");
+	if (host >= HALF_OPEN_HOST)
+		conn_end(oldest_host, &why);
+	else if (all >= HALF_OPEN_MAX)
+		conn_end(oldest, &why);
+}
+
+void mesh_accept(struct wire *wire, const struct address *remote, void *user)
+{
+	struct mesh *m = user;
+	struct tls_options o = { .server = true, .kinds = TLS_LINK };
+	limit_half_open(m, remote);
+	if (m->joinserver && joinserver_open(m->joinserver, remote))
+		o.kinds |= TLS_JOIN;
+	struct conn *c = conn_add(m);
+	if (!c) {
+		wire_free(wire);
+		return;
+	}
+	c->remote = *remote;
+	if (tls_new(m->context, m->event, wire, &o, &tls_handler, c, &c->tls, NULL) < 0)
+		conn_free(c);
+}
+
+/* ---- outgoing ---- */
+
+int conn_dialled(struct target *t, struct wire *wire_take, const struct address *remote,
+		 struct err *e)
+{
+	struct mesh *m = t->mesh;
+	const struct tls_options o = { .kinds = TLS_LINK };
+	struct conn *c = conn_add(m);
+	if (!c) {
+		wire_free(wire_take);
+		return err_set(e, -ENOMEM, "out of memory");
+	}
+	c->dialled = true;
+	c->remote = *remote;
+	int r = tls_new(m->context, m->event, wire_take, &o, &tls_handler, c, &c->tls, e);
+	if (r < 0) {
+		conn_free(c);
+		return r;
+	}
+	c->target = t;
+	t->conn = c;
+	return 0;
+}

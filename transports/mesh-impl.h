@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* The inside of a mesh, for mesh*.c: connections (mesh-conn.c) and the addresses that are dialled
+ * (mesh-target.c). */
+
+#include "transports/address.h"
+#include "transports/ifaces.h"
+#include "transports/mesh.h"
+#include "transports/tcp.h"
+#include "transports/tls.h"
+
+#define SECOND ((uint64_t)1000000)
+
+enum conn_state {
+	CONN_HANDSHAKE,
+	CONN_GREETING, /* dialled, the handshake is over, not greeted yet */
+	CONN_UP,
+	CONN_DEAD, /* to be freed when the loop comes round */
+};
+
+struct target;
+
+struct conn {
+	struct mesh *mesh;
+	struct conn *prev, *next; /* newest first */
+	enum conn_state state;
+	bool dialled;
+	struct tls *tls;
+	struct target *target; /* that dialled it, unless that is gone */
+	struct address remote;
+	struct id peer; /* zero until its certificate was seen */
+	uint64_t done;  /* when the handshake was over */
+	sd_event_source *timer; /* of the greeting */
+};
+
+/* An address to be dialled. */
+struct target {
+	struct mesh *mesh;
+	struct target *prev, *next;
+	bool fixed;
+	struct token_address host; /* fixed */
+	struct address address;    /* found */
+	struct id device;          /* found: who said so; fixed: who answered, zero at first */
+	struct tcp_dial *dial;
+	struct conn *conn;
+	sd_event_source *timer;
+	uint64_t backoff;
+	uint64_t due;    /* when the timer ends; 0: it does not run */
+	uint64_t heard;  /* found: last beacon */
+	struct err why;
+};
+
+struct mesh {
+	sd_event *event;
+	const struct identity *identity;
+	struct invites *invites;
+	const struct mesh_handler *handler;
+	void *user;
+	char listen[ADDRESS_TEXT]; /* "": on all addresses */
+	struct tls_context *context;
+	struct tcp_listener *listener;
+	struct ifaces *ifaces;
+	struct discovery *discovery;
+	struct avahi *avahi;
+	struct joinserver *joinserver;
+	sd_event_source *reap;
+	struct conn *conns;
+	struct target *targets;
+	unsigned found; /* targets that are not fixed */
+	bool closing;
+};
+
+void mesh_note(const struct mesh *m, int priority, const char *fmt, ...) _printf_(3, 4);
+uint64_t mesh_now(const struct mesh *m); /* CLOCK_BOOTTIME of this turn of the loop */
+
+/* ---- connections ---- */
+
+/* tcp_accept_fn, of a mesh. */
+void mesh_accept(struct wire *wire_take, const struct address *remote, void *mesh);
+/* A connection over what a target dialled; on failure the wire is gone and the target as before. */
+int conn_dialled(struct target *t, struct wire *wire_take, const struct address *remote,
+		 struct err *e);
+/* Ends a connection; why is what its target and its user are told. It is freed by mesh_reap. */
+void conn_end(struct conn *c, const struct err *why);
+void conn_free(struct conn *c);
+int mesh_reap(sd_event_source *s, void *mesh);
+/* The connection to a device that is up, or NULL. */
+struct conn *conn_link_to(const struct mesh *m, const struct id *device, const struct conn *not);
+
+/* ---- addresses to be dialled ---- */
+
+struct target *target_new(struct mesh *m, bool fixed);
+void target_free(struct target *t);
+void target_plan(struct target *t, uint64_t pause); /* dials after that many microseconds */
+/* Dials again after a pause that grows. */
+void target_failed(struct target *t, const struct err *why);
+/* The device got a link: its addresses rest. It lost it: they are dialled, soon. */
+void targets_rest(struct mesh *m, const struct id *device);
+void targets_wake(struct mesh *m, const struct id *device);
+/* What discovery calls, of a mesh. */
+void targets_found(const struct id *device, const struct address *a, void *mesh);

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The addresses that are dialled: fixed ones, and those that discovery found. When, and how many. */
+#include "transports/mesh-impl.h"
+
+#include <errno.h>
+#include <gnutls/crypto.h>
+#include <string.h>
+
+#define DIAL_TIMEOUT (10 * SECOND)
+#define BACKOFF_MIN SECOND
+#define BACKOFF_MAX (60 * SECOND)
+#define SELF_PAUSE (600 * SECOND)  /* an address that turned out to be ours */
+#define YIELD (3 * SECOND / 2)     /* the larger id lets the smaller dial first */
+#define SPARE_PAUSE SECOND         /* while another address of the device is tried */
+#define FOUND_FORGET (45 * SECOND) /* a found address that no beacon confirms */
+#define FOUND_PER_DEVICE 4
+#define FOUND_MAX 256
+
+/* ---- when targets are dialled ---- */
+
+void target_plan(struct target *t, uint64_t pause)
+{
+	t->due = mesh_now(t->mesh) + pause;
+	(void)sd_event_source_set_time(t->timer, t->due);
+	(void)sd_event_source_set_enabled(t->timer, SD_EVENT_ONESHOT);
+}
+
+static void target_unplan(struct target *t)
+{
+	t->due = 0;
+	(void)sd_event_source_set_enabled(t->timer, SD_EVENT_OFF);
+}
+
+static uint64_t jitter(uint64_t pause)
+{
+	uint32_t v = 0;
+	(void)gnutls_rnd(GNUTLS_RND_NONCE, &v, sizeof(v));
+	return pause * 3 / 4 + pause / 2 * (v % 1024) / 1024;
+}
+
+/* A handshake through another address of the same device is under way. */
+static bool tried_elsewhere(const struct target *t)
+{
+	if (id_is_zero(&t->device))
+		return false;
+	for (const struct target *o = t->mesh->targets; o; o = o->next)
+		if (o != t && o->conn && id_equal(&o->device, &t->device))
+			return true;
+	return false;
+}
+
+void target_failed(struct target *t, const struct err *why)
+{
+	t->why = *why;
+	t->backoff = t->backoff ? t->backoff * 2 : BACKOFF_MIN;
+	if (t->backoff > BACKOFF_MAX)
+		t->backoff = BACKOFF_MAX;
+	target_plan(t, why->code == -ELOOP ? SELF_PAUSE : jitter(t->backoff));
+}
+
+void targets_rest(struct mesh *m, const struct id *device)
+{
+	for (struct target *t = m->targets; t; t = t->next)
+		if (id_equal(&t->device, device)) {
+			t->backoff = 0;
+			t->why = (struct err){ 0 };
+			if (!t->dial && !t->conn)
+				target_unplan(t);
+		}
+}
+
+/* The device lost its link: dial it, soon but not at the same moment as it dials us. */
+void targets_wake(struct mesh *m, const struct id *device)
+{
+	bool smaller = id_cmp(identity_device(m->identity), device) < 0;
+	for (struct target *t = m->targets; t; t = t->next)
+		if (id_equal(&t->device, device) && !t->dial && !t->conn && !t->due)
+			target_plan(t, jitter(smaller || t->fixed ? SECOND / 5 : YIELD));
+}
+
+void target_free(struct target *t)
+{
+	struct mesh *m = t->mesh;
+	if (t->prev)
+		t->prev->next = t->next;
+	else
+		m->targets = t->next;
+	if (t->next)
+		t->next->prev = t->prev;
+	m->found -= !t->fixed;
+	tcp_dial_free(t->dial);
+	if (t->conn)
+		t->conn->target = NULL;
+	sd_event_source_disable_unref(t->timer);
+	free(t);
+}
+
+/* ---- outgoing ---- */
+
+static void on_dialled(struct wire *wire, const struct address *remote, const struct err *why,
+		       void *user)
+{
+	struct target *t = user;
+	struct mesh *m = t->mesh;
+	struct err e = { 0 };
+	if (why)
+		e = *why;
+	tcp_dial_free(t->dial);
+	t->dial = NULL;
+	if (!wire) {
+		target_failed(t, &e);
+		return;
+	}
+	if (tried_elsewhere(t) || conn_link_to(m, &t->device, NULL)) {
+		wire_free(wire);
+		target_plan(t, SPARE_PAUSE);
+		return;
+	}
+	if (conn_dialled(t, wire, remote, &e) < 0)
+		target_failed(t, &e);
+}
+
+static int on_target(sd_event_source *s, uint64_t usec, void *user)
+{
+	struct target *t = user;
+	struct mesh *m = t->mesh;
+	struct err e = { 0 };
+	(void)s, (void)usec;
+	t->due = 0;
+	if (t->dial || t->conn || conn_link_to(m, &t->device, NULL))
+		return 0;
+	if (tried_elsewhere(t)) {
+		target_plan(t, SPARE_PAUSE);
+		return 0;
+	}
+	if (!t->fixed && mesh_now(m) > t->heard + FOUND_FORGET) {
+		target_free(t);
+		return 0;
+	}
+	int r = t->fixed ? tcp_dial_host(m->event, t->host.host, t->host.port, DIAL_TIMEOUT,
+					 on_dialled, t, &t->dial, &e)
+			 : tcp_dial_address(m->event, &t->address, DIAL_TIMEOUT, on_dialled, t,
+					    &t->dial, &e);
+	if (r < 0)
+		target_failed(t, &e);
+	return 0;
+}
+
+struct target *target_new(struct mesh *m, bool fixed)
+{
+	struct target *t = calloc(1, sizeof(*t));
+	if (!t)
+		return NULL;
+	if (sd_event_add_time(m->event, &t->timer, CLOCK_BOOTTIME, 0, 10000, on_target, t) < 0) {
+		free(t);
+		return NULL;
+	}
+	(void)sd_event_source_set_enabled(t->timer, SD_EVENT_OFF);
+	t->mesh = m;
+	t->fixed = fixed;
+	t->next = m->targets;
+	if (m->targets)
+		m->targets->prev = t;
+	m->targets = t;
+	m->found += !fixed;
+	return t;
+}
+
+/* ---- what discovery says ---- */
+
+void targets_found(const struct id *device, const struct address *a, void *user)
+{
+	struct mesh *m = user;
+	struct target *oldest = NULL;
+	unsigned n = 0;
+	uint64_t now = mesh_now(m);
+	if (m->handler->admit && !m->handler->admit(device, m->user))
+		return;
+	for (struct target *t = m->targets; t; t = t->next) {
+		if (t->fixed || !id_equal(&t->device, device))
+			continue;
+		if (address_equal(&t->address, a)) {
+			t->heard = now;
+			if (!t->dial && !t->conn && !t->due && !conn_link_to(m, device, NULL))
+				target_plan(t, 0);
+			return;
+		}
+		n++;
+		if (!t->dial && !t->conn && (!oldest || t->heard < oldest->heard))
+			oldest = t;
+	}
+	/* Replays from many addresses must not make many targets. */
+	if (n >= FOUND_PER_DEVICE || m->found >= FOUND_MAX) {
+		if (!oldest)
+			return;
+		target_free(oldest);
+	}
+	struct target *t = target_new(m, false);
+	if (!t)
+		return;
+	t->device = *device;
+	t->address = *a;
+	t->heard = now;
+	if (conn_link_to(m, device, NULL))
+		return;
+	bool smaller = id_cmp(identity_device(m->identity), device) < 0;
+	/* A second address of one device is a spare: one dial at a time is enough. */
+	target_plan(t, (smaller ? 0 : YIELD) + n * (SECOND / 2));
+}
