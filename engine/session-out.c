@@ -269,27 +269,6 @@ static int encode_delta(struct session *s, const struct delta *d, struct actor_c
 
 /* ---- rounds ---- */
 
-void session_round_drop(struct session *s, uint32_t i)
-{
-	vv_done(&s->out[i].upto);
-	view_unref(s->out[i].view);
-	s->n_rounds--;
-	memmove(&s->out[i], &s->out[i + 1], (s->n_rounds - i) * sizeof(s->out[0]));
-}
-
-/* Rounds that the peer holds now; an open one is ended first. */
-void session_rounds_answered(struct session *s)
-{
-	for (uint32_t i = 0; i < s->n_rounds;) {
-		bool open = s->backlog && i + 1 == s->n_rounds;
-		if (!open && vv_covers(&s->out[i].scope->heard, &s->out[i].upto))
-			session_round_drop(s, i);
-		else
-			i++;
-	}
-	s->idle = false;
-}
-
 /* The next scope with something that the peer lacks. */
 static struct scope *scope_due(struct session *s)
 {
