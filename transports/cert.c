@@ -42,12 +42,6 @@
 #define NOT_BEFORE_SLACK DAY
 #define DEVICE_LIFETIME (20 * 365 * DAY)
 
-int cert_gnutls_error(struct err *e, int rc, const char *what)
-{
-	int code = rc == GNUTLS_E_MEMORY_ERROR ? -ENOMEM : -EIO;
-	return err_set(e, code, "%s: %s", what, gnutls_strerror(rc));
-}
-
 int cert_key_new(gnutls_x509_privkey_t *ret, struct err *e)
 {
 	_cleanup_(gnutls_x509_privkey_deinitp) gnutls_x509_privkey_t key = NULL;
