@@ -182,16 +182,22 @@ void bases_backup(struct bases *b, const struct proc *p, const struct id *node, 
 	b->backup_proc = *p;
 	b->backup_node = *node;
 	b->backup_ns = now_ns;
-	/* Only the last one, and only if there is an earlier one: a program may well load the file
-	 * and make the backup within two seconds. */
-	struct note *last = NULL;
+	/* Only the last one, and only if there is an earlier one that counts: a program may well
+	 * load the file and make the backup within two seconds. */
+	struct note *last = NULL, *earlier = NULL;
 	for (struct table_link *l = table_first(&b->by_node, id_hash(node)); l; l = l->next) {
 		struct note *n = table_entry(l, struct note, by_node);
-		if (id_equal(&n->node, node) && proc_same(&n->proc, p) &&
-		    (!last || n->at_ns > last->at_ns))
+		if (!id_equal(&n->node, node) || !proc_same(&n->proc, p))
+			continue;
+		if (!last || n->at_ns > last->at_ns) {
+			if (last && !last->backup)
+				earlier = last;
 			last = n;
+		} else if (!n->backup) {
+			earlier = n;
+		}
 	}
-	if (last && now_ns - last->at_ns < BACKUP_NS)
+	if (earlier && now_ns - last->at_ns < BACKUP_NS)
 		last->backup = true;
 	pthread_mutex_unlock(&b->lock);
 }

@@ -518,6 +518,48 @@ int64_t commit_due(struct fusefs *fs, struct inode *i, enum timer_kind kind, boo
 	return again;
 }
 
+struct unsettled {
+	struct inode **inode;
+	size_t n, cap;
+};
+
+static void find_unsettled(const struct overlay_entry *e, void *userdata)
+{
+	struct unsettled *u = userdata;
+	if (!e->inode || !e->inode->local || !e->inode->local->unsettled)
+		return;
+	if (u->n == u->cap) {
+		size_t cap = u->cap ? 2 * u->cap : 16;
+		struct inode **x = reallocarray(u->inode, cap, sizeof(struct inode *));
+		if (!x)
+			return;
+		u->inode = x;
+		u->cap = cap;
+	}
+	e->inode->refs++; /* fs->lock is held */
+	u->inode[u->n++] = e->inode;
+}
+
+void commit_directory(struct fusefs *fs, const struct id *dir)
+{
+	struct unsettled u = { 0 };
+	/* Which files are local changes under names only. */
+	pthread_mutex_lock(&fs->names);
+	local_each(fs, dir, find_unsettled, &u);
+	for (size_t k = 0; k < u.n; k++) {
+		struct inode *i = u.inode[k];
+		pthread_mutex_lock(&i->lock);
+		if (i->backing == BACK_LOCAL && i->local->unsettled && i->shared &&
+		    !i->shared->dirty && !i->shared->draft)
+			commit_settle(fs, i, NULL);
+		pthread_mutex_unlock(&i->lock);
+		inode_put(fs, i);
+	}
+	free(u.inode);
+	tombstone_expire(fs, dir, 0);
+	pthread_mutex_unlock(&fs->names);
+}
+
 void commit_all(struct fusefs *fs)
 {
 	pthread_mutex_lock(&fs->lock);

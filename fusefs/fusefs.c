@@ -154,7 +154,8 @@ static int check_mountpoint(const char *path, struct err *e)
 	struct stat st, up;
 	struct statfs dead;
 	int r = stat(path, &st) < 0 ? -errno : 0;
-	/* stat() may be answered from the kernel's cache though nobody serves the mount any more. */
+	/* stat() may be answered from the kernel's cache though nobody serves the mount any more.
+	 */
 	if (r == 0 && statfs(path, &dead) < 0)
 		r = -errno;
 	if (r == -ENOTCONN || r == -ECONNABORTED) {

@@ -134,6 +134,10 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	}
 	struct handle *h = fi ? handle_of(fi) : NULL;
 	int r = 0;
+	/* What settles later would move the directory's time on. */
+	if (i->kind == NODE_DIR && (to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)) &&
+	    i->backing == BACK_NODE)
+		commit_directory(fs, &i->id);
 	pthread_mutex_lock(&i->lock);
 	if (i->backing == BACK_NODE)
 		replica_attr(fs->replica, &i->id, &i->last);

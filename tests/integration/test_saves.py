@@ -380,7 +380,10 @@ def nano(m, doc, *options):
             "Wrote" {{ }}
         }}
         send "\\x18"
-        expect eof
+        expect {{
+            "odified buffer" {{ send "n"; exp_continue }}
+            eof {{ }}
+        }}
     """)
     p = subprocess.Popen(["expect", "-c", script], env={**os.environ, "TERM": "xterm"})
     wait_until(gate.exists, 20, "nano shows the file")

@@ -140,6 +140,8 @@ static void test_backup(void)
 	note(&f, vim, 1, 10);
 	bases_backup(f.bases, &vim, &f.node, 11);
 	is_int(ask(&f, vim, texts[0], 0, 0, &rule), 1, "unless it is all there is");
+	note(&f, vim, 2, 12);
+	is_int(ask(&f, vim, texts[0], 0, 0, &rule), 1, "loaded and saved within a moment");
 	tear_down(&f);
 }
 
@@ -209,7 +211,7 @@ static void test_distance(void)
 
 int main(void)
 {
-	tap_plan(29);
+	tap_plan(30);
 	test_own();
 	test_backup();
 	test_strangers();
