@@ -302,15 +302,142 @@ static size_t collect(struct bases *b, const struct base_question *q, enum match
 	return n_found;
 }
 
+/* ---- distance ---- */
+
+/* Pieces: runs between structural characters outside strings, each with the key before it, so
+ * that two values that change places are seen. */
+struct pieces {
+	uint64_t *hash;
+	size_t n, cap;
+};
+
+static bool piece_add(struct pieces *p, uint64_t h)
+{
+	if (p->n == p->cap) {
+		size_t cap = p->cap ? p->cap * 2 : 256;
+		uint64_t *x = reallocarray(p->hash, cap, sizeof(*x));
+		if (!x)
+			return false;
+		p->hash = x;
+		p->cap = cap;
+	}
+	p->hash[p->n++] = h;
+	return true;
+}
+
+/* keys: the keys alone. */
+static bool pieces_of(const uint8_t *s, size_t len, bool keys, struct pieces *p)
+{
+	const uint64_t empty = UINT64_C(0xcbf29ce484222325), prime = UINT64_C(0x100000001b3);
+	uint64_t h = empty;
+	bool string = false, any = false;
+	for (size_t i = 0; i < len; i++) {
+		uint8_t c = s[i];
+		if (string) {
+			h = (h ^ c) * prime;
+			if (c == '\\' && i + 1 < len)
+				h = (h ^ s[++i]) * prime;
+			else if (c == '"')
+				string = false;
+			continue;
+		}
+		if (c == ' ' || c == '\t' || c == '\r' || c == '\n')
+			continue;
+		if (c == ',' || c == '{' || c == '}' || c == '[' || c == ']') {
+			if (any && !keys && !piece_add(p, table_mix(h)))
+				return false;
+			h = empty;
+			any = false;
+			continue;
+		}
+		if (keys && c == ':' && !piece_add(p, table_mix(h)))
+			return false;
+		string = c == '"';
+		any = true;
+		h = (h ^ c) * prime;
+	}
+	return !any || keys || piece_add(p, table_mix(h));
+}
+
+static int u64_cmp(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return (x > y) - (x < y);
+}
+
+/* Pieces that only one of the two has, and in *ret_all the pieces of both. */
+static uint64_t differing(const void *a, size_t alen, const void *b, size_t blen, bool keys,
+			  uint64_t *ret_all)
+{
+	struct pieces x = { 0 }, y = { 0 };
+	uint64_t d = UINT64_MAX - 1;
+	*ret_all = 0;
+	if (pieces_of(a, alen, keys, &x) && pieces_of(b, blen, keys, &y)) {
+		if (x.n)
+			qsort(x.hash, x.n, sizeof(*x.hash), u64_cmp);
+		if (y.n)
+			qsort(y.hash, y.n, sizeof(*y.hash), u64_cmp);
+		size_t i = 0, j = 0;
+		d = 0;
+		while (i < x.n && j < y.n) {
+			if (x.hash[i] == y.hash[j]) {
+				i++;
+				j++;
+			} else if (x.hash[i] < y.hash[j]) {
+				i++;
+				d++;
+			} else {
+				j++;
+				d++;
+			}
+		}
+		d += (x.n - i) + (y.n - j);
+		*ret_all = x.n + y.n;
+	}
+	free(x.hash);
+	free(y.hash);
+	return d;
+}
+
+/* *ret_shares: there is a value or at least a key that both have. */
+static uint64_t distance(const void *a, size_t alen, const void *b, size_t blen, bool *ret_shares)
+{
+	uint64_t all;
+	*ret_shares = true;
+	if (alen == blen && memcmp(a, b, alen) == 0)
+		return 0;
+	uint64_t d = differing(a, alen, b, blen, false, &all);
+	if (d == all) {
+		uint64_t keys = differing(a, alen, b, blen, true, &all);
+		*ret_shares = keys < all;
+	}
+	return d;
+}
+
+uint64_t base_distance(const void *a, size_t alen, const void *b, size_t blen)
+{
+	bool shares;
+	return distance(a, alen, b, blen, &shares);
+}
+
+/* ---- finding ---- */
+
+/* Of several: the smallest difference that is not empty, the older first. New content that has
+ * nothing in common with any of them says nothing about which one it was made of: then the one seen
+ * last, because somebody who replaces everything means what he saw to go. */
 static struct version *nearest(struct version *const *v, size_t n, const struct base_question *q)
 {
 	struct version *best = NULL, *same = NULL;
 	uint64_t least = UINT64_MAX;
+	bool any = false, alike = false;
 	for (size_t i = 0; i < n; i++) {
 		const void *data = version_data(v[i]);
 		if (!data || !q->data)
 			continue;
-		uint64_t d = base_distance(data, (size_t)version_size(v[i]), q->data, q->len);
+		bool shares;
+		uint64_t d = distance(data, (size_t)version_size(v[i]), q->data, q->len, &shares);
+		any = true;
+		alike |= shares;
 		if (d == 0 && !same)
 			same = v[i];
 		if (d > 0 && d < least) {
@@ -318,6 +445,8 @@ static struct version *nearest(struct version *const *v, size_t n, const struct 
 			best = v[i];
 		}
 	}
+	if (any && !alike)
+		return v[n - 1];
 	if (best)
 		return best;
 	return same ? same : v[0];
@@ -356,96 +485,4 @@ uint64_t bases_bytes(struct bases *b)
 	uint64_t n = b->bytes;
 	pthread_mutex_unlock(&b->lock);
 	return n;
-}
-
-/* ---- distance ---- */
-
-/* Pieces: runs between structural characters outside strings, each with the key before it, so
- * that two values that change places are seen. */
-struct pieces {
-	uint64_t *hash;
-	size_t n, cap;
-};
-
-static bool piece_add(struct pieces *p, uint64_t h)
-{
-	if (p->n == p->cap) {
-		size_t cap = p->cap ? p->cap * 2 : 256;
-		uint64_t *x = reallocarray(p->hash, cap, sizeof(*x));
-		if (!x)
-			return false;
-		p->hash = x;
-		p->cap = cap;
-	}
-	p->hash[p->n++] = h;
-	return true;
-}
-
-static bool pieces_of(const uint8_t *s, size_t len, struct pieces *p)
-{
-	const uint64_t empty = UINT64_C(0xcbf29ce484222325), prime = UINT64_C(0x100000001b3);
-	uint64_t h = empty;
-	bool string = false, any = false;
-	for (size_t i = 0; i < len; i++) {
-		uint8_t c = s[i];
-		if (string) {
-			h = (h ^ c) * prime;
-			if (c == '\\' && i + 1 < len)
-				h = (h ^ s[++i]) * prime;
-			else if (c == '"')
-				string = false;
-			continue;
-		}
-		if (c == ' ' || c == '\t' || c == '\r' || c == '\n')
-			continue;
-		if (c == ',' || c == '{' || c == '}' || c == '[' || c == ']') {
-			if (any && !piece_add(p, table_mix(h)))
-				return false;
-			h = empty;
-			any = false;
-			continue;
-		}
-		string = c == '"';
-		any = true;
-		h = (h ^ c) * prime;
-	}
-	return !any || piece_add(p, table_mix(h));
-}
-
-static int u64_cmp(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-	return (x > y) - (x < y);
-}
-
-uint64_t base_distance(const void *a, size_t alen, const void *b, size_t blen)
-{
-	if (alen == blen && memcmp(a, b, alen) == 0)
-		return 0;
-	struct pieces x = { 0 }, y = { 0 };
-	uint64_t d = UINT64_MAX - 1;
-	if (pieces_of(a, alen, &x) && pieces_of(b, blen, &y)) {
-		if (x.n)
-			qsort(x.hash, x.n, sizeof(*x.hash), u64_cmp);
-		if (y.n)
-			qsort(y.hash, y.n, sizeof(*y.hash), u64_cmp);
-		size_t i = 0, j = 0;
-		d = 0;
-		while (i < x.n && j < y.n) {
-			if (x.hash[i] == y.hash[j]) {
-				i++;
-				j++;
-			} else if (x.hash[i] < y.hash[j]) {
-				i++;
-				d++;
-			} else {
-				j++;
-				d++;
-			}
-		}
-		d += (x.n - i) + (y.n - j);
-	}
-	free(x.hash);
-	free(y.hash);
-	return d;
 }

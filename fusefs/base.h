@@ -13,7 +13,8 @@
  *      a backup (vim, emacs, nano) does not count while there is something better;
  *   3. what the same process group, then the same session, opened since shortly before the temp
  *      file was made. Of several versions the one whose difference to the new content is smallest
- *      and not empty, the older first: `jq . f > t && mv t f` is three processes;
+ *      and not empty, the older first: `jq . f > t && mv t f` is three processes. If nothing in the
+ *      new content stands in any of them, the one opened last;
  *   4. for a rename by strangers, what the target was when the temp file was made (the caller's
  *      fallback, or what anybody here had opened before then);
  *   5. the version at open (the caller's fallback).

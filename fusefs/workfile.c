@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 struct workfile {
@@ -129,6 +130,17 @@ ssize_t workfile_pread(struct workfile *w, void *data, size_t len, uint64_t offs
 	return (ssize_t)done;
 }
 
+/* What grows beyond a small file has to leave the disk room enough for the database, or the next
+ * save of a document would fail. */
+static int check_room(const struct workfile *w, uint64_t size)
+{
+	struct statvfs v;
+	if (size <= WORKFILE_SMALL || size <= w->size || fstatvfs(w->dir, &v) < 0)
+		return 0;
+	uint64_t room = (uint64_t)v.f_bavail * v.f_frsize;
+	return room < WORKFILE_RESERVE + (size - w->size) ? -ENOSPC : 0;
+}
+
 int workfile_pwrite(struct workfile *w, const void *data, size_t len, uint64_t offset)
 {
 	if (len == 0)
@@ -136,7 +148,9 @@ int workfile_pwrite(struct workfile *w, const void *data, size_t len, uint64_t o
 	uint64_t end;
 	if (__builtin_add_overflow(offset, (uint64_t)len, &end))
 		return -EFBIG;
-	int r = reserve(w, end > w->size ? end : w->size);
+	int r = check_room(w, end);
+	if (r == 0)
+		r = reserve(w, end > w->size ? end : w->size);
 	if (r < 0)
 		return r;
 	if (w->fd >= 0) {

@@ -11,6 +11,8 @@
 #include "engine/replica.h"
 
 #define WORKFILE_MEMORY (1024u * 1024)
+#define WORKFILE_SMALL (64u * 1024)
+#define WORKFILE_RESERVE (80ull * 1024 * 1024) /* of the disk; more than the store needs to write */
 
 struct workfile;
 

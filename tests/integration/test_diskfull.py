@@ -53,10 +53,9 @@ def test_full_disk(small):
     assert error and error.errno == errno.ENOSPC, error
     # The daemon lives, all that was accepted is there, and removing something makes room.
     assert small.daemon_pid() == pid
-    assert all(name.stat().st_size == 1 << 20 for name in good) and len(good) > 50
-    while not saved(directory / "keep.json", '{"keep":2}'):
-        good.pop().unlink()
-    assert len(good) > 50
+    assert all(name.stat().st_size == 1 << 20 for name in good) and len(good) > 20
+    # Documents can still be saved: large files leave them room.
+    assert saved(directory / "keep.json", '{"keep":2}')
     assert json.loads((directory / "keep.json").read_text()) == {"keep": 2}
     small.down()
     small.up()

@@ -159,6 +159,8 @@ static void test_strangers(void)
 	is_int(ask(&f, proc(3, 3, 1), "{\"a\":7}", 0, 0, &rule), 0, "... whichever that is");
 	is_int(ask(&f, proc(3, 3, 1), texts[2], 0, 0, &rule), 0,
 	       "... but not the one that nothing differs from");
+	is_int(ask(&f, proc(3, 3, 1), "{\"name\": \"x\"}", 0, 0, &rule), 2,
+	       "... and the one seen last when everything is replaced");
 	is_int(ask(&f, proc(3, 3, 1), texts[3], 15, 0, &rule), 2, "only what was read lately");
 	is_int(ask(&f, proc(3, 3, 1), texts[3], 30, 0, &rule), -1, "or nothing");
 	is_int(ask(&f, proc(3, 3, 9), texts[3], 0, 0, &rule), -1, "strangers know nothing");
