@@ -213,7 +213,7 @@ static void test_distance(void)
 
 int main(void)
 {
-	tap_plan(30);
+	tap_plan(31);
 	test_own();
 	test_backup();
 	test_strangers();
