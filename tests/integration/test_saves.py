@@ -31,7 +31,7 @@ def doc(m):
 def need(*tools):
     missing = [t for t in tools if not shutil.which(t)]
     if missing:
-        pytest.skip("not installed: " + ", ".join(missing))
+        pytest.fail("not installed: " + ", ".join(missing))
 
 
 def run(*command, cwd=None, shell=False, **options):
