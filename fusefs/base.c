@@ -101,7 +101,7 @@ static struct note *note_find(struct bases *b, const struct proc *p, const struc
 {
 	for (struct table_link *l = table_first(&b->by_node, id_hash(node)); l; l = l->next) {
 		struct note *n = table_entry(l, struct note, by_node);
-		if (id_equal(&n->node, node) && proc_same(&n->proc, p) && n->proc.tid == p->tid &&
+		if (id_equal(&n->node, node) && proc_same(&n->proc, p) &&
 		    (n->version == v || id_equal(version_id(n->version), version_id(v))) &&
 		    version_data(n->version) == version_data(v))
 			return n;
@@ -250,19 +250,7 @@ static bool matches(const struct note *n, const struct base_question *q, enum ma
 	return false;
 }
 
-static bool counts_more(const struct note *x, const struct note *y, pid_t tid)
-{
-	if (x->backup != y->backup)
-		return !x->backup;
-	if ((x->proc.tid == tid) != (y->proc.tid == tid))
-		return x->proc.tid == tid;
-	return x->at_ns > y->at_ns;
-}
-
-/* The process's own reading: its last, but copying into a backup only if there is no other. When
- * the thread that writes has read the file itself, what other threads read does not count: they
- * are at work on their own. Should it have been handed their result, its own version is an
- * older one, which is the harmless side. */
+/* The process's own reading: its last, but copying into a backup only if there is no other. */
 static struct version *find_own(struct bases *b, const struct base_question *q)
 {
 	struct note *best = NULL;
@@ -270,7 +258,8 @@ static struct version *find_own(struct bases *b, const struct base_question *q)
 		struct note *n = table_entry(l, struct note, by_node);
 		if (!id_equal(&n->node, &q->node) || !matches(n, q, BY_PROCESS))
 			continue;
-		if (!best || counts_more(n, best, q->writer.tid))
+		if (!best || (best->backup && !n->backup) ||
+		    (best->backup == n->backup && n->at_ns > best->at_ns))
 			best = n;
 	}
 	return best ? version_ref(best->version) : NULL;

@@ -9,9 +9,8 @@
  *
  *   1. bytes were kept from the file that the handle was opened on, or it was read through the
  *      handle: that version (the caller knows; it does not ask here);
- *   2. the version last opened for reading by the same process, by the same thread if that one
- *      read the file at all. What it opened only to copy into a backup (vim, emacs, nano) does
- *      not count while there is something better;
+ *   2. the version last opened for reading by the same process. What it opened only to copy into
+ *      a backup (vim, emacs, nano) does not count while there is something better;
  *   3. what the same process group, then the same session, opened since shortly before the temp
  *      file was made. Of several versions the one whose difference to the new content is smallest
  *      and not empty, the older first: `jq . f > t && mv t f` is three processes. If nothing in the

@@ -81,7 +81,6 @@ void proc_of(pid_t tid, struct proc *ret)
 	if (tgid <= 0 || proc_get(tgid, &state, &p) < 0)
 		return;
 	*ret = p;
-	ret->tid = tid;
 }
 
 void procs_init(struct procs *c)

@@ -14,7 +14,6 @@
 #include <sys/types.h>
 
 struct proc {
-	pid_t tid;  /* the thread that asked */
 	pid_t tgid; /* 0: unknown (another pid namespace, or gone) */
 	pid_t pgrp;
 	pid_t session;

@@ -253,12 +253,9 @@ static int do_sync(struct world *w, struct err *e)
 		r = session_new(w->a.replica, &w->b.id, now, &a);
 	if (r >= 0)
 		r = session_new(w->b.replica, &w->a.id, now, &b);
-	/* While programs save, there is always something new: in step is what counts. */
-	for (unsigned quiet = 0, rounds = 0; r >= 0; rounds++) {
-		if (quiet >= 3 && session_in_step(a) && session_in_step(b))
-			return 0;
+	for (unsigned quiet = 0, rounds = 0; r >= 0 && quiet < 3; rounds++) {
 		bool moved = false;
-		if (rounds > 20000)
+		if (rounds > 100000)
 			return err_set(e, -EIO, "the devices do not come to rest");
 		r = pass(a, b, now, &moved, e);
 		if (r >= 0)
@@ -273,7 +270,9 @@ static int do_sync(struct world *w, struct err *e)
 		now += 10000;
 		quiet = moved ? 0 : quiet + 1;
 	}
-	return r;
+	if (r >= 0 && (!session_in_step(a) || !session_in_step(b)))
+		return err_set(e, -EIO, "quiet, and yet not in step");
+	return r < 0 ? r : 0;
 }
 
 /* ---- commands ---- */

@@ -121,20 +121,6 @@ static void test_own(void)
 	tear_down(&f);
 }
 
-static void test_threads(void)
-{
-	struct fixture f;
-	int rule;
-	struct proc a = proc(1, 1, 1), b = a, c = a;
-	a.tid = 11, b.tid = 12, c.tid = 13;
-	set_up(&f, 100, 1 << 20);
-	note(&f, a, 0, 10);
-	note(&f, b, 1, 20);
-	is_int(ask(&f, a, texts[3], 0, 0, &rule), 0, "each thread has its own reading");
-	is_int(ask(&f, c, texts[3], 0, 0, &rule), 1, "who has none takes the process's last");
-	tear_down(&f);
-}
-
 static void test_backup(void)
 {
 	struct fixture f;
@@ -227,9 +213,8 @@ static void test_distance(void)
 
 int main(void)
 {
-	tap_plan(33);
+	tap_plan(31);
 	test_own();
-	test_threads();
 	test_backup();
 	test_strangers();
 	test_bounds();
