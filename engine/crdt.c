@@ -232,15 +232,25 @@ int record_move(struct arena *a, const struct actors *actors, const struct recor
 		*ret = r;
 		return 0;
 	}
-	struct edge e = { .parent = *parent, .dot = st->dot, .name_len = name_len };
-	e.counter = old ? old->counter + 1 : 1;
-	e.name = arena_dup(a, name, name_len);
+	const struct visit now = { hlc_us(st->hlc), st->dot };
+	struct edge e[2] = { { .parent = *parent, .dot = st->dot, .visit = now } };
+	uint32_t n = 1;
+	e[0].counter = old ? old->counter + 1 : 1;
+	e[0].name = arena_dup(a, name, name_len);
+	e[0].name_len = name_len;
 	int err = advance(a, r, st, &c);
-	if (err < 0 || !e.name)
+	if (err < 0 || !e[0].name)
 		return -ENOMEM;
 	if (trash)
-		e.seen = c->ctx;
-	err = edge_join(a, actors, c, &e, 1);
+		e[0].seen = c->ctx;
+	/* The directory that it leaves changes as well. */
+	if (old && edge_is_trash(old))
+		old = r->n_edges > 1 ? &r->edge[1] : NULL;
+	if (old && !id_equal(&old->parent, parent)) {
+		e[n] = *old;
+		e[n++].visit = now;
+	}
+	err = edge_join(a, actors, c, e, n);
 	if (err < 0)
 		return err;
 	*ret = c;
@@ -398,6 +408,8 @@ void record_fingerprint(const struct record *r, const struct actors *actors, str
 		sha256_update(&h, ID_SIZE, e->parent.b);
 		hash_u64(&h, e->counter);
 		hash_dot(&h, actors, e->dot);
+		hash_u64(&h, e->visit.us);
+		hash_dot(&h, actors, e->visit.dot);
 		hash_bytes(&h, e->name, e->name_len);
 		vv_fingerprint(&e->seen, actors, &part);
 		sha256_update(&h, ID_SIZE, part.b);

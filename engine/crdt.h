@@ -121,10 +121,18 @@ struct slot {
 
 enum node_kind { NODE_DIR = 1, NODE_FILE = 2, NODE_LINK = 3 };
 
+/* When the node last came to a directory, or left it: of all that did so the latest, whether its
+ * edge outranked others or not. A directory's time comes of it. */
+struct visit {
+	uint64_t us; /* since 1970 */
+	struct dot dot;
+};
+
 struct edge {
 	struct id parent;
 	uint64_t counter;
 	struct dot dot; /* dot.actor is the actor of the stamp */
+	struct visit visit;
 	const char *name;
 	size_t name_len;
 	struct vv seen; /* edge to TRASH: the context that removers saw, their dots included; arena */
@@ -205,7 +213,8 @@ int64_t record_mtime_ns(const struct record *r, const struct actors *actors);
 uint32_t record_mode(const struct record *r, const struct actors *actors, uint32_t normal);
 
 /* Hangs the node at parent under name, or deletes it (parent NODE_TRASH, name empty). counter is
- * one more than the highest in the record. -EINVAL for a name that no file can have. */
+ * one more than the highest in the record. The stamp's hlc is the time that the directories show.
+ * -EINVAL for a name that no file can have. */
 int record_move(struct arena *a, const struct actors *actors, const struct record *r,
 		const struct id *parent, const char *name, size_t name_len, const struct stamp *st,
 		const struct record **ret);

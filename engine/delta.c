@@ -145,8 +145,10 @@ int delta_make(struct arena *a, const struct actors *actors, const struct record
 	d->state.n_edges = 0;
 	for (uint32_t i = 0; i < r->n_edges; i++) {
 		const struct edge *e = &r->edge[i];
-		/* What an edge to TRASH saw may have grown through one that it outranks. */
-		if (!vv_has(&from, e->dot) || !vv_covers(&from, &e->seen))
+		/* What an edge to TRASH saw may have grown through one that it outranks, and so may
+		 * the last visit of any. */
+		if (!vv_has(&from, e->dot) || !vv_has(&from, e->visit.dot) ||
+		    !vv_covers(&from, &e->seen))
 			d->state.edge[d->state.n_edges++] = *e;
 		else
 			m.all = false;
@@ -279,7 +281,8 @@ static bool edges_equal(const struct record *x, const struct record *y)
 	for (uint32_t i = 0; i < x->n_edges; i++) {
 		const struct edge *e = &x->edge[i], *f = &y->edge[i];
 		if (e->dot.actor != f->dot.actor || e->dot.seq != f->dot.seq ||
-		    !id_equal(&e->parent, &f->parent) || !vv_equal(&e->seen, &f->seen))
+		    e->visit.us != f->visit.us || e->visit.dot.actor != f->visit.dot.actor ||
+		    e->visit.dot.seq != f->visit.dot.seq || !id_equal(&e->parent, &f->parent) || !vv_equal(&e->seen, &f->seen))
 			return false;
 	}
 	return true;

@@ -19,6 +19,13 @@ int edge_rank(const struct actors *actors, const struct edge *x, const struct ed
 	return r ? r : x->dot.seq < y->dot.seq ? -1 : x->dot.seq > y->dot.seq;
 }
 
+int visit_rank(const struct actors *actors, const struct visit *x, const struct visit *y)
+{
+	if (x->us != y->us)
+		return x->us < y->us ? -1 : 1;
+	return dot_cmp(actors, x->dot, y->dot);
+}
+
 bool edge_name_valid(const char *name, size_t len)
 {
 	if (len == 0 || len > NAME_MAX_BYTES || memchr(name, '/', len) || memchr(name, 0, len))
@@ -39,14 +46,18 @@ int edge_join(struct arena *a, const struct actors *actors, struct record *r,
 		while (at < count && !id_equal(&all[at].parent, &e.parent))
 			at++;
 		if (at < count) {
+			struct visit visit = all[at].visit;
 			struct vv seen;
 			int ret = vv_arena_join(a, &all[at].seen, &e.seen, &seen);
 			if (ret < 0)
 				return ret;
+			if (visit_rank(actors, &visit, &e.visit) < 0)
+				visit = e.visit;
 			if (edge_rank(actors, &all[at], &e) > 0)
 				e = all[at];
 			if (edge_is_trash(&e))
 				e.seen = seen;
+			e.visit = visit;
 			count--;
 			memmove(all + at, all + at + 1, (count - at) * sizeof(*all));
 		}

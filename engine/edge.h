@@ -15,11 +15,14 @@ static inline bool edge_is_trash(const struct edge *e)
 	return id_equal(&e->parent, &NODE_TRASH);
 }
 
+/* Order of visits to one directory: time, actor identifier, seq. */
+int visit_rank(const struct actors *actors, const struct visit *x, const struct visit *y);
+
 /* True for 1 to NAME_MAX_BYTES bytes without NUL and '/' that are not "." or "..". */
 bool edge_name_valid(const char *name, size_t len);
 
 /* The join of n edges with those of r, into r. Of two edges to one parent the higher rank
- * stays; two to TRASH also join what they saw: a deletion counts though a second one outranks
- * it. -ENOMEM. */
+ * stays, with the later visit of the two; two to TRASH also join what they saw: a deletion counts
+ * though a second one outranks it. -ENOMEM. */
 int edge_join(struct arena *a, const struct actors *actors, struct record *r,
 	      const struct edge *edge, uint32_t n);

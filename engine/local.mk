@@ -76,6 +76,7 @@ libengine_a_SOURCES = \
 	engine/replica-verify.c \
 	engine/replica-version.c \
 	engine/replica-view.c \
+	engine/replica-visit.c \
 	engine/replica.c \
 	engine/replica.h \
 	engine/session-impl.h \

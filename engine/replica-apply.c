@@ -92,6 +92,18 @@ static void newest_slot(struct newest *n, const struct slot *s)
 		newest_slot(n, s->child[i]);
 }
 
+static void newest_visit(struct newest *n, const struct record *rec)
+{
+	for (uint32_t i = 0; i < rec->n_edges; i++) {
+		const struct visit *v = &rec->edge[i].visit;
+		uint64_t hlc = v->us << HLC_COUNTER_BITS;
+		if (hlc > n->hlc && !(n->ctx && vv_has(n->ctx, v->dot))) {
+			n->hlc = hlc;
+			n->actor = v->dot.actor;
+		}
+	}
+}
+
 static unsigned what_of(const struct delta *d)
 {
 	static const char *const content[] = { TOP_CONTENT, TOP_STYLE, TOP_SOURCE };
@@ -165,6 +177,7 @@ static int apply_locked(struct commit *c, const struct delta *d, const struct vv
 	newest.ctx = old.record ? &old.record->ctx : NULL;
 	if (d->state.top)
 		newest_slot(&newest, d->state.top);
+	newest_visit(&newest, &d->state);
 	clock_follow(&r->clock, newest.hlc, r->config.wall_us(r->config.userdata));
 	c->hlc = newest.hlc;
 	c->actor = newest.actor;

@@ -18,9 +18,16 @@ void commit_begin(struct commit *c, struct replica *r, bool remote)
 	if (!remote) {
 		uint64_t hlc = clock_next(&r->clock, r->config.wall_us(r->config.userdata));
 		c->stamp = (struct stamp){ { r->self, r->seq + 1 }, hlc };
+		c->moved = c->stamp;
 		c->hlc = hlc;
 		c->actor = r->self;
 	}
+}
+
+void commit_moved_at(struct commit *c, uint64_t when_us)
+{
+	if (when_us > 0 && when_us < hlc_us(c->stamp.hlc))
+		c->moved.hlc = when_us << HLC_COUNTER_BITS;
 }
 
 void commit_done(struct commit *c)
@@ -340,6 +347,8 @@ static int derive(struct commit *c)
 			rc = commit_scope(c, &t->record->scope, 0);
 	}
 	if (rc == 0)
+		rc = commit_visits(c);
+	if (rc == 0)
 		rc = commit_place(c);
 	if (rc == 0)
 		rc = commit_entries(c);
@@ -362,6 +371,8 @@ int commit_end(struct commit *c, struct err *e)
 		rc = put_dirents(c, b, &v);
 	if (rc == 0)
 		rc = put_meta(c, b, &v);
+	if (rc == 0)
+		rc = put_visits(c, b);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot take the change in");
 	uint32_t actors = actors_count(r->actors);

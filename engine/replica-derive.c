@@ -122,7 +122,7 @@ int node_derive(struct replica *r, const struct record *rec, bool content, struc
 	n->mtime_hlc = rec->kind == NODE_DIR ? mtime_hlc(r, rec) : 0;
 	at->mtime_ns = record_mtime_ns(rec, r->actors);
 	if (rec->kind == NODE_DIR)
-		node_dir_time(n, at->mtime_ns);
+		node_dir_time(n, at->mtime_ns, r->config.wall_us(r->config.userdata));
 	n->flags = (uint8_t)((n->flags & NODE_LIVE) | (alive ? NODE_ALIVE : 0));
 	if (content && (alive || rec->kind == NODE_DIR))
 		return derive_content(r, rec, at, data_take, len, ret_version);

@@ -113,20 +113,6 @@ int commit_children(struct commit *c, const struct id *id, struct id **ret, uint
 	return scan(c, id, ret, ret_n);
 }
 
-/* An entry of the directory came or went. */
-static int touch_dir(struct commit *c, struct touched *dir)
-{
-	struct replica *r = c->r;
-	uint64_t us = c->hlc ? hlc_us(c->hlc) : r->config.wall_us(r->config.userdata);
-	int64_t ns = (int64_t)us * 1000;
-	if (us > hlc_us(dir->after.mtime_hlc) && ns > dir->after.touched_ns) {
-		dir->after.touched_ns = ns;
-		dir->after.attr.mtime_ns = ns;
-	}
-	dir->after.attr.ctime_ns = (int64_t)r->config.wall_us(r->config.userdata) * 1000;
-	return 0;
-}
-
 static bool same_place(const struct place *x, const struct place *y)
 {
 	return x->len == y->len && id_equal(&x->parent, &y->parent) &&
@@ -154,10 +140,9 @@ static int unlist(struct commit *c, struct touched *t)
 		rc = commit_node(c, &t->at.parent, &dir);
 	if (rc == -ENOENT) /* cannot be: a listed node hangs in a directory that is known */
 		return 0;
-	if (rc < 0)
-		return rc;
-	dir->vacated = true;
-	return touch_dir(c, dir);
+	if (rc == 0)
+		dir->vacated = true;
+	return rc;
 }
 
 /* Lists the node where it belongs, and makes that directory live. */
@@ -183,10 +168,13 @@ static int list(struct commit *c, struct touched *t)
 		if (!fresh)
 			return 0;
 		rc = commit_node(c, &place.parent, &dir);
-		if (rc == 0)
-			rc = touch_dir(c, dir);
 		if (rc < 0)
 			return rc;
+		/* No edge leads to lost+found: it has the time at which this device put things there. */
+		if (id_equal(&place.parent, &NODE_LOST)) {
+			uint64_t now = c->r->config.wall_us(c->r->config.userdata);
+			node_visit(&dir->after, now, now);
+		}
 		if (dir->after.flags & NODE_LIVE && dir->listed)
 			return 0;
 		dir->after.flags |= NODE_LIVE;

@@ -9,6 +9,8 @@
  *            A, number u32              actor identifier
  *            S, scope                   clock u64, varint live files, vector have[scope]
  *            U, node                    empty: the node is loose (engine/tree.h, rules 2 and 3)
+ *            V, node                    varint, u8: the latest visit (us) of a directory that has no record
+ *                                       yet; 1: cut off
  *            P, peer, scope             vector that the peer holds durably
  *   DOCS     node                       format u8, varint n, n × (varint actor, varint seq): entries
  *                                       in DOTS beyond one for each actor of the context; record
@@ -32,7 +34,7 @@
 #define DOC_FORMAT 1
 #define ATTR_FORMAT 1
 
-enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', META_PEER = 'P' };
+enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', META_VISIT = 'V', META_PEER = 'P' };
 
 /* ---- nodes: what is derived of a record ---- */
 
@@ -50,7 +52,8 @@ struct node {
 	uint32_t actor;     /* ACTOR_NONE: lost+found itself */
 	uint8_t flags;
 	uint64_t mtime_hlc; /* directories: of the register that says mtime */
-	int64_t touched_ns; /* directories: an entry came or went after that; 0: no */
+	uint64_t visit_us;  /* directories: the latest visit of what hangs or hung there */
+	bool cut;           /* … said a time to come, which was cut off */
 };
 
 struct shard;
@@ -71,8 +74,11 @@ void node_forget(struct replica *r, const struct id *id);
 int node_derive(struct replica *r, const struct record *rec, bool content, struct node *n,
 		uint8_t *data_take, size_t len, struct version **ret_version);
 void nodes_clear(struct replica *r); /* empties the cache */
-/* A directory's time, from its record's and its entries'. */
-void node_dir_time(struct node *n, int64_t record_mtime_ns);
+/* A directory's time, from its record's and the latest visit. */
+void node_dir_time(struct node *n, int64_t record_mtime_ns, uint64_t wall_us);
+/* The directory was visited at us, or somebody says so whose clock is ahead: what is more than
+ * HLC_LEAD_US beyond the wall clock counts as now. True if that is news. */
+bool node_visit(struct node *n, uint64_t us, uint64_t wall_us);
 
 /* ---- directory entries ---- */
 
@@ -267,6 +273,7 @@ struct commit {
 	struct replica *r;
 	struct arena arena;
 	struct stamp stamp;
+	struct stamp moved; /* the same with the time at which names came or went */
 	bool locked, remote, seq_used;
 	uint64_t hlc;    /* of the change, for observers and directories' times; 0: unknown */
 	uint32_t actor;
@@ -276,6 +283,7 @@ struct commit {
 	struct id *loose_add, *loose_drop; /* loose set afterwards: arena */
 	struct tree_node *loose_node;
 	uint32_t n_loose_add, n_loose_drop;
+	struct visited *visited; /* directories that are not known yet: arena */
 	struct id *scopes; /* whose have or count changes */
 	int64_t *files;    /* change of the count */
 	uint32_t n_scopes, cap_scopes;
@@ -283,6 +291,8 @@ struct commit {
 
 /* Takes the lock and the next stamp. Every path ends in commit_done, which gives it back. */
 void commit_begin(struct commit *c, struct replica *r, bool remote);
+/* Names came and went then (0: now). */
+void commit_moved_at(struct commit *c, uint64_t when_us);
 void commit_done(struct commit *c);
 /* The node's newest record within this commit. -ENOENT. */
 int commit_record(struct commit *c, const struct id *id, struct stored *ret, struct err *e);
@@ -302,6 +312,9 @@ bool commit_dir_empty(struct commit *c, const struct id *id);
 int commit_children(struct commit *c, const struct id *id, struct id **ret, uint32_t *ret_n);
 int commit_scope(struct commit *c, const struct id *scope, int64_t files);
 
+/* replica-visit.c: times of directories that something came to or left. */
+int commit_visits(struct commit *c);
+int put_visits(struct commit *c, struct store_batch *b);
 /* replica-entries.c: liveness and directory entries, once places and ALIVE are known. */
 int commit_entries(struct commit *c);
 /* replica-place.c: places of all touched nodes with a changed record. */

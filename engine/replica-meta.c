@@ -23,6 +23,7 @@ struct setting {
 	const char *name; /* of an extended attribute */
 	const struct value *value;
 	bool create, replace;
+	bool anew; /* though it says what is there */
 };
 
 static int set_locked(struct commit *c, const struct id *id, const struct setting *s)
@@ -44,8 +45,12 @@ static int set_locked(struct commit *c, const struct id *id, const struct settin
 		if (!there && (s->replace || !s->value))
 			return -ENODATA;
 	}
-	rc = record_set(a, c->r->actors, old.record, s->top, s->name,
-			s->name ? strlen(s->name) : 0, s->value, NULL, &c->stamp, &rec);
+	rec = old.record;
+	if (s->anew)
+		rc = record_touch(a, c->r->actors, rec, &c->stamp, &rec);
+	if (rc == 0)
+		rc = record_set(a, c->r->actors, rec, s->top, s->name,
+				s->name ? strlen(s->name) : 0, s->value, NULL, &c->stamp, &rec);
 	if (rc == 0 && rec != old.record)
 		rc = commit_put(c, &old, rec, CHANGE_ATTR, NULL);
 	return rc;
@@ -68,7 +73,7 @@ int replica_set_mode(struct replica *r, const struct id *id, uint32_t mode)
 {
 	uint8_t data[VALUE_INT_MAX];
 	const struct value v = value_of_int(mode & 07777, data);
-	const struct setting s = { TOP_MODE, NULL, &v, false, false };
+	const struct setting s = { .top = TOP_MODE, .value = &v };
 	struct attr at;
 	int rc = replica_attr(r, id, &at);
 	if (rc < 0)
@@ -81,15 +86,19 @@ int replica_set_mtime(struct replica *r, const struct id *id, int64_t mtime_ns)
 {
 	uint8_t data[VALUE_INT_MAX];
 	const struct value v = value_of_int(mtime_ns, data);
-	const struct setting s = { TOP_MTIME, NULL, &v, false, false };
-	return set(r, id, &s);
+	struct setting s = { .top = TOP_MTIME, .value = &v };
+	struct node n;
+	int rc = node_get(r, NULL, id, &n);
+	/* A directory shows what was visited since its time was set, be it to the same. */
+	s.anew = rc == 0 && n.attr.kind == NODE_DIR;
+	return rc < 0 ? rc : set(r, id, &s);
 }
 
 int replica_set_xattr(struct replica *r, const struct id *id, const char *name, const void *value,
 		      size_t len, bool create, bool replace)
 {
 	const struct value v = { VALUE_BYTES, value, len };
-	const struct setting s = { TOP_XATTR, name, &v, create, replace };
+	const struct setting s = { TOP_XATTR, name, &v, create, replace, false };
 	size_t name_len = strlen(name);
 	if (len > XATTR_SIZE_MAX)
 		return -E2BIG;
@@ -100,7 +109,7 @@ int replica_set_xattr(struct replica *r, const struct id *id, const char *name, 
 
 int replica_remove_xattr(struct replica *r, const struct id *id, const char *name)
 {
-	const struct setting s = { TOP_XATTR, name, NULL, false, false };
+	const struct setting s = { .top = TOP_XATTR, .name = name };
 	return set(r, id, &s);
 }
 

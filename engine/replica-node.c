@@ -2,15 +2,16 @@
 
 /* Attributes of nodes: derived from records, kept in STORE_ATTRS, with a cache in front.
  *
- * Value: format u8, flags u8 (1 live, 2 alive, 4 conflict, 8 absent), kind u8, form u8, scope 16,
+ * Value: format u8, flags u8 (1 live, 2 alive, 4 conflict, 8 absent, 16 a
+ * visit was cut off), kind u8, form u8, scope 16,
  * parent 16, version 16, varints: mode, size, mtime and ctime (ns, zigzag), author + 1, counter,
- * actor + 1 (0: none), hlc of the mtime register, touched (ns, zigzag); the rest: name. */
+ * actor + 1 (0: none), hlc of the mtime register, latest visit (us); the rest: name. */
 
 #include "engine/replica-impl.h"
 
 #include <errno.h>
 
-enum { ATTR_CONFLICT = 4, ATTR_ABSENT = 8 };
+enum { ATTR_CONFLICT = 4, ATTR_ABSENT = 8, ATTR_CUT = 16 };
 
 static uint64_t zigzag(int64_t v)
 {
@@ -27,7 +28,7 @@ void node_encode(const struct node *n, struct buf *b)
 	const struct attr *at = &n->attr;
 	buf_u8(b, ATTR_FORMAT);
 	buf_u8(b, (uint8_t)(n->flags | (at->conflict ? ATTR_CONFLICT : 0) |
-			    (at->absent ? ATTR_ABSENT : 0)));
+			    (at->absent ? ATTR_ABSENT : 0) | (n->cut ? ATTR_CUT : 0)));
 	buf_u8(b, (uint8_t)at->kind);
 	buf_u8(b, (uint8_t)at->form);
 	buf_put(b, at->scope.b, ID_SIZE);
@@ -41,7 +42,7 @@ void node_encode(const struct node *n, struct buf *b)
 	buf_varint(b, n->counter);
 	buf_varint(b, (uint64_t)(uint32_t)(n->actor + 1));
 	buf_varint(b, n->mtime_hlc);
-	buf_varint(b, zigzag(n->touched_ns));
+	buf_varint(b, n->visit_us);
 	buf_put(b, n->name, n->name_len);
 }
 
@@ -62,6 +63,7 @@ int node_decode(const void *data, size_t len, struct node *ret)
 	n.flags = flags & (NODE_LIVE | NODE_ALIVE);
 	n.attr.conflict = flags & ATTR_CONFLICT;
 	n.attr.absent = flags & ATTR_ABSENT;
+	n.cut = flags & ATTR_CUT;
 	n.attr.kind = (enum node_kind)cursor_u8(&c);
 	n.attr.form = (enum form)cursor_u8(&c);
 	take_id(&c, &n.attr.scope);
@@ -75,7 +77,7 @@ int node_decode(const void *data, size_t len, struct node *ret)
 	n.counter = cursor_varint(&c);
 	n.actor = (uint32_t)cursor_varint_max(&c, UINT32_MAX) - 1;
 	n.mtime_hlc = cursor_varint(&c);
-	n.touched_ns = unzigzag(cursor_varint(&c));
+	n.visit_us = cursor_varint(&c);
 	n.name_len = cursor_left(&c);
 	n.name = (const char *)cursor_take(&c, n.name_len);
 	if (!cursor_end(&c) || n.name_len > NAME_MAX_BYTES || n.attr.kind < NODE_DIR ||
@@ -85,11 +87,35 @@ int node_decode(const void *data, size_t len, struct node *ret)
 	return 0;
 }
 
-void node_dir_time(struct node *n, int64_t record_mtime_ns)
+/* This device's clock was ahead once: forget what it said. */
+static void visit_sane(struct node *n, uint64_t wall_us)
 {
-	if (n->touched_ns <= (int64_t)hlc_us(n->mtime_hlc) * 1000)
-		n->touched_ns = 0;
-	n->attr.mtime_ns = n->touched_ns ? n->touched_ns : record_mtime_ns;
+	if (n->visit_us > wall_us + HLC_LEAD_US) {
+		n->visit_us = 0;
+		n->cut = true;
+	}
+}
+
+void node_dir_time(struct node *n, int64_t record_mtime_ns, uint64_t wall_us)
+{
+	visit_sane(n, wall_us);
+	n->attr.mtime_ns = n->visit_us > hlc_us(n->mtime_hlc) ? (int64_t)n->visit_us * 1000 :
+								 record_mtime_ns;
+}
+
+bool node_visit(struct node *n, uint64_t us, uint64_t wall_us)
+{
+	visit_sane(n, wall_us);
+	if (us > wall_us + HLC_LEAD_US) {
+		us = wall_us;
+		n->cut = true;
+	}
+	if (us <= n->visit_us)
+		return false;
+	n->visit_us = us;
+	if (us > hlc_us(n->mtime_hlc))
+		n->attr.mtime_ns = (int64_t)us * 1000;
+	return true;
 }
 
 /* ---- the cache ---- */

@@ -87,7 +87,7 @@ static int move_to(struct commit *c, const struct id *id, const struct id *paren
 	const struct record *moved;
 	int rc = commit_record(c, id, &s, NULL);
 	if (rc == 0)
-		rc = record_move(&c->arena, c->r->actors, s.record, parent, name, len, &c->stamp,
+		rc = record_move(&c->arena, c->r->actors, s.record, parent, name, len, &c->moved,
 				 &moved);
 	if (rc == 0)
 		rc = claims_get(c->r, NULL, &c->arena, parent, name, len, &claims);

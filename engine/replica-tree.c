@@ -104,7 +104,7 @@ int record_begin(struct commit *c, const struct id *id, const struct id *scope, 
 		rec = new;
 	}
 	if (rc == 0)
-		rc = record_move(a, c->r->actors, rec, parent, name, len, &c->stamp, &rec);
+		rc = record_move(a, c->r->actors, rec, parent, name, len, &c->moved, &rec);
 	if (rc == 0 && mode != mode_normal(kind)) {
 		uint8_t data[VALUE_INT_MAX];
 		struct value v = value_of_int(mode & 07777, data);
@@ -121,6 +121,7 @@ struct birth {
 	size_t len;
 	enum node_kind kind;
 	uint32_t mode;
+	uint64_t when_us;
 	struct draft *draft;        /* file */
 	const struct patch *patch;
 	const struct value *target; /* link */
@@ -171,6 +172,7 @@ static int create(struct replica *r, const struct birth *b, struct attr *ret,
 	struct commit c;
 	struct touched *t = NULL;
 	commit_begin(&c, r, false);
+	commit_moved_at(&c, b->when_us);
 	int rc = create_locked(&c, b, &t);
 	if (rc < 0)
 		err_errno(e, rc, "cannot create %.*s", (int)b->len, b->name);
@@ -185,8 +187,8 @@ static int create(struct replica *r, const struct birth *b, struct attr *ret,
 }
 
 int replica_create(struct replica *r, const struct id *parent, const char *name, size_t len,
-		   uint32_t mode, const struct content *c, enum save_as as, struct attr *ret,
-		   struct version **ret_version, struct err *e)
+		   uint32_t mode, const struct content *c, enum save_as as, uint64_t when_us,
+		   struct attr *ret, struct version **ret_version, struct err *e)
 {
 	_cleanup_(draft_done) struct draft d = { 0 };
 	struct patch *patch = NULL;
@@ -204,7 +206,7 @@ int replica_create(struct replica *r, const struct id *parent, const char *name,
 		rc = jdiff(&d.arena, NULL, d.tree, &patch);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot create %.*s", (int)len, name);
-	const struct birth b = { parent, name, len, NODE_FILE, mode, &d, patch, NULL };
+	const struct birth b = { parent, name, len, NODE_FILE, mode, when_us, &d, patch, NULL };
 	rc = create(r, &b, ret, ret_version, e);
 	if (rc < 0)
 		atomic_fetch_add(&r->orphaned, d.ref.size);
@@ -215,7 +217,7 @@ int replica_mkdir(struct replica *r, const struct id *parent, const char *name, 
 		  uint32_t mode, struct attr *ret)
 {
 	int rc = name_check(name, len);
-	const struct birth b = { parent, name, len, NODE_DIR, mode, NULL, NULL, NULL };
+	const struct birth b = { parent, name, len, NODE_DIR, mode, 0, NULL, NULL, NULL };
 	return rc < 0 ? rc : create(r, &b, ret, NULL, NULL);
 }
 
@@ -225,7 +227,7 @@ int replica_symlink(struct replica *r, const struct id *parent, const char *name
 	size_t target_len = strlen(target);
 	const struct value v = { VALUE_LINK, (const uint8_t *)target, target_len };
 	const struct birth b = { parent, name, len, NODE_LINK, mode_normal(NODE_LINK),
-				 NULL, NULL, &v };
+				 0, NULL, NULL, &v };
 	int rc = name_check(name, len);
 	if (rc == 0 && target_len == 0)
 		rc = -ENOENT;
@@ -241,7 +243,7 @@ int node_trash(struct commit *c, const struct id *id)
 	const struct record *rec;
 	int rc = commit_record(c, id, &s, NULL);
 	if (rc == 0)
-		rc = record_move(&c->arena, c->r->actors, s.record, &NODE_TRASH, "", 0, &c->stamp,
+		rc = record_move(&c->arena, c->r->actors, s.record, &NODE_TRASH, "", 0, &c->moved,
 				 &rec);
 	if (rc == 0)
 		rc = commit_put(c, &s, rec, 0, NULL);
@@ -261,12 +263,13 @@ static int remove_locked(struct commit *c, const struct id *id)
 	return node_trash(c, id);
 }
 
-int replica_remove(struct replica *r, const struct id *id)
+int replica_remove(struct replica *r, const struct id *id, uint64_t when_us)
 {
 	struct commit c;
 	if (id_equal(id, &NODE_ROOT) || id_equal(id, &NODE_LOST))
 		return -EBUSY;
 	commit_begin(&c, r, false);
+	commit_moved_at(&c, when_us);
 	int rc = remove_locked(&c, id);
 	if (rc == 0)
 		rc = commit_end(&c, NULL);

@@ -19,6 +19,7 @@ struct verify {
 	struct arena names;
 	struct tree_node *node; /* of every record, by id once resolved */
 	uint32_t n, cap;
+	uint64_t *visit; /* the latest one of each node, as its place */
 	struct want *want; /* directory entries that should be there */
 	uint32_t n_want;
 	uint64_t dots;     /* that should be there */
@@ -280,8 +281,7 @@ static const char *attr_difference(const struct node *x, const struct node *y)
 		return "mode";
 	if (a->size != b->size)
 		return "size";
-	/* A directory's also comes from when entries changed here. */
-	if (a->kind != NODE_DIR && a->mtime_ns != b->mtime_ns)
+	if (a->mtime_ns != b->mtime_ns || x->visit_us != y->visit_us)
 		return "time";
 	if (a->conflict != b->conflict || a->author != b->author)
 		return "author or conflicts";
@@ -326,12 +326,17 @@ static int check_attr(struct verify *v, const uint8_t *key, size_t key_len, cons
 	if (!there)
 		have = (struct node){ 0 };
 	want.attr.ctime_ns = have.attr.ctime_ns;
-	want.touched_ns = have.touched_ns;
+	want.cut = have.cut;
 	want.flags = t->live ? NODE_LIVE : 0;
 	bool keep = t->live || !t->leaf;
 	rc = node_derive(v->r, s.record, keep, &want, NULL, 0, &version);
 	if (rc == -ENOMEM)
 		return rc;
+	/* Edges that were dropped since may have told of a later visit. */
+	uint64_t visit = v->visit[t - v->node];
+	if (have.cut || visit < have.visit_us)
+		visit = have.visit_us;
+	node_visit(&want, visit, visit);
 	if (rc < 0)
 		problem(v, false, "the content of node %s cannot be read", id_hex(&id, hex));
 	if (t->live)
@@ -491,11 +496,29 @@ static int check_chunks(struct verify *v)
 	return rc;
 }
 
+static int visits(struct verify *v)
+{
+	v->visit = calloc(v->n ? v->n : 1, sizeof(*v->visit));
+	if (!v->visit)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < v->n; i++)
+		for (uint32_t k = 0; k < v->node[i].n; k++) {
+			const struct edge *e = &v->node[i].edge[k];
+			const struct tree_node *dir = find_node(v, &e->parent);
+			uint64_t *at = dir && !dir->leaf ? &v->visit[dir - v->node] : NULL;
+			if (at && e->visit.us > *at)
+				*at = e->visit.us;
+		}
+	return 0;
+}
+
 static int check_all(struct verify *v)
 {
 	int rc = each(v, STORE_DOCS, check_record);
 	if (rc == 0)
 		rc = tree_resolve(v->node, v->n, v->r->actors, NULL, NULL);
+	if (rc == 0)
+		rc = visits(v);
 	if (rc == 0) {
 		check_loose(v);
 		rc = wants(v);
@@ -522,6 +545,7 @@ static void verify_done(struct verify *v)
 	arena_done(&v->names);
 	marks_done(&v->marks);
 	free(v->node);
+	free(v->visit);
 	free(v->want);
 }
 

@@ -349,6 +349,14 @@ uint64_t replica_commits(struct replica *r)
 	return atomic_load(&r->commits);
 }
 
+uint64_t replica_now_us(struct replica *r)
+{
+	pthread_mutex_lock(&r->commit);
+	uint64_t hlc = clock_next(&r->clock, r->config.wall_us(r->config.userdata));
+	pthread_mutex_unlock(&r->commit);
+	return hlc_us(hlc);
+}
+
 void replica_self(struct replica *r, struct actor_id *ret_actor, uint64_t *ret_seq)
 {
 	pthread_mutex_lock(&r->commit);

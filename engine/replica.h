@@ -150,17 +150,21 @@ bool replica_parses(const char *name, size_t len, const struct content *c, struc
 
 /* ---- changing the tree ---- */
 
+/* Names come and go at when_us (since 1970), which may be some seconds ago, or now (0): it is the time
+ * that their directories show then. replica_now_us() is later than everything before. */
+uint64_t replica_now_us(struct replica *r);
+
 /* Creates a file with content. -EEXIST. When the name's own id is that of a deleted node, the node
  * comes back: what its remover had seen counts as base, so nothing of it shines through. */
 int replica_create(struct replica *r, const struct id *parent, const char *name, size_t len,
-		   uint32_t mode, const struct content *c, enum save_as as, struct attr *ret,
-		   struct version **ret_version, struct err *e);
+		   uint32_t mode, const struct content *c, enum save_as as, uint64_t when_us,
+		   struct attr *ret, struct version **ret_version, struct err *e);
 int replica_mkdir(struct replica *r, const struct id *parent, const char *name, size_t len,
 		  uint32_t mode, struct attr *ret);
 int replica_symlink(struct replica *r, const struct id *parent, const char *name, size_t len,
 		    const char *target, struct attr *ret);
 /* Deletes a file, a link or an empty directory (-ENOTEMPTY). */
-int replica_remove(struct replica *r, const struct id *id);
+int replica_remove(struct replica *r, const struct id *id, uint64_t when_us);
 
 enum { RENAME_FLAG_NOREPLACE = 1, RENAME_FLAG_EXCHANGE = 2 };
 /* Moves node id to parent/name with rename(2)'s semantics; what was there is deleted (or exchanged)

@@ -179,25 +179,42 @@ static void put_slot(struct encoder *d, const struct slot *s, bool complete)
 	}
 }
 
+/* Visits are told from the time of a batch: most nodes came where they are as they were made. */
+static uint64_t first_us(const struct batches *t)
+{
+	return t->n > 0 ? hlc_us(t->item[0].hlc) : 0;
+}
+
+static void put_edge(struct encoder *d, const struct edge *e)
+{
+	struct buf *b = d->b;
+	const struct visit *v = &e->visit;
+	bool other = v->dot.actor != e->dot.actor || v->dot.seq != e->dot.seq;
+	buf_put(b, e->parent.b, ID_SIZE);
+	buf_varint(b, e->counter);
+	actor_codec_put(d->c, b, e->dot.actor);
+	buf_varint(b, e->dot.seq);
+	buf_varint(b, zigzag((int64_t)(v->us - first_us(&d->batches))) << 1 | other);
+	if (other) {
+		actor_codec_put(d->c, b, v->dot.actor);
+		buf_varint(b, v->dot.seq);
+	}
+	if (edge_is_trash(e))
+		vv_encode(&e->seen, d->actors, d->c, b);
+	else
+		buf_bytes(b, e->name, e->name_len);
+}
+
 void slotcodec_put(const struct record *r, struct actors *actors, struct actor_codec *c,
 		   bool partial, struct buf *b)
 {
 	struct encoder d = { .actors = actors, .c = c, .b = b };
-	for (uint32_t i = 0; i < r->n_edges; i++) {
-		const struct edge *e = &r->edge[i];
-		buf_put(b, e->parent.b, ID_SIZE);
-		buf_varint(b, e->counter);
-		actor_codec_put(c, b, e->dot.actor);
-		buf_varint(b, e->dot.seq);
-		if (edge_is_trash(e))
-			vv_encode(&e->seen, actors, c, b);
-		else
-			buf_bytes(b, e->name, e->name_len);
-	}
 	if (r->top)
 		collect(&d.batches, r->top, b);
 	sort_batches(&d.batches, actors);
 	put_batches(&d.batches, c, b);
+	for (uint32_t i = 0; i < r->n_edges; i++)
+		put_edge(&d, &r->edge[i]);
 	if (r->top)
 		put_slot(&d, r->top, !partial);
 	free(d.batches.item);
@@ -226,6 +243,23 @@ static int get_vv(struct slotcodec *d, const char *what, struct vv *ret)
 	return 0;
 }
 
+static int get_visit(struct slotcodec *d, const struct edge *e, struct visit *ret)
+{
+	uint64_t z = cursor_varint(d->cur);
+	ret->us = first_us(&d->batches) + (uint64_t)unzigzag(z >> 1);
+	ret->dot = e->dot;
+	if (cursor_ok(d->cur) && z & 1) {
+		ret->dot.actor = actor_get(d->actors, d->codec, d->cur);
+		ret->dot.seq = cursor_varint(d->cur);
+		if (ret->dot.actor == e->dot.actor && ret->dot.seq == e->dot.seq)
+			return bad(d, "a visit's batch said twice");
+	}
+	if (!cursor_ok(d->cur) || ret->us >> (64 - HLC_COUNTER_BITS) || z >> 55 ||
+	    !dot_known(d, ret->dot))
+		return bad(d, "an impossible visit");
+	return 0;
+}
+
 static int get_edge(struct slotcodec *d, struct edge *e)
 {
 	const uint8_t *parent = cursor_take(d->cur, ID_SIZE);
@@ -235,6 +269,9 @@ static int get_edge(struct slotcodec *d, struct edge *e)
 	if (!cursor_ok(d->cur) || !dot_known(d, e->dot))
 		return bad(d, "an edge of an unknown batch");
 	memcpy(e->parent.b, parent, ID_SIZE);
+	int r = get_visit(d, e, &e->visit);
+	if (r < 0)
+		return r;
 	if (edge_is_trash(e)) {
 		e->name = "";
 		return get_vv(d, "an edge that saw more than there is", &e->seen);
@@ -514,9 +551,9 @@ int slotcodec_get(struct slotcodec *d, struct record *r, uint32_t n_edges, bool 
 {
 	if (n_edges > EDGES_MAX)
 		return bad(d, "too many edges");
-	int ret = get_edges(d, r, n_edges);
+	int ret = get_batches(d);
 	if (ret == 0)
-		ret = get_batches(d);
+		ret = get_edges(d, r, n_edges);
 	if (ret == 0 && with_top) {
 		r->top = arena_new(d->a, struct slot);
 		if (!r->top)

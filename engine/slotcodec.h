@@ -4,6 +4,8 @@
 /* What the stored form of a record and the wire form of a delta have in common: edges, the
  * table of batches, and the tree of slots. shoal-format(7) has it byte by byte.
  *
+ * In this order: batches, edges, the top slot.
+ *
  * batches  varint count; each: actor, varint seq, then hlc against the one before (the first
  *          against 0): zigzag varint of the difference of the microseconds, varint counter.
  *          Sorted by (actor identifier, seq, hlc); each is used by an entry.
@@ -15,7 +17,9 @@
  *          marks: vector; children: varint count, each: varint length, key, slot
  * value    u8: bits 0-3 kind (15: varint kind follows), bits 4-7 length (15: varint of the
  *          length less 15 follows), data
- * edge     parent, varint counter, actor, varint seq, then the name (varint length, bytes), or for
+ * edge     parent, varint counter, actor, varint seq; the visit: varint of 2 * z, z being the zigzag of
+ *          its microseconds less those of the first batch (less 0 if there is none), plus 1 if its
+ *          dot is not the edge's: then actor, varint seq; the name (varint length, bytes), or for
  *          TRASH the vector `seen`. */
 
 #include "engine/crdt.h"
@@ -36,7 +40,7 @@ struct batches {
 	uint32_t cap;
 };
 
-/* Encodes n edges, the batches of everything in top, and top (may be NULL; then no slot is
+/* Encodes the batches of everything in top, the edges, and top (may be NULL; then no slot is
  * written). c: as in engine/actor.h. partial: slots' complete marks are written. Failures show
  * in b. */
 void slotcodec_put(const struct record *r, struct actors *actors, struct actor_codec *c,

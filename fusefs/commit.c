@@ -132,8 +132,8 @@ static int revive(struct fusefs *fs, struct inode *i, const struct content *cont
 		return -ENOENT;
 	struct attr attr;
 	int r = replica_create(fs->replica, &i->parent, i->name, strlen(i->name),
-			       i->last.mode ? i->last.mode : 0644, content, SAVE_BY_NAME, &attr,
-			       ret, e);
+			       i->last.mode ? i->last.mode : 0644, content, SAVE_BY_NAME, 0,
+			       &attr, ret, e);
 	if (r >= 0) {
 		inode_bind(fs, i, &attr.id);
 		notify_entry(fs, &i->parent, i->name);
@@ -312,7 +312,7 @@ int commit_settle(struct fusefs *fs, struct inode *i, struct err *e)
 		e = &local_err;
 	fs_own_begin(fs, &own);
 	r = replica_create(fs->replica, &l->parent, l->name, len, l->mode & 07777, &content,
-			   SAVE_BY_NAME, &attr, &v, e);
+			   SAVE_BY_NAME, l->named_us, &attr, &v, e);
 	if (r == -EEXIST && replica_lookup(fs->replica, &l->parent, l->name, len, &attr) >= 0 &&
 	    attr.kind == NODE_FILE) {
 		/* Made elsewhere meanwhile: two devices that create one name have one file. */
@@ -390,7 +390,7 @@ int commit_over(struct fusefs *fs, struct inode *i, const struct id *node, struc
 		inode_bind(fs, i, node);
 		struct committer again;
 		fs_own_begin(fs, &again);
-		replica_remove(fs->replica, &old);
+		replica_remove(fs->replica, &old, 0);
 		fs_own_end(fs, &again);
 	}
 	if (c != &clean) {
@@ -516,48 +516,6 @@ int64_t commit_due(struct fusefs *fs, struct inode *i, enum timer_kind kind, boo
 	pthread_mutex_unlock(&i->lock);
 	pthread_mutex_unlock(&fs->names);
 	return again;
-}
-
-struct unsettled {
-	struct inode **inode;
-	size_t n, cap;
-};
-
-static void find_unsettled(const struct overlay_entry *e, void *userdata)
-{
-	struct unsettled *u = userdata;
-	if (!e->inode || !e->inode->local || !e->inode->local->unsettled)
-		return;
-	if (u->n == u->cap) {
-		size_t cap = u->cap ? 2 * u->cap : 16;
-		struct inode **x = reallocarray(u->inode, cap, sizeof(struct inode *));
-		if (!x)
-			return;
-		u->inode = x;
-		u->cap = cap;
-	}
-	e->inode->refs++; /* fs->lock is held */
-	u->inode[u->n++] = e->inode;
-}
-
-void commit_directory(struct fusefs *fs, const struct id *dir)
-{
-	struct unsettled u = { 0 };
-	/* Which files are local changes under names only. */
-	pthread_mutex_lock(&fs->names);
-	local_each(fs, dir, find_unsettled, &u);
-	for (size_t k = 0; k < u.n; k++) {
-		struct inode *i = u.inode[k];
-		pthread_mutex_lock(&i->lock);
-		if (i->backing == BACK_LOCAL && i->local->unsettled && i->shared &&
-		    !i->shared->dirty && !i->shared->draft)
-			commit_settle(fs, i, NULL);
-		pthread_mutex_unlock(&i->lock);
-		inode_put(fs, i);
-	}
-	free(u.inode);
-	tombstone_expire(fs, dir, 0);
-	pthread_mutex_unlock(&fs->names);
 }
 
 void commit_all(struct fusefs *fs)

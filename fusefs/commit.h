@@ -14,10 +14,6 @@ int commit_copy(struct fusefs *fs, struct inode *i, struct copy *c, bool quiet, 
 /* A local file becomes a node under its name. fs->names and i->lock held. */
 int commit_settle(struct fusefs *fs, struct inode *i, struct err *e);
 
-/* All that is new in a directory settles now, and deletions in it are carried out: whoever sets the
- * directory's times is done with it. No locks held. */
-void commit_directory(struct fusefs *fs, const struct id *dir);
-
 /* i's bytes (LOCAL, or a NODE that is to go away) become the next version of the node, and the
  * node stands behind i from then on. fallback: rules 4 and 5 (may be NULL). fs->names and
  * i->lock held; the inode that stood for the node so far has been made an orphan by the caller

@@ -363,6 +363,22 @@ void inode_bind(struct fusefs *fs, struct inode *i, const struct id *id)
 	i->backing = BACK_NODE;
 }
 
+void inode_visited(struct fusefs *fs, const struct id *dir, uint64_t us)
+{
+	pthread_mutex_lock(&fs->lock);
+	struct inode *i = find_id(fs, dir);
+	if (i && us > i->visited_us)
+		i->visited_us = us;
+	pthread_mutex_unlock(&fs->lock);
+}
+
+void inode_unvisited(struct fusefs *fs, struct inode *i)
+{
+	pthread_mutex_lock(&fs->lock);
+	i->visited_us = 0;
+	pthread_mutex_unlock(&fs->lock);
+}
+
 void inode_set_place(struct inode *i, const struct id *parent, const char *name)
 {
 	i->parent = *parent;
@@ -462,6 +478,22 @@ static void stat_local(struct fusefs *fs, const struct inode *i, struct stat *re
 	set_size(ret, l->target ? strlen(l->target) : i->shared ? copy_size(i->shared) : 0);
 }
 
+static bool later(struct timespec x, struct timespec y)
+{
+	return x.tv_sec != y.tv_sec ? x.tv_sec > y.tv_sec : x.tv_nsec > y.tv_nsec;
+}
+
+static void stat_visited(struct fusefs *fs, const struct inode *i, struct stat *ret)
+{
+	pthread_mutex_lock(&fs->lock);
+	struct timespec ts = time_of((int64_t)i->visited_us * 1000);
+	pthread_mutex_unlock(&fs->lock);
+	if (later(ts, ret->st_mtim))
+		ret->st_mtim = ret->st_atim = ts;
+	if (later(ts, ret->st_ctim))
+		ret->st_ctim = ts;
+}
+
 int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret_timeout)
 {
 	struct attr attr;
@@ -499,6 +531,8 @@ int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret
 	}
 	i->last = attr;
 	inode_stat_node(fs, i->ino, &attr, ret);
+	if (i->kind == NODE_DIR)
+		stat_visited(fs, i, ret);
 	const struct copy *c = i->shared;
 	if (!c || i->kind != NODE_FILE)
 		return 0;

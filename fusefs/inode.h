@@ -75,6 +75,7 @@ struct local {
 	char *name;
 	uint32_t mode; /* with the type bits */
 	int64_t mtime_ns;
+	uint64_t named_us; /* when it got its name, since 1970 */
 	bool unsettled; /* new: becomes a node when nobody renames or removes it soon */
 	bool aside;     /* a document renamed aside: its content is a snapshot */
 	bool stored;    /* has a record in the store */
@@ -100,6 +101,9 @@ struct inode {
 	bool drafted;     /* fs->lock: its shared copy is a draft */
 	unsigned opens;   /* fs->lock: handles */
 	uint64_t changes; /* fs->lock: changes heard of; see inode_attr's callers */
+	/* fs->lock; directories: when a name came or went that the replica does not know of yet
+	 * (us since 1970): new files that have not settled, deletions in their grace. */
+	uint64_t visited_us;
 
 	pthread_mutex_t lock;
 	enum backing backing;
@@ -145,6 +149,10 @@ int inode_of_virtual(struct fusefs *fs, const char *path, enum node_kind kind, s
 void inode_bind(struct fusefs *fs, struct inode *i, const struct id *id);
 /* Nothing stands behind i any more but its copy. i->lock held. */
 void inode_orphan(struct fusefs *fs, struct inode *i);
+/* A name came or went in the directory; the replica will be told later, with the same time. */
+void inode_visited(struct fusefs *fs, const struct id *dir, uint64_t us);
+/* It got another time since. */
+void inode_unvisited(struct fusefs *fs, struct inode *i);
 void inode_set_place(struct inode *i, const struct id *parent, const char *name);
 
 void inodes_done(struct fusefs *fs);

@@ -27,6 +27,7 @@ struct local *local_new(const struct id *parent, const char *name, uint32_t mode
 	l->parent = *parent;
 	l->mode = mode;
 	l->mtime_ns = wall_ns();
+	l->named_us = (uint64_t)l->mtime_ns / 1000;
 	l->born_ns = monotonic_ns();
 	return l;
 }
@@ -156,6 +157,7 @@ int local_move(struct fusefs *fs, struct inode *i, const struct id *parent, cons
 	free(l->name);
 	l->name = text;
 	l->parent = *parent;
+	l->named_us = replica_now_us(fs->replica);
 	int r = local_add(fs, i);
 	if (r == 0 && stored)
 		r = local_store(fs, i, false);
@@ -244,6 +246,7 @@ int local_store(struct fusefs *fs, struct inode *i, bool sync)
 				 (l->mtime_set ? FLAG_MTIME : 0)));
 	buf_u32(&value, l->mode);
 	buf_u64(&value, (uint64_t)l->mtime_ns);
+	buf_u64(&value, l->named_us);
 	buf_bytes(&value, l->target ? l->target : "", l->target ? strlen(l->target) : 0);
 	buf_bytes(&value, l->xattr.data, l->xattr.len);
 	int r = put_content(fs, i, &value, sync);
@@ -275,6 +278,7 @@ static int load_one(const uint8_t *key, size_t key_len, const uint8_t *value, si
 	uint8_t flags = cursor_u8(&c);
 	uint32_t mode = cursor_u32(&c);
 	int64_t mtime = (int64_t)cursor_u64(&c);
+	uint64_t named = cursor_u64(&c);
 	size_t target_len, xattr_len, content_len;
 	const uint8_t *target = cursor_bytes(&c, LINK_SIZE_MAX, &target_len);
 	const uint8_t *xattr = cursor_bytes(&c, 1u << 20, &xattr_len);
@@ -288,6 +292,7 @@ static int load_one(const uint8_t *key, size_t key_len, const uint8_t *value, si
 	if (!l || inode_new(fs, BACK_LOCAL, S_ISLNK(mode) ? NODE_LINK : NODE_FILE, &i) < 0)
 		return -ENOMEM;
 	l->mtime_ns = mtime;
+	l->named_us = named;
 	l->unsettled = flags & FLAG_UNSETTLED;
 	l->aside = flags & FLAG_ASIDE;
 	l->mtime_set = flags & FLAG_MTIME;

@@ -6,7 +6,7 @@
  * node. A name here comes before a node of the same name.
  *
  * Records of the store (STORE_LOCAL): "f/L" parent id, name ->
- *   u8 format (1), u8 flags, u32 mode, u64 mtime (ns), bytes target of a link, bytes extended
+ *   u8 format (1), u8 flags, u32 mode, u64 mtime (ns), u64 named (us), bytes target of a link, bytes extended
  *   attributes, u8 content (0 none, 1 inline, 2 spool file), bytes content or name of the file. */
 
 #include <stdbool.h>
@@ -28,6 +28,7 @@ struct overlay_entry {
 	struct id version_id;
 	struct proc proc;
 	int64_t due_ns, last_ns; /* grace ends; at the latest */
+	uint64_t when_us;        /* it was removed, since 1970 */
 	bool stored;
 };
 
@@ -39,7 +40,7 @@ void local_free(struct local *l);
 int local_add(struct fusefs *fs, struct inode *i);
 /* Takes the name away, and the record and kept bytes with it; i goes on as it is. */
 void local_remove(struct fusefs *fs, struct inode *i);
-/* To another place; i->lock held. */
+/* To another place, and a name given now; i->lock held. */
 int local_move(struct fusefs *fs, struct inode *i, const struct id *parent, const char *name);
 
 /* What is laid over a name. */

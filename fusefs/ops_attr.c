@@ -77,6 +77,8 @@ static int set_mtime(struct fusefs *fs, struct inode *i, int64_t ns, struct hand
 		fs_own_begin(fs, &own);
 		int r = replica_set_mtime(fs->replica, &i->id, ns);
 		fs_own_end(fs, &own);
+		if (r >= 0)
+			inode_unvisited(fs, i);
 		return r;
 	}
 	case BACK_LOCAL:
@@ -134,10 +136,6 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	}
 	struct handle *h = fi ? handle_of(fi) : NULL;
 	int r = 0;
-	/* What settles later would move the directory's time on. */
-	if (i->kind == NODE_DIR && (to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)) &&
-	    i->backing == BACK_NODE)
-		commit_directory(fs, &i->id);
 	pthread_mutex_lock(&i->lock);
 	if (i->backing == BACK_NODE)
 		replica_attr(fs->replica, &i->id, &i->last);

@@ -106,6 +106,13 @@ static void drop_local(struct fusefs *fs, struct inode *i)
 	pthread_mutex_unlock(&i->lock);
 }
 
+/* A local file has left its directory, which is seen there unless it was an editor's litter. */
+static void local_left(struct fusefs *fs, const struct spot *s)
+{
+	if (!name_is_local(s->name, strlen(s->name)))
+		inode_visited(fs, &s->parent, replica_now_us(fs->replica));
+}
+
 /* The node has another inode from now on, or none. */
 static void drop_node(struct fusefs *fs, struct inode *i)
 {
@@ -126,7 +133,7 @@ static int remove_now(struct fusefs *fs, const struct id *id)
 {
 	struct committer own;
 	fs_own_begin(fs, &own);
-	int r = replica_remove(fs->replica, id);
+	int r = replica_remove(fs->replica, id, 0);
 	fs_own_end(fs, &own);
 	return r;
 }
@@ -145,6 +152,7 @@ static int do_unlink(struct fusefs *fs, const struct id *parent, const char *nam
 		return -ENOENT;
 	case SPOT_LOCAL:
 		drop_local(fs, s.inode);
+		local_left(fs, &s);
 		break;
 	case SPOT_NODE:
 		if (s.attr.kind == NODE_DIR) {
@@ -273,6 +281,7 @@ static int make_local(struct fusefs *fs, const struct id *parent, const char *na
 	l->settle_ns = excl ? 1 : 0;
 	c->writer = l->creator;
 	c->since_ns = l->born_ns - BEFORE_TEMP_NS;
+	l->named_us = replica_now_us(fs->replica);
 	i->local = l;
 	i->shared = c;
 	r = local_add(fs, i);
@@ -280,6 +289,8 @@ static int make_local(struct fusefs *fs, const struct id *parent, const char *na
 		inode_put(fs, i);
 		return r;
 	}
+	if (!name_is_local(name, strlen(name)))
+		inode_visited(fs, parent, l->named_us);
 	*ret = i;
 	return 0;
 }
@@ -696,6 +707,8 @@ static int rename_local(struct fusefs *fs, struct spot *from, struct spot *to)
 		return r;
 	pthread_mutex_lock(&i->lock);
 	r = local_move(fs, i, &to->parent, to->name);
+	if (r == 0)
+		local_left(fs, from);
 	if (r == 0 && plain && S_ISLNK(i->local->mode)) {
 		struct attr attr;
 		struct committer own;

@@ -26,6 +26,7 @@ static void store(struct fusefs *fs, struct overlay_entry *e)
 	buf_u8(&value, 1);
 	buf_put(&value, e->node.b, ID_SIZE);
 	buf_put(&value, e->version_id.b, ID_SIZE);
+	buf_u64(&value, e->when_us);
 	if (!buf_failed(&key) && !buf_failed(&value) &&
 	    replica_local_put(fs->replica, key.data, key.len, value.data, value.len) >= 0)
 		e->stored = true;
@@ -60,6 +61,7 @@ int tombstone_add(struct fusefs *fs, const struct id *parent, const char *name,
 	e->version = version ? version_ref(version) : NULL;
 	e->version_id = node->version;
 	e->proc = *proc;
+	e->when_us = replica_now_us(fs->replica);
 	e->due_ns = now + GRACE_NS;
 	e->last_ns = now + (aside ? GRACE_ASIDE_NS : GRACE_NS);
 	/* The only copy of what was renamed aside is not stored yet: tombstone_store(). */
@@ -82,6 +84,8 @@ int tombstone_add(struct fusefs *fs, const struct id *parent, const char *name,
 		return r;
 	}
 	keeper_add(fs, TIMER_TOMB, 0, e->due_ns);
+	if (!aside)
+		inode_visited(fs, parent, e->when_us);
 	return 0;
 }
 
@@ -134,7 +138,8 @@ void tombstone_store(struct fusefs *fs, const struct id *parent, const char *nam
 		store(fs, e);
 }
 
-static int remove_node(struct fusefs *fs, const struct id *node, const struct id *version)
+static int remove_node(struct fusefs *fs, const struct id *node, const struct id *version,
+		       uint64_t when_us)
 {
 	struct attr attr;
 	int r = replica_attr(fs->replica, node, &attr);
@@ -144,7 +149,7 @@ static int remove_node(struct fusefs *fs, const struct id *node, const struct id
 		return 1;
 	struct committer c;
 	fs_own_begin(fs, &c);
-	r = replica_remove(fs->replica, node);
+	r = replica_remove(fs->replica, node, when_us);
 	fs_own_end(fs, &c);
 	if (r == -ENOENT)
 		r = 0;
@@ -155,7 +160,7 @@ static int remove_node(struct fusefs *fs, const struct id *node, const struct id
 
 static int bury(struct fusefs *fs, struct overlay_entry *e)
 {
-	int r = remove_node(fs, &e->node, &e->version_id);
+	int r = remove_node(fs, &e->node, &e->version_id, e->when_us);
 	detach(fs, e);
 	/* Changed by others meanwhile, or not to be deleted: it is there again. */
 	if (r != 0)
@@ -204,6 +209,8 @@ int tombstone_expire(struct fusefs *fs, const struct id *parent, int64_t now_ns)
 
 /* ---- after a restart ---- */
 
+#define ENTRY_SIZE (2 * ID_SIZE + 8) /* of a stored one: node, version, time */
+
 static int load_one(const uint8_t *key, size_t key_len, const uint8_t *value, size_t len,
 		    void *userdata)
 {
@@ -212,9 +219,9 @@ static int load_one(const uint8_t *key, size_t key_len, const uint8_t *value, si
 	struct cursor c = cursor_make(value, len);
 	if (cursor_u8(&c) != 1)
 		return -EPROTONOSUPPORT;
-	const uint8_t *ids = cursor_take(&c, 2 * ID_SIZE);
-	if (ids)
-		buf_put(userdata, ids, 2 * ID_SIZE);
+	const uint8_t *entry = cursor_take(&c, ENTRY_SIZE);
+	if (entry)
+		buf_put(userdata, entry, ENTRY_SIZE);
 	return 0;
 }
 
@@ -229,18 +236,19 @@ static int load_key(const uint8_t *key, size_t key_len, const uint8_t *value, si
 
 int tombstone_load(struct fusefs *fs)
 {
-	_cleanup_(buf_done) struct buf ids = { 0 };
+	_cleanup_(buf_done) struct buf entries = { 0 };
 	_cleanup_(buf_done) struct buf keys = { 0 };
-	int r = replica_local_scan(fs->replica, "f/T", 3, load_one, &ids);
+	int r = replica_local_scan(fs->replica, "f/T", 3, load_one, &entries);
 	if (r >= 0)
 		r = replica_local_scan(fs->replica, "f/T", 3, load_key, &keys);
 	if (r < 0)
 		return r;
-	for (size_t at = 0; at + 2 * ID_SIZE <= ids.len; at += 2 * ID_SIZE) {
+	for (size_t at = 0; at < entries.len; at += ENTRY_SIZE) {
+		struct cursor c = cursor_make(entries.data + at, ENTRY_SIZE);
 		struct id node, version;
-		memcpy(node.b, ids.data + at, ID_SIZE);
-		memcpy(version.b, ids.data + at + ID_SIZE, ID_SIZE);
-		r = remove_node(fs, &node, &version);
+		memcpy(node.b, cursor_take(&c, ID_SIZE), ID_SIZE);
+		memcpy(version.b, cursor_take(&c, ID_SIZE), ID_SIZE);
+		r = remove_node(fs, &node, &version, cursor_u64(&c));
 		if (r < 0)
 			return r;
 	}

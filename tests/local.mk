@@ -28,6 +28,7 @@ unit_tests = \
 	tests/unit/test_config \
 	tests/unit/test_control \
 	tests/unit/test_converge \
+	tests/unit/test_dirtimes \
 	tests/unit/test_evidence \
 	tests/unit/test_filenames \
 	tests/unit/test_frame \

@@ -65,7 +65,7 @@ void node_write(struct node *n, const char *dir, const char *name, const void *d
 			r = replica_save(n->replica, &attr.id, base, &c, SAVE_BY_NAME, NULL, &e);
 	} else {
 		r = replica_create(n->replica, &parent, name, strlen(name), 0644, &c, SAVE_BY_NAME,
-				   &attr, NULL, &e);
+				   0, &attr, NULL, &e);
 	}
 	if (r < 0)
 		tap_bail("cannot write %s: %s (%s)", name, e.message, strerror(-r));

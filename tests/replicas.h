@@ -87,8 +87,8 @@ _unused_ static int rep_create(struct replica *r, const struct id *parent, const
 			       const char *text, struct attr *ret)
 {
 	struct content c = rep_text(text);
-	return replica_create(r, parent, name, strlen(name), 0644, &c, SAVE_BY_NAME, ret, NULL,
-			      NULL);
+	return replica_create(r, parent, name, strlen(name), 0644, &c, SAVE_BY_NAME, 0, ret,
+			      NULL, NULL);
 }
 
 _unused_ static int rep_mkdir(struct replica *r, const struct id *parent, const char *name,

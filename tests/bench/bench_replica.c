@@ -113,7 +113,7 @@ int main(void)
 		struct content c = { text, document(i, 0, text), -1 };
 		snprintf(name, sizeof(name), "%u.json", i);
 		if (replica_create(p.r, &dir[i / PER_DIRECTORY], name, strlen(name), 0644, &c,
-				   SAVE_BY_NAME, &at, NULL, NULL) < 0)
+				   SAVE_BY_NAME, 0, &at, NULL, NULL) < 0)
 			tap_bail("replica_create");
 		id[i] = at.id;
 	}

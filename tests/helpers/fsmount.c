@@ -142,7 +142,7 @@ static int do_put(struct device *d, const char *path, const void *data, size_t l
 	int r = find(d->replica, path, &parent, &name, &attr);
 	if (r == -ENOENT) {
 		r = replica_create(d->replica, &parent, name, strlen(name), 0644, &content,
-				   SAVE_BY_NAME, &attr, NULL, e);
+				   SAVE_BY_NAME, 0, &attr, NULL, e);
 		return r < 0 ? r : 0;
 	}
 	struct version *v = NULL;
@@ -161,7 +161,7 @@ static int do_rm(struct device *d, const char *path)
 	const char *name;
 	struct attr attr;
 	int r = find(d->replica, path, &parent, &name, &attr);
-	return r < 0 ? r : replica_remove(d->replica, &attr.id);
+	return r < 0 ? r : replica_remove(d->replica, &attr.id, 0);
 }
 
 static int do_mkdir(struct device *d, const char *path)

@@ -82,11 +82,12 @@ def tree(directory):
     return found
 
 
-def tree_hash(directory):
-    """One sha256 over names and contents: equal exactly when the trees are."""
+def tree_hash(directory, times=False):
+    """One sha256 over names, contents and perhaps times: equal exactly when the trees are."""
     total = hashlib.sha256()
     for name, content in sorted(tree(directory).items()):
-        total.update(os.fsencode(name) + b"\0" + os.fsencode(content) + b"\0")
+        time = os.lstat(Path(directory) / name).st_mtime_ns if times else 0
+        total.update(os.fsencode(f"{name}\0{content}\0{time}\0"))
     return total.hexdigest()
 
 
@@ -313,7 +314,7 @@ class Host:
         return tree(self.dir)
 
     def tree_hash(self):
-        return tree_hash(self.dir)
+        return tree_hash(self.dir, times=True)
 
     # --- Avahi ------------------------------------------------------------------------------
 

@@ -131,6 +131,11 @@ def test_tree_hash_tells_trees_apart(tmp_path):
             make(directory)
             hashes.add(tree_hash(directory))
     assert len(hashes) == len(makers)
+    there = tmp_path / "4x"
+    os.utime(there / "a", ns=(1, 1))
+    before = tree_hash(there), tree_hash(there, times=True)
+    os.utime(there / "a", ns=(1, 2))
+    assert tree_hash(there) == before[0] and tree_hash(there, times=True) != before[1]
 
 
 def test_avahi_sees_the_other_host(lab):

@@ -75,6 +75,40 @@ def test_inode_size_and_mtime_survive_settling(m, d):
            (after.st_ino, after.st_size, after.st_mtime_ns)
 
 
+def test_a_directorys_time_moves_at_once_and_stays(m, d):
+    def moved(do):
+        """The directory's time after `do`: later than before, and the same when all is settled."""
+        before = d.stat()
+        do()
+        at_once = d.stat()
+        m.settle()
+        os.listdir(d)
+        later = d.stat()
+        assert before.st_mtime_ns < at_once.st_mtime_ns == later.st_mtime_ns
+        assert before.st_ctime_ns < at_once.st_ctime_ns
+        return later.st_mtime_ns
+
+    moved(lambda: (d / "a.json").write_text("{}"))
+    moved(lambda: (d / "b.txt").write_text("b"))
+    moved(lambda: (d / "a.json").unlink())
+    moved(lambda: (d / "b.txt").rename(d / "c.txt"))
+    moved(lambda: (d / "s").mkdir())
+    moved(lambda: (d / "c.txt").rename(d / "s" / "c.txt"))
+    moved(lambda: (d / "l").symlink_to("s"))
+    last = moved(lambda: (d / "s" / "c.txt").rename(d / "e.txt"))
+    (d / "e.txt").write_text("more")
+    (d / ".e.txt.swp").write_text("litter of an editor")
+    m.settle()
+    assert d.stat().st_mtime_ns == last, "what does not come or go, or never leaves, does not count"
+    (d / "new.json").write_text("{}")
+    os.utime(d, ns=(1, 1_600_000_000_123_456_789))
+    (d / "e.txt").unlink()
+    os.utime(d, ns=(1, 1_600_000_000_123_456_789))
+    m.settle()
+    os.listdir(d)
+    assert d.stat().st_mtime_ns == 1_600_000_000_123_456_789, "a time set afterwards stays"
+
+
 def test_a_fresh_file_is_what_was_written(m, d):
     text = '{ "b":1,\n"a" : [ 1,2 ] }'
     (d / "odd.json").write_text(text)

@@ -210,8 +210,8 @@ static int list_one(const char *name, size_t len, const struct attr *attr, void 
 		l->dirs[l->n] = attr->id;
 		snprintf(l->path[l->n++], sizeof(l->path[0]), "%s/%.*s", l->parent, (int)len, name);
 	}
-	/* A directory's time is that of the last change this device saw in it. */
-	int64_t mtime = attr->kind == NODE_DIR ? 0 : attr->mtime_ns;
+	/* A directory's time is cut off where somebody's clock is far ahead. */
+	int64_t mtime = attr->kind == NODE_DIR && l->w->wild_clocks ? 0 : attr->mtime_ns;
 	buf_putf(l->b, "%s/%.*s %d.%d %04o %lld %llu c%d %.10s v%.10s %.10s\n", l->parent, (int)len,
 		 name, (int)attr->kind, (int)attr->form, attr->mode, (long long)mtime,
 		 (unsigned long long)attr->size, attr->conflict, id_hex(&attr->id, id),

@@ -472,7 +472,7 @@ static void create(struct world *w, struct device *d, const struct finding *f)
 	struct attr attr;
 	struct err e;
 	int r = replica_create(d->replica, &parent, name, strlen(name), 0644, &c, SAVE_BY_NAME,
-			       &attr, NULL, &e);
+			       0, &attr, NULL, &e);
 	TRACE(w, "device %u creates %s: %s", d->no, name, r < 0 ? strerror(-r) : "done");
 	if (r == 0) {
 		char hex[ID_HEX];
@@ -571,7 +571,7 @@ static void take_away(struct world *w, struct device *d, const struct found *x)
 	file_numbers(d, &x->attr.id, &saw, NULL);
 	if (w->trace)
 		model_tell(w, d, &x->attr.id);
-	int r = replica_remove(d->replica, &x->attr.id);
+	int r = replica_remove(d->replica, &x->attr.id, 0);
 	TRACE(w, "device %u removes %s (%.8s): %s", d->no, x->name, id_hex(&x->attr.id, hex),
 	      r < 0 ? strerror(-r) : "done");
 	if (r == 0)

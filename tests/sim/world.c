@@ -202,9 +202,11 @@ static void world_make(struct world *w)
 		d->no = i;
 		d->random = (struct prng){ prng_u64(&w->r) };
 		prng_fill(&d->random, &d->id, sizeof(d->id));
-		if (prng_chance(&w->r, 40))
+		if (prng_chance(&w->r, 40)) {
 			d->clock_off =
 				(int64_t)prng_below(&w->r, 20 * YEAR_US) - (int64_t)(10 * YEAR_US);
+			w->wild_clocks = true;
+		}
 		d->drift = (int64_t)prng_below(&w->r, 200) - 100;
 		d->flush_every = 1 + prng_below(&w->r, 60000);
 		if (store_open_memory(&d->store) < 0)

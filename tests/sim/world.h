@@ -89,6 +89,7 @@ struct world {
 	bool fault_done;
 	uint64_t now;
 	uint64_t epoch; /* wall clock at time 0, microseconds */
+	bool wild_clocks; /* some are years off */
 	struct device device[DEVICES_MAX];
 	unsigned n_devices;
 	struct edge_of_net net[DEVICES_MAX * DEVICES_MAX];

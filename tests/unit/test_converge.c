@@ -401,7 +401,7 @@ static void change(struct world *w, unsigned i, struct version **old)
 	} else if (w->deletes) {
 		a = pick(w, &f, 0, 0);
 		if (a)
-			replica_remove(r, &a->id);
+			replica_remove(r, &a->id, 0);
 	}
 }
 
@@ -448,9 +448,7 @@ static int dump_entry(const char *name, size_t len, const struct attr *at, void 
 	buf_putf(d->b, "%.*s kind %d form %d mode %o size %llu conflict %d %s", (int)len, name,
 		 (int)at->kind, (int)at->form, at->mode, (unsigned long long)at->size, at->conflict,
 		 id_hex(&at->version, hex));
-	if (at->kind != NODE_DIR)
-		buf_putf(d->b, " %lld", (long long)at->mtime_ns);
-	buf_puts(d->b, "\n");
+	buf_putf(d->b, " %lld\n", (long long)at->mtime_ns);
 	struct attr again;
 	struct id parent;
 	char shown[NAME_MAX_BYTES + 1];

@@ -46,7 +46,7 @@ static void set_up(struct fixture *f, size_t notes, uint64_t bytes)
 	for (unsigned i = 0; i < 4; i++) {
 		struct content c = { .data = texts[i], .len = strlen(texts[i]), .fd = -1 };
 		int r = i == 0 ? replica_create(f->replica, &NODE_ROOT, "d.json", 6, 0644, &c,
-						SAVE_BY_NAME, &attr, &f->v[0], NULL)
+						SAVE_BY_NAME, 0, &attr, &f->v[0], NULL)
 			       : replica_save(f->replica, &attr.id, f->v[i - 1], &c, SAVE_BY_NAME,
 					      &f->v[i], NULL);
 		if (r < 0)

@@ -78,7 +78,7 @@ static void tree(struct rep *p)
 	is_errno(rep_create(r, &g.id, "x", "", &at), -ENOTDIR, "in a file");
 	is_errno(rep_create(r, &none, "x", "", &at), -ENOENT, "nowhere");
 	is_errno(replica_create(r, &dir.id, longer, 256, 0644, &(struct content){ .fd = -1 },
-				SAVE_BLOB, &at, NULL, NULL), -ENAMETOOLONG, "with 256 bytes");
+				SAVE_BLOB, 0, &at, NULL, NULL), -ENAMETOOLONG, "with 256 bytes");
 	is_uint(replica_count(r), 4, "four files");
 
 	is_int(rep_lookup(r, &dir.id, "7.json", &at), 0, "lookup");
@@ -111,17 +111,17 @@ static void tree(struct rep *p)
 	memset(far, 'x', LINK_SIZE_MAX + 1);
 	is_errno(replica_symlink(r, &dir.id, "l2", 2, far, &at), -ENAMETOOLONG, "too far");
 
-	is_errno(replica_remove(r, &dir.id), -ENOTEMPTY, "remove of a full directory");
-	is_errno(replica_remove(r, &NODE_ROOT), -EBUSY, "of the root");
-	is_errno(replica_remove(r, &none), -ENOENT, "of nothing");
-	is_int(replica_remove(r, &g.id), 0, "of a file");
-	is_errno(replica_remove(r, &g.id), -ENOENT, "twice");
+	is_errno(replica_remove(r, &dir.id, 0), -ENOTEMPTY, "remove of a full directory");
+	is_errno(replica_remove(r, &NODE_ROOT, 0), -EBUSY, "of the root");
+	is_errno(replica_remove(r, &none, 0), -ENOENT, "of nothing");
+	is_int(replica_remove(r, &g.id, 0), 0, "of a file");
+	is_errno(replica_remove(r, &g.id, 0), -ENOENT, "twice");
 	is_errno(rep_lookup(r, &dir.id, "t.txt", &at), -ENOENT, "it is gone");
 	is_int(rep_create(r, &dir.id, "t.txt", "new", &at), 0, "the name is free");
 	ok(!id_equal(&at.id, &g.id), "for another file");
 
 	id = f.id;
-	is_int(replica_remove(r, &f.id), 0, "a document deleted");
+	is_int(replica_remove(r, &f.id, 0), 0, "a document deleted");
 	is_int(rep_create(r, &dir.id, "7.json", "{\"m\": 2}\n", &f), 0, "and created again");
 	ok(id_equal(&id, &f.id), "is the same node");
 	ok(holds(r, &f.id, "{\"m\": 2}\n"), "with nothing of the old one");
@@ -270,7 +270,7 @@ static void saves(struct rep *p)
 	if (write(fd, "from a file", 11) != 11)
 		tap_bail("write");
 	is_int(replica_create(r, &d.id, "fd", 2, 0600, &(struct content){ .fd = fd }, SAVE_BY_NAME,
-			      &at, NULL, NULL), 0, "content of a descriptor");
+			      0, &at, NULL, NULL), 0, "content of a descriptor");
 	ok(at.mode == 0600 && holds(r, &at.id, "from a file"), "is read from its start");
 	close(fd);
 	_cleanup_free_ char *big = malloc(DOCUMENT_SIZE_MAX + 1);
@@ -278,8 +278,8 @@ static void saves(struct rep *p)
 	c = (struct content){ big, DOCUMENT_SIZE_MAX + 1, -1 };
 	is_errno(replica_save(r, &f.id, v1, &c, SAVE_BY_NAME, NULL, &e), -EFBIG, "too large");
 	ok(strstr(e.message, "16 MiB"), "%s", e.message);
-	is_int(replica_create(r, &d.id, "big.json", 8, 0644, &c, SAVE_BY_NAME, &at, NULL, NULL), 0,
-	       "as a new file it is kept");
+	is_int(replica_create(r, &d.id, "big.json", 8, 0644, &c, SAVE_BY_NAME, 0, &at, NULL, NULL),
+	       0, "as a new file it is kept");
 	is_int(at.form, FORM_BLOB, "as bytes");
 	c = rep_text("{}");
 	ok(replica_parses("x.json", 6, &c, NULL) && !replica_parses("x.txt", 5, &c, NULL) &&
@@ -346,7 +346,7 @@ static void metadata(struct rep *p)
 	is_int(replica_remove_xattr(r, &f.id, "user.a"), 0, "removed");
 	is_errno(replica_remove_xattr(r, &f.id, "user.a"), -ENODATA, "twice");
 	is_errno(replica_get_xattr(r, &f.id, "user.a", &b), -ENODATA, "gone");
-	is_int(replica_remove(r, &f.id), 0, "deleted");
+	is_int(replica_remove(r, &f.id, 0), 0, "deleted");
 	is_int(rep_create(r, &d.id, "f.json", "{\"n\": 1}\n", &f), 0, "created again");
 	ok(f.mode == 0644 && replica_get_xattr(r, &f.id, "user.b", &b) == -ENODATA, "bare");
 
@@ -403,7 +403,7 @@ static void observing(struct rep *p)
 	unsigned calls = seen.calls;
 	rep_save(r, &f.id, v, "{\"n\": 1, \"m\": 1}\n");
 	is_uint(seen.calls, calls, "no change, no call");
-	replica_remove(r, &f.id);
+	replica_remove(r, &f.id, 0);
 	is_str(seen.text, "8:g.json>;", "a deletion");
 	replica_unobserve(r, observer, &seen);
 	rep_create(r, &d.id, "h", "", &f);
@@ -475,10 +475,10 @@ static void durability(struct rep *p)
 	store_fail(p->store, 1, -EIO);
 	struct err e = { 0 };
 	struct content c = rep_text("y");
-	is_errno(replica_create(r, &d.id, "g", 1, 0644, &c, SAVE_BLOB, &at, NULL, &e), -EIO,
+	is_errno(replica_create(r, &d.id, "g", 1, 0644, &c, SAVE_BLOB, 0, &at, NULL, &e), -EIO,
 		 "a store that fails");
 	store_fail(p->store, 2, -EIO);
-	is_errno(replica_create(r, &d.id, "g", 1, 0644, &c, SAVE_BLOB, &at, NULL, &e), -EIO,
+	is_errno(replica_create(r, &d.id, "g", 1, 0644, &c, SAVE_BLOB, 0, &at, NULL, &e), -EIO,
 		 "at the commit");
 	is_errno(rep_lookup(r, &d.id, "g", &at), -ENOENT, "leaves nothing");
 	store_fail(p->store, 0, 0);
@@ -660,7 +660,7 @@ static void merging(struct rep *p)
 	   "which shows in the root");
 	ok(holds(r, &f.id, "{\"x\": 1}\n"), "with its content");
 	is_errno(rep_create(r, &NODE_LOST, "x", "", &at), -EPERM, "nobody creates anything there");
-	is_errno(replica_remove(r, &NODE_LOST), -EBUSY, "or removes it");
+	is_errno(replica_remove(r, &NODE_LOST, 0), -EBUSY, "or removes it");
 	is_int(apply(p, delta, &e), APPLY_OLD, "the same again");
 	is_int(apply(p, delta_of(&q, p, &d.id, &a), &e), APPLY_MERGED, "the directory above comes");
 	is_str(listing(r, &NODE_LOST), "f.json ", "which is not enough");

@@ -75,7 +75,7 @@ static void child(const char *path, uint64_t seed, uint32_t first, int fd)
 			if (!there) {
 				rc = rep_create(p.r, &dir[op & 1].id, name, text, &at);
 			} else if (op < 2) {
-				rc = replica_remove(p.r, &at.id);
+				rc = replica_remove(p.r, &at.id, 0);
 			} else {
 				_cleanup_(version_unrefp) struct version *v = NULL;
 				rc = replica_read(p.r, &at.id, &v);

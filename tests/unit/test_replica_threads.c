@@ -82,7 +82,7 @@ static void *write_files(void *userdata)
 			w->failed += rep_rename(s->r, &at.id, &s->dir, name, 0) < 0;
 		}
 		if (i % 2 == 0)
-			w->failed += replica_remove(s->r, &at.id) < 0;
+			w->failed += replica_remove(s->r, &at.id, 0) < 0;
 		if (i % 8 == 0)
 			w->failed += replica_flush(s->r, NULL) < 0;
 	}

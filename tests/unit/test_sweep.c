@@ -35,8 +35,8 @@ static struct id make(struct replica *r, const char *name, const void *data, siz
 {
 	const struct content c = { data, len, -1 };
 	struct attr at;
-	int rc = replica_create(r, &NODE_ROOT, name, strlen(name), 0644, &c, SAVE_BLOB, &at, NULL,
-				NULL);
+	int rc = replica_create(r, &NODE_ROOT, name, strlen(name), 0644, &c, SAVE_BLOB, 0, &at,
+				NULL, NULL);
 	if (rc < 0)
 		tap_bail("replica_create: %d", rc);
 	return at.id;
@@ -178,7 +178,7 @@ static void test_kept(void)
 	struct id id = make(p.r, "film", a, BIG), gone = make(p.r, "gone", c, BIG);
 	save(p.r, &id, false, b, BIG);
 	replica_conflicts(p.r, &id, count_lost, &lost);
-	replica_remove(p.r, &gone);
+	replica_remove(p.r, &gone, 0);
 	sweep(p.r);
 	ok(lost == 1 && have(p.store, &ra) && have(p.store, &rb), "a value that lost is kept");
 	ok(have(p.store, &rc), "the content of a deleted file is kept");

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Times of directories. A directory's time is that of its record (mkdir, utimens) or the latest
+ * visit that an edge of any node tells of it, whichever is later: a maximum over records, so it
+ * is the same on every device that has them. It is kept with the directory's attributes, and, while the
+ * directory has no record here (what hangs in it came first), under META_VISIT. */
+
+#include "engine/replica-impl.h"
+
+#include <errno.h>
+
+#include "engine/edge.h"
+
+struct visited {
+	struct visited *next;
+	struct node node;
+};
+
+static uint64_t wall_us(const struct replica *r)
+{
+	return r->config.wall_us(r->config.userdata);
+}
+
+/* What is known of the directory so far goes into n. */
+static int stored_visit(struct replica *r, const struct id *id, struct node *n)
+{
+	_cleanup_(buf_done) struct buf key = { 0 };
+	_cleanup_(buf_done) struct buf v = { 0 };
+	meta_key(&key, META_VISIT, id->b, ID_SIZE, NULL, 0);
+	int rc = buf_failed(&key) ? -ENOMEM :
+				    store_get(r->store, NULL, STORE_META, key.data, key.len, &v);
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	struct cursor c = cursor_make(v.data, v.len);
+	uint64_t us = cursor_varint(&c);
+	uint8_t cut = cursor_u8(&c);
+	if (!cursor_end(&c))
+		return -EBADMSG;
+	node_visit(n, us, us);
+	n->cut |= cut;
+	return 0;
+}
+
+static int visit_unknown(struct commit *c, const struct id *id, uint64_t us)
+{
+	struct visited *v = c->visited;
+	while (v && !id_equal(&v->node.attr.id, id))
+		v = v->next;
+	if (!v) {
+		v = arena_new(&c->arena, struct visited);
+		if (!v)
+			return -ENOMEM;
+		v->node.attr.id = *id;
+		int rc = stored_visit(c->r, id, &v->node);
+		if (rc < 0)
+			return rc;
+		v->next = c->visited;
+		c->visited = v;
+	}
+	node_visit(&v->node, us, wall_us(c->r));
+	return 0;
+}
+
+static int visit(struct commit *c, const struct id *id, uint64_t us)
+{
+	struct touched *dir;
+	int rc = commit_node(c, id, &dir);
+	if (rc == -ENOENT)
+		return visit_unknown(c, id, us);
+	if (rc == 0 && dir->after.attr.kind == NODE_DIR &&
+	    node_visit(&dir->after, us, wall_us(c->r)))
+		dir->after.attr.ctime_ns = (int64_t)wall_us(c->r) * 1000;
+	return rc;
+}
+
+static uint64_t visit_to(const struct record *rec, const struct id *parent)
+{
+	for (uint32_t i = 0; rec && i < rec->n_edges; i++)
+		if (id_equal(&rec->edge[i].parent, parent))
+			return rec->edge[i].visit.us;
+	return 0;
+}
+
+int commit_visits(struct commit *c)
+{
+	int rc = 0;
+	/* Directories that are touched by it join the list at its end; they have no record. */
+	for (struct touched *t = c->first; rc == 0 && t; t = t->next) {
+		if (t->record && !t->had && t->after.attr.kind == NODE_DIR)
+			rc = stored_visit(c->r, &t->after.attr.id, &t->after);
+		for (uint32_t i = 0; rc == 0 && t->record && i < t->record->n_edges; i++) {
+			const struct edge *e = &t->record->edge[i];
+			if (!edge_is_trash(e) && e->visit.us > visit_to(t->old, &e->parent))
+				rc = visit(c, &e->parent, e->visit.us);
+		}
+	}
+	return rc;
+}
+
+int put_visits(struct commit *c, struct store_batch *b)
+{
+	for (struct visited *v = c->visited; v; v = v->next) {
+		_cleanup_(buf_done) struct buf key = { 0 };
+		_cleanup_(buf_done) struct buf value = { 0 };
+		meta_key(&key, META_VISIT, v->node.attr.id.b, ID_SIZE, NULL, 0);
+		buf_varint(&value, v->node.visit_us);
+		buf_u8(&value, v->node.cut);
+		if (buf_failed(&key) || buf_failed(&value))
+			return -ENOMEM;
+		store_put(b, STORE_META, key.data, key.len, value.data, value.len);
+	}
+	return 0;
+}
