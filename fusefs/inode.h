@@ -55,6 +55,7 @@ struct copy {
 	bool dirty;             /* work holds bytes that are no version yet */
 	bool draft;             /* ... because they could not become one: err says why */
 	bool flushed;           /* nothing was written since the draft was refused */
+	bool unfinished;        /* written, and not closed by a writer since */
 	struct err err;
 
 	/* For the base of the save that is due (fusefs/base.h). */

@@ -366,6 +366,8 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	if (r == 0) {
 		pthread_mutex_lock(&fs->names);
 		r = make_file(fs, &dir, name, mode, fi->flags, tid, &i, &there);
+		if (r == 0 && there && (fi->flags & O_ACCMODE) != O_RDONLY)
+			commit_finished(fs, i);
 		/* Opened under names: it does not settle in between. */
 		if (r == 0)
 			r = handle_open(fs, i, there ? fi->flags : fi->flags & ~O_TRUNC, tid, fi);
@@ -881,6 +883,17 @@ static int exchange(struct fusefs *fs, struct spot *a, struct spot *b)
 	return 0;
 }
 
+/* Replacing a new document, or renaming it aside, is the beginning of its next save. */
+static int finish(struct fusefs *fs, struct spot *s)
+{
+	struct id parent = s->parent;
+	const char *name = s->name;
+	if (s->what != SPOT_LOCAL || !commit_finished(fs, s->inode))
+		return 0;
+	spot_done(fs, s);
+	return spot_find(fs, &parent, name, s);
+}
+
 static int do_rename(struct fusefs *fs, const struct id *parent, const char *name,
 		     const struct id *newparent, const char *newname, unsigned flags, pid_t tid)
 {
@@ -888,6 +901,11 @@ static int do_rename(struct fusefs *fs, const struct id *parent, const char *nam
 	int r = spot_find(fs, parent, name, &from);
 	if (r == 0)
 		r = spot_find(fs, newparent, newname, &to);
+	if (r < 0)
+		goto out;
+	r = finish(fs, &to);
+	if (r == 0 && ((flags & RENAME_EXCHANGE) || name_is_local(newname, strlen(newname))))
+		r = finish(fs, &from);
 	if (r < 0)
 		goto out;
 	bool dir = from.inode && from.inode->kind == NODE_DIR;
