@@ -841,7 +841,8 @@ static int exchange(struct fusefs *fs, struct spot *a, struct spot *b)
 		return r;
 	}
 	if (a->what == SPOT_LOCAL) {
-		/* The temp file becomes the document's next version; its name gets the old one. */
+		/* The temp file becomes the document's next version; its name gets the old one,
+		 * and others see it there unless that is a temporary name. */
 		if (b->attr.kind != NODE_FILE || !S_ISREG(a->inode->local->mode))
 			return -EINVAL;
 		_cleanup_(version_unrefp) struct version *head = NULL;
@@ -850,12 +851,19 @@ static int exchange(struct fusefs *fs, struct spot *a, struct spot *b)
 			return r;
 		struct id parent = a->parent;
 		_cleanup_free_ char *name = strdup(a->name);
+		bool fresh = a->inode->local->unsettled;
 		r = name ? save_over(fs, a->inode, b->inode, &b->attr, NULL) : -ENOMEM;
 		if (r < 0)
 			return r;
 		pthread_mutex_lock(&b->inode->lock);
 		r = become_aside(fs, b->inode, &parent, name, head);
+		if (r == 0 && fresh) {
+			b->inode->local->unsettled = true;
+			b->inode->local->aside = false;
+		}
 		pthread_mutex_unlock(&b->inode->lock);
+		if (r == 0 && fresh)
+			keeper_add(fs, TIMER_SETTLE, b->inode->ino, monotonic_ns() + SETTLE_NS);
 		return r;
 	}
 	struct committer own;

@@ -250,6 +250,19 @@ def test_rename_flags(m, d):
     assert m.remote_bytes("c/a") == b"B" and m.remote_bytes("c/b") == b"A"
 
 
+def test_exchange_of_a_document_and_a_new_file(m, d):
+    m.new_document("c/a.json", {"n": 1})
+    (d / "b.txt").write_text('{"n": 2}')
+    (d / "new.tmp").write_text('{"n": 3}')
+    renameat2(d / "b.txt", d / "a.json", RENAME_EXCHANGE)
+    assert m.json("c/a.json") == {"n": 2} and m.json("c/b.txt") == {"n": 1}
+    renameat2(d / "a.json", d / "new.tmp", RENAME_EXCHANGE)
+    assert m.json("c/a.json") == {"n": 3} and m.json("c/new.tmp") == {"n": 2}
+    m.settle_and_sync()
+    assert m.remote_paths() == ["c", "c/a.json", "c/b.txt"]
+    assert m.remote_json("c/a.json") == {"n": 3} and m.remote_json("c/b.txt") == {"n": 1}
+
+
 def test_directory_trees_move(m, d):
     (d / "t/u").mkdir(parents=True)
     (d / "t/u/f.json").write_text("{}")
