@@ -8,10 +8,10 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "engine/table.h"
 #include "fusefs/base.h"
 #include "fusefs/fusefs.h"
 #include "fusefs/inode.h"
-#include "fusefs/table.h"
 
 #define FUSEFS_THREADS 8
 #define FOREVER 1.0e9 /* seconds that the kernel may keep names and attributes */

@@ -36,9 +36,9 @@
 #include <sys/stat.h>
 
 #include "engine/replica.h"
+#include "engine/table.h"
 #include "fusefs/fusefs.h"
 #include "fusefs/proc.h"
-#include "fusefs/table.h"
 #include "fusefs/workfile.h"
 
 #define INO_ROOT 1

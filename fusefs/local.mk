@@ -30,7 +30,6 @@ libfusefs_a_SOURCES = \
 	fusefs/proc.h \
 	fusefs/shoaldir.c \
 	fusefs/shoaldir.h \
-	fusefs/table.h \
 	fusefs/tombstone.c \
 	fusefs/tombstone.h \
 	fusefs/workfile.c \
