@@ -9,10 +9,7 @@
 
 static uint64_t dirent_hash(const struct id *parent, const char *name, size_t len)
 {
-	uint64_t h = id_hash(parent);
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ (uint8_t)name[i]) * UINT64_C(0x100000001b3);
-	return h ^ (h >> 29);
+	return table_hash_bytes(name, len, id_hash(parent));
 }
 
 int commit_claims(struct commit *c, const struct id *parent, const char *name, size_t len,

@@ -41,6 +41,26 @@ static inline struct table_link *table_first(const struct table *t, uint64_t has
 /* The entries are not touched. */
 void table_done(struct table *t);
 
+/* Hashes for keys that are not spread evenly: numbers (the finalizer of MurmurHash3, a bijection)
+ * and bytes (FNV-1a, then that). They are the same in every run. */
+static inline uint64_t table_mix(uint64_t h)
+{
+	h ^= h >> 33;
+	h *= UINT64_C(0xff51afd7ed558ccd);
+	h ^= h >> 33;
+	h *= UINT64_C(0xc4ceb9fe1a85ec53);
+	return h ^ (h >> 33);
+}
+
+static inline uint64_t table_hash_bytes(const void *data, size_t len, uint64_t seed)
+{
+	const uint8_t *p = data;
+	uint64_t h = seed ^ UINT64_C(0xcbf29ce484222325);
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ p[i]) * UINT64_C(0x100000001b3);
+	return table_mix(h);
+}
+
 /* for (each link l, nextl behind it); the body may remove l from the table, or free it. */
 #define table_each(t, i, l, nextl)                                                          \
 	for (uint32_t i = 0; i < (t)->size; i++)                                            \

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "fusefs/base.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fusefs/table.h"
+#include "engine/table.h"
 
 #define BACKUP_NS (INT64_C(2) * 1000 * 1000 * 1000)
 #define CANDIDATES 16 /* versions compared for one save */

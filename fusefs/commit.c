@@ -332,6 +332,38 @@ int commit_settle(struct fusefs *fs, struct inode *i, struct err *e)
 	return 0;
 }
 
+/* i->lock held. */
+static bool may_be_finished(const struct inode *i)
+{
+	const struct local *l = i->local;
+	const struct copy *c = i->shared;
+	return i->backing == BACK_LOCAL && l->unsettled && c && !c->unfinished &&
+	       copy_size(c) > 0 && name_is_json(l->name, strlen(l->name));
+}
+
+bool commit_finished(struct fusefs *fs, struct inode *i)
+{
+	_cleanup_(buf_done) struct buf room = { 0 };
+	struct content content;
+	pthread_mutex_lock(&i->lock);
+	bool settled = may_be_finished(i) && content_of(i->shared, &content, &room) == 0 &&
+		       replica_parses(i->local->name, strlen(i->local->name), &content, NULL) &&
+		       commit_settle(fs, i, NULL) == 0;
+	pthread_mutex_unlock(&i->lock);
+	return settled;
+}
+
+void commit_before_save(struct fusefs *fs, struct inode *i)
+{
+	if (!may_be_finished(i))
+		return;
+	pthread_mutex_unlock(&i->lock);
+	pthread_mutex_lock(&fs->names);
+	commit_finished(fs, i);
+	pthread_mutex_unlock(&fs->names);
+	pthread_mutex_lock(&i->lock);
+}
+
 int commit_over(struct fusefs *fs, struct inode *i, const struct id *node, struct version *fallback,
 		struct version **ret_base, struct err *e)
 {

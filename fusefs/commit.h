@@ -3,7 +3,8 @@
 
 /* When written bytes become a version. A handle's bytes are committed at FSYNC, at a FLUSH after a
  * WRITE (bash flushes before it writes), at a RENAME (GLib renames before it closes), and at the
- * last RELEASE. New files settle (fs.h: SETTLE_NS). What cannot become a version is a draft. */
+ * last RELEASE. New files settle (fs.h: SETTLE_NS), documents before their next save at the latest.
+ * What cannot become a version is a draft. */
 
 #include "fusefs/fs.h"
 
@@ -13,6 +14,15 @@ int commit_copy(struct fusefs *fs, struct inode *i, struct copy *c, bool quiet, 
 
 /* A local file becomes a node under its name. fs->names and i->lock held. */
 int commit_settle(struct fusefs *fs, struct inode *i, struct err *e);
+
+/* A new *.json file that its writer closed as a document is one from then on, settled or not: when
+ * the next save of it is about to begin (opened for writing, truncated, another file renamed over
+ * it) it becomes a node first, so that this save has a base and can be refused. A first write that
+ * goes on, and what does not parse, stay as they are. True: it has become one. fs->names held, no
+ * inode lock. */
+bool commit_finished(struct fusefs *fs, struct inode *i);
+/* The same where only i->lock is held; it is let go in between. */
+void commit_before_save(struct fusefs *fs, struct inode *i);
 
 /* i's bytes (LOCAL, or a NODE that is to go away) become the next version of the node, and the
  * node stands behind i from then on. fallback: rules 4 and 5 (may be NULL). fs->names and

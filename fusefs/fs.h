@@ -8,10 +8,10 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "engine/table.h"
 #include "fusefs/base.h"
 #include "fusefs/fusefs.h"
 #include "fusefs/inode.h"
-#include "fusefs/table.h"
 
 #define FUSEFS_THREADS 8
 #define FOREVER 1.0e9 /* seconds that the kernel may keep names and attributes */
@@ -32,6 +32,8 @@
 #define STRANGERS_NS (3600 * SECOND_NS)
 /* ... and for a temp file that is renamed, from so long before it was made. */
 #define BEFORE_TEMP_NS (5 * SECOND_NS)
+/* A backup that is still there after a second is worth keeping across a crash. */
+#define ASIDE_STORE_NS SECOND_NS
 
 enum timer_kind { TIMER_SETTLE = 1, TIMER_TOMB, TIMER_FLIP, TIMER_COMMIT, TIMER_STORE };
 
@@ -124,3 +126,4 @@ void ops_attr_fill(struct fuse_lowlevel_ops *ops);
 void ops_dir_fill(struct fuse_lowlevel_ops *ops);
 void ops_file_fill(struct fuse_lowlevel_ops *ops);
 void ops_name_fill(struct fuse_lowlevel_ops *ops);
+void ops_rename_fill(struct fuse_lowlevel_ops *ops);

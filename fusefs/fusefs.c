@@ -200,6 +200,7 @@ static int make_session(struct fusefs *fs, const char *fuse_options, struct err 
 	ops_dir_fill(&ops);
 	ops_file_fill(&ops);
 	ops_name_fill(&ops);
+	ops_rename_fill(&ops);
 	_cleanup_(buf_done) struct buf opt = { 0 };
 	buf_putf(&opt, "-osubtype=shoal%s,%s",
 		 strstr(fuse_options, "fsname=") ? "" : ",fsname=shoal", fuse_options);

@@ -98,6 +98,7 @@ void copy_touch(struct copy *c, const struct proc *writer)
 		c->since_ns = monotonic_ns() - STRANGERS_NS;
 	}
 	c->flushed = false;
+	c->unfinished = true;
 	c->mtime_set = false;
 	c->mtime_ns = wall_ns();
 	if (writer)
@@ -128,6 +129,13 @@ int copy_truncate(struct fusefs *fs, struct inode *i, struct copy *c, uint64_t s
 			version_set(&c->seen, h->seen);
 	}
 	return 0;
+}
+
+void handle_begin(struct fusefs *fs, struct handle *h)
+{
+	if (!h->began)
+		commit_before_save(fs, h->inode);
+	h->began = true;
 }
 
 int handle_open(struct fusefs *fs, struct inode *i, int flags, pid_t tid, struct fuse_file_info *fi)
@@ -202,6 +210,11 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (!i) {
 		fuse_reply_err(req, ESTALE);
 		return;
+	}
+	if ((fi->flags & O_ACCMODE) != O_RDONLY) {
+		pthread_mutex_lock(&i->lock);
+		commit_before_save(fs, i);
+		pthread_mutex_unlock(&i->lock);
 	}
 	int r = i->kind == NODE_DIR ? -EISDIR
 				    : handle_open(fs, i, fi->flags, fuse_req_ctx(req)->pid, fi);
@@ -298,10 +311,12 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 		     struct fuse_file_info *fi)
 {
 	(void)ino;
+	struct fusefs *fs = fs_of(req);
 	struct handle *h = handle_of(fi);
 	struct inode *i = h->inode;
 	pthread_mutex_lock(&i->lock);
-	int r = do_write(fs_of(req), h, data, size, off, fi->writepage);
+	handle_begin(fs, h);
+	int r = do_write(fs, h, data, size, off, fi->writepage);
 	pthread_mutex_unlock(&i->lock);
 	if (r < 0)
 		fuse_reply_err(req, -r);
@@ -315,16 +330,20 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct fusefs *fs = fs_of(req);
 	struct handle *h = handle_of(fi);
 	struct inode *i = h->inode;
+	struct copy *c = h->copy;
 	int r = 0;
 	pthread_mutex_lock(&i->lock);
-	if (h->wrote && h->writes) {
+	if (h->writes && (h->wrote || (h->began && c->unfinished))) {
 		/* A child that inherited the file closes it: others may go on writing. */
 		pid_t tid = fuse_req_ctx(req)->pid;
 		bool quiet = tid > 0 && proc_alive(&h->opener) && !proc_has_thread(&h->opener, tid);
 		struct err e = { 0 };
-		r = commit_copy(fs, i, h->copy, quiet, &e);
-		if (!h->copy->dirty || h->copy->draft)
+		if (h->wrote)
+			r = commit_copy(fs, i, c, quiet, &e);
+		if (!c->dirty || c->draft)
 			h->wrote = false;
+		if (!quiet && !c->dirty)
+			c->unfinished = false;
 	}
 	pthread_mutex_unlock(&i->lock);
 	fuse_reply_err(req, -r);
@@ -365,6 +384,8 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	c->writers -= h->writes;
 	if (h->writes && c->dirty && !c->writers && !(c->draft && c->flushed))
 		commit_copy(fs, i, c, false, NULL);
+	if (h->writes && !c->writers && !c->dirty)
+		c->unfinished = false;
 	if (c != i->shared && c->users == 0) {
 		copy_free(c);
 	} else if (c == i->shared && c->users == 0 && !c->dirty && i->backing == BACK_NODE) {
@@ -412,6 +433,7 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 		return;
 	}
 	pthread_mutex_lock(&i->lock);
+	handle_begin(fs, h);
 	if (__builtin_add_overflow((uint64_t)offset, (uint64_t)length, &end) ||
 	    end > inode_limit(i))
 		r = -EFBIG;

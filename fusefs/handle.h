@@ -12,6 +12,7 @@ struct handle {
 	struct proc opener;
 	bool reads, writes, append;
 	bool wrote;           /* since the last commit: the next FLUSH commits */
+	bool began;           /* anything at all was written: a save has begun */
 	struct version *seen; /* what was read through it last */
 };
 
@@ -24,6 +25,9 @@ void copy_touch(struct copy *c, const struct proc *writer);
 /* ftruncate and truncate; h may be NULL; i->lock held. -EFBIG, -ENOSPC. */
 int copy_truncate(struct fusefs *fs, struct inode *i, struct copy *c, uint64_t size,
 		  const struct proc *writer, struct handle *h);
+/* Called before anything is written through h: the first time, a save begins. i->lock held, and let
+ * go in between. */
+void handle_begin(struct fusefs *fs, struct handle *h);
 /* The largest size that this file may grow to. */
 uint64_t inode_limit(const struct inode *i);
 /* The copy that somebody without a handle works on, made from the newest version; i->lock held. */

@@ -46,7 +46,7 @@ void copy_reset(struct copy *c, struct version *v)
 	c->origin = v;
 	workfile_free(c->work);
 	c->work = NULL;
-	c->dirty = c->draft = c->flushed = c->mtime_set = false;
+	c->dirty = c->draft = c->flushed = c->unfinished = c->mtime_set = false;
 	c->covered = 0;
 	version_set(&c->seen, NULL);
 	version_set(&c->fallback, NULL);

@@ -36,9 +36,9 @@
 #include <sys/stat.h>
 
 #include "engine/replica.h"
+#include "engine/table.h"
 #include "fusefs/fusefs.h"
 #include "fusefs/proc.h"
-#include "fusefs/table.h"
 #include "fusefs/workfile.h"
 
 #define INO_ROOT 1
@@ -55,6 +55,7 @@ struct copy {
 	bool dirty;             /* work holds bytes that are no version yet */
 	bool draft;             /* ... because they could not become one: err says why */
 	bool flushed;           /* nothing was written since the draft was refused */
+	bool unfinished;        /* written, and not closed by a writer since */
 	struct err err;
 
 	/* For the base of the save that is due (fusefs/base.h). */

@@ -24,13 +24,15 @@ libfusefs_a_SOURCES = \
 	fusefs/ops_attr.c \
 	fusefs/ops_dir.c \
 	fusefs/ops_name.c \
+	fusefs/ops_rename.c \
 	fusefs/options.c \
 	fusefs/options.h \
 	fusefs/proc.c \
 	fusefs/proc.h \
 	fusefs/shoaldir.c \
 	fusefs/shoaldir.h \
-	fusefs/table.h \
+	fusefs/spot.c \
+	fusefs/spot.h \
 	fusefs/tombstone.c \
 	fusefs/tombstone.h \
 	fusefs/workfile.c \

@@ -137,6 +137,10 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	struct handle *h = fi ? handle_of(fi) : NULL;
 	int r = 0;
 	pthread_mutex_lock(&i->lock);
+	if ((to_set & FUSE_SET_ATTR_SIZE) && h)
+		handle_begin(fs, h);
+	else if (to_set & FUSE_SET_ATTR_SIZE)
+		commit_before_save(fs, i);
 	if (i->backing == BACK_NODE)
 		replica_attr(fs->replica, &i->id, &i->last);
 	/* There is one owner, who mounted. Root may say otherwise and is not heard, as on other

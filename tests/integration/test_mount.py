@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The mounted directory as programs know file systems, and what is Shoal's own about it."""
 import concurrent.futures
+import ctypes
 import errno
 import hashlib
 import json
+import mmap
 import os
 import random
 import shutil
@@ -47,6 +49,15 @@ def write_raw(path, data, flags=os.O_WRONLY | os.O_TRUNC):
         os.write(fd, data)
     finally:
         os.close(fd)
+
+
+def renameat2(a, b, flags):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(-100, bytes(a), -100, bytes(b), flags) < 0:
+        raise OSError(ctypes.get_errno(), f"renameat2 {a} {b}")
+
+
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 
 
 # ---- files ----
@@ -260,23 +271,30 @@ def test_rename_keeps_a_documents_identity(m, d):
 
 
 def test_rename_flags(m, d):
-    import ctypes
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def renameat2(a, b, flags):
-        r = libc.renameat2(-100, bytes(a), -100, bytes(b), flags)
-        return 0 if r == 0 else ctypes.get_errno()
     for settled in (False, True):
         (d / "a").write_text("A")
         (d / "b").write_text("B")
         if settled:
             m.settle()
-        assert renameat2(d / "a", d / "b", 1) == errno.EEXIST
-        assert renameat2(d / "a", d / "b", 2) == 0
+        fails_with(errno.EEXIST, renameat2, d / "a", d / "b", RENAME_NOREPLACE)
+        renameat2(d / "a", d / "b", RENAME_EXCHANGE)
         assert (d / "a").read_text() == "B" and (d / "b").read_text() == "A"
-        assert renameat2(d / "a", d / "none", 2) == errno.ENOENT
+        fails_with(errno.ENOENT, renameat2, d / "a", d / "none", RENAME_EXCHANGE)
     m.settle_and_sync()
     assert m.remote_bytes("c/a") == b"B" and m.remote_bytes("c/b") == b"A"
+
+
+def test_exchange_of_a_document_and_a_new_file(m, d):
+    m.new_document("c/a.json", {"n": 1})
+    (d / "b.txt").write_text('{"n": 2}')
+    (d / "new.tmp").write_text('{"n": 3}')
+    renameat2(d / "b.txt", d / "a.json", RENAME_EXCHANGE)
+    assert m.json("c/a.json") == {"n": 2} and m.json("c/b.txt") == {"n": 1}
+    renameat2(d / "a.json", d / "new.tmp", RENAME_EXCHANGE)
+    assert m.json("c/a.json") == {"n": 3} and m.json("c/new.tmp") == {"n": 2}
+    m.settle_and_sync()
+    assert m.remote_paths() == ["c", "c/a.json", "c/b.txt"]
+    assert m.remote_json("c/a.json") == {"n": 3} and m.remote_json("c/b.txt") == {"n": 1}
 
 
 def test_directory_trees_move(m, d):
@@ -428,6 +446,205 @@ def test_lenient():
         assert m.remote_json("c/a.json") == {"n": 1}
     finally:
         m.close()
+
+
+# ---- new documents: closed, but not settled yet ----
+
+GOOD, BAD = b'{"a": 1}\n', b'{"a": 1,\n'
+
+
+def truncating(p):
+    write_raw(p, BAD)
+
+
+def appending(p):
+    write_raw(p, b"}", os.O_WRONLY | os.O_APPEND)
+
+
+def in_place(p):
+    write_raw(p, BAD, os.O_RDWR)
+
+
+def by_creating(p):
+    write_raw(p, BAD, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+
+def by_path(p):
+    os.truncate(p, 5)
+
+
+def by_rename(p):
+    write_raw(p.with_name("t"), BAD, os.O_WRONLY | os.O_CREAT)
+    os.rename(p.with_name("t"), p)
+
+
+def by_exchange(p):
+    write_raw(p.with_name("t"), BAD, os.O_WRONLY | os.O_CREAT)
+    renameat2(p, p.with_name("t"), RENAME_EXCHANGE)
+
+
+def by_backup_name(p):
+    os.rename(p, p.with_name(p.name + "~"))
+    by_creating(p)
+
+
+def by_mapping(p):
+    fd = os.open(p, os.O_RDWR)
+    with mmap.mmap(fd, 0) as view:
+        view[0:1] = b"["
+        view.flush()
+    os.close(fd)
+
+
+def with_tools(p):
+    p.with_name("bad.txt").write_bytes(BAD)
+    done = subprocess.run(["cp", p.with_name("bad.txt"), p], capture_output=True)
+    if done.returncode:
+        raise OSError(errno.EINVAL if b"Invalid argument" in done.stderr else 0, done.stderr)
+
+
+SAVES = [truncating, appending, in_place, by_creating, by_path, by_rename, by_exchange,
+         by_backup_name, by_mapping, with_tools]
+
+
+@pytest.mark.parametrize("save", SAVES)
+def test_bad_json_over_a_document_that_is_new(m, d, save):
+    p = d / "f.json"
+    write_raw(p, GOOD, os.O_WRONLY | os.O_CREAT)
+    fails_with(errno.EINVAL, save, p)
+    assert os.getxattr(p, "user.shoal.state") == b"draft"
+    assert os.getxattr(p, "user.shoal.kind") == b"document"
+    assert b"line " in os.getxattr(p, "user.shoal.error")
+    bad = p.read_bytes()
+    assert bad != GOOD and m.drafts() == ["c/f.json"]
+    m.settle_and_sync()
+    assert m.remote_bytes("c/f.json") == GOOD and p.read_bytes() == bad
+    write_raw(p, b'{"a": 2}')
+    m.settle_and_sync()
+    assert m.remote_json("c/f.json") == {"a": 2} and m.drafts() == []
+
+
+@pytest.mark.parametrize("made", ["echo '{\"a\":1}' > f.json",
+                                  "{ printf '{\"a\"'; cat rest; } > f.json",
+                                  "echo '{\"a\":1}' | tee f.json",
+                                  "(echo '{\"a\":1}' > t && mv t f.json)"])
+def test_bad_json_over_what_a_shell_made(m, d, made):
+    (m.top / "rest").write_text(":1}\n")
+    shutil.copy(m.top / "rest", d / "rest")
+    done = subprocess.run(["bash", "-c", f"{made}; printf '{{\"a\":' > f.json; cat f.json"], cwd=d,
+                          capture_output=True, text=True)
+    assert done.stdout.endswith('{"a":')
+    assert m.drafts() == ["c/f.json"]
+    m.settle_and_sync()
+    assert m.remote_bytes("c/f.json") == b'{"a":1}\n'
+
+
+def test_emptied_by_path_is_a_draft_too(m, d):
+    p = d / "f.json"
+    p.write_bytes(GOOD)
+    os.truncate(p, 0)
+    m.settle_and_sync()
+    assert m.drafts() == ["c/f.json"] and p.read_bytes() == b""
+    assert m.remote_bytes("c/f.json") == GOOD
+
+
+def test_a_good_save_of_a_new_document_is_an_edit(m, d):
+    for k, save in enumerate((lambda p: p.write_bytes(b'{"a": 2}'),
+                              lambda p: (p.with_name("t").write_bytes(b'{"a": 2}'),
+                                         os.rename(p.with_name("t"), p)))):
+        p = d / f"{k}.json"
+        p.write_bytes(GOOD)
+        os.close(os.open(p, os.O_WRONLY))
+        before = os.getxattr(p, "user.shoal.id")
+        save(p)
+        assert os.getxattr(p, "user.shoal.id") == before
+        m.settle_and_sync()
+        assert m.remote_json(f"c/{k}.json") == {"a": 2}
+
+
+def test_a_first_write_that_goes_on_is_no_document(m, d):
+    p = d / "f.json"
+    fd = os.open(p, os.O_WRONLY | os.O_CREAT)
+    os.write(fd, GOOD)
+    os.fsync(fd)
+    os.close(os.open(p, os.O_WRONLY))    # closed by one who wrote nothing
+    write_raw(p, BAD)
+    assert os.getxattr(p, "user.shoal.kind") == b"local"
+    os.close(fd)
+    m.settle_and_sync()
+    assert m.drafts() == [] and os.getxattr(p, "user.shoal.kind") == b"blob"
+
+
+def test_a_shell_that_writes_on_and_on(m, d):
+    """Each echo closes a copy of the descriptor, which looks as if the file were closed."""
+    run("bash", "-c", "exec 3> f.json; echo '{}' >&3; cat f.json; echo '{}' >&3; exec 3>&-", cwd=d)
+    m.settle_and_sync()
+    assert m.drafts() == [] and m.remote_bytes("c/f.json") == b"{}\n{}\n"
+
+
+def test_a_handle_from_before_the_document(m, d):
+    p = d / "f.json"
+    early = os.open(p, os.O_WRONLY | os.O_CREAT)
+    write_raw(p, GOOD)
+    os.ftruncate(early, 0)
+    os.write(early, BAD)
+    fails_with(errno.EINVAL, os.close, early)
+    assert p.read_bytes() == BAD and m.drafts() == ["c/f.json"]
+    m.settle_and_sync()
+    assert m.remote_bytes("c/f.json") == GOOD
+
+
+def test_a_new_scrap_is_no_document(m, d):
+    for name in (".#f.json", "~$f.json"):
+        (d / name).write_bytes(GOOD)
+        write_raw(d / name, BAD)
+        assert os.getxattr(d / name, "user.shoal.state") == b"local"
+    m.settle_and_sync()
+    assert m.drafts() == [] and m.remote_paths() == ["c"]
+
+
+def test_what_became_of_a_new_document_survives_a_crash(m, d):
+    p = d / "f.json"
+    p.write_bytes(GOOD)
+    fails_with(errno.EINVAL, write_raw, p, BAD)
+    m.kill()
+    m.start()
+    assert p.read_bytes() == BAD and m.drafts() == ["c/f.json"]
+    m.settle_and_sync()
+    assert m.remote_bytes("c/f.json") == GOOD
+
+
+def test_new_documents_in_a_strict_mount():
+    m = Mount("strict")
+    try:
+        m.path("c").mkdir()
+        p = m.path("c/n.json")
+        fails_with(errno.EINVAL, write_raw, p, BAD, os.O_WRONLY | os.O_CREAT)
+        fails_with(errno.EINVAL, write_raw, p, BAD)
+        write_raw(p, GOOD)
+        fails_with(errno.EINVAL, write_raw, p, BAD)
+        assert p.read_bytes() == BAD
+        m.settle_and_sync()
+        assert m.remote_bytes("c/n.json") == GOOD
+    finally:
+        m.close()
+
+
+def test_new_documents_in_a_lenient_mount():
+    m = Mount("lenient")
+    try:
+        m.path("c").mkdir()
+        p = m.path("c/n.json")
+        p.write_bytes(GOOD)
+        write_raw(p, BAD)
+        assert p.read_bytes() == BAD and os.getxattr(p, "user.shoal.state") == b"draft"
+        m.settle_and_sync()
+        assert m.remote_bytes("c/n.json") == GOOD
+    finally:
+        m.close()
+
+
+# ---- attributes ----
 
 
 def test_extended_attributes(m, d):

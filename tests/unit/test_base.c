@@ -189,9 +189,23 @@ static void test_table(uint64_t seed, uint64_t rounds)
 	table_done(&t);
 }
 
+static void test_table_hash(void)
+{
+	unsigned load[256] = { 0 }, most = 0;
+	for (uint64_t i = 0; i < 4096; i++) {
+		unsigned *at = &load[table_mix(i << 20) & 255];
+		most = ++*at > most ? *at : most;
+	}
+	ok(most < 48, "numbers that differ in high bits only are spread: 16 a place, %u at most", most);
+	/* Numbers of inodes are made from these. */
+	is_uint(table_mix(1), UINT64_C(0xb456bcfc34c2cb2c), "the hash of a number never changes");
+	is_uint(table_hash_bytes("drafts", 6, 2), UINT64_C(0x3585b7b2b1fad303), "nor that of bytes");
+	ok(table_hash_bytes("a", 1, 0) != table_hash_bytes("a", 1, 1), "the seed counts");
+}
+
 int main(int argc, char **argv)
 {
-	tap_plan(39);
+	tap_plan(43);
 	uint64_t seed = tap_seed(argc, argv);
 	test_buf();
 	test_varint(seed, tap_rounds(argc, argv, 100000));
@@ -201,5 +215,6 @@ int main(int argc, char **argv)
 	test_id();
 	test_sha256();
 	test_table(seed, tap_rounds(argc, argv, 100000));
+	test_table_hash();
 	return tap_done();
 }

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* A name in a directory, and what is under it: nothing, a file that only this device has, or a
+ * node. For the operations that change names (ops_name.c, ops_rename.c). fs->names is held, but
+ * for spot_parent, and no inode lock. */
+
+#include "fusefs/fs.h"
+
+struct spot {
+	struct id parent;
+	const char *name;
+	enum { SPOT_NONE, SPOT_LOCAL, SPOT_NODE } what;
+	bool tomb;           /* NONE: a node is hidden here */
+	struct inode *inode; /* referenced; NONE: NULL */
+	struct attr attr;    /* NODE */
+};
+
+/* name is borrowed as long as the spot is used. Nothing there: 0 and SPOT_NONE. -ENAMETOOLONG. */
+int spot_find(struct fusefs *fs, const struct id *parent, const char *name, struct spot *ret);
+void spot_done(struct fusefs *fs, struct spot *s);
+/* The directory that a request names. -ESTALE, -EACCES (below .shoal), -ENOENT (it is removed),
+ * -EEXIST (name is .shoal). */
+int spot_parent(struct fusefs *fs, fuse_ino_t ino, const char *name, struct id *ret);
+
+/* ---- taking names away ---- */
+
+/* The local file loses its name; open handles go on. */
+void spot_drop_local(struct fusefs *fs, struct inode *i);
+/* A local file has left its directory, which is seen there unless it was an editor's litter. */
+void spot_local_left(struct fusefs *fs, const struct spot *s);
+/* The node has another inode from now on, or none. */
+void spot_drop_node(struct fusefs *fs, struct inode *i);
+/* The deletion that waits under the name, if there is one, is carried out. */
+int spot_bury(struct fusefs *fs, const struct spot *s);
+/* A node goes without a time of grace. */
+int spot_remove_now(struct fusefs *fs, const struct id *id);
+/* Nothing but nodes, if anything, is in the directory afterwards: deletions are carried out.
+ * -ENOTEMPTY: a local name is there. */
+int spot_only_nodes(struct fusefs *fs, const struct id *dir);
