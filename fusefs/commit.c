@@ -552,17 +552,9 @@ int64_t commit_due(struct fusefs *fs, struct inode *i, enum timer_kind kind, boo
 
 void commit_all(struct fusefs *fs)
 {
-	pthread_mutex_lock(&fs->lock);
+	struct inode **list = NULL;
 	size_t n = 0;
-	struct inode **list = calloc(fs->by_ino.n + 1, sizeof(struct inode *));
-	if (list)
-		table_each(&fs->by_ino, b, l, next)
-		{
-			struct inode *i = table_entry(l, struct inode, by_ino);
-			i->refs++;
-			list[n++] = i;
-		}
-	pthread_mutex_unlock(&fs->lock);
+	inodes_get(fs, NULL, &list, &n);
 	pthread_mutex_lock(&fs->names);
 	tombstone_expire(fs, NULL, INT64_MAX);
 	for (size_t k = 0; k < n; k++) {
@@ -576,8 +568,7 @@ void commit_all(struct fusefs *fs)
 		else if (i->backing == BACK_LOCAL && !i->local->stored)
 			local_store(fs, i, false);
 		pthread_mutex_unlock(&i->lock);
-		inode_put(fs, i);
 	}
 	pthread_mutex_unlock(&fs->names);
-	free(list);
+	inodes_put(fs, list, n);
 }

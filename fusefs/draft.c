@@ -159,31 +159,12 @@ int draft_load(struct fusefs *fs)
 	return replica_local_scan(fs->replica, "f/D", 3, load_one, fs);
 }
 
-int drafts_get(struct fusefs *fs, struct inode ***ret, size_t *ret_n)
+static bool is_drafted(const struct inode *i)
 {
-	size_t n = 0;
-	pthread_mutex_lock(&fs->lock);
-	struct inode **list = calloc(fs->n_drafts + 1, sizeof(struct inode *));
-	if (list && fs->n_drafts)
-		table_each(&fs->by_ino, b, l, next)
-		{
-			struct inode *i = table_entry(l, struct inode, by_ino);
-			if (i->drafted && n < fs->n_drafts) {
-				i->refs++;
-				list[n++] = i;
-			}
-		}
-	pthread_mutex_unlock(&fs->lock);
-	if (!list)
-		return -ENOMEM;
-	*ret = list;
-	*ret_n = n;
-	return 0;
+	return i->drafted;
 }
 
-void drafts_put(struct fusefs *fs, struct inode **list, size_t n)
+int drafts_get(struct fusefs *fs, struct inode ***ret, size_t *ret_n)
 {
-	for (size_t k = 0; k < n; k++)
-		inode_put(fs, list[k]);
-	free(list);
+	return inodes_get(fs, is_drafted, ret, ret_n);
 }

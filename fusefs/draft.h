@@ -17,6 +17,5 @@ void draft_drop(struct fusefs *fs, struct inode *i);
 /* Counted among the drafts, or not any more; for those without a record (strict: new files). */
 void draft_mark(struct fusefs *fs, struct inode *i, bool drafted);
 int draft_load(struct fusefs *fs);
-/* Inodes with drafts, referenced, in *ret (freed by the caller with drafts_put). */
+/* Inodes with drafts, referenced, in *ret (given back with inodes_put). */
 int drafts_get(struct fusefs *fs, struct inode ***ret, size_t *ret_n);
-void drafts_put(struct fusefs *fs, struct inode **list, size_t n);

@@ -459,6 +459,27 @@ bool fusefs_mounted(const struct fusefs *fs)
 
 /* ---- asking ---- */
 
+static bool is_open(const struct inode *i)
+{
+	return i->opens > 0;
+}
+
+static uint64_t count_dirty(struct fusefs *fs)
+{
+	struct inode **list = NULL;
+	size_t n = 0;
+	uint64_t dirty = 0;
+	if (inodes_get(fs, is_open, &list, &n) < 0)
+		return 0;
+	for (size_t k = 0; k < n; k++) {
+		pthread_mutex_lock(&list[k]->lock);
+		dirty += list[k]->shared && list[k]->shared->dirty;
+		pthread_mutex_unlock(&list[k]->lock);
+	}
+	inodes_put(fs, list, n);
+	return dirty;
+}
+
 void fusefs_stats(struct fusefs *fs, struct fusefs_stats *ret)
 {
 	struct fusefs_stats s = { 0 };
@@ -466,19 +487,15 @@ void fusefs_stats(struct fusefs *fs, struct fusefs_stats *ret)
 	size_t n = 0;
 	if (drafts_get(fs, &list, &n) == 0) {
 		s.drafts = n;
-		drafts_put(fs, list, n);
+		inodes_put(fs, list, n);
 	}
 	pthread_mutex_lock(&fs->lock);
 	s.inodes = fs->by_ino.n;
 	s.handles = fs->n_handles;
 	s.local = fs->n_local;
 	s.tombstones = fs->n_tombs;
-	table_each(&fs->by_ino, b, l, next)
-	{
-		struct inode *i = table_entry(l, struct inode, by_ino);
-		s.dirty += i->opens > 0 && i->shared && i->shared->dirty;
-	}
 	pthread_mutex_unlock(&fs->lock);
+	s.dirty = count_dirty(fs);
 	s.pinned = bases_bytes(fs->bases);
 	s.saves = atomic_load(&fs->saves);
 	s.notifies = notify_count(fs->notify);
@@ -512,7 +529,7 @@ int fusefs_drafts(struct fusefs *fs, fusefs_draft_fn f, void *userdata)
 		if (text && why.code)
 			r = f(text, &why, userdata);
 	}
-	drafts_put(fs, list, n);
+	inodes_put(fs, list, n);
 	return r;
 }
 

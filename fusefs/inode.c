@@ -391,6 +391,36 @@ void inode_set_place(struct inode *i, const struct id *parent, const char *name)
 	}
 }
 
+int inodes_get(struct fusefs *fs, bool (*f)(const struct inode *i), struct inode ***ret,
+	       size_t *ret_n)
+{
+	size_t n = 0;
+	pthread_mutex_lock(&fs->lock);
+	struct inode **list = calloc(fs->by_ino.n + 1, sizeof(struct inode *));
+	if (list)
+		table_each(&fs->by_ino, b, l, next)
+		{
+			struct inode *i = table_entry(l, struct inode, by_ino);
+			if (f && !f(i))
+				continue;
+			i->refs++;
+			list[n++] = i;
+		}
+	pthread_mutex_unlock(&fs->lock);
+	if (!list)
+		return -ENOMEM;
+	*ret = list;
+	*ret_n = n;
+	return 0;
+}
+
+void inodes_put(struct fusefs *fs, struct inode **list, size_t n)
+{
+	for (size_t k = 0; k < n; k++)
+		inode_put(fs, list[k]);
+	free(list);
+}
+
 void inodes_done(struct fusefs *fs)
 {
 	table_each(&fs->by_ino, b, l, next)

@@ -156,6 +156,12 @@ void inode_visited(struct fusefs *fs, const struct id *dir, uint64_t us);
 void inode_unvisited(struct fusefs *fs, struct inode *i);
 void inode_set_place(struct inode *i, const struct id *parent, const char *name);
 
+/* All inodes for which f is true (f NULL: all; fs->lock is held while it looks), referenced, in
+ * *ret, which inodes_put gives back. -ENOMEM. */
+int inodes_get(struct fusefs *fs, bool (*f)(const struct inode *i), struct inode ***ret,
+	       size_t *ret_n);
+void inodes_put(struct fusefs *fs, struct inode **list, size_t n);
+
 void inodes_done(struct fusefs *fs);
 
 /* ---- attributes; i->lock held ---- */

@@ -27,7 +27,7 @@ static void list_done(struct fusefs *fs, struct draft_list *l)
 	for (size_t k = 0; k < l->n; k++)
 		free(l->item[k].path);
 	free(l->item);
-	drafts_put(fs, l->inode, l->n_inodes);
+	inodes_put(fs, l->inode, l->n_inodes);
 }
 
 static int list_get(struct fusefs *fs, struct draft_list *ret)
