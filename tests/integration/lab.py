@@ -371,6 +371,9 @@ class Host:
         for pid in list(self.processes()):
             end(pid)
         for child in self.children:
+            # Avahi's title takes the place of its environment, so it was not among those.
+            if child.poll() is None:
+                end(child.pid)
             child.wait(timeout=10)
             for stream in (child.stdin, child.stdout, child.stderr):
                 if stream:
