@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <systemd/sd-event.h>
 #include <time.h>
 
 #include "engine/jsonw.h"
 #include "tools/cli.h"
 #include "tools/devices.h"
+#include "tools/qr.h"
 #include "tools/world.h"
 #include "transports/identity.h"
 #include "transports/join.h"
@@ -29,6 +31,20 @@ static int ask(struct cli *c, const char *method, const struct buf *params, stru
 	return r < 0 ? r : cli_ask(k, method, params, text, a, ret, e);
 }
 
+static int print_qr(const struct cli *c, const char *token, struct err *e)
+{
+	_cleanup_(keyfile_wipe) struct buf drawing = { 0 };
+	struct winsize size = { 0 };
+	if (!c->escapes)
+		return err_set(e, -ENOTTY, "a terminal without escape sequences cannot show a QR code");
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0)
+		size.ws_col = 0;
+	int r = qr_draw(token, size.ws_col, &drawing, e);
+	if (r == 0)
+		fwrite(drawing.data, 1, drawing.len, stdout);
+	return r;
+}
+
 int cmd_invite(void *context)
 {
 	struct cli *c = context;
@@ -37,6 +53,9 @@ int cmd_invite(void *context)
 	_cleanup_(keyfile_wipe) struct buf text = { 0 };
 	_cleanup_(buf_done) struct buf params = { 0 };
 	struct json *answer;
+	bool qr = c->line.value[INVITE_QR].set;
+	if (qr && c->line.json)
+		return cli_usage(c, "--qr is for people, --json for programs: give one of them");
 	buf_puts(&params, "{");
 	if (c->line.value[INVITE_ROLE].set)
 		put_text(&params, "role", c->line.value[INVITE_ROLE].text);
@@ -56,8 +75,11 @@ int cmd_invite(void *context)
 		return cli_fail(c, &e);
 	if (c->line.json)
 		return cli_print(&text);
-	puts(cli_text(&a, answer, "token", ""));
-	return EXIT_DONE;
+	/* Without a drawing the token is as good as ever: it is printed in any case. */
+	const char *token = cli_text(&a, answer, "token", "");
+	r = qr && c->terminal ? print_qr(c, token, &e) : 0;
+	puts(token);
+	return r < 0 ? cli_fail(c, &e) : EXIT_DONE;
 }
 
 /* ---- join ---- */
