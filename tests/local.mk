@@ -14,6 +14,7 @@ AM_DISTCHECK_CONFIGURE_FLAGS = --with-test-data="$(TEST_DATA)"
 
 tests_libtap_a_SOURCES = \
 	tests/device.h \
+	tests/held.h \
 	tests/prng.h \
 	tests/replicas.h \
 	tests/tap.c \
@@ -28,6 +29,7 @@ unit_tests = \
 	tests/unit/test_config \
 	tests/unit/test_control \
 	tests/unit/test_converge \
+	tests/unit/test_cut \
 	tests/unit/test_evidence \
 	tests/unit/test_filenames \
 	tests/unit/test_frame \
