@@ -141,10 +141,12 @@ static int refuse_member(struct storedir *dir, struct err *e)
 		       mesh, storedir_path(dir));
 }
 
-/* Where the inviter answered is worth remembering: discovery may not reach so far. A failure
- * costs only that. */
-static void remember(struct storedir *dir, const struct token_address *a)
+/* Where the inviter answered is worth remembering: discovery may not reach so far. It is the first
+ * device of the mesh that this one knows. A failure costs only that. */
+static void remember(struct storedir *dir, const struct join_result *result)
 {
+	const struct token_address *a = &result->address;
+	struct device inviter = { .id = result->inviter, .role = ROLE_ADMIN, .seen_us = world_wall_us() };
 	char text[TOKEN_HOST_MAX + 16];
 	_cleanup_(identity_freep) struct identity *identity = NULL;
 	struct store *store = NULL;
@@ -156,6 +158,8 @@ static void remember(struct storedir *dir, const struct token_address *a)
 	if (world_open(dir, &identity, &store, &replica, &e) < 0)
 		return;
 	addresses_add(replica, text);
+	memcpy(inviter.name, result->inviter_name, NAME_SIZE);
+	devices_note(replica, &inviter);
 	replica_free(replica);
 	store_close(store);
 }
@@ -233,7 +237,7 @@ int cmd_join(void *context)
 		r = identity_open(storedir_file(dir, STOREDIR_IDENTITY), &own, &e);
 	if (r < 0)
 		return cli_fail(c, &e);
-	remember(dir, &j.result.address);
+	remember(dir, &j.result);
 	if (!c->line.json) {
 		printf("Joined the mesh \"%s\" as \"%s\", let in by \"%s\".\nNext: shoal up\n",
 		       identity_mesh_name(own), identity_device_name(own), j.result.inviter_name);

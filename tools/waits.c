@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* `wait`: answers once enough devices hold what was asked for.
  *
- * What is asked for is a cut (engine/replica.h), fixed when the request comes: what is written later
- * is not waited for, so a wait ends though the writing does not. */
+ * What is asked for is a cut (engine/replica.h), fixed when the request comes: what is written
+ * later is not waited for, so a wait ends though the writing does not. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/jsonw.h"
@@ -132,6 +133,56 @@ static int on_timeout(sd_event_source *s, uint64_t usec, void *userdata)
 	return 0;
 }
 
+/* What a person may have meant: names as far as there is room. */
+struct known {
+	struct wait *w;
+	bool found;
+	char names[100];
+	size_t len;
+	unsigned more;
+};
+
+static int known_device(const struct device *d, void *userdata)
+{
+	struct known *k = userdata;
+	size_t len = strlen(d->name), comma = k->len ? 2 : 0;
+	if (id_equal(&d->id, identity_device(k->w->all->d->identity)))
+		return 0;
+	k->found |= is_named(d, k->w->device);
+	if (k->more || k->len + comma + len >= sizeof(k->names)) {
+		k->more++;
+		return 0;
+	}
+	memcpy(k->names + k->len, ", ", comma);
+	memcpy(k->names + k->len + comma, d->name, len + 1);
+	k->len += comma + len;
+	return 0;
+}
+
+/* A device that is away may come back. One that this one never met may be a slip of the finger, and
+ * would be waited for in vain. */
+static int check_known(struct wait *w, struct err *e)
+{
+	struct daemon *d = w->all->d;
+	struct known k = { .w = w };
+	struct device self = { .id = *identity_device(d->identity) };
+	char more[32] = "";
+	snprintf(self.name, sizeof(self.name), "%s", identity_device_name(d->identity));
+	devices_each(d->replica, known_device, &k);
+	if (k.found)
+		return 0;
+	if (is_named(&self, w->device))
+		return err_set(e, -EINVAL, "\"%.64s\" is this device, which holds everything: name another",
+			       w->device);
+	if (!k.len)
+		return err_set(e, -ENODEV, "there is no device \"%.64s\": this one has met no other; see "
+					   "`shoal devices`", w->device);
+	if (k.more)
+		snprintf(more, sizeof(more), " and %u more", k.more);
+	return err_set(e, -ENODEV, "there is no device \"%.64s\"; `shoal devices` lists those that are "
+				   "known: %s%s", w->device, k.names, more);
+}
+
 /* Goes through a tree, breadth first. */
 struct gathering {
 	struct cut *cut;
@@ -216,6 +267,8 @@ static int read_params(struct wait *w, const struct json *params, struct err *e)
 		code = param_uint(params, "timeout_us", INT64_MAX, &w->timeout_us, e);
 	if (code == 0)
 		code = param_text(a, params, "device", &w->device, e);
+	if (code == 0 && w->device)
+		code = check_known(w, e);
 	if (code < 0)
 		return code;
 	code = cut_new(w->all->d->replica, &w->cut);

@@ -344,8 +344,38 @@ def test_long_answers_come_whole(anna):
 
 def test_wait_times_out_alone(anna):
     fails(anna, 3, "wait", "--timeout", "0.2", says="0 of 1")
-    fails(anna, 3, "wait", "--timeout", "200ms", "--device", "ben", says="ben")
     fails(anna, 1, "wait", "none.json", says="none.json")
+
+
+def test_wait_for_a_device_that_nobody_knows(lab, anna):
+    (anna.dir / "x.json").write_text("{}")
+    # No timeout: each of these would last for ever.
+    fails(anna, 1, "wait", "--device", "ben", says='no device "ben": this one has met no other')
+    fails(anna, 1, "wait", "--device", "anna", says="is this device")
+    ben = lab.host("ben", lab.networks[0])
+    ben.shoal("join", "-", input=anna.shoal("invite"))
+    # Admitted, but it never came up.
+    fails(anna, 3, "wait", "--timeout", "200ms", "--device", "ben", says="ben does not hold")
+    said = fails(anna, 1, "wait", "--device", "bem", says='no device "bem"')
+    assert said.endswith("`shoal devices` lists those that are known: ben\n")
+    lab.networks[0].disconnect(ben)
+    ben.up()
+    # Nor has it met the one that let it in since, but it knows it.
+    assert [d["name"] for d in ben.shoal("devices", "--json")] == ["ben", "anna"]
+    (ben.dir / "y.json").write_text("{}")
+    fails(ben, 3, "wait", "--timeout", "200ms", "--device", "anna", says="anna does not hold")
+    lab.networks[0].connect(ben)
+    ben.shoal("wait", "--device", "anna", "--timeout", "30")
+    ben.down()
+    (anna.dir / "z.json").write_text("{}")
+    identity = [d["id"] for d in anna.shoal("devices", "--json") if d["name"] == "ben"][0]
+    for name in ("ben", identity):
+        fails(anna, 3, "wait", "--timeout", "200ms", "--device", name, says="does not hold")
+    # With more devices than fit into a line, it is still one that can be read.
+    for number in range(3):
+        other = lab.host(f"other{number}", lab.networks[0])
+        other.shoal("join", "-", "--device", f"{number} {'x' * 60}", input=anna.shoal("invite"))
+    assert re.search(r"known: .* and \d+ more\n$", fails(anna, 1, "wait", "--device", "bem"))
 
 
 def test_watch(anna):
