@@ -199,6 +199,8 @@ enum {
 	CHANGE_REMOVED = 8, /* a name went away: old_parent, old_name */
 };
 
+#define POINTERS_MAX 256 /* of one change; of more the first ones are told */
+
 struct change {
 	struct id id;
 	unsigned what; /* CHANGE_CREATED | CHANGE_REMOVED: moved or renamed */
@@ -209,7 +211,7 @@ struct change {
 	struct id version;
 	struct id parent, old_parent;
 	const char *name, *old_name; /* NUL-terminated; NULL when not meant */
-	const char *const *pointer;  /* JSON pointers set or removed, for local saves; may be NULL */
+	const char *const *pointer;  /* JSON pointers set or removed in a document; may be NULL */
 	uint32_t n_pointers;
 };
 

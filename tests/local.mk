@@ -40,6 +40,7 @@ unit_tests = \
 	tests/unit/test_jsonstyle \
 	tests/unit/test_merge \
 	tests/unit/test_patch \
+	tests/unit/test_pointers \
 	tests/unit/test_proc \
 	tests/unit/test_qr \
 	tests/unit/test_replica \

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import subprocess
 import threading
 import time
 from contextlib import suppress
@@ -340,6 +341,40 @@ def test_wait_ends_though_writing_never_does(lab):
         writer.kill()
         writer.wait()
     settle(anna, ben)
+
+
+def test_watch_names_the_fields_that_others_changed(lab):
+    lan = lab.network()
+    anna, ben = lab.host("anna", lan), lab.host("ben", lan)
+    join(anna, ben)
+    (anna.dir / "cars").mkdir()
+    path = anna.dir / "cars/7.json"
+    path.write_text('{"model": "Panda", "doors": 5, "owner": {"name": "Ana", "since": 2019}}\n')
+    settle(anna, ben)
+    lines = []
+    watch = ben.popen("shoal", "watch", "cars", stdout=subprocess.PIPE, text=True)
+    reader = threading.Thread(target=lambda: lines.extend(watch.stdout), daemon=True)
+    reader.start()
+
+    def seen():
+        return [json.loads(line) for line in list(lines) if json.loads(line)["remote"]]
+
+    def first():  # a watch has begun once it tells of something
+        (anna.dir / "cars/other.json").write_text(json.dumps({"n": time.monotonic()}))
+        return seen()
+
+    wait_for(first, what="the watch has begun")
+    for script, pointers in (("s/: 5/: 3/", ["/doors"]), ("s/2019/2020/", ["/owner/since"]),
+                             ('s/, "owner".*}/}/', ["/owner"])):
+        anna.run("sed", "-i", script, path)
+        settle(anna, ben)
+        change, = wait_for(lambda: [c for c in seen() if c["path"] == "cars/7.json"
+                                    and c["pointers"] == pointers])
+        assert change["kind"] == "changed" and change["device"] == "anna"
+    told = [c["pointers"] for c in seen() if c["path"] == "cars/7.json"]
+    assert [p for p in told if p] == [["/doors"], ["/owner/since"], ["/owner"]]
+    watch.terminate()
+    reader.join(timeout=10)
 
 
 def test_fixed_address_without_discovery(lab):
