@@ -69,6 +69,7 @@ libengine_a_SOURCES = \
 	engine/replica-observe.c \
 	engine/replica-peer.c \
 	engine/replica-place.c \
+	engine/replica-pointers.c \
 	engine/replica-rename.c \
 	engine/replica-save.c \
 	engine/replica-sweep.c \

@@ -188,6 +188,7 @@ static int apply_locked(struct commit *c, const struct delta *d, const struct vv
 		return err_errno(e, rc, "cannot merge");
 	t->to = &d->state.ctx;
 	t->upto = upto;
+	pointers_of_merge(c, t);
 	return commit_end(c, e);
 }
 

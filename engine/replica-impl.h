@@ -257,7 +257,7 @@ struct touched {
 	const struct vv *to, *upto; /* remote: the delta's context and the round's */
 	struct place was, is;      /* where and under which name it showed and shows; observers */
 	const char **pointer;
-	uint32_t n_pointers, cap_pointers;
+	uint32_t n_pointers;
 };
 
 struct dirent {
@@ -357,6 +357,20 @@ int marks_collect(struct replica *r, const struct view *v, struct marks *m, stru
 bool marks_have(const struct marks *m, const uint8_t hash[static SHA256_SIZE]);
 void marks_done(struct marks *m);
 
+/* ---- which values a commit changed (replica-pointers.c) ---- */
+
+struct pointers {
+	const char **text; /* malloc; the texts are the commit's */
+	uint32_t n, cap;
+};
+
+/* Up to POINTERS_MAX, and only while somebody observes; for want of memory there are fewer. */
+void pointers_add(struct commit *c, struct pointers *p, const char *pointer, size_t len);
+void pointers_give(struct pointers *p, struct touched *t); /* takes them out of p */
+void pointers_done(struct pointers *p);
+/* Those of a merge: t has the old record and the new one. */
+void pointers_of_merge(struct commit *c, struct touched *t);
+
 /* ---- what a program wrote (replica-save.c) ---- */
 
 struct draft {
@@ -369,11 +383,6 @@ struct draft {
 	int refused;       /* it should have been a document: why it is none */
 	struct buf own;
 	struct arena arena;
-};
-
-struct pointers {
-	const char **text;
-	uint32_t n, cap;
 };
 
 struct patch;
@@ -391,7 +400,6 @@ int draft_write(struct commit *c, const struct draft *d, const struct patch *pat
 int draft_put(struct commit *c, const struct draft *d, const struct stored *old,
 	      const struct record *rec, bool merged, struct pointers *p, unsigned what,
 	      struct touched **ret);
-void pointers_done(struct pointers *p);
 
 /* ---- structure (replica-tree.c) ---- */
 

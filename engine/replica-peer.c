@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* What peers said they hold. */
+/* What peers said they hold, and what others wait for them to hold. */
 
 #include "engine/replica-impl.h"
 
@@ -61,25 +61,121 @@ int replica_peer_raise(struct replica *r, const struct id *peer, const struct id
 	return rc;
 }
 
-bool replica_peer_holds(struct replica *r, const struct id *peer, const struct id *id)
+/* ---- cuts ---- */
+
+struct part {
+	struct id scope;
+	struct vv want;
+};
+
+struct cut {
+	struct replica *r;
+	struct part *part; /* by scope */
+	uint32_t n, cap;
+};
+
+int cut_new(struct replica *r, struct cut **ret)
+{
+	struct cut *c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	c->r = r;
+	*ret = c;
+	return 0;
+}
+
+void cut_free(struct cut *c)
+{
+	if (!c)
+		return;
+	for (uint32_t i = 0; i < c->n; i++)
+		vv_done(&c->part[i].want);
+	free(c->part);
+	free(c);
+}
+
+static int cut_add(struct cut *c, const struct id *scope, const struct vv *want)
+{
+	uint32_t low = 0, high = c->n;
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		int order = id_cmp(&c->part[middle].scope, scope);
+		if (order == 0)
+			return vv_join(&c->part[middle].want, want);
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (c->n == c->cap) {
+		uint32_t cap = c->cap ? 2 * c->cap : 4;
+		struct part *bigger = reallocarray(c->part, cap, sizeof(*bigger));
+		if (!bigger)
+			return -ENOMEM;
+		c->part = bigger;
+		c->cap = cap;
+	}
+	struct part add = { .scope = *scope };
+	int rc = vv_copy(want, &add.want);
+	if (rc < 0)
+		return rc;
+	memmove(c->part + low + 1, c->part + low, (c->n - low) * sizeof(*c->part));
+	c->part[low] = add;
+	c->n++;
+	return 0;
+}
+
+int cut_all(struct cut *c)
+{
+	struct replica *r = c->r;
+	int rc = 0;
+	pthread_mutex_lock(&r->scopes_lock);
+	for (uint32_t i = 0; rc == 0 && i < r->n_scopes; i++)
+		rc = cut_add(c, &r->scope[i]->id, &r->scope[i]->have);
+	pthread_mutex_unlock(&r->scopes_lock);
+	return rc;
+}
+
+int cut_node(struct cut *c, const struct id *id)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
 	struct stored s;
-	bool holds = true;
-	if (id && stored_get(r, NULL, &a, id, &s, NULL) < 0)
-		return false;
-	pthread_mutex_lock(&r->scopes_lock);
-	if (id) {
-		struct peer_held *p = peer_get(r, peer, &s.record->scope, false);
-		holds = p && vv_covers(&p->held, &s.record->ctx);
-	}
-	for (uint32_t i = 0; !id && holds && i < r->n_scopes; i++) {
-		struct peer_held *p = peer_get(r, peer, &r->scope[i]->id, false);
-		holds = r->scope[i]->have.n == 0 || (p && vv_covers(&p->held, &r->scope[i]->have));
-	}
-	pthread_mutex_unlock(&r->scopes_lock);
-	return holds;
+	int rc = stored_get(c->r, NULL, &a, id, &s, NULL);
+	return rc < 0 ? rc : cut_add(c, &s.record->scope, &s.record->ctx);
 }
+
+int cut_parents(struct cut *c, const struct id *id)
+{
+	char name[NAME_MAX_BYTES + 1];
+	struct id at = *id;
+	for (;;) {
+		struct id parent;
+		int rc = replica_parent(c->r, &at, &parent, name);
+		if (rc == -ENOENT) /* at the root, or moved away meanwhile */
+			return 0;
+		if (rc < 0)
+			return rc;
+		at = parent;
+		rc = cut_node(c, &at);
+		if (rc < 0 && rc != -ENOENT) /* the root may have no record */
+			return rc;
+	}
+}
+
+bool cut_held(const struct cut *c, const struct id *peer)
+{
+	bool held = true;
+	pthread_mutex_lock(&c->r->scopes_lock);
+	for (uint32_t i = 0; held && i < c->n; i++) {
+		const struct part *part = &c->part[i];
+		const struct peer_held *p = peer_get(c->r, peer, &part->scope, false);
+		held = part->want.n == 0 || (p && vv_covers(&p->held, &part->want));
+	}
+	pthread_mutex_unlock(&c->r->scopes_lock);
+	return held;
+}
+
+/* ---- in the store ---- */
 
 void peers_put_batch(struct replica *r, struct store_batch *b)
 {

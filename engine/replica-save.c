@@ -140,20 +140,7 @@ struct collect {
 static void collect_pointer(const char *pointer, size_t len, void *userdata)
 {
 	struct collect *k = userdata;
-	struct pointers *p = k->p;
-	if (atomic_load(&k->c->r->observers) == 0)
-		return;
-	if (p->n == p->cap) {
-		uint32_t cap = p->cap ? 2 * p->cap : 16;
-		const char **bigger = realloc((void *)(uintptr_t)p->text, cap * sizeof(char *));
-		if (!bigger)
-			return;
-		p->text = bigger;
-		p->cap = cap;
-	}
-	const char *copy = arena_dup(&k->c->arena, pointer, len);
-	if (copy)
-		p->text[p->n++] = copy;
+	pointers_add(k->c, k->p, pointer, len);
 }
 
 int draft_write(struct commit *c, const struct draft *d, const struct patch *patch,
@@ -186,9 +173,7 @@ int draft_put(struct commit *c, const struct draft *d, const struct stored *old,
 	int rc = commit_put(c, old, rec, CHANGE_CONTENT | what, &t);
 	if (rc < 0)
 		return rc;
-	t->pointer = p->text;
-	t->n_pointers = p->n;
-	*p = (struct pointers){ 0 };
+	pointers_give(p, t);
 	free(t->data);
 	t->data = NULL;
 	if (d->tree && !merged && d->len > 0) {
@@ -201,11 +186,6 @@ int draft_put(struct commit *c, const struct draft *d, const struct stored *old,
 	if (ret)
 		*ret = t;
 	return 0;
-}
-
-void pointers_done(struct pointers *p)
-{
-	free((void *)(uintptr_t)p->text);
 }
 
 /* ---- saving over a file ---- */

@@ -203,6 +203,8 @@ enum {
 	CHANGE_REMOVED = 8, /* a name went away: old_parent, old_name */
 };
 
+#define POINTERS_MAX 256 /* of one change; of more the first ones are told */
+
 struct change {
 	struct id id;
 	unsigned what; /* CHANGE_CREATED | CHANGE_REMOVED: moved or renamed */
@@ -213,7 +215,7 @@ struct change {
 	struct id version;
 	struct id parent, old_parent;
 	const char *name, *old_name; /* NUL-terminated; NULL when not meant */
-	const char *const *pointer;  /* JSON pointers set or removed, for local saves; may be NULL */
+	const char *const *pointer;  /* JSON pointers set or removed in a document; may be NULL */
 	uint32_t n_pointers;
 };
 
@@ -286,8 +288,28 @@ void replica_self(struct replica *r, struct actor_id *ret_actor, uint64_t *ret_s
 /* What a peer said it holds durably; kept across restarts (written lazily). */
 int replica_peer_raise(struct replica *r, const struct id *peer, const struct id *scope,
 		       const struct vv *held);
-/* True when the peer holds the node's newest version, or (id NULL) everything. */
-bool replica_peer_holds(struct replica *r, const struct id *peer, const struct id *id);
+
+/* A cut: for each scope a vector that a peer has to hold. It stays what it was when it was added to,
+ * so a peer gets there however much is written meanwhile. It belongs to its caller, who frees it
+ * before the replica; one thread at a time may use it, beside everything else. */
+struct cut;
+int cut_new(struct replica *r, struct cut **ret); /* empty: everybody holds it */
+void cut_free(struct cut *c);
+/* Adds everything that this store has: every commit of its own, flushed or not, and others' changes
+ * as far as they came in whole rounds. What has come of a round that is not complete stands in
+ * records already, but is left out: this store could not tell a peer of it as a whole either, and
+ * who began the round may be away for good. */
+int cut_all(struct cut *c);
+/* Adds one node with the version that it has now, deleted ones too. Here what came in a round that is
+ * not complete counts, so nobody is known to hold it before the rest has come. A vector speaks of a
+ * whole scope: what was written there before is waited for as well. -ENOENT: there is no record. */
+int cut_node(struct cut *c, const struct id *id);
+/* Adds the directories above a live node as they are now, for a node is found by its path only. */
+int cut_parents(struct cut *c, const struct id *id);
+/* Did the peer say that it holds all of the cut durably? Once true, true for ever. */
+bool cut_held(const struct cut *c, const struct id *peer);
+
+DEFINE_CLEANUP(struct cut *, cut_free)
 
 /* ---- checking ---- */
 

@@ -14,6 +14,7 @@ AM_DISTCHECK_CONFIGURE_FLAGS = --with-test-data="$(TEST_DATA)"
 
 tests_libtap_a_SOURCES = \
 	tests/device.h \
+	tests/held.h \
 	tests/prng.h \
 	tests/replicas.h \
 	tests/tap.c \
@@ -28,6 +29,7 @@ unit_tests = \
 	tests/unit/test_config \
 	tests/unit/test_control \
 	tests/unit/test_converge \
+	tests/unit/test_cut \
 	tests/unit/test_dirtimes \
 	tests/unit/test_evidence \
 	tests/unit/test_filenames \
@@ -39,7 +41,9 @@ unit_tests = \
 	tests/unit/test_jsonstyle \
 	tests/unit/test_merge \
 	tests/unit/test_patch \
+	tests/unit/test_pointers \
 	tests/unit/test_proc \
+	tests/unit/test_qr \
 	tests/unit/test_replica \
 	tests/unit/test_replica_crash \
 	tests/unit/test_replica_threads \
@@ -89,6 +93,7 @@ tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_session_SOURCES = tests/unit/test_session.c $(pair)
 tests_unit_test_proc_LDADD = $(FUSEFS_TEST_LIBS)
+tests_unit_test_qr_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_tls_SOURCES = tests/unit/test_tls.c $(members)
 tests_unit_test_tls_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_token_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)

@@ -133,6 +133,42 @@ _unused_ static char *rep_read(struct replica *r, const struct id *id)
 	return rep_bytes(v, NULL);
 }
 
+/* The delta of a node, whole, with its actors numbered as the receiver does. */
+_unused_ static struct delta *rep_delta(struct rep *from, struct rep *to, const struct id *id,
+					struct arena *a)
+{
+	struct actor_codec *out, *in;
+	_cleanup_(buf_done) struct buf b = { 0 };
+	struct delta *d;
+	if (replica_flush(from->r, NULL) < 0 || actor_codec_new(replica_actors(from->r), &out) < 0 ||
+	    actor_codec_new(replica_actors(to->r), &in) < 0)
+		tap_bail("no memory");
+	struct view *v = replica_view(from->r);
+	if (view_whole(v, id, a, &d, NULL) < 0 || !d)
+		tap_bail("view_whole");
+	delta_encode(d, replica_actors(from->r), out, &b);
+	view_unref(v);
+	char *copy = arena_dup(a, b.data, b.len);
+	struct cursor c = cursor_make(copy, b.len);
+	if (delta_decode(a, replica_actors(to->r), in, &c, &d, NULL) < 0)
+		tap_bail("delta_decode");
+	actor_codec_free(out);
+	actor_codec_free(in);
+	return d;
+}
+
+/* Its result, or -errno; the round is never complete. */
+_unused_ static int rep_apply(struct rep *to, const struct delta *d, struct err *e)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	static const struct vv nothing;
+	enum apply_result result = 0;
+	struct sha256 *missing;
+	uint32_t n;
+	int rc = replica_apply(to->r, &a, d, &nothing, &result, &missing, &n, e);
+	return rc < 0 ? rc : (int)result;
+}
+
 /* Every check that replica_verify knows; complaints go to the log. */
 _unused_ static void rep_problem(const char *problem, void *userdata)
 {

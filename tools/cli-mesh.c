@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <systemd/sd-event.h>
 #include <time.h>
 
 #include "engine/jsonw.h"
 #include "tools/cli.h"
 #include "tools/devices.h"
+#include "tools/qr.h"
 #include "tools/world.h"
 #include "transports/identity.h"
 #include "transports/join.h"
@@ -29,6 +31,20 @@ static int ask(struct cli *c, const char *method, const struct buf *params, stru
 	return r < 0 ? r : cli_ask(k, method, params, text, a, ret, e);
 }
 
+static int print_qr(const struct cli *c, const char *token, struct err *e)
+{
+	_cleanup_(keyfile_wipe) struct buf drawing = { 0 };
+	struct winsize size = { 0 };
+	if (!c->escapes)
+		return err_set(e, -ENOTTY, "a terminal without escape sequences cannot show a QR code");
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0)
+		size.ws_col = 0;
+	int r = qr_draw(token, size.ws_col, &drawing, e);
+	if (r == 0)
+		fwrite(drawing.data, 1, drawing.len, stdout);
+	return r;
+}
+
 int cmd_invite(void *context)
 {
 	struct cli *c = context;
@@ -37,6 +53,9 @@ int cmd_invite(void *context)
 	_cleanup_(keyfile_wipe) struct buf text = { 0 };
 	_cleanup_(buf_done) struct buf params = { 0 };
 	struct json *answer;
+	bool qr = c->line.value[INVITE_QR].set;
+	if (qr && c->line.json)
+		return cli_usage(c, "--qr is for people, --json for programs: give one of them");
 	buf_puts(&params, "{");
 	if (c->line.value[INVITE_ROLE].set)
 		put_text(&params, "role", c->line.value[INVITE_ROLE].text);
@@ -56,8 +75,11 @@ int cmd_invite(void *context)
 		return cli_fail(c, &e);
 	if (c->line.json)
 		return cli_print(&text);
-	puts(cli_text(&a, answer, "token", ""));
-	return EXIT_DONE;
+	/* Without a drawing the token is as good as ever: it is printed in any case. */
+	const char *token = cli_text(&a, answer, "token", "");
+	r = qr && c->terminal ? print_qr(c, token, &e) : 0;
+	puts(token);
+	return r < 0 ? cli_fail(c, &e) : EXIT_DONE;
 }
 
 /* ---- join ---- */
@@ -119,10 +141,12 @@ static int refuse_member(struct storedir *dir, struct err *e)
 		       mesh, storedir_path(dir));
 }
 
-/* Where the inviter answered is worth remembering: discovery may not reach so far. A failure
- * costs only that. */
-static void remember(struct storedir *dir, const struct token_address *a)
+/* Where the inviter answered is worth remembering: discovery may not reach so far. It is the first
+ * device of the mesh that this one knows. A failure costs only that. */
+static void remember(struct storedir *dir, const struct join_result *result)
 {
+	const struct token_address *a = &result->address;
+	struct device inviter = { .id = result->inviter, .role = ROLE_ADMIN, .seen_us = world_wall_us() };
 	char text[TOKEN_HOST_MAX + 16];
 	_cleanup_(identity_freep) struct identity *identity = NULL;
 	struct store *store = NULL;
@@ -134,6 +158,8 @@ static void remember(struct storedir *dir, const struct token_address *a)
 	if (world_open(dir, &identity, &store, &replica, &e) < 0)
 		return;
 	addresses_add(replica, text);
+	memcpy(inviter.name, result->inviter_name, NAME_SIZE);
+	devices_note(replica, &inviter);
 	replica_free(replica);
 	store_close(store);
 }
@@ -211,7 +237,7 @@ int cmd_join(void *context)
 		r = identity_open(storedir_file(dir, STOREDIR_IDENTITY), &own, &e);
 	if (r < 0)
 		return cli_fail(c, &e);
-	remember(dir, &j.result.address);
+	remember(dir, &j.result);
 	if (!c->line.json) {
 		printf("Joined the mesh \"%s\" as \"%s\", let in by \"%s\".\nNext: shoal up\n",
 		       identity_mesh_name(own), identity_device_name(own), j.result.inviter_name);

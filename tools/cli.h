@@ -19,6 +19,7 @@ struct cli {
 	struct buf store;  /* path, from cli_find_store */
 	bool colour;       /* standard output is a terminal that shows colours */
 	bool terminal;     /* standard output is a terminal */
+	bool escapes;      /* and one that takes escape sequences */
 };
 
 /* One line on standard error; returns the exit code for e (-ESRCH: no daemon, -ETIMEDOUT: 1,
@@ -92,7 +93,7 @@ int cmd_verify(void *context);
 enum { UP_FOREGROUND, UP_OPTIONS, UP_NAME, UP_COUNT };
 enum { INIT_MESH, INIT_DEVICE, INIT_COUNT };
 enum { MOUNT_OPTIONS, MOUNT_COUNT };
-enum { INVITE_ROLE, INVITE_EXPIRES, INVITE_USES, INVITE_COUNT };
+enum { INVITE_ROLE, INVITE_EXPIRES, INVITE_USES, INVITE_QR, INVITE_COUNT };
 enum { JOIN_DEVICE, JOIN_ADDRESS, JOIN_TIMEOUT, JOIN_COUNT };
 enum { WAIT_PEERS, WAIT_DEVICE, WAIT_TIMEOUT, WAIT_COUNT };
 enum { VERIFY_REPAIR, VERIFY_COUNT };

@@ -15,7 +15,6 @@
 #include "tools/daemon.h"
 
 #define QUEUE_MAX (16u * 1024 * 1024) /* bytes */
-#define POINTERS_SHOWN 256
 
 struct item {
 	STAILQ_ENTRY(item) link;
@@ -103,7 +102,7 @@ static void put_change(struct daemon *d, const struct change *c, const struct it
 	jsonw_string(&w, report_time(hlc_us(c->hlc), time));
 	jsonw_key(&w, "pointers");
 	jsonw_array_begin(&w);
-	for (uint32_t k = 0; c->pointer && k < c->n_pointers && k < POINTERS_SHOWN; k++)
+	for (uint32_t k = 0; c->pointer && k < c->n_pointers; k++)
 		jsonw_string(&w, c->pointer[k]);
 	jsonw_array_end(&w);
 	jsonw_object_end(&w);

@@ -39,6 +39,8 @@ libtools_a_SOURCES = \
 	tools/mounts.h \
 	tools/peers.c \
 	tools/peers.h \
+	tools/qr.c \
+	tools/qr.h \
 	tools/report.c \
 	tools/spawn.c \
 	tools/spawn.h \
@@ -49,7 +51,7 @@ libtools_a_SOURCES = \
 	tools/waits.c \
 	tools/world.c \
 	tools/world.h
-TOOLS_LIBS = libtools.a $(ALL_LIBS)
+TOOLS_LIBS = libtools.a $(ALL_LIBS) $(QRENCODE_LIBS)
 
 bin_PROGRAMS += shoal
 sbin_PROGRAMS += shoald

@@ -21,6 +21,7 @@ static const struct option_def invite_options[INVITE_COUNT] = {
 	[INVITE_ROLE] = { "role", 0, OPTION_TEXT, "ROLE", "admin or member (default)", 0, 0 },
 	[INVITE_EXPIRES] = { "expires", 0, OPTION_DURATION, "TIME", "how long it works (default 1h)", 0, 0 },
 	[INVITE_USES] = { "uses", 0, OPTION_NUMBER, "N", "how many devices it admits (default 1)", 1, 1000 },
+	[INVITE_QR] = { "qr", 0, OPTION_FLAG, NULL, "on a terminal also as a QR code", 0, 0 },
 };
 static const struct option_def join_options[JOIN_COUNT] = {
 	[JOIN_DEVICE] = { "device", 0, OPTION_TEXT, "NAME", "of this device (default: the host's)", 0, 0 },
@@ -141,7 +142,8 @@ int main(int argc, char **argv)
 	struct cli c = { 0 };
 	const char *term = getenv("TERM");
 	c.terminal = isatty(STDOUT_FILENO);
-	c.colour = c.terminal && !getenv("NO_COLOR") && term && strcmp(term, "dumb") != 0;
+	c.escapes = c.terminal && term && strcmp(term, "dumb") != 0;
+	c.colour = c.escapes && !getenv("NO_COLOR");
 	int status = run(&c, argc, argv);
 	if (fflush(stdout) != 0 && status == EXIT_DONE)
 		status = EXIT_FAILED;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* `wait`: answers once enough devices hold what was asked for.
  *
- * What is asked for is a list of nodes, fixed when the request comes (none: everything). For each
- * device that was ever met we go through the list as far as it holds the nodes, and remember the
- * place: once seen held, a node counts, even if it is changed again meanwhile. */
+ * What is asked for is a cut (engine/replica.h), fixed when the request comes: what is written
+ * later is not waited for, so a wait ends though the writing does not. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/jsonw.h"
@@ -15,21 +15,13 @@
 #define WAITS_MAX 256
 #define WAIT_NODES_MAX 1000000
 
-struct progress {
-	struct id device;
-	uint32_t done; /* nodes of the list that it was seen to hold */
-};
-
 struct wait {
 	struct waits *all;
 	struct wait *next;
 	struct call *call;
 	const char *device;  /* call's arena; NULL: any */
 	uint64_t peers, timeout_us;
-	struct id *node;     /* n_nodes; n_nodes 0: everything */
-	uint32_t n_nodes, cap;
-	struct progress *progress;
-	uint32_t n_progress;
+	struct cut *cut;
 	sd_event_source *timer;
 };
 
@@ -48,8 +40,7 @@ static void wait_free(struct wait *w)
 			break;
 		}
 	sd_event_source_disable_unref(w->timer);
-	free(w->node);
-	free(w->progress);
+	cut_free(w->cut);
 	free(w);
 }
 
@@ -57,35 +48,6 @@ static void cancelled(struct call *c, void *userdata)
 {
 	(void)c;
 	wait_free(userdata);
-}
-
-static struct progress *progress_of(struct wait *w, const struct id *device)
-{
-	for (uint32_t i = 0; i < w->n_progress; i++)
-		if (id_equal(&w->progress[i].device, device))
-			return &w->progress[i];
-	struct progress *p = reallocarray(w->progress, w->n_progress + 1u, sizeof(*p));
-	if (!p)
-		return NULL;
-	w->progress = p;
-	p[w->n_progress] = (struct progress){ .device = *device };
-	return &p[w->n_progress++];
-}
-
-static bool holds(struct wait *w, const struct id *device)
-{
-	struct replica *r = w->all->d->replica;
-	struct progress *p = progress_of(w, device);
-	if (!p)
-		return false;
-	if (!w->n_nodes) {
-		if (!p->done)
-			p->done = replica_peer_holds(r, device, NULL);
-		return p->done;
-	}
-	while (p->done < w->n_nodes && replica_peer_holds(r, device, &w->node[p->done]))
-		p->done++;
-	return p->done == w->n_nodes;
 }
 
 struct check {
@@ -104,7 +66,7 @@ static int check_device(const struct device *d, void *userdata)
 {
 	struct check *c = userdata;
 	if (id_equal(&d->id, identity_device(c->w->all->d->identity)) ||
-	    (c->w->device && !is_named(d, c->w->device)) || !holds(c->w, &d->id))
+	    (c->w->device && !is_named(d, c->w->device)) || !cut_held(c->w->cut, &d->id))
 		return 0;
 	c->n++;
 	if (c->json)
@@ -171,19 +133,82 @@ static int on_timeout(sd_event_source *s, uint64_t usec, void *userdata)
 	return 0;
 }
 
-static int add_node(struct wait *w, const struct id *id)
+/* What a person may have meant: names as far as there is room. */
+struct known {
+	struct wait *w;
+	bool found;
+	char names[100];
+	size_t len;
+	unsigned more;
+};
+
+static int known_device(const struct device *d, void *userdata)
 {
-	if (w->n_nodes == WAIT_NODES_MAX)
+	struct known *k = userdata;
+	size_t len = strlen(d->name), comma = k->len ? 2 : 0;
+	if (id_equal(&d->id, identity_device(k->w->all->d->identity)))
+		return 0;
+	k->found |= is_named(d, k->w->device);
+	if (k->more || k->len + comma + len >= sizeof(k->names)) {
+		k->more++;
+		return 0;
+	}
+	memcpy(k->names + k->len, ", ", comma);
+	memcpy(k->names + k->len + comma, d->name, len + 1);
+	k->len += comma + len;
+	return 0;
+}
+
+/* A device that is away may come back. One that this one never met may be a slip of the finger, and
+ * would be waited for in vain. */
+static int check_known(struct wait *w, struct err *e)
+{
+	struct daemon *d = w->all->d;
+	struct known k = { .w = w };
+	struct device self = { .id = *identity_device(d->identity) };
+	char more[32] = "";
+	snprintf(self.name, sizeof(self.name), "%s", identity_device_name(d->identity));
+	devices_each(d->replica, known_device, &k);
+	if (k.found)
+		return 0;
+	if (is_named(&self, w->device))
+		return err_set(e, -EINVAL, "\"%.64s\" is this device, which holds everything: name another",
+			       w->device);
+	if (!k.len)
+		return err_set(e, -ENODEV, "there is no device \"%.64s\": this one has met no other; see "
+					   "`shoal devices`", w->device);
+	if (k.more)
+		snprintf(more, sizeof(more), " and %u more", k.more);
+	return err_set(e, -ENODEV, "there is no device \"%.64s\"; `shoal devices` lists those that are "
+				   "known: %s%s", w->device, k.names, more);
+}
+
+/* Goes through a tree, breadth first. */
+struct gathering {
+	struct cut *cut;
+	struct id *dir; /* directories: a queue that is kept to its end */
+	uint32_t n, cap;
+	uint32_t nodes;
+};
+
+static int gather_node(struct gathering *g, const struct attr *attr)
+{
+	if (g->nodes++ == WAIT_NODES_MAX)
 		return -E2BIG;
-	if (w->n_nodes == w->cap) {
-		uint32_t cap = w->cap ? w->cap * 2 : 64;
-		struct id *p = reallocarray(w->node, cap, sizeof(*p));
+	int code = cut_node(g->cut, &attr->id);
+	if (code < 0 && code != -ENOENT) /* what has no record is the same everywhere */
+		return code;
+	if (attr->kind != NODE_DIR)
+		return 0;
+	if (g->n == g->cap) {
+		uint32_t cap = g->cap ? g->cap * 2 : 64;
+		struct id *p = reallocarray(g->dir, cap, sizeof(*p));
 		if (!p)
 			return -ENOMEM;
-		w->node = p;
-		w->cap = cap;
+		g->dir = p;
+		g->cap = cap;
 	}
-	w->node[w->n_nodes++] = *id;
+	g->dir[g->n++] = attr->id;
 	return 0;
 }
 
@@ -191,31 +216,50 @@ static int gather_child(const char *name, size_t len, const struct attr *attr, v
 {
 	(void)name;
 	(void)len;
-	return add_node(userdata, &attr->id);
+	return gather_node(userdata, attr);
 }
 
-/* The node and everything below it. Breadth first: the list is its own queue. */
-static int gather(struct wait *w, struct replica *r, const struct attr *top)
+/* The node, everything below it, and what it stands in: nobody finds it without. */
+static int gather(struct gathering *g, struct replica *r, const struct attr *top)
 {
-	uint32_t at = w->n_nodes;
-	int code = add_node(w, &top->id);
-	while (code == 0 && at < w->n_nodes) {
-		struct attr attr;
-		struct id id = w->node[at++];
-		/* What was removed meanwhile is not waited for below, but its removal is. */
-		if (replica_attr(r, &id, &attr) < 0 || attr.kind != NODE_DIR)
-			continue;
-		code = replica_list(r, &id, gather_child, w);
+	uint32_t at = g->n;
+	int code = cut_parents(g->cut, &top->id);
+	if (code == 0)
+		code = gather_node(g, top);
+	while (code == 0 && at < g->n) {
+		struct id id = g->dir[at++];
+		code = replica_list(r, &id, gather_child, g);
+		if (code == -ENOENT || code == -ENOTDIR) /* removed meanwhile: that is waited for */
+			code = 0;
 	}
+	return code;
+}
+
+static int gather_paths(struct wait *w, const char **path, uint32_t n, struct err *e)
+{
+	struct replica *r = w->all->d->replica;
+	struct gathering g = { .cut = w->cut };
+	int code = 0;
+	for (uint32_t i = 0; code == 0 && i < n; i++) {
+		struct attr attr;
+		code = path_resolve(r, path[i], &attr, e);
+		if (code == 0)
+			code = gather(&g, r, &attr);
+		if (code == -E2BIG)
+			err_set(e, code, "these are too many files to wait for one by one: wait for all");
+		else if (code < 0 && e->code == 0)
+			err_errno(e, code, "cannot read %s", path[i]);
+	}
+	free(g.dir);
 	return code;
 }
 
 static int read_params(struct wait *w, const struct json *params, struct err *e)
 {
-	struct replica *r = w->all->d->replica;
 	struct arena *a = call_arena(w->call);
 	const char **path = NULL;
 	uint32_t n = 0;
+	bool all;
 	int code = param_texts(a, params, "paths", 4096, &path, &n, e);
 	if (code == 0)
 		code = param_uint(params, "peers", 65536, &w->peers, e);
@@ -223,21 +267,20 @@ static int read_params(struct wait *w, const struct json *params, struct err *e)
 		code = param_uint(params, "timeout_us", INT64_MAX, &w->timeout_us, e);
 	if (code == 0)
 		code = param_text(a, params, "device", &w->device, e);
-	for (uint32_t i = 0; code == 0 && i < n; i++) {
-		struct attr attr;
-		if (!*path[i]) { /* the root: everything, whatever else is named */
-			w->n_nodes = 0;
-			break;
-		}
-		code = path_resolve(r, path[i], &attr, e);
-		if (code == 0)
-			code = gather(w, r, &attr);
-		if (code == -E2BIG)
-			err_set(e, code, "these are too many files to wait for one by one: wait for all");
-		else if (code < 0 && e->code == 0)
-			err_errno(e, code, "cannot read %s", path[i]);
-	}
-	return code;
+	if (code == 0 && w->device)
+		code = check_known(w, e);
+	if (code < 0)
+		return code;
+	code = cut_new(w->all->d->replica, &w->cut);
+	if (code < 0)
+		return err_errno(e, code, "cannot wait");
+	all = n == 0;
+	for (uint32_t i = 0; i < n; i++)
+		all |= !*path[i]; /* the root: everything, whatever else is named */
+	if (!all)
+		return gather_paths(w, path, n, e);
+	code = cut_all(w->cut);
+	return code < 0 ? err_errno(e, code, "cannot wait") : 0;
 }
 
 void method_wait(struct call *c, const struct json *params, void *userdata)

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The command line: each command, each exit code, the keys of --json."""
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
 import socket
+import struct
 import subprocess
+import termios
 import threading
 
 import pytest
@@ -59,7 +63,7 @@ def test_usage_errors(lab):
     for words in (["status", "x"], ["cat"], ["wait", "--timeout", "soon"], ["up", "--nope"],
                   ["invite", "--uses", "0"], ["query", "SELECT 1"], ["config", "no.such"],
                   ["wait", "--peers", "1", "--device", "x"], ["cat", "--json", "x"],
-                  ["invite", "--expires", "0"]):
+                  ["invite", "--expires", "0"], ["invite", "--qr", "--json"]):
         fails(a, 2, *words)
     assert not a.store.exists()
 
@@ -212,6 +216,77 @@ def test_invite_and_join_refusals(anna):
     fails(anna, 1, "join", "-", "--store", anna.home / "s3", input="x" * 10000)
 
 
+def on_terminal(host, *words, columns=80, **environment):
+    """Runs shoal with a terminal for its output: exit status, what the terminal got, stderr."""
+    screen, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+    process = host.popen(BUILD / "shoal", *words, stdin=subprocess.DEVNULL, stdout=terminal,
+                         stderr=subprocess.PIPE, env={"TERM": "xterm-256color", **environment})
+    os.close(terminal)
+    output = b""
+    with open(screen, "rb", buffering=0) as shown, process.stderr as said:
+        try:
+            while data := shown.read(65536):
+                output += data
+        except OSError:  # Linux says that nobody has the other end any more
+            pass
+        return process.wait(timeout=30), output.decode().replace("\r\n", "\n"), said.read().decode()
+
+
+BLACK_ON_WHITE, PLAIN = "\033[38;5;16;48;5;231m", "\033[0m"
+QR_ROOM = [25, 47, 77, 114, 154, 195, 224, 279, 335, 395]  # of versions 1…: letters, level L
+
+
+def modules(drawing):
+    """The rows of a QR code drawn with half blocks, True for black."""
+    rows = []
+    for line in drawing.splitlines():
+        assert line.startswith(BLACK_ON_WHITE) and line.endswith(PLAIN)
+        cells = line.removeprefix(BLACK_ON_WHITE).removesuffix(PLAIN)
+        rows.append([cell in "▀█" for cell in cells])
+        rows.append([cell in "▄█" for cell in cells])
+        assert not set(cells) - set(" ▀▄█")
+    return rows
+
+
+def decoded(host, rows):
+    """What a reader of QR codes makes of the modules, each drawn as 4×4 points."""
+    points = "".join("1111" if dark else "0000" for row in rows for _ in range(4) for dark in row)
+    image = host.home / "code.pbm"
+    image.write_text(f"P1\n{4 * len(rows[0])} {4 * len(rows)}\n{points}\n")
+    return host.run("zbarimg", "--quiet", "--raw", "-S*.disable", "-Sqrcode.enable", image).stdout
+
+
+def test_invitation_as_qr_code(lab, anna):
+    status, output, said = on_terminal(anna, "invite", "--qr")
+    assert status == 0 and not said
+    drawing, token = output[:output.rindex(PLAIN + "\n") + 5], output.splitlines()[-1]
+    assert re.fullmatch(r"shoal1-[a-z2-7]+", token) and output == drawing + token + "\n"
+    rows = modules(drawing)
+    version = next(v for v, room in enumerate(QR_ROOM, 1) if len(token) <= room)
+    width = 4 * version + 17 + 2 * 4
+    assert {len(row) for row in rows} == {width} and len(rows) == width + 1
+    quiet = [*rows[:4], *rows[-5:], *(row[:4] + row[-4:] for row in rows)]
+    assert not any(map(any, quiet)) and all(rows[4][4:11]) and rows[-6][4]
+    scanned = decoded(anna, rows).strip()
+    assert scanned == token.upper()
+    # What a camera reads is a token, and the daemon's log knows nothing of it.
+    assert token not in anna.log().lower()
+    ben = lab.host("ben", lab.networks[0])
+    assert ben.shoal("join", "-", "--json", input=scanned)["inviter"] == "anna"
+
+    # Colours that a theme cannot change are no decoration.
+    assert BLACK_ON_WHITE in on_terminal(anna, "invite", "--qr", NO_COLOR="1")[1]
+    assert on_terminal(anna, "invite", "--qr", columns=width)[0] == 0
+    assert on_terminal(anna, "invite", "--qr", columns=0)[0] == 0  # nobody knows
+    for why, options in ((f"needs {width} columns and the terminal has {width - 1}",
+                          {"columns": width - 1}), ("without escape sequences", {"TERM": "dumb"})):
+        status, output, said = on_terminal(anna, "invite", "--qr", **options)
+        assert status == 1 and re.fullmatch(r"shoal1-[a-z2-7]+\n", output)
+        assert said.count("\n") == 1 and why in said
+    assert re.fullmatch(r"shoal1-[a-z2-7]+\n", anna.shoal("invite", "--qr"))
+
+
 def test_connect_is_remembered(anna):
     assert anna.shoal("connect", "192.0.2.1", "--json") == {"address": "192.0.2.1:7580"}
     anna.shoal("connect", "[2001:db8::1]:99")
@@ -269,8 +344,38 @@ def test_long_answers_come_whole(anna):
 
 def test_wait_times_out_alone(anna):
     fails(anna, 3, "wait", "--timeout", "0.2", says="0 of 1")
-    fails(anna, 3, "wait", "--timeout", "200ms", "--device", "ben", says="ben")
     fails(anna, 1, "wait", "none.json", says="none.json")
+
+
+def test_wait_for_a_device_that_nobody_knows(lab, anna):
+    (anna.dir / "x.json").write_text("{}")
+    # No timeout: each of these would last for ever.
+    fails(anna, 1, "wait", "--device", "ben", says='no device "ben": this one has met no other')
+    fails(anna, 1, "wait", "--device", "anna", says="is this device")
+    ben = lab.host("ben", lab.networks[0])
+    ben.shoal("join", "-", input=anna.shoal("invite"))
+    # Admitted, but it never came up.
+    fails(anna, 3, "wait", "--timeout", "200ms", "--device", "ben", says="ben does not hold")
+    said = fails(anna, 1, "wait", "--device", "bem", says='no device "bem"')
+    assert said.endswith("`shoal devices` lists those that are known: ben\n")
+    lab.networks[0].disconnect(ben)
+    ben.up()
+    # Nor has it met the one that let it in since, but it knows it.
+    assert [d["name"] for d in ben.shoal("devices", "--json")] == ["ben", "anna"]
+    (ben.dir / "y.json").write_text("{}")
+    fails(ben, 3, "wait", "--timeout", "200ms", "--device", "anna", says="anna does not hold")
+    lab.networks[0].connect(ben)
+    ben.shoal("wait", "--device", "anna", "--timeout", "30")
+    ben.down()
+    (anna.dir / "z.json").write_text("{}")
+    identity = [d["id"] for d in anna.shoal("devices", "--json") if d["name"] == "ben"][0]
+    for name in ("ben", identity):
+        fails(anna, 3, "wait", "--timeout", "200ms", "--device", name, says="does not hold")
+    # With more devices than fit into a line, it is still one that can be read.
+    for number in range(3):
+        other = lab.host(f"other{number}", lab.networks[0])
+        other.shoal("join", "-", "--device", f"{number} {'x' * 60}", input=anna.shoal("invite"))
+    assert re.search(r"known: .* and \d+ more\n$", fails(anna, 1, "wait", "--device", "bem"))
 
 
 def test_watch(anna):

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import subprocess
 import threading
 import time
 from contextlib import suppress
@@ -274,6 +275,106 @@ def test_wait_says_when_it_arrived(lab):
     ben.up()
     assert read(ben.dir / "w/x.json") == {"n": 1}
     anna.shoal("wait", anna.dir / "w/y.json", "--device", "ben", "--timeout", "30")
+
+
+SAVE_FOR_EVER = """
+import itertools, sys
+for n in itertools.count(1):
+    # In one write and without truncation: a reader sees a whole document at any time.
+    with open(sys.argv[1], "r+") as file:
+        file.write('{"n": %9d}' % n)
+"""
+
+FAR_AWAY = """
+import asyncio, sys
+async def carry(reader, writer):
+    loop = asyncio.get_running_loop()
+    while data := await reader.read(65536):
+        loop.call_later(0.1, writer.write, data)
+    loop.call_later(0.1, writer.close)
+async def accept(reader, writer):
+    there = await asyncio.open_connection(sys.argv[1], 7580)
+    await asyncio.gather(carry(reader, there[1]), carry(there[0], writer))
+async def main():
+    async with await asyncio.start_server(accept, "0.0.0.0", 7580) as server:
+        await server.serve_forever()
+asyncio.run(main())
+"""
+
+
+def test_wait_ends_though_writing_never_does(lab):
+    """What was there when asked is waited for, not what came later. News of what the other one
+    holds take 0.2 s, so it never holds the newest."""
+    left, right = lab.network(), lab.network()
+    anna, ben = lab.host("anna", left), lab.host("ben", right)
+    router = lab.host("router", left, right)
+    router.popen("python3", "-c", FAR_AWAY, anna.addresses[left])
+    anna.up()
+    ben.shoal("join", "-", "--address", router.addresses[right], input=anna.shoal("invite"))
+    ben.up()
+    (anna.dir / "w").mkdir()
+    (anna.dir / "v").mkdir()
+    busy, quiet = anna.dir / "w/busy.json", anna.dir / "v/quiet.json"
+    write(quiet, {"n": 0})
+    written = [busy, anna.dir / "w/other.json", anna.dir / "v/third.json"]
+    for path in written:
+        write(path, {"n": 0})
+    settle(anna, ben)
+    writers = [anna.popen("python3", "-c", SAVE_FOR_EVER, path) for path in written]
+    wait_for(lambda: read(busy)["n"] > 10, what="writing has begun")
+    for words in [[], [busy], [anna.dir / "w"], ["--device", "ben"], [quiet, busy]] * 2:
+        asked = read(busy)["n"]
+        write(quiet, {"n": asked})
+        anna.shoal("wait", *words, "--timeout", "20")
+        assert read(ben.dir / "w/busy.json")["n"] >= asked
+        if quiet in words or busy not in words and anna.dir / "w" not in words:
+            assert read(ben.dir / "v/quiet.json")["n"] == asked
+        assert read(busy)["n"] > asked
+    for number in range(3):
+        # Nobody holds a file whose directories he has not: it is not there, then.
+        (anna.dir / f"new{number}/deep").mkdir(parents=True)
+        write(anna.dir / f"new{number}/deep/x.json", {"n": number})
+        anna.shoal("wait", f"new{number}/deep/x.json", "--timeout", "20")
+        assert read(ben.dir / f"new{number}/deep/x.json") == {"n": number}
+    for writer in writers:
+        assert writer.poll() is None
+        writer.kill()
+        writer.wait()
+    settle(anna, ben)
+
+
+def test_watch_names_the_fields_that_others_changed(lab):
+    lan = lab.network()
+    anna, ben = lab.host("anna", lan), lab.host("ben", lan)
+    join(anna, ben)
+    (anna.dir / "cars").mkdir()
+    path = anna.dir / "cars/7.json"
+    path.write_text('{"model": "Panda", "doors": 5, "owner": {"name": "Ana", "since": 2019}}\n')
+    settle(anna, ben)
+    lines = []
+    watch = ben.popen("shoal", "watch", "cars", stdout=subprocess.PIPE, text=True)
+    reader = threading.Thread(target=lambda: lines.extend(watch.stdout), daemon=True)
+    reader.start()
+
+    def seen():
+        return [json.loads(line) for line in list(lines) if json.loads(line)["remote"]]
+
+    def first():  # a watch has begun once it tells of something
+        (anna.dir / "cars/other.json").write_text(json.dumps({"n": time.monotonic()}))
+        return seen()
+
+    wait_for(first, what="the watch has begun")
+    for script, pointers in (("s/: 5/: 3/", ["/doors"]), ("s/2019/2020/", ["/owner/since"]),
+                             ('s/, "owner".*}/}/', ["/owner"])):
+        anna.run("sed", "-i", script, path)
+        settle(anna, ben)
+        change, = wait_for(lambda: [c for c in seen() if c["path"] == "cars/7.json"
+                                    and c["pointers"] == pointers])
+        assert change["kind"] == "changed" and change["device"] == "anna"
+    told = [c["pointers"] for c in seen() if c["path"] == "cars/7.json"]
+    assert [p for p in told if p] == [["/doors"], ["/owner/since"], ["/owner"]]
+    watch.terminate()
+    reader.join(timeout=10)
 
 
 def test_fixed_address_without_discovery(lab):

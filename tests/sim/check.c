@@ -9,6 +9,7 @@
 #include "engine/delta.h"
 #include "engine/replica-impl.h"
 #include "engine/sha256.h"
+#include "tests/held.h"
 #include "tests/sim/world.h"
 
 /* ---- records straight from the store ---- */
@@ -303,7 +304,7 @@ void check_end(struct world *w)
 				unsigned a = side ? w->net[k].b : w->net[k].a;
 				unsigned other = side ? w->net[k].a : w->net[k].b;
 				if (a == i &&
-				    !replica_peer_holds(d->replica, &w->device[other].id, NULL))
+				    !held_by(d->replica, &w->device[other].id, NULL))
 					world_fail(
 						w,
 						"device %u does not know that %u holds everything",
@@ -377,7 +378,7 @@ static void believe(struct world *w, struct device *d, const struct record *r, v
 	struct believer *b = userdata;
 	(void)w;
 	if (n_beliefs == BELIEFS_MAX || r->ctx.n > DEVICES_MAX * 2 ||
-	    !replica_peer_holds(d->replica, &b->about->id, &r->id))
+	    !held_by(d->replica, &b->about->id, &r->id))
 		return;
 	struct belief *x = &beliefs[n_beliefs++];
 	*x = (struct belief){ .about = b->about->no, .of = d->no, .node = r->id, .n = r->ctx.n };

@@ -16,39 +16,11 @@ static void need(int r, const char *what)
 		tap_bail("%s: %s", what, strerror(-r));
 }
 
-/* The whole record of a node, as `to` reads it off the wire. */
-static struct delta *record_of(struct rep *from, struct rep *to, const struct id *id,
-			       struct arena *a)
-{
-	_cleanup_(actor_codec_freep) struct actor_codec *out = NULL, *in = NULL;
-	_cleanup_(buf_done) struct buf b = { 0 };
-	struct delta *d = NULL;
-	need(replica_flush(from->r, NULL), "flush");
-	need(actor_codec_new(replica_actors(from->r), &out), "codec");
-	need(actor_codec_new(replica_actors(to->r), &in), "codec");
-	struct view *v = replica_view(from->r);
-	need(view_whole(v, id, a, &d, NULL), "view_whole");
-	view_unref(v);
-	if (!d)
-		return NULL;
-	delta_encode(d, replica_actors(from->r), out, &b);
-	struct cursor c = cursor_make(arena_dup(a, b.data, b.len), b.len);
-	need(delta_decode(a, replica_actors(to->r), in, &c, &d, NULL), "delta_decode");
-	return d;
-}
-
 static void send(struct rep *from, struct rep *to, const struct id *id)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
-	static const struct vv nothing;
-	enum apply_result result;
-	struct sha256 *missing;
-	uint32_t n;
 	struct err e = { 0 };
-	struct delta *d = record_of(from, to, id, &a);
-	if (!d)
-		return;
-	if (replica_apply(to->r, &a, d, &nothing, &result, &missing, &n, &e) < 0)
+	if (rep_apply(to, rep_delta(from, to, id, &a), &e) < 0)
 		tap_bail("apply: %s", e.message);
 }
 

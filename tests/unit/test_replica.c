@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The replica by examples: every function, every error. */
 
+#include "tests/held.h"
 #include "tests/replicas.h"
 
 static struct id none = { { 0xee } };
@@ -513,7 +514,7 @@ static void durability(struct rep *p)
 
 	struct vv held = { 0 };
 	struct id peer = { { 0x77 } };
-	ok(!replica_peer_holds(r, &peer, NULL) && !replica_peer_holds(r, &peer, &at.id),
+	ok(!held_by(r, &peer, NULL) && !held_by(r, &peer, &at.id),
 	   "a peer of which nothing is known");
 	replica_flush(r, NULL);
 	struct view *all = replica_view(r);
@@ -524,16 +525,16 @@ static void durability(struct rep *p)
 		ok(replica_peer_raise(r, &peer, &scope, have) == 0, "a peer holds scope %u", i);
 	}
 	view_unref(all);
-	ok(replica_peer_holds(r, &peer, NULL) && replica_peer_holds(r, &peer, &d.id), "everything");
-	ok(!replica_peer_holds(r, &peer, &none), "but not what is not");
+	ok(held_by(r, &peer, NULL) && held_by(r, &peer, &d.id), "everything");
+	ok(!held_by(r, &peer, &none), "but not what is not");
 	replica_set_mode(r, &d.id, 0700);
-	ok(!replica_peer_holds(r, &peer, &d.id) && !replica_peer_holds(r, &peer, NULL),
+	ok(!held_by(r, &peer, &d.id) && !held_by(r, &peer, NULL),
 	   "nor what came later");
 	replica_flush(r, NULL);
 	rep_stop(p);
 	r = rep_start(p);
 	rep_mkdir(r, &d.id, "z", &at);
-	ok(replica_peer_raise(r, &peer, &d.id, &held) == 0 && !replica_peer_holds(r, &peer, &at.id),
+	ok(replica_peer_raise(r, &peer, &d.id, &held) == 0 && !held_by(r, &peer, &at.id),
 	   "an empty vector says nothing");
 	vv_done(&held);
 	ok(rep_sound(r), "the store is sound");
@@ -600,41 +601,6 @@ static void verifying(struct rep *p)
 	p->r = NULL;
 }
 
-/* The delta of a node, whole, with its actors numbered as the receiver does. */
-static struct delta *delta_of(struct rep *from, struct rep *to, const struct id *id,
-			      struct arena *a)
-{
-	struct actor_codec *out, *in;
-	_cleanup_(buf_done) struct buf b = { 0 };
-	struct delta *d;
-	if (replica_flush(from->r, NULL) < 0 || actor_codec_new(replica_actors(from->r), &out) < 0 ||
-	    actor_codec_new(replica_actors(to->r), &in) < 0)
-		tap_bail("no memory");
-	struct view *v = replica_view(from->r);
-	if (view_whole(v, id, a, &d, NULL) < 0 || !d)
-		tap_bail("view_whole");
-	delta_encode(d, replica_actors(from->r), out, &b);
-	view_unref(v);
-	char *copy = arena_dup(a, b.data, b.len);
-	struct cursor c = cursor_make(copy, b.len);
-	if (delta_decode(a, replica_actors(to->r), in, &c, &d, NULL) < 0)
-		tap_bail("delta_decode");
-	actor_codec_free(out);
-	actor_codec_free(in);
-	return d;
-}
-
-static int apply(struct rep *to, const struct delta *d, struct err *e)
-{
-	_cleanup_(arena_done) struct arena a = { 0 };
-	static const struct vv nothing;
-	enum apply_result result = 0;
-	struct sha256 *missing;
-	uint32_t n;
-	int rc = replica_apply(to->r, &a, d, &nothing, &result, &missing, &n, e);
-	return rc < 0 ? rc : (int)result;
-}
-
 static void merging(struct rep *p)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
@@ -653,23 +619,23 @@ static void merging(struct rep *p)
 	rep_create(q.r, &s.id, "g.txt", "theirs", &g);
 	replica_symlink(q.r, &d.id, "l", 1, "s", &l);
 
-	delta = delta_of(&q, p, &f.id, &a);
-	is_int(apply(p, delta, &e), APPLY_MERGED, "a file whose directory is not known");
+	delta = rep_delta(&q, p, &f.id, &a);
+	is_int(rep_apply(p, delta, &e), APPLY_MERGED, "a file whose directory is not known");
 	is_str(listing(r, &NODE_LOST), "f.json ", "shows in lost+found");
 	ok(rep_lookup(r, &NODE_ROOT, "lost+found", &at) == 0 && id_equal(&at.id, &NODE_LOST),
 	   "which shows in the root");
 	ok(holds(r, &f.id, "{\"x\": 1}\n"), "with its content");
 	is_errno(rep_create(r, &NODE_LOST, "x", "", &at), -EPERM, "nobody creates anything there");
 	is_errno(replica_remove(r, &NODE_LOST, 0), -EBUSY, "or removes it");
-	is_int(apply(p, delta, &e), APPLY_OLD, "the same again");
-	is_int(apply(p, delta_of(&q, p, &d.id, &a), &e), APPLY_MERGED, "the directory above comes");
+	is_int(rep_apply(p, delta, &e), APPLY_OLD, "the same again");
+	is_int(rep_apply(p, rep_delta(&q, p, &d.id, &a), &e), APPLY_MERGED, "the directory above comes");
 	is_str(listing(r, &NODE_LOST), "f.json ", "which is not enough");
-	is_int(apply(p, delta_of(&q, p, &s.id, &a), &e), APPLY_MERGED, "and then its own");
+	is_int(rep_apply(p, rep_delta(&q, p, &s.id, &a), &e), APPLY_MERGED, "and then its own");
 	is_errno(rep_lookup(r, &NODE_ROOT, "lost+found", &at), -ENOENT, "lost+found goes");
 	ok(replica_parent(r, &f.id, &parent, name) == 0 && id_equal(&parent, &s.id), "it is in place");
 	ok(rep_sound(r), "the store is sound");
 
-	is_int(apply(p, delta_of(&q, p, &g.id, &a), &e), APPLY_NEED_CHUNKS, "a blob not here");
+	is_int(rep_apply(p, rep_delta(&q, p, &g.id, &a), &e), APPLY_NEED_CHUNKS, "a blob not here");
 	is_errno(replica_attr(r, &g.id, &at), -ENOENT, "is not merged");
 	_cleanup_(buf_done) struct buf chunk = { 0 };
 	struct sha256 hash;
@@ -677,7 +643,7 @@ static void merging(struct rep *p)
 	ok(chunk_get(q.store, &hash, &chunk) == 0 &&
 	   chunk_put(p->store, &hash, chunk.data, chunk.len) == 0, "its bytes come");
 	rep_create(r, &s.id, "g.txt", "mine", &mine);
-	is_int(apply(p, delta_of(&q, p, &g.id, &a), &e), APPLY_MERGED, "and it is merged");
+	is_int(rep_apply(p, rep_delta(&q, p, &g.id, &a), &e), APPLY_MERGED, "and it is merged");
 	/* Two files of one name: both stamps have counter 1, so the higher device shows. */
 	struct actor_id self;
 	replica_self(r, &self, NULL);
@@ -695,44 +661,44 @@ static void merging(struct rep *p)
 	is_str(listing(r, &s.id), "f.json g.txt h.txt ", "away");
 	ok(rep_sound(r), "the store is sound");
 
-	bad = *delta_of(&q, p, &l.id, &a);
+	bad = *rep_delta(&q, p, &l.id, &a);
 	bad.state.id = NODE_ROOT;
-	is_errno(apply(p, &bad, &e), -EBADMSG, "a change of the root");
+	is_errno(rep_apply(p, &bad, &e), -EBADMSG, "a change of the root");
 	bad.state.id = NODE_TRASH;
-	is_errno(apply(p, &bad, &e), -EBADMSG, "of the trash");
+	is_errno(rep_apply(p, &bad, &e), -EBADMSG, "of the trash");
 	bad.state.id = NODE_LOST;
-	is_errno(apply(p, &bad, &e), -EBADMSG, "of lost+found");
+	is_errno(rep_apply(p, &bad, &e), -EBADMSG, "of lost+found");
 	bad.state.id = f.id;
-	is_errno(apply(p, &bad, &e), -EBADMSG, "a file that is a link there");
+	is_errno(rep_apply(p, &bad, &e), -EBADMSG, "a file that is a link there");
 	ok(strstr(e.message, "another kind"), "%s", e.message);
-	bad = *delta_of(&q, p, &f.id, &a);
+	bad = *rep_delta(&q, p, &f.id, &a);
 	bad.state.scope = NODE_ROOT;
-	is_errno(apply(p, &bad, &e), -EBADMSG, "of another collection");
+	is_errno(rep_apply(p, &bad, &e), -EBADMSG, "of another collection");
 	bad.state.scope = NODE_TRASH;
-	is_errno(apply(p, &bad, &e), -EBADMSG, "of none");
-	bad = *delta_of(&q, p, &l.id, &a);
+	is_errno(rep_apply(p, &bad, &e), -EBADMSG, "of none");
+	bad = *rep_delta(&q, p, &l.id, &a);
 	bad.state.edge[0].name = "a/b";
 	bad.state.edge[0].name_len = 3;
-	is_errno(apply(p, &bad, &e), -EBADMSG, "a name with a slash");
+	is_errno(rep_apply(p, &bad, &e), -EBADMSG, "a name with a slash");
 	bad.state.edge[0].name = "..";
 	bad.state.edge[0].name_len = 2;
-	is_errno(apply(p, &bad, &e), -EBADMSG, "a name that is ..");
-	bad = *delta_of(&q, p, &l.id, &a);
+	is_errno(rep_apply(p, &bad, &e), -EBADMSG, "a name that is ..");
+	bad = *rep_delta(&q, p, &l.id, &a);
 	bad.state.edge[0].parent = l.id;
-	is_int(apply(p, &bad, &e), APPLY_MERGED, "a node inside itself");
+	is_int(rep_apply(p, &bad, &e), APPLY_MERGED, "a node inside itself");
 	ok(replica_parent(r, &l.id, &parent, name) == 0 && id_equal(&parent, &NODE_LOST),
 	   "is put into lost+found");
 	rep_mkdir(q.r, &d.id, "t", &at);
-	bad = *delta_of(&q, p, &at.id, &a);
+	bad = *rep_delta(&q, p, &at.id, &a);
 	bad.state.edge[0].parent = f.id;
-	is_int(apply(p, &bad, &e), APPLY_MERGED, "a directory inside a file");
+	is_int(rep_apply(p, &bad, &e), APPLY_MERGED, "a directory inside a file");
 	ok(replica_parent(r, &at.id, &parent, name) == 0 && id_equal(&parent, &NODE_LOST), "too");
 	ok(rep_sound(r), "the store is sound");
-	bad = *delta_of(&q, p, &f.id, &a);
+	bad = *rep_delta(&q, p, &f.id, &a);
 	bad.from = bad.state.ctx;
 	bad.complete = false;
 	bad.state.id = none;
-	is_int(apply(p, &bad, &e), APPLY_NEED_WHOLE, "a difference to what is not here");
+	is_int(rep_apply(p, &bad, &e), APPLY_NEED_WHOLE, "a difference to what is not here");
 	struct vv upto = { 0 };
 	uint64_t seq;
 	replica_self(r, &self, &seq);

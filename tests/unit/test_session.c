@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/frame.h"
+#include "tests/held.h"
 #include "tests/pair.h"
 #include "tests/tap.h"
 
@@ -42,7 +43,7 @@ static void test_costs(void)
 	ok(st.phase == SESSION_LIVE && st.deltas_out == 21 && st.behind_there == 0,
 	   "and says so: live, %d deltas", (int)st.deltas_out);
 	ok(session_in_step(p.session[0]) && session_in_step(p.session[1]), "both are in step");
-	ok(replica_peer_holds(a.replica, &b.id, NULL) && replica_peer_holds(b.replica, &a.id, NULL),
+	ok(held_by(a.replica, &b.id, NULL) && held_by(b.replica, &a.id, NULL),
 	   "each knows what the other holds");
 	pair_close(&p);
 

@@ -7,7 +7,7 @@ _shoal_options() {
 	up) echo '--foreground --options= --name=' ;;
 	init) echo '--mesh= --device=' ;;
 	mount) echo '--options=' ;;
-	invite) echo '--role= --expires= --uses=' ;;
+	invite) echo '--role= --expires= --uses= --qr' ;;
 	join) echo '--device= --address= --timeout=' ;;
 	wait) echo '--peers= --device= --timeout=' ;;
 	verify) echo '--repair' ;;
