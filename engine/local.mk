@@ -78,6 +78,17 @@ libengine_a_SOURCES = \
 	engine/replica-view.c \
 	engine/replica.c \
 	engine/replica.h \
+	engine/seq-arrange.c \
+	engine/seq-edit.c \
+	engine/seq-ids.c \
+	engine/seq-impl.h \
+	engine/seq-join.c \
+	engine/seq-part.c \
+	engine/seq-piece.c \
+	engine/seq-tree.c \
+	engine/seq.c \
+	engine/seq.h \
+	engine/seqcodec.c \
 	engine/session-impl.h \
 	engine/session-in.c \
 	engine/session-out.c \

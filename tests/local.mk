@@ -189,6 +189,7 @@ bench_programs = \
 	tests/bench/bench_crdt \
 	tests/bench/bench_json \
 	tests/bench/bench_replica \
+	tests/bench/bench_seq \
 	tests/bench/bench_sync
 tests_bench_bench_sync_SOURCES = tests/bench/bench_sync.c $(pair)
 bench_scripts = \
