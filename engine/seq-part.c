@@ -181,7 +181,8 @@ static int collect(const struct seq *s, const struct vv *known, struct key **ret
 			const struct piece *p = &l->piece[i];
 			uint32_t from = wanted_from(p, known);
 			const uint8_t *bytes = piece_alive(p) ? text : NULL;
-			text += bytes ? p->len : 0;
+			if (bytes)
+				text += p->len;
 			if (from == NOWHERE)
 				continue;
 			if (n == cap) {

@@ -111,7 +111,8 @@ int seq_copy(const struct seq *s, struct seq **ret)
 			r = tree_append(c, &end, &l->piece[i], text);
 			if (r < 0)
 				return r;
-			text += text ? piece_visible(&l->piece[i]) : 0;
+			if (text)
+				text += piece_visible(&l->piece[i]);
 		}
 	}
 	for (uint32_t i = 0; i < s->newest_n; i++) {

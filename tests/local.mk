@@ -14,6 +14,7 @@ AM_DISTCHECK_CONFIGURE_FLAGS = --with-test-data="$(TEST_DATA)"
 
 tests_libtap_a_SOURCES = \
 	tests/device.h \
+	tests/fugue.h \
 	tests/prng.h \
 	tests/replicas.h \
 	tests/tap.c \
@@ -44,6 +45,8 @@ unit_tests = \
 	tests/unit/test_replica_threads \
 	tests/unit/test_record \
 	tests/unit/test_render \
+	tests/unit/test_seq \
+	tests/unit/test_seqcodec \
 	tests/unit/test_session \
 	tests/unit/test_store \
 	tests/unit/test_sweep \
@@ -118,6 +121,7 @@ fuzz_targets = \
 	tests/fuzz/fuzz_joinmsg \
 	tests/fuzz/fuzz_json \
 	tests/fuzz/fuzz_record \
+	tests/fuzz/fuzz_seq \
 	tests/fuzz/fuzz_session \
 	tests/fuzz/fuzz_token
 
@@ -128,6 +132,7 @@ tests_fuzz_fuzz_delta_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_record_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_joinmsg_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)
+tests_fuzz_fuzz_seq_LDADD = $(FUZZ_MAIN) tests/libtap.a libengine.a $(ENGINE_LIBS)
 tests_fuzz_fuzz_session_LDADD = $(FUZZ_MAIN) tests/libtap.a libengine.a $(ENGINE_LIBS)
 tests_fuzz_fuzz_session_SOURCES = tests/fuzz/fuzz_session.c $(pair)
 tests_fuzz_fuzz_token_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
