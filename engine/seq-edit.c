@@ -248,7 +248,7 @@ int seq_edit(struct seq *s, const struct seq_base *base, const struct vv *seen,
 	j.fresh = fresh;
 	if (r == 0)
 		r = plan(&j, edit, n, index);
-	s->hint = NULL;
+	s->hint.leaf = NULL;
 	for (size_t i = 0; r == 0 && i < n; i++)
 		if (edit[i].del > 0)
 			r = delete_seen(&j, &w, &edit[i]);

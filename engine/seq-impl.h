@@ -133,7 +133,18 @@ uint32_t piece_seen(const struct piece *p, const struct vv *seen, struct dot own
 
 /* Elements [from, from + len) as a piece of its own; flags of a tree are dropped. A view does not
  * own what it says of deletions. */
-struct piece piece_view(const struct piece *p, uint32_t from, uint32_t len);
+static inline struct piece piece_view(const struct piece *p, uint32_t from, uint32_t len)
+{
+	struct piece q = *p;
+	q.len = len;
+	q.flags &= PIECE_DELETED | (len > 1 ? PIECE_STEP : 0u) | (from == 0 ? PIECE_LEFT : 0u);
+	if (from > 0) {
+		q.id = piece_id(p, from);
+		q.parent = piece_id(p, from - 1);
+	}
+	return q;
+}
+
 int piece_slice(const struct piece *p, uint32_t from, uint32_t len, struct piece *ret);
 void piece_done(struct piece *p);
 /* Puts q behind p if they make one piece: true, and q is done. False also without memory. */
@@ -152,6 +163,7 @@ struct vv deletion_vv(const struct deletion *d, struct vv_item *item);
 #define LEAF_PIECES 32
 #define LEAF_FILL 24 /* pieces of a leaf that is made at once */
 #define LEAF_TEXT 4096
+#define LEAF_ACTORS 4
 #define FAN 32
 
 struct inner;
@@ -168,6 +180,10 @@ struct leaf {
 	uint32_t visible;  /* elements; bytes of text */
 	uint32_t text_cap; /* bytes allocated */
 	uint8_t *text;
+	/* The highest seq of each actor's dots in the leaf, or higher; more actors than fit: not
+	 * known. */
+	struct vv_item dot[LEAF_ACTORS];
+	uint32_t dots;
 	struct piece piece[LEAF_PIECES];
 };
 
@@ -184,6 +200,15 @@ struct newest {
 	uint64_t seq;
 };
 
+/* Where the last local edit was. Whatever it changed stands behind the start of that piece, or is
+ * not visible, so that this holds until somebody else changes something. */
+struct hint {
+	struct leaf *leaf; /* NULL: nowhere */
+	uint32_t pos;      /* visible elements before the leaf */
+	uint32_t i;        /* piece; none, if the leaf was split */
+	uint32_t before;   /* visible elements of the leaf before the piece */
+};
+
 struct ids;
 
 struct seq {
@@ -196,9 +221,7 @@ struct seq {
 	struct newest *newest; /* sorted by actor */
 	uint32_t newest_n, newest_cap;
 	struct ids *ids; /* NULL: nobody has asked yet */
-	/* Where the last local edit was: the leaf and how much is visible before it. */
-	struct leaf *hint;
-	uint32_t hint_pos;
+	struct hint hint;
 };
 
 /* An element of a leaf, or the gap before it: off of piece i. off = len of the piece is the gap
@@ -213,9 +236,11 @@ void tree_done(struct seq *s);
 /* The tree of `from` comes in place of that of s. */
 void tree_take(struct seq *s, struct seq *from);
 /* The visible element at pos < s->visible. */
-struct place tree_at(struct seq *s, uint32_t pos);
+void tree_at(struct seq *s, uint32_t pos, struct place *ret);
 /* The same for those who may not move the hint. */
-struct place tree_look(const struct seq *s, uint32_t pos);
+void tree_look(const struct seq *s, uint32_t pos, struct place *ret);
+/* May the leaf have a dot that is not covered? */
+bool leaf_beyond(const struct leaf *l, const struct vv *known);
 /* Visible elements before the leaf. */
 uint32_t tree_before(const struct leaf *l);
 /* Visible elements of the leaf before piece i. */

@@ -292,7 +292,7 @@ int seq_join(struct seq *s, const struct seq_part *d, struct err *e)
 		r = make_plan(&p);
 	if (r < 0)
 		return r;
-	s->hint = NULL;
+	s->hint.leaf = NULL;
 	if (p.n > s->pieces / 4)
 		return join_all(&p);
 	r = join_deletions(&p);

@@ -177,6 +177,8 @@ static int collect(const struct seq *s, const struct vv *known, struct key **ret
 		goto nomem;
 	for (const struct leaf *l = s->first; l; l = l->next) {
 		const uint8_t *text = l->text;
+		if (known && !leaf_beyond(l, known))
+			continue;
 		for (uint32_t i = 0; i < l->node.n; i++) {
 			const struct piece *p = &l->piece[i];
 			uint32_t from = wanted_from(p, known);

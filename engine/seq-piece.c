@@ -114,16 +114,6 @@ uint32_t piece_seen(const struct piece *p, const struct vv *seen, struct dot own
 	return upto < p->len ? (uint32_t)upto : p->len;
 }
 
-struct piece piece_view(const struct piece *p, uint32_t from, uint32_t len)
-{
-	struct piece q = { .id = piece_id(p, from), .gone = p->gone, .len = len };
-	bool left;
-	q.parent = piece_parent(p, from, &left);
-	q.flags = (p->flags & PIECE_DELETED) | (left ? PIECE_LEFT : 0u) |
-		  (len > 1 ? p->flags & PIECE_STEP : 0);
-	return q;
-}
-
 int piece_slice(const struct piece *p, uint32_t from, uint32_t len, struct piece *ret)
 {
 	struct piece q = piece_view(p, from, len);

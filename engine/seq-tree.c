@@ -30,7 +30,7 @@ int tree_init(struct seq *s)
 	s->first = l;
 	s->height = 0;
 	s->visible = s->total = s->pieces = 0;
-	s->hint = NULL;
+	s->hint.leaf = NULL;
 	return 0;
 }
 
@@ -64,7 +64,7 @@ void tree_take(struct seq *s, struct seq *from)
 	tree_done(s);
 	ids_free(s->ids);
 	s->ids = NULL;
-	s->hint = NULL;
+	s->hint.leaf = NULL;
 	s->root = TAKE_PTR(from->root);
 	s->first = TAKE_PTR(from->first);
 	s->height = from->height;
@@ -89,36 +89,51 @@ static struct leaf *descend(const struct seq *s, uint32_t pos, uint32_t *ret_res
 	return leaf_of(n);
 }
 
-static struct place within(struct leaf *l, uint32_t rest)
+/* Finds the visible element number `rest` of the leaf, from a piece on of which one knows what is
+ * before it: edits come close to each other. */
+static void within(struct leaf *l, uint32_t rest, uint32_t i, uint32_t before, struct place *ret)
 {
-	struct place at = { .leaf = l, .text = rest };
-	for (;; at.i++) {
-		uint32_t n = piece_visible(&l->piece[at.i]);
-		if (rest < n)
-			break;
-		rest -= n;
-	}
-	at.off = rest;
-	return at;
+	while (before > rest)
+		before -= piece_visible(&l->piece[--i]);
+	for (uint32_t n; n = piece_visible(&l->piece[i]), rest - before >= n; i++)
+		before += n;
+	ret->leaf = l;
+	ret->i = i;
+	ret->off = rest - before;
+	ret->text = rest;
 }
 
-struct place tree_look(const struct seq *s, uint32_t pos)
+void tree_look(const struct seq *s, uint32_t pos, struct place *ret)
 {
 	uint32_t rest;
 	assert(pos < s->visible);
 	struct leaf *l = descend(s, pos, &rest);
-	return within(l, rest);
+	within(l, rest, 0, 0, ret);
 }
 
-struct place tree_at(struct seq *s, uint32_t pos)
+void tree_at(struct seq *s, uint32_t pos, struct place *ret)
 {
-	uint32_t rest;
+	struct hint *h = &s->hint;
+	uint32_t rest = pos - h->pos;
 	assert(pos < s->visible);
-	if (s->hint && pos >= s->hint_pos && pos - s->hint_pos < s->hint->visible)
-		return within(s->hint, pos - s->hint_pos);
-	s->hint = descend(s, pos, &rest);
-	s->hint_pos = pos - rest;
-	return within(s->hint, rest);
+	if (!h->leaf || pos < h->pos || rest >= h->leaf->visible) {
+		h->leaf = descend(s, pos, &rest);
+		h->pos = pos - rest;
+		h->i = h->before = 0;
+	} else if (h->i >= h->leaf->node.n) {
+		h->i = h->before = 0; /* it was split */
+	}
+	within(h->leaf, rest, h->i, h->before, ret);
+	h->i = ret->i;
+	h->before = rest - ret->off;
+}
+
+bool leaf_beyond(const struct leaf *l, const struct vv *known)
+{
+	for (uint32_t i = 0; i < l->dots && i < LEAF_ACTORS; i++)
+		if (l->dot[i].seq > vv_get(known, l->dot[i].actor))
+			return true;
+	return l->dots > LEAF_ACTORS;
 }
 
 uint32_t tree_before(const struct leaf *l)
@@ -147,6 +162,28 @@ static void count(struct seq *s, struct leaf *l, uint32_t more)
 	for (struct node *n = &l->node; n->up; n = &n->up->node)
 		n->up->visible[n->at] += more;
 	s->visible += more;
+}
+
+static void note_dot(struct leaf *l, uint32_t actor, uint64_t seq)
+{
+	uint32_t i = 0;
+	while (i < l->dots && i < LEAF_ACTORS && l->dot[i].actor != actor)
+		i++;
+	if (i == LEAF_ACTORS) {
+		l->dots = LEAF_ACTORS + 1;
+	} else if (i == l->dots) {
+		l->dot[l->dots++] = (struct vv_item){ actor, seq };
+	} else if (l->dot[i].seq < seq) {
+		l->dot[i].seq = seq;
+	}
+}
+
+static void note_deletion(struct leaf *l, const struct deletion *gone)
+{
+	struct vv_item item;
+	struct vv v = deletion_vv(gone, &item);
+	for (uint32_t i = 0; i < v.n; i++)
+		note_dot(l, v.item[i].actor, v.item[i].seq);
 }
 
 /* As many inner nodes as a new leaf beside l takes, linked by node.up. */
@@ -269,6 +306,8 @@ static int leaf_split(struct seq *s, struct leaf *l, uint32_t i, struct leaf **r
 	memcpy(r->piece, l->piece + i, r->node.n * sizeof(*r->piece));
 	if (r->text)
 		memcpy(r->text, l->text + before, moved);
+	memcpy(r->dot, l->dot, sizeof(r->dot));
+	r->dots = l->dots;
 	l->node.n = (uint16_t)i;
 	l->visible = before;
 	r->visible = moved;
@@ -371,6 +410,9 @@ int tree_put(struct seq *s, struct place *at, struct piece *p, const uint8_t *te
 	}
 	open_gap(l, at->i);
 	l->piece[at->i] = *p;
+	note_dot(l, p->id.actor, piece_last(p).seq);
+	if (!piece_alive(p))
+		note_deletion(l, &p->gone);
 	count(s, l, n);
 	s->total += p->len;
 	s->pieces++;
@@ -391,6 +433,7 @@ bool tree_extend(struct seq *s, const struct place *at, const void *data, uint32
 	p->len += n;
 	if (link == BY_STEP)
 		p->flags |= PIECE_STEP;
+	note_dot(l, p->id.actor, piece_last(p).seq);
 	count(s, l, n);
 	s->total += n;
 	return true;
@@ -410,6 +453,7 @@ int tree_delete(struct seq *s, struct place at, uint32_t k, const struct deletio
 	struct piece *p = &l->piece[at.i];
 	p->flags |= PIECE_DELETED;
 	p->gone = copy;
+	note_deletion(l, gone);
 	if (l->text)
 		memmove(l->text + at.text, l->text + at.text + k, l->visible - at.text - k);
 	count(s, l, -k);

@@ -217,10 +217,9 @@ int seq_insert(struct seq *s, uint32_t pos, const void *data, uint32_t n, struct
 		return r;
 	struct place at = { .leaf = s->first };
 	if (pos == 0) {
-		s->hint = s->first;
-		s->hint_pos = 0;
+		s->hint = (struct hint){ .leaf = s->first };
 	} else {
-		at = tree_at(s, pos - 1);
+		tree_at(s, pos - 1, &at);
 		at.off++;
 		at.text++;
 		if (go_on(s, &at, &p.id, data, n))
@@ -249,7 +248,8 @@ int seq_delete(struct seq *s, uint32_t pos, uint32_t n, struct dot dot)
 	if (s->pieces + 2 > SEQ_RUNS_MAX)
 		return -EFBIG;
 	while (n > 0) {
-		struct place at = tree_at(s, pos);
+		struct place at;
+		tree_at(s, pos, &at);
 		uint32_t k = at.leaf->piece[at.i].len - at.off;
 		if (k > n)
 			k = n;
@@ -283,7 +283,8 @@ int seq_delete_covered(struct seq *s, const struct vv *seen, struct dot dot, uin
 	if (s->pieces + half_seen(s, seen, dot) > SEQ_RUNS_MAX)
 		return -EFBIG;
 	for (uint32_t pos = 0; pos < s->visible;) {
-		struct place at = tree_at(s, pos);
+		struct place at;
+		tree_at(s, pos, &at);
 		const struct piece *p = &at.leaf->piece[at.i];
 		uint32_t rest = p->len - at.off, k = piece_seen(p, seen, dot);
 		k = k > at.off ? k - at.off : 0;
@@ -307,7 +308,8 @@ int seq_read(const struct seq *s, uint32_t pos, uint32_t n, void *out)
 		return -EINVAL;
 	if (n == 0)
 		return 0;
-	struct place at = tree_look(s, pos);
+	struct place at;
+	tree_look(s, pos, &at);
 	for (const struct leaf *l = at.leaf; n > 0; l = l->next) {
 		uint32_t k = l->visible - at.text;
 		if (k > n)
@@ -350,7 +352,8 @@ int seq_id_at(const struct seq *s, uint32_t pos, struct seq_id *ret)
 {
 	if (pos >= s->visible)
 		return -EINVAL;
-	struct place at = tree_look(s, pos);
+	struct place at;
+	tree_look(s, pos, &at);
 	*ret = piece_id(&at.leaf->piece[at.i], at.off);
 	return 0;
 }
