@@ -32,11 +32,11 @@ struct frame {
 
 struct arrangement {
 	const struct seq_part *d;
-	struct link *parent;   /* NULL: the caller's */
-	uint32_t *first;       /* by run, the root last: where its hung runs begin; one more */
-	struct hung *hung;     /* sorted */
+	struct link *parent; /* NULL: the caller's */
+	uint32_t *first;     /* by run, the root last: where its hung runs begin; one more */
+	struct hung *hung;   /* sorted */
 	struct frame *frame;
-	uint32_t *text;        /* by run: offset of its bytes */
+	uint32_t *text; /* by run: offset of its bytes */
 	struct seq *s;
 	struct place end;
 };
@@ -152,8 +152,8 @@ static int lay(struct arrangement *a, struct frame *f, uint32_t upto, bool right
 	if (upto <= f->done)
 		return 0;
 	struct piece p = piece_view(run, f->done, upto - f->done);
-	p.flags |= (f->left ? PIECE_HAS_LEFT : 0u) |
-		   (right || upto < run->len ? PIECE_HAS_RIGHT : 0u);
+	p.flags |=
+		(f->left ? PIECE_HAS_LEFT : 0u) | (right || upto < run->len ? PIECE_HAS_RIGHT : 0u);
 	const uint8_t *text = NULL;
 	if (a->d->flavour == SEQ_TEXT && piece_alive(run))
 		text = a->d->text.data + a->text[f->run] + f->done;

@@ -212,7 +212,8 @@ static int plan(struct job *j, const struct seq_edit *edit, size_t n, uint32_t i
 		}
 		if (e->n > 0) {
 			struct piece p = { .id = { j->dot.actor, index, j->dot.seq },
-					   .parent = left, .len = e->n };
+					   .parent = left,
+					   .len = e->n };
 			r = chain ? 0 : hang_behind(j, &left, &p);
 			if (r == 0)
 				r = part_append(j->fresh, &p, e->data);

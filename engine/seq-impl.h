@@ -31,9 +31,9 @@ struct deletion {
 
 enum {
 	PIECE_DELETED = 1,
-	PIECE_STEP = 2,      /* ids go on from batch to batch; never when it has one element */
-	PIECE_LEFT = 4,      /* the first element is a left child */
-	PIECE_HAS_LEFT = 8,  /* the first element has left children (in a tree) */
+	PIECE_STEP = 2,       /* ids go on from batch to batch; never when it has one element */
+	PIECE_LEFT = 4,       /* the first element is a left child */
+	PIECE_HAS_LEFT = 8,   /* the first element has left children (in a tree) */
 	PIECE_HAS_RIGHT = 16, /* the last element has right children (in a tree) */
 };
 
@@ -104,7 +104,8 @@ static inline unsigned piece_link(const struct piece *p, const struct seq_id *ne
 	if (next->actor != p->id.actor)
 		return 0;
 	if (next->seq == p->id.seq)
-		return !(p->flags & PIECE_STEP) && next->index == p->id.index + p->len ? BY_BATCH : 0;
+		return !(p->flags & PIECE_STEP) && next->index == p->id.index + p->len ? BY_BATCH
+										       : 0;
 	return next->index == 0 && p->id.index == 0 && next->seq == p->id.seq + p->len &&
 			       (p->len == 1 || (p->flags & PIECE_STEP))
 		       ? BY_STEP

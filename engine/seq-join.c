@@ -28,7 +28,7 @@ struct plan {
 	const struct seq_part *d;
 	struct fresh *fresh; /* sorted by run, off */
 	uint32_t n, cap;
-	uint32_t total; /* elements */
+	uint32_t total;  /* elements */
 	uint32_t *order; /* of fresh, parents first */
 	struct err *e;
 };
@@ -71,8 +71,7 @@ static int check_known(const struct plan *p, const struct piece *run, uint32_t o
 	if (left != our_left || !seq_id_equal(&parent, &our_parent))
 		return bad(p, "an element hangs elsewhere");
 	if (text && piece_alive(ours) && piece_alive(run)) {
-		const uint8_t *our_text =
-			at->leaf->text + tree_text(at->leaf, at->i) + at->off;
+		const uint8_t *our_text = at->leaf->text + tree_text(at->leaf, at->i) + at->off;
 		if (memcmp(text, our_text, n) != 0)
 			return bad(p, "an element has another byte");
 	}
@@ -173,9 +172,9 @@ static int make_plan(struct plan *p)
 	if (r == 0)
 		r = put_in_order(p);
 	/* A fresh run may cut a piece in two, a deletion of one of ours in three. */
-	if (r == 0 && (p->total > SEQ_TOTAL_MAX - p->s->total ||
-		       (uint64_t)p->s->pieces + pieces + 2 * ((uint64_t)p->n + p->d->n) >
-			       SEQ_RUNS_MAX))
+	if (r == 0 &&
+	    (p->total > SEQ_TOTAL_MAX - p->s->total ||
+	     (uint64_t)p->s->pieces + pieces + 2 * ((uint64_t)p->n + p->d->n) > SEQ_RUNS_MAX))
 		r = err_set(p->e, -EFBIG, "a sequence of more than %u elements or %u runs",
 			    SEQ_TOTAL_MAX, SEQ_RUNS_MAX);
 	return r;

@@ -104,8 +104,10 @@ uint32_t piece_below(const struct piece *p, const struct seq_id *id)
 uint32_t piece_seen(const struct piece *p, const struct vv *seen, struct dot own)
 {
 	uint64_t upto = vv_get(seen, p->id.actor);
-	if (p->id.actor == own.actor && p->id.seq == own.seq)
-		upto = upto > own.seq ? upto : own.seq;
+	/* The first that is not covered may be the dot's own. */
+	if (p->id.actor == own.actor && own.seq > upto &&
+	    (own.seq == p->id.seq || own.seq == upto + 1))
+		upto = own.seq;
 	if (upto < p->id.seq)
 		return 0;
 	if (!(p->flags & PIECE_STEP))

@@ -420,8 +420,7 @@ int tree_put(struct seq *s, struct place *at, struct piece *p, const uint8_t *te
 	return 0;
 }
 
-bool tree_extend(struct seq *s, const struct place *at, const void *data, uint32_t n,
-		 unsigned link)
+bool tree_extend(struct seq *s, const struct place *at, const void *data, uint32_t n, unsigned link)
 {
 	struct leaf *l = at->leaf;
 	struct piece *p = &l->piece[at->i];

@@ -134,8 +134,7 @@ static int gap(struct seq *s, struct place *at)
 		return -ENOMEM;
 	if (at->off == 0)
 		return 0;
-	if (at->off < at->leaf->piece[at->i].len &&
-	    tree_cut(s, at->leaf, at->i, at->off) < 0)
+	if (at->off < at->leaf->piece[at->i].len && tree_cut(s, at->leaf, at->i, at->off) < 0)
 		return -ENOMEM;
 	at->i++;
 	at->off = 0;
@@ -261,13 +260,15 @@ int seq_delete(struct seq *s, uint32_t pos, uint32_t n, struct dot dot)
 	return 0;
 }
 
+static const struct dot no_dot = { ACTOR_NONE, 0 };
+
 /* How many pieces the context covers in part. */
-static uint32_t half_seen(const struct seq *s, const struct vv *seen, struct dot own)
+static uint32_t half_seen(const struct seq *s, const struct vv *seen)
 {
 	uint32_t n = 0;
 	for (const struct leaf *l = s->first; l; l = l->next)
 		for (uint32_t i = 0; i < l->node.n; i++) {
-			uint32_t k = piece_seen(&l->piece[i], seen, own);
+			uint32_t k = piece_seen(&l->piece[i], seen, no_dot);
 			n += piece_alive(&l->piece[i]) && k > 0 && k < l->piece[i].len;
 		}
 	return n;
@@ -280,13 +281,13 @@ int seq_delete_covered(struct seq *s, const struct vv *seen, struct dot dot, uin
 	int r = check_dot(dot);
 	if (r < 0)
 		return r;
-	if (s->pieces + half_seen(s, seen, dot) > SEQ_RUNS_MAX)
+	if (s->pieces + half_seen(s, seen) > SEQ_RUNS_MAX)
 		return -EFBIG;
 	for (uint32_t pos = 0; pos < s->visible;) {
 		struct place at;
 		tree_at(s, pos, &at);
 		const struct piece *p = &at.leaf->piece[at.i];
-		uint32_t rest = p->len - at.off, k = piece_seen(p, seen, dot);
+		uint32_t rest = p->len - at.off, k = piece_seen(p, seen, no_dot);
 		k = k > at.off ? k - at.off : 0;
 		r = k > 0 ? tree_delete(s, at, k, &gone) : 0;
 		if (r < 0)
@@ -375,7 +376,8 @@ int seq_find(struct seq *s, const struct seq_id *id, uint32_t *ret_pos, bool *re
 static void put_id(struct buf *b, const struct actors *actors, const struct seq_id *id)
 {
 	static const struct actor_id root;
-	const struct actor_id *actor = id->actor == ACTOR_NONE ? &root : actors_get(actors, id->actor);
+	const struct actor_id *actor =
+		id->actor == ACTOR_NONE ? &root : actors_get(actors, id->actor);
 	buf_put(b, actor->device.b, ID_SIZE);
 	buf_u32(b, actor->incarnation);
 	buf_u64(b, id->seq);

@@ -64,9 +64,9 @@
 #include "engine/id.h"
 #include "engine/vv.h"
 
-#define SEQ_TOTAL_MAX (1u << 28)             /* elements, deleted ones included */
-#define SEQ_RUNS_MAX (1u << 22)              /* runs */
-#define SEQ_DOT_MAX (UINT64_C(1) << 62)      /* highest seq of a dot */
+#define SEQ_TOTAL_MAX (1u << 28)        /* elements, deleted ones included */
+#define SEQ_RUNS_MAX (1u << 21)         /* runs: some 100 bytes of memory each */
+#define SEQ_DOT_MAX (UINT64_C(1) << 62) /* highest seq of a dot */
 
 enum seq_flavour {
 	SEQ_TEXT = 0, /* an element carries a byte */
@@ -83,7 +83,7 @@ struct seq_id {
 struct seq_span {
 	struct seq_id id;
 	uint32_t len;
-	bool step; /* from batch to batch, else within the batch */
+	bool step;           /* from batch to batch, else within the batch */
 	const uint8_t *text; /* borrowed, until the sequence changes; NULL when bare */
 };
 
@@ -101,8 +101,9 @@ uint32_t seq_length(const struct seq *s); /* visible elements */
 uint32_t seq_total(const struct seq *s);  /* deleted ones included */
 
 /* Inserts n elements before the one at pos, all in the batch of the dot; their indexes go on from
- * what the dot has inserted before. data: n bytes for a text, ignored when bare. -EINVAL: pos beyond
- * the end, or the actor has inserted under a later dot already; -EFBIG: the sequence is full. */
+ * what the dot has inserted before. data: n bytes for a text, ignored when bare. -EINVAL: pos
+ * beyond the end, or the actor has inserted under a later dot already; -EFBIG: the sequence is
+ * full. */
 int seq_insert(struct seq *s, uint32_t pos, const void *data, uint32_t n, struct dot dot);
 /* Deletes n visible elements from pos on. -EINVAL: so many are not there. */
 int seq_delete(struct seq *s, uint32_t pos, uint32_t n, struct dot dot);

@@ -38,12 +38,12 @@
  *
  * A base:
  *     varint number of runs, each:
- *         varint 8 * (elements less 1), plus 1 if they go on by step, plus 2 if the actor is another
- *         than before, plus 4 if index is not 0
- *         actor, if another; zigzag varint of seq less the last seq (0) before; index, if not 0
+ *         varint 8 * (elements less 1), plus 1 if they go on by step, plus 2 if the actor is
+ * another than before, plus 4 if index is not 0 actor, if another; zigzag varint of seq less the
+ * last seq (0) before; index, if not 0
  *
- * A text of 100 KB whose author committed each of 260,000 keystrokes (tests/bench/bench_seq.c) takes
- * 40 KB besides its bytes; all of it 68 KB with zstd, 65 KB if the text stood in document
+ * A text of 100 KB whose author committed each of 260,000 keystrokes (tests/bench/bench_seq.c)
+ * takes 40 KB besides its bytes; all of it 68 KB with zstd, 65 KB if the text stood in document
  * order. */
 #include <errno.h>
 #include <stdlib.h>
@@ -433,14 +433,13 @@ static int get_run(struct decoder *k, uint32_t actor)
 		p.len += (uint32_t)cursor_varint_max(cur, SEQ_TOTAL_MAX);
 	if (!cursor_ok(cur) || p.len > SEQ_TOTAL_MAX - k->d->total)
 		return bad(k->e, "it ends within a run, or is too long");
-	p.flags = (head & 1u ? PIECE_DELETED : 0u) |
-		  (k->row.step && p.len > 1 ? PIECE_STEP : 0u);
+	p.flags = (head & 1u ? PIECE_DELETED : 0u) | (k->row.step && p.len > 1 ? PIECE_STEP : 0u);
 	int r = get_id(k, head & ROW_NEXT, &p.id);
 	if (r < 0)
 		return r;
 	struct seq_id last = piece_last(&p);
-	if (!seq_fits(p.id.seq) || !seq_fits(last.seq) || p.id.index >= SEQ_TOTAL_MAX || last.index >= SEQ_TOTAL_MAX ||
-	    (is_step(&p) && p.id.index > 0))
+	if (!seq_fits(p.id.seq) || !seq_fits(last.seq) || p.id.index >= SEQ_TOTAL_MAX ||
+	    last.index >= SEQ_TOTAL_MAX || (is_step(&p) && p.id.index > 0))
 		return bad(k->e, "ids that no batch gives");
 	if (k->ctx && !vv_has(k->ctx, (struct dot){ actor, last.seq }))
 		return bad(k->e, "elements of unknown batches");

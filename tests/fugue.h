@@ -15,7 +15,7 @@
 #include "tests/tap.h"
 
 #define FUGUE_MAX 4096
-#define FUGUE_ACTORS 5
+#define FUGUE_ACTORS 7
 
 #define must(expr)                                                                               \
 	do {                                                                                     \
@@ -171,7 +171,8 @@ _unused_ static int fugue_next(struct fugue *f, const struct replica *x, int e)
 	return -1;
 }
 
-_unused_ static bool fugue_has_child(const struct fugue *f, const struct replica *x, int e, bool left)
+_unused_ static bool fugue_has_child(const struct fugue *f, const struct replica *x, int e,
+				     bool left)
 {
 	for (int i = 0; i < f->n; i++)
 		if (x->known[i] && f->e[i].parent == e && f->e[i].left == left)
@@ -192,7 +193,8 @@ _unused_ static int fugue_visible(struct fugue *f, const struct replica *x, uint
 /* --- what a replica does, to the model alone --- */
 
 /* Inserts behind element l. */
-_unused_ static int fugue_insert(struct fugue *f, struct replica *x, int l, struct dot dot, uint8_t byte)
+_unused_ static int fugue_insert(struct fugue *f, struct replica *x, int l, struct dot dot,
+				 uint8_t byte)
 {
 	int r = fugue_next(f, x, l), e = f->n;
 	bool left = fugue_has_child(f, x, l, false);
@@ -272,8 +274,8 @@ _unused_ static const char *check_memory(const struct seq *s)
 			struct place at;
 			if (p->len == 0 || (p->len == 1 && (p->flags & PIECE_STEP)))
 				return "a piece of no form";
-			if (s->ids && (!ids_find(s, &p->id, &at) || at.leaf != l || at.i != i ||
-				       at.off != 0))
+			if (s->ids &&
+			    (!ids_find(s, &p->id, &at) || at.leaf != l || at.i != i || at.off != 0))
 				return "the index is wrong";
 			visible += piece_visible(p);
 			total += p->len;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A recorded paper, keystroke by keystroke (automerge-paper: 259,778 insertions and deletions of one
- * character), each committed as a batch of its own: what a text costs in time, memory and bytes. */
+/* A recorded paper, keystroke by keystroke (automerge-paper: 259,778 insertions and deletions of
+ * one character), each committed as a batch of its own: what a text costs in time, memory and
+ * bytes. */
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>

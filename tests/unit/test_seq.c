@@ -11,7 +11,7 @@
 
 #include "tests/fugue.h"
 
-#define REPLICAS_MAX 4
+#define REPLICAS_MAX 6
 #define MAIL 6
 #define VERSIONS 4
 #define STEPS 120
@@ -136,8 +136,8 @@ static void batch(struct world *w, struct replica *x)
 
 static void read_version(struct world *w, struct replica *x)
 {
-	unsigned i = w->n_versions < VERSIONS ? w->n_versions++
-					      : (unsigned)prng_below(&w->r, VERSIONS);
+	unsigned i =
+		w->n_versions < VERSIONS ? w->n_versions++ : (unsigned)prng_below(&w->r, VERSIONS);
 	struct version *v = &w->version[i];
 	version_done(v);
 	v->of = x->no;
@@ -293,7 +293,8 @@ static const char *check_reading(struct world *w, struct replica *x)
 			return "seq_find";
 		if (r == 0 && alive == x->dead[e])
 			return "seq_find, alive";
-		if (r == 0 && alive && (seq_id_at(x->s, pos, &back) < 0 || !seq_id_equal(&id, &back)))
+		if (r == 0 && alive &&
+		    (seq_id_at(x->s, pos, &back) < 0 || !seq_id_equal(&id, &back)))
 			return "seq_id_at";
 	}
 	return NULL;
@@ -477,6 +478,43 @@ static void test_not_mixed(void)
 	}
 }
 
+/* One types on while others, who have read less of it each, append to what they have: what hangs
+ * inside a run stands before or behind the rest of it, by the order of identifiers. */
+static void test_inside_run(void)
+{
+	enum { READERS = 4 };
+	const char *why = NULL;
+	for (unsigned no = 0; no < FUGUE_ACTORS && !why; no++) {
+		static struct replica x, y;
+		struct fugue *f = calloc(1, sizeof(*f));
+		struct buf b[READERS] = { { 0 } };
+		bool known[READERS][FUGUE_MAX];
+		replica_init(&x, SEQ_TEXT, no);
+		for (unsigned i = 0; i < READERS; i++) {
+			_cleanup_(buf_done) struct buf all = { 0 };
+			type_text(f, &x, i, "x", false);
+			replica_init(&y, SEQ_TEXT, (no + 1 + i) % FUGUE_ACTORS);
+			replica_part(&x, NULL, &all);
+			join_bytes(&y, &all, NULL);
+			memcpy(y.known, x.known, sizeof(y.known));
+			type_text(f, &y, i + 1, "yz", i % 2);
+			replica_part(&y, NULL, &b[i]);
+			memcpy(known[i], y.known, sizeof(y.known));
+			replica_done(&y);
+		}
+		type_text(f, &x, READERS, "x", false);
+		for (unsigned i = 0; i < READERS && !why; i++) {
+			join_bytes(&x, &b[i], NULL);
+			fugue_join(f, &x, known[i], x.dead);
+			why = check_pieces(f, &x);
+			buf_done(&b[i]);
+		}
+		replica_done(&x);
+		free(f);
+	}
+	ok(!why, "what others append inside a run%s%s", why ? ": " : "", why ? why : "");
+}
+
 /* A save of an old version when somebody else has written at the same places. */
 static void test_old_version(void)
 {
@@ -499,7 +537,8 @@ static void test_old_version(void)
 	const struct seq_edit edit[] = { { 0, 4, "1 ", 2 }, { 4, 3, "2", 1 }, { 13, 0, "!", 1 } };
 	must(seq_copy(x.s, &copy));
 	must(seq_edit(x.s, base, &seen, edit, 3, replica_dot(&x)));
-	is_str(text_of(&x), "1 2more  three!", "adjacent replacements stay together, before or after");
+	is_str(text_of(&x), "1 2more  three!",
+	       "adjacent replacements stay together, before or after");
 	struct seq *s = x.s;
 	x.s = copy;
 	must(seq_edit(x.s, base, NULL, edit, 3, (struct dot){ fugue_local(&x, 1), x.seq }));
@@ -553,7 +592,8 @@ static void test_refused(void)
 	is_uint(seq_length(s), 3, "nothing of that was done");
 	is_errno(seq_insert(s, 3, NULL, SEQ_TOTAL_MAX - 3, two), 0, "as many as there can be");
 	is_errno(seq_insert(s, 3, NULL, 1, (struct dot){ me, 3 }), -EFBIG, "one more");
-	is_errno(seq_delete(s, 1, SEQ_TOTAL_MAX - 2, (struct dot){ me, 3 }), 0, "most of them deleted");
+	is_errno(seq_delete(s, 1, SEQ_TOTAL_MAX - 2, (struct dot){ me, 3 }), 0,
+		 "most of them deleted");
 	is_uint(seq_length(s), 2, "two are left");
 	is_errno(seq_insert(s, 0, NULL, 1, (struct dot){ me, 4 }), -EFBIG, "deleted ones count");
 	struct seq *other;
@@ -570,66 +610,143 @@ static void test_refused(void)
 
 /* --- large ones --- */
 
+struct large {
+	struct prng r;
+	struct replica x, y;
+	uint8_t *text;
+	uint32_t n;
+};
+
+#define LARGE_MAX (1u << 20)
+
+/* An insertion or a deletion of k bytes at pos, sent to the peer at once. */
+static void large_edit(struct large *w, bool insert, uint32_t pos, uint32_t k)
+{
+	_cleanup_(vv_done) struct vv known = { 0 };
+	_cleanup_(buf_done) struct buf b = { 0 };
+	static uint8_t paste[16384];
+	must(vv_copy(&w->x.have, &known));
+	struct dot dot = replica_dot(&w->x);
+	if (insert && w->n + k <= LARGE_MAX) {
+		prng_fill(&w->r, paste, k);
+		must(seq_insert(w->x.s, pos, paste, k, dot));
+		memmove(w->text + pos + k, w->text + pos, w->n - pos);
+		memcpy(w->text + pos, paste, k);
+		w->n += k;
+	} else {
+		k = k < w->n - pos ? k : w->n - pos;
+		must(seq_delete(w->x.s, pos, k, dot));
+		memmove(w->text + pos, w->text + pos + k, w->n - pos - k);
+		w->n -= k;
+	}
+	replica_part(&w->x, &known, &b);
+	join_bytes(&w->y, &b, NULL);
+}
+
+static const char *large_check(struct large *w)
+{
+	_cleanup_free_ uint8_t *read = malloc(LARGE_MAX);
+	const char *why = check_memory(w->x.s);
+	why = why ? why : check_memory(w->y.s);
+	if (why)
+		return why;
+	if (seq_length(w->x.s) != w->n || seq_length(w->y.s) != w->n ||
+	    seq_total(w->x.s) != seq_total(w->y.s))
+		return "another length";
+	must(seq_read(w->y.s, 0, w->n, read));
+	if (memcmp(w->text, read, w->n) != 0)
+		return "another text";
+	return same_state(w->x.s, w->y.s) ? NULL : "another state";
+}
+
+/* Stored and loaded. */
+static const char *large_store(struct large *w)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	struct seq *s;
+	seq_encode(w->x.s, w->x.actors, NULL, &b);
+	struct cursor cur = cursor_make(b.data, b.len);
+	must(seq_decode(&cur, w->x.actors, NULL, &w->x.have, &s, NULL));
+	const char *why = check_memory(s);
+	why = why ? why : same_state(s, w->x.s) ? NULL : "another state is stored";
+	seq_free(s);
+	return why;
+}
+
 /* Keystrokes and pastes all over a long text, each sent to a peer at once, against a plain
  * array. */
 static void test_large(uint64_t seed)
 {
-	enum { OPS = 12000, MAX = 1 << 20 };
-	struct prng r = { seed };
-	static struct replica x, y;
-	_cleanup_free_ uint8_t *text = malloc(MAX), *read = malloc(MAX), *paste = malloc(16384);
-	uint32_t n = 0;
+	enum { OPS = 8000, TYPED = 6000 };
+	struct large *w = calloc(1, sizeof(*w));
 	const char *why = NULL;
-	replica_init(&x, SEQ_TEXT, 1);
-	replica_init(&y, SEQ_TEXT, 2);
+	if (!w || !(w->text = malloc(LARGE_MAX)))
+		tap_bail("out of memory");
+	w->r.state = seed;
+	replica_init(&w->x, SEQ_TEXT, 1);
+	replica_init(&w->y, SEQ_TEXT, 2);
 	for (int i = 0; i < OPS && !why; i++) {
-		_cleanup_(vv_done) struct vv known = { 0 };
-		_cleanup_(buf_done) struct buf b = { 0 };
-		uint32_t pos = (uint32_t)prng_below(&r, n + 1), k = 1;
-		must(vv_copy(&x.have, &known));
-		struct dot dot = replica_dot(&x);
-		if (prng_chance(&r, 2))
-			k = (uint32_t)prng_below(&r, 16384);
-		else if (prng_chance(&r, 30))
-			k = (uint32_t)prng_below(&r, 30);
-		if (prng_chance(&r, 40) || n + k > MAX) {
-			k = k < n - pos ? k : n - pos;
-			must(seq_delete(x.s, pos, k, dot));
-			memmove(text + pos, text + pos + k, n - pos - k);
-			n -= k;
-		} else {
-			prng_fill(&r, paste, k);
-			must(seq_insert(x.s, pos, paste, k, dot));
-			memmove(text + pos + k, text + pos, n - pos);
-			memcpy(text + pos, paste, k);
-			n += k;
-		}
-		replica_part(&x, &known, &b);
-		join_bytes(&y, &b, NULL);
-		if (i % 500 == 0 || i + 1 == OPS) {
-			why = check_memory(x.s);
-			why = why ? why : check_memory(y.s);
-			must(seq_read(y.s, 0, seq_length(y.s), read));
-			if (seq_length(x.s) != n || seq_length(y.s) != n || memcmp(text, read, n) != 0)
-				why = "another text";
-		}
+		uint32_t pos = (uint32_t)prng_below(&w->r, w->n + 1), k = 1;
+		if (prng_chance(&w->r, 2))
+			k = (uint32_t)prng_below(&w->r, 16384);
+		else if (prng_chance(&w->r, 30))
+			k = (uint32_t)prng_below(&w->r, 30);
+		large_edit(w, prng_chance(&w->r, 60), pos, k);
+		if (i % 1000 == 0)
+			why = large_check(w);
 	}
-	if (!why && !same_state(x.s, y.s))
-		why = "another state";
-	ok(!why, "%d edits of a long text, each sent to a peer%s%s", OPS, why ? ": " : "",
+	uint32_t pos = w->n / 2;
+	for (uint32_t i = 0; i < TYPED && !why; i++)
+		large_edit(w, true, pos + i, 1);
+	why = why ? why : large_check(w);
+	why = why ? why : large_store(w);
+	while (w->n > 1000 && !why)
+		large_edit(w, false, (uint32_t)prng_below(&w->r, w->n / 2), w->n / 2);
+	why = why ? why : large_check(w);
+	why = why ? why : large_store(w);
+	ok(!why, "%d edits of a long text, each sent to a peer%s%s", OPS + TYPED, why ? ": " : "",
 	   why ? why : "");
+	replica_done(&w->x);
+	replica_done(&w->y);
+	free(w->text);
+	free(w);
+}
+
+/* Two saves of one batch on one version. */
+static void test_one_batch(void)
+{
+	static struct replica x;
+	struct seq_base *base;
+	struct fugue *f = calloc(1, sizeof(*f));
+	_cleanup_(vv_done) struct vv seen = { 0 };
+	replica_init(&x, SEQ_TEXT, 1);
+	type_text(f, &x, 0, "abc", false);
+	must(seq_base_make(x.s, &base));
+	must(vv_copy(&x.have, &seen));
+	struct dot dot = replica_dot(&x);
+	for (int i = 0; i < 3; i++) {
+		struct seq_edit edit = { 3, 0, "123" + i, 1 };
+		must(seq_edit(x.s, base, &seen, &edit, 1, dot));
+	}
+	is_str(text_of(&x), "abc321", "each of a batch's insertions sees those before");
+	uint32_t n;
+	must(seq_delete_covered(x.s, &seen, dot, &n));
+	is_str(text_of(&x), "321", "what was read is replaced, not what replaces it");
+	seq_base_free(base);
 	replica_done(&x);
-	replica_done(&y);
+	free(f);
 }
 
 int main(int argc, char **argv)
 {
-	tap_plan(2 + 8 + 3 + 21 + 1);
-	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 300);
+	tap_plan(2 + 8 + 1 + 3 + 2 + 21 + 1);
+	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 250);
 	test_histories(seed, rounds, SEQ_TEXT);
 	test_histories(seed, rounds / 3, SEQ_BARE);
 	test_not_mixed();
+	test_inside_run();
 	test_old_version();
+	test_one_batch();
 	test_refused();
 	test_large(seed);
 	return tap_done();

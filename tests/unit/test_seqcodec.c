@@ -133,9 +133,9 @@ static struct actors *some_actors(void)
 
 static void test_forms(uint64_t seed, uint64_t rounds)
 {
-	static const struct form form[] = {
-		{ "parts", again_part }, { "sequences", again_whole }, { "bases", again_base }
-	};
+	static const struct form form[] = { { "parts", again_part },
+					    { "sequences", again_whole },
+					    { "bases", again_base } };
 	bool identity[3] = { true, true, true }, flips[3] = { true, true, true };
 	bool cut[3] = { true, true, true };
 	for (uint64_t i = 0; i < rounds; i++) {
@@ -197,70 +197,92 @@ static void test_strict(void)
 		int want;
 		const char *name;
 	} c[] = {
-#define BYTES(text) text, sizeof(text) - 1
+#define GOOD(text) text, sizeof(text) - 1, 0
+#define BAD(text) text, sizeof(text) - 1, -EBADMSG
 		/* Each run's first byte: elements less 1, next, where it hangs, deleted. */
-		{ BYTES("\x01\x00"), 0, "nothing" },
-		{ BYTES("\x01\x01\x00\x02\x06\x02\x00"), 0, "one element at the root" },
-		{ BYTES("\x02\x00"), -EBADMSG, "an unknown flavour" },
-		{ BYTES("\x01\x05\x00\x02\x06\x02\x00"), -EBADMSG, "more runs than follow" },
-		{ BYTES("\x01\xff\xff\xff\x7f\x00\x02\x06\x02\x00"), -EBADMSG, "far too many runs" },
-		{ BYTES("\x01\x01\x00\x00\x06\x02\x00"), -EBADMSG, "a section without runs" },
-		{ BYTES("\x01\x01\x00\x04\x06\x02\x00"), -EBADMSG, "a section of more runs than there are" },
-		{ BYTES("\x01\x01\x09\x02\x06\x02\x00"), -EBADMSG, "an unknown actor" },
-		{ BYTES("\x01\x01\x00\x03\x06\x02\x00"), -EBADMSG, "by step, of one element" },
-		{ BYTES("\x01\x01\x00\x02\x06\x00\x00"), -EBADMSG, "seq 0" },
-		{ BYTES("\x01\x01\x00\x03\x16\x00\x00"), -EBADMSG, "seq 0, by step" },
-		{ BYTES("\x01\x01\x00\x02\x06\x03\x00\x00"), -EBADMSG, "index 0 said to be another" },
-		{ BYTES("\x01\x01\x00\x02\x06\x03\x02\x00"), 0, "index 2" },
-		{ BYTES("\x01\x01\x00\x03\x16\x03\x02\x00"), -EBADMSG, "by step from index 2" },
-		{ BYTES("\x01\x01\x00\x02\x0e\x00"), -EBADMSG, "next to nothing" },
-		{ BYTES("\x01\x01\x00\x02\x00\x02"), -EBADMSG, "a chain after nothing" },
-		{ BYTES("\x01\x01\x00\x02\x02\x02\x00\x00"), -EBADMSG, "right of an earlier run that is not there" },
-		{ BYTES("\x01\x01\x00\x02\x06\x02\x05"), -EBADMSG, "hanging in an unknown way" },
-		{ BYTES("\x01\x01\x00\x02\x06\x02\x01\x00\x00"), -EBADMSG, "right of a later run that is not there" },
-		{ BYTES("\x01\x01\x00\x02\x06\x02\x03\x01\x02\x00"), 0, "right of what is not in the part" },
-		{ BYTES("\x01\x01\x00\x02\x06\x04\x03\x01\x01\x00"), 0, "the same with an earlier seq" },
-		{ BYTES("\x01\x01\x00\x02\x06\x02\x03\x01\x01\x00"), -EBADMSG, "right of what no batch inserted" },
-		{ BYTES("\x01\x01\x00\x02\x06\x02\x03\x00\x00\x00"), -EBADMSG, "right of itself, as if it were outside" },
+		{ GOOD("\x01\x00"), "nothing" },
+		{ GOOD("\x01\x01\x00\x02\x06\x02\x00"), "one element at the root" },
+		{ BAD("\x02\x00"), "an unknown flavour" },
+		{ BAD("\x01\x05\x00\x02\x06\x02\x00"), "more runs than follow" },
+		{ BAD("\x01\xff\xff\xff\x7f\x00\x02\x06\x02\x00"), "far too many runs" },
+		{ BAD("\x01\x01\x00\x00\x06\x02\x00"), "a section without runs" },
+		{ BAD("\x01\x01\x00\x04\x06\x02\x00"), "a section of more runs than there are" },
+		{ BAD("\x01\x01\x09\x02\x06\x02\x00"), "an unknown actor" },
+		{ BAD("\x01\x01\x00\x03\x06\x02\x00"), "by step, of one element" },
+		{ BAD("\x01\x01\x00\x02\x06\x00\x00"), "seq 0" },
+		{ BAD("\x01\x01\x00\x03\x16\x00\x00"), "seq 0, by step" },
+		{ BAD("\x01\x01\x00\x02\x06\x03\x00\x00"), "index 0 said to be another" },
+		{ GOOD("\x01\x01\x00\x02\x06\x03\x02\x00"), "index 2" },
+		{ BAD("\x01\x01\x00\x03\x16\x03\x02\x00"), "by step from index 2" },
+		{ BAD("\x01\x01\x00\x02\x0e\x00"), "next to nothing" },
+		{ BAD("\x01\x01\x00\x02\x00\x02"), "a chain after nothing" },
+		{ BAD("\x01\x01\x00\x02\x02\x02\x00\x00"),
+		  "right of an earlier run that is not there" },
+		{ BAD("\x01\x01\x00\x02\x06\x02\x05"), "hanging in an unknown way" },
+		{ BAD("\x01\x01\x00\x02\x06\x02\x01\x00\x00"),
+		  "right of a later run that is not there" },
+		{ GOOD("\x01\x01\x00\x02\x06\x02\x03\x01\x02\x00"),
+		  "right of what is not in the part" },
+		{ GOOD("\x01\x01\x00\x02\x06\x04\x03\x01\x01\x00"),
+		  "the same with an earlier seq" },
+		{ BAD("\x01\x01\x00\x02\x06\x02\x03\x01\x01\x00"),
+		  "right of what no batch inserted" },
+		{ BAD("\x01\x01\x00\x02\x06\x02\x03\x00\x00\x00"),
+		  "right of itself, as if it were outside" },
 		/* Two runs. */
-		{ BYTES("\x01\x02\x00\x04\x06\x02\x00\x0c\x01"), -EBADMSG, "left of a run that is not there" },
-		{ BYTES("\x01\x02\x00\x04\x06\x02\x00\x0c\x00\x00"), 0, "left of the run before" },
-		{ BYTES("\x01\x02\x00\x04\x06\x02\x00\x0c\x00\x01"), -EBADMSG, "left of an element that is not there" },
-		{ BYTES("\x01\x02\x00\x04\x06\x02\x00\x0a\x00\x00"), -EBADMSG, "a chain that does not say so" },
-		{ BYTES("\x01\x02\x00\x04\x06\x02\x00\x08"), -EBADMSG, "a run in two" },
-		{ BYTES("\x01\x02\x00\x04\x06\x02\x00\x00\x02"), -EBADMSG, "a run by step in two" },
-		{ BYTES("\x01\x02\x00\x04\x06\x02\x00\x00\x04"), 0, "a chain with a gap" },
-		{ BYTES("\x01\x02\x00\x04\x06\x02\x00\x04\x01\x01\x00\x00"), -EBADMSG, "a next id that does not say so" },
-		{ BYTES("\x01\x02\x00\x04\x06\x05\x02\x00\x04\x01\x01\x00\x00"), -EBADMSG, "ids out of order" },
-		{ BYTES("\x01\x02\x00\x04\x06\x02\x00\x04\x00\x00\x00"), -EBADMSG, "an id twice" },
-		{ BYTES("\x01\x02\x00\x04\x16\x02\x00\x04\x01\x01\x00\x00"), -EBADMSG, "runs that overlap" },
-		{ BYTES("\x01\x02\x00\x02\x06\x02\x00\x00\x02\x04\x04"), -EBADMSG, "two sections that are one" },
-		{ BYTES("\x01\x02\x00\x02\x06\x02\x00\x00\x03\x14\x00\x00"), -EBADMSG, "a section by step too late" },
-		{ BYTES("\x01\x02\x00\x05\x06\x02\x00\x1c\x00\x00"), 0, "by step, the first of one element" },
-		{ BYTES("\x01\x02\x00\x02\x16\x02\x00\x00\x03\x1c\x00\x00"), 0, "by batch, then by step" },
-		{ BYTES("\x01\x02\x00\x02\x16\x02\x00\x00\x03\x0c\x00\x00"), -EBADMSG, "by step too early" },
-		{ BYTES("\x01\x02\x00\x02\x06\x02\x01\x00\x00\x01\x02\x06\x02\x00"), -EBADMSG, "actors out of order" },
-		{ BYTES("\x01\x02\x01\x02\x06\x02\x01\x00\x00\x00\x02\x06\x02\x00"), 0, "on a later run" },
-		{ BYTES("\x01\x02\x01\x02\x06\x02\x01\x00\x01\x00\x02\x06\x02\x00"), -EBADMSG, "on a later run's element that is not there" },
-		{ BYTES("\x01\x02\x01\x02\x06\x02\x01\x01\x00\x00\x02\x06\x02\x00"), -EBADMSG, "on a run behind the last" },
+		{ BAD("\x01\x02\x00\x04\x06\x02\x00\x0c\x01"), "left of a run that is not there" },
+		{ GOOD("\x01\x02\x00\x04\x06\x02\x00\x0c\x00\x00"), "left of the run before" },
+		{ BAD("\x01\x02\x00\x04\x06\x02\x00\x0c\x00\x01"),
+		  "left of an element that is not there" },
+		{ BAD("\x01\x02\x00\x04\x06\x02\x00\x0a\x00\x00"), "a chain that does not say so" },
+		{ BAD("\x01\x02\x00\x04\x06\x02\x00\x08"), "a run in two" },
+		{ BAD("\x01\x02\x00\x04\x06\x02\x00\x00\x02"), "a run by step in two" },
+		{ GOOD("\x01\x02\x00\x04\x06\x02\x00\x00\x04"), "a chain with a gap" },
+		{ BAD("\x01\x02\x00\x04\x06\x02\x00\x04\x01\x01\x00\x00"),
+		  "a next id that does not say so" },
+		{ BAD("\x01\x02\x00\x04\x06\x05\x02\x00\x04\x01\x01\x00\x00"), "ids out of order" },
+		{ BAD("\x01\x02\x00\x04\x06\x02\x00\x04\x00\x00\x00"), "an id twice" },
+		{ BAD("\x01\x02\x00\x04\x16\x02\x00\x04\x01\x01\x00\x00"), "runs that overlap" },
+		{ BAD("\x01\x02\x00\x02\x06\x02\x00\x00\x02\x04\x04"),
+		  "two sections that are one" },
+		{ BAD("\x01\x02\x00\x02\x06\x02\x00\x00\x03\x14\x00\x00"),
+		  "a section by step too late" },
+		{ GOOD("\x01\x02\x00\x05\x06\x02\x00\x1c\x00\x00"),
+		  "by step, the first of one element" },
+		{ GOOD("\x01\x02\x00\x02\x16\x02\x00\x00\x03\x1c\x00\x00"),
+		  "by batch, then by step" },
+		{ BAD("\x01\x02\x00\x02\x16\x02\x00\x00\x03\x0c\x00\x00"), "by step too early" },
+		{ BAD("\x01\x02\x00\x02\x06\x02\x01\x00\x00\x01\x02\x06\x02\x00"),
+		  "actors out of order" },
+		{ GOOD("\x01\x02\x01\x02\x06\x02\x01\x00\x00\x00\x02\x06\x02\x00"),
+		  "on a later run" },
+		{ BAD("\x01\x02\x01\x02\x06\x02\x01\x00\x01\x00\x02\x06\x02\x00"),
+		  "on a later run's element that is not there" },
+		{ BAD("\x01\x02\x01\x02\x06\x02\x01\x01\x00\x00\x02\x06\x02\x00"),
+		  "on a run behind the last" },
 		/* Deletions. */
-		{ BYTES("\x01\x01\x00\x02\x07\x02\x00\x01"), 0, "deleted by the next batch" },
-		{ BYTES("\x01\x01\x00\x02\x07\x02\x00\x02"), 0, "deleted by its own batch" },
-		{ BYTES("\x01\x01\x00\x02\x07\x02\x00\x04"), -EBADMSG, "deleted by batch 0" },
-		{ BYTES("\x01\x01\x00\x02\x07\x02\x00\x00\x01\x01\x05"), 0, "deleted by another actor" },
-		{ BYTES("\x01\x01\x00\x02\x07\x02\x00\x00\x01\x00\x05"), -EBADMSG, "the same actor as if it were another" },
-		{ BYTES("\x01\x01\x00\x02\x07\x02\x00\x00\x00"), -EBADMSG, "deleted by nobody" },
-		{ BYTES("\x01\x01\x00\x02\x07\x02\x00\x00\x02\x00\x05\x01\x05"), 0, "deleted by two" },
-		{ BYTES("\x01\x01\x00\x02\x07\x02\x00\x00\x02\x01\x05\x00\x05"), -EBADMSG, "by two, out of order" },
-		{ BYTES("\x01\x02\x00\x04\x07\x02\x00\x01\x09\x01"), -EBADMSG, "a deleted run in two" },
+		{ GOOD("\x01\x01\x00\x02\x07\x02\x00\x01"), "deleted by the next batch" },
+		{ GOOD("\x01\x01\x00\x02\x07\x02\x00\x02"), "deleted by its own batch" },
+		{ BAD("\x01\x01\x00\x02\x07\x02\x00\x04"), "deleted by batch 0" },
+		{ GOOD("\x01\x01\x00\x02\x07\x02\x00\x00\x01\x01\x05"),
+		  "deleted by another actor" },
+		{ BAD("\x01\x01\x00\x02\x07\x02\x00\x00\x01\x00\x05"),
+		  "the same actor as if it were another" },
+		{ BAD("\x01\x01\x00\x02\x07\x02\x00\x00\x00"), "deleted by nobody" },
+		{ GOOD("\x01\x01\x00\x02\x07\x02\x00\x00\x02\x00\x05\x01\x05"), "deleted by two" },
+		{ BAD("\x01\x01\x00\x02\x07\x02\x00\x00\x02\x01\x05\x00\x05"),
+		  "by two, out of order" },
+		{ BAD("\x01\x02\x00\x04\x07\x02\x00\x01\x09\x01"), "a deleted run in two" },
 		/* Lengths. */
-		{ BYTES("\x01\x01\x00\x02\xf6\x00\x02\x00"), 0, "16 elements" },
-		{ BYTES("\x01\x01\x00\x02\xf6\xf0\xff\xff\x7f\x02\x00"), 0, "as many as there can be" },
-		{ BYTES("\x01\x01\x00\x02\xf6\xf1\xff\xff\x7f\x02\x00"), -EBADMSG, "one more" },
-		{ BYTES("\x01\x02\x00\x04\xf6\xf0\xff\xff\x7f\x02\x00\x04\x04\x00\x00"), -EBADMSG, "one more in another run" },
-		{ BYTES("\x00\x01\x00\x02\x16\x02\x00xy"), 0, "a text of two bytes" },
-		{ BYTES("\x00\x01\x00\x02\x16\x02\x00x"), -EBADMSG, "a text without its end" },
-#undef BYTES
+		{ GOOD("\x01\x01\x00\x02\xf6\x00\x02\x00"), "16 elements" },
+		{ GOOD("\x01\x01\x00\x02\xf6\xf0\xff\xff\x7f\x02\x00"), "as many as there can be" },
+		{ BAD("\x01\x01\x00\x02\xf6\xf1\xff\xff\x7f\x02\x00"), "one more" },
+		{ BAD("\x01\x02\x00\x04\xf6\xf0\xff\xff\x7f\x02\x00\x04\x04\x00\x00"),
+		  "one more in another run" },
+		{ GOOD("\x00\x01\x00\x02\x16\x02\x00xy"), "a text of two bytes" },
+		{ BAD("\x00\x01\x00\x02\x16\x02\x00x"), "a text without its end" },
+#undef GOOD
+#undef BAD
 	};
 	struct actors *actors;
 	uint32_t no;
@@ -278,8 +300,8 @@ static void test_strict(void)
 		int r = seq_part_decode(&cur, actors, NULL, NULL, &d, &e);
 		if (r == 0)
 			seq_part_encode(d, actors, NULL, &b);
-		bool good = r == c[i].want && (r < 0 || (b.len == c[i].len &&
-							 memcmp(b.data, c[i].data, b.len) == 0));
+		bool good = r == c[i].want &&
+			    (r < 0 || (b.len == c[i].len && memcmp(b.data, c[i].data, b.len) == 0));
 		if (!ok(good, "%s", c[i].name))
 			tap_diag("%d: %s", r, e.message);
 	}
@@ -294,26 +316,28 @@ static void test_strict_base(void)
 		int want;
 		const char *name;
 	} c[] = {
-#define BYTES(text) text, sizeof(text) - 1
-		{ BYTES("\x00"), 0, "a base of nothing" },
-		{ BYTES("\x01\x0a\x00\x02"), 0, "a base of two elements" },
-		{ BYTES("\x01\x0b\x00\x02"), 0, "by step" },
-		{ BYTES("\x05\x0a\x00\x02"), -EBADMSG, "more runs than bytes" },
-		{ BYTES("\x01\x08\x02"), -EBADMSG, "no actor" },
-		{ BYTES("\x01\x0a\x09\x02"), -EBADMSG, "a base of an unknown actor" },
-		{ BYTES("\x01\x0a\x00\x00"), -EBADMSG, "seq 0 in a base" },
-		{ BYTES("\x01\x0a\x00\x01"), -EBADMSG, "seq -1" },
-		{ BYTES("\x01\x0e\x00\x02\x00"), -EBADMSG, "index 0 said to be there" },
-		{ BYTES("\x01\x0e\x00\x02\x01"), 0, "index 1 in a base" },
-		{ BYTES("\x01\x0f\x00\x02\x01"), -EBADMSG, "by step from index 1" },
-		{ BYTES("\x01\x03\x00\x02"), -EBADMSG, "by step with one element" },
-		{ BYTES("\x02\x02\x00\x02\x02\x00\x04"), -EBADMSG, "the same actor said again" },
-		{ BYTES("\x02\x02\x00\x02\x00\x04"), 0, "two runs" },
-		{ BYTES("\x02\x02\x00\x02\x00\x02"), -EBADMSG, "two runs that are one" },
-		{ BYTES("\x01\x0a\x00"), -EBADMSG, "a base cut off" },
-		{ BYTES("\x01\xfa\xff\xff\xff\x07\x00\x02"), 0, "a base as long as can be" },
-		{ BYTES("\x02\xfa\xff\xff\xff\x07\x00\x02\x00\x08"), -EBADMSG, "a base too long" },
-#undef BYTES
+#define GOOD(text) text, sizeof(text) - 1, 0
+#define BAD(text) text, sizeof(text) - 1, -EBADMSG
+		{ GOOD("\x00"), "a base of nothing" },
+		{ GOOD("\x01\x0a\x00\x02"), "a base of two elements" },
+		{ GOOD("\x01\x0b\x00\x02"), "by step" },
+		{ BAD("\x05\x0a\x00\x02"), "more runs than bytes" },
+		{ BAD("\x01\x08\x02"), "no actor" },
+		{ BAD("\x01\x0a\x09\x02"), "a base of an unknown actor" },
+		{ BAD("\x01\x0a\x00\x00"), "seq 0 in a base" },
+		{ BAD("\x01\x0a\x00\x01"), "seq -1" },
+		{ BAD("\x01\x0e\x00\x02\x00"), "index 0 said to be there" },
+		{ GOOD("\x01\x0e\x00\x02\x01"), "index 1 in a base" },
+		{ BAD("\x01\x0f\x00\x02\x01"), "by step from index 1" },
+		{ BAD("\x01\x03\x00\x02"), "by step with one element" },
+		{ BAD("\x02\x02\x00\x02\x02\x00\x04"), "the same actor said again" },
+		{ GOOD("\x02\x02\x00\x02\x00\x04"), "two runs" },
+		{ BAD("\x02\x02\x00\x02\x00\x02"), "two runs that are one" },
+		{ BAD("\x01\x0a\x00"), "a base cut off" },
+		{ GOOD("\x01\xfa\xff\xff\xff\x07\x00\x02"), "a base as long as can be" },
+		{ BAD("\x02\xfa\xff\xff\xff\x07\x00\x02\x00\x08"), "a base too long" },
+#undef GOOD
+#undef BAD
 	};
 	struct actors *actors = some_actors();
 	for (size_t i = 0; i < sizeof(c) / sizeof(*c); i++) {
@@ -364,8 +388,14 @@ static void test_refused(void)
 	must(seq_new(SEQ_TEXT, actors, &s));
 	must(seq_insert(s, 0, "abcd", 4, (struct dot){ 0, 1 }));
 	must(seq_insert(s, 2, "x", 1, (struct dot){ 0, 2 }));
-#define ID(index, seq) { 0, index, seq }
-#define NEW(s) { 1, 0, s }
+#define ID(index, seq)        \
+	{                     \
+		0, index, seq \
+	}
+#define NEW(s)          \
+	{               \
+		1, 0, s \
+	}
 	const struct seq_id root = ROOT;
 	struct claim c[2] = { { { .id = NEW(1), .parent = ID(7, 1), .len = 1 }, "y" } };
 	is_errno(join_claims(s, actors, SEQ_TEXT, c, 1, false), -EBADMSG, "no parent anywhere");
@@ -379,9 +409,12 @@ static void test_refused(void)
 	c[0].text = "z";
 	is_errno(join_claims(s, actors, SEQ_TEXT, c, 1, false), -EBADMSG, "another byte");
 	c[0] = (struct claim){ { .id = ID(1, 1), .parent = ID(0, 1), .len = 3 }, "bcx" };
-	is_errno(join_claims(s, actors, SEQ_TEXT, c, 1, false), -EBADMSG, "another byte further on");
-	c[0] = (struct claim){ { .id = NEW(1), .parent = NEW(2), .len = 1, .flags = PIECE_LEFT }, "y" };
-	c[1] = (struct claim){ { .id = NEW(2), .parent = NEW(1), .len = 1, .flags = PIECE_LEFT }, "y" };
+	is_errno(join_claims(s, actors, SEQ_TEXT, c, 1, false), -EBADMSG,
+		 "another byte further on");
+	c[0] = (struct claim){ { .id = NEW(1), .parent = NEW(2), .len = 1, .flags = PIECE_LEFT },
+			       "y" };
+	c[1] = (struct claim){ { .id = NEW(2), .parent = NEW(1), .len = 1, .flags = PIECE_LEFT },
+			       "y" };
 	is_errno(join_claims(s, actors, SEQ_TEXT, c, 2, false), -EBADMSG, "each other's ancestors");
 	is_errno(join_claims(s, actors, SEQ_TEXT, c, 2, true), -EBADMSG, "the same as a whole");
 	c[0] = (struct claim){ { .id = NEW(1), .parent = root, .len = 1 }, NULL };
@@ -389,11 +422,13 @@ static void test_refused(void)
 	c[0].text = "y";
 	is_errno(join_claims(s, actors, SEQ_TEXT, c, 1, false), 0, "another element at the root");
 	/* It is deleted by somebody who never saw the byte that another claims. */
-	c[0] = (struct claim){ { .id = ID(0, 1), .parent = root, .len = 1, .flags = PIECE_DELETED }, NULL };
+	c[0] = (struct claim){ { .id = ID(0, 1), .parent = root, .len = 1, .flags = PIECE_DELETED },
+			       NULL };
 	c[0].p.gone = deletion_one((struct dot){ 2, 5 });
 	is_errno(join_claims(s, actors, SEQ_TEXT, c, 1, false), 0, "a deletion");
 	c[0] = (struct claim){ { .id = ID(0, 1), .parent = root, .len = 1 }, "?" };
-	is_errno(join_claims(s, actors, SEQ_TEXT, c, 1, false), 0, "a byte that nobody has any more");
+	is_errno(join_claims(s, actors, SEQ_TEXT, c, 1, false), 0,
+		 "a byte that nobody has any more");
 	char text[6] = "";
 	must(seq_read(s, 0, seq_length(s), text));
 	/* Actor 1 is behind actor 0 in the order of identifiers. */
@@ -402,7 +437,61 @@ static void test_refused(void)
 	actors_free(actors);
 }
 
-/* A run that we have in parts, with others between; and dots that a context does not cover. */
+/* What no honest replica makes, but what is a tree: two elements of one actor that both hang right
+ * of a third. And what is none: a later element of a chain is there, but hangs elsewhere. */
+static void test_odd(void)
+{
+	struct actors *actors = some_actors();
+	struct seq *s;
+	const struct seq_id root = ROOT;
+	char text[5] = "";
+	must(seq_new(SEQ_TEXT, actors, &s));
+	struct claim c = { { .id = NEW(5), .parent = root, .len = 2, .flags = PIECE_STEP }, "ab" };
+	is_errno(join_claims(s, actors, SEQ_TEXT, &c, 1, false), 0, "two elements by step");
+	c = (struct claim){ { .id = NEW(5), .parent = root, .len = 2 }, "ac" };
+	is_errno(join_claims(s, actors, SEQ_TEXT, &c, 1, false), 0,
+		 "the first of them and another");
+	must(seq_read(s, 0, 3, text));
+	is_str(text, "acb", "the second and the third stand in the order of their ids");
+	c = (struct claim){ { .id = { 1, 1, 9 }, .parent = root, .len = 1 }, "d" };
+	is_errno(join_claims(s, actors, SEQ_TEXT, &c, 1, false), 0, "an element of index 1");
+	c = (struct claim){ { .id = NEW(9), .parent = root, .len = 2 }, "ed" };
+	is_errno(join_claims(s, actors, SEQ_TEXT, &c, 1, false), -EBADMSG,
+		 "it follows one that is new");
+	c = (struct claim){ { .id = NEW(12), .parent = root, .len = 1 }, "d" };
+	is_errno(join_claims(s, actors, SEQ_TEXT, &c, 1, false), 0, "an element of index 0");
+	c = (struct claim){ { .id = NEW(11), .parent = root, .len = 2, .flags = PIECE_STEP },
+			    "ed" };
+	is_errno(join_claims(s, actors, SEQ_TEXT, &c, 1, false), -EBADMSG, "the same by step");
+	is_str(check_memory(s), NULL, "all in order");
+	seq_free(s);
+	actors_free(actors);
+}
+
+static void test_too_long(void)
+{
+	struct actors *actors = some_actors();
+	struct seq *s;
+	const struct seq_id root = ROOT;
+	must(seq_new(SEQ_BARE, actors, &s));
+	struct claim c = { { .id = NEW(1), .parent = root, .len = SEQ_TOTAL_MAX - 1 }, NULL };
+	is_errno(join_claims(s, actors, SEQ_BARE, &c, 1, false), 0, "almost as long as can be");
+	c.p.id.actor = 2;
+	c.p.len = 2;
+	is_errno(join_claims(s, actors, SEQ_BARE, &c, 1, false), -EFBIG, "one more than can be");
+	is_uint(seq_total(s), SEQ_TOTAL_MAX - 1, "it did not come");
+	struct seq_part *d;
+	struct vv all = { 0 };
+	must(vv_raise(&all, 1, 1));
+	must(seq_part_make(s, &all, &d));
+	ok(seq_part_empty(d), "nothing is beyond what covers everything");
+	seq_part_free(d);
+	vv_done(&all);
+	seq_free(s);
+	actors_free(actors);
+}
+
+/* Dots that a context does not cover. */
 static void test_context(void)
 {
 	static struct replica x, y;
@@ -414,7 +503,8 @@ static void test_context(void)
 	must(seq_delete(x.s, 0, 1, replica_dot(&x)));
 	replica_part(&x, NULL, &b);
 	must(vv_raise(&ctx, fugue_local(&y, 0), 1));
-	is_errno(replica_join(&y, &b, &ctx, NULL), -EBADMSG, "a deletion that the context does not cover");
+	is_errno(replica_join(&y, &b, &ctx, NULL), -EBADMSG,
+		 "a deletion that the context does not cover");
 	must(vv_raise(&ctx, fugue_local(&y, 0), 2));
 	is_errno(replica_join(&y, &b, &ctx, NULL), 0, "one that it does");
 	must(seq_insert(x.s, 1, "c", 1, replica_dot(&x)));
@@ -428,12 +518,14 @@ static void test_context(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(9 + 58 + 18 + 14 + 3);
+	tap_plan(9 + 58 + 18 + 14 + 8 + 4 + 3);
 	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 400);
 	test_forms(seed, rounds);
 	test_strict();
 	test_strict_base();
 	test_refused();
+	test_odd();
+	test_too_long();
 	test_context();
 	return tap_done();
 }
