@@ -14,10 +14,10 @@
  * runs stand in the order of ids, which is the order of their numbers. Sorting by (run hung on,
  * slot, number) gives the order in which a walk without recursion lays everything out. Runs that
  * the walk does not reach hang on each other in a circle. */
+#include "engine/seq-impl.h"
+
 #include <errno.h>
 #include <stdlib.h>
-
-#include "engine/seq-impl.h"
 
 struct hung {
 	uint32_t slot, run;

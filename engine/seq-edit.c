@@ -7,10 +7,10 @@
  * whether the element on its left had a right child there can be told from where that one hangs.
  * Which elements the writer saw cannot be told, because dots of deletions are not kept exactly:
  * that is what a base is for. */
+#include "engine/seq-impl.h"
+
 #include <errno.h>
 #include <stdlib.h>
-
-#include "engine/seq-impl.h"
 
 static int base_push(struct seq_base *b, const struct piece *p)
 {
@@ -220,7 +220,7 @@ static int plan(struct job *j, const struct seq_edit *edit, size_t n, uint32_t i
 			left = piece_last(&p);
 			chain = true;
 			index += e->n;
-			pieces += 2 + e->n / LEAF_TEXT;
+			pieces += 4 + e->n / LEAF_TEXT; /* what seq_join() asks for */
 		}
 		if (r == 0)
 			r = check_deleted(j, w, e, &pieces);

@@ -8,6 +8,7 @@
  * (actor, seq, 0). */
 #include "engine/seq-impl.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -260,6 +261,9 @@ void ids_remove(struct seq *s, const struct seq_id *id)
 
 void ids_move(struct seq *s, const struct seq_id *id, struct leaf *l)
 {
-	if (s->ids)
-		nearest(s->ids, id)->leaf = l;
+	if (!s->ids)
+		return;
+	struct entry *e = nearest(s->ids, id);
+	assert(e && seq_id_equal(&e->id, id));
+	e->leaf = l;
 }

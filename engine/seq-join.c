@@ -9,11 +9,11 @@
  * stands next to it. One that has a sibling there is concurrent with it, and may belong behind a
  * whole subtree: then, or when the part is about as large as what we have, the union is
  * laid out anew. */
+#include "engine/seq-impl.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "engine/seq-impl.h"
 
 /* Elements of one run of the part that we lack. */
 struct fresh {
@@ -83,7 +83,7 @@ static int check_run(struct plan *p, uint32_t r, uint32_t text)
 {
 	const struct piece *run = &p->d->run[r];
 	bool bytes = p->d->flavour == SEQ_TEXT && piece_alive(run);
-	for (uint32_t off = 0, n; off < run->len; off += n) {
+	for (uint32_t off = 0, n = 0; off < run->len; off += n) {
 		struct seq_id id = piece_id(run, off);
 		struct place at;
 		int ret;

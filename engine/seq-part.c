@@ -5,12 +5,12 @@
  * other id of the part lies between), each the right child of the one before, all alive or all
  * deleted, in one of the two steps; scanning from the lowest id, a run takes what it can. So
  * the runs depend on the elements alone and not on how they lay in memory. */
+#include "engine/seq-impl.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "engine/seq-impl.h"
 
 int part_new(enum seq_flavour flavour, const struct actors *actors, struct seq_part **ret)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <assert.h>
+#include "engine/seq-impl.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/seq-impl.h"
 #include "engine/sha256.h"
 
 int seq_new(enum seq_flavour flavour, const struct actors *actors, struct seq **ret)

@@ -45,11 +45,11 @@
  * A text of 100 KB whose author committed each of 260,000 keystrokes (tests/bench/bench_seq.c)
  * takes 40 KB besides its bytes; all of it 68 KB with zstd, 65 KB if the text stood in document
  * order. */
+#include "engine/seq-impl.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "engine/seq-impl.h"
 
 enum { HANGS_CHAIN = 0, HANGS_RIGHT = 1, HANGS_LEFT = 2, HANGS_ELSEWHERE = 3 };
 enum { AT_ROOT = 0, AHEAD_RIGHT = 1, AHEAD_LEFT = 2, OUTSIDE_RIGHT = 3, OUTSIDE_LEFT = 4 };
@@ -551,7 +551,7 @@ static int get_part(struct decoder *k)
 	if (left > cursor_left(k->cur))
 		return bad(k->e, "more runs than bytes");
 	int r = part_new((enum seq_flavour)flavour, k->actors, &k->d);
-	for (uint32_t n; r == 0 && left > 0; left -= n)
+	for (uint32_t n = 0; r == 0 && left > 0; left -= n)
 		r = get_section(k, left, &n);
 	if (r == 0)
 		r = resolve(k);
