@@ -27,6 +27,8 @@ libengine_a_SOURCES = \
 	engine/err.h \
 	engine/frame.c \
 	engine/frame.h \
+	engine/histdiff.c \
+	engine/histdiff.h \
 	engine/id.c \
 	engine/id.h \
 	engine/intake.c \
@@ -46,7 +48,11 @@ libengine_a_SOURCES = \
 	engine/jsonstyle.h \
 	engine/jsonw.c \
 	engine/jsonw.h \
+	engine/lis.c \
+	engine/lis.h \
 	engine/look.c \
+	engine/myers.c \
+	engine/myers.h \
 	engine/patch.c \
 	engine/patch.h \
 	engine/pins.c \

@@ -31,6 +31,7 @@ unit_tests = \
 	tests/unit/test_evidence \
 	tests/unit/test_filenames \
 	tests/unit/test_frame \
+	tests/unit/test_histdiff \
 	tests/unit/test_identity \
 	tests/unit/test_jdiff \
 	tests/unit/test_join \

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* The tokens are numbered densely, equal things alike. Then a queue of regions, each a stretch of
+ * old against a stretch of new, is worked off breadth first, so that a limit on the work hits
+ * all parts of the input alike:
+ *
+ * 1. Common ends are matched.
+ * 2. How often does each number occur in the region? The rarity of a number is its count in old
+ *    times its count in new; 1 is what patience diff (Cohen, 2003) calls unique. All numbers of the
+ *    rarest kind are candidates for anchors, every place in old with every place in new; the
+ *    longest chain of them that ascends in both (Hunt and Szymanski, "A fast algorithm for
+ *    computing longest common subsequences", 1977) is matched.
+ * 3. Between the anchors are smaller regions, in which other numbers are rare now.
+ * 4. Where the rarest is frequent, Myers looks for the shortest script under a limit of its own,
+ *    over what both sides have of each other.
+ *
+ * Histogram diff (jgit, git) takes the one rarest stretch and recurses on both sides of it, which
+ * is quadratic when they are lopsided; taking a chain at once makes it a few passes. With n and m
+ * elements and rarities of at most RARE there are at most sqrt(RARE n m) candidates
+ * (Cauchy-Schwarz), so a pass is O(n log n). */
+
+#include "engine/histdiff.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "engine/buf.h"
+#include "engine/cleanup.h"
+#include "engine/lis.h"
+#include "engine/myers.h"
+
+#define RARE 64
+/* Comparisons that Myers may take for each element of a region. */
+#define MYERS_STEPS 64
+/* Things whose tokens are equal though they are not: so many of a kind are told apart. */
+#define COLLISIONS_MAX 8
+
+struct region {
+	uint32_t a, a_end, b, b_end;
+};
+
+struct diff {
+	const uint32_t *a, *b; /* old and new in dense numbers */
+	uint32_t *match;       /* by place in old: its place in new, or MYERS_NONE */
+	/* By number, of the region at work; else 0. */
+	uint32_t *count_a, *count_b;
+	/* The places of a number in b so far: the last one, and the one before each. */
+	uint32_t *last, *before;
+	struct buf now, next; /* regions of this pass and the next */
+	uint32_t *space;      /* for candidates, or Myers */
+	size_t space_count;
+	uint64_t steps, limit;
+	bool shortest;
+};
+
+static void diff_done(struct diff *d)
+{
+	buf_done(&d->now);
+	buf_done(&d->next);
+	free(d->space);
+}
+
+/* --- dense numbers ------------------------------------------------------------------------- */
+
+struct token {
+	uint64_t key;
+	uint32_t at; /* old places, then new ones */
+};
+
+/* Sorts by key, places with equal keys ascending; tmp is of the same size. Returns the one that
+ * holds the result. Radix sort: linear, and no choice of tokens makes it slow. */
+static struct token *sort(struct token *t, struct token *tmp, uint32_t n)
+{
+	uint32_t count[8][256] = { 0 };
+	for (uint32_t i = 0; i < n; i++)
+		for (unsigned byte = 0; byte < 8; byte++)
+			count[byte][t[i].key >> 8 * byte & 0xff]++;
+	for (unsigned byte = 0; byte < 8; byte++) {
+		uint32_t *c = count[byte], sum = 0;
+		if (c[t[0].key >> 8 * byte & 0xff] == n)
+			continue;
+		for (unsigned v = 0; v < 256; v++) {
+			uint32_t here = c[v];
+			c[v] = sum;
+			sum += here;
+		}
+		for (uint32_t i = 0; i < n; i++)
+			tmp[c[t[i].key >> 8 * byte & 0xff]++] = t[i];
+		struct token *swap = t;
+		t = tmp;
+		tmp = swap;
+	}
+	return t;
+}
+
+/* The caller's number of a place in the region. */
+static uint32_t place(const struct histdiff_in *in, const struct region *r, uint32_t at)
+{
+	uint32_t n = r->a_end - r->a;
+	return at < n ? r->a + at : in->old_count + r->b + (at - n);
+}
+
+/* Numbers n things of one token from `first` up; returns the next free number. */
+static uint32_t number_alike(const struct histdiff_in *in, const struct region *r,
+			     const struct token *t, uint32_t n, uint32_t first, uint32_t *number)
+{
+	uint32_t kind[COLLISIONS_MAX], known = 0, next = first;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t at = place(in, r, t[i].at), k = 0;
+		while (in->same && k < known && !in->same(in->userdata, kind[k], at))
+			k++;
+		if (k < known) {
+			number[t[i].at] = first + k;
+			continue;
+		}
+		if (known < COLLISIONS_MAX)
+			kind[known++] = at;
+		number[t[i].at] = next++;
+	}
+	return next;
+}
+
+/* Numbers the elements of the region: number[0 ...] those of old, then those of new. */
+static int number_all(const struct histdiff_in *in, const struct region *r, uint32_t *number,
+		      uint32_t *ret_numbers)
+{
+	uint32_t n = r->a_end - r->a, all = n + (r->b_end - r->b), next = 0;
+	_cleanup_free_ struct token *space = calloc(all, 2 * sizeof(*space));
+	if (!space)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < all; i++)
+		space[i] = (struct token){ i < n ? in->old[r->a + i] : in->new[r->b + i - n], i };
+	const struct token *t = sort(space, space + all, all);
+	for (uint32_t i = 0, end; i < all; i = end) {
+		for (end = i + 1; end < all && t[end].key == t[i].key; end++)
+			;
+		next = number_alike(in, r, t + i, end - i, next, number);
+	}
+	*ret_numbers = next;
+	return 0;
+}
+
+/* --- regions ------------------------------------------------------------------------------- */
+
+static void match_ends(struct diff *d, struct region *r)
+{
+	uint32_t left = r->a, right = r->a_end;
+	for (; r->a < r->a_end && r->b < r->b_end && d->a[r->a] == d->b[r->b]; r->a++, r->b++)
+		d->match[r->a] = r->b;
+	while (r->a < r->a_end && r->b < r->b_end && d->a[r->a_end - 1] == d->b[r->b_end - 1])
+		d->match[--r->a_end] = --r->b_end;
+	d->steps += 2 + (r->a - left) + (right - r->a_end);
+}
+
+static uint32_t *space(struct diff *d, size_t count)
+{
+	if (count <= d->space_count)
+		return d->space;
+	free(d->space);
+	d->space = calloc(count, sizeof(*d->space));
+	d->space_count = d->space ? count : 0;
+	return d->space;
+}
+
+/* Matches by the shortest script of those elements that the other side has as well: what only one
+ * side has would just cost. */
+static int by_cost(struct diff *d, const struct region *r)
+{
+	size_t most = (size_t)(r->a_end - r->a) + (r->b_end - r->b);
+	/* The elements and their places, the matches, and what Myers needs. */
+	uint32_t *a = space(d, 3 * most + MYERS_WORK(most, 0)), *at = a + most, *match = at + most;
+	uint32_t n = 0, m = 0;
+	if (!d->space)
+		return -ENOMEM;
+	for (uint32_t i = r->a; i < r->a_end; i++) {
+		if (d->count_b[d->a[i]] == 0)
+			continue;
+		match[n] = MYERS_NONE;
+		at[n] = i;
+		a[n++] = d->a[i];
+	}
+	for (uint32_t j = r->b; j < r->b_end; j++) {
+		if (d->count_a[d->b[j]] == 0)
+			continue;
+		at[n + m] = j;
+		a[n + m++] = d->b[j];
+	}
+	uint64_t limit = d->steps + MYERS_STEPS * (uint64_t)most;
+	struct myers x = {
+		.a = a,
+		.b = a + n,
+		.n = n,
+		.m = m,
+		.work = (int32_t *)(match + most),
+		.steps = &d->steps,
+		.limit = limit < d->limit ? limit : d->limit,
+	};
+	myers(&x, match);
+	for (uint32_t i = 0; i < n; i++)
+		if (match[i] != MYERS_NONE)
+			d->match[at[i]] = at[n + match[i]];
+	return 0;
+}
+
+static uint64_t rarity(const struct diff *d, uint32_t number)
+{
+	return (uint64_t)d->count_a[number] * d->count_b[number];
+}
+
+static void add_region(struct diff *d, uint32_t a, uint32_t a_end, uint32_t b, uint32_t b_end)
+{
+	if (a < a_end && b < b_end)
+		buf_put(&d->next, &(struct region){ a, a_end, b, b_end }, sizeof(struct region));
+}
+
+/* Matches the longest chain of the numbers of that rarity, n candidates in all, and leaves what
+ * lies between for the next pass. */
+static int by_rarity(struct diff *d, const struct region *r, uint64_t rare, uint32_t n)
+{
+	uint32_t *in_b = space(d, 4 * (size_t)n), *in_a = in_b + n, *chain = in_a + n, k = 0;
+	if (!d->space)
+		return -ENOMEM;
+	for (uint32_t j = r->b; j < r->b_end; j++) {
+		if (rarity(d, d->b[j]) != rare)
+			continue;
+		d->before[j] = d->last[d->b[j]];
+		d->last[d->b[j]] = j;
+	}
+	/* For one place in old those in new come in descending order, so that the chain takes one
+	 * of them at most. */
+	for (uint32_t i = r->a; i < r->a_end; i++) {
+		if (rarity(d, d->a[i]) != rare)
+			continue;
+		for (uint32_t j = d->last[d->a[i]]; j != UINT32_MAX; j = d->before[j], k++) {
+			in_a[k] = i;
+			in_b[k] = j;
+		}
+	}
+	assert(k == n);
+	uint32_t length = lis(in_b, n, chain, chain + n), a = r->a, b = r->b;
+	for (uint32_t i = 0; i < length; i++) {
+		uint32_t x = in_a[chain[i]], y = in_b[chain[i]];
+		d->match[x] = y;
+		add_region(d, a, x, b, y);
+		a = x + 1;
+		b = y + 1;
+	}
+	add_region(d, a, r->a_end, b, r->b_end);
+	return 0;
+}
+
+static unsigned bits(uint32_t n)
+{
+	return n ? 32 - (unsigned)__builtin_clz(n) : 0;
+}
+
+/* Looks for the rarest kind and does what is best; the counts are those of the region. */
+static int divide(struct diff *d, const struct region *r)
+{
+	uint64_t rare = UINT64_MAX;
+	uint32_t candidates = 0;
+	for (uint32_t i = r->a; i < r->a_end; i++) {
+		uint64_t v = rarity(d, d->a[i]);
+		if (v > 0 && v < rare) {
+			rare = v;
+			candidates = 0;
+		}
+		if (v == rare)
+			candidates += d->count_b[d->a[i]];
+	}
+	if (rare == UINT64_MAX)
+		return 0;
+	if (rare > RARE || d->shortest)
+		return by_cost(d, r);
+	uint64_t cost = candidates * (uint64_t)bits(candidates);
+	if (cost > d->limit - d->steps)
+		return 0;
+	d->steps += cost;
+	return by_rarity(d, r, rare, candidates);
+}
+
+static int work(struct diff *d, struct region r)
+{
+	match_ends(d, &r);
+	if (r.a == r.a_end || r.b == r.b_end || d->steps >= d->limit)
+		return 0;
+	for (uint32_t i = r.a; i < r.a_end; i++)
+		d->count_a[d->a[i]]++;
+	for (uint32_t j = r.b; j < r.b_end; j++)
+		d->count_b[d->b[j]]++;
+	d->steps += 4 * ((uint64_t)(r.a_end - r.a) + (r.b_end - r.b));
+	int err = d->steps < d->limit ? divide(d, &r) : 0;
+	for (uint32_t i = r.a; i < r.a_end; i++)
+		d->count_a[d->a[i]] = 0;
+	for (uint32_t j = r.b; j < r.b_end; j++) {
+		d->count_b[d->b[j]] = 0;
+		d->last[d->b[j]] = UINT32_MAX;
+	}
+	return err;
+}
+
+/* Works off the queue, pass by pass. *memory: bytes that it took. */
+static int work_all(struct diff *d, struct region r, size_t *memory)
+{
+	add_region(d, r.a, r.a_end, r.b, r.b_end);
+	while (d->next.len > 0) {
+		struct buf swap = d->now;
+		d->now = d->next;
+		d->next = swap;
+		buf_reset(&d->next);
+		for (size_t i = 0; i < d->now.len; i += sizeof(r)) {
+			memcpy(&r, d->now.data + i, sizeof(r));
+			int err = work(d, r);
+			if (err < 0)
+				return err;
+		}
+		if (buf_failed(&d->next))
+			return -ENOMEM;
+	}
+	*memory = d->now.cap + d->next.cap + d->space_count * sizeof(*d->space);
+	return 0;
+}
+
+/* --- all of it ----------------------------------------------------------------------------- */
+
+static bool alike(const struct histdiff_in *in, uint32_t i, uint32_t j)
+{
+	return in->old[i] == in->new[j] &&
+	       (!in->same || in->same(in->userdata, i, in->old_count + j));
+}
+
+/* What lies between the common ends. */
+static struct region between_ends(const struct histdiff_in *in)
+{
+	struct region r = { 0, in->old_count, 0, in->new_count };
+	for (; r.a < r.a_end && r.b < r.b_end && alike(in, r.a, r.b); r.a++, r.b++)
+		;
+	for (; r.a < r.a_end && r.b < r.b_end && alike(in, r.a_end - 1, r.b_end - 1); r.a_end--)
+		r.b_end--;
+	return r;
+}
+
+/* The hunks between the matches of n old elements with m new ones, both counted from the region. */
+static int list_hunks(struct arena *a, const uint32_t *match, const struct region *r, uint32_t n,
+		      uint32_t m, struct histdiff *ret)
+{
+	_cleanup_(buf_done) struct buf list = { 0 };
+	uint32_t x = 0, y = 0;
+	for (uint32_t i = 0; i <= n; i++) {
+		if (i < n && match[i] == MYERS_NONE)
+			continue;
+		uint32_t j = i < n ? match[i] : m;
+		assert(j >= y);
+		if (i > x || j > y)
+			buf_put(&list, &(struct hunk){ r->a + x, i - x, r->b + y, j - y },
+				sizeof(struct hunk));
+		x = i + 1;
+		y = j + 1;
+	}
+	ret->count = (uint32_t)(list.len / sizeof(struct hunk));
+	ret->hunk = (struct hunk *)(void *)arena_dup(a, list.data, list.len);
+	return ret->hunk && !buf_failed(&list) ? 0 : -ENOMEM;
+}
+
+static int diff_region(struct arena *a, const struct histdiff_in *in, const struct region *r,
+		       struct histdiff *ret)
+{
+	_cleanup_(arena_done) struct arena tmp = { 0 };
+	_cleanup_(diff_done) struct diff d = { .shortest = in->shortest };
+	uint32_t n = r->a_end - r->a, m = r->b_end - r->b, numbers;
+	uint32_t *number = arena_array(&tmp, (size_t)n + m, sizeof(*number));
+	int err = number ? number_all(in, r, number, &numbers) : -ENOMEM;
+	if (err < 0)
+		return err;
+	d.a = number;
+	d.b = number + n;
+	d.match = arena_alloc(&tmp, n * sizeof(*d.match));
+	d.count_a = arena_array(&tmp, numbers, sizeof(*d.count_a));
+	d.count_b = arena_array(&tmp, numbers, sizeof(*d.count_b));
+	d.last = arena_alloc(&tmp, numbers * sizeof(*d.last));
+	d.before = arena_alloc(&tmp, m * sizeof(*d.before));
+	if (!d.match || !d.count_a || !d.count_b || !d.last || !d.before)
+		return -ENOMEM;
+	memset(d.match, 0xff, n * sizeof(*d.match));
+	memset(d.last, 0xff, numbers * sizeof(*d.last));
+	d.limit = HISTDIFF_STEPS((uint64_t)n + m);
+	if (in->steps > 0 && in->steps < d.limit)
+		d.limit = in->steps;
+	size_t sorted = 2 * sizeof(struct token) * ((size_t)n + m), worked = 0;
+	err = work_all(&d, (struct region){ 0, n, 0, m }, &worked);
+	if (err < 0)
+		return err;
+	ret->steps += (uint64_t)n + m + d.steps;
+	ret->memory = tmp.total + (sorted > worked ? sorted : worked);
+	return list_hunks(a, d.match, r, n, m, ret);
+}
+
+int histdiff(struct arena *a, const struct histdiff_in *in, struct histdiff *ret)
+{
+	struct histdiff found = { 0 };
+	if (in->old_count >= UINT32_MAX / 2 || in->new_count >= UINT32_MAX / 2)
+		return -EFBIG;
+	struct region r = between_ends(in);
+	uint32_t n = r.a_end - r.a, m = r.b_end - r.b;
+	found.steps = (uint64_t)in->old_count - n + 2;
+	if (n > 0 && m > 0 && n <= HISTDIFF_MAX && m <= HISTDIFF_MAX) {
+		int err = diff_region(a, in, &r, &found);
+		if (err < 0)
+			return err;
+	} else if (n > 0 || m > 0) {
+		found.hunk = arena_new(a, struct hunk);
+		if (!found.hunk)
+			return -ENOMEM;
+		*found.hunk = (struct hunk){ r.a, n, r.b, m };
+		found.count = 1;
+	}
+	*ret = found;
+	return 0;
+}
