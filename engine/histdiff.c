@@ -7,9 +7,10 @@
  * 1. Common ends are matched.
  * 2. How often does each number occur in the region? The rarity of a number is its count in old
  *    times its count in new; 1 is what patience diff (Cohen, 2003) calls unique. All numbers of the
- *    rarest kind are candidates for anchors, every place in old with every place in new; the
- *    longest chain of them that ascends in both (Hunt and Szymanski, "A fast algorithm for
- *    computing longest common subsequences", 1977) is matched.
+ *    rarest kind are candidates for anchors, every place in old with every place in new. Each
+ * weighs as much as the stretch around it that is equal, so that of several places the right one is
+ *    taken. The heaviest chain of them that ascends in both is matched (after Hunt and Szymanski,
+ *    "A fast algorithm for computing longest common subsequences", 1977).
  * 3. Between the anchors are smaller regions, in which other numbers are rare now.
  * 4. Where the rarest is frequent, Myers looks for the shortest script under a limit of its own,
  *    over what both sides have of each other.
@@ -27,10 +28,11 @@
 
 #include "engine/buf.h"
 #include "engine/cleanup.h"
-#include "engine/lis.h"
 #include "engine/myers.h"
 
 #define RARE 64
+/* How far a candidate looks around on either side. */
+#define CONTEXT 8
 /* Comparisons that Myers may take for each element of a region. */
 #define MYERS_STEPS 64
 /* Things whose tokens are equal though they are not: so many of a kind are told apart. */
@@ -214,39 +216,94 @@ static void add_region(struct diff *d, uint32_t a, uint32_t a_end, uint32_t b, u
 		buf_put(&d->next, &(struct region){ a, a_end, b, b_end }, sizeof(struct region));
 }
 
-/* Matches the longest chain of the numbers of that rarity, n candidates in all, and leaves what
- * lies between for the next pass. */
-static int by_rarity(struct diff *d, const struct region *r, uint64_t rare, uint32_t n)
+/* A place in old with one in new, and the heaviest chain that ends with it. */
+struct candidate {
+	uint32_t a, b;
+	uint32_t weight; /* of the chain */
+	uint32_t before; /* the candidate before it there, or UINT32_MAX */
+};
+
+/* The length of the equal stretch around old place i and new place j. */
+static uint32_t context(struct diff *d, const struct region *r, uint32_t i, uint32_t j)
 {
-	uint32_t *in_b = space(d, 4 * (size_t)n), *in_a = in_b + n, *chain = in_a + n, k = 0;
-	if (!d->space)
-		return -ENOMEM;
+	uint32_t left = 0, right = 1;
+	while (left < CONTEXT && i - left > r->a && j - left > r->b &&
+	       d->a[i - left - 1] == d->b[j - left - 1])
+		left++;
+	while (right < CONTEXT && i + right < r->a_end && j + right < r->b_end &&
+	       d->a[i + right] == d->b[j + right])
+		right++;
+	d->steps += left + right;
+	return left + right;
+}
+
+/* Lists the candidates among numbers of that rarity. For one place in old those in new descend, so
+ * that a chain takes one of them at most. */
+static uint32_t list_candidates(struct diff *d, const struct region *r, uint64_t rare,
+				struct candidate *c)
+{
+	uint32_t n = 0;
 	for (uint32_t j = r->b; j < r->b_end; j++) {
 		if (rarity(d, d->b[j]) != rare)
 			continue;
 		d->before[j] = d->last[d->b[j]];
 		d->last[d->b[j]] = j;
 	}
-	/* For one place in old those in new come in descending order, so that the chain takes one
-	 * of them at most. */
 	for (uint32_t i = r->a; i < r->a_end; i++) {
 		if (rarity(d, d->a[i]) != rare)
 			continue;
-		for (uint32_t j = d->last[d->a[i]]; j != UINT32_MAX; j = d->before[j], k++) {
-			in_a[k] = i;
-			in_b[k] = j;
-		}
+		for (uint32_t j = d->last[d->a[i]]; j != UINT32_MAX; j = d->before[j])
+			c[n++] = (struct candidate){ i, j, context(d, r, i, j), UINT32_MAX };
 	}
-	assert(k == n);
-	uint32_t length = lis(in_b, n, chain, chain + n), a = r->a, b = r->b;
-	for (uint32_t i = 0; i < length; i++) {
-		uint32_t x = in_a[chain[i]], y = in_b[chain[i]];
-		d->match[x] = y;
-		add_region(d, a, x, b, y);
-		a = x + 1;
-		b = y + 1;
+	return n;
+}
+
+/* Links each candidate to the one before it in its heaviest chain; returns the last one of the
+ * heaviest of all. best is a Fenwick tree over the m places in new, from 1: best[k] is the heaviest
+ * chain that ends in the stretch of places that k stands for. Of equals the later one counts, which
+ * for a place in old is the earlier one in new. */
+static uint32_t link_candidates(struct diff *d, uint32_t first_b, uint32_t m, struct candidate *c,
+				uint32_t n, uint32_t *best)
+{
+	uint32_t heaviest = 0;
+	memset(best, 0xff, ((size_t)m + 1) * sizeof(*best));
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t at = c[i].b - first_b + 1, found = UINT32_MAX;
+		for (uint32_t k = at - 1; k > 0; k &= k - 1, d->steps++)
+			if (best[k] != UINT32_MAX &&
+			    (found == UINT32_MAX || c[best[k]].weight >= c[found].weight))
+				found = best[k];
+		c[i].before = found;
+		c[i].weight += found == UINT32_MAX ? 0 : c[found].weight;
+		for (uint32_t k = at; k <= m; k += k & -k, d->steps++)
+			if (best[k] == UINT32_MAX || c[best[k]].weight <= c[i].weight)
+				best[k] = i;
+		if (c[i].weight >= c[heaviest].weight)
+			heaviest = i;
 	}
-	add_region(d, a, r->a_end, b, r->b_end);
+	return heaviest;
+}
+
+/* Matches the heaviest chain of the numbers of that rarity, n candidates in all, and leaves what
+ * lies between for the next pass. */
+static int by_rarity(struct diff *d, const struct region *r, uint64_t rare, uint32_t n)
+{
+	uint32_t m = r->b_end - r->b;
+	uint32_t *all = space(d, n * sizeof(struct candidate) / sizeof(*all) + m + 1);
+	struct candidate *c = (struct candidate *)all;
+	uint32_t a = r->a_end, b = r->b_end;
+	if (!all)
+		return -ENOMEM;
+	uint32_t listed = list_candidates(d, r, rare, c);
+	assert(listed == n);
+	uint32_t i = link_candidates(d, r->b, m, c, n, (uint32_t *)(c + n));
+	for (; i != UINT32_MAX; i = c[i].before) {
+		d->match[c[i].a] = c[i].b;
+		add_region(d, c[i].a + 1, a, c[i].b + 1, b);
+		a = c[i].a;
+		b = c[i].b;
+	}
+	add_region(d, r->a, a, r->b, b);
 	return 0;
 }
 
@@ -271,12 +328,9 @@ static int divide(struct diff *d, const struct region *r)
 	}
 	if (rare == UINT64_MAX)
 		return 0;
-	if (rare > RARE || d->shortest)
+	uint64_t cost = 2 * (CONTEXT + (uint64_t)bits(r->b_end - r->b)) * candidates;
+	if (rare > RARE || d->shortest || cost > d->limit - d->steps)
 		return by_cost(d, r);
-	uint64_t cost = candidates * (uint64_t)bits(candidates);
-	if (cost > d->limit - d->steps)
-		return 0;
-	d->steps += cost;
 	return by_rarity(d, r, rare, candidates);
 }
 

@@ -169,15 +169,35 @@ static void few_edits(struct prng *r)
 	ok(good, "%d changes in %d elements of many or few kinds are all that is found", EDITS, N);
 }
 
+/* Of eight that are rare and alike one is changed: the others stay with their neighbours. */
+static void one_of_several(struct prng *r)
+{
+	enum { N = 4000 };
+	uint64_t old[N], new[N];
+	struct arena a = { 0 };
+	struct histdiff_in in = { old, new, N, N, .same = NULL };
+	struct histdiff d;
+	for (uint32_t i = 0; i < N; i++)
+		old[i] = new[i] = i % 500 == 250 ? 1000 : prng_below(r, 50);
+	new[500 * 3 + 250] = 2000;
+	/* The common ends do not count. */
+	new[0] = 2001;
+	new[N - 1] = 2002;
+	if (histdiff(&a, &in, &d) < 0)
+		tap_bail("histdiff");
+	ok(sound(&in, &d) && edited(&d) == 6, "one of eight rare ones is changed");
+	arena_done(&a);
+}
+
 /* --- the worst ----------------------------------------------------------------------------- */
 
 #define BIG 100000u
-static uint64_t old[BIG], new[BIG];
+static uint64_t big_old[BIG], big_new[BIG];
 
 static void adversary(uint32_t n, uint32_t m, bool shortest, const char *name)
 {
 	struct arena a = { 0 }, b = { 0 };
-	struct histdiff_in in = { old, new, n, m, .shortest = shortest };
+	struct histdiff_in in = { big_old, big_new, n, m, .shortest = shortest };
 	struct histdiff d, again;
 	if (histdiff(&a, &in, &d) < 0 || histdiff(&b, &in, &again) < 0)
 		tap_bail("histdiff");
@@ -199,36 +219,36 @@ static void both(const char *name)
 
 static void adversaries(struct prng *r)
 {
-	memset(old, 0, sizeof(old));
-	memset(new, 0, sizeof(new));
+	memset(big_old, 0, sizeof(big_old));
+	memset(big_new, 0, sizeof(big_new));
 	adversary(BIG, BIG / 2, false, "all alike, one half as long");
-	old[0] = new[BIG - 1] = 1;
+	big_old[0] = big_new[BIG - 1] = 1;
 	both("all alike but for one");
 	for (uint32_t i = 0; i < BIG; i++) {
-		old[i] = i & 1;
-		new[i] = ~i & 1;
+		big_old[i] = i & 1;
+		big_new[i] = ~i & 1;
 	}
 	both("two in turns, shifted");
 	for (uint32_t i = 0; i < BIG; i++) {
-		old[i] = i & 1;
-		new[i] = i / 2 & 1;
+		big_old[i] = i & 1;
+		big_new[i] = i / 2 & 1;
 	}
 	both("two in turns, two in pairs");
 	for (uint32_t i = 0; i < BIG; i++) {
-		old[i] = i;
-		new[i] = BIG - 1 - i;
+		big_old[i] = i;
+		big_new[i] = BIG - 1 - i;
 	}
 	both("reversed");
 	for (uint32_t i = 0; i < BIG; i++) {
-		old[i] = i & 1 ? i : i / 2;
-		new[i] = i & 1 ? BIG + i : i / 2;
+		big_old[i] = i & 1 ? i : i / 2;
+		big_new[i] = i & 1 ? BIG + i : i / 2;
 	}
 	both("every second one is changed");
 	for (uint32_t kinds = 2; kinds <= BIG; kinds *= kinds < 64 ? 4 : 17) {
 		char name[40];
 		for (uint32_t i = 0; i < BIG; i++) {
-			old[i] = prng_below(r, kinds);
-			new[i] = prng_below(r, kinds);
+			big_old[i] = prng_below(r, kinds);
+			big_new[i] = prng_below(r, kinds);
 		}
 		snprintf(name, sizeof(name), "random, of %u kinds", kinds);
 		both(name);
@@ -236,19 +256,19 @@ static void adversaries(struct prng *r)
 	/* Linear feedback: every window of 16 occurs once, as in a de Bruijn sequence. */
 	uint32_t x = 1, y = 0xace1;
 	for (uint32_t i = 0; i < BIG; i++) {
-		old[i] = x & 1;
-		new[i] = y & 1;
+		big_old[i] = x & 1;
+		big_new[i] = y & 1;
 		x = x >> 1 ^ (x & 1 ? 0xb400u : 0);
 		y = y >> 1 ^ (y & 1 ? 0xb400u : 0);
 	}
 	both("de Bruijn");
 	/* Each pass finds a single anchor, at the edge. */
 	for (uint32_t i = 0; i < BIG; i++)
-		old[i] = new[BIG - 1 - i] = i / 8;
+		big_old[i] = big_new[BIG - 1 - i] = i / 8;
 	both("reversed, eight of each");
 	/* As many candidates as there can be: 8 x 8 of each. */
 	for (uint32_t i = 0; i < BIG; i++)
-		old[i] = new[(i * UINT64_C(7919)) % BIG] = i % (BIG / 8);
+		big_old[i] = big_new[(i * UINT64_C(7919)) % BIG] = i % (BIG / 8);
 	both("shuffled, eight of each");
 }
 
@@ -295,11 +315,11 @@ static void limited(struct prng *r)
 	bool good = true;
 	struct arena a = { 0 };
 	for (uint32_t i = 0; i < BIG; i++) {
-		old[i] = i / 3;
-		new[i] = prng_chance(r, 90) ? old[i] : prng_u64(r);
+		big_old[i] = i / 3;
+		big_new[i] = prng_chance(r, 90) ? big_old[i] : prng_u64(r);
 	}
 	for (uint64_t limit = 1; limit < 100 * BIG && good; limit *= 3) {
-		struct histdiff_in in = { old, new, BIG, BIG, .steps = limit };
+		struct histdiff_in in = { big_old, big_new, BIG, BIG, .steps = limit };
 		struct histdiff d;
 		good = histdiff(&a, &in, &d) == 0 && sound(&in, &d) && bounded(&d, limit, 2 * BIG);
 	}
@@ -351,7 +371,7 @@ static void increasing(struct prng *r, uint64_t rounds)
 
 int main(int argc, char **argv)
 {
-	tap_plan(48);
+	tap_plan(49);
 	struct prng r = { tap_seed(argc, argv) };
 	uint64_t rounds = tap_rounds(argc, argv, 5000);
 	examples();
@@ -359,6 +379,7 @@ int main(int argc, char **argv)
 	against_textbook(&r, rounds);
 	collisions(&r, rounds);
 	few_edits(&r);
+	one_of_several(&r);
 	limited(&r);
 	too_many();
 	adversaries(&r);
