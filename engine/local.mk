@@ -27,6 +27,8 @@ libengine_a_SOURCES = \
 	engine/err.h \
 	engine/frame.c \
 	engine/frame.h \
+	engine/grapheme.c \
+	engine/grapheme.h \
 	engine/histdiff.c \
 	engine/histdiff.h \
 	engine/id.c \
@@ -102,6 +104,8 @@ libengine_a_SOURCES = \
 	engine/storerocks.c \
 	engine/table.c \
 	engine/table.h \
+	engine/textdiff.c \
+	engine/textdiff.h \
 	engine/tree.c \
 	engine/tree.h \
 	engine/utf8.h \

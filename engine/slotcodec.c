@@ -290,22 +290,6 @@ static int get_batches(struct slotcodec *d)
 	return 0;
 }
 
-static bool utf8_valid(const uint8_t *p, size_t len)
-{
-	const uint8_t *end = p + len;
-	while (p < end) {
-		if (*p < 0x80) {
-			p++;
-			continue;
-		}
-		size_t n = utf8_sequence(p, end);
-		if (n == 0)
-			return false;
-		p += n;
-	}
-	return true;
-}
-
 /* Where in the record a slot stands. */
 enum place { PLACE_TOP, PLACE_META, PLACE_CONTENT, PLACE_MEMBER };
 

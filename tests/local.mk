@@ -49,6 +49,7 @@ unit_tests = \
 	tests/unit/test_store \
 	tests/unit/test_sweep \
 	tests/unit/test_tap \
+	tests/unit/test_textdiff \
 	tests/unit/test_tls \
 	tests/unit/test_token \
 	tests/unit/test_tree \
@@ -120,6 +121,7 @@ fuzz_targets = \
 	tests/fuzz/fuzz_json \
 	tests/fuzz/fuzz_record \
 	tests/fuzz/fuzz_session \
+	tests/fuzz/fuzz_textdiff \
 	tests/fuzz/fuzz_token
 
 tests_fuzz_fuzz_beacon_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
@@ -131,6 +133,7 @@ tests_fuzz_fuzz_joinmsg_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_session_LDADD = $(FUZZ_MAIN) tests/libtap.a libengine.a $(ENGINE_LIBS)
 tests_fuzz_fuzz_session_SOURCES = tests/fuzz/fuzz_session.c $(pair)
+tests_fuzz_fuzz_textdiff_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_token_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 
 noinst_HEADERS = tests/fuzz/replay.h
@@ -188,6 +191,7 @@ check-quick:
 # Benchmarks: programs that print NAME, VALUE, UNIT, REFERENCE (tests/bench/run says how).
 bench_programs = \
 	tests/bench/bench_crdt \
+	tests/bench/bench_diff \
 	tests/bench/bench_json \
 	tests/bench/bench_replica \
 	tests/bench/bench_sync
