@@ -28,6 +28,7 @@
 
 #include "engine/buf.h"
 #include "engine/cleanup.h"
+#include "engine/dense.h"
 #include "engine/myers.h"
 
 #define RARE 64
@@ -35,8 +36,6 @@
 #define CONTEXT 8
 /* Comparisons that Myers may take for each element of a region. */
 #define MYERS_STEPS 64
-/* Things whose tokens are equal though they are not: so many of a kind are told apart. */
-#define COLLISIONS_MAX 8
 
 struct region {
 	uint32_t a, a_end, b, b_end;
@@ -65,82 +64,37 @@ static void diff_done(struct diff *d)
 
 /* --- dense numbers ------------------------------------------------------------------------- */
 
-struct token {
-	uint64_t key;
-	uint32_t at; /* old places, then new ones */
+struct things {
+	const struct histdiff_in *in;
+	const struct region *r;
 };
 
-/* Sorts by key, places with equal keys ascending; tmp is of the same size. Returns the one that
- * holds the result. Radix sort: linear, and no choice of tokens makes it slow. */
-static struct token *sort(struct token *t, struct token *tmp, uint32_t n)
-{
-	uint32_t count[8][256] = { 0 };
-	for (uint32_t i = 0; i < n; i++)
-		for (unsigned byte = 0; byte < 8; byte++)
-			count[byte][t[i].key >> 8 * byte & 0xff]++;
-	for (unsigned byte = 0; byte < 8; byte++) {
-		uint32_t *c = count[byte], sum = 0;
-		if (c[t[0].key >> 8 * byte & 0xff] == n)
-			continue;
-		for (unsigned v = 0; v < 256; v++) {
-			uint32_t here = c[v];
-			c[v] = sum;
-			sum += here;
-		}
-		for (uint32_t i = 0; i < n; i++)
-			tmp[c[t[i].key >> 8 * byte & 0xff]++] = t[i];
-		struct token *swap = t;
-		t = tmp;
-		tmp = swap;
-	}
-	return t;
-}
-
 /* The caller's number of a place in the region. */
-static uint32_t place(const struct histdiff_in *in, const struct region *r, uint32_t at)
+static uint32_t place(const struct things *t, uint32_t at)
 {
-	uint32_t n = r->a_end - r->a;
-	return at < n ? r->a + at : in->old_count + r->b + (at - n);
+	uint32_t n = t->r->a_end - t->r->a;
+	return at < n ? t->r->a + at : t->in->old_count + t->r->b + (at - n);
 }
 
-/* Numbers n things of one token from `first` up; returns the next free number. */
-static uint32_t number_alike(const struct histdiff_in *in, const struct region *r,
-			     const struct token *t, uint32_t n, uint32_t first, uint32_t *number)
+static bool same_thing(const void *userdata, uint32_t i, uint32_t j)
 {
-	uint32_t kind[COLLISIONS_MAX], known = 0, next = first;
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t at = place(in, r, t[i].at), k = 0;
-		while (in->same && k < known && !in->same(in->userdata, kind[k], at))
-			k++;
-		if (k < known) {
-			number[t[i].at] = first + k;
-			continue;
-		}
-		if (known < COLLISIONS_MAX)
-			kind[known++] = at;
-		number[t[i].at] = next++;
-	}
-	return next;
+	const struct things *t = userdata;
+	return t->in->same(t->in->userdata, place(t, i), place(t, j));
 }
 
 /* Numbers the elements of the region: number[0 ...] those of old, then those of new. */
 static int number_all(const struct histdiff_in *in, const struct region *r, uint32_t *number,
 		      uint32_t *ret_numbers)
 {
-	uint32_t n = r->a_end - r->a, all = n + (r->b_end - r->b), next = 0;
-	_cleanup_free_ struct token *space = calloc(all, 2 * sizeof(*space));
-	if (!space)
+	size_t n = r->a_end - r->a, m = r->b_end - r->b;
+	_cleanup_free_ uint64_t *token = calloc(n + m, sizeof(*token));
+	const struct things t = { in, r };
+	if (!token)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < all; i++)
-		space[i] = (struct token){ i < n ? in->old[r->a + i] : in->new[r->b + i - n], i };
-	const struct token *t = sort(space, space + all, all);
-	for (uint32_t i = 0, end; i < all; i = end) {
-		for (end = i + 1; end < all && t[end].key == t[i].key; end++)
-			;
-		next = number_alike(in, r, t + i, end - i, next, number);
-	}
-	*ret_numbers = next;
-	return 0;
+	memcpy(token, in->old + r->a, n * sizeof(*token));
+	memcpy(token + n, in->new + r->b, m * sizeof(*token));
+	return dense(token, (uint32_t)(n + m), in->same ? same_thing : NULL, &t, number,
+		     ret_numbers);
 }
 
 /* --- regions ------------------------------------------------------------------------------- */
@@ -441,7 +395,8 @@ static int diff_region(struct arena *a, const struct histdiff_in *in, const stru
 	d.limit = HISTDIFF_STEPS((uint64_t)n + m);
 	if (in->steps > 0 && in->steps < d.limit)
 		d.limit = in->steps;
-	size_t sorted = 2 * sizeof(struct token) * ((size_t)n + m), worked = 0;
+	/* The tokens, and what dense() takes. */
+	size_t sorted = 40 * ((size_t)n + m), worked = 0;
 	err = work_all(&d, (struct region){ 0, n, 0, m }, &worked);
 	if (err < 0)
 		return err;

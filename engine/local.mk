@@ -5,6 +5,8 @@ libengine_a_SOURCES = \
 	engine/actor.h \
 	engine/arena.c \
 	engine/arena.h \
+	engine/arraydiff.c \
+	engine/arraydiff.h \
 	engine/banned.h \
 	engine/blob.c \
 	engine/blob.h \
@@ -21,6 +23,8 @@ libengine_a_SOURCES = \
 	engine/delta.c \
 	engine/delta.h \
 	engine/deltacodec.c \
+	engine/dense.c \
+	engine/dense.h \
 	engine/edge.c \
 	engine/edge.h \
 	engine/err.c \

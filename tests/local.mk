@@ -20,6 +20,7 @@ tests_libtap_a_SOURCES = \
 	tests/tap.h
 
 unit_tests = \
+	tests/unit/test_arraydiff \
 	tests/unit/test_base \
 	tests/unit/test_beacon \
 	tests/unit/test_blob \

@@ -191,7 +191,7 @@ static void one_of_several(struct prng *r)
 
 /* --- the worst ----------------------------------------------------------------------------- */
 
-#define BIG 100000u
+#define BIG 50000u
 static uint64_t big_old[BIG], big_new[BIG];
 
 static void adversary(uint32_t n, uint32_t m, bool shortest, const char *name)
