@@ -60,7 +60,8 @@ void *arena_alloc(struct arena *a, size_t n)
 	if (n > SIZE_MAX / 2)
 		return NULL;
 	n = (n + 7) & ~(size_t)7;
-	if ((size_t)(a->end - a->p) < n)
+	/* Nothing, too, has an address: NULL means that there is no memory. */
+	if (!a->p || (size_t)(a->end - a->p) < n)
 		return grow(a, n);
 	void *p = a->p;
 	a->p += n;

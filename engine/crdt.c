@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "engine/edge.h"
-#include "engine/slot.h"
+#include "engine/slotseq.h"
 
 const struct id NODE_ROOT = { { [15] = 1 } };
 const struct id NODE_TRASH = { { [15] = 2 } };
@@ -373,6 +373,19 @@ static void hash_reg(struct sha256_ctx *h, const struct actors *actors, const st
 	}
 }
 
+static bool hash_seq(struct sha256_ctx *h, const struct slot *s, const struct actors *actors)
+{
+	_cleanup_(seq_freep) struct seq *seq = NULL;
+	struct id print = { { 0 } };
+	if (!s->seq_len)
+		return false;
+	/* What cannot be read differs from everything that can. */
+	if (slotseq_load(s, actors, &seq) == 0)
+		seq_fingerprint(seq, &print);
+	sha256_update(h, ID_SIZE, print.b);
+	return true;
+}
+
 /* False when there is no entry here or below: the slot is there for its removal marks only. */
 static bool hash_slot(const struct slot *s, const struct actors *actors, struct id *ret)
 {
@@ -382,6 +395,7 @@ static bool hash_slot(const struct slot *s, const struct actors *actors, struct 
 	hash_bytes(&h, s->key, s->key_len);
 	hash_reg(&h, actors, &s->val);
 	hash_reg(&h, actors, &s->look);
+	any |= hash_seq(&h, s, actors);
 	for (uint32_t i = 0; i < s->n; i++) {
 		struct id below;
 		if (!hash_slot(s->child[i], actors, &below))

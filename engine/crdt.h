@@ -10,6 +10,7 @@
  *   val       multi-value register: the entries nobody who saw them has overwritten,
  *   look      multi-value register of the same kind: the position among its siblings and
  *             layout hints; does not make a slot live,
+ *   seq       the characters of a text (engine/seq.h), shown while VALUE_TEXT is; joins by itself,
  *   child     the slots of an object's keys,
  *   cleared   the dots of removals that took entries away here or below.
  * A slot is live while val holds an entry or a child is live. Identity is the path: two devices
@@ -66,8 +67,9 @@ enum value_kind {
 	VALUE_LINK = 8,   /* data: target of a symbolic link */
 	VALUE_INT = 9,    /* data: zigzag varint: mode, time in nanoseconds */
 	VALUE_BYTES = 10, /* data: extended attribute, style, source, look */
-	/* 16 and up: lists, texts, counters, sets to come; a decoder refuses what it
-	 * does not know with -EPROTONOSUPPORT */
+	VALUE_TEXT = 11,  /* a text: the slot's sequence */
+	/* Others are to come: lists, counters, sets. A decoder refuses what it does not know with
+	 * -EPROTONOSUPPORT. */
 };
 
 struct value {
@@ -97,7 +99,8 @@ struct reg {
 enum {
 	SLOT_VAL = 1,      /* in a delta: val is carried (maybe empty) */
 	SLOT_LOOK = 2,     /* in a delta: look is carried */
-	SLOT_COMPLETE = 4, /* in a delta: everything in and below this slot is carried */
+	SLOT_COMPLETE = 4, /* in a delta: everything in and below this slot is carried, but for
+			    * what is in a sequence, which never loses anything */
 };
 
 struct slot {
@@ -106,6 +109,8 @@ struct slot {
 	uint8_t carried; /* deltas only */
 	struct reg val;
 	struct reg look;
+	const uint8_t *seq;  /* encoded (engine/slotseq.h); in a delta: a part */
+	size_t seq_len;
 	struct vv cleared;   /* arena */
 	struct slot **child; /* sorted by key bytes (memcmp, shorter first), unique */
 	uint32_t n;

@@ -14,12 +14,13 @@
 #include <string.h>
 
 #include "engine/edge.h"
-#include "engine/slot.h"
+#include "engine/slotseq.h"
 
 /* --- making --- */
 
 struct maker {
 	struct arena *a;
+	const struct actors *actors;
 	const struct vv *from;
 	bool all; /* nothing has been left out yet */
 };
@@ -87,11 +88,15 @@ static int make_slot(struct maker *m, const struct slot *s, struct slot **ret)
 			t.carried |= SLOT_LOOK;
 		}
 		r = make_children(m, s, &t);
+		if (r == 0)
+			r = slotseq_part(m->a, s, m->actors, m->from, &t);
+		if (t.seq_len != s->seq_len)
+			m->all = false;
 	}
 	if (r < 0)
 		return r;
 	*ret = NULL;
-	if (!t.carried && t.n == 0)
+	if (!t.carried && t.n == 0 && t.seq_len == 0)
 		return 0;
 	*ret = arena_alloc(m->a, sizeof(t));
 	if (!*ret)
@@ -114,7 +119,6 @@ static int whole(struct arena *a, const struct record *r, struct delta **ret)
 int delta_make(struct arena *a, const struct actors *actors, const struct record *r,
 	       const struct vv *known, bool complete, struct delta **ret)
 {
-	(void)actors;
 	if (complete)
 		return whole(a, r, ret);
 	if (vv_covers(known, &r->ctx)) {
@@ -136,7 +140,7 @@ int delta_make(struct arena *a, const struct actors *actors, const struct record
 		return whole(a, r, ret);
 
 	struct delta *d = arena_new(a, struct delta);
-	struct maker m = { a, &from, true };
+	struct maker m = { a, actors, &from, true };
 	if (!d)
 		return -ENOMEM;
 	d->from = from;
@@ -236,6 +240,16 @@ static int join_children(const struct joiner *j, struct slot *x, struct slot *y,
 	return 0;
 }
 
+/* A part of a sequence that is new here must be all of it. */
+static int check_seqs(const struct joiner *j, const struct slot *y)
+{
+	struct slot whole = { 0 };
+	int r = slotseq_join(j->a, NULL, y, j->actors, &whole);
+	for (uint32_t i = 0; r == 0 && i < y->n; i++)
+		r = check_seqs(j, y->child[i]);
+	return r;
+}
+
 /* x: mine, y: theirs; either may be NULL. */
 static int join_slot(const struct joiner *j, struct slot *x, struct slot *y, bool complete,
 		     struct slot **ret)
@@ -249,12 +263,14 @@ static int join_slot(const struct joiner *j, struct slot *x, struct slot *y, boo
 	}
 	complete = complete || y->carried & SLOT_COMPLETE;
 	if (!x) {
-		int r = slot_filter(j->a, y, &(struct seen){ j->mine, none }, false, ret);
+		int r = check_seqs(j, y);
+		if (r == 0)
+			r = slot_filter(j->a, y, &(struct seen){ j->mine, none }, false, ret);
 		return r < 0 || !*ret ? r : slot_drop_marks(j->a, *ret, j->floor, ret);
 	}
 	struct slot t = *x;
-	int r = 0;
-	if (complete || y->carried & SLOT_VAL)
+	int r = slotseq_join(j->a, x, y, j->actors, &t);
+	if (r == 0 && (complete || y->carried & SLOT_VAL))
 		r = reg_join(j->a, j->actors, &x->val, j->mine, &y->val, j->theirs, &t.val);
 	if (r == 0 && (complete || y->carried & SLOT_LOOK))
 		r = reg_join(j->a, j->actors, &x->look, j->mine, &y->look, j->theirs, &t.look);
@@ -265,7 +281,7 @@ static int join_slot(const struct joiner *j, struct slot *x, struct slot *y, boo
 	if (r < 0)
 		return r;
 	if (t.val.entry == x->val.entry && t.val.n == x->val.n && t.look.entry == x->look.entry &&
-	    t.look.n == x->look.n && t.child == x->child && t.n == x->n &&
+	    t.look.n == x->look.n && t.seq == x->seq && t.child == x->child && t.n == x->n &&
 	    vv_equal(&t.cleared, &x->cleared)) {
 		*ret = x;
 		return 0;

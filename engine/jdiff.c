@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engine/lis.h"
+
 static bool same_text(const struct json *x, const struct json *y)
 {
 	return x->type == y->type && x->len == y->len &&
@@ -53,34 +55,23 @@ struct pair {
 	bool moved;
 };
 
-/* Marks what is outside of the longest increasing subsequence of the old places (Fredman's
- * algorithm: tail[k] ends the best sequence of k + 1 pairs, prev leads back). */
+/* Marks what is outside of the longest increasing subsequence of the old places. */
 static int mark_moved(struct arena *a, struct pair *pair, uint32_t n)
 {
-	uint32_t *tail = arena_array(a, n, sizeof(*tail)), *prev = arena_array(a, n, sizeof(*prev));
-	uint32_t best = 0;
-	if (!tail || !prev)
+	uint32_t *space = arena_array(a, n, 4 * sizeof(*space)), k = 0;
+	uint32_t *offset = space, *at = space + n, *stays = at + n;
+	if (!space)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < n; i++) {
+		pair[i].moved = true;
 		if (!pair[i].old)
 			continue;
-		uint32_t lo = 0, hi = best;
-		while (lo < hi) {
-			uint32_t mid = lo + (hi - lo) / 2;
-			if (pair[tail[mid]].old->offset < pair[i].old->offset)
-				lo = mid + 1;
-			else
-				hi = mid;
-		}
-		prev[i] = lo > 0 ? tail[lo - 1] : UINT32_MAX;
-		tail[lo] = i;
-		if (lo == best)
-			best++;
+		offset[k] = pair[i].old->offset;
+		at[k++] = i;
 	}
-	for (uint32_t i = 0; i < n; i++)
-		pair[i].moved = true;
-	for (uint32_t i = best > 0 ? tail[best - 1] : UINT32_MAX; i != UINT32_MAX; i = prev[i])
-		pair[i].moved = false;
+	uint32_t count = lis(offset, k, stays, stays + n);
+	for (uint32_t i = 0; i < count; i++)
+		pair[at[stays[i]]].moved = false;
 	return 0;
 }
 

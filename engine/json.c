@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "engine/jsonindex.h"
 #include "engine/jsonnum.h"
 
@@ -92,6 +95,45 @@ bool json_equal(const struct json *a, const struct json *b)
 		b = counterpart(a->next, b->next, b->parent);
 		a = a->next;
 	}
+}
+
+#define HASH_DEPTH 64
+
+static uint64_t mix(uint64_t h)
+{
+	h = (h ^ h >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	h = (h ^ h >> 27) * UINT64_C(0x94d049bb133111eb);
+	return h ^ h >> 31;
+}
+
+static uint64_t hash_at(const struct json *v, unsigned depth)
+{
+	uint64_t h = mix(v->type + UINT64_C(0x9e3779b97f4a7c15) * (v->count + UINT64_C(1)));
+	switch ((enum json_type)v->type) {
+	case JSON_NUMBER:
+		return mix(h ^ json_number_hash(v->text, v->len));
+	case JSON_STRING:
+		return mix(h ^ XXH3_64bits(v->text, v->len));
+	case JSON_NULL:
+	case JSON_FALSE:
+	case JSON_TRUE:
+		return h;
+	case JSON_ARRAY:
+		for (const struct json *c = v->first; c && depth > 0; c = c->next)
+			h = mix(h + hash_at(c, depth - 1));
+		return h;
+	case JSON_OBJECT:
+		/* A sum, because the order does not count. */
+		for (const struct json *c = v->first; c && depth > 0; c = c->next)
+			h += mix(mix(XXH3_64bits(c->key, c->key_len)) + hash_at(c, depth - 1));
+		return h;
+	}
+	return h;
+}
+
+uint64_t json_hash(const struct json *v)
+{
+	return hash_at(v, HASH_DEPTH);
 }
 
 const char *json_type_name(const struct json *v)

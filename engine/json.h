@@ -102,6 +102,10 @@ struct json *json_at(const struct json *container, size_t i);
  * -0 = 0), strings by their code points, arrays in order, objects without regard to order. */
 bool json_equal(const struct json *a, const struct json *b);
 
+/* A hash of what json_equal compares: equal values, equal hashes. What lies deeper than 64 containers
+ * is not looked at. The same on every machine. */
+uint64_t json_hash(const struct json *v);
+
 static inline bool json_is_container(const struct json *v)
 {
 	return v->type >= JSON_ARRAY;

@@ -5,6 +5,8 @@ libengine_a_SOURCES = \
 	engine/actor.h \
 	engine/arena.c \
 	engine/arena.h \
+	engine/arraydiff.c \
+	engine/arraydiff.h \
 	engine/banned.h \
 	engine/blob.c \
 	engine/blob.h \
@@ -21,12 +23,18 @@ libengine_a_SOURCES = \
 	engine/delta.c \
 	engine/delta.h \
 	engine/deltacodec.c \
+	engine/dense.c \
+	engine/dense.h \
 	engine/edge.c \
 	engine/edge.h \
 	engine/err.c \
 	engine/err.h \
 	engine/frame.c \
 	engine/frame.h \
+	engine/grapheme.c \
+	engine/grapheme.h \
+	engine/histdiff.c \
+	engine/histdiff.h \
 	engine/id.c \
 	engine/id.h \
 	engine/intake.c \
@@ -46,7 +54,11 @@ libengine_a_SOURCES = \
 	engine/jsonstyle.h \
 	engine/jsonw.c \
 	engine/jsonw.h \
+	engine/lis.c \
+	engine/lis.h \
 	engine/look.c \
+	engine/myers.c \
+	engine/myers.h \
 	engine/patch.c \
 	engine/patch.h \
 	engine/pins.c \
@@ -80,6 +92,19 @@ libengine_a_SOURCES = \
 	engine/replica-visit.c \
 	engine/replica.c \
 	engine/replica.h \
+	engine/seq-arrange.c \
+	engine/seq-edit.c \
+	engine/seq-ids.c \
+	engine/seq-impl.h \
+	engine/seq-join.c \
+	engine/seq-part.c \
+	engine/seq-piece.c \
+	engine/seq-rebase.c \
+	engine/seq-tree.c \
+	engine/seq-twin.c \
+	engine/seq.c \
+	engine/seq.h \
+	engine/seqcodec.c \
 	engine/session-impl.h \
 	engine/session-in.c \
 	engine/session-out.c \
@@ -91,6 +116,8 @@ libengine_a_SOURCES = \
 	engine/slot.h \
 	engine/slotcodec.c \
 	engine/slotcodec.h \
+	engine/slotseq.c \
+	engine/slotseq.h \
 	engine/store.c \
 	engine/store.h \
 	engine/storemem.c \
@@ -98,6 +125,12 @@ libengine_a_SOURCES = \
 	engine/storerocks.c \
 	engine/table.c \
 	engine/table.h \
+	engine/text.c \
+	engine/text.h \
+	engine/textdiff.c \
+	engine/textdiff.h \
+	engine/textedit.c \
+	engine/textedit.h \
 	engine/tree.c \
 	engine/tree.h \
 	engine/utf8.h \

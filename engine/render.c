@@ -172,6 +172,7 @@ static int build(const struct builder *b, const struct slot *s, uint8_t layout, 
 		j->type = JSON_OBJECT;
 		j->layout = layout;
 		return build_object(b, s, layout, j);
+	case VALUE_TEXT:
 	case VALUE_BLOB:
 	case VALUE_LINK:
 	case VALUE_INT:

@@ -58,6 +58,18 @@ bool name_is_document(const char *name, size_t len)
 	return len > 5 && !memcmp(name + len - 5, ".json", 5);
 }
 
+bool name_is_text(const char *name, size_t len)
+{
+	static const char *const suffix[] = { ".md",   ".markdown", ".txt", ".org",
+					      ".rst",  ".adoc",     ".tex", ".todo" };
+	for (size_t i = 0; i < sizeof(suffix) / sizeof(*suffix); i++) {
+		size_t n = strlen(suffix[i]);
+		if (len > n && !memcmp(name + len - n, suffix[i], n))
+			return true;
+	}
+	return false;
+}
+
 bool name_valid(const char *name, size_t len)
 {
 	return edge_name_valid(name, len);

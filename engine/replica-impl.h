@@ -27,6 +27,7 @@
 
 #include "engine/clock.h"
 #include "engine/replica.h"
+#include "engine/seq.h"
 #include "engine/table.h"
 #include "engine/tree.h"
 
@@ -131,6 +132,8 @@ int stored_decode(const struct actors *actors, struct arena *a, const void *data
 /* The content as shown: VALUE_NULL … VALUE_MAP for JSON; false when there is none. */
 bool content_shown(const struct replica *r, const struct record *rec, struct value *ret);
 bool name_is_document(const char *name, size_t len);
+/* One of those that are merged as texts: .md .markdown .txt .org .rst .adoc .tex .todo. */
+bool name_is_text(const char *name, size_t len);
 bool name_valid(const char *name, size_t len);
 /* Normal permission bits of a kind. */
 uint32_t mode_normal(enum node_kind kind);
@@ -149,6 +152,8 @@ struct version *version_find(struct replica *r, const struct id *node, const str
 /* Keeps v as the newest one of its node for a while. */
 void version_keep(struct replica *r, struct version *v);
 const struct blob_ref *version_blob(const struct version *v);
+/* What edits of a text need; NULL for anything else. */
+const struct seq_base *version_anchors(const struct version *v);
 /* Appends the blobs (struct blob_ref) of all versions that somebody holds; others are forgotten. */
 int versions_blobs(struct replica *r, struct buf *b);
 
@@ -374,7 +379,8 @@ void pointers_of_merge(struct commit *c, struct touched *t);
 /* ---- what a program wrote (replica-save.c) ---- */
 
 struct draft {
-	struct json *tree; /* NULL: a blob */
+	struct json *tree; /* a document */
+	bool plain;        /* a text; neither: a blob */
 	const char *text;
 	size_t len;
 	struct value blob;
@@ -385,15 +391,28 @@ struct draft {
 	struct arena arena;
 };
 
+/* What a draft changes in what its writer had read. Of a blob: nothing to say. */
 struct patch;
+struct difference {
+	struct patch *patch; /* document; NULL: none */
+	const struct seq_base *anchors; /* text: what was read, borrowed of the version; NULL: no text */
+	struct seq_edit *edit; /* text */
+	size_t n;
+};
+
 /* Reads the content as what it is under that name. A document that is none: 0, d->refused is set and
- * e says why; draft_blob then takes it as bytes. */
+ * e says why; draft_bytes then takes it as a text or blob. */
 int draft_make(struct replica *r, const char *name, size_t name_len, const struct content *c,
 	       enum save_as as, struct draft *d, struct err *e);
-int draft_blob(struct replica *r, const struct content *c, struct draft *d, struct err *e);
+/* plain: as a text if it can be one. */
+int draft_bytes(struct replica *r, const struct content *c, bool plain, struct draft *d,
+		struct err *e);
 void draft_done(struct draft *d);
+/* In memory of the arena. base NULL: the writer had read nothing. */
+int draft_difference(struct arena *a, const struct draft *d, const struct version *base,
+		     struct difference *ret);
 /* The record with the draft as content, seen from base (NULL: all of rec). */
-int draft_write(struct commit *c, const struct draft *d, const struct patch *patch,
+int draft_write(struct commit *c, const struct draft *d, const struct difference *diff,
 		const struct record *rec, const struct vv *base, bool merged, struct pointers *p,
 		const struct record **ret);
 /* commit_put of it; takes the pointers over. */

@@ -81,7 +81,7 @@ int node_decode(const void *data, size_t len, struct node *ret)
 	n.name_len = cursor_left(&c);
 	n.name = (const char *)cursor_take(&c, n.name_len);
 	if (!cursor_end(&c) || n.name_len > NAME_MAX_BYTES || n.attr.kind < NODE_DIR ||
-	    n.attr.kind > NODE_LINK || n.attr.form > FORM_BLOB)
+	    n.attr.kind > NODE_LINK || n.attr.form > FORM_TEXT)
 		return -EBADMSG;
 	*ret = n;
 	return 0;

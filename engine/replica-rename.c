@@ -138,6 +138,9 @@ static int draft_of(struct commit *c, const struct record *rec, struct draft *d)
 		return blob_ref_encode(&c->arena, version_blob(v), &d->blob);
 	d->len = version_size(v);
 	d->text = arena_dup(&c->arena, version_data(v), d->len);
+	d->plain = version_form(v) == FORM_TEXT;
+	if (d->plain)
+		return d->text ? 0 : -ENOMEM;
 	return d->text ? json_parse(&c->arena, d->text, d->len, NULL, &d->tree, NULL) : -ENOMEM;
 }
 
@@ -148,7 +151,7 @@ static int copy_over(struct commit *c, const struct rename *m, const struct stor
 {
 	struct draft d = { 0 };
 	struct pointers pointers = { 0 };
-	struct patch *patch = NULL;
+	struct difference diff;
 	struct arena *a = &c->arena;
 	const struct actors *actors = c->r->actors;
 	const struct record *rec;
@@ -163,10 +166,10 @@ static int copy_over(struct commit *c, const struct rename *m, const struct stor
 		rc = record_set_content(a, actors, rec, &value, NULL, &c->stamp, &rec);
 	} else if (rc == 0) {
 		rc = draft_of(c, src->record, &d);
-		if (rc == 0 && d.tree)
-			rc = jdiff(a, NULL, d.tree, &patch);
 		if (rc == 0)
-			rc = draft_write(c, &d, patch, rec, NULL, false, &pointers, &rec);
+			rc = draft_difference(a, &d, NULL, &diff);
+		if (rc == 0)
+			rc = draft_write(c, &d, &diff, rec, NULL, false, &pointers, &rec);
 	}
 	if (rc == 0)
 		rc = copy_xattrs(c, src->record, rec, &rec);

@@ -11,6 +11,9 @@
 #include "engine/jdiff.h"
 #include "engine/render.h"
 #include "engine/slot.h"
+#include "engine/text.h"
+#include "engine/textedit.h"
+#include "engine/utf8.h"
 
 #define READ_STEP (256u * 1024)
 
@@ -90,13 +93,30 @@ int draft_make(struct replica *r, const char *name, size_t name_len, const struc
 		d->refused = rc;
 		return 0;
 	}
-	return draft_blob(r, c, d, e);
+	return draft_bytes(r, c, as == SAVE_BY_NAME && name_is_text(name, name_len), d, e);
 }
 
-int draft_blob(struct replica *r, const struct content *c, struct draft *d, struct err *e)
+/* A text is what a person could read: UTF-8, no NUL. Others are a blob, whatever their name. */
+static int read_plain(const struct content *c, struct draft *d)
+{
+	buf_reset(&d->own);
+	int rc = content_load(c, TEXT_SIZE_MAX, &d->own, &d->text, &d->len);
+	if (rc < 0)
+		return rc == -EFBIG ? 0 : rc;
+	d->plain = !memchr(d->text, 0, d->len) && utf8_valid((const uint8_t *)d->text, d->len);
+	return 0;
+}
+
+int draft_bytes(struct replica *r, const struct content *c, bool plain, struct draft *d,
+		struct err *e)
 {
 	struct blob_ref ref;
-	int rc = blob_store_held(r->store, &d->hold, content_pread, (void *)(uintptr_t)c, &ref, e);
+	int rc = plain ? read_plain(c, d) : 0;
+	if (rc < 0)
+		return err_errno(e, rc, "cannot read the new content");
+	if (d->plain)
+		return 0;
+	rc = blob_store_held(r->store, &d->hold, content_pread, (void *)(uintptr_t)c, &ref, e);
 	if (rc == 0)
 		rc = blob_ref_encode(&d->arena, &ref, &d->blob);
 	if (rc == 0)
@@ -143,7 +163,7 @@ static void collect_pointer(const char *pointer, size_t len, void *userdata)
 	pointers_add(k->c, k->p, pointer, len);
 }
 
-int draft_write(struct commit *c, const struct draft *d, const struct patch *patch,
+int draft_write(struct commit *c, const struct draft *d, const struct difference *diff,
 		const struct record *rec, const struct vv *base, bool merged, struct pointers *p,
 		const struct record **ret)
 {
@@ -151,14 +171,17 @@ int draft_write(struct commit *c, const struct draft *d, const struct patch *pat
 	const struct actors *actors = c->r->actors;
 	struct collect k = { c, p };
 	int rc = 0;
+	if (d->plain)
+		return record_set_text(a, actors, rec, diff->anchors, base, diff->edit, diff->n,
+				       &c->stamp, ret);
 	if (!d->tree)
 		return record_set_content(a, actors, rec, &d->blob, base, &c->stamp, ret);
 	/* NULL is all of rec, not all of what the first step makes of it. */
 	if (!base)
 		base = &rec->ctx;
 	*ret = rec;
-	if (patch)
-		rc = record_patch(a, actors, rec, patch, base, &c->stamp, collect_pointer, &k, ret);
+	if (diff->patch)
+		rc = record_patch(a, actors, rec, diff->patch, base, &c->stamp, collect_pointer, &k, ret);
 	if (rc == 0)
 		rc = render_remember(a, actors, *ret, d->text, d->len, d->tree, merged, base,
 				     &c->stamp, ret);
@@ -194,8 +217,9 @@ int draft_put(struct commit *c, const struct draft *d, const struct stored *old,
 static int same_as_base(const struct version *base, const struct draft *d, const struct content *c)
 {
 	const char *data = version_data(base);
-	if (d->tree)
-		return data && version_size(base) == d->len && !memcmp(data, d->text, d->len);
+	if (d->tree || d->plain)
+		return data && version_form(base) == (d->tree ? FORM_JSON : FORM_TEXT) &&
+		       version_size(base) == d->len && !memcmp(data, d->text, d->len);
 	const struct blob_ref *ref = version_blob(base);
 	if (ref)
 		return ref->size == d->ref.size && !sha256_cmp(&ref->manifest, &d->ref.manifest);
@@ -210,16 +234,30 @@ static int same_as_base(const struct version *base, const struct draft *d, const
 	return len == version_size(base) && !memcmp(data, text, len);
 }
 
-static int difference(struct draft *d, const struct version *base, struct patch **ret)
+static int difference_text(struct arena *a, const struct draft *d, const struct version *base,
+			   struct difference *ret)
+{
+	ret->anchors = base ? version_anchors(base) : NULL;
+	return textedit_make(a, ret->anchors ? version_data(base) : "",
+			      ret->anchors ? (size_t)version_size(base) : 0, d->text, d->len,
+			      &ret->edit, &ret->n);
+}
+
+int draft_difference(struct arena *a, const struct draft *d, const struct version *base,
+		     struct difference *ret)
 {
 	struct json *before = NULL;
-	if (base && version_data(base)) {
-		int rc = json_parse(&d->arena, version_data(base), version_size(base), NULL,
-				    &before, NULL);
+	*ret = (struct difference){ 0 };
+	if (d->plain)
+		return difference_text(a, d, base, ret);
+	if (!d->tree)
+		return 0;
+	if (base && version_form(base) == FORM_JSON) {
+		int rc = json_parse(a, version_data(base), version_size(base), NULL, &before, NULL);
 		if (rc < 0)
 			return rc;
 	}
-	return jdiff(&d->arena, before, d->tree, ret);
+	return jdiff(a, before, d->tree, &ret->patch);
 }
 
 /* Does the head show more than the writer saw? Changes of metadata alone do not count, or the
@@ -237,12 +275,13 @@ static int is_merged(struct commit *c, const struct stored *head, const struct v
 	*ret = !base || !version_data(base) || !version_data(now) ||
 	       version_size(base) != version_size(now) ||
 	       memcmp(version_data(base), version_data(now), version_size(now)) != 0;
-	/* What lost against what the writer saw may come to light when that goes. */
-	const struct slot *content =
-		head->record->top ? slot_find(head->record->top, TOP_CONTENT, strlen(TOP_CONTENT))
-				  : NULL;
-	if (!*ret && content)
-		*ret = !slot_covered(content, version_context(base));
+	/* What lost against what the writer saw may come to light when that goes; a style that it
+	 * had not seen may be the one that shows. */
+	static const char *const part[] = { TOP_CONTENT, TOP_STYLE, TOP_SOURCE };
+	for (size_t i = 0; i < 3 && !*ret && head->record->top; i++) {
+		const struct slot *s = slot_find(head->record->top, part[i], strlen(part[i]));
+		*ret = s && !slot_covered(s, version_context(base));
+	}
 	version_unref(now);
 	return 0;
 }
@@ -271,7 +310,7 @@ static int untrash(struct commit *c, const struct record *rec, const struct reco
 }
 
 static int save_locked(struct commit *c, const struct id *id, const struct version *base,
-		       const struct draft *d, const struct patch *patch, struct touched **ret,
+		       const struct draft *d, const struct difference *diff, struct touched **ret,
 		       struct err *e, const struct err *why)
 {
 	static const struct vv nothing;
@@ -290,10 +329,10 @@ static int save_locked(struct commit *c, const struct id *id, const struct versi
 		return err_errno(e, rc, "cannot save");
 	if (d->refused && content_shown(c->r, head.record, &shown) && shown.kind <= VALUE_MAP)
 		return refuse(d, e, why);
-	if (d->tree)
+	if (d->tree || d->plain)
 		rc = is_merged(c, &head, base, &merged);
 	if (rc == 0)
-		rc = draft_write(c, d, patch, head.record, base ? version_context(base) : &nothing,
+		rc = draft_write(c, d, diff, head.record, base ? version_context(base) : &nothing,
 				 merged, &pointers, &rec);
 	bool changed = rec != head.record;
 	if (rc == 0 && changed)
@@ -315,7 +354,7 @@ int replica_save(struct replica *r, const struct id *id, const struct version *b
 	_cleanup_(draft_done) struct draft d = { 0 };
 	struct commit c;
 	struct node n;
-	struct patch *patch = NULL;
+	struct difference diff;
 	struct touched *t = NULL;
 	struct err why = { 0 }; /* kept when it is refused after all, below the lock */
 	int rc = node_get(r, &a, id, &n);
@@ -328,21 +367,21 @@ int replica_save(struct replica *r, const struct id *id, const struct version *b
 	rc = draft_make(r, n.name, n.name_len, content, as, &d, &why);
 	/* A document that is not one any more: no need to look further. */
 	if (rc == 0 && d.refused)
-		rc = n.attr.form == FORM_JSON ? d.refused : draft_blob(r, content, &d, e);
+		rc = n.attr.form == FORM_JSON ? d.refused : draft_bytes(r, content, true, &d, e);
 	if (rc < 0) {
 		if (e && why.code)
 			*e = why;
 		return rc;
 	}
-	rc = base ? same_as_base(base, &d, content) : !d.tree && d.ref.size == 0;
+	rc = base ? same_as_base(base, &d, content) : !d.tree && !d.plain && d.ref.size == 0;
 	if (rc > 0)
 		return ret_version ? replica_read(r, id, ret_version) : 0;
-	if (rc == 0 && d.tree)
-		rc = difference(&d, base, &patch);
+	if (rc == 0)
+		rc = draft_difference(&d.arena, &d, base, &diff);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot save");
 	commit_begin(&c, r, false);
-	rc = save_locked(&c, id, base, &d, patch, &t, e, &why);
+	rc = save_locked(&c, id, base, &d, &diff, &t, e, &why);
 	if (rc == 0 && t)
 		rc = commit_end(&c, e);
 	if (rc == 0 && t && ret_version)

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 
-#include "engine/jdiff.h"
 
 #define GENERATIONS_MAX 64 /* of one name that live elsewhere; after that ids are random */
 
@@ -123,7 +122,7 @@ struct birth {
 	uint32_t mode;
 	uint64_t when_us;
 	struct draft *draft;        /* file */
-	const struct patch *patch;
+	const struct difference *diff;
 	const struct value *target; /* link */
 };
 
@@ -149,7 +148,7 @@ static int create_locked(struct commit *c, const struct birth *b, struct touched
 	if (rc < 0)
 		return rc;
 	if (b->draft) {
-		rc = draft_write(c, b->draft, b->patch, rec, NULL, false, &pointers, &rec);
+		rc = draft_write(c, b->draft, b->diff, rec, NULL, false, &pointers, &rec);
 		/* What the remover had not seen would have kept the node alive, so all of the old
 		 * content goes and what is written is what shows. */
 		if (rc == 0)
@@ -191,22 +190,21 @@ int replica_create(struct replica *r, const struct id *parent, const char *name,
 		   struct attr *ret, struct version **ret_version, struct err *e)
 {
 	_cleanup_(draft_done) struct draft d = { 0 };
-	struct patch *patch = NULL;
+	struct difference diff;
 	int rc = name_check(name, len);
 	if (rc < 0)
 		return err_errno(e, rc, "not a name for a file");
 	rc = draft_make(r, name, len, c, as, &d, e);
 	if (rc == 0 && d.refused)
-		rc = draft_blob(r, c, &d, e);
+		rc = draft_bytes(r, c, true, &d, e);
 	if (rc < 0)
 		return rc;
 	if (e)
 		*e = (struct err){ 0 };
-	if (d.tree)
-		rc = jdiff(&d.arena, NULL, d.tree, &patch);
+	rc = draft_difference(&d.arena, &d, NULL, &diff);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot create %.*s", (int)len, name);
-	const struct birth b = { parent, name, len, NODE_FILE, mode, when_us, &d, patch, NULL };
+	const struct birth b = { parent, name, len, NODE_FILE, mode, when_us, &d, &diff, NULL };
 	rc = create(r, &b, ret, ret_version, e);
 	if (rc < 0)
 		atomic_fetch_add(&r->orphaned, d.ref.size);

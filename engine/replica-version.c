@@ -9,6 +9,8 @@
 #include <errno.h>
 
 #include "engine/render.h"
+#include "engine/text.h"
+#include "engine/textedit.h"
 
 #define SHARDS 16
 #define SHARD_BYTES (4u * 1024 * 1024) /* kept in each shard */
@@ -25,6 +27,7 @@ struct version {
 	enum form form;
 	uint64_t size;
 	uint8_t *data;
+	struct seq_base *anchors; /* text: what edits of it need */
 	struct blob *blob;
 	struct blob_ref ref;
 	struct store *store;
@@ -98,6 +101,7 @@ static void version_destroy(struct version *v)
 {
 	vv_done(&v->context);
 	blob_free(v->blob);
+	seq_base_free(v->anchors);
 	free(v->data);
 	pthread_mutex_destroy(&v->lock);
 	free(v);
@@ -243,6 +247,16 @@ static int fill(struct replica *r, struct version *v, const struct record *rec, 
 		int rc = blob_ref_decode(&shown, &v->ref);
 		v->size = v->ref.size;
 		return rc;
+	}
+	if (shown.kind == VALUE_TEXT) {
+		_cleanup_(buf_done) struct buf b = { 0 };
+		free(data);
+		v->form = FORM_TEXT;
+		int rc = record_text(rec, r->actors, &b, &v->anchors);
+		v->size = b.len;
+		/* An empty text has bytes, too, none of them. */
+		v->data = rc == 0 && buf_reserve(&b, 1) ? buf_take(&b, &len) : NULL;
+		return rc < 0 || v->data ? rc : -ENOMEM;
 	}
 	v->form = FORM_JSON;
 	if (!data) {
@@ -405,7 +419,12 @@ uint64_t version_size(const struct version *v)
 
 const void *version_data(const struct version *v)
 {
-	return v->form == FORM_JSON ? v->data : NULL;
+	return v->form == FORM_JSON || v->form == FORM_TEXT ? v->data : NULL;
+}
+
+const struct seq_base *version_anchors(const struct version *v)
+{
+	return v->anchors;
 }
 
 const struct blob_ref *version_blob(const struct version *v)
@@ -417,7 +436,7 @@ ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset
 {
 	if (offset >= v->size)
 		return 0;
-	if (v->form == FORM_JSON) {
+	if (v->data) {
 		if (len > v->size - offset)
 			len = (size_t)(v->size - offset);
 		memcpy(data, v->data + offset, len);
@@ -438,8 +457,9 @@ ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset
 /* Not in the table: it would be taken for the record's own. */
 static int version_free_standing(struct replica *r, const struct id *node, const struct id *id,
 				 const struct vv *context, const void *data, size_t len,
-				 struct version **ret)
+				 struct seq_base *anchors_take, struct version **ret)
 {
+	_cleanup_(seq_base_freep) struct seq_base *anchors = anchors_take;
 	struct version *v = calloc(1, sizeof(*v));
 	uint8_t *copy = malloc(len + 1);
 	if (!v || !copy) {
@@ -452,7 +472,8 @@ static int version_free_standing(struct replica *r, const struct id *node, const
 	pthread_mutex_init(&v->lock, NULL);
 	v->node = *node;
 	v->id = *id;
-	v->form = FORM_JSON;
+	v->form = anchors ? FORM_TEXT : FORM_JSON;
+	v->anchors = TAKE_PTR(anchors);
 	v->data = copy;
 	v->size = len;
 	v->store = r->store;
@@ -466,11 +487,29 @@ static int version_free_standing(struct replica *r, const struct id *node, const
 	return 0;
 }
 
+/* What a writer knows of a text that it wrote with a base of its own: its elements, not those that
+ * others put in meanwhile. */
+static int anchors_written(const struct version *base, const void *data, size_t len, struct dot dot,
+			   struct seq_base **ret)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	_cleanup_(seq_base_freep) struct seq_base *nothing = NULL;
+	const struct seq_base *from = base ? base->anchors : NULL;
+	struct seq_edit *edit;
+	size_t n;
+	int rc = textedit_make(&a, from ? base->data : (const void *)"",
+				from ? (size_t)base->size : 0, data, len, &edit, &n);
+	if (rc == 0 && !from) {
+		rc = seq_base_new(&nothing);
+		from = nothing;
+	}
+	return rc < 0 ? rc : seq_base_edit(from, edit, n, dot, ret);
+}
+
 int version_written(struct replica *r, const struct version *base, struct version *saved,
 		    const void *data, size_t len, struct version **ret)
 {
-	if (saved->form != FORM_JSON ||
-	    (saved->size == len && memcmp(saved->data, data, len) == 0)) {
+	if (!saved->data || (saved->size == len && memcmp(saved->data, data, len) == 0)) {
 		*ret = version_ref(saved);
 		return 0;
 	}
@@ -486,24 +525,30 @@ int version_written(struct replica *r, const struct version *base, struct versio
 	seq = vv_get(&saved->context, actor);
 	if (rc == 0 && seq)
 		rc = vv_raise(&context, actor, seq);
+	struct seq_base *anchors = NULL;
+	if (rc == 0 && saved->form == FORM_TEXT)
+		rc = anchors_written(base, data, len, (struct dot){ actor, seq }, &anchors);
 	if (rc == 0) {
 		vv_fingerprint(&context, r->actors, &id);
-		rc = version_free_standing(r, &saved->node, &id, &context, data, len, ret);
+		rc = version_free_standing(r, &saved->node, &id, &context, data, len, anchors, ret);
 	}
 	vv_done(&context);
 	return rc;
 }
 
-/* u8 format (1), node id, version id, context (vv_encode with local numbers), bytes text. */
+/* u8 format (1), node id, version id, context (vv_encode with local numbers), bytes text; of a text
+ * also its base (engine/seqcodec.c). */
 int version_encode(struct replica *r, const struct version *v, struct buf *b)
 {
-	if (v->form != FORM_JSON)
+	if (!v->data)
 		return -EINVAL;
 	buf_u8(b, 1);
 	buf_put(b, v->node.b, ID_SIZE);
 	buf_put(b, v->id.b, ID_SIZE);
 	vv_encode(&v->context, r->actors, NULL, b);
 	buf_bytes(b, v->data, (size_t)v->size);
+	if (v->anchors)
+		seq_base_encode(v->anchors, NULL, b);
 	return buf_failed(b) ? -ENOMEM : 0;
 }
 
@@ -517,14 +562,18 @@ int version_decode(struct replica *r, const void *data, size_t len, struct versi
 	const uint8_t *ids = cursor_take(&c, 2 * ID_SIZE);
 	int rc = ids ? vv_decode(&c, r->actors, NULL, &context) : -EBADMSG;
 	size_t n;
-	const uint8_t *text = cursor_bytes(&c, DOCUMENT_SIZE_MAX, &n);
-	if (rc == 0 && !cursor_end(&c))
+	const uint8_t *text = cursor_bytes(&c, TEXT_SIZE_MAX, &n);
+	struct seq_base *anchors = NULL;
+	if (rc == 0 && cursor_ok(&c) && cursor_left(&c) > 0)
+		rc = seq_base_decode(&c, r->actors, NULL, &anchors, NULL);
+	if (rc == 0 && (!cursor_end(&c) || (anchors && seq_base_length(anchors) != n)))
 		rc = -EBADMSG;
 	if (rc == 0) {
 		memcpy(node.b, ids, ID_SIZE);
 		memcpy(id.b, ids + ID_SIZE, ID_SIZE);
-		rc = version_free_standing(r, &node, &id, &context, text, n, ret);
+		rc = version_free_standing(r, &node, &id, &context, text, n, TAKE_PTR(anchors), ret);
 	}
+	seq_base_free(anchors);
 	vv_done(&context);
 	return rc;
 }

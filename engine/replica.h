@@ -38,6 +38,7 @@
 #include "engine/store.h"
 
 #define DOCUMENT_SIZE_MAX (16u * 1024 * 1024) /* a JSON document's bytes */
+#define TEXT_SIZE_MAX (64u * 1024 * 1024)     /* a text's; what is larger is a blob */
 #define XATTR_SIZE_MAX 65536
 #define LINK_SIZE_MAX 4095
 
@@ -63,7 +64,7 @@ struct store *replica_store(struct replica *r);   /* borrowed */
 
 /* ---- reading the tree ---- */
 
-enum form { FORM_NONE = 0 /* directory, link */, FORM_JSON = 1, FORM_BLOB = 2 };
+enum form { FORM_NONE = 0 /* directory, link */, FORM_JSON = 1, FORM_BLOB = 2, FORM_TEXT = 3 };
 
 struct attr {
 	struct id id;
@@ -71,7 +72,7 @@ struct attr {
 	enum node_kind kind;
 	enum form form;
 	uint32_t mode;      /* permission bits 07777 */
-	uint64_t size;      /* exact: bytes of the rendered document, of the blob, of the link */
+	uint64_t size;      /* exact: bytes of the document or text as shown, of the blob, of the link */
 	int64_t mtime_ns;   /* the same on every device */
 	int64_t ctime_ns;   /* when this device last changed the record */
 	struct id version;  /* fingerprint of the record's context */
@@ -107,7 +108,7 @@ const struct id *version_id(const struct version *v);
 const struct vv *version_context(const struct version *v);
 enum form version_form(const struct version *v);
 uint64_t version_size(const struct version *v);
-/* Bytes of a document in memory (borrowed), NULL for a blob. */
+/* Bytes of a document or text in memory (borrowed), NULL for a blob. */
 const void *version_data(const struct version *v);
 /* As pread(2). -EHOSTDOWN when a chunk is not here. */
 ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset);
@@ -132,14 +133,16 @@ struct content {
 };
 
 enum save_as {
-	SAVE_BY_NAME, /* *.json: a document if it parses, else see below; anything else: a blob */
+	SAVE_BY_NAME, /* *.json: a document if it parses, else see below; anything else: a text if the name
+		       * is one for texts (and new or replaced content of a bad *.json), and the
+		       * bytes are UTF-8 without NUL; otherwise a blob */
 	SAVE_BLOB,    /* a blob whatever it is (used by `lenient`) */
 };
 
 /* Saves over an existing file: difference of base to the new content, applied to the newest
  * version with base's context. base NULL: an empty file that nobody read. Under a *.json name
  * bytes that do not parse are refused (-EINVAL, place in e) when the content is a document, and
- * kept as a blob when it is not one yet. Nothing changed: no new version, *ret_version is the
+ * kept as a text or blob when it is not one yet. Nothing changed: no new version, *ret_version is the
  * newest one (ret_version may be NULL). -EFBIG, -ENOSPC, -ENOENT (not live). */
 int replica_save(struct replica *r, const struct id *id, const struct version *base,
 		 const struct content *c, enum save_as as, struct version **ret_version,

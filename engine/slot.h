@@ -48,7 +48,8 @@ int reg_join(struct arena *a, const struct actors *actors, const struct reg *x,
 
 static inline bool slot_empty(const struct slot *s)
 {
-	return s->val.n == 0 && s->look.n == 0 && s->cleared.n == 0 && s->n == 0;
+	return s->val.n == 0 && s->look.n == 0 && s->seq_len == 0 && s->cleared.n == 0 &&
+	       s->n == 0;
 }
 
 /* A new slot with the key, or a copy of s (may be NULL) to change. */

@@ -9,16 +9,17 @@
 #include "engine/json.h"
 #include "engine/jsonnum.h"
 #include "engine/patch.h"
-#include "engine/slot.h"
+#include "engine/slotseq.h"
 #include "engine/utf8.h"
 
 enum { FORM_NONE = 0, FORM_ONE = 1, FORM_SEVERAL = 2, FORM_SHARED = 3 };
 #define FORM_CLEARED 0x10
 #define FORM_CHILDREN 0x20
 #define FORM_COMPLETE 0x40
+#define FORM_SEQ 0x80
 
 #define VALUE_LONG 15 /* kind or length does not fit into its half of the byte */
-#define KIND_KNOWN VALUE_BYTES
+#define KIND_KNOWN VALUE_TEXT
 
 static uint64_t zigzag(int64_t n)
 {
@@ -143,6 +144,19 @@ static unsigned form_of(const struct reg *reg)
 	return reg->n == 0 ? FORM_NONE : reg->n == 1 ? FORM_ONE : FORM_SEVERAL;
 }
 
+/* A peer has other numbers for actors. */
+static void put_seq(struct encoder *d, const struct slot *s)
+{
+	_cleanup_(seq_part_freep) struct seq_part *part = NULL;
+	struct cursor c = cursor_make(s->seq, s->seq_len);
+	if (!d->c)
+		buf_bytes(d->b, s->seq, s->seq_len);
+	else if (seq_part_decode(&c, d->actors, NULL, NULL, &part, NULL) < 0)
+		d->b->failed = true;
+	else
+		seq_part_encode(part, d->actors, d->c, d->b);
+}
+
 static void put_slot(struct encoder *d, const struct slot *s, bool complete)
 {
 	struct buf *b = d->b;
@@ -155,7 +169,8 @@ static void put_slot(struct encoder *d, const struct slot *s, bool complete)
 	    s->val.entry[0].hlc == s->look.entry[0].hlc)
 		look = FORM_SHARED;
 	buf_u8(b, (uint8_t)(val | look << 2 | (s->cleared.n ? FORM_CLEARED : 0) |
-			    (s->n ? FORM_CHILDREN : 0) | (mark ? FORM_COMPLETE : 0)));
+			    (s->n ? FORM_CHILDREN : 0) | (mark ? FORM_COMPLETE : 0) |
+			    (s->seq_len ? FORM_SEQ : 0)));
 	if (val == FORM_SEVERAL)
 		buf_varint(b, s->val.n);
 	for (uint32_t i = 0; i < s->val.n; i++) {
@@ -169,6 +184,8 @@ static void put_slot(struct encoder *d, const struct slot *s, bool complete)
 			put_batch(d, &s->look.entry[i]);
 		buf_put(b, s->look.entry[i].value.data, s->look.entry[i].value.len);
 	}
+	if (s->seq_len)
+		put_seq(d, s);
 	if (s->cleared.n)
 		vv_encode(&s->cleared, d->actors, d->c, b);
 	if (s->n)
@@ -327,22 +344,6 @@ static int get_batches(struct slotcodec *d)
 	return 0;
 }
 
-static bool utf8_valid(const uint8_t *p, size_t len)
-{
-	const uint8_t *end = p + len;
-	while (p < end) {
-		if (*p < 0x80) {
-			p++;
-			continue;
-		}
-		size_t n = utf8_sequence(p, end);
-		if (n == 0)
-			return false;
-		p += n;
-	}
-	return true;
-}
-
 /* Where in the record a slot stands. */
 enum place { PLACE_TOP, PLACE_META, PLACE_CONTENT, PLACE_MEMBER };
 
@@ -363,15 +364,18 @@ static int check_value(struct slotcodec *d, enum place place, const struct value
 {
 	if (place == PLACE_TOP)
 		return bad(d, "a value where none can be");
+	if (place == PLACE_META && v->kind == VALUE_TEXT)
+		return bad(d, "a text where none can be");
 	if (place == PLACE_MEMBER && v->kind > VALUE_MAP)
 		return bad(d, "a value that is no JSON inside of JSON");
-	if (place == PLACE_CONTENT && v->kind > VALUE_LINK)
+	if (place == PLACE_CONTENT && v->kind > VALUE_LINK && v->kind != VALUE_TEXT)
 		return bad(d, "a content of a kind that none has");
 	switch (v->kind) {
 	case VALUE_NULL:
 	case VALUE_FALSE:
 	case VALUE_TRUE:
 	case VALUE_MAP:
+	case VALUE_TEXT:
 		return v->len == 0 ? 0 : bad(d, "data where none can be");
 	case VALUE_NUMBER:
 		if (!json_number_valid((const char *)v->data, v->len))
@@ -488,13 +492,33 @@ static enum place place_below(enum place place, const struct slot *s)
 	return place == PLACE_META ? PLACE_META : PLACE_MEMBER;
 }
 
+static int get_seq(struct slotcodec *d, struct slot *s)
+{
+	if (!d->codec) {
+		s->seq = cursor_bytes(d->cur, cursor_left(d->cur), &s->seq_len);
+		return cursor_ok(d->cur) && s->seq_len > 0 ? 0 : bad(d, "it ends within a text");
+	}
+	_cleanup_(seq_part_freep) struct seq_part *part = NULL;
+	_cleanup_(buf_done) struct buf b = { 0 };
+	struct actors *actors = (struct actors *)(uintptr_t)d->actors;
+	int r = seq_part_decode(d->cur, actors, d->codec, d->ctx, &part, d->e);
+	if (r < 0)
+		return r;
+	if (seq_part_empty(part))
+		return bad(d, "a text without anything in it");
+	seq_part_encode(part, actors, NULL, &b);
+	s->seq = buf_failed(&b) ? NULL : (const uint8_t *)arena_dup(d->a, b.data, b.len);
+	s->seq_len = b.len;
+	return s->seq ? 0 : -ENOMEM;
+}
+
 static int get_slot(struct slotcodec *d, struct slot *s, enum place place, unsigned depth,
 		    bool complete)
 {
 	struct cursor *cur = d->cur;
 	uint8_t form = cursor_u8(cur);
 	unsigned val = form & 3, look = form >> 2 & 3;
-	if (!cursor_ok(cur) || form & 0x80 || val == FORM_SHARED ||
+	if (!cursor_ok(cur) || val == FORM_SHARED ||
 	    (look == FORM_SHARED && val != FORM_ONE))
 		return bad(d, "a slot of no form");
 	if (form & FORM_COMPLETE) {
@@ -512,6 +536,8 @@ static int get_slot(struct slotcodec *d, struct slot *s, enum place place, unsig
 		r = get_reg(d, place, look, true, &s->val, &s->look);
 	if (r == 0 && look && place != PLACE_MEMBER && place != PLACE_CONTENT)
 		r = bad(d, "a position where none can be");
+	if (r == 0 && form & FORM_SEQ)
+		r = place == PLACE_CONTENT ? get_seq(d, s) : bad(d, "a text where none can be");
 	if (r == 0 && form & FORM_CLEARED) {
 		r = get_vv(d, "removal marks of unknown batches", &s->cleared);
 		if (r == 0 && (s->cleared.n == 0 || !complete))

@@ -3,6 +3,7 @@
 
 /* UTF-8 as Unicode's table 3-7 has it: no overlong forms, no surrogates, at most U+10FFFF. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,6 +38,18 @@ static inline size_t utf8_sequence(const uint8_t *p, const uint8_t *end)
 	if (c < 0xf0)
 		return 3;
 	return left >= 4 && (p[3] & 0xc0) == 0x80 ? 4 : 0;
+}
+
+/* Is all of it well-formed? */
+static inline bool utf8_valid(const uint8_t *p, size_t len)
+{
+	for (const uint8_t *end = p + len; p < end;) {
+		size_t n = *p < 0x80 ? 1 : utf8_sequence(p, end);
+		if (n == 0)
+			return false;
+		p += n;
+	}
+	return true;
 }
 
 /* The code point of a well-formed sequence of n = 2 to 4 bytes. */

@@ -72,7 +72,7 @@ static bool held_elsewhere(struct bases *b, const struct note *n)
 
 static uint64_t version_cost(const struct version *v)
 {
-	return 256 + (version_form(v) == FORM_JSON ? version_size(v) : 0);
+	return 256 + (version_data(v) ? version_size(v) : 0);
 }
 
 static void note_drop(struct bases *b, struct note *n)
@@ -305,8 +305,11 @@ static size_t collect(struct bases *b, const struct base_question *q, enum match
 
 /* ---- distance ---- */
 
-/* Pieces: runs between structural characters outside strings, each with the key before it, so
- * that two values that change places are seen. */
+/* Pieces of a document: runs between structural characters outside strings, each with the key
+ * before it, so that two values that change places are seen; or the keys alone. Of a text: its
+ * lines; or its words. */
+enum piece_kind { PIECE_VALUE, PIECE_KEY, PIECE_LINE, PIECE_WORD };
+
 struct pieces {
 	uint64_t *hash;
 	size_t n, cap;
@@ -326,10 +329,31 @@ static bool piece_add(struct pieces *p, uint64_t h)
 	return true;
 }
 
-/* keys: the keys alone. */
-static bool pieces_of(const uint8_t *s, size_t len, bool keys, struct pieces *p)
+static const uint64_t empty = UINT64_C(0xcbf29ce484222325), prime = UINT64_C(0x100000001b3);
+
+static bool pieces_of_text(const uint8_t *s, size_t len, bool words, struct pieces *p)
 {
-	const uint64_t empty = UINT64_C(0xcbf29ce484222325), prime = UINT64_C(0x100000001b3);
+	uint64_t h = empty;
+	bool any = false;
+	for (size_t i = 0; i < len; i++) {
+		if (s[i] == '\n' || (words && (s[i] == ' ' || s[i] == '\t' || s[i] == '\r'))) {
+			if ((any || !words) && !piece_add(p, table_mix(h)))
+				return false;
+			h = empty;
+			any = false;
+			continue;
+		}
+		h = (h ^ s[i]) * prime;
+		any = true;
+	}
+	return !any || piece_add(p, table_mix(h));
+}
+
+static bool pieces_of(const uint8_t *s, size_t len, enum piece_kind kind, struct pieces *p)
+{
+	if (kind == PIECE_LINE || kind == PIECE_WORD)
+		return pieces_of_text(s, len, kind == PIECE_WORD, p);
+	const bool keys = kind == PIECE_KEY;
 	uint64_t h = empty;
 	bool string = false, any = false;
 	for (size_t i = 0; i < len; i++) {
@@ -367,13 +391,13 @@ static int u64_cmp(const void *a, const void *b)
 }
 
 /* Pieces that only one of the two has, and in *ret_all the pieces of both. */
-static uint64_t differing(const void *a, size_t alen, const void *b, size_t blen, bool keys,
-			  uint64_t *ret_all)
+static uint64_t differing(const void *a, size_t alen, const void *b, size_t blen,
+			  enum piece_kind kind, uint64_t *ret_all)
 {
 	struct pieces x = { 0 }, y = { 0 };
 	uint64_t d = UINT64_MAX - 1;
 	*ret_all = 0;
-	if (pieces_of(a, alen, keys, &x) && pieces_of(b, blen, keys, &y)) {
+	if (pieces_of(a, alen, kind, &x) && pieces_of(b, blen, kind, &y)) {
 		if (x.n)
 			qsort(x.hash, x.n, sizeof(*x.hash), u64_cmp);
 		if (y.n)
@@ -400,17 +424,19 @@ static uint64_t differing(const void *a, size_t alen, const void *b, size_t blen
 	return d;
 }
 
-/* *ret_shares: there is a value or at least a key that both have. */
-static uint64_t distance(const void *a, size_t alen, const void *b, size_t blen, bool *ret_shares)
+/* *ret_shares: there is a value or at least a key that both have; a line or at least a word. */
+static uint64_t distance(const void *a, size_t alen, const void *b, size_t blen, bool text,
+			 bool *ret_shares)
 {
 	uint64_t all;
 	*ret_shares = true;
 	if (alen == blen && memcmp(a, b, alen) == 0)
 		return 0;
-	uint64_t d = differing(a, alen, b, blen, false, &all);
+	uint64_t d = differing(a, alen, b, blen, text ? PIECE_LINE : PIECE_VALUE, &all);
 	if (d == all) {
-		uint64_t keys = differing(a, alen, b, blen, true, &all);
-		*ret_shares = keys < all;
+		uint64_t less =
+			differing(a, alen, b, blen, text ? PIECE_WORD : PIECE_KEY, &all);
+		*ret_shares = less < all;
 	}
 	return d;
 }
@@ -418,7 +444,7 @@ static uint64_t distance(const void *a, size_t alen, const void *b, size_t blen,
 uint64_t base_distance(const void *a, size_t alen, const void *b, size_t blen)
 {
 	bool shares;
-	return distance(a, alen, b, blen, &shares);
+	return distance(a, alen, b, blen, false, &shares);
 }
 
 /* ---- finding ---- */
@@ -436,7 +462,8 @@ static struct version *nearest(struct version *const *v, size_t n, const struct 
 		if (!data || !q->data)
 			continue;
 		bool shares;
-		uint64_t d = distance(data, (size_t)version_size(v[i]), q->data, q->len, &shares);
+		uint64_t d = distance(data, (size_t)version_size(v[i]), q->data, q->len,
+				      version_form(v[i]) == FORM_TEXT, &shares);
 		any = true;
 		alike |= shares;
 		if (d == 0 && !same)

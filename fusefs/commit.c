@@ -45,12 +45,13 @@ static int content_of(struct copy *c, struct content *ret, struct buf *room)
 	return 0;
 }
 
-/* Documents that were spooled are read back: at most DOCUMENT_SIZE_MAX. */
-static const void *bytes_of(struct copy *c, const struct content *content, struct buf *room)
+/* What was spooled is read back if it is no longer than a document or a text can be. */
+static const void *bytes_of(struct copy *c, const struct content *content, size_t max,
+			    struct buf *room)
 {
 	if (content->fd < 0)
 		return content->data;
-	if (content->len > DOCUMENT_SIZE_MAX)
+	if (content->len > max)
 		return NULL;
 	uint8_t *p = buf_reserve(room, content->len + 1);
 	if (!p || workfile_pread(c->work, p, content->len, 0) != (ssize_t)content->len)
@@ -104,7 +105,7 @@ static void committed(struct fusefs *fs, struct inode *i, struct copy *c, const 
 {
 	bool same = same_bytes(fs, v, content, data), shared = c == i->shared;
 	struct version *written = NULL;
-	if (!same && version_form(v) == FORM_JSON && data)
+	if (!same && version_data(v) && data)
 		version_written(fs->replica, base, v, data, content->len, &written);
 	if (!written)
 		written = version_ref(v);
@@ -150,7 +151,9 @@ static int commit_node(struct fusefs *fs, struct inode *i, struct copy *c, bool 
 	if (r < 0)
 		return r;
 	_cleanup_(buf_done) struct buf text = { 0 };
-	const void *data = i->last.form == FORM_BLOB ? content.data : bytes_of(c, &content, &text);
+	const size_t max = i->last.form == FORM_TEXT ? TEXT_SIZE_MAX : DOCUMENT_SIZE_MAX;
+	const void *data =
+		i->last.form == FORM_BLOB ? content.data : bytes_of(c, &content, max, &text);
 	struct proc writer = c->writer;
 	struct version *fallback = c->base ? c->base : c->fallback ? c->fallback : c->origin;
 	_cleanup_(version_unrefp) struct version *base =
@@ -303,7 +306,7 @@ int commit_settle(struct fusefs *fs, struct inode *i, struct err *e)
 	int r = content_of(c, &content, &room);
 	if (r < 0)
 		return r;
-	const void *data = bytes_of(c, &content, &text);
+	const void *data = bytes_of(c, &content, DOCUMENT_SIZE_MAX, &text);
 	struct attr attr;
 	_cleanup_(version_unrefp) struct version *v = NULL;
 	bool created = true;
@@ -388,7 +391,7 @@ int commit_over(struct fusefs *fs, struct inode *i, const struct id *node, struc
 	int r = content_of(c, &content, &room);
 	if (r < 0)
 		return r;
-	const void *data = bytes_of(c, &content, &text);
+	const void *data = bytes_of(c, &content, DOCUMENT_SIZE_MAX, &text);
 	_cleanup_(version_unrefp) struct version *head = NULL;
 	_cleanup_(version_unrefp) struct version *base =
 		choose_base(fs, node, c, &writer, true, born, fallback, data, content.len);

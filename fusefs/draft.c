@@ -37,7 +37,7 @@ int draft_store(struct fusefs *fs, struct inode *i)
 	_cleanup_(buf_done) struct buf value = { 0 };
 	_cleanup_(buf_done) struct buf base = { 0 };
 	key_of(&key, &i->id);
-	if (c->base && version_form(c->base) == FORM_JSON)
+	if (c->base && version_data(c->base))
 		version_encode(fs->replica, c->base, &base);
 	buf_u8(&value, 1);
 	buf_u32(&value, c->err.line);

@@ -253,6 +253,7 @@ static int shoal_get(struct fusefs *fs, struct inode *i, const char *name, struc
 			      : i->kind == NODE_LINK   ? "link"
 			      : !node                  ? "local"
 			      : attr.form == FORM_JSON ? "document"
+			      : attr.form == FORM_TEXT ? "text"
 						       : "blob");
 		return 0;
 	}

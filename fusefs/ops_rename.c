@@ -218,8 +218,9 @@ static int rename_node(struct fusefs *fs, struct spot *from, struct spot *to, un
 		if (r < 0)
 			return r;
 		if (to->what == SPOT_NODE && to->attr.kind == NODE_FILE && young &&
-		    own_work(fs, &from->attr) && name_is_json(to->name, len) &&
-		    to->attr.form == FORM_JSON)
+		    own_work(fs, &from->attr) &&
+		    (to->attr.form == FORM_TEXT ||
+		     (to->attr.form == FORM_JSON && name_is_json(to->name, len))))
 			return save_over(fs, i, to->inode, &to->attr, NULL);
 	}
 	if (to->what == SPOT_LOCAL)

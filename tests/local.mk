@@ -15,12 +15,14 @@ AM_DISTCHECK_CONFIGURE_FLAGS = --with-test-data="$(TEST_DATA)"
 tests_libtap_a_SOURCES = \
 	tests/device.h \
 	tests/held.h \
+	tests/fugue.h \
 	tests/prng.h \
 	tests/replicas.h \
 	tests/tap.c \
 	tests/tap.h
 
 unit_tests = \
+	tests/unit/test_arraydiff \
 	tests/unit/test_base \
 	tests/unit/test_beacon \
 	tests/unit/test_blob \
@@ -34,6 +36,7 @@ unit_tests = \
 	tests/unit/test_evidence \
 	tests/unit/test_filenames \
 	tests/unit/test_frame \
+	tests/unit/test_histdiff \
 	tests/unit/test_identity \
 	tests/unit/test_jdiff \
 	tests/unit/test_join \
@@ -49,10 +52,14 @@ unit_tests = \
 	tests/unit/test_replica_threads \
 	tests/unit/test_record \
 	tests/unit/test_render \
+	tests/unit/test_seq \
+	tests/unit/test_seqcodec \
 	tests/unit/test_session \
 	tests/unit/test_store \
 	tests/unit/test_sweep \
 	tests/unit/test_tap \
+	tests/unit/test_text \
+	tests/unit/test_textdiff \
 	tests/unit/test_tls \
 	tests/unit/test_token \
 	tests/unit/test_tree \
@@ -108,6 +115,7 @@ tests_sim_sim_SOURCES = \
 	tests/sim/model.c \
 	tests/sim/net.c \
 	tests/sim/sim.c \
+	tests/sim/text.c \
 	tests/sim/work.c \
 	tests/sim/world.c \
 	tests/sim/world.h
@@ -124,7 +132,9 @@ fuzz_targets = \
 	tests/fuzz/fuzz_joinmsg \
 	tests/fuzz/fuzz_json \
 	tests/fuzz/fuzz_record \
+	tests/fuzz/fuzz_seq \
 	tests/fuzz/fuzz_session \
+	tests/fuzz/fuzz_textdiff \
 	tests/fuzz/fuzz_token
 
 tests_fuzz_fuzz_beacon_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
@@ -134,8 +144,10 @@ tests_fuzz_fuzz_delta_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_record_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_joinmsg_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)
+tests_fuzz_fuzz_seq_LDADD = $(FUZZ_MAIN) tests/libtap.a libengine.a $(ENGINE_LIBS)
 tests_fuzz_fuzz_session_LDADD = $(FUZZ_MAIN) tests/libtap.a libengine.a $(ENGINE_LIBS)
 tests_fuzz_fuzz_session_SOURCES = tests/fuzz/fuzz_session.c $(pair)
+tests_fuzz_fuzz_textdiff_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_token_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 
 noinst_HEADERS = tests/fuzz/replay.h
@@ -184,6 +196,7 @@ EXTRA_DIST += \
 	tests/integration/test_mesh.py \
 	tests/integration/test_mount.py \
 	tests/integration/test_saves.py \
+	tests/integration/test_texts.py \
 	tests/integration/test_two_hosts.py
 
 # Only what a sanitizer build should run again.
@@ -193,8 +206,10 @@ check-quick:
 # Benchmarks: programs that print NAME, VALUE, UNIT, REFERENCE (tests/bench/run says how).
 bench_programs = \
 	tests/bench/bench_crdt \
+	tests/bench/bench_diff \
 	tests/bench/bench_json \
 	tests/bench/bench_replica \
+	tests/bench/bench_seq \
 	tests/bench/bench_sync
 tests_bench_bench_sync_SOURCES = tests/bench/bench_sync.c $(pair)
 bench_scripts = \

@@ -572,7 +572,7 @@ def test_a_first_write_that_goes_on_is_no_document(m, d):
     assert os.getxattr(p, "user.shoal.kind") == b"local"
     os.close(fd)
     m.settle_and_sync()
-    assert m.drafts() == [] and os.getxattr(p, "user.shoal.kind") == b"blob"
+    assert m.drafts() == [] and os.getxattr(p, "user.shoal.kind") == b"text"
 
 
 def test_a_shell_that_writes_on_and_on(m, d):

@@ -6,9 +6,21 @@
 #include <string.h>
 
 #include "engine/json.h"
+#include "engine/slotseq.h"
 #include "tests/sim/world.h"
 
 /* ---- sets of values ---- */
+
+void numbers_push(struct numbers *n, uint64_t v)
+{
+	if (n->n == n->cap) {
+		n->cap = n->cap ? 2 * n->cap : 16;
+		n->v = reallocarray(n->v, n->cap, sizeof(*n->v));
+		if (!n->v)
+			abort();
+	}
+	n->v[n->n++] = v;
+}
 
 void numbers_add(struct numbers *n, uint64_t v)
 {
@@ -17,15 +29,9 @@ void numbers_add(struct numbers *n, uint64_t v)
 		at++;
 	if (at < n->n && n->v[at] == v)
 		return;
-	if (n->n == n->cap) {
-		n->cap = n->cap ? 2 * n->cap : 16;
-		n->v = reallocarray(n->v, n->cap, sizeof(*n->v));
-		if (!n->v)
-			abort();
-	}
-	memmove(&n->v[at + 1], &n->v[at], (n->n - at) * sizeof(*n->v));
+	numbers_push(n, v);
+	memmove(&n->v[at + 1], &n->v[at], (n->n - 1 - at) * sizeof(*n->v));
 	n->v[at] = v;
-	n->n++;
 }
 
 bool numbers_has(const struct numbers *n, uint64_t v)
@@ -42,7 +48,8 @@ void numbers_clear(struct numbers *n)
 	*n = (struct numbers){ 0 };
 }
 
-void numbers_of(struct numbers *n, const void *data, size_t len)
+static void each_number(const void *data, size_t len, void (*f)(struct numbers *n, uint64_t v),
+			struct numbers *n)
 {
 	const uint8_t *p = data;
 	for (size_t i = 0; i + 1 < len; i++) {
@@ -51,8 +58,18 @@ void numbers_of(struct numbers *n, const void *data, size_t len)
 		uint64_t v = 0;
 		for (i++; i < len && p[i] >= '0' && p[i] <= '9'; i++)
 			v = 10 * v + (uint64_t)(p[i] - '0');
-		numbers_add(n, v);
+		f(n, v);
 	}
+}
+
+void numbers_of(struct numbers *n, const void *data, size_t len)
+{
+	each_number(data, len, numbers_add, n);
+}
+
+void numbers_append(struct numbers *n, const void *data, size_t len)
+{
+	each_number(data, len, numbers_push, n);
 }
 
 struct losers {
@@ -89,6 +106,17 @@ static int add_loser(const char *pointer, const struct entry *shown, const struc
 	(void)shown;
 	if (lost->value.kind == VALUE_MAP) {
 		add_object(l, pointer);
+		return 0;
+	}
+	if (lost->value.kind == VALUE_TEXT) {
+		_cleanup_(seq_freep) struct seq *seq = NULL;
+		struct seq_span span;
+		if (slotseq_load(l->content, replica_actors(l->d->replica), &seq) < 0)
+			return 0;
+		_cleanup_(buf_done) struct buf b = { 0 };
+		for (struct seq_iter it = seq_iter(seq); seq_iter_next(&it, &span);)
+			buf_put(&b, span.text, span.len);
+		numbers_of(l->n, b.data, b.len);
 		return 0;
 	}
 	if (lost->value.kind != VALUE_BLOB) {
@@ -219,6 +247,13 @@ static bool is_json(const char *name)
 {
 	size_t n = strlen(name);
 	return n > 5 && strcmp(name + n - 5, ".json") == 0;
+}
+
+/* What is not JSON there is a text. */
+static bool is_text(const char *name)
+{
+	size_t n = strlen(name);
+	return is_json(name) || (n > 4 && strcmp(name + n - 4, ".txt") == 0);
 }
 
 /* What a failed operation may answer; anything else is a bug. */
@@ -445,7 +480,7 @@ static void check_written(struct world *w, struct device *d, const struct id *id
 		world_fail(w, "device %u cannot read what it has just written", d->no);
 	size_t len = 0;
 	uint8_t *p = version_bytes(v, &len);
-	bool same = p && len == b->len && memcmp(p, b->data, len) == 0;
+	bool same = p && len == b->len && (len == 0 || memcmp(p, b->data, len) == 0);
 	if (!same && p)
 		TRACE(w, "wrote %.*s\n--- read %.*s", (int)(b->len > 400 ? 400 : b->len), b->data,
 		      (int)(len > 400 ? 400 : len), p);
@@ -462,9 +497,13 @@ static void create(struct world *w, struct device *d, const struct finding *f)
 	struct buf b = { 0 };
 	struct doc none = { 0 }, doc = { 0 };
 	bool json = is_json(name) && !prng_chance(&w->r, 5);
+	struct numbers nothing = { 0 }, lines = { 0 };
 	if (json) {
 		doc_change(w, &doc);
 		doc_print(w, &doc, &b);
+	} else if (is_text(name)) {
+		text_change(w, &nothing, &lines);
+		text_print(&lines, &b);
 	} else {
 		blob_print(w, &b, ++w->value);
 	}
@@ -480,6 +519,8 @@ static void create(struct world *w, struct device *d, const struct finding *f)
 		struct numbers saw = { 0 };
 		if (json)
 			doc_model(w, d, &attr.id, &none, &doc, &saw);
+		else if (is_text(name))
+			text_model(w, d, &attr.id, &nothing, &lines, &saw);
 		else
 			model_wrote(w, d, &attr.id, "", w->value);
 		w->saves++;
@@ -487,6 +528,7 @@ static void create(struct world *w, struct device *d, const struct finding *f)
 	} else {
 		allow(w, d, "create", r);
 	}
+	numbers_clear(&lines);
 	buf_done(&b);
 }
 
@@ -516,10 +558,17 @@ static void save(struct world *w, struct device *d, const struct found *x)
 	char name[NAME_MAX_BYTES + 1] = "";
 	replica_parent(d->replica, &id, &parent, name);
 	bool json = was_doc && is_json(name);
+	bool text = !json && is_text(name);
+	struct numbers was = { 0 }, lines = { 0 };
 	if (json) {
 		new = old;
 		doc_change(w, &new);
 		doc_print(w, &new, &b);
+	} else if (text) {
+		if (version_form(base->version) == FORM_TEXT)
+			text_read(base->version, &was);
+		text_change(w, &was, &lines);
+		text_print(&lines, &b);
 	} else {
 		blob_print(w, &b, ++w->value);
 	}
@@ -540,6 +589,8 @@ static void save(struct world *w, struct device *d, const struct found *x)
 	if (r == 0) {
 		if (json) {
 			doc_model(w, d, &id, &old, &new, &base->saw);
+		} else if (text) {
+			text_model(w, d, &id, &was, &lines, &base->saw);
 		} else {
 			model_covered(w, d, &id, "", &base->saw);
 			model_wrote(w, d, &id, "", w->value);
@@ -552,6 +603,8 @@ static void save(struct world *w, struct device *d, const struct found *x)
 	}
 	if (w->trace)
 		model_tell(w, d, &id);
+	numbers_clear(&was);
+	numbers_clear(&lines);
 	buf_done(&b);
 	pin_clear(&fresh);
 }
@@ -593,6 +646,11 @@ static void moved(struct world *w, struct device *d, const struct id *old, const
 	struct numbers nothing = { 0 };
 	if (doc_read(v, &doc)) {
 		doc_model(w, d, new, &none, &doc, &nothing);
+	} else if (version_form(v) == FORM_TEXT) {
+		struct numbers lines = { 0 };
+		text_read(v, &lines);
+		text_model(w, d, new, &nothing, &lines, &nothing);
+		numbers_clear(&lines);
 	} else {
 		struct numbers n = { 0 };
 		file_numbers(d, new, &n, NULL);

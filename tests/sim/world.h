@@ -132,10 +132,20 @@ void work_step(struct world *w);
 /* The values in a text, and all that a file shows or lists as lost. */
 void numbers_of(struct numbers *n, const void *data, size_t len);
 void numbers_add(struct numbers *n, uint64_t v);
+/* In the order given, without a look at what is there. */
+void numbers_push(struct numbers *n, uint64_t v);
+void numbers_append(struct numbers *n, const void *data, size_t len);
 bool numbers_has(const struct numbers *n, uint64_t v);
 void numbers_clear(struct numbers *n);
 int file_numbers(struct device *d, const struct id *id, struct numbers *ret,
 		 struct version **ret_version);
+
+/* text.c: lines of a text by their values, in order */
+void text_read(const struct version *v, struct numbers *ret);
+void text_change(struct world *w, const struct numbers *old, struct numbers *new);
+void text_print(const struct numbers *t, struct buf *b);
+void text_model(struct world *w, struct device *d, const struct id *node, const struct numbers *old,
+		const struct numbers *new, const struct numbers *saw);
 
 /* model.c */
 struct model *model_new(void);

@@ -69,13 +69,13 @@ static void tree(struct rep *p)
 
 	is_int(rep_create(r, &dir.id, "7.json", "{\"n\": 1}\n", &f), 0, "a document");
 	ok(f.kind == NODE_FILE && f.form == FORM_JSON && f.size == 9 && f.mode == 0644, "its form");
-	is_int(rep_create(r, &dir.id, "t.txt", "hello", &g), 0, "a blob");
+	is_int(rep_create(r, &dir.id, "t.bin", "hello", &g), 0, "a blob");
 	ok(g.form == FORM_BLOB && g.size == 5, "its form");
 	is_int(rep_create(r, &dir.id, "bad.json", "{\"n\": ", &at), 0, "a *.json that is none");
-	ok(at.form == FORM_BLOB && holds(r, &at.id, "{\"n\": "), "is kept as bytes");
+	ok(at.form == FORM_TEXT && holds(r, &at.id, "{\"n\": "), "is kept as a text");
 	is_int(rep_create(r, &dir.id, "empty", "", &at), 0, "an empty file");
 	ok(at.form == FORM_BLOB && at.size == 0 && holds(r, &at.id, ""), "is empty");
-	is_errno(rep_create(r, &dir.id, "t.txt", "", &at), -EEXIST, "a name twice");
+	is_errno(rep_create(r, &dir.id, "t.bin", "", &at), -EEXIST, "a name twice");
 	is_errno(rep_create(r, &g.id, "x", "", &at), -ENOTDIR, "in a file");
 	is_errno(rep_create(r, &none, "x", "", &at), -ENOENT, "nowhere");
 	is_errno(replica_create(r, &dir.id, longer, 256, 0644, &(struct content){ .fd = -1 },
@@ -90,7 +90,7 @@ static void tree(struct rep *p)
 	is_errno(rep_lookup(r, &none, "x", &at), -ENOENT, "nowhere");
 	is_errno(rep_lookup(r, &NODE_ROOT, "lost+found", &at), -ENOENT, "lost+found has nothing");
 	is_errno(replica_attr(r, &none, &at), -ENOENT, "attributes of nothing");
-	is_str(listing(r, &dir.id), "7.json bad.json empty old t.txt ", "in order");
+	is_str(listing(r, &dir.id), "7.json bad.json empty old t.bin ", "in order");
 	is_str(listing(r, &f.id), strerror(ENOTDIR), "a file has no entries");
 	is_str(listing(r, &none), strerror(ENOENT), "nothing neither");
 	is_int(replica_parent(r, &f.id, &parent, name), 0, "parent");
@@ -117,8 +117,8 @@ static void tree(struct rep *p)
 	is_errno(replica_remove(r, &none, 0), -ENOENT, "of nothing");
 	is_int(replica_remove(r, &g.id, 0), 0, "of a file");
 	is_errno(replica_remove(r, &g.id, 0), -ENOENT, "twice");
-	is_errno(rep_lookup(r, &dir.id, "t.txt", &at), -ENOENT, "it is gone");
-	is_int(rep_create(r, &dir.id, "t.txt", "new", &at), 0, "the name is free");
+	is_errno(rep_lookup(r, &dir.id, "t.bin", &at), -ENOENT, "it is gone");
+	is_int(rep_create(r, &dir.id, "t.bin", "new", &at), 0, "the name is free");
 	ok(!id_equal(&at.id, &g.id), "for another file");
 
 	id = f.id;
@@ -244,7 +244,7 @@ static void saves(struct rep *p)
 	   "is a version beside the record's");
 	version_unref(TAKE_PTR(written));
 
-	rep_create(r, &d.id, "t.txt", "one", &g);
+	rep_create(r, &d.id, "t.bin", "one", &g);
 	version_unref(v3);
 	v3 = newest(r, &g.id);
 	ok(version_form(v3) == FORM_BLOB && !version_data(v3) && version_size(v3) == 3, "a blob");
@@ -281,7 +281,7 @@ static void saves(struct rep *p)
 	ok(strstr(e.message, "16 MiB"), "%s", e.message);
 	is_int(replica_create(r, &d.id, "big.json", 8, 0644, &c, SAVE_BY_NAME, 0, &at, NULL, NULL),
 	       0, "as a new file it is kept");
-	is_int(at.form, FORM_BLOB, "as bytes");
+	is_int(at.form, FORM_TEXT, "as a text");
 	c = rep_text("{}");
 	ok(replica_parses("x.json", 6, &c, NULL) && !replica_parses("x.txt", 5, &c, NULL) &&
 	   !replica_parses(".json", 5, &c, NULL), "what is a document by its name");
@@ -616,7 +616,7 @@ static void merging(struct rep *p)
 	rep_mkdir(q.r, &NODE_ROOT, "theirs", &d);
 	rep_mkdir(q.r, &d.id, "s", &s);
 	rep_create(q.r, &s.id, "f.json", "{\"x\": 1}\n", &f);
-	rep_create(q.r, &s.id, "g.txt", "theirs", &g);
+	rep_create(q.r, &s.id, "g.bin", "theirs", &g);
 	replica_symlink(q.r, &d.id, "l", 1, "s", &l);
 
 	delta = rep_delta(&q, p, &f.id, &a);
@@ -642,15 +642,15 @@ static void merging(struct rep *p)
 	sha256_of("theirs", 6, &hash);
 	ok(chunk_get(q.store, &hash, &chunk) == 0 &&
 	   chunk_put(p->store, &hash, chunk.data, chunk.len) == 0, "its bytes come");
-	rep_create(r, &s.id, "g.txt", "mine", &mine);
+	rep_create(r, &s.id, "g.bin", "mine", &mine);
 	is_int(rep_apply(p, rep_delta(&q, p, &g.id, &a), &e), APPLY_MERGED, "and it is merged");
 	/* Two files of one name: both stamps have counter 1, so the higher device shows. */
 	struct actor_id self;
 	replica_self(r, &self, NULL);
 	bool theirs = id_cmp(&q.device, &self.device) > 0;
 	id_hex(theirs ? &self.device : &q.device, hex);
-	snprintf(want, sizeof(want), "g~%.6s.txt", hex);
-	ok(rep_lookup(r, &s.id, "g.txt", &at) == 0 && id_equal(&at.id, theirs ? &g.id : &mine.id),
+	snprintf(want, sizeof(want), "g~%.6s.bin", hex);
+	ok(rep_lookup(r, &s.id, "g.bin", &at) == 0 && id_equal(&at.id, theirs ? &g.id : &mine.id),
 	   "one file has the name");
 	ok(rep_lookup(r, &s.id, want, &at) == 0 && id_equal(&at.id, theirs ? &mine.id : &g.id),
 	   "the other is %s", want);
@@ -658,7 +658,7 @@ static void merging(struct rep *p)
 	ok(strstr(listing(r, &s.id), want), "and in the list: %s", listing(r, &s.id));
 	is_errno(rep_create(r, &s.id, want, "", &at), -EEXIST, "the name is taken");
 	is_int(rep_rename(r, &at.id, &s.id, "h.txt", 0), 0, "it can be renamed");
-	is_str(listing(r, &s.id), "f.json g.txt h.txt ", "away");
+	is_str(listing(r, &s.id), "f.json g.bin h.txt ", "away");
 	ok(rep_sound(r), "the store is sound");
 
 	bad = *rep_delta(&q, p, &l.id, &a);

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Text files: saves of whole files merge like the edits that they are. */
+
+#include <errno.h>
+
+#include "tests/replicas.h"
+#include "tests/tap.h"
+
+#define POEM "one\ntwo\nthree\nfour\nfive\n"
+
+static struct rep p, q;
+static struct attr dir;
+
+static void send(struct rep *from, struct rep *to, const struct id *id)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct err e = { 0 };
+	if (rep_apply(to, rep_delta(from, to, id, &a), &e) < 0)
+		tap_bail("apply: %s", e.message);
+}
+
+/* What p makes of a file is on q, too. */
+static struct id begin(const char *name, const char *text)
+{
+	struct attr at;
+	if (rep_create(p.r, &dir.id, name, text, &at) < 0)
+		tap_bail("create");
+	send(&p, &q, &at.id);
+	return at.id;
+}
+
+static void meet(const struct id *id)
+{
+	p.wall = q.wall = p.wall > q.wall ? p.wall : q.wall;
+	send(&p, &q, id);
+	send(&q, &p, id);
+}
+
+static struct version *read_of(struct rep *d, const struct id *id)
+{
+	struct version *v;
+	if (replica_read(d->r, id, &v) < 0)
+		tap_bail("read");
+	return v;
+}
+
+/* Saves with what d shows as base. */
+static void edit(struct rep *d, const struct id *id, const char *text)
+{
+	_cleanup_(version_unrefp) struct version *v = read_of(d, id);
+	if (rep_save(d->r, id, v, text) < 0)
+		tap_bail("save");
+}
+
+/* Both show the text. */
+static bool shows(const struct id *id, const char *want)
+{
+	_cleanup_free_ char *x = rep_read(p.r, id), *y = rep_read(q.r, id);
+	if (strcmp(x, want) == 0 && strcmp(y, want) == 0)
+		return true;
+	tap_diag("wanted:\n%s\none:\n%s\nother:\n%s", want, x, y);
+	return false;
+}
+
+static void test_merges(void)
+{
+	static const struct {
+		const char *before, *one, *other, *both, *what;
+	} ex[] = {
+		{ POEM, "ONE\ntwo\nthree\nfour\nfive\n", "one\ntwo\nthree\nfour\nFIVE\n",
+		  "ONE\ntwo\nthree\nfour\nFIVE\n", "two lines" },
+		{ "a quick fox\n", "a quick brown fox\n", "one quick fox\n", "one quick brown fox\n",
+		  "two words of a line" },
+		{ POEM, "one\ntwo\nfour\nfive\n", POEM "six\n", "one\ntwo\nfour\nfive\nsix\n",
+		  "a line that goes and one that comes" },
+		{ POEM, "one\nfive\n", "one\ntwo\n3\nfour\nfive\n", "one\n3\nfive\n",
+		  "a stretch that goes and a line changed in it" },
+		{ POEM, "one\nfive\n", "one\ntwo\nfive\n", "one\nfive\n", "two that take away" },
+		{ POEM, "one\n2\nthree\nfour\nfive\n", "one\n2\nthree\nfour\nfive\n",
+		  "one\n2\nthree\nfour\nfive\n", "the same change twice" },
+		{ "a=1;b=2;\n", "a = 1; b = 2;\n", "a = 1; b = 2;\n", "a = 1; b = 2;\n",
+		  "one formatter on both" },
+		{ "", "mine\n", "mine too\n", NULL, "two beginnings" },
+		{ "gr\xc3\xbc\xc3\x9f dich\n", "gr\xc3\xbc\xc3\x9f Gott\n", "Gr\xc3\xbc\xc3\x9f dich\n",
+		  "Gr\xc3\xbc\xc3\x9f Gott\n", "beyond ASCII" },
+	};
+	for (size_t i = 0; i < sizeof(ex) / sizeof(*ex); i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "m%zu.txt", i);
+		struct id id = begin(name, ex[i].before);
+		edit(&p, &id, ex[i].one);
+		edit(&q, &id, ex[i].other);
+		meet(&id);
+		if (ex[i].both) {
+			ok(shows(&id, ex[i].both), "%s", ex[i].what);
+			continue;
+		}
+		_cleanup_free_ char *x = rep_read(p.r, &id);
+		ok(strstr(x, ex[i].one) && strstr(x, ex[i].other) &&
+		   strlen(x) == strlen(ex[i].one) + strlen(ex[i].other) && shows(&id, x),
+		   "%s: both, one behind the other", ex[i].what);
+	}
+}
+
+/* Of two that say the same one is shown; who changes it changes it for good. */
+static void test_twins(void)
+{
+	struct id id = begin("twins.txt", "a\nz\n");
+	edit(&p, &id, "a\nmiddle\nz\n");
+	edit(&q, &id, "a\nmiddle\nz\n");
+	meet(&id);
+	edit(&p, &id, "a\nmidle\nz\n");
+	meet(&id);
+	ok(shows(&id, "a\nmidle\nz\n"), "a change of what two wrote");
+	id = begin("triplets.txt", "a\nz\n");
+	edit(&p, &id, "a\nmiddle\nz\n");
+	edit(&q, &id, "a\nmiddle\nz\n");
+	meet(&id);
+	edit(&q, &id, "a\nz\n");
+	meet(&id);
+	ok(shows(&id, "a\nz\n"), "taking it away");
+	edit(&p, &id, "a\nx\nx\nz\n");
+	meet(&id);
+	ok(shows(&id, "a\nx\nx\nz\n"), "what one writer writes twice is there twice");
+}
+
+/* The commonest way to lose an edit: a whole file, saved by who had read an older one. */
+static void test_old_base(void)
+{
+	struct id id = begin("old.md", POEM);
+	_cleanup_(version_unrefp) struct version *v = read_of(&p, &id);
+	edit(&q, &id, "one\ntwo\nTHREE\nfour\nfive\n");
+	send(&q, &p, &id);
+	_cleanup_(version_unrefp) struct version *saved = NULL, *knows = NULL;
+	const struct content c = rep_text("zero\n" POEM);
+	if (replica_save(p.r, &id, v, &c, SAVE_BY_NAME, &saved, NULL) < 0)
+		tap_bail("save");
+	_cleanup_free_ char *text = rep_read(p.r, &id);
+	is_str(text, "zero\none\ntwo\nTHREE\nfour\nfive\n", "what came meanwhile stays");
+	/* vim writes again what it has, which is not what the file shows. */
+	is_int(version_written(p.r, v, saved, c.data, c.len, &knows), 0, "what the writer knows");
+	const struct content again = rep_text("zero\n" POEM "six\n");
+	_cleanup_(buf_done) struct buf kept = { 0 };
+	_cleanup_(version_unrefp) struct version *back = NULL;
+	ok(version_encode(p.r, knows, &kept) == 0 &&
+		   version_decode(p.r, kept.data, kept.len, &back) == 0,
+	   "can be kept and read back");
+	is_int(replica_save(p.r, &id, back, &again, SAVE_BY_NAME, NULL, NULL), 0, "a second save");
+	send(&p, &q, &id);
+	ok(shows(&id, "zero\none\ntwo\nTHREE\nfour\nfive\nsix\n"), "stays after it as well");
+}
+
+static void test_kinds(void)
+{
+	struct attr at;
+	struct id id = begin("kind.txt", "text\n");
+	ok(replica_attr(p.r, &id, &at) == 0 && at.form == FORM_TEXT && at.size == 5, "a text");
+	edit(&p, &id, "te\xffxt\n");
+	ok(replica_attr(p.r, &id, &at) == 0 && at.form == FORM_BLOB, "what is not UTF-8 is a blob");
+	edit(&p, &id, "text again\n");
+	ok(replica_attr(p.r, &id, &at) == 0 && at.form == FORM_TEXT, "and can be a text again");
+	send(&p, &q, &id);
+	ok(shows(&id, "text again\n"), "that says what was written");
+	/* One makes a blob of it, the other writes on. */
+	edit(&p, &id, "\xff\n");
+	q.wall = p.wall + 1000000;
+	edit(&q, &id, "text again and again\n");
+	send(&q, &p, &id);
+	_cleanup_free_ char *text = rep_read(p.r, &id);
+	is_str(text, "text again and again\n", "the later one shows");
+	ok(replica_attr(p.r, &id, &at) == 0 && at.conflict, "the other is a conflict");
+	id = begin("no.json", "{\"a\": \n");
+	edit(&p, &id, "# {\"a\": \n");
+	edit(&q, &id, "{\"a\": 1 \n");
+	meet(&id);
+	ok(shows(&id, "# {\"a\": 1 \n"), "a *.json that is none merges as text");
+	edit(&p, &id, "{\"a\": 1}\n");
+	ok(replica_attr(p.r, &id, &at) == 0 && at.form == FORM_JSON, "until it is one");
+	struct id b = begin("c.dat", "plain\n");
+	ok(replica_attr(p.r, &b, &at) == 0 && at.form == FORM_BLOB, "other names are blobs");
+}
+
+static void test_deleted(void)
+{
+	struct id id = begin("gone.txt", POEM);
+	if (replica_remove(p.r, &id, 0) < 0)
+		tap_bail("remove");
+	edit(&q, &id, POEM "six\n");
+	meet(&id);
+	ok(shows(&id, POEM "six\n"), "an edit that the deletion had not seen brings the whole back");
+	id = begin("same.txt", POEM);
+	edit(&p, &id, POEM);
+	_cleanup_(version_unrefp) struct version *v = read_of(&p, &id), *w = NULL;
+	edit(&p, &id, POEM);
+	w = read_of(&p, &id);
+	ok(id_equal(version_id(v), version_id(w)), "a save that changes nothing is none");
+}
+
+int main(void)
+{
+	tap_plan(29);
+	rep_open(&p, NULL, 3, 1);
+	rep_open(&q, NULL, 4, 2);
+	if (rep_mkdir(p.r, &NODE_ROOT, "d", &dir) < 0)
+		tap_bail("mkdir");
+	send(&p, &q, &dir.id);
+	test_merges();
+	test_twins();
+	test_old_base();
+	test_kinds();
+	test_deleted();
+	ok(rep_sound(p.r) && rep_sound(q.r), "the stores are sound");
+	rep_close(&q);
+	rep_close(&p);
+	return tap_done();
+}
