@@ -137,11 +137,9 @@ struct collect {
 	struct pointers *p;
 };
 
-static void collect_pointer(const char *pointer, size_t len, void *userdata)
+void pointers_add(struct commit *c, struct pointers *p, const char *pointer, size_t len)
 {
-	struct collect *k = userdata;
-	struct pointers *p = k->p;
-	if (atomic_load(&k->c->r->observers) == 0)
+	if (atomic_load(&c->r->observers) == 0)
 		return;
 	if (p->n == p->cap) {
 		uint32_t cap = p->cap ? 2 * p->cap : 16;
@@ -151,9 +149,22 @@ static void collect_pointer(const char *pointer, size_t len, void *userdata)
 		p->text = bigger;
 		p->cap = cap;
 	}
-	const char *copy = arena_dup(&k->c->arena, pointer, len);
+	const char *copy = arena_dup(&c->arena, pointer, len);
 	if (copy)
 		p->text[p->n++] = copy;
+}
+
+void pointers_give(struct pointers *p, struct touched *t)
+{
+	t->pointer = p->text;
+	t->n_pointers = p->n;
+	*p = (struct pointers){ 0 };
+}
+
+static void collect_pointer(const char *pointer, size_t len, void *userdata)
+{
+	struct collect *k = userdata;
+	pointers_add(k->c, k->p, pointer, len);
 }
 
 int draft_write(struct commit *c, const struct draft *d, const struct patch *patch,
@@ -186,9 +197,7 @@ int draft_put(struct commit *c, const struct draft *d, const struct stored *old,
 	int rc = commit_put(c, old, rec, CHANGE_CONTENT | what, &t);
 	if (rc < 0)
 		return rc;
-	t->pointer = p->text;
-	t->n_pointers = p->n;
-	*p = (struct pointers){ 0 };
+	pointers_give(p, t);
 	free(t->data);
 	t->data = NULL;
 	if (d->tree && !merged && d->len > 0) {

@@ -26,6 +26,7 @@ unit_tests = \
 	tests/unit/test_clock \
 	tests/unit/test_cmdline \
 	tests/unit/test_config \
+	tests/unit/test_conflict \
 	tests/unit/test_control \
 	tests/unit/test_converge \
 	tests/unit/test_dirtimes \
@@ -80,6 +81,7 @@ pair = \
 tests_unit_test_beacon_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
+tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(pair)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_evidence_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_filenames_LDADD = $(FUSEFS_TEST_LIBS)
