@@ -174,6 +174,7 @@ EXTRA_DIST += \
 	tests/integration/lab.py \
 	tests/integration/linkpeer.py \
 	tests/integration/test_cli.py \
+	tests/integration/test_conflicts.py \
 	tests/integration/test_diskfull.py \
 	tests/integration/test_hostile_tls.py \
 	tests/integration/test_lab.py \
