@@ -16,6 +16,7 @@ libengine_a_SOURCES = \
 	engine/clock.c \
 	engine/clock.h \
 	engine/conflict.c \
+	engine/conflict.h \
 	engine/crdt.c \
 	engine/crdt.h \
 	engine/cursor.c \
@@ -72,6 +73,8 @@ libengine_a_SOURCES = \
 	engine/replica-backlog.c \
 	engine/replica-claims.c \
 	engine/replica-commit.c \
+	engine/replica-conflict.c \
+	engine/replica-contest.c \
 	engine/replica-derive.c \
 	engine/replica-entries.c \
 	engine/replica-impl.h \

@@ -119,29 +119,13 @@ static int build_object(const struct builder *b, const struct slot *s, uint8_t l
 	return 0;
 }
 
-/* -ENOENT when nothing is live. layout: of what is around. */
-static int build(const struct builder *b, const struct slot *s, uint8_t layout, uint64_t *ret_pos,
-		 struct json **ret)
+/* A value that stands, or stood, at the slot; an object's members are the slot's children. */
+static int build_value(const struct builder *b, const struct slot *s, enum value_kind kind,
+		       const struct value *v, uint8_t layout, struct json *j)
 {
-	const struct entry *shown;
-	enum value_kind kind;
-	if (!slot_shown(s, b->actors, &shown, &kind))
-		return -ENOENT;
-	struct json *j = arena_new(b->a, struct json);
-	struct look look = { UINT64_MAX, 0 };
-	const struct entry *e = reg_shown(&s->look, b->actors);
-	if (!j)
-		return -ENOMEM;
-	if (e && look_decode(&e->value, &look) < 0)
-		return -EBADMSG;
-	if (look.layout & LOOK_INLINE)
-		layout = JSON_LAYOUT_INLINE;
-	if (ret_pos)
-		*ret_pos = look.position;
-	*ret = j;
-	if (shown && kind != VALUE_MAP) {
-		j->text = (const char *)shown->value.data;
-		j->len = shown->value.len;
+	if (v && kind != VALUE_MAP) {
+		j->text = (const char *)v->data;
+		j->len = v->len;
 	}
 	switch (kind) {
 	case VALUE_NULL:
@@ -167,7 +151,7 @@ static int build(const struct builder *b, const struct slot *s, uint8_t layout, 
 		return 0;
 	case VALUE_ARRAY:
 		j->type = JSON_ARRAY;
-		return build_array(b, &shown->value, layout, j);
+		return build_array(b, v, layout, j);
 	case VALUE_MAP:
 		j->type = JSON_OBJECT;
 		j->layout = layout;
@@ -180,6 +164,44 @@ static int build(const struct builder *b, const struct slot *s, uint8_t layout, 
 		break;
 	}
 	return -EINVAL;
+}
+
+/* -ENOENT when nothing is live. layout: of what is around. */
+static int build(const struct builder *b, const struct slot *s, uint8_t layout, uint64_t *ret_pos,
+		 struct json **ret)
+{
+	const struct entry *shown;
+	enum value_kind kind;
+	if (!slot_shown(s, b->actors, &shown, &kind))
+		return -ENOENT;
+	struct json *j = arena_new(b->a, struct json);
+	struct look look = { UINT64_MAX, 0 };
+	const struct entry *e = reg_shown(&s->look, b->actors);
+	if (!j)
+		return -ENOMEM;
+	if (e && look_decode(&e->value, &look) < 0)
+		return -EBADMSG;
+	if (look.layout & LOOK_INLINE)
+		layout = JSON_LAYOUT_INLINE;
+	if (ret_pos)
+		*ret_pos = look.position;
+	*ret = j;
+	return build_value(b, s, kind, shown ? &shown->value : NULL, layout, j);
+}
+
+int render_value(struct arena *a, const struct actors *actors, const struct slot *s,
+		 const struct value *v, uint8_t layout, struct buf *out)
+{
+	const struct builder b = { a, actors };
+	struct json_style style;
+	struct json *j = arena_new(a, struct json);
+	int r = j ? build_value(&b, s, v->kind, v, layout, j) : -ENOMEM;
+	if (r < 0)
+		return r;
+	lay_out(j, layout); /* however its arrays were written */
+	json_style_default(&style);
+	json_style_write_value(j, &style, 0, out);
+	return buf_failed(out) ? -ENOMEM : 0;
 }
 
 static int tree(struct arena *a, const struct actors *actors, const struct record *r,

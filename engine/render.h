@@ -20,6 +20,12 @@ int render_json(struct arena *a, const struct actors *actors, const struct recor
 int render_tree(struct arena *a, const struct actors *actors, const struct record *r,
 		struct json **ret);
 
+/* Appends one value of a slot of the content, whether it is what the slot shows or not, in the
+ * default style: layout JSON_LAYOUT_BROKEN, or JSON_LAYOUT_INLINE for a single line; no newline at
+ * the end. VALUE_MAP is the object that the slot's children make. -EINVAL when it is not JSON. */
+int render_value(struct arena *a, const struct actors *actors, const struct slot *s,
+		 const struct value *v, uint8_t layout, struct buf *out);
+
 /* Sets TOP_STYLE and TOP_SOURCE so that a record whose content is what `text` says renders to
  * text; drops a source that is not needed any more; a change is one of TOP_MTIME, too. `merged`: the head holds more than the writer
  * saw, so text is not what will be shown: only the style is taken over. */

@@ -205,6 +205,7 @@ static int put_nodes(struct commit *c, struct store_batch *b, struct buf *v)
 		if (!t->had && !t->record)
 			continue;
 		buf_reset(v);
+		conflict_put(t, b);
 		if (kept(&t->after)) {
 			node_encode(&t->after, v);
 			store_put(b, STORE_ATTRS, t->after.attr.id.b, ID_SIZE, v->data, v->len);
@@ -237,6 +238,7 @@ static int put_dirents(struct commit *c, struct store_batch *b, struct buf *v)
 			continue;
 		memcpy(key, d->parent.b, ID_SIZE);
 		memcpy(key + ID_SIZE, d->name, d->len);
+		contested_put(d, key, ID_SIZE + d->len, b);
 		if (d->after.n == 0) {
 			store_delete(b, STORE_DIRENTS, key, ID_SIZE + d->len);
 			continue;

@@ -12,6 +12,9 @@
  *            V, node                    varint, u8: the latest visit (us) of a directory that has no record
  *                                       yet; 1: cut off
  *            P, peer, scope             vector that the peer holds durably
+ *            C, node                    empty: the live file is in conflict
+ *            N, parent, name            empty: several nodes claim the name
+ *            I                          u8: format of C and N; not there: they are not either
  *   DOCS     node                       format u8, varint n, n × (varint actor, varint seq): entries
  *                                       in DOTS beyond one for each actor of the context; record
  *   DOTS     scope, actor u32, seq u64, node   empty
@@ -35,7 +38,8 @@
 #define DOC_FORMAT 1
 #define ATTR_FORMAT 1
 
-enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', META_VISIT = 'V', META_PEER = 'P' };
+enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', META_VISIT = 'V', META_PEER = 'P',
+       META_CONFLICT = 'C', META_CONTESTED = 'N', META_INDEX = 'I' };
 
 /* ---- nodes: what is derived of a record ---- */
 
@@ -129,6 +133,8 @@ int stored_get(struct replica *r, const struct store_snapshot *snap, struct aren
 	       const struct id *id, struct stored *ret, struct err *e); /* -ENOENT */
 int stored_decode(const struct actors *actors, struct arena *a, const void *data, size_t len,
 		  struct stored *ret, struct err *e);
+/* The record of a live node. -ENOENT. */
+int record_live(struct replica *r, struct arena *a, const struct id *id, struct stored *ret);
 /* The content as shown: VALUE_NULL … VALUE_MAP for JSON; false when there is none. */
 bool content_shown(const struct replica *r, const struct record *rec, struct value *ret);
 bool name_is_document(const char *name, size_t len);
@@ -335,6 +341,15 @@ int commit_derive(struct commit *c, struct touched *t);
 /* replica-dots.c: its entries in STORE_DOTS. */
 int commit_dots(struct commit *c, struct touched *t, struct store_batch *b);
 void commit_notify(struct commit *c); /* with r->notify held */
+
+/* replica-conflict.c: what a commit changes in the index of conflicts. key: of the directory entry. */
+void conflict_put(const struct touched *t, struct store_batch *b);
+void contested_put(const struct dirent *d, const uint8_t *key, size_t len, struct store_batch *b);
+/* Compares the index with attributes and directory entries; *ret: differences. fix may be NULL. */
+int conflicts_check(struct replica *r, const struct store_snapshot *snap, struct store_batch *fix,
+		    uint64_t *ret);
+int conflicts_index(struct replica *r, struct err *e); /* makes it right. Commit lock */
+int conflicts_load(struct replica *r, struct err *e);  /* at open: makes it if there is none */
 
 int peers_load(struct replica *r, struct err *e);
 /* Publishes the view of what was opened. */

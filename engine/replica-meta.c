@@ -6,8 +6,7 @@
 
 #include <errno.h>
 
-/* The record of a live node. */
-static int live_record(struct replica *r, struct arena *a, const struct id *id, struct stored *ret)
+int record_live(struct replica *r, struct arena *a, const struct id *id, struct stored *ret)
 {
 	struct node n;
 	int rc = node_get(r, NULL, id, &n);
@@ -31,7 +30,7 @@ static int set_locked(struct commit *c, const struct id *id, const struct settin
 	struct arena *a = &c->arena;
 	struct stored old;
 	const struct record *rec;
-	int rc = live_record(c->r, a, id, &old);
+	int rc = record_live(c->r, a, id, &old);
 	if (rc < 0)
 		return rc;
 	if (s->name) {
@@ -124,7 +123,7 @@ int replica_get_xattr(struct replica *r, const struct id *id, const char *name, 
 	struct stored s;
 	if (id_equal(id, &NODE_ROOT) || id_equal(id, &NODE_LOST))
 		return -ENODATA;
-	int rc = live_record(r, &a, id, &s);
+	int rc = record_live(r, &a, id, &s);
 	if (rc < 0)
 		return rc;
 	const struct slot *x = xattrs(s.record);
@@ -142,7 +141,7 @@ int replica_list_xattr(struct replica *r, const struct id *id, struct buf *ret)
 	struct stored s;
 	if (id_equal(id, &NODE_ROOT) || id_equal(id, &NODE_LOST))
 		return 0;
-	int rc = live_record(r, &a, id, &s);
+	int rc = record_live(r, &a, id, &s);
 	if (rc < 0)
 		return rc;
 	const struct slot *x = xattrs(s.record);
@@ -162,7 +161,7 @@ int replica_readlink(struct replica *r, const struct id *id, struct buf *ret)
 	struct value v;
 	if (id_equal(id, &NODE_ROOT) || id_equal(id, &NODE_LOST))
 		return -EINVAL;
-	int rc = live_record(r, &a, id, &s);
+	int rc = record_live(r, &a, id, &s);
 	if (rc < 0)
 		return rc;
 	if (s.record->kind != NODE_LINK)
@@ -176,6 +175,6 @@ int replica_conflicts(struct replica *r, const struct id *id, conflict_fn f, voi
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
 	struct stored s;
-	int rc = live_record(r, &a, id, &s);
+	int rc = record_live(r, &a, id, &s);
 	return rc < 0 ? rc : record_conflicts(s.record, r->actors, f, userdata);
 }

@@ -496,6 +496,16 @@ static int check_chunks(struct verify *v)
 	return rc;
 }
 
+static int check_conflicts(struct verify *v)
+{
+	uint64_t n = 0;
+	int rc = conflicts_check(v->r, v->snap, v->fix, &n);
+	if (rc == 0 && n > 0)
+		problem(v, true, "the list of conflicts is wrong in %llu places",
+			(unsigned long long)n);
+	return rc;
+}
+
 static int visits(struct verify *v)
 {
 	v->visit = calloc(v->n ? v->n : 1, sizeof(*v->visit));
@@ -529,6 +539,8 @@ static int check_all(struct verify *v)
 		rc = each(v, STORE_ATTRS, check_attr_orphan);
 	if (rc == 0)
 		rc = check_dirents(v);
+	if (rc == 0)
+		rc = check_conflicts(v);
 	if (rc == 0)
 		rc = each(v, STORE_DOTS, count_dot);
 	if (rc == 0 && v->report->dots != v->dots)
@@ -572,6 +584,9 @@ int replica_verify(struct replica *r, bool repair, verify_fn f, void *userdata,
 		loose_done(r);
 		if (rc == 0)
 			rc = loose_load(r, e);
+		/* Attributes may say something else now. */
+		if (rc == 0)
+			rc = conflicts_index(r, e);
 	}
 	pthread_mutex_unlock(&r->commit);
 	if (rc < 0)

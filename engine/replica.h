@@ -186,6 +186,51 @@ int replica_list_xattr(struct replica *r, const struct id *id, struct buf *ret);
 /* Conflicts of a file, as record_conflicts. */
 int replica_conflicts(struct replica *r, const struct id *id, conflict_fn f, void *userdata);
 
+/* ---- conflicts, for people (replica-conflict.c, replica-contest.c) ---- */
+
+/* Calls f for every live file and link in conflict, in no order. There is an index of them: it costs
+ * what is found. What f returns other than 0 ends it and is returned. */
+typedef int (*conflicted_fn)(const struct id *id, void *userdata);
+int replica_conflicted(struct replica *r, conflicted_fn f, void *userdata);
+/* The same for each node that shows as NAME~DEVICE.EXT because `shown` has its name; actor: whose edge
+ * it is. */
+typedef int (*contested_fn)(const struct id *shown, const struct id *hidden, uint32_t actor,
+			    void *userdata);
+int replica_contested(struct replica *r, contested_fn f, void *userdata);
+
+#define RIVAL_ID_SIZE 11 /* ten hexadecimal digits and a NUL */
+
+/* A value that competes for a place. */
+struct rival {
+	char id[RIVAL_ID_SIZE]; /* of place and value: the same on every device and at any time */
+	enum value_kind kind;
+	uint32_t actor; /* who wrote it, and when */
+	uint64_t hlc;
+	const char *text; /* JSON without a newline behind it; target of a link; a text; NULL: a blob */
+	size_t len;
+	struct blob_ref blob;
+};
+
+struct contest {
+	const char *pointer; /* JSON pointer; "" for all of the file. Keys may have NUL bytes */
+	size_t len;
+	struct rival shown;
+	struct rival *lost; /* different ones */
+	uint32_t n;
+};
+
+/* What competes in a live file, the outer places first. lines: JSON on one line each, else broken
+ * into lines. -ENOENT. */
+int replica_contests(struct replica *r, const struct id *id, bool lines, struct arena *a,
+		     struct contest **ret, uint32_t *ret_n);
+
+/* Ends conflicts at and below the pointer (NULL: in all of the file) by one save of somebody who
+ * has seen all that is here. take: identifier of a value that lost, or its first four digits or
+ * more; that value is what is there then. NULL: what is shown stays. *ret_n: places settled; 0: it
+ * is so already. -ENOENT: no such file, place or value; -ENOTUNIQ: several values; -EINVAL; -EAGAIN. */
+int replica_settle(struct replica *r, const struct id *id, const char *pointer, const char *take,
+		   uint32_t *ret_n, struct err *e);
+
 /* ---- what only this device knows (drafts, local files, settings): STORE_LOCAL ---- */
 
 int replica_local_put(struct replica *r, const void *key, size_t key_len, const void *value,

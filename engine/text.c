@@ -85,12 +85,12 @@ int record_set_text(struct arena *a, const struct actors *actors, const struct r
 	return err < 0 ? err : record_touch(a, actors, c, st, ret);
 }
 
-int record_text(const struct record *r, const struct actors *actors, struct buf *b,
-		struct seq_base **ret_anchors)
+int slot_text(const struct slot *s, const struct actors *actors, struct buf *b,
+	      struct seq_base **ret_anchors)
 {
 	_cleanup_(seq_freep) struct seq *seq = NULL;
 	_cleanup_(seq_twins_freep) struct seq_twins *twins = NULL;
-	int err = slotseq_load(content_of(r), actors, &seq);
+	int err = slotseq_load(s, actors, &seq);
 	if (err == 0)
 		err = seq_twins_make(seq, &twins);
 	if (err < 0)
@@ -103,4 +103,10 @@ int record_text(const struct record *r, const struct actors *actors, struct buf 
 	if (buf_failed(b))
 		return -ENOMEM;
 	return ret_anchors ? seq_twins_base(seq, twins, ret_anchors) : 0;
+}
+
+int record_text(const struct record *r, const struct actors *actors, struct buf *b,
+		struct seq_base **ret_anchors)
+{
+	return slot_text(content_of(r), actors, b, ret_anchors);
 }

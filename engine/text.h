@@ -17,6 +17,9 @@ int record_set_text(struct arena *a, const struct actors *actors, const struct r
 		    const struct seq_edit *edit, size_t n, const struct stamp *st,
 		    const struct record **ret);
 
+/* The bytes of the text whose content's slot this is, shown or not. */
+int slot_text(const struct slot *s, const struct actors *actors, struct buf *b,
+	      struct seq_base **ret_anchors);
 /* The bytes of the text, appended to b, and what an edit of them needs (may be NULL; the caller
  * frees it). Of a record that shows a text. -EBADMSG, -ENOMEM. */
 int record_text(const struct record *r, const struct actors *actors, struct buf *b,

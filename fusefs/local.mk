@@ -4,6 +4,8 @@ libfusefs_a_SOURCES = \
 	fusefs/base.h \
 	fusefs/commit.c \
 	fusefs/commit.h \
+	fusefs/conflictdir.c \
+	fusefs/conflictdir.h \
 	fusefs/draft.c \
 	fusefs/draft.h \
 	fusefs/fs.h \

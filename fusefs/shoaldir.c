@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fusefs/conflictdir.h"
 #include "fusefs/draft.h"
 #include "fusefs/fs.h"
 
+#define CONFLICTS "conflicts"
 #define DRAFTS "drafts"
 
 /* Paths of all drafts, and their bytes if wanted. */
@@ -82,11 +84,13 @@ static enum node_kind find_draft(const struct draft_list *l, const char *path, s
 	return 0;
 }
 
-static const char *below_drafts(const char *path)
+/* The path below one of our directories, "" for itself; NULL: it is not there. */
+static const char *below(const char *path, const char *dir)
 {
-	if (strncmp(path, DRAFTS, strlen(DRAFTS)) != 0)
+	size_t len = strlen(dir);
+	if (strncmp(path, dir, len) != 0)
 		return NULL;
-	path += strlen(DRAFTS);
+	path += len;
 	return *path == '\0' ? path : *path == '/' ? path + 1 : NULL;
 }
 
@@ -98,8 +102,11 @@ static enum node_kind kind_of(struct fusefs *fs, const char *path)
 		return fs->config.status ? NODE_FILE : 0;
 	if (strcmp(path, "peers.json") == 0)
 		return fs->config.peers ? NODE_FILE : 0;
-	const char *draft = below_drafts(path);
+	const char *draft = below(path, DRAFTS), *conflict = below(path, CONFLICTS);
 	struct draft_list l;
+	struct attr at;
+	if (conflict)
+		return conflictdir_attr(fs, conflict, &at) < 0 ? 0 : at.kind;
 	if (!draft || list_get(fs, &l) < 0)
 		return 0;
 	enum node_kind kind = find_draft(&l, draft, NULL);
@@ -122,7 +129,7 @@ int shoaldir_lookup(struct fusefs *fs, struct inode *dir, const char *name, stru
 
 static int generate(struct fusefs *fs, const char *path, struct buf *ret)
 {
-	const char *draft = below_drafts(path);
+	const char *draft = below(path, DRAFTS);
 	if (strcmp(path, "status.json") == 0 && fs->config.status)
 		return fs->config.status(fs->config.userdata, ret);
 	if (strcmp(path, "peers.json") == 0 && fs->config.peers)
@@ -154,8 +161,15 @@ static int generate(struct fusefs *fs, const char *path, struct buf *ret)
 int shoaldir_stat(struct fusefs *fs, struct inode *i, struct stat *ret)
 {
 	struct attr attr = { .kind = i->kind, .mode = i->kind == NODE_DIR ? 0555 : 0444 };
+	const char *conflict = below(i->virtual_path, CONFLICTS);
 	attr.mtime_ns = attr.ctime_ns = wall_ns();
-	if (i->kind == NODE_FILE) {
+	if (conflict) {
+		int r = conflictdir_attr(fs, conflict, &attr);
+		if (r == 0 && attr.kind != i->kind)
+			r = -ENOENT;
+		if (r < 0)
+			return r;
+	} else if (i->kind == NODE_FILE) {
 		_cleanup_(buf_done) struct buf b = { 0 };
 		int r = generate(fs, i->virtual_path, &b);
 		if (r < 0)
@@ -169,14 +183,18 @@ int shoaldir_stat(struct fusefs *fs, struct inode *i, struct stat *ret)
 int shoaldir_read(struct fusefs *fs, struct inode *i, struct copy **ret)
 {
 	_cleanup_(buf_done) struct buf b = { 0 };
+	const char *conflict = below(i->virtual_path, CONFLICTS);
 	struct copy *c = copy_new();
-	int r = c ? generate(fs, i->virtual_path, &b) : -ENOMEM;
-	if (r >= 0 && buf_failed(&b))
-		r = -ENOMEM;
-	if (r >= 0)
-		r = workfile_new(fs->spool, &c->work);
-	if (r >= 0)
-		r = workfile_pwrite(c->work, b.data, b.len, 0);
+	int r = c ? workfile_new(fs->spool, &c->work) : -ENOMEM;
+	if (r >= 0 && conflict) {
+		r = conflictdir_read(fs, conflict, c->work);
+	} else if (r >= 0) {
+		r = generate(fs, i->virtual_path, &b);
+		if (r >= 0 && buf_failed(&b))
+			r = -ENOMEM;
+		if (r >= 0)
+			r = workfile_pwrite(c->work, b.data, b.len, 0);
+	}
 	if (r < 0) {
 		copy_free(c);
 		return r;
@@ -187,7 +205,7 @@ int shoaldir_read(struct fusefs *fs, struct inode *i, struct copy **ret)
 
 int shoaldir_list(struct fusefs *fs, struct inode *i, list_fn f, void *userdata)
 {
-	static const char *const top[] = { DRAFTS, "peers.json", "status.json" };
+	static const char *const top[] = { CONFLICTS, DRAFTS, "peers.json", "status.json" };
 	struct attr attr = { .mode = 0444 };
 	const char *path = i->virtual_path;
 	if (*path == '\0') {
@@ -199,17 +217,19 @@ int shoaldir_list(struct fusefs *fs, struct inode *i, list_fn f, void *userdata)
 		}
 		return 0;
 	}
-	const char *below = below_drafts(path);
+	const char *draft = below(path, DRAFTS), *conflict = below(path, CONFLICTS);
 	struct draft_list l;
-	if (!below)
+	if (conflict)
+		return conflictdir_list(fs, conflict, f, userdata);
+	if (!draft)
 		return -ENOTDIR;
 	int r = list_get(fs, &l);
 	if (r < 0)
 		return r;
-	size_t skip = *below ? strlen(below) + 1 : 0;
+	size_t skip = *draft ? strlen(draft) + 1 : 0;
 	for (size_t k = 0; r == 0 && k < l.n; k++) {
 		const char *p = l.item[k].path;
-		if (skip && (strncmp(p, below, skip - 1) != 0 || p[skip - 1] != '/'))
+		if (skip && (strncmp(p, draft, skip - 1) != 0 || p[skip - 1] != '/'))
 			continue;
 		p += skip;
 		size_t len = strcspn(p, "/");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* .shoal/ in the root: reachable by name, in no listing. status.json, peers.json, drafts/PATH.
- * Everything is made at the moment it is asked for. */
+/* .shoal/ in the root: reachable by name, in no listing. status.json, peers.json, drafts/PATH,
+ * conflicts/PATH (fusefs/conflictdir.h). Everything is made at the moment it is asked for. */
 
 #include "fusefs/inode.h"
 

@@ -29,6 +29,7 @@ unit_tests = \
 	tests/unit/test_clock \
 	tests/unit/test_cmdline \
 	tests/unit/test_config \
+	tests/unit/test_conflict \
 	tests/unit/test_control \
 	tests/unit/test_converge \
 	tests/unit/test_cut \
@@ -91,6 +92,7 @@ pair = \
 tests_unit_test_beacon_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
+tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(pair)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_evidence_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_filenames_LDADD = $(FUSEFS_TEST_LIBS)
@@ -189,6 +191,7 @@ EXTRA_DIST += \
 	tests/integration/lab.py \
 	tests/integration/linkpeer.py \
 	tests/integration/test_cli.py \
+	tests/integration/test_conflicts.py \
 	tests/integration/test_diskfull.py \
 	tests/integration/test_hostile_tls.py \
 	tests/integration/test_lab.py \

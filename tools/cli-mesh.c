@@ -311,7 +311,8 @@ static void print_status(const struct cli *c, struct arena *a, const struct json
 	line(c, "files");
 	printf("%llu", (unsigned long long)cli_uint(s, "files"));
 	if (cli_uint(s, "conflicts"))
-		printf(", %llu in conflict", (unsigned long long)cli_uint(s, "conflicts"));
+		printf(", %llu in conflict: `shoal conflicts` lists them",
+		       (unsigned long long)cli_uint(s, "conflicts"));
 	putchar('\n');
 	print_sync(c, a, s);
 	for (const struct json *v = drafts ? drafts->first : NULL; v; v = v->next) {

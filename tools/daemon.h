@@ -121,5 +121,11 @@ void method_wait(struct call *c, const struct json *params, void *userdata);
 void method_cat(struct call *c, const struct json *params, void *userdata);
 void method_log(struct call *c, const struct json *params, void *userdata);
 
+/* tools/conflicts.c: `conflicts`, `resolve`. */
+void method_conflicts(struct call *c, const struct json *params, void *userdata);
+void method_resolve(struct call *c, const struct json *params, void *userdata);
+/* Files in conflict, and nodes that lack the name they want. */
+int conflicts_count(struct daemon *d, uint64_t *ret);
+
 /* tools/job.c: `verify`, in a thread of its own. */
 void method_verify(struct call *c, const struct json *params, void *userdata);

@@ -7,6 +7,7 @@ libtools_a_SOURCES = \
 	tools/base64.c \
 	tools/base64.h \
 	tools/cli-care.c \
+	tools/cli-conflict.c \
 	tools/cli-data.c \
 	tools/cli-life.c \
 	tools/cli-mesh.c \
@@ -16,6 +17,7 @@ libtools_a_SOURCES = \
 	tools/cmdline.h \
 	tools/config.c \
 	tools/config.h \
+	tools/conflicts.c \
 	tools/control.c \
 	tools/control.h \
 	tools/ctlclient.c \

@@ -220,6 +220,7 @@ static void method_log_level(struct call *c, const struct json *params, void *us
 
 const struct method daemon_methods[] = {
 	{ "cat", method_cat },
+	{ "conflicts", method_conflicts },
 	{ "connect", method_connect },
 	{ "devices", method_devices },
 	{ "disconnect", method_disconnect },
@@ -229,6 +230,7 @@ const struct method daemon_methods[] = {
 	{ "mount", method_mount },
 	{ "peers", method_peers },
 	{ "reload", method_reload },
+	{ "resolve", method_resolve },
 	{ "status", method_status },
 	{ "stop", method_stop },
 	{ "umount", method_umount },

@@ -12,8 +12,6 @@
 #include "tools/devices.h"
 #include "tools/world.h"
 
-#define CONFLICT_BUDGET_US 50000 /* for counting conflicts; beyond that the number is unknown */
-
 const char *report_time(uint64_t us, char text[static TIME_TEXT_SIZE])
 {
 	time_t s = (time_t)(us / 1000000);
@@ -282,52 +280,14 @@ static void put_addresses(struct daemon *d, struct jsonw *w)
 	jsonw_array_end(w);
 }
 
-/* Conflicts are counted by walking the tree, for a short while. */
-struct walk {
-	struct replica *r;
-	struct id *dir;
-	size_t n, cap;
-	uint64_t conflicts, deadline;
-	bool incomplete;
-};
-
-static int walk_child(const char *name, size_t len, const struct attr *attr, void *userdata)
-{
-	struct walk *w = userdata;
-	(void)name;
-	(void)len;
-	w->conflicts += attr->conflict;
-	if (attr->kind != NODE_DIR)
-		return 0;
-	if (w->n == w->cap) {
-		size_t cap = w->cap ? w->cap * 2 : 64;
-		struct id *p = reallocarray(w->dir, cap, sizeof(*p));
-		if (!p)
-			return -ENOMEM;
-		w->dir = p;
-		w->cap = cap;
-	}
-	w->dir[w->n++] = attr->id;
-	return 0;
-}
-
 static void put_conflicts(struct daemon *d, struct jsonw *w)
 {
-	struct walk walk = { .r = d->replica, .deadline = world_boot_us() + CONFLICT_BUDGET_US };
-	struct id at = NODE_ROOT;
-	for (bool more = true; more && !walk.incomplete;) {
-		int r = replica_list(d->replica, &at, walk_child, &walk);
-		walk.incomplete = (r < 0 && r != -ENOENT) || world_boot_us() > walk.deadline;
-		more = walk.n > 0;
-		if (more)
-			at = walk.dir[--walk.n];
-	}
-	free(walk.dir);
+	uint64_t n;
 	jsonw_key(w, "conflicts");
-	if (walk.incomplete)
+	if (conflicts_count(d, &n) < 0)
 		jsonw_null(w);
 	else
-		jsonw_uint(w, walk.conflicts);
+		jsonw_uint(w, n);
 }
 
 static void put_disk(struct daemon *d, struct jsonw *w)

@@ -33,6 +33,10 @@ static const struct option_def wait_options[WAIT_COUNT] = {
 	[WAIT_DEVICE] = { "device", 0, OPTION_TEXT, "NAME", "this device", 0, 0 },
 	[WAIT_TIMEOUT] = { "timeout", 0, OPTION_DURATION, "S", "give up after this time", 0, 0 },
 };
+static const struct option_def resolve_options[RESOLVE_COUNT] = {
+	[RESOLVE_TAKE] = { "take", 0, OPTION_TEXT, "ID", "take this value back", 0, 0 },
+	[RESOLVE_KEEP] = { "keep", 0, OPTION_FLAG, NULL, "keep what is shown", 0, 0 },
+};
 static const struct option_def verify_options[VERIFY_COUNT] = {
 	[VERIFY_REPAIR] = { "repair", 0, OPTION_FLAG, NULL, "write derived entries anew", 0, 0 },
 };
@@ -76,6 +80,23 @@ static const struct command_def commands[] = {
 	{ "cat", "PATH[@VERSION]", "Print a file, with or without a mount", NULL, NULL, 0, 1, 1, false,
 	  cmd_cat },
 	{ "log", "PATH", "Show who last wrote what in a file", NULL, NULL, 0, 1, 1, true, cmd_log },
+	{ "conflicts", "[PATH]", "List values that lost against others",
+	  "Where people who had not seen each other's wrote different values, all devices show the same\n"
+	  "one of them; the others are kept until somebody who saw them writes there. This lists them,\n"
+	  "in PATH (default: everywhere), with an ID for `shoal resolve`:\n\n"
+	  "    cars/7.json\n"
+	  "        /doors  3  shown       ana  2026-11-22 10:04:31\n"
+	  "                5  9bfbb54659  ben  2026-11-22 10:04:12\n\n"
+	  "They are files, too: .shoal/conflicts/PATH/ID in the mount. Times are UTC.",
+	  NULL, 0, 0, 1, true, cmd_conflicts },
+	{ "resolve", "PATH [POINTER]", "Take a value back that lost, or keep what is shown",
+	  "Ends a conflict on all devices, as a save in PATH would. What somebody wrote meanwhile\n"
+	  "elsewhere is not lost but a new conflict. POINTER is a place that `shoal conflicts` lists;\n"
+	  "without one --keep means all of the file, and --take finds the place by its ID.\n\n"
+	  "    shoal resolve cars/7.json --take 9bfbb54659      doors is 5 again\n"
+	  "    shoal resolve cars/7.json /doors --keep          doors stays 3\n"
+	  "    shoal resolve cars/7.json --keep                 so does all else",
+	  resolve_options, RESOLVE_COUNT, 1, 2, true, cmd_resolve },
 	{ "config", "[KEY [VALUE]]", "Show or change settings",
 	  "Without VALUE shows a setting, without KEY all. An empty VALUE brings the default back.",
 	  NULL, 0, 0, 2, true, cmd_config },

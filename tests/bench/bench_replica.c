@@ -90,6 +90,40 @@ static int nothing_to_do(const char *name, size_t len, const struct attr *attr, 
 	return 0;
 }
 
+struct finding {
+	struct replica *r;
+	unsigned n;
+};
+
+static int find_path(const struct id *id, void *userdata)
+{
+	_cleanup_(buf_done) struct buf path = { 0 };
+	struct finding *f = userdata;
+	f->n++;
+	return replica_path(f->r, id, &path);
+}
+
+/* One document in ten has two values for a field: finding those, with their paths. */
+static void bench_conflicts(struct replica *r, const struct id *id)
+{
+	char text[2048];
+	for (unsigned i = 0; i < DOCUMENTS; i += 10) {
+		_cleanup_(version_unrefp) struct version *v = NULL;
+		bool good = replica_read(r, &id[i], &v) == 0;
+		for (unsigned k = 2; good && k < 4; k++) {
+			struct content c = { text, document(i, k, text), -1 };
+			good = replica_save(r, &id[i], v, &c, SAVE_BY_NAME, NULL, NULL) == 0;
+		}
+		if (!good)
+			tap_bail("replica_save");
+	}
+	struct finding f = { r, 0 };
+	double since = now();
+	if (replica_conflicted(r, find_path, &f) < 0 || f.n != DOCUMENTS / 10)
+		tap_bail("replica_conflicted");
+	figure("engine: files in conflict listed", f.n, since, ">=5000");
+}
+
 int main(void)
 {
 	static struct id id[DOCUMENTS], dir[DOCUMENTS / PER_DIRECTORY + 1];
@@ -158,6 +192,7 @@ int main(void)
 	send_all(&p, &q, &n);
 	replica_flush(q.r, NULL);
 	figure("engine: nodes sent and applied", (double)n, since, ">=5000");
+	bench_conflicts(p.r, id);
 	rep_close(&p);
 	rep_close(&q);
 	return 0;

@@ -23,7 +23,7 @@ PEER_KEYS = {"device", "id", "role", "state", "transport", "address", "dialled",
              "behind_here", "behind_there", "in_step", "connected_s"}
 DEVICE_KEYS = {"name", "id", "role", "self", "connected", "last_seen"}
 COMMANDS = ("up down init mount umount invite join status peers devices connect disconnect wait "
-            "watch cat log config log-level doctor verify").split()
+            "watch cat log conflicts resolve config log-level doctor verify").split()
 
 
 def fails(host, status, *words, says="", **options):

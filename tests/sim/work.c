@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "engine/json.h"
-#include "engine/slotseq.h"
+#include "engine/text.h"
 #include "tests/sim/world.h"
 
 /* ---- sets of values ---- */
@@ -109,14 +109,9 @@ static int add_loser(const char *pointer, const struct entry *shown, const struc
 		return 0;
 	}
 	if (lost->value.kind == VALUE_TEXT) {
-		_cleanup_(seq_freep) struct seq *seq = NULL;
-		struct seq_span span;
-		if (slotseq_load(l->content, replica_actors(l->d->replica), &seq) < 0)
-			return 0;
 		_cleanup_(buf_done) struct buf b = { 0 };
-		for (struct seq_iter it = seq_iter(seq); seq_iter_next(&it, &span);)
-			buf_put(&b, span.text, span.len);
-		numbers_of(l->n, b.data, b.len);
+		if (slot_text(l->content, replica_actors(l->d->replica), &b, NULL) == 0)
+			numbers_of(l->n, b.data, b.len);
 		return 0;
 	}
 	if (lost->value.kind != VALUE_BLOB) {

@@ -169,6 +169,23 @@ static void test_kinds(void)
 	_cleanup_free_ char *text = rep_read(p.r, &id);
 	is_str(text, "text again and again\n", "the later one shows");
 	ok(replica_attr(p.r, &id, &at) == 0 && at.conflict, "the other is a conflict");
+	/* The text that lost can be read, and taken back with all that is in it. */
+	id = begin("lost.txt", "text\n");
+	edit(&q, &id, "text, and more\n");
+	p.wall = q.wall + 1000000;
+	edit(&p, &id, "\xff\n");
+	meet(&id);
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct contest *c = NULL;
+	uint32_t n = 0;
+	ok(replica_contests(p.r, &id, true, &a, &c, &n) == 0 && n == 1 && c->n == 1 &&
+		   c->shown.kind == VALUE_BLOB && c->lost->kind == VALUE_TEXT &&
+		   c->lost->len == 15 && !memcmp(c->lost->text, "text, and more\n", 15),
+	   "a text that lost is listed with its bytes");
+	is_int(n ? replica_settle(p.r, &id, NULL, c->lost->id, &n, NULL) : -1, 0, "and taken back");
+	meet(&id);
+	ok(shows(&id, "text, and more\n") && replica_attr(q.r, &id, &at) == 0 && !at.conflict,
+	   "everywhere");
 	id = begin("no.json", "{\"a\": \n");
 	edit(&p, &id, "# {\"a\": \n");
 	edit(&q, &id, "{\"a\": 1 \n");
@@ -198,7 +215,7 @@ static void test_deleted(void)
 
 int main(void)
 {
-	tap_plan(29);
+	tap_plan(32);
 	rep_open(&p, NULL, 3, 1);
 	rep_open(&q, NULL, 4, 2);
 	if (rep_mkdir(p.r, &NODE_ROOT, "d", &dir) < 0)

@@ -10,6 +10,7 @@ _shoal_options() {
 	invite) echo '--role= --expires= --uses= --qr' ;;
 	join) echo '--device= --address= --timeout=' ;;
 	wait) echo '--peers= --device= --timeout=' ;;
+	resolve) echo '--take= --keep' ;;
 	verify) echo '--repair' ;;
 	esac
 	case $1 in
@@ -19,12 +20,17 @@ _shoal_options() {
 	echo '--help --version --store='
 }
 
-_shoal_commands='cat config connect devices disconnect doctor down init invite join log
-	log-level mount peers status umount up verify wait watch'
+_shoal_commands='cat config conflicts connect devices disconnect doctor down init invite join log
+	log-level mount peers resolve status umount up verify wait watch'
 
 _shoal_names() { # _shoal_names COMMAND: the names that its --json lists
 	timeout 1 shoal ${store:+--store "$store"} "$1" --json 2>/dev/null |
 		grep -oE '"(name|device)" *: *"[^"]*"' | sed 's/.*: *"//; s/"$//'
+}
+
+_shoal_losers() { # the identifiers that may be taken
+	timeout 1 shoal ${store:+--store "$store"} conflicts --json 2>/dev/null |
+		grep -oE '"id":"[0-9a-f]{10}"' | sed 's/.*:"//; s/"$//'
 }
 
 _shoal() {
@@ -55,6 +61,10 @@ _shoal() {
 		mapfile -t COMPREPLY < <(compgen -W 'admin member' -- "$word")
 		return
 		;;
+	--take)
+		mapfile -t COMPREPLY < <(compgen -W "$(_shoal_losers)" -- "$word")
+		return
+		;;
 	--device)
 		[ "$command" = wait ] &&
 			mapfile -t COMPREPLY < <(compgen -W "$(_shoal_names devices)" -- "$word")
@@ -76,7 +86,7 @@ _shoal() {
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
-	cat | log | wait | watch)
+	cat | conflicts | log | resolve | wait | watch)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
