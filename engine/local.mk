@@ -27,6 +27,8 @@ libengine_a_SOURCES = \
 	engine/err.h \
 	engine/frame.c \
 	engine/frame.h \
+	engine/history.c \
+	engine/history.h \
 	engine/id.c \
 	engine/id.h \
 	engine/intake.c \
@@ -60,8 +62,10 @@ libengine_a_SOURCES = \
 	engine/replica-backlog.c \
 	engine/replica-claims.c \
 	engine/replica-commit.c \
+	engine/replica-deleted.c \
 	engine/replica-derive.c \
 	engine/replica-entries.c \
+	engine/replica-history.c \
 	engine/replica-impl.h \
 	engine/replica-list.c \
 	engine/replica-meta.c \
@@ -72,6 +76,7 @@ libengine_a_SOURCES = \
 	engine/replica-rename.c \
 	engine/replica-save.c \
 	engine/replica-sweep.c \
+	engine/replica-thin.c \
 	engine/replica-tree.c \
 	engine/replica-verify.c \
 	engine/replica-version.c \
