@@ -36,6 +36,8 @@ libengine_a_SOURCES = \
 	engine/grapheme.h \
 	engine/histdiff.c \
 	engine/histdiff.h \
+	engine/history.c \
+	engine/history.h \
 	engine/id.c \
 	engine/id.h \
 	engine/intake.c \
@@ -75,8 +77,10 @@ libengine_a_SOURCES = \
 	engine/replica-commit.c \
 	engine/replica-conflict.c \
 	engine/replica-contest.c \
+	engine/replica-deleted.c \
 	engine/replica-derive.c \
 	engine/replica-entries.c \
+	engine/replica-history.c \
 	engine/replica-impl.h \
 	engine/replica-list.c \
 	engine/replica-meta.c \
@@ -88,6 +92,7 @@ libengine_a_SOURCES = \
 	engine/replica-rename.c \
 	engine/replica-save.c \
 	engine/replica-sweep.c \
+	engine/replica-thin.c \
 	engine/replica-tree.c \
 	engine/replica-verify.c \
 	engine/replica-version.c \

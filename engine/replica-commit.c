@@ -35,6 +35,7 @@ void commit_done(struct commit *c)
 	if (c->locked)
 		pthread_mutex_unlock(&c->r->commit);
 	c->locked = false;
+	hold_done(&c->hold);
 	for (struct touched *t = c->first; t; t = t->next) {
 		free(t->data);
 		free(t->pointer);
@@ -325,7 +326,7 @@ static void publish(struct commit *c, uint32_t actors)
 	for (struct touched *t = c->first; t; t = t->next) {
 		if (t->version)
 			version_keep(r, t->version);
-		if (t->content && t->had && t->before.attr.form == FORM_BLOB &&
+		if (t->content && !t->kept && t->had && t->before.attr.form == FORM_BLOB &&
 		    !id_equal(&t->before.attr.version, &t->after.attr.version))
 			atomic_fetch_add(&r->orphaned, t->before.attr.size);
 		if (!t->had && !t->record)
@@ -371,6 +372,11 @@ int commit_end(struct commit *c, struct err *e)
 	rc = put_nodes(c, b, &v);
 	if (rc == 0)
 		rc = put_dirents(c, b, &v);
+	if (rc == 0) {
+		rc = commit_history(c, b, &v, e);
+		if (rc < 0)
+			return rc;
+	}
 	if (rc == 0)
 		rc = put_meta(c, b, &v);
 	if (rc == 0)

@@ -15,6 +15,7 @@
  *            C, node                    empty: the live file is in conflict
  *            N, parent, name            empty: several nodes claim the name
  *            I                          u8: format of C and N; not there: they are not either
+ *            H                          u64: time (us) up to which the history was thinned
  *   DOCS     node                       format u8, varint n, n × (varint actor, varint seq): entries
  *                                       in DOTS beyond one for each actor of the context; record
  *   DOTS     scope, actor u32, seq u64, node   empty
@@ -22,6 +23,7 @@
  *                                       varint counter, varint actor
  *   ATTRS    node                       struct node, see replica-node.c; live nodes, and directories
  *                                       that are not
+ *   HISTORY  node, stamp u64            an earlier version, see engine/history.h; node TRASH: a deletion
  *
  * Locks, in this order: commit, notify, then leaves (scopes, shards of caches, views). */
 
@@ -39,7 +41,7 @@
 #define ATTR_FORMAT 1
 
 enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', META_VISIT = 'V', META_PEER = 'P',
-       META_CONFLICT = 'C', META_CONTESTED = 'N', META_INDEX = 'I' };
+       META_CONFLICT = 'C', META_CONTESTED = 'N', META_INDEX = 'I', META_THINNED = 'H' };
 
 /* ---- nodes: what is derived of a record ---- */
 
@@ -160,6 +162,14 @@ void version_keep(struct replica *r, struct version *v);
 const struct blob_ref *version_blob(const struct version *v);
 /* What edits of a text need; NULL for anything else. */
 const struct seq_base *version_anchors(const struct version *v);
+/* An earlier version of a node, from its entry in the history. -EHOSTDOWN, -EBADMSG: its bytes. */
+struct history_version;
+int version_past(struct replica *r, const struct id *node, const struct history_version *h,
+		 struct version **ret);
+/* Do both hold the same bytes, as the same kind of content? */
+bool version_same(const struct version *x, const struct version *y);
+/* The newest version of a file, live or deleted. */
+int version_newest(struct replica *r, const struct id *id, struct version **ret);
 /* Appends the blobs (struct blob_ref) of all versions that somebody holds; others are forgotten. */
 int versions_blobs(struct replica *r, struct buf *b);
 
@@ -261,6 +271,7 @@ struct touched {
 	struct dot *extra;
 	uint32_t n_extra;
 	bool content;              /* content may have changed */
+	bool kept;                 /* what was there went into the history */
 	unsigned what;             /* CHANGE_ATTR, CHANGE_CONTENT */
 	uint8_t *data;             /* malloc: rendered document, if known */
 	size_t data_len;
@@ -295,6 +306,7 @@ struct commit {
 	struct tree_node *loose_node;
 	uint32_t n_loose_add, n_loose_drop;
 	struct visited *visited; /* directories that are not known yet: arena */
+	struct hold hold;  /* chunks of earlier versions that this commit keeps */
 	struct id *scopes; /* whose have or count changes */
 	int64_t *files;    /* change of the count */
 	uint32_t n_scopes, cap_scopes;
@@ -328,6 +340,8 @@ int commit_visits(struct commit *c);
 int put_visits(struct commit *c, struct store_batch *b);
 /* replica-entries.c: liveness and directory entries, once places and ALIVE are known. */
 int commit_entries(struct commit *c);
+/* replica-history.c: what this commit replaces or deletes, into the batch; v is scratch. */
+int commit_history(struct commit *c, struct store_batch *b, struct buf *v, struct err *e);
 /* replica-place.c: places of all touched nodes with a changed record. */
 int commit_place(struct commit *c);
 /* Puts a node where tree_resolve says. */
@@ -371,9 +385,17 @@ struct marks {
 	size_t n, cap;    /* cap: a power of two or 0 */
 };
 
+enum {
+	MARKS_HISTORY = 1, /* what earlier versions need as well */
+	MARKS_BREAK = 2,   /* -ECANCELED after replica_sweep_cancel */
+};
+
 /* All chunks that the view, the other views and the versions in use need. -EBADMSG when a record
  * or a manifest is damaged. */
-int marks_collect(struct replica *r, const struct view *v, struct marks *m, struct err *e);
+int marks_collect(struct replica *r, const struct view *v, unsigned flags, struct marks *m,
+		  struct err *e);
+/* Adds those of one blob. *ret_bytes (may be NULL) grows by the plain size of those that were not in. */
+int marks_blob(struct replica *r, struct marks *m, const struct blob_ref *ref, uint64_t *ret_bytes);
 bool marks_have(const struct marks *m, const uint8_t hash[static SHA256_SIZE]);
 void marks_done(struct marks *m);
 
@@ -451,5 +473,8 @@ int record_begin(struct commit *c, const struct id *id, const struct id *scope, 
 		 const struct stored *old, const struct id *parent, const char *name, size_t len,
 		 uint32_t mode, const struct record **ret);
 int node_trash(struct commit *c, const struct id *id);
+/* Hangs the node there so that it is what shows under the name (replica-rename.c). */
+int node_move(struct commit *c, const struct id *id, const struct id *parent, const char *name,
+	      size_t len);
 void tree_node_of(struct tree_node *node, const struct record *rec);
 bool loose_has(const struct replica *r, const struct id *id);

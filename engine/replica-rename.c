@@ -77,10 +77,10 @@ static int rename_check(struct commit *c, const struct id *id, struct rename *m)
 	return m->src.attr.kind == NODE_DIR ? -ENOTDIR : 0;
 }
 
-/* Hangs the node there so that it is what shows under the name: among several claims the highest
- * stamp does, and some of them may be higher than what this node has seen. */
-static int move_to(struct commit *c, const struct id *id, const struct id *parent, const char *name,
-		   size_t len)
+/* Among several claims the highest stamp shows, and some of them may be higher than what this node
+ * has seen. */
+int node_move(struct commit *c, const struct id *id, const struct id *parent, const char *name,
+	      size_t len)
 {
 	struct stored s;
 	struct claims claims = { 0 };
@@ -221,10 +221,10 @@ static int rename_locked(struct commit *c, const struct id *id, struct rename *m
 	if (rc == 0 && m->has_target && (m->flags & RENAME_FLAG_EXCHANGE)) {
 		if (!id_equal(&m->target.attr.scope, &m->src.attr.scope))
 			return -EXDEV;
-		rc = move_to(c, &m->target.attr.id, &m->src.parent, m->src.name, m->src.name_len);
+		rc = node_move(c, &m->target.attr.id, &m->src.parent, m->src.name, m->src.name_len);
 	}
 	if (rc == 0)
-		rc = move_to(c, id, m->parent, m->name, m->len);
+		rc = node_move(c, id, m->parent, m->name, m->len);
 	return rc;
 }
 

@@ -4,7 +4,7 @@
  *
  * Needed is a chunk that
  *   (a) a record refers to, in any entry of any register (values that lost and contents of deleted
- *       nodes can be taken back),
+ *       nodes can be taken back), or an earlier version in STORE_HISTORY,
  *   (b) a record of a view refers to, which a session may be sending: its peer asks for the chunks
  *       of a round until it has acknowledged it, and as long does the session hold the view,
  *   (c) a version in somebody's hands refers to (an open file); versions that wait in the cache for
@@ -47,6 +47,8 @@
 #include "engine/replica-impl.h"
 
 #include <errno.h>
+
+#include "engine/history.h"
 
 /* ---- the set ---- */
 
@@ -135,25 +137,40 @@ struct marking {
 	struct replica *r;
 	struct marks *marks;
 	struct arena arena;
-	bool sweep; /* that can be told to break off */
+	bool breaks; /* it can be told to break off */
 	struct err *e;
 };
 
-static int mark_blob(struct marking *k, const struct blob_ref *ref)
+int marks_blob(struct replica *r, struct marks *marks, const struct blob_ref *ref,
+	       uint64_t *ret_bytes)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
 	struct manifest m;
+	uint64_t bytes = 0;
+	size_t had = marks->n;
 	if (ref->size == 0)
 		return 0;
-	int rc = mark(k->marks, &ref->manifest, ref->size > CHUNK_MIN);
-	if (rc <= 0)
-		return rc;
-	rc = blob_chunks(k->r->store, &a, ref, &m);
-	if (rc == -EHOSTDOWN)
-		return 0; /* its contents are not here */
-	for (uint32_t i = 0; rc >= 0 && i < m.n; i++)
-		rc = mark(k->marks, &m.chunk[i].hash, false);
-	return rc;
+	int rc = mark(marks, &ref->manifest, ref->size > CHUNK_MIN);
+	if (rc == 0 && ref->size <= CHUNK_MIN)
+		bytes = marks->n > had ? ref->size : 0;
+	if (rc > 0) {
+		rc = blob_chunks(r->store, &a, ref, &m);
+		if (rc == -EHOSTDOWN)
+			return 0; /* its contents are not here */
+		for (uint32_t i = 0; rc >= 0 && i < m.n; i++) {
+			size_t before = marks->n;
+			rc = mark(marks, &m.chunk[i].hash, false);
+			bytes += marks->n > before ? m.chunk[i].size : 0;
+		}
+	}
+	if (rc >= 0 && ret_bytes)
+		*ret_bytes += bytes;
+	return rc < 0 ? rc : 0;
+}
+
+static int mark_blob(struct marking *k, const struct blob_ref *ref)
+{
+	return marks_blob(k->r, k->marks, ref, NULL);
 }
 
 static int mark_reg(struct marking *k, const struct reg *reg)
@@ -187,7 +204,7 @@ static int mark_records(struct marking *k, const struct store_snapshot *snap)
 		struct stored s;
 		size_t len;
 		const uint8_t *value = store_iter_value(it, &len);
-		if (k->sweep && atomic_load(&k->r->no_sweeps))
+		if (k->breaks && atomic_load(&k->r->no_sweeps))
 			return -ECANCELED;
 		arena_reset(&k->arena);
 		rc = stored_decode(k->r->actors, &k->arena, value, len, &s, k->e);
@@ -209,16 +226,39 @@ static int mark_versions(struct marking *k)
 	return rc;
 }
 
-static int collect(struct replica *r, const struct view *v, bool sweep, struct marks *m,
-		   struct err *e)
+static int mark_history(struct marking *k, const struct store_snapshot *snap)
+{
+	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
+	int rc = store_iter_new(k->r->store, snap, STORE_HISTORY, NULL, 0, NULL, 0, &it);
+	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
+		struct history_version h;
+		size_t key_len, len;
+		const uint8_t *key = store_iter_key(it, &key_len);
+		const uint8_t *value = store_iter_value(it, &len);
+		if (k->breaks && atomic_load(&k->r->no_sweeps))
+			return -ECANCELED;
+		if (key_len == HISTORY_KEY_SIZE && memcmp(key, NODE_TRASH.b, ID_SIZE) == 0)
+			continue;
+		arena_reset(&k->arena);
+		rc = history_version_decode(&k->arena, k->r->actors, value, len, &h, k->e);
+		if (rc == 0 && h.blob)
+			rc = mark_blob(k, &h.ref);
+	}
+	return rc < 0 ? rc : store_iter_error(it);
+}
+
+int marks_collect(struct replica *r, const struct view *v, unsigned flags, struct marks *m,
+		  struct err *e)
 {
 	_cleanup_(buf_done) struct buf views = { 0 };
-	struct marking k = { .r = r, .marks = m, .sweep = sweep, .e = e };
+	struct marking k = { .r = r, .marks = m, .breaks = flags & MARKS_BREAK, .e = e };
 	int rc = views_others(r, v, &views);
 	if (rc == 0)
 		rc = mark_versions(&k);
 	if (rc == 0)
 		rc = mark_records(&k, view_snapshot(v));
+	if (rc == 0 && flags & MARKS_HISTORY)
+		rc = mark_history(&k, view_snapshot(v));
 	for (size_t at = 0; at < views.len; at += sizeof(struct view *)) {
 		struct view *other;
 		memcpy(&other, views.data + at, sizeof(other));
@@ -228,11 +268,6 @@ static int collect(struct replica *r, const struct view *v, bool sweep, struct m
 	}
 	arena_done(&k.arena);
 	return rc;
-}
-
-int marks_collect(struct replica *r, const struct view *v, struct marks *m, struct err *e)
-{
-	return collect(r, v, false, m, e);
 }
 
 /* ---- sweeping ---- */
@@ -304,7 +339,7 @@ static int sweep(struct replica *r, struct sweep_report *report, struct err *e)
 	if (rc < 0)
 		return rc;
 	atomic_fetch_add(&r->sweeps, 1);
-	rc = collect(r, v, true, &marks, e);
+	rc = marks_collect(r, v, MARKS_HISTORY | MARKS_BREAK, &marks, e);
 	if (rc == 0)
 		rc = sweep_chunks(s, v, &marks, e);
 	if (rc == 0) {

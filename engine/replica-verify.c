@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <stdarg.h>
 
+#include "engine/history.h"
+
 struct verify {
 	struct replica *r;
 	struct view *view;
@@ -484,7 +486,7 @@ static int check_hash_orphan(struct verify *v, const uint8_t *key, size_t key_le
 static int check_chunks(struct verify *v)
 {
 	/* What cannot be read is told elsewhere. */
-	int rc = marks_collect(v->r, v->view, &v->marks, NULL);
+	int rc = marks_collect(v->r, v->view, MARKS_HISTORY, &v->marks, NULL);
 	if (rc < 0 && rc != -EBADMSG && rc != -EPROTONOSUPPORT)
 		return rc;
 	v->marked = rc == 0;
@@ -504,6 +506,50 @@ static int check_conflicts(struct verify *v)
 		problem(v, true, "the list of conflicts is wrong in %llu places",
 			(unsigned long long)n);
 	return rc;
+}
+
+/* ---- history ---- */
+
+static int check_past(struct verify *v, const uint8_t *value, size_t len, struct err *e)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct history_version h;
+	struct sha256 *missing;
+	uint32_t n = 0;
+	int rc = history_version_decode(&a, v->r->actors, value, len, &h, e);
+	if (rc == 0 && h.blob) {
+		rc = blob_missing(v->r->store, &a, &h.ref, &missing, &n);
+		if (rc < 0 && rc != -ENOMEM)
+			return err_set(e, -EBADMSG, "the list of its bytes is damaged");
+	}
+	return rc == 0 && n > 0 ? err_set(e, -EBADMSG, "its bytes are missing") : rc;
+}
+
+/* A version that cannot be read any more is worth nothing, and would stop every sweep. */
+static int check_history(struct verify *v, const uint8_t *key, size_t key_len, const uint8_t *value,
+			 size_t len)
+{
+	struct history_deletion d;
+	struct err e = { 0 };
+	struct id node = { { 0 } };
+	uint64_t stamp;
+	char hex[ID_HEX];
+	v->report->versions++;
+	int rc = history_key_decode(key, key_len, &node, &stamp);
+	if (rc < 0)
+		err_set(&e, rc, "wrong key");
+	else if (id_equal(&node, &NODE_TRASH))
+		rc = history_deletion_decode(v->r->actors, value, len, &d, &e);
+	else
+		rc = check_past(v, value, len, &e);
+	if (rc == 0 || rc == -ENOMEM)
+		return rc;
+	bool drop = rc == -EBADMSG;
+	if (drop && v->fix)
+		store_delete(v->fix, STORE_HISTORY, key, key_len);
+	problem(v, drop, "an earlier version of node %s cannot be read: %s", id_hex(&node, hex),
+		e.message);
+	return 0;
 }
 
 static int visits(struct verify *v)
@@ -545,6 +591,8 @@ static int check_all(struct verify *v)
 		rc = each(v, STORE_DOTS, count_dot);
 	if (rc == 0 && v->report->dots != v->dots)
 		rc = each(v, STORE_DOTS, check_dot_orphan);
+	if (rc == 0)
+		rc = each(v, STORE_HISTORY, check_history);
 	if (rc == 0)
 		rc = check_chunks(v);
 	return rc;

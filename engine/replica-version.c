@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "engine/history.h"
 #include "engine/render.h"
 #include "engine/text.h"
 #include "engine/textedit.h"
@@ -274,38 +275,24 @@ static int fill(struct replica *r, struct version *v, const struct record *rec, 
 	return 0;
 }
 
-int version_make(struct replica *r, const struct record *rec, uint8_t *data_take, size_t len,
-		 struct version **ret)
+static void version_init(struct replica *r, struct version *v, const struct id *node,
+			 const struct id *id)
 {
-	struct id id;
-	record_version(rec, r->actors, &id);
-	struct version_shard *s = shard_of(r->versions, &rec->id);
-	struct version *v = version_find(r, &rec->id, &id), *other;
-	if (v) {
-		free(data_take);
-		*ret = v;
-		return 0;
-	}
-	v = calloc(1, sizeof(*v));
-	if (!v) {
-		free(data_take);
-		return -ENOMEM;
-	}
 	atomic_init(&v->refs, 1);
 	pthread_mutex_init(&v->lock, NULL);
-	v->node = rec->id;
-	v->id = id;
+	v->node = *node;
+	v->id = *id;
 	v->store = r->store;
 	v->versions = r->versions;
-	int rc = fill(r, v, rec, data_take, len);
-	if (rc == 0)
-		rc = vv_copy(&rec->ctx, &v->context);
-	if (rc < 0) {
-		version_destroy(v);
-		return rc;
-	}
+}
+
+/* Takes v into the table, or gives the one that came first. v is the caller's until then. */
+static int version_list(struct replica *r, struct version *v, struct version **ret)
+{
+	struct version_shard *s = shard_of(r->versions, &v->node);
+	int rc = 0;
 	pthread_mutex_lock(&s->lock);
-	other = find_locked(s, &v->node, &v->id);
+	struct version *other = find_locked(s, &v->node, &v->id);
 	if (!other)
 		rc = table_add(&s->table, &v->link, id_hash(&v->id));
 	if (!other && rc == 0) {
@@ -322,6 +309,108 @@ int version_make(struct replica *r, const struct record *rec, uint8_t *data_take
 		return -ENOMEM; /* the table's only failure */
 	*ret = other;
 	return 0;
+}
+
+int version_make(struct replica *r, const struct record *rec, uint8_t *data_take, size_t len,
+		 struct version **ret)
+{
+	struct id id;
+	record_version(rec, r->actors, &id);
+	struct version *v = version_find(r, &rec->id, &id);
+	if (v) {
+		free(data_take);
+		*ret = v;
+		return 0;
+	}
+	v = calloc(1, sizeof(*v));
+	if (!v) {
+		free(data_take);
+		return -ENOMEM;
+	}
+	version_init(r, v, &rec->id, &id);
+	int rc = fill(r, v, rec, data_take, len);
+	if (rc == 0)
+		rc = vv_copy(&rec->ctx, &v->context);
+	if (rc < 0) {
+		version_destroy(v);
+		return rc;
+	}
+	return version_list(r, v, ret);
+}
+
+/* The bytes of a blob, with a NUL behind them. */
+static int load_blob(struct store *store, const struct blob_ref *ref, uint8_t **ret)
+{
+	struct blob *b;
+	uint8_t *data = malloc((size_t)ref->size + 1);
+	if (!data)
+		return -ENOMEM;
+	int rc = blob_open(store, ref, &b);
+	if (rc == 0) {
+		ssize_t n = blob_pread(b, data, (size_t)ref->size, 0);
+		rc = n < 0 ? (int)n : (uint64_t)n < ref->size ? -EBADMSG : 0;
+		blob_free(b);
+	}
+	if (rc < 0) {
+		free(data);
+		return rc;
+	}
+	data[ref->size] = 0;
+	*ret = data;
+	return 0;
+}
+
+static int fill_past(struct replica *r, struct version *v, const struct history_version *h)
+{
+	v->form = (enum form)h->form;
+	v->size = h->blob ? h->ref.size : h->len;
+	if (v->form == FORM_BLOB) {
+		v->ref = h->ref;
+		return h->blob ? 0 : -EBADMSG;
+	}
+	if (h->blob)
+		return load_blob(r->store, &h->ref, &v->data);
+	v->data = malloc(h->len + 1);
+	if (!v->data)
+		return -ENOMEM;
+	memcpy(v->data, h->data, h->len);
+	v->data[h->len] = 0;
+	return 0;
+}
+
+/* Equal versions are one object, so this may give the one that was made of the record; it shows
+ * the same bytes. In the table it is seen by sweeps while somebody holds it. */
+int version_past(struct replica *r, const struct id *node, const struct history_version *h,
+		 struct version **ret)
+{
+	struct version *v = version_find(r, node, &h->version);
+	if (v) {
+		*ret = v;
+		return 0;
+	}
+	v = calloc(1, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	version_init(r, v, node, &h->version);
+	int rc = fill_past(r, v, h);
+	if (rc == 0)
+		rc = vv_copy(&h->context, &v->context);
+	if (rc < 0) {
+		version_destroy(v);
+		return rc;
+	}
+	return version_list(r, v, ret);
+}
+
+bool version_same(const struct version *x, const struct version *y)
+{
+	if (x == y)
+		return true;
+	if (x->form != y->form || x->size != y->size)
+		return false;
+	if (x->data && y->data)
+		return memcmp(x->data, y->data, (size_t)x->size) == 0;
+	return !x->data && !y->data && sha256_cmp(&x->ref.manifest, &y->ref.manifest) == 0;
 }
 
 int versions_blobs(struct replica *r, struct buf *b)
@@ -348,10 +437,16 @@ int versions_blobs(struct replica *r, struct buf *b)
 	return buf_failed(b) ? -ENOMEM : 0;
 }
 
-static int read_newest(struct replica *r, const struct id *id, struct version **ret)
+int version_newest(struct replica *r, const struct id *id, struct version **ret)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
 	struct stored stored;
+	int rc = stored_get(r, NULL, &a, id, &stored, NULL);
+	return rc < 0 ? rc : version_make(r, stored.record, NULL, 0, ret);
+}
+
+static int read_newest(struct replica *r, const struct id *id, struct version **ret)
+{
 	struct node n;
 	int rc = node_get(r, NULL, id, &n);
 	if (rc < 0)
@@ -361,14 +456,8 @@ static int read_newest(struct replica *r, const struct id *id, struct version **
 	if (n.attr.kind != NODE_FILE)
 		return n.attr.kind == NODE_DIR ? -EISDIR : -EINVAL;
 	struct version *v = version_find(r, id, &n.attr.version);
-	if (!v) {
-		rc = stored_get(r, NULL, &a, id, &stored, NULL);
-		if (rc < 0)
-			return rc;
-		rc = version_make(r, stored.record, NULL, 0, &v);
-		if (rc < 0)
-			return rc;
-	}
+	if (!v)
+		return version_newest(r, id, ret);
 	*ret = v;
 	return 0;
 }
@@ -468,16 +557,11 @@ static int version_free_standing(struct replica *r, const struct id *node, const
 		return -ENOMEM;
 	}
 	memcpy(copy, data, len);
-	atomic_init(&v->refs, 1);
-	pthread_mutex_init(&v->lock, NULL);
-	v->node = *node;
-	v->id = *id;
+	version_init(r, v, node, id);
 	v->form = anchors ? FORM_TEXT : FORM_JSON;
 	v->anchors = TAKE_PTR(anchors);
 	v->data = copy;
 	v->size = len;
-	v->store = r->store;
-	v->versions = r->versions;
 	if (vv_copy(context, &v->context) < 0) {
 		version_destroy(v);
 		return -ENOMEM;

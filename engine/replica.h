@@ -151,6 +151,73 @@ int replica_save(struct replica *r, const struct id *id, const struct version *b
 /* True when the content would be taken as a document under this name; e says why not. */
 bool replica_parses(const char *name, size_t len, const struct content *c, struct err *e);
 
+/* ---- earlier versions ----
+ *
+ * A version that this device showed is kept when another one takes its place, unless its author
+ * replaced it within the same second; which of them stay for how long says engine/history.h. */
+
+struct past {
+	struct id version;
+	uint64_t written_us;  /* when it was made, by its author's clock */
+	uint64_t replaced_us; /* when another one took its place here; 0: it is the newest */
+	uint64_t stamp;       /* what it is kept under; 0: it is the newest */
+	uint32_t author;      /* actor number; ACTOR_NONE: unknown */
+	enum form form;
+	uint64_t size;
+};
+
+/* The versions of a file, live or deleted: the newest one, then the earlier ones, the last replaced
+ * first; an array in the arena. -ENOENT, -EISDIR, -EINVAL (a link). */
+int replica_history(struct replica *r, const struct id *id, struct arena *a, struct past **ret,
+		    uint32_t *ret_n);
+/* One of them. -ENOENT: it is not kept any more; -ESTALE: it was the newest and is not any more, list
+ * them again; -EHOSTDOWN, -EBADMSG: its bytes are missing or damaged. */
+int replica_history_read(struct replica *r, const struct id *id, const struct past *p,
+			 struct version **ret);
+
+/* A file, link or directory that was here and was deleted. */
+struct deleted {
+	struct id id;
+	enum node_kind kind;
+	struct id parent;  /* the directory that it was in */
+	const char *name;  /* there; arena, NUL-terminated */
+	size_t name_len;
+	uint64_t when_us;  /* by the clock of who deleted it */
+	uint32_t actor;    /* who did; ACTOR_NONE: unknown */
+};
+
+/* What was deleted and still is, the latest deletion first, each node once; an array in the arena. */
+int replica_deleted(struct replica *r, struct arena *a, struct deleted **ret, uint32_t *ret_n);
+/* Brings a deleted node back to where it was, or (parent not NULL) to parent/name, with the content
+ * that it had, and with the directories that it was in as far as these are deleted as well; one
+ * commit. -EEXIST: something has a name there, -ENOENT: it is not deleted, or nobody knows where it was,
+ * -EXDEV: parent is in another collection; e says which. */
+int replica_undelete(struct replica *r, const struct id *id, const struct id *parent,
+		     const char *name, size_t len, struct err *e);
+
+struct history_policy {
+	uint64_t keep_us; /* how long after it was replaced a version stays, and a deletion is remembered */
+	uint64_t bytes;   /* the most that all earlier versions may take beside what is needed anyway */
+};
+
+struct history_walk { /* all zero at the start */
+	struct id next;
+	uint64_t now_us;
+	uint64_t versions, deletions; /* that stay */
+	uint64_t bytes;    /* that they take at most */
+	uint64_t dropped;
+};
+
+/* One step of dropping what is not to stay: history_thin (engine/history.h) for each file and, at
+ * the end, the oldest of what is beyond policy->bytes. 1: there is more to do, call again with the
+ * same walk; 0: done. A step looks at some thousand entries; the last one, if there may be too much, reads
+ * every record as a sweep does. Chunks go with the next sweep. The time by which versions are judged goes
+ * forward by at most a day from one walk to the next, so a clock that is wrong for a while costs
+ * little. Any thread, beside everything else, one walk at a time. -ECANCELED after
+ * replica_sweep_cancel. */
+int replica_history_thin(struct replica *r, const struct history_policy *policy,
+			 struct history_walk *w, struct err *e);
+
 /* ---- changing the tree ---- */
 
 /* Names come and go at when_us (since 1970), which may be some seconds ago, or now (0): it is the time
@@ -363,6 +430,7 @@ DEFINE_CLEANUP(struct cut *, cut_free)
 
 struct verify_report {
 	uint64_t records, dirents, attrs, dots, chunks;
+	uint64_t versions; /* earlier ones, and deletions that are remembered */
 	uint64_t unreferenced, unreferenced_bytes; /* chunks that nothing needs; no error */
 	uint64_t errors, repaired;
 };
@@ -384,7 +452,7 @@ struct sweep_report {
  * deletions at a time. Gives back to the disk what the store compacts later. -EBUSY: one is running;
  * -EBADMSG, -EPROTONOSUPPORT: a record or manifest cannot be read, so nothing was deleted. */
 int replica_sweep(struct replica *r, struct sweep_report *ret, struct err *e);
-/* Sweeps that run or are tried end with -ECANCELED from now on: the replica is about to be closed. */
+/* Sweeps and steps of thinning that run or are tried end with -ECANCELED from now on: the replica is about to be closed. */
 void replica_sweep_cancel(struct replica *r);
 /* Bytes, roughly and at most, that a sweep would find, as far as this run knows. Any thread. */
 uint64_t replica_orphaned(struct replica *r);

@@ -38,6 +38,7 @@ unit_tests = \
 	tests/unit/test_filenames \
 	tests/unit/test_frame \
 	tests/unit/test_histdiff \
+	tests/unit/test_history \
 	tests/unit/test_identity \
 	tests/unit/test_jdiff \
 	tests/unit/test_join \
@@ -96,6 +97,7 @@ tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(pair)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_evidence_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_filenames_LDADD = $(FUSEFS_TEST_LIBS)
+tests_unit_test_history_SOURCES = tests/unit/test_history.c $(pair)
 tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
@@ -131,6 +133,7 @@ fuzz_targets = \
 	tests/fuzz/fuzz_control \
 	tests/fuzz/fuzz_cursor \
 	tests/fuzz/fuzz_delta \
+	tests/fuzz/fuzz_history \
 	tests/fuzz/fuzz_joinmsg \
 	tests/fuzz/fuzz_json \
 	tests/fuzz/fuzz_record \
@@ -143,6 +146,7 @@ tests_fuzz_fuzz_beacon_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_control_LDADD = $(FUZZ_MAIN) $(TOOLS_LIBS)
 tests_fuzz_fuzz_cursor_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_delta_LDADD = $(FUZZ_LDADD)
+tests_fuzz_fuzz_history_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_record_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_joinmsg_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)

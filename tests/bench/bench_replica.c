@@ -152,6 +152,7 @@ int main(void)
 		id[i] = at.id;
 	}
 	figure("engine: documents created", DOCUMENTS, since, ">=15000");
+	p.wall += 3600 * UINT64_C(1000000); /* what is replaced is worth keeping */
 	since = now();
 	for (unsigned i = 0; i < DOCUMENTS; i++) {
 		_cleanup_(version_unrefp) struct version *v = NULL;

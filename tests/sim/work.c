@@ -720,9 +720,61 @@ static void metadata(struct world *w, struct device *d, const struct found *x)
 		allow(w, d, "metadata", r);
 }
 
+/* Something that was deleted comes back, with the directories that it was in. Its values do as well;
+ * nobody owes them. */
+static void restore(struct world *w, struct device *d)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	_cleanup_(buf_done) struct buf path = { 0 };
+	struct deleted *all;
+	uint32_t n;
+	int r = replica_deleted(d->replica, &a, &all, &n);
+	if (r < 0)
+		allow(w, d, "list of deletions", r);
+	if (r < 0 || n == 0)
+		return;
+	const struct deleted *x = &all[prng_below(&w->r, n)];
+	struct err e = { 0 };
+	char hex[ID_HEX];
+	r = replica_undelete(d->replica, &x->id, NULL, NULL, 0, &e);
+	TRACE(w, "device %u brings back %s (%.8s): %s", d->no, x->name, id_hex(&x->id, hex),
+	      r < 0 ? e.message : "done");
+	if (r < 0)
+		allow(w, d, "undelete", r);
+	else if (replica_path(d->replica, &x->id, &path) < 0)
+		world_fail(w, "device %u cannot find what it has just brought back", d->no);
+}
+
+/* What a daemon does now and then. */
+static void tidy(struct world *w, struct device *d)
+{
+	const struct history_policy policy = { prng_below(&w->r, 3600) * 1000000,
+					       prng_chance(&w->r, 30) ? 1000 : UINT64_MAX };
+	struct history_walk walk = { 0 };
+	struct sweep_report report;
+	struct err e = { 0 };
+	int r;
+	do
+		r = replica_history_thin(d->replica, &policy, &walk, &e);
+	while (r > 0);
+	if (r == 0)
+		r = replica_sweep(d->replica, &report, &e);
+	TRACE(w, "device %u tidies up: %s", d->no, r < 0 ? e.message : "done");
+	if (r < 0)
+		allow(w, d, "tidying up", r);
+}
+
 static void operate(struct world *w, struct device *d)
 {
 	struct finding f;
+	/* Not in all histories, so that those of seeds.txt stay what they were. */
+	if (w->seed % 4 == 0 && prng_chance(&w->r, 8)) {
+		if (prng_chance(&w->r, 70))
+			restore(w, d);
+		else
+			tidy(w, d);
+		return;
+	}
 	find_all(d, &f);
 	const struct found *x = NULL, *file = pick(w, &f, NODE_FILE);
 	uint64_t what = prng_below(&w->r, 100);
