@@ -158,7 +158,7 @@ int seq_twins_delete(struct seq *s, const struct seq_twins *t, struct dot dot)
 {
 	_cleanup_(seq_base_freep) struct seq_base *b = NULL;
 	int r = base_of(s, t, true, &b);
-	if (r < 0 || b->total == 0)
+	if (r != 0 || b->total == 0)
 		return r;
 	const struct seq_edit all = { 0, b->total, NULL, 0 };
 	return seq_edit(s, b, NULL, &all, 1, dot);
