@@ -177,6 +177,7 @@ EXTRA_DIST += \
 	tests/integration/linkpeer.py \
 	tests/integration/test_cli.py \
 	tests/integration/test_diskfull.py \
+	tests/integration/test_history.py \
 	tests/integration/test_hostile_tls.py \
 	tests/integration/test_lab.py \
 	tests/integration/test_links.py \

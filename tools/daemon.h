@@ -121,5 +121,11 @@ void method_wait(struct call *c, const struct json *params, void *userdata);
 void method_cat(struct call *c, const struct json *params, void *userdata);
 void method_log(struct call *c, const struct json *params, void *userdata);
 
+/* tools/blame.c: `blame`. */
+void method_blame(struct call *c, const struct json *params, void *userdata);
+
+/* tools/restore.c: `restore`. */
+void method_restore(struct call *c, const struct json *params, void *userdata);
+
 /* tools/job.c: `verify`, in a thread of its own. */
 void method_verify(struct call *c, const struct json *params, void *userdata);

@@ -6,8 +6,11 @@ noinst_LIBRARIES += libtools.a
 libtools_a_SOURCES = \
 	tools/base64.c \
 	tools/base64.h \
+	tools/blame.c \
 	tools/cli-care.c \
 	tools/cli-data.c \
+	tools/cli-diff.c \
+	tools/cli-history.c \
 	tools/cli-life.c \
 	tools/cli-mesh.c \
 	tools/cli.c \
@@ -31,6 +34,7 @@ libtools_a_SOURCES = \
 	tools/flusher.c \
 	tools/flusher.h \
 	tools/history.c \
+	tools/history.h \
 	tools/job.c \
 	tools/log.c \
 	tools/log.h \
@@ -40,6 +44,7 @@ libtools_a_SOURCES = \
 	tools/peers.c \
 	tools/peers.h \
 	tools/report.c \
+	tools/restore.c \
 	tools/spawn.c \
 	tools/spawn.h \
 	tools/storedir.c \

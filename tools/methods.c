@@ -219,6 +219,7 @@ static void method_log_level(struct call *c, const struct json *params, void *us
 }
 
 const struct method daemon_methods[] = {
+	{ "blame", method_blame },
 	{ "cat", method_cat },
 	{ "connect", method_connect },
 	{ "devices", method_devices },
@@ -229,6 +230,7 @@ const struct method daemon_methods[] = {
 	{ "mount", method_mount },
 	{ "peers", method_peers },
 	{ "reload", method_reload },
+	{ "restore", method_restore },
 	{ "status", method_status },
 	{ "stop", method_stop },
 	{ "umount", method_umount },

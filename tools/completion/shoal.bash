@@ -10,6 +10,8 @@ _shoal_options() {
 	invite) echo '--role= --expires= --uses=' ;;
 	join) echo '--device= --address= --timeout=' ;;
 	wait) echo '--peers= --device= --timeout=' ;;
+	log) echo '--deleted' ;;
+	restore) echo '--to=' ;;
 	verify) echo '--repair' ;;
 	esac
 	case $1 in
@@ -19,8 +21,8 @@ _shoal_options() {
 	echo '--help --version --store='
 }
 
-_shoal_commands='cat config connect devices disconnect doctor down init invite join log
-	log-level mount peers status umount up verify wait watch'
+_shoal_commands='blame cat config connect devices diff disconnect doctor down init invite join log
+	log-level mount peers restore status umount up verify wait watch'
 
 _shoal_names() { # _shoal_names COMMAND: the names that its --json lists
 	timeout 1 shoal ${store:+--store "$store"} "$1" --json 2>/dev/null |
@@ -51,6 +53,11 @@ _shoal() {
 		compopt -o filenames 2>/dev/null
 		return
 		;;
+	--to)
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		compopt -o filenames 2>/dev/null
+		return
+		;;
 	--role)
 		mapfile -t COMPREPLY < <(compgen -W 'admin member' -- "$word")
 		return
@@ -76,7 +83,7 @@ _shoal() {
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
-	cat | log | wait | watch)
+	blame | cat | diff | log | restore | wait | watch)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
