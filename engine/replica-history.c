@@ -99,8 +99,9 @@ static int keep_version(struct commit *c, struct touched *t, struct store_batch 
 	if (history_burst(hlc_us(h.written), h.author, hlc_us(stamp), author))
 		return 0;
 	int rc = version_before(c, t, &before);
-	if (rc == 0)
-		rc = version_after(c, t, &after);
+	if (rc < 0) /* what cannot be shown cannot be kept, but be replaced */
+		return rc == -ENOMEM ? rc : 0;
+	rc = version_after(c, t, &after);
 	if (rc < 0 || version_same(before, after))
 		return rc;
 	rc = keep_bytes(c, before, &h, e);

@@ -197,6 +197,7 @@ EXTRA_DIST += \
 	tests/integration/test_cli.py \
 	tests/integration/test_conflicts.py \
 	tests/integration/test_diskfull.py \
+	tests/integration/test_history.py \
 	tests/integration/test_hostile_tls.py \
 	tests/integration/test_lab.py \
 	tests/integration/test_links.py \

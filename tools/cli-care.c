@@ -27,6 +27,8 @@ static void put_setting(struct jsonw *w, const struct config *config, enum confi
 	jsonw_key(w, d->name);
 	if (d->type == CONFIG_BOOL)
 		jsonw_bool(w, config_bool(config, key));
+	else if (d->type == CONFIG_NUMBER)
+		jsonw_uint(w, config_number(config, key));
 	else
 		jsonw_string(w, config_text(config, key));
 }
@@ -202,11 +204,13 @@ static int verify_here(struct verify *v, struct storedir *dir, struct err *e)
 	v->repaired = n.repaired;
 	buf_putf(&v->report,
 		 "{\"records\":%llu,\"dirents\":%llu,\"attrs\":%llu,\"dots\":%llu,\"chunks\":%llu,"
+		 "\"versions\":%llu,"
 		 "\"unreferenced\":%llu,\"unreferenced_bytes\":%llu,"
 		 "\"errors\":%llu,\"repaired\":%llu}",
 		 (unsigned long long)n.records, (unsigned long long)n.dirents,
 		 (unsigned long long)n.attrs, (unsigned long long)n.dots,
-		 (unsigned long long)n.chunks, (unsigned long long)n.unreferenced,
+		 (unsigned long long)n.chunks, (unsigned long long)n.versions,
+		 (unsigned long long)n.unreferenced,
 		 (unsigned long long)n.unreferenced_bytes, (unsigned long long)n.errors,
 		 (unsigned long long)n.repaired);
 	return 0;
@@ -243,9 +247,11 @@ static int print_verify(const struct verify *v)
 		struct json *n;
 		if (json_parse(&a, (const char *)report->data, report->len, NULL, &n, NULL) < 0)
 			return EXIT_FAILED;
-		printf("%llu records, %llu names, %llu chunks: %llu error%s, %llu repaired\n",
+		printf("%llu records, %llu names, %llu earlier versions and deletions, %llu chunks: "
+		       "%llu error%s, %llu repaired\n",
 		       (unsigned long long)cli_uint(n, "records"),
 		       (unsigned long long)cli_uint(n, "dirents"),
+		       (unsigned long long)cli_uint(n, "versions"),
 		       (unsigned long long)cli_uint(n, "chunks"), (unsigned long long)v->errors,
 		       v->errors == 1 ? "" : "s", (unsigned long long)v->repaired);
 		unsigned long long spare = cli_uint(n, "unreferenced");

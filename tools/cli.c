@@ -138,6 +138,11 @@ int cli_path(const struct cli *c, const char *path, struct buf *ret, struct err 
 	return buf_cstr(ret) ? 0 : err_errno(e, -ENOMEM, "cannot read the command line");
 }
 
+void cli_put_text(struct buf *b, const char *text)
+{
+	json_write_string(b, text, strlen(text), JSON_ESCAPE_MINIMAL);
+}
+
 int cli_put_paths(const struct cli *c, struct buf *params, struct err *e)
 {
 	buf_puts(params, "\"paths\":[");

@@ -45,8 +45,22 @@ int cli_print(const struct buf *b);
 /* A path of the command line as the daemon knows it: from the collection's root, without a
  * leading slash. It may lie in the store's mount, or be given from the root. */
 int cli_path(const struct cli *c, const char *path, struct buf *ret, struct err *e);
+/* Appends a JSON string. */
+void cli_put_text(struct buf *b, const char *text);
 /* "paths":[…] of all arguments. */
 int cli_put_paths(const struct cli *c, struct buf *params, struct err *e);
+
+/* Splits PATH@VERSION (at least four hexadecimal digits); NULL: there is no version, and an @ is part
+ * of the name. */
+char *cli_split_version(char *path);
+/* {"path":…[,"version":…] without the brace that ends it. version may be NULL. */
+int cli_put_version(const struct cli *c, const char *path, const char *version, struct buf *params,
+		    struct err *e);
+/* Bytes of an answer of `cat`, appended. -EPROTO. */
+int cli_take_data(const struct json *result, struct buf *ret);
+/* 2026-11-27T10:00:00.123Z -> 2026-11-27 10:00:00 */
+#define HUMAN_DATE 20
+const char *human_date(const char *rfc3339, char text[static HUMAN_DATE]);
 
 /* Members of an answer; the fallback is for what is missing. */
 const char *cli_text(struct arena *a, const struct json *o, const char *key, const char *fallback);
@@ -86,6 +100,9 @@ int cmd_cat(void *context);
 int cmd_log(void *context);
 int cmd_conflicts(void *context);
 int cmd_resolve(void *context);
+int cmd_diff(void *context);
+int cmd_restore(void *context);
+int cmd_blame(void *context);
 int cmd_config(void *context);
 int cmd_log_level(void *context);
 int cmd_doctor(void *context);
@@ -99,4 +116,6 @@ enum { INVITE_ROLE, INVITE_EXPIRES, INVITE_USES, INVITE_QR, INVITE_COUNT };
 enum { JOIN_DEVICE, JOIN_ADDRESS, JOIN_TIMEOUT, JOIN_COUNT };
 enum { WAIT_PEERS, WAIT_DEVICE, WAIT_TIMEOUT, WAIT_COUNT };
 enum { RESOLVE_TAKE, RESOLVE_KEEP, RESOLVE_COUNT };
+enum { LOG_DELETED, LOG_COUNT };
+enum { RESTORE_TO, RESTORE_COUNT };
 enum { VERIFY_REPAIR, VERIFY_COUNT };

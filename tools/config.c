@@ -13,19 +13,25 @@
 static const struct config_def table[CONFIG_KEYS] = {
 	[CONFIG_LISTEN] = { "network.listen", CONFIG_ADDRESS, "0", NULL,
 			    "where other devices may connect: [ADDRESS:]PORT; port 0: 7580 or any free one",
-			    false },
+			    false, 0, 0 },
 	[CONFIG_DISCOVERY] = { "network.discovery", CONFIG_BOOL, "yes", NULL,
-			       "find devices of the mesh on the local network", false },
+			       "find devices of the mesh on the local network", false, 0, 0 },
 	[CONFIG_MULTICAST] = { "network.multicast", CONFIG_BOOL, "yes", NULL,
-			       "with discovery: beacons by multicast", false },
+			       "with discovery: beacons by multicast", false, 0, 0 },
 	[CONFIG_AVAHI] = { "network.avahi", CONFIG_BOOL, "yes", NULL,
-			   "with discovery: DNS-SD through Avahi where it runs", false },
+			   "with discovery: DNS-SD through Avahi where it runs", false, 0, 0 },
 	[CONFIG_MOUNT_DIR] = { "mount.dir", CONFIG_TEXT, "", NULL,
-			       "where `shoal up` mounts when not told; empty: ~/Shoal", false },
+			       "where `shoal up` mounts when not told; empty: ~/Shoal", false, 0, 0 },
 	[CONFIG_MOUNT_OPTS] = { "mount.options", CONFIG_TEXT, "", NULL,
-				"options of every mount, as after -o", false },
+				"options of every mount, as after -o", false, 0, 0 },
+	[CONFIG_HISTORY_DAYS] = { "history.days", CONFIG_NUMBER, "30", NULL,
+				  "how long earlier versions and deletions are kept, in days", true,
+				  1, 3650 },
+	[CONFIG_HISTORY_SHARE] = { "history.share", CONFIG_NUMBER, "10", NULL,
+				   "how much of the disk earlier versions may take, in percent", true,
+				   0, 90 },
 	[CONFIG_LOG_LEVEL] = { "log.level", CONFIG_CHOICE, "info", "error|warning|info|debug",
-			       "how much the daemon writes to its log", true },
+			       "how much the daemon writes to its log", true, 0, 0 },
 };
 
 const struct config_def *config_def(enum config_key key)
@@ -98,6 +104,7 @@ int config_check(enum config_key key, const char *value, struct err *e)
 	const struct config_def *d = &table[key];
 	char host[LISTEN_HOST_SIZE];
 	uint16_t port;
+	uint64_t number;
 	for (const char *p = value; *p; p++)
 		if ((unsigned char)*p < ' ' || *p == 127)
 			return err_set(e, -EINVAL, "%s cannot hold a control character", d->name);
@@ -116,6 +123,12 @@ int config_check(enum config_key key, const char *value, struct err *e)
 			return err_set(e, -EINVAL,
 				       "%s is PORT, ADDRESS:PORT or [V6-ADDRESS]:PORT, not \"%.60s\"",
 				       d->name, value);
+		return 0;
+	case CONFIG_NUMBER:
+		if (number_parse(value, d->max, &number) < 0 || number < d->min)
+			return err_set(e, -EINVAL, "%s is a number from %llu to %llu, not \"%.60s\"",
+				       d->name, (unsigned long long)d->min,
+				       (unsigned long long)d->max, value);
 		return 0;
 	case CONFIG_TEXT:
 		return 0;
@@ -263,6 +276,13 @@ const char *config_text(const struct config *c, enum config_key key)
 bool config_bool(const struct config *c, enum config_key key)
 {
 	return parse_bool(config_text(c, key)) == 1;
+}
+
+uint64_t config_number(const struct config *c, enum config_key key)
+{
+	uint64_t number = 0;
+	(void)number_parse(config_text(c, key), UINT64_MAX, &number); /* checked when it was read */
+	return number;
 }
 
 static void put_setting(struct buf *out, enum config_key key, const char *value)

@@ -19,11 +19,13 @@ enum config_key {
 	CONFIG_AVAHI,      /* network.avahi */
 	CONFIG_MOUNT_DIR,  /* mount.dir */
 	CONFIG_MOUNT_OPTS, /* mount.options */
+	CONFIG_HISTORY_DAYS,  /* history.days */
+	CONFIG_HISTORY_SHARE, /* history.share */
 	CONFIG_LOG_LEVEL,  /* log.level */
 	CONFIG_KEYS
 };
 
-enum config_type { CONFIG_BOOL, CONFIG_CHOICE, CONFIG_TEXT, CONFIG_ADDRESS };
+enum config_type { CONFIG_BOOL, CONFIG_CHOICE, CONFIG_TEXT, CONFIG_ADDRESS, CONFIG_NUMBER };
 
 struct config_def {
 	const char *name; /* SECTION.KEY */
@@ -32,6 +34,7 @@ struct config_def {
 	const char *choices; /* CONFIG_CHOICE: separated by | */
 	const char *help;
 	bool live; /* SIGHUP applies it; else the next start does */
+	uint64_t min, max; /* CONFIG_NUMBER */
 };
 
 struct config {
@@ -54,6 +57,7 @@ void config_done(struct config *c);
 /* Never NULL. */
 const char *config_text(const struct config *c, enum config_key key);
 bool config_bool(const struct config *c, enum config_key key);
+uint64_t config_number(const struct config *c, enum config_key key);
 
 /* The text with one key set (or, value NULL, back to its default); everything else in it,
  * comments included, stays. */

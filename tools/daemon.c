@@ -337,6 +337,12 @@ static void apply_log_level(struct daemon *d)
 	log_set_level(d->log, level);
 }
 
+static struct sweeper_limits limits_of(const struct daemon *d)
+{
+	return (struct sweeper_limits){ config_number(&d->config, CONFIG_HISTORY_DAYS),
+					config_number(&d->config, CONFIG_HISTORY_SHARE) };
+}
+
 int daemon_reload(struct daemon *d, struct err *e)
 {
 	struct config c = { 0 };
@@ -346,6 +352,9 @@ int daemon_reload(struct daemon *d, struct err *e)
 	config_done(&d->config);
 	d->config = c;
 	apply_log_level(d);
+	const struct sweeper_limits limits = limits_of(d);
+	if (d->sweeper)
+		sweeper_limit(d->sweeper, &limits);
 	log_info(d->log, "settings read again");
 	return 0;
 }
@@ -399,8 +408,9 @@ static int start(struct daemon *d, const struct daemon_options *o, struct err *e
 		r = waits_new(d, &d->waits, e);
 	if (r == 0)
 		r = flusher_new(d->replica, d->log, on_published, d, &d->flusher, e);
+	const struct sweeper_limits limits = limits_of(d);
 	if (r == 0)
-		r = sweeper_new(d->replica, d->log, &d->sweeper, e);
+		r = sweeper_new(d->replica, storedir_fd(d->dir), &limits, d->log, &d->sweeper, e);
 	if (r == 0)
 		r = peers_new(d->event, d->replica, d->flusher, d->log, on_peers_changed, d,
 			      &d->peers, e);

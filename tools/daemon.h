@@ -126,6 +126,11 @@ void method_conflicts(struct call *c, const struct json *params, void *userdata)
 void method_resolve(struct call *c, const struct json *params, void *userdata);
 /* Files in conflict, and nodes that lack the name they want. */
 int conflicts_count(struct daemon *d, uint64_t *ret);
+/* tools/blame.c: `blame`. */
+void method_blame(struct call *c, const struct json *params, void *userdata);
+
+/* tools/restore.c: `restore`. */
+void method_restore(struct call *c, const struct json *params, void *userdata);
 
 /* tools/job.c: `verify`, in a thread of its own. */
 void method_verify(struct call *c, const struct json *params, void *userdata);

@@ -65,11 +65,13 @@ static void put_report(const struct verify_report *v, struct buf *b)
 {
 	buf_putf(b,
 		 "{\"records\":%llu,\"dirents\":%llu,\"attrs\":%llu,\"dots\":%llu,\"chunks\":%llu,"
+		 "\"versions\":%llu,"
 		 "\"unreferenced\":%llu,\"unreferenced_bytes\":%llu,"
 		 "\"errors\":%llu,\"repaired\":%llu}",
 		 (unsigned long long)v->records, (unsigned long long)v->dirents,
 		 (unsigned long long)v->attrs, (unsigned long long)v->dots,
-		 (unsigned long long)v->chunks, (unsigned long long)v->unreferenced,
+		 (unsigned long long)v->chunks, (unsigned long long)v->versions,
+		 (unsigned long long)v->unreferenced,
 		 (unsigned long long)v->unreferenced_bytes, (unsigned long long)v->errors,
 		 (unsigned long long)v->repaired);
 }

@@ -6,9 +6,12 @@ noinst_LIBRARIES += libtools.a
 libtools_a_SOURCES = \
 	tools/base64.c \
 	tools/base64.h \
+	tools/blame.c \
 	tools/cli-care.c \
 	tools/cli-conflict.c \
 	tools/cli-data.c \
+	tools/cli-diff.c \
+	tools/cli-history.c \
 	tools/cli-life.c \
 	tools/cli-mesh.c \
 	tools/cli.c \
@@ -33,6 +36,7 @@ libtools_a_SOURCES = \
 	tools/flusher.c \
 	tools/flusher.h \
 	tools/history.c \
+	tools/history.h \
 	tools/job.c \
 	tools/log.c \
 	tools/log.h \
@@ -44,6 +48,7 @@ libtools_a_SOURCES = \
 	tools/qr.c \
 	tools/qr.h \
 	tools/report.c \
+	tools/restore.c \
 	tools/spawn.c \
 	tools/spawn.h \
 	tools/storedir.c \

@@ -219,6 +219,7 @@ static void method_log_level(struct call *c, const struct json *params, void *us
 }
 
 const struct method daemon_methods[] = {
+	{ "blame", method_blame },
 	{ "cat", method_cat },
 	{ "conflicts", method_conflicts },
 	{ "connect", method_connect },
@@ -231,6 +232,7 @@ const struct method daemon_methods[] = {
 	{ "peers", method_peers },
 	{ "reload", method_reload },
 	{ "resolve", method_resolve },
+	{ "restore", method_restore },
 	{ "status", method_status },
 	{ "stop", method_stop },
 	{ "umount", method_umount },

@@ -37,6 +37,12 @@ static const struct option_def resolve_options[RESOLVE_COUNT] = {
 	[RESOLVE_TAKE] = { "take", 0, OPTION_TEXT, "ID", "take this value back", 0, 0 },
 	[RESOLVE_KEEP] = { "keep", 0, OPTION_FLAG, NULL, "keep what is shown", 0, 0 },
 };
+static const struct option_def log_options[LOG_COUNT] = {
+	[LOG_DELETED] = { "deleted", 0, OPTION_FLAG, NULL, "list what was deleted below PATH", 0, 0 },
+};
+static const struct option_def restore_options[RESTORE_COUNT] = {
+	[RESTORE_TO] = { "to", 0, OPTION_TEXT, "PATH", "put it there instead", 0, 0 },
+};
 static const struct option_def verify_options[VERIFY_COUNT] = {
 	[VERIFY_REPAIR] = { "repair", 0, OPTION_FLAG, NULL, "write derived entries anew", 0, 0 },
 };
@@ -77,9 +83,22 @@ static const struct command_def commands[] = {
 	  wait_options, WAIT_COUNT, 0, MANY, true, cmd_wait },
 	{ "watch", "[PATH...]", "Print a JSON object for each change", NULL, NULL, 0, 0, MANY, true,
 	  cmd_watch },
-	{ "cat", "PATH[@VERSION]", "Print a file, with or without a mount", NULL, NULL, 0, 1, 1, false,
-	  cmd_cat },
-	{ "log", "PATH", "Show who last wrote what in a file", NULL, NULL, 0, 1, 1, true, cmd_log },
+	{ "cat", "PATH[@VERSION]", "Print a file, or an earlier version of it",
+	  "With or without a mount. VERSION is four or more digits of what `shoal log` lists.",
+	  NULL, 0, 1, 1, false, cmd_cat },
+	{ "log", "[PATH]", "List the versions of a file, or what was deleted",
+	  "The versions that this device held, the newest first; of a deleted file, too. With --deleted,\n"
+	  "what was deleted below PATH (default: everywhere), the latest first.",
+	  log_options, LOG_COUNT, 0, 1, true, cmd_log },
+	{ "diff", "PATH [V1 [V2]]", "Compare two versions of a file",
+	  "From V1 (default: the one before) to V2 (default: the newest). Documents by JSON pointer,\n"
+	  "texts by lines; of other files the sizes.",
+	  NULL, 0, 1, 3, true, cmd_diff },
+	{ "restore", "PATH[@VERSION]", "Bring back a version, or what was deleted",
+	  "An earlier version is saved again on top of what is there. A deleted file comes back with\n"
+	  "its last content, a deleted directory with what was deleted along with it.",
+	  restore_options, RESTORE_COUNT, 1, 2, true, cmd_restore },
+	{ "blame", "PATH", "Show who last wrote what in a file", NULL, NULL, 0, 1, 1, true, cmd_blame },
 	{ "conflicts", "[PATH]", "List values that lost against others",
 	  "Where people who had not seen each other's wrote different values, all devices show the same\n"
 	  "one of them; the others are kept until somebody who saw them writes there. This lists them,\n"

@@ -3,28 +3,34 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #define FIRST_S 60
 #define EVERY_S 3600
+#define STEP_NS 50000000 /* between two steps of thinning: others want the disk, too */
+#define DAY_US (24 * 3600 * 1000000ull)
 
 struct sweeper {
 	struct replica *replica;
+	int dirfd;
 	struct log *log;
 	pthread_t thread;
 	bool running;
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
 	bool stop; /* lock */
+	struct sweeper_limits limits; /* lock */
 };
 
 /* False: it is time to stop. */
-static bool pause_for(struct sweeper *s, time_t seconds)
+static bool pause_for(struct sweeper *s, time_t seconds, long ns)
 {
 	struct timespec then;
 	int r = 0;
 	clock_gettime(CLOCK_MONOTONIC, &then);
-	then.tv_sec += seconds;
+	then.tv_sec += seconds + (then.tv_nsec + ns) / 1000000000;
+	then.tv_nsec = (then.tv_nsec + ns) % 1000000000;
 	pthread_mutex_lock(&s->lock);
 	while (!s->stop && r != ETIMEDOUT)
 		r = pthread_cond_timedwait(&s->cond, &s->lock, &then);
@@ -33,13 +39,46 @@ static bool pause_for(struct sweeper *s, time_t seconds)
 	return !stop;
 }
 
+static struct history_policy policy_of(struct sweeper *s)
+{
+	struct statvfs v;
+	pthread_mutex_lock(&s->lock);
+	struct sweeper_limits limits = s->limits;
+	pthread_mutex_unlock(&s->lock);
+	struct history_policy p = { limits.days * DAY_US, UINT64_MAX };
+	if (fstatvfs(s->dirfd, &v) == 0)
+		p.bytes = (uint64_t)v.f_blocks * v.f_frsize / 100 * limits.share;
+	return p;
+}
+
+/* False: it failed, for whatever reason. */
+static bool thin(struct sweeper *s, bool failed)
+{
+	const struct history_policy policy = policy_of(s);
+	struct history_walk w = { 0 };
+	struct err e = { 0 };
+	int r;
+	do
+		r = replica_history_thin(s->replica, &policy, &w, &e);
+	while (r > 0 && pause_for(s, 0, STEP_NS));
+	if (r == 0 && w.dropped > 0)
+		log_info(s->log, "let %llu earlier versions go; %llu are left, and %llu deletions",
+			 (unsigned long long)w.dropped, (unsigned long long)w.versions,
+			 (unsigned long long)w.deletions);
+	if (r < 0 && r != -ECANCELED && !failed)
+		log_error(s->log, "%s", e.message);
+	return r >= 0;
+}
+
 static void *run(void *userdata)
 {
 	struct sweeper *s = userdata;
 	bool due = true, failed = false; /* what an earlier run left is not counted */
-	for (time_t wait = FIRST_S; pause_for(s, wait); wait = EVERY_S) {
+	bool thinned = true;
+	for (time_t wait = FIRST_S; pause_for(s, wait, 0); wait = EVERY_S) {
 		struct sweep_report report;
 		struct err e = { 0 };
+		thinned = thin(s, !thinned);
 		if (!due && replica_orphaned(s->replica) == 0)
 			continue;
 		int r = replica_sweep(s->replica, &report, &e);
@@ -55,13 +94,23 @@ static void *run(void *userdata)
 	return NULL;
 }
 
-int sweeper_new(struct replica *r, struct log *log, struct sweeper **ret, struct err *e)
+void sweeper_limit(struct sweeper *s, const struct sweeper_limits *limits)
+{
+	pthread_mutex_lock(&s->lock);
+	s->limits = *limits;
+	pthread_mutex_unlock(&s->lock);
+}
+
+int sweeper_new(struct replica *r, int dirfd, const struct sweeper_limits *limits, struct log *log,
+		struct sweeper **ret, struct err *e)
 {
 	_cleanup_(sweeper_freep) struct sweeper *s = calloc(1, sizeof(*s));
 	pthread_condattr_t attr;
 	if (!s)
 		return err_errno(e, -ENOMEM, "cannot start the sweeper");
 	s->replica = r;
+	s->dirfd = dirfd;
+	s->limits = *limits;
 	s->log = log;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_condattr_init(&attr);

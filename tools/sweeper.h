@@ -1,16 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Frees the chunks that nothing needs any more: a minute after the start, for what an earlier run
- * left, and then when files were overwritten, at most once an hour. A thread of its own, with no
- * lower priority than others: it takes locks that saves wait for. */
+/* Lets earlier versions go when their time is over, and frees the chunks that nothing needs any
+ * more: a minute after the start, for what an earlier run left, and then once an hour; chunks only
+ * when files were overwritten or versions went. A thread of its own, with no lower priority than
+ * others: it takes locks that saves wait for. */
 
 #include "engine/replica.h"
 #include "tools/log.h"
 
 struct sweeper;
 
-int sweeper_new(struct replica *r, struct log *log, struct sweeper **ret, struct err *e);
+struct sweeper_limits { /* of history, see shoal.conf(5) */
+	uint64_t days;
+	uint64_t share; /* percent of the disk that dirfd is on */
+};
+
+/* dirfd is borrowed. */
+int sweeper_new(struct replica *r, int dirfd, const struct sweeper_limits *limits, struct log *log,
+		struct sweeper **ret, struct err *e);
+/* Other limits from the next run on. Any thread. */
+void sweeper_limit(struct sweeper *s, const struct sweeper_limits *limits);
 /* Breaks off a sweep that runs: what it did not delete waits for the next start. The replica cannot
  * be swept any more. */
 void sweeper_free(struct sweeper *s);

@@ -23,7 +23,7 @@ PEER_KEYS = {"device", "id", "role", "state", "transport", "address", "dialled",
              "behind_here", "behind_there", "in_step", "connected_s"}
 DEVICE_KEYS = {"name", "id", "role", "self", "connected", "last_seen"}
 COMMANDS = ("up down init mount umount invite join status peers devices connect disconnect wait "
-            "watch cat log conflicts resolve config log-level doctor verify").split()
+            "watch cat log diff restore blame conflicts resolve config log-level doctor verify").split()
 
 
 def fails(host, status, *words, says="", **options):
@@ -63,7 +63,8 @@ def test_usage_errors(lab):
     for words in (["status", "x"], ["cat"], ["wait", "--timeout", "soon"], ["up", "--nope"],
                   ["invite", "--uses", "0"], ["query", "SELECT 1"], ["config", "no.such"],
                   ["wait", "--peers", "1", "--device", "x"], ["cat", "--json", "x"],
-                  ["invite", "--expires", "0"], ["invite", "--qr", "--json"]):
+                  ["invite", "--expires", "0"], ["invite", "--qr", "--json"], ["log"], ["restore"],
+                  ["diff"], ["diff", "x", "1", "2", "3"]):
         fails(a, 2, *words)
     assert not a.store.exists()
 
@@ -71,7 +72,8 @@ def test_usage_errors(lab):
 def test_no_daemon(lab):
     a = lab.host("anna")
     for words in (["status"], ["peers"], ["devices"], ["wait"], ["watch"], ["cat", "x"],
-                  ["log", "x"], ["connect", "h"], ["disconnect", "h"], ["invite"], ["log-level"]):
+                  ["log", "x"], ["log", "--deleted"], ["diff", "x"], ["restore", "x"],
+                  ["blame", "x"], ["connect", "h"], ["disconnect", "h"], ["invite"], ["log-level"]):
         fails(a, 4, *words, says="shoal up")
     assert not a.store.exists()
     a.shoal("init")
@@ -136,11 +138,11 @@ def test_status_says_where_a_draft_is_wrong(anna):
     assert "f.json, line 2, column 6: expected " in anna.shoal("status")
 
 
-def test_log_names_what_each_change_was(anna):
+def test_blame_names_what_each_change_was(anna):
     (anna.dir / "f.json").write_text('{"a":1}')
     for _ in range(2):
         os.utime(anna.dir / "f.json", (1, 1))
-        assert all(c["what"] for c in anna.shoal("log", "f.json", "--json")["changes"])
+        assert all(c["what"] for c in anna.shoal("blame", "f.json", "--json")["changes"])
 
 
 def test_dead_mount_is_healed(anna):
@@ -313,7 +315,7 @@ def test_paths_and_cat(anna):
     assert anna.shoal("cat", "x.json", cwd=anna.dir / "c/d", env={"SHOAL_STORE": ""})
     got = anna.run(BUILD / "shoal", "cat", "c/blob.bin", text=False).stdout
     assert got == blob
-    change = anna.shoal("log", "c/d/x.json", "--json")
+    change = anna.shoal("blame", "c/d/x.json", "--json")
     version = change["version"]
     assert anna.shoal("cat", f"c/d/x.json@{version[:8]}") == '{"n": 1}\n'
     fails(anna, 1, "cat", "c/d/x.json@00000000", says="no version")
@@ -423,6 +425,12 @@ def test_config(anna):
     fails(anna, 1, "config", "network.listen", "nowhere", says="PORT")
     anna.shoal("config", "log.level", "")
     assert anna.shoal("log-level", "--json") == {"level": "info"}
+    assert anna.shoal("config", "--json")["history.days"] == 30
+    assert anna.shoal("config", "history.days", "7") == ""
+    assert anna.shoal("config", "history.days") == "7\n"
+    for value in ("0", "3651", "a week", "7d"):
+        fails(anna, 1, "config", "history.days", value, says="from 1 to 3650")
+    fails(anna, 1, "config", "history.share", "91", says="from 0 to 90")
     anna.shoal("log-level", "error")
     assert anna.shoal("log-level") == "error\n"
     fails(anna, 1, "log-level", "loud")

@@ -26,6 +26,10 @@ static void test_parse(void)
 	   "off is no, and what is not set has its default");
 	is_str(config_text(&c, CONFIG_LOG_LEVEL), "debug", "the last line counts");
 	config_done(&c);
+	is_int(parse("[history]\nshare = 0\n", &c, &e), 0, "a number at its bound");
+	ok(config_number(&c, CONFIG_HISTORY_SHARE) == 0 && config_number(&c, CONFIG_HISTORY_DAYS) == 30,
+	   "numbers, and their default");
+	config_done(&c);
 	static const struct {
 		const char *text;
 		unsigned line;
@@ -36,6 +40,9 @@ static void test_parse(void)
 		{ "[network]\nlisten = host:1\n", 2, "network.listen" },
 		{ "[network]\ndiscovery = maybe\n", 2, "yes or no" },
 		{ "[log]\nlevel = loud\n", 2, "one of" },
+		{ "[history]\ndays = 0\n", 2, "from 1 to 3650" },
+		{ "[history]\ndays = 3651\n", 2, "from 1 to 3650" },
+		{ "[history]\nshare = 10%\n", 2, "from 0 to 90" },
 		{ "[log\n", 1, "section" },
 		{ "[log]\nlevel\n", 2, "key = value" },
 		{ "[log]\n= x\n", 2, "key = value" },
@@ -128,7 +135,7 @@ static void test_mounts(void)
 
 int main(void)
 {
-	tap_plan(4 + 9 + 1 + 9 + 3 + 4);
+	tap_plan(6 + 12 + 1 + 9 + 3 + 4);
 	test_parse();
 	test_edit();
 	test_listen();

@@ -11,6 +11,8 @@ _shoal_options() {
 	join) echo '--device= --address= --timeout=' ;;
 	wait) echo '--peers= --device= --timeout=' ;;
 	resolve) echo '--take= --keep' ;;
+	log) echo '--deleted' ;;
+	restore) echo '--to=' ;;
 	verify) echo '--repair' ;;
 	esac
 	case $1 in
@@ -20,8 +22,8 @@ _shoal_options() {
 	echo '--help --version --store='
 }
 
-_shoal_commands='cat config conflicts connect devices disconnect doctor down init invite join log
-	log-level mount peers resolve status umount up verify wait watch'
+_shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down init invite join
+	log log-level mount peers resolve restore status umount up verify wait watch'
 
 _shoal_names() { # _shoal_names COMMAND: the names that its --json lists
 	timeout 1 shoal ${store:+--store "$store"} "$1" --json 2>/dev/null |
@@ -57,6 +59,11 @@ _shoal() {
 		compopt -o filenames 2>/dev/null
 		return
 		;;
+	--to)
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		compopt -o filenames 2>/dev/null
+		return
+		;;
 	--role)
 		mapfile -t COMPREPLY < <(compgen -W 'admin member' -- "$word")
 		return
@@ -86,7 +93,7 @@ _shoal() {
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
-	cat | conflicts | log | resolve | wait | watch)
+	blame | cat | conflicts | diff | log | resolve | restore | wait | watch)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
