@@ -65,6 +65,7 @@ unit_tests = \
 	tests/unit/test_tls \
 	tests/unit/test_token \
 	tests/unit/test_tree \
+	tests/unit/test_treemodel \
 	tests/unit/test_vv \
 	tests/unit/test_workfile
 
@@ -184,7 +185,7 @@ if !FUZZERS
 TESTS += $(fuzz_targets)
 endif
 
-EXTRA_DIST += tests/layers tests/unit/merge-seeds.txt
+EXTRA_DIST += tests/helpers/treehistories.py tests/layers tests/unit/merge-seeds.txt
 
 # Real daemons on real networks: /usr/bin/python3 -m pytest -n 2 tests/integration, as root, with
 # SHOAL_BUILD set to the build directory (default: build/ in the source tree); --times 20 runs
@@ -218,7 +219,8 @@ bench_programs = \
 	tests/bench/bench_json \
 	tests/bench/bench_replica \
 	tests/bench/bench_seq \
-	tests/bench/bench_sync
+	tests/bench/bench_sync \
+	tests/bench/bench_tree
 tests_bench_bench_sync_SOURCES = tests/bench/bench_sync.c $(pair)
 bench_scripts = \
 	tests/bench/bench_hosts.py
