@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/element.h"
 #include "engine/json.h"
 #include "engine/text.h"
 #include "tests/sim/world.h"
@@ -86,13 +87,15 @@ static void add_below(struct numbers *n, const struct slot *s)
 		add_below(n, s->child[i]);
 }
 
-/* An object that lost is listed as one: its values stand in the record below. */
-static void add_object(struct losers *l, const char *pointer)
+/* An object or a list that lost is listed as one: its values stand in the record below. */
+static void add_parts(struct losers *l, const char *pointer)
 {
+	_cleanup_(arena_done) struct arena a = { 0 };
 	const struct slot *s = l->content;
 	while (s && *pointer == '/') {
 		size_t len = strcspn(++pointer, "/");
-		s = slot_find(s, pointer, len);
+		if (slot_step(&a, replica_actors(l->d->replica), s, pointer, len, &s) < 0)
+			abort();
 		pointer += len;
 	}
 	for (uint32_t i = 0; s && i < s->n; i++)
@@ -104,8 +107,8 @@ static int add_loser(const char *pointer, const struct entry *shown, const struc
 {
 	struct losers *l = userdata;
 	(void)shown;
-	if (lost->value.kind == VALUE_MAP) {
-		add_object(l, pointer);
+	if (value_is_container(lost->value.kind)) {
+		add_parts(l, pointer);
 		return 0;
 	}
 	if (lost->value.kind == VALUE_TEXT) {
