@@ -103,7 +103,7 @@ _unused_ static char *device_text(struct device *d)
 	if (!d->rec || render_json(&d->arena, d->actors, d->rec, &b, &elements) < 0)
 		return NULL;
 	device_know(d, (const char *)b.data, b.len, elements);
-	return arena_dup(&d->arena, b.data, b.len);
+	return (char *)(uintptr_t)d->known->text;
 }
 
 _unused_ static struct json *device_parse(struct device *d, const char *text, size_t len)
@@ -128,9 +128,13 @@ _unused_ static struct stamp device_save_len(struct device *d, const char *base,
 	struct patch *p;
 	struct elements *elements;
 	struct vv none = { 0 };
+	/* A text that device_text gave is of the state then; else it is the newest that reads so. */
 	const struct device_known *k = d->known;
-	while (k && base && (k->len != base_len || memcmp(k->text, base, base_len) != 0))
+	while (k && k->text != base)
 		k = k->next;
+	for (k = k ? k : d->known; k && base; k = k->next)
+		if (k->text == base || (k->len == base_len && !memcmp(k->text, base, base_len)))
+			break;
 	if (k && base)
 		must(elements_name(k->elements, &d->arena, d->actors, old));
 	if (!d->rec) {

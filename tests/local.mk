@@ -36,6 +36,7 @@ unit_tests = \
 	tests/unit/test_cut \
 	tests/unit/test_dirtimes \
 	tests/unit/test_evidence \
+	tests/unit/test_examples \
 	tests/unit/test_filenames \
 	tests/unit/test_frame \
 	tests/unit/test_histdiff \
