@@ -247,6 +247,13 @@ static const struct entry *typed_newest(const struct slot *s, const struct actor
 	return best;
 }
 
+/* Does nothing below compete with the only entry? */
+static bool is_alone(const struct slot *s, enum value_kind kind)
+{
+	return s->n == 0 || (kind == VALUE_MAP && slot_elements(s) == s->n) ||
+	       (kind == VALUE_LIST && slot_members(s) == 0);
+}
+
 bool slot_shown(const struct slot *s, const struct actors *actors, const struct entry **ret_entry,
 		enum value_kind *ret_kind)
 {
@@ -255,6 +262,11 @@ bool slot_shown(const struct slot *s, const struct actors *actors, const struct 
 	unsigned n = 0, one = 0;
 	if (!s)
 		return false;
+	if (s->val.n == 1 && is_alone(s, s->val.entry[0].value.kind)) {
+		*ret_entry = &s->val.entry[0];
+		*ret_kind = s->val.entry[0].value.kind;
+		return true;
+	}
 	for (unsigned i = 0; i < 3; i++) {
 		t[i] = typed_find(s, actors, type[i]);
 		n += t[i].live;
