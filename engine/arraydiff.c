@@ -60,14 +60,6 @@ static void work_done(struct work *w)
 	arena_done(&w->hunk);
 }
 
-bool arraydiff_is_numbers(const struct json *array)
-{
-	for (const struct json *v = array->first; v; v = v->next)
-		if (v->type != JSON_NUMBER)
-			return false;
-	return array->first != NULL;
-}
-
 static void pair(struct work *w, uint32_t old, uint32_t new)
 {
 	w->partner[old] = new;

@@ -40,7 +40,3 @@ struct arraydiff {
  * untouched then. Any thread. */
 int arraydiff(struct arena *a, const struct json *old, const struct json *new, const char *key,
 	      size_t key_len, struct arraydiff *ret);
-
-/* Is this an array of numbers, and of nothing but numbers? These are no sequences of things (a
- * position, a colour, a row of a matrix), and are kept as one value. */
-bool arraydiff_is_numbers(const struct json *array);

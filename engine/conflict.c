@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "engine/jsonptr.h"
+#include "engine/element.h"
 #include "engine/slot.h"
 #include "engine/value.h"
 
@@ -23,26 +23,27 @@ struct walk {
 	bool content; /* something else is shown */
 };
 
-static bool any_live(const struct slot *s)
-{
-	for (uint32_t i = 0; i < s->n; i++)
-		if (slot_live(s->child[i]))
-			return true;
-	return false;
-}
+/* A container that children make: live, with the stamp of an entry of its own or of its newest part. */
+struct made {
+	bool live;
+	struct entry entry;
+};
 
-/* The stamp of an object without an entry of its own: its newest part speaks for it. */
-static void speak(const struct slot *s, const struct actors *actors, struct entry *object)
+static void find_made(const struct slot *s, const struct actors *actors, enum value_kind kind,
+		      struct made *ret)
 {
+	bool list = kind == VALUE_LIST;
+	uint32_t from = list ? slot_elements(s) : 0, to = list ? s->n : slot_members(s);
 	const struct entry *newest = NULL;
-	for (uint32_t i = 0; i < s->n; i++) {
+	for (uint32_t i = from; i < to; i++) {
 		const struct entry *e = slot_newest(s->child[i], actors);
+		ret->live = ret->live || slot_live(s->child[i]);
 		if (e && (!newest || entry_rank(actors, e, newest) > 0))
 			newest = e;
 	}
 	if (newest) {
-		object->dot = newest->dot;
-		object->hlc = newest->hlc;
+		ret->entry.dot = newest->dot;
+		ret->entry.hlc = newest->hlc;
 	}
 }
 
@@ -51,32 +52,37 @@ static void add_lost(struct walk *w, const struct entry *e)
 	buf_put(&w->lost, &e, sizeof(e));
 }
 
-/* What lost at the slot, into w->lost. object: has the stamp that an object there has. */
+/* What lost at the slot, into w->lost. made: the object, the list. */
 static void find_lost(struct walk *w, const struct slot *s, const struct entry *shown,
-		      enum value_kind kind, bool below, const struct entry *object)
+		      enum value_kind kind, const struct made made[2])
 {
-	bool told = false;
+	bool told[2] = { false, false };
 	buf_reset(&w->lost);
 	for (uint32_t i = 0; i < s->val.n; i++) {
 		const struct entry *e = &s->val.entry[i];
 		if (e == shown || value_equal(&e->value, &shown->value))
 			continue;
-		told = told || e->value.kind == VALUE_MAP;
+		for (unsigned k = 0; k < 2; k++)
+			told[k] = told[k] || e->value.kind == made[k].entry.value.kind;
 		add_lost(w, e);
 	}
-	if (below && kind != VALUE_MAP && !told)
-		add_lost(w, object);
+	for (unsigned k = 0; k < 2; k++)
+		if (made[k].live && kind != made[k].entry.value.kind && !told[k])
+			add_lost(w, &made[k].entry);
 }
 
-/* As a write by somebody who saw everything here: an object keeps its keys. */
+/* As a write by somebody who saw everything here: a container keeps its parts. */
 static int take(struct walk *w, const struct slot *s, const struct entry *e, struct slot **ret)
 {
 	const struct entry add = { w->st->dot, w->st->hlc, e->value };
 	struct slot *c = slot_copy(w->a, s, NULL, 0);
 	bool took;
 	int r = c ? reg_write(w->a, w->actors, &s->val, &w->seen, &add, &c->val, &took) : -ENOMEM;
-	if (r == 0 && e->value.kind != VALUE_MAP)
+	if (r == 0 && !value_is_container(e->value.kind))
 		r = slot_remove_below(w->a, c, &w->seen);
+	else if (r == 0)
+		r = slot_remove_type(w->a, c, e->value.kind == VALUE_MAP ? VALUE_LIST : VALUE_MAP,
+				     &w->seen);
 	if (r == 0)
 		*ret = c;
 	return r;
@@ -84,47 +90,77 @@ static int take(struct walk *w, const struct slot *s, const struct entry *e, str
 
 static int walk(struct walk *w, struct slot *s, struct slot **ret);
 
-static int walk_keys(struct walk *w, struct slot *s, struct slot **ret)
+/* One child, changed. *copied: *to is the walk's own. */
+static int put_child(struct walk *w, const struct slot *s, struct slot *old, struct slot *new,
+		     bool *copied, struct slot **to)
 {
-	struct slot **child = NULL, *t;
-	for (uint32_t i = 0; i < s->n; i++) {
-		size_t len = w->pointer.len;
-		json_pointer_append(&w->pointer, s->child[i]->key, s->child[i]->key_len);
-		int r = walk(w, s->child[i], &t);
-		w->pointer.len = len;
-		if (r != 0)
-			return r;
-		if (t == s->child[i])
-			continue;
-		if (!child) {
-			struct slot *c = slot_copy(w->a, s, NULL, 0);
-			child = arena_array(w->a, s->n, sizeof(*child));
-			if (!c || !child)
-				return -ENOMEM;
-			memcpy(child, s->child, s->n * sizeof(*child));
-			c->child = child;
-			*ret = c;
-		}
-		child[i] = t;
+	bool found;
+	if (!*copied) {
+		struct slot *c = slot_copy(w->a, s, NULL, 0);
+		struct slot **child = arena_array(w->a, s->n, sizeof(*child));
+		if (!c || !child)
+			return -ENOMEM;
+		memcpy(child, s->child, s->n * sizeof(*child));
+		c->child = child;
+		*to = c;
+		*copied = true;
 	}
+	(*to)->child[slot_place(s, old->key, old->key_len, &found)] = new;
 	return 0;
+}
+
+/* The members of an object, or the elements of a list in their order. */
+static int walk_parts(struct walk *w, struct slot *s, enum value_kind kind, struct slot **ret)
+{
+	_cleanup_(arena_done) struct arena tmp = { 0 };
+	struct slot **part = s->child, *t;
+	uint32_t n = slot_members(s);
+	bool copied = false;
+	int r = kind == VALUE_LIST ? list_order(&tmp, w->actors, s, &part, &n) : 0;
+	for (uint32_t i = 0; r == 0 && i < n; i++) {
+		size_t len = w->pointer.len;
+		pointer_step(&w->pointer, kind, part[i], i);
+		r = walk(w, part[i], &t);
+		w->pointer.len = len;
+		if (r == 0 && t != part[i])
+			r = put_child(w, s, part[i], t, &copied, ret);
+	}
+	return r;
+}
+
+/* Nothing can compete here or below: most documents are like that, and are gone through in no time. */
+static bool is_quiet(const struct slot *s)
+{
+	uint32_t members = slot_members(s);
+	if (s->val.n > 1 || (members > 0 && slot_elements(s) < s->n) ||
+	    (s->n > 0 && s->val.n > 0 && !value_is_container(s->val.entry[0].value.kind)))
+		return false;
+	if (s->val.n > 0 && s->n > 0 && (s->val.entry[0].value.kind == VALUE_MAP) != (members > 0))
+		return false;
+	for (uint32_t i = 0; i < s->n; i++)
+		if (!is_quiet(s->child[i]))
+			return false;
+	return true;
 }
 
 /* Slots nest at most RECORD_DEPTH_MAX deep. *ret == s: nothing was taken here or below. */
 static int walk(struct walk *w, struct slot *s, struct slot **ret)
 {
-	struct entry object = { .value.kind = VALUE_MAP };
+	struct made made[2];
 	const struct entry *shown, *chosen = NULL;
 	enum value_kind kind;
 	*ret = s;
 	if (!slot_shown(s, w->actors, &shown, &kind))
 		return 0;
-	bool below = any_live(s);
-	if (below && (!shown || kind != VALUE_MAP))
-		speak(s, w->actors, &object);
+	for (unsigned k = 0; k < 2; k++) {
+		made[k] = (struct made){ .entry.value.kind = k ? VALUE_LIST : VALUE_MAP };
+		/* What is shown by an entry of its own needs no other stamp. */
+		if (!shown || kind != made[k].entry.value.kind)
+			find_made(s, w->actors, made[k].entry.value.kind, &made[k]);
+	}
 	if (!shown)
-		shown = &object;
-	find_lost(w, s, shown, kind, below, &object);
+		shown = &made[kind == VALUE_LIST].entry;
+	find_lost(w, s, shown, kind, made);
 	if (w->lost.len > 0) {
 		struct conflict c = { buf_cstr(&w->pointer), w->pointer.len, s, shown, NULL,
 				      (uint32_t)(w->lost.len / sizeof(struct entry *)) };
@@ -138,9 +174,9 @@ static int walk(struct walk *w, struct slot *s, struct slot **ret)
 			return r;
 		w->content = w->content || (chosen && chosen != shown);
 	}
-	if (kind != VALUE_MAP || (chosen && chosen->value.kind != VALUE_MAP))
+	if (!value_is_container(kind) || (chosen && chosen->value.kind != kind))
 		return 0;
-	return walk_keys(w, *ret, ret);
+	return walk_parts(w, *ret, kind, ret);
 }
 
 static struct slot *content_of(const struct record *r)
@@ -153,7 +189,7 @@ int record_conflict_places(const struct record *r, const struct actors *actors, 
 {
 	struct walk w = { .actors = actors, .f = f, .userdata = userdata };
 	struct slot *content = content_of(r), *same;
-	int ret = content ? walk(&w, content, &same) : 0;
+	int ret = content && !is_quiet(content) ? walk(&w, content, &same) : 0;
 	buf_done(&w.pointer);
 	buf_done(&w.lost);
 	return ret;
@@ -189,7 +225,7 @@ static int forget_looks(struct arena *a, const struct actors *actors, const stru
 	const struct entry *shown;
 	enum value_kind kind;
 	int err = record_set(a, actors, r, TOP_SOURCE, NULL, 0, NULL, base, st, &r);
-	if (err == 0 && slot_shown(content_of(r), actors, &shown, &kind) && kind > VALUE_MAP)
+	if (err == 0 && slot_shown(content_of(r), actors, &shown, &kind) && !value_is_json(kind))
 		err = record_set(a, actors, r, TOP_STYLE, NULL, 0, NULL, base, st, &r);
 	*ret = r;
 	return err;

@@ -11,7 +11,7 @@ struct conflict {
 	const char *pointer; /* JSON pointer; keys may have NUL bytes */
 	size_t len;
 	const struct slot *slot;
-	/* An object without an entry of its own: VALUE_MAP with the stamp of its newest part. */
+	/* A container without an entry of its own: its kind with the stamp of its newest part. */
 	const struct entry *shown;
 	const struct entry *const *lost; /* the values differ from the shown one's */
 	uint32_t n;
@@ -26,8 +26,8 @@ int record_conflict_places(const struct record *r, const struct actors *actors, 
 			   void *userdata);
 
 /* Writes what f takes, as a save by somebody who saw all of r: the other values that r has at the
- * place go, those that r has not seen stay. An object keeps its keys, another value that takes its
- * place takes them away. All with one stamp. *ret == r when f took nothing. A value other than 0
+ * place go, those that r has not seen stay. A container keeps its parts, another value that takes
+ * its place takes them away. All with one stamp. *ret == r when f took nothing. A value other than 0
  * that f returned comes back, and *ret is r. */
 int record_settle(struct arena *a, const struct actors *actors, const struct record *r, settle_fn f,
 		  void *userdata, const struct stamp *st, const struct record **ret);

@@ -218,6 +218,26 @@ int record_set_content(struct arena *a, const struct actors *actors, const struc
 	return err;
 }
 
+int record_clear(struct arena *a, const struct record *r, const struct stamp *st,
+		 const struct record **ret)
+{
+	struct seen seen = seen_make(r, NULL, st);
+	struct record *c;
+	*ret = r;
+	if (!r->top || !slot_touched_below(r->top, &seen))
+		return 0;
+	int err = advance(a, r, st, &c);
+	if (err < 0)
+		return err;
+	c->top = slot_copy(a, r->top, NULL, 0);
+	err = c->top ? slot_remove_below(a, c->top, &seen) : -ENOMEM;
+	if (err == 0)
+		err = record_bound_marks(a, c);
+	if (err == 0)
+		*ret = c;
+	return err;
+}
+
 int record_move(struct arena *a, const struct actors *actors, const struct record *r,
 		const struct id *parent, const char *name, size_t name_len, const struct stamp *st,
 		const struct record **ret)

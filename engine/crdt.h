@@ -11,14 +11,15 @@
  *   look      multi-value register of the same kind: the position among its siblings and
  *             layout hints; does not make a slot live,
  *   seq       the characters of a text (engine/seq.h), shown while VALUE_TEXT is; joins by itself,
- *   child     the slots of an object's keys,
+ *   child     the slots of an object's keys, and of a list's elements (engine/element.h),
  *   cleared   the dots of removals that took entries away here or below.
  * A slot is live while val holds an entry or a child is live. Identity is the path: two devices
  * that create the same key create the same slot.
  *
  * Shown value of a slot: the entry with the highest rank (hlc, actor identifier, seq). The entry
- * VALUE_MAP (and live children without one) means "an object"; its rank is the highest hlc of
- * the MAP entries and of everything live below. The other entries are conflicts.
+ * VALUE_MAP (and live members without one) means "an object"; its rank is the highest of the MAP
+ * entries and of everything live below. The same for VALUE_LIST and elements. The other entries are
+ * conflicts.
  *
  * Write at a slot with base context B and a new dot d: entries covered by B leave val, in the
  * whole subtree if the value is replaced; the new entry joins. Removal the same without an
@@ -61,16 +62,29 @@ enum value_kind {
 	VALUE_TRUE = 2,
 	VALUE_NUMBER = 3, /* data: lexeme */
 	VALUE_STRING = 4, /* data: unescaped UTF-8 */
-	VALUE_ARRAY = 5,  /* data: JSON text of the array, as written */
+	VALUE_ARRAY = 5,  /* data: JSON text of an array that merges as one value, as written */
 	VALUE_MAP = 6,    /* an object: its keys are the slot's children */
 	VALUE_BLOB = 7,   /* data: blob reference (engine/blob.h) */
 	VALUE_LINK = 8,   /* data: target of a symbolic link */
 	VALUE_INT = 9,    /* data: zigzag varint: mode, time in nanoseconds */
 	VALUE_BYTES = 10, /* data: extended attribute, style, source, look */
 	VALUE_TEXT = 11,  /* a text: the slot's sequence */
-	/* Others are to come: lists, counters, sets. A decoder refuses what it does not know with
+	VALUE_LIST = 12,  /* an array: its elements are the slot's children (engine/element.h) */
+	/* Others are to come: counters, sets. A decoder refuses what it does not know with
 	 * -EPROTONOSUPPORT. */
 };
+
+/* What a JSON document, or a part of one, can be. */
+static inline bool value_is_json(enum value_kind kind)
+{
+	return kind <= VALUE_MAP || kind == VALUE_LIST;
+}
+
+/* What lies in the slot's children. */
+static inline bool value_is_container(enum value_kind kind)
+{
+	return kind == VALUE_MAP || kind == VALUE_LIST;
+}
 
 struct value {
 	enum value_kind kind;
@@ -176,8 +190,9 @@ void record_version(const struct record *r, const struct actors *actors, struct 
 /* Slot lookup. slot_find returns NULL when there is none. */
 struct slot *slot_find(const struct slot *s, const char *key, size_t key_len);
 bool slot_live(const struct slot *s);
-/* The shown entry, NULL when the slot is not live or when live children alone make it an object;
- * *ret_kind says what is shown (VALUE_MAP in that case). False when nothing is live. */
+/* The shown entry, NULL when the slot is not live or when live children alone make it an object or a
+ * list; *ret_kind says what is shown (VALUE_MAP or VALUE_LIST in that case). False when nothing is
+ * live. */
 bool slot_shown(const struct slot *s, const struct actors *actors, const struct entry **ret_entry,
 		enum value_kind *ret_kind);
 /* Highest-ranked entry of a register, NULL when empty. */
@@ -204,6 +219,12 @@ int record_set(struct arena *a, const struct actors *actors, const struct record
 int record_set_content(struct arena *a, const struct actors *actors, const struct record *r,
 		       const struct value *value, const struct vv *base, const struct stamp *st,
 		       const struct record **ret);
+
+/* Takes away all that r holds, content and metadata: a deleted file that is made anew begins with
+ * nothing. What is the same again must be written anew, because a peer that made the file anew as well
+ * has taken the old one away. */
+int record_clear(struct arena *a, const struct record *r, const struct stamp *st,
+		 const struct record **ret);
 
 /* Sets the time of change to the stamp's, over whatever was there. record_set and
  * record_set_content of content and record_patch do it themselves. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engine/arraydiff.h"
 #include "engine/lis.h"
 
 static bool same_text(const struct json *x, const struct json *y)
@@ -51,7 +52,8 @@ static struct patch *add(struct arena *a, struct list *l, enum patch_kind kind,
 
 /* One member of the new object and the old one of that name. */
 struct pair {
-	const struct json *old, *new;
+	const struct json *old;
+	struct json *new;
 	bool moved;
 };
 
@@ -76,7 +78,7 @@ static int mark_moved(struct arena *a, struct pair *pair, uint32_t n)
 }
 
 /* Pairs the members of next with those of base. *ret_common: how many have a partner. */
-static int pair_up(struct arena *a, const struct json *base, const struct json *next,
+static int pair_up(struct arena *a, const struct json *base, struct json *next,
 		   struct pair **ret, uint32_t *ret_common)
 {
 	struct pair *pair = arena_array(a, next->count, sizeof(*pair));
@@ -85,7 +87,7 @@ static int pair_up(struct arena *a, const struct json *base, const struct json *
 	bool ordered = true;
 	if (!pair)
 		return -ENOMEM;
-	for (const struct json *j = next->first; j; j = j->next, n++) {
+	for (struct json *j = next->first; j; j = j->next, n++) {
 		/* Mostly it is the next one; else look it up. */
 		const struct json *old = b;
 		if (!old || old->key_len != j->key_len || memcmp(old->key, j->key, j->key_len) != 0)
@@ -103,11 +105,38 @@ static int pair_up(struct arena *a, const struct json *base, const struct json *
 	return ordered ? 0 : mark_moved(a, pair, n);
 }
 
-static int diff_value(struct arena *a, const struct json *old, const struct json *new,
-		      struct list *l, struct patch **ret);
+static int diff_value(struct arena *a, const struct json *old, struct json *new, struct list *l,
+		      struct patch **ret);
 
-static int diff_members(struct arena *a, const struct json *base, const struct json *next,
-			struct list *l)
+/* One part that both have, or (old NULL) that is new. */
+static int diff_part(struct arena *a, const struct json *old, struct json *new, bool moved,
+		     struct json *around, struct list *l)
+{
+	struct patch *p = NULL;
+	uint8_t layout = layout_of(new);
+	bool look = moved || (json_is_container(new) && new->count > 0 && old &&
+			      layout != layout_of(old));
+	int r = old ? diff_value(a, old, new, l, &p) : 0;
+	if (r < 0)
+		return r;
+	if (!p && (!old || look)) {
+		p = add(a, l, old ? PATCH_LOOK : PATCH_SET, new);
+		if (!p)
+			return -ENOMEM;
+		p->value = old ? NULL : new;
+	}
+	if (!p)
+		return 0;
+	p->before = old;
+	p->moved = moved;
+	p->look = look;
+	p->layout = layout;
+	p->object = around;
+	p->self = new;
+	return 0;
+}
+
+static int diff_members(struct arena *a, const struct json *base, struct json *next, struct list *l)
 {
 	struct pair *pair;
 	uint32_t common;
@@ -115,33 +144,9 @@ static int diff_members(struct arena *a, const struct json *base, const struct j
 	if (r < 0)
 		return r;
 	for (uint32_t i = 0; i < next->count; i++) {
-		const struct json *old = pair[i].old, *new = pair[i].new;
-		struct patch *p = NULL;
-		uint8_t layout = layout_of(new);
-		bool look = pair[i].moved || (json_is_container(new) && new->count > 0 &&
-					      old &&layout != layout_of(old));
-		if (old) {
-			r = diff_value(a, old, new, l, &p);
-			if (r < 0)
-				return r;
-			if (!p && look)
-				p = add(a, l, PATCH_LOOK, new);
-			if (!p && look)
-				return -ENOMEM;
-		} else {
-			p = add(a, l, PATCH_SET, new);
-			if (!p)
-				return -ENOMEM;
-			p->value = new;
-		}
-		if (!p)
-			continue;
-		p->before = old;
-		p->moved = pair[i].moved;
-		p->look = look;
-		p->layout = layout;
-		p->object = next;
-		p->self = new;
+		r = diff_part(a, pair[i].old, pair[i].new, pair[i].moved, next, l);
+		if (r < 0)
+			return r;
 	}
 	if (common == base->count)
 		return 0;
@@ -156,23 +161,104 @@ static int diff_members(struct arena *a, const struct json *base, const struct j
 	return 0;
 }
 
+/* --- lists --- */
+
+/* An array whose elements are known one by one. */
+static bool is_list(const struct json *array)
+{
+	return array->type == JSON_ARRAY && (!array->first || array->first->key);
+}
+
+/* The elements of two values of the same text are the same. */
+static void name_alike(const struct json *old, struct json *new)
+{
+	const struct json *x = old;
+	struct json *y = new;
+	for (;;) {
+		if (x->first && (x->type == JSON_OBJECT || is_list(x))) {
+			x = x->first;
+			y = y->first;
+		} else {
+			while (x != old && !x->next) {
+				x = x->parent;
+				y = y->parent;
+			}
+			if (x == old)
+				return;
+			x = x->next;
+			y = y->next;
+		}
+		if (x->parent->type == JSON_ARRAY) {
+			y->key = x->key;
+			y->key_len = x->key_len;
+		}
+	}
+}
+
+static int remove_elements(struct arena *a, const struct json *old, const struct arraydiff *d,
+			   struct list *l)
+{
+	const struct json *j = old->first;
+	uint32_t at = 0;
+	for (uint32_t i = 0; i < d->removed_count; i++) {
+		for (; at < d->removed[i]; at++)
+			j = j->next;
+		struct patch *p = add(a, l, PATCH_REMOVE, j);
+		if (!p)
+			return -ENOMEM;
+		p->before = j;
+	}
+	return 0;
+}
+
+static int diff_elements(struct arena *a, const struct json *old, struct json *new, struct list *l)
+{
+	struct arraydiff d;
+	struct json *j = new->first;
+	int r = arraydiff(a, old, new, NULL, 0, &d);
+	for (uint32_t i = 0; r == 0 && i < d.count; i++, j = j->next) {
+		const struct arraydiff_item *item = &d.item[i];
+		if (item->old) {
+			j->key = item->old->key;
+			j->key_len = item->old->key_len;
+		}
+		r = diff_part(a, item->old, j, !item->old || item->moved, new, l);
+	}
+	return r < 0 ? r : remove_elements(a, old, &d, l);
+}
+
+/* --- values --- */
+
+static int diff_parts(struct arena *a, const struct json *old, struct json *new, struct list *l,
+		      struct patch **ret)
+{
+	struct patch *first = NULL;
+	struct list below = { .end = &first };
+	bool list = new->type == JSON_ARRAY;
+	int r = list ? diff_elements(a, old, new, &below) : diff_members(a, old, new, &below);
+	if (r < 0 || !first)
+		return r;
+	*ret = add(a, l, PATCH_INTO, new);
+	if (!*ret)
+		return -ENOMEM;
+	(*ret)->first = first;
+	(*ret)->list = list;
+	return 0;
+}
+
 /* Appends the patch from old to new to l; *ret is NULL if they are equal. */
-static int diff_value(struct arena *a, const struct json *old, const struct json *new,
-		      struct list *l, struct patch **ret)
+static int diff_value(struct arena *a, const struct json *old, struct json *new, struct list *l,
+		      struct patch **ret)
 {
 	*ret = NULL;
-	if (old->type == JSON_OBJECT && new->type == JSON_OBJECT) {
-		struct patch *first = NULL;
-		struct list below = { .end = &first };
-		int r = diff_members(a, old, new, &below);
-		if (r < 0 || !first)
-			return r;
-		*ret = add(a, l, PATCH_INTO, new);
-		if (!*ret)
-			return -ENOMEM;
-		(*ret)->first = first;
+	if (json_is_container(old) && old->text && new->text && same_text(old, new)) {
+		name_alike(old, new);
 		return 0;
 	}
+	if (old->type == JSON_OBJECT && new->type == JSON_OBJECT)
+		return diff_parts(a, old, new, l, ret);
+	if (is_list(old) && new->type == JSON_ARRAY && new->count <= LIST_MAX)
+		return diff_parts(a, old, new, l, ret);
 	if (equal(old, new))
 		return 0;
 	*ret = add(a, l, PATCH_SET, new);
@@ -182,7 +268,7 @@ static int diff_value(struct arena *a, const struct json *old, const struct json
 	return 0;
 }
 
-int jdiff(struct arena *a, const struct json *base, const struct json *next, struct patch **ret)
+int jdiff(struct arena *a, const struct json *base, struct json *next, struct patch **ret)
 {
 	struct patch *first = NULL, *p = NULL;
 	struct list l = { .end = &first };

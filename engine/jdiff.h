@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Difference of two JSON texts, by object keys. Arrays and scalars are replaced whole; values
- * equal as JSON (numbers as decimals) are no difference. Keys that kept their relative order (the
- * longest increasing subsequence) are not moved. */
+/* Difference of two JSON texts, by object keys, and in lists by elements (engine/arraydiff.h). Scalars
+ * and other arrays are replaced whole; values equal as JSON (numbers as decimals) are no difference.
+ * Keys and elements that kept their relative order (the longest increasing subsequence) are not
+ * moved. */
 
 #include "engine/arena.h"
 #include "engine/patch.h"
 
 /* base NULL: the document did not exist. *ret is NULL when nothing differs. The patch refers to
- * both trees, which must come from json_parse or render_tree: `offset` has to ascend. -ENOMEM. */
-int jdiff(struct arena *a, const struct json *base, const struct json *next, struct patch **ret);
+ * both trees, which must come from json_parse or render_tree: `offset` has to ascend. Arrays of base
+ * whose elements have keys (engine/element.h) are lists; elements of next that continue one of those
+ * get its key. -ENOMEM. */
+int jdiff(struct arena *a, const struct json *base, struct json *next, struct patch **ret);

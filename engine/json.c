@@ -136,6 +136,16 @@ uint64_t json_hash(const struct json *v)
 	return hash_at(v, HASH_DEPTH);
 }
 
+bool json_is_numbers(const struct json *v)
+{
+	if (v->type != JSON_ARRAY)
+		return false;
+	for (const struct json *c = v->first; c; c = c->next)
+		if (c->type != JSON_NUMBER)
+			return false;
+	return v->first != NULL;
+}
+
 const char *json_type_name(const struct json *v)
 {
 	switch ((enum json_type)v->type) {

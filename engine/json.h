@@ -111,5 +111,9 @@ static inline bool json_is_container(const struct json *v)
 	return v->type >= JSON_ARRAY;
 }
 
+/* Is this an array of numbers, one at least, and of nothing else? Such are rarely lists of things (a
+ * position, a colour, a row of a matrix). */
+bool json_is_numbers(const struct json *v);
+
 /* "null", "boolean", "number", "string", "array" or "object". */
 const char *json_type_name(const struct json *v);

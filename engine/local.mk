@@ -28,6 +28,10 @@ libengine_a_SOURCES = \
 	engine/dense.h \
 	engine/edge.c \
 	engine/edge.h \
+	engine/element.c \
+	engine/element.h \
+	engine/elements.c \
+	engine/elements.h \
 	engine/err.c \
 	engine/err.h \
 	engine/frame.c \
@@ -63,6 +67,8 @@ libengine_a_SOURCES = \
 	engine/myers.c \
 	engine/myers.h \
 	engine/patch.c \
+	engine/patch-impl.h \
+	engine/patch-list.c \
 	engine/patch.h \
 	engine/pins.c \
 	engine/pins.h \

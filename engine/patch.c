@@ -8,22 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/element.h"
 #include "engine/jsonptr.h"
-#include "engine/place.h"
-#include "engine/slot.h"
+#include "engine/patch-impl.h"
 #include "engine/value.h"
 
-struct applier {
-	struct arena *a;
-	const struct actors *actors;
-	struct seen seen;
-	const struct stamp *st;
-	pointer_fn changed; /* NULL as well below an object that is set */
-	void *userdata;
-	struct buf pointer;
-};
-
-static int tell(struct applier *ap)
+int patch_tell(struct applier *ap)
 {
 	if (!ap->changed)
 		return 0;
@@ -34,7 +24,7 @@ static int tell(struct applier *ap)
 	return 0;
 }
 
-static int write_val(struct applier *ap, struct slot *c, const struct value *v)
+int patch_write(struct applier *ap, struct slot *c, const struct value *v)
 {
 	struct entry e = { ap->st->dot, ap->st->hlc, *v };
 	struct reg in = c->val;
@@ -43,7 +33,7 @@ static int write_val(struct applier *ap, struct slot *c, const struct value *v)
 }
 
 /* Would a write take away a value that its writer saw losing? */
-static bool settles(const struct applier *ap, const struct slot *s, const struct entry *shown)
+bool patch_settles(const struct applier *ap, const struct slot *s, const struct entry *shown)
 {
 	for (uint32_t i = 0; i < s->val.n; i++) {
 		const struct entry *e = &s->val.entry[i];
@@ -61,23 +51,21 @@ static int set_value(struct applier *ap, struct slot *s, const struct patch *p, 
 	const struct entry *shown;
 	enum value_kind kind;
 	if (s && slot_shown(s, ap->actors, &shown, &kind) && kind != VALUE_MAP &&
-	    value_equal_json(&shown->value, p->value) && !settles(ap, s, shown) &&
+	    value_equal_json(&shown->value, p->value) && !patch_settles(ap, s, shown) &&
 	    !slot_touched_below(s, &ap->seen)) {
 		*ret = s;
 		return 0;
 	}
 	struct value v = value_of_json(p->value);
 	struct slot *c = slot_copy(ap->a, s, p->key, p->key_len);
-	int r = c ? write_val(ap, c, &v) : -ENOMEM;
+	int r = c ? patch_write(ap, c, &v) : -ENOMEM;
 	if (r == 0)
 		r = slot_remove_below(ap->a, c, &ap->seen);
 	if (r < 0)
 		return r;
 	*ret = c;
-	return tell(ap);
+	return patch_tell(ap);
 }
-
-static int apply(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret);
 
 static int by_key(const void *x, const void *y)
 {
@@ -140,10 +128,15 @@ static int finish_look(struct applier *ap, struct placed *it)
 	return write_look(ap, &it->slot, position, layout);
 }
 
-/* Puts the changed keys among the unchanged children of s. */
-static int merge_children(struct applier *ap, const struct slot *s, struct placed **item,
-			  uint32_t n, struct slot *to)
+int patch_merge(struct applier *ap, const struct slot *s, struct placed *placed, uint32_t n,
+		struct slot *to)
 {
+	struct placed **item = arena_array(ap->a, n, sizeof(struct placed *));
+	if (!item)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++)
+		item[i] = &placed[i];
+	qsort(item, n, sizeof(*item), by_key);
 	uint32_t i = 0, k = 0, have = s ? s->n : 0, count = 0;
 	struct slot **out = arena_alloc(ap->a, ((size_t)have + n) * sizeof(*out));
 	if (!out)
@@ -187,7 +180,7 @@ static int apply_keys(struct applier *ap, struct slot *s, const struct patch *p,
 		size_t len = ap->pointer.len;
 		if (ap->changed)
 			json_pointer_append(&ap->pointer, q->key, q->key_len);
-		int r = apply(ap, it->old, q, &it->slot);
+		int r = patch_apply(ap, it->old, q, &it->slot);
 		ap->pointer.len = len;
 		if (r < 0)
 			return r;
@@ -208,26 +201,23 @@ static int apply_keys(struct applier *ap, struct slot *s, const struct patch *p,
 	*ret = s;
 	if (!changed)
 		return 0;
-	struct placed **sorted = arena_array(ap->a, pl.n, sizeof(struct placed *));
 	struct slot *c = slot_copy(ap->a, s, p->key, p->key_len);
-	if (!sorted || !c)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < pl.n; i++)
-		sorted[i] = &pl.item[i];
-	qsort(sorted, pl.n, sizeof(*sorted), by_key);
-	r = merge_children(ap, s, sorted, pl.n, c);
+	r = c ? patch_merge(ap, s, pl.item, pl.n, c) : -ENOMEM;
 	if (r < 0)
 		return r;
 	*ret = c;
 	return 0;
 }
 
-static bool has_map(const struct slot *s)
+/* Is the slot marked as what its children make it, and shown so? */
+static bool is_marked(const struct applier *ap, const struct slot *s, enum value_kind kind,
+		      const struct entry **ret_shown)
 {
+	enum value_kind is;
+	bool marked = false;
 	for (uint32_t i = 0; s && i < s->val.n; i++)
-		if (s->val.entry[i].value.kind == VALUE_MAP)
-			return true;
-	return false;
+		marked = marked || s->val.entry[i].value.kind == kind;
+	return marked && slot_shown(s, ap->actors, ret_shown, &is) && is == kind;
 }
 
 /* No value changes, only places and layout. */
@@ -243,23 +233,22 @@ static bool only_look(const struct patch *p)
 
 static int into(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret)
 {
-	static const struct value map = { .kind = VALUE_MAP };
+	const struct value mark = { .kind = p->list ? VALUE_LIST : VALUE_MAP };
 	const struct entry *shown;
-	enum value_kind kind;
 	struct slot *c;
-	int r = apply_keys(ap, s, p, p->first, &c);
+	int r = p->list ? patch_list(ap, s, p, p->first, &c) : apply_keys(ap, s, p, p->first, &c);
 	if (r < 0 || c == s) {
 		*ret = c;
 		return r;
 	}
-	/* The object must outlive its last key, and be what is shown. Who only writes it in another
-	 * way does not mean to settle a conflict. */
+	/* The container must outlive its last part, and be what is shown. Who only writes it in
+	 * another way does not mean to settle a conflict. */
 	if (only_look(p)) {
 		*ret = c;
 		return 0;
 	}
-	if (!has_map(c) || !slot_shown(c, ap->actors, &shown, &kind) || kind != VALUE_MAP)
-		r = write_val(ap, c, &map);
+	if (!is_marked(ap, c, mark.kind, &shown))
+		r = patch_write(ap, c, &mark);
 	*ret = c;
 	return r;
 }
@@ -269,14 +258,14 @@ static int set_keys(struct applier *ap, const struct slot *s, const struct patch
 		    struct patch **ret)
 {
 	struct patch **end = ret;
-	uint32_t n = p->value->count, others = 0;
+	uint32_t n = p->value->count, others = 0, have = s ? slot_members(s) : 0;
 	*ret = NULL;
-	for (uint32_t i = 0; s && i < s->n; i++)
+	for (uint32_t i = 0; i < have; i++)
 		others += !json_get(p->value, s->child[i]->key, s->child[i]->key_len);
 	struct patch *q = arena_array(ap->a, (size_t)n + others, sizeof(*q));
 	if (!q)
 		return -ENOMEM;
-	for (const struct json *j = p->value->first; j; j = j->next, q++) {
+	for (struct json *j = p->value->first; j; j = j->next, q++) {
 		*q = (struct patch){ .kind = PATCH_SET,
 				     .key = j->key,
 				     .key_len = j->key_len,
@@ -291,7 +280,7 @@ static int set_keys(struct applier *ap, const struct slot *s, const struct patch
 		*end = q;
 		end = &q->next;
 	}
-	for (uint32_t i = 0; s && others > 0 && i < s->n; i++) {
+	for (uint32_t i = 0; others > 0 && i < have; i++) {
 		const struct slot *c = s->child[i];
 		if (json_get(p->value, c->key, c->key_len))
 			continue;
@@ -303,49 +292,51 @@ static int set_keys(struct applier *ap, const struct slot *s, const struct patch
 	return 0;
 }
 
-static int set_object(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret)
+/* A list or an object, whole: of the other that is there, or was, goes what the writer saw. */
+static int set_container(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret)
 {
-	static const struct value map = { .kind = VALUE_MAP };
+	const bool list = p->value->type == JSON_ARRAY;
+	const struct value mark = { .kind = list ? VALUE_LIST : VALUE_MAP };
 	const struct entry *shown;
-	enum value_kind kind;
-	struct patch *keys;
+	struct patch *parts = NULL;
 	struct slot *c;
 	pointer_fn changed = ap->changed;
-	int r = set_keys(ap, s, p, &keys);
+	int r = list ? patch_elements(ap, s, p, &parts) : set_keys(ap, s, p, &parts);
 	if (r < 0)
 		return r;
 	ap->changed = NULL;
-	r = apply_keys(ap, s, p, keys, &c);
+	r = list ? patch_list(ap, s, p, parts, &c) : apply_keys(ap, s, p, parts, &c);
 	ap->changed = changed;
 	if (r < 0)
 		return r;
-	bool marked = has_map(c) && slot_shown(c, ap->actors, &shown, &kind) && kind == VALUE_MAP &&
-		      !settles(ap, c, shown);
+	bool marked = is_marked(ap, c, mark.kind, &shown) && !patch_settles(ap, c, shown);
 	if (!marked) {
 		if (c == s)
 			c = slot_copy(ap->a, s, p->key, p->key_len);
-		r = c ? write_val(ap, c, &map) : -ENOMEM;
+		r = c ? patch_write(ap, c, &mark) : -ENOMEM;
+		if (r == 0)
+			r = slot_remove_type(ap->a, c, list ? VALUE_MAP : VALUE_LIST, &ap->seen);
 	}
 	if (r < 0)
 		return r;
 	*ret = c;
-	return c != s ? tell(ap) : 0;
+	return c != s ? patch_tell(ap) : 0;
 }
 
-static int apply(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret)
+int patch_apply(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret)
 {
 	int r;
 	*ret = s;
 	switch (p->kind) {
 	case PATCH_SET:
-		if (p->value->type == JSON_OBJECT)
-			return set_object(ap, s, p, ret);
+		if (p->value->type == JSON_OBJECT || patch_is_list(p->value))
+			return set_container(ap, s, p, ret);
 		return set_value(ap, s, p, ret);
 	case PATCH_REMOVE:
 		if (!s)
 			return 0;
 		r = slot_remove(ap->a, s, &ap->seen, ret);
-		return r == 0 && *ret != s ? tell(ap) : r;
+		return r == 0 && *ret != s ? patch_tell(ap) : r;
 	case PATCH_INTO:
 		return into(ap, s, p, ret);
 	case PATCH_LOOK:
@@ -369,7 +360,7 @@ int record_patch(struct arena *a, const struct actors *actors, const struct reco
 	struct patch root = *p;
 	root.key = TOP_CONTENT;
 	root.key_len = len;
-	int err = apply(&ap, s, &root, &t);
+	int err = patch_apply(&ap, s, &root, &t);
 	buf_done(&ap.pointer);
 	if (err < 0)
 		return err;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* What a save changed in a JSON document: a tree that follows the document's objects, made by
+/* What a save changed in a JSON document: a tree that follows the document's objects and lists, made by
  * engine/jdiff.h from the bytes that the writer had read and the bytes it wrote, applied to a
  * record by record_patch. */
 
@@ -12,21 +12,22 @@
 enum patch_kind {
 	PATCH_SET,    /* the value is new or replaced: `value` */
 	PATCH_REMOVE, /* the key is gone */
-	PATCH_INTO,   /* an object on both sides: see child */
+	PATCH_INTO,   /* an object or a list on both sides: see first */
 	PATCH_LOOK,   /* only the place among the siblings or the layout changed */
 };
 
 struct patch {
 	enum patch_kind kind;
-	const char *key; /* NULL at the root */
+	bool list;       /* PATCH_INTO: a list; its parts are elements */
+	const char *key; /* NULL at the root, and for an element that is new */
 	size_t key_len;
-	const struct json *value;  /* PATCH_SET */
+	struct json *value;        /* PATCH_SET; its elements get their keys */
 	const struct json *before; /* the base's value, NULL if there was none */
 	bool moved;                /* the place among the siblings is new or another */
 	bool look;                 /* moved, or the layout changed */
 	uint8_t layout;            /* LOOK_* below, of the new text */
-	const struct json *object; /* the new object this key stands in, for its neighbours' order */
-	const struct json *self;   /* this member in the new text; NULL for PATCH_REMOVE */
+	const struct json *object; /* the new object or list this stands in, for its neighbours' order */
+	struct json *self; /* this part in the new text, an element gets its key; NULL: PATCH_REMOVE */
 	struct patch *first, *next;
 };
 
@@ -49,9 +50,16 @@ size_t look_encode(const struct look *l, uint8_t data[static LOOK_SIZE_MAX]);
 int look_decode(const struct value *v, struct look *ret);    /* -EBADMSG */
 int look_read(struct cursor *cur, struct look *ret);         /* takes one off the cursor */
 
+/* Longer arrays merge as one value. */
+#define LIST_MAX 65536u
+
+/* Does the array merge element by element? */
+bool patch_is_list(const struct json *array);
+
 /* Applies p to the content of r as record_set does, with base context `base`. Already true at the
  * head (equal values: numbers as decimals) is dropped. Calls changed (may be NULL) with the JSON
- * pointer of every value that was set or removed; an object that is set counts once. The new record
+ * pointer of every value that was set or removed; a container that is set counts once, and so does a
+ * list some of whose elements came, went or moved. The new record
  * refers to the texts and trees that p refers to. A patch made by hand may leave object and
  * self NULL: a new key then comes last. */
 typedef void (*pointer_fn)(const char *pointer, size_t len, void *userdata);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/element.h"
 #include "engine/jsonstyle.h"
 #include "engine/patch.h"
 #include "engine/slot.h"
@@ -90,11 +91,12 @@ static int build(const struct builder *b, const struct slot *s, uint8_t layout, 
 static int build_object(const struct builder *b, const struct slot *s, uint8_t layout,
 			struct json *to)
 {
-	struct member *m = arena_array(b->a, s->n, sizeof(*m));
+	uint32_t n = slot_members(s);
+	struct member *m = arena_array(b->a, n, sizeof(*m));
 	bool sorted = true;
 	if (!m)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < s->n; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		struct member *k = &m[to->count];
 		int r = build(b, s->child[i], layout, &k->position, &k->json);
 		if (r == -ENOENT)
@@ -119,11 +121,33 @@ static int build_object(const struct builder *b, const struct slot *s, uint8_t l
 	return 0;
 }
 
-/* A value that stands, or stood, at the slot; an object's members are the slot's children. */
+static int build_list(const struct builder *b, const struct slot *s, uint8_t layout,
+		      struct json *to)
+{
+	struct slot **element;
+	uint32_t n;
+	struct json **end = &to->first;
+	int r = list_order(b->a, b->actors, s, &element, &n);
+	for (uint32_t i = 0; r == 0 && i < n; i++) {
+		struct json *j;
+		r = build(b, element[i], layout, NULL, &j);
+		if (r < 0)
+			return r;
+		j->offset = to->count++;
+		j->key = element[i]->key;
+		j->key_len = element[i]->key_len;
+		j->parent = to;
+		*end = j;
+		end = &j->next;
+	}
+	return r;
+}
+
+/* A value that stands, or stood, at the slot; the parts of a container are the slot's children. */
 static int build_value(const struct builder *b, const struct slot *s, enum value_kind kind,
 		       const struct value *v, uint8_t layout, struct json *j)
 {
-	if (v && kind != VALUE_MAP) {
+	if (v && !value_is_container(kind)) {
 		j->text = (const char *)v->data;
 		j->len = v->len;
 	}
@@ -156,6 +180,10 @@ static int build_value(const struct builder *b, const struct slot *s, enum value
 		j->type = JSON_OBJECT;
 		j->layout = layout;
 		return build_object(b, s, layout, j);
+	case VALUE_LIST:
+		j->type = JSON_ARRAY;
+		j->layout = layout;
+		return build_list(b, s, layout, j);
 	case VALUE_TEXT:
 	case VALUE_BLOB:
 	case VALUE_LINK:
@@ -176,12 +204,16 @@ static int build(const struct builder *b, const struct slot *s, uint8_t layout, 
 		return -ENOENT;
 	struct json *j = arena_new(b->a, struct json);
 	struct look look = { UINT64_MAX, 0 };
+	struct element_look at = { 0 };
+	struct seq_id place;
 	const struct entry *e = reg_shown(&s->look, b->actors);
 	if (!j)
 		return -ENOMEM;
-	if (e && look_decode(&e->value, &look) < 0)
+	if (key_is_element(s->key, s->key_len))
+		element_place(b->actors, s, &place, &at);
+	else if (e && look_decode(&e->value, &look) < 0)
 		return -EBADMSG;
-	if (look.layout & LOOK_INLINE)
+	if ((look.layout | at.layout) & LOOK_INLINE)
 		layout = JSON_LAYOUT_INLINE;
 	if (ret_pos)
 		*ret_pos = look.position;
@@ -213,7 +245,7 @@ static int tree(struct arena *a, const struct actors *actors, const struct recor
 	enum value_kind kind;
 	if (!content || !slot_shown(content, actors, &shown, &kind))
 		return -ENOENT;
-	return build(&b, content, kind == VALUE_ARRAY ? style->array_layout : style->object_layout,
+	return build(&b, content, kind == VALUE_ARRAY || kind == VALUE_LIST ? style->array_layout : style->object_layout,
 		     NULL, ret);
 }
 
@@ -227,17 +259,21 @@ int render_tree(struct arena *a, const struct actors *actors, const struct recor
 
 /* --- the bytes --- */
 
-/* The same values, with the keys of objects outside of arrays in the same order. */
+static bool same_key(const struct json *x, const struct json *y)
+{
+	return x->key_len == y->key_len && memcmp(x->key, y->key, x->key_len) == 0;
+}
+
+/* The same values, with the keys of objects in the same order. */
 static bool same_document(const struct json *x, const struct json *y)
 {
-	if (x->type != JSON_OBJECT || y->type != JSON_OBJECT)
+	if (x->type != y->type || !json_is_container(x))
 		return json_equal(x, y);
 	if (x->count != y->count)
 		return false;
 	const struct json *d = y->first;
 	for (const struct json *c = x->first; c; c = c->next, d = d->next)
-		if (c->key_len != d->key_len || memcmp(c->key, d->key, c->key_len) != 0 ||
-		    !same_document(c, d))
+		if ((x->type == JSON_OBJECT && !same_key(c, d)) || !same_document(c, d))
 			return false;
 	return true;
 }
@@ -252,7 +288,7 @@ static int source_holds(struct arena *a, const struct value *source, const struc
 }
 
 int render_json(struct arena *a, const struct actors *actors, const struct record *r,
-		struct buf *out)
+		struct buf *out, struct elements **ret_elements)
 {
 	struct json_style style;
 	struct json *root;
@@ -261,17 +297,16 @@ int render_json(struct arena *a, const struct actors *actors, const struct recor
 	if (err < 0)
 		return err;
 	const struct value *source = top_bytes(r, actors, TOP_SOURCE);
-	if (source) {
-		err = source_holds(a, source, root);
-		if (err < 0)
-			return err;
-		if (err > 0) {
-			buf_put(out, source->data, source->len);
-			return buf_failed(out) ? -ENOMEM : 0;
-		}
-	}
-	json_style_write(root, &style, out);
-	return buf_failed(out) ? -ENOMEM : 0;
+	err = source ? source_holds(a, source, root) : 0;
+	if (err < 0)
+		return err;
+	if (err > 0)
+		buf_put(out, source->data, source->len);
+	else
+		json_style_write(root, &style, out);
+	if (buf_failed(out))
+		return -ENOMEM;
+	return ret_elements ? elements_make(actors, root, ret_elements) : 0;
 }
 
 /* Does the tree, written in that style, give text? */

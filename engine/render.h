@@ -3,20 +3,22 @@
 
 /* The bytes of a JSON document: a pure function of its record, the same on every device.
  *
- * The content's slots become a JSON tree (keys by look position), which is written in the
+ * The content's slots become a JSON tree (keys by look position, elements by their places), which is written in the
  * document's style (TOP_STYLE; default: two spaces, final newline). If TOP_SOURCE is there and
  * parses to the same tree, keys in the same order, its bytes are taken instead. */
 
 #include "engine/arena.h"
 #include "engine/crdt.h"
+#include "engine/elements.h"
 #include "engine/json.h"
 
-/* Appends the document's bytes to out. -ENOENT when the content is not live, -EINVAL when it is
- * not JSON (a blob or a link). */
+/* Appends the document's bytes to out, and gives the elements of its lists (NULL: not asked for; see
+ * elements_make). -ENOENT when the content is not live, -EINVAL when it is not JSON (a blob or a
+ * link). */
 int render_json(struct arena *a, const struct actors *actors, const struct record *r,
-		struct buf *out);
+		struct buf *out, struct elements **ret_elements);
 
-/* The shown content as a JSON tree in the arena. */
+/* The shown content as a JSON tree in the arena; the elements of lists have their keys. */
 int render_tree(struct arena *a, const struct actors *actors, const struct record *r,
 		struct json **ret);
 

@@ -37,7 +37,8 @@ void commit_done(struct commit *c)
 	c->locked = false;
 	hold_done(&c->hold);
 	for (struct touched *t = c->first; t; t = t->next) {
-		free(t->data);
+		rendering_done(&t->known);
+		elements_free(t->written);
 		free(t->pointer);
 		version_unref(t->version);
 	}

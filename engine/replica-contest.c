@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "engine/conflict.h"
+#include "engine/element.h"
 #include "engine/json.h"
 #include "engine/jsonptr.h"
 #include "engine/render.h"
@@ -42,8 +43,9 @@ static void name_value(const struct value *v, const struct buf *inline_text, cha
 			   v->kind == VALUE_TEXT ? "text" : "json";
 	const struct sha256_part part[2] = {
 		{ kind, 4 },
-		v->kind <= VALUE_MAP || v->kind == VALUE_TEXT ? (struct sha256_part){ inline_text->data, inline_text->len } :
-				       (struct sha256_part){ v->data, v->len },
+		value_is_json(v->kind) || v->kind == VALUE_TEXT ?
+			(struct sha256_part){ inline_text->data, inline_text->len } :
+			(struct sha256_part){ v->data, v->len },
 	};
 	put_digits(part, 2, RIVAL_ID_SIZE - 1 - PLACE_DIGITS, to + PLACE_DIGITS);
 }
@@ -61,7 +63,7 @@ static int rival_make(const struct naming *k, const struct conflict *c, const st
 	struct buf *text = &line;
 	struct rival v = { .kind = e->value.kind, .actor = e->dot.actor, .hlc = e->hlc };
 	int rc = 0;
-	if (v.kind <= VALUE_MAP)
+	if (value_is_json(v.kind))
 		rc = render_value(k->a, k->r->actors, c->slot, &e->value, JSON_LAYOUT_INLINE, &line);
 	else if (v.kind == VALUE_BLOB)
 		rc = blob_ref_decode(&e->value, &v.blob);
@@ -69,7 +71,7 @@ static int rival_make(const struct naming *k, const struct conflict *c, const st
 		rc = slot_text(c->slot, k->r->actors, &line, NULL);
 	else
 		buf_put(&line, e->value.data, e->value.len);
-	if (rc == 0 && v.kind <= VALUE_MAP && k->layout != JSON_LAYOUT_INLINE) {
+	if (rc == 0 && value_is_json(v.kind) && k->layout != JSON_LAYOUT_INLINE) {
 		text = &broken;
 		rc = render_value(k->a, k->r->actors, c->slot, &e->value, k->layout, text);
 	}
@@ -252,17 +254,35 @@ static void search_one(struct search *s, const char *id)
 	memcpy(s->found, id, RIVAL_ID_SIZE);
 }
 
+static int search_shown(struct search *s, const struct slot *slot);
+
+static int search_parts(struct search *s, const struct slot *slot, enum value_kind kind)
+{
+	_cleanup_(arena_done) struct arena tmp = { 0 };
+	struct slot **part = slot->child;
+	uint32_t n = slot_members(slot);
+	int rc = kind == VALUE_LIST ? list_order(&tmp, s->naming.r->actors, slot, &part, &n) : 0;
+	for (uint32_t i = 0; rc == 0 && i < n; i++) {
+		size_t len = s->pointer.len;
+		pointer_step(&s->pointer, kind, part[i], i);
+		rc = search_shown(s, part[i]);
+		s->pointer.len = len;
+	}
+	return rc;
+}
+
 /* Is it what is shown somewhere? Of values elsewhere only the place is computed. */
 static int search_shown(struct search *s, const struct slot *slot)
 {
 	char id[RIVAL_ID_SIZE];
-	const struct entry object = { .value.kind = VALUE_MAP }, *shown;
+	const struct entry *shown;
 	enum value_kind kind;
 	int rc = 0;
 	if (!slot_shown(slot, s->naming.r->actors, &shown, &kind))
 		return 0;
+	const struct entry made = { .value.kind = kind };
 	const struct conflict c = { .pointer = buf_cstr(&s->pointer), .len = s->pointer.len,
-				    .slot = slot, .shown = shown ? shown : &object };
+				    .slot = slot, .shown = shown ? shown : &made };
 	if (!c.pointer)
 		return -ENOMEM;
 	name_place(c.pointer, c.len, id);
@@ -274,13 +294,7 @@ static int search_shown(struct search *s, const struct slot *slot)
 		if (rc == 0)
 			search_one(s, v.id);
 	}
-	for (uint32_t i = 0; rc == 0 && kind == VALUE_MAP && i < slot->n; i++) {
-		size_t len = s->pointer.len;
-		json_pointer_append(&s->pointer, slot->child[i]->key, slot->child[i]->key_len);
-		rc = search_shown(s, slot->child[i]);
-		s->pointer.len = len;
-	}
-	return rc;
+	return rc < 0 || !value_is_container(kind) ? rc : search_parts(s, slot, kind);
 }
 
 /* The whole identifier. 1: it is shown already. */
@@ -315,16 +329,19 @@ static int search(struct replica *r, struct arena *a, const struct record *rec,
 	return !lost;
 }
 
-static int check_pointer(const struct record *rec, const char *pointer, size_t len, struct err *e)
+static int check_pointer(struct arena *a, const struct actors *actors, const struct record *rec,
+			 const char *pointer, size_t len, struct err *e)
 {
 	_cleanup_(buf_done) struct buf token = { 0 };
 	const struct slot *s = rec->top ? slot_find(rec->top, TOP_CONTENT, strlen(TOP_CONTENT)) : NULL;
 	const char *p = pointer;
 	while (len > 0) {
 		int rc = json_pointer_next(&p, &len, &token, e);
+		if (rc == 0)
+			rc = slot_step(a, actors, s, token.len ? (const char *)token.data : "",
+				       token.len, &s);
 		if (rc < 0)
 			return rc;
-		s = s ? slot_find(s, token.len ? (const char *)token.data : "", token.len) : NULL;
 	}
 	return slot_live(s) ? 0 : err_set(e, -ENOENT, "\"%.100s\" is no place with a value of its own",
 					  pointer);
@@ -343,7 +360,7 @@ int replica_settle(struct replica *r, const struct id *id, const char *pointer, 
 	if (rc < 0)
 		return err_errno(e, rc, "cannot look at it");
 	if (pointer)
-		rc = check_pointer(s.record, pointer, k.len, e);
+		rc = check_pointer(&a, r->actors, s.record, pointer, k.len, e);
 	if (rc == 0 && take)
 		rc = search(r, &a, s.record, &k, whole, e);
 	if (rc != 0) {

@@ -94,19 +94,17 @@ static uint64_t mtime_hlc(const struct replica *r, const struct record *rec)
 }
 
 static int derive_content(struct replica *r, const struct record *rec, struct attr *at,
-			  uint8_t *data_take, size_t len, struct version **ret_version)
+			  struct rendering *known, struct version **ret_version)
 {
 	struct value shown;
 	if (rec->kind == NODE_DIR) {
-		free(data_take);
 		at->author = rec->n_edges ? rec->edge[0].dot.actor : ACTOR_NONE;
 		return 0;
 	}
 	if (rec->kind == NODE_LINK) {
-		free(data_take);
 		at->size = content_shown(r, rec, &shown) && shown.kind == VALUE_LINK ? shown.len : 0;
 	} else {
-		int rc = version_make(r, rec, data_take, len, ret_version);
+		int rc = version_make(r, rec, known, ret_version);
 		if (rc < 0)
 			return rc;
 		at->form = version_form(*ret_version);
@@ -122,7 +120,7 @@ static int derive_content(struct replica *r, const struct record *rec, struct at
 }
 
 int node_derive(struct replica *r, const struct record *rec, bool content, struct node *n,
-		uint8_t *data_take, size_t len, struct version **ret_version)
+		struct rendering *known, struct version **ret_version)
 {
 	struct attr *at = &n->attr;
 	bool alive = record_alive(rec);
@@ -137,8 +135,7 @@ int node_derive(struct replica *r, const struct record *rec, bool content, struc
 		node_dir_time(n, at->mtime_ns, r->config.wall_us(r->config.userdata));
 	n->flags = (uint8_t)((n->flags & NODE_LIVE) | (alive ? NODE_ALIVE : 0));
 	if (content && (alive || rec->kind == NODE_DIR))
-		return derive_content(r, rec, at, data_take, len, ret_version);
-	free(data_take);
+		return derive_content(r, rec, at, known, ret_version);
 	return 0;
 }
 
@@ -148,8 +145,10 @@ int commit_derive(struct commit *c, struct touched *t)
 	version_unref(TAKE_PTR(t->version));
 	t->after.attr.ctime_ns = (int64_t)r->config.wall_us(r->config.userdata) * 1000;
 	bool content = t->content || !t->had || t->record->kind == NODE_DIR;
-	return node_derive(r, t->record, content, &t->after, TAKE_PTR(t->data), t->data_len,
-			   &t->version);
+	int rc = node_derive(r, t->record, content, &t->after, &t->known, &t->version);
+	if (rc == 0 && t->version && t->written)
+		version_set_written(t->version, TAKE_PTR(t->written));
+	return rc;
 }
 
 /* ---- the dot index ---- */

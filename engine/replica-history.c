@@ -70,7 +70,7 @@ static int version_before(struct commit *c, const struct touched *t, struct vers
 	if (t->had)
 		v = version_find(c->r, &t->before.attr.id, &t->before.attr.version);
 	if (!v)
-		return version_make(c->r, t->old, NULL, 0, ret);
+		return version_make(c->r, t->old, NULL, ret);
 	*ret = v;
 	return 0;
 }
@@ -78,7 +78,7 @@ static int version_before(struct commit *c, const struct touched *t, struct vers
 static int version_after(struct commit *c, const struct touched *t, struct version **ret)
 {
 	if (!t->version)
-		return version_make(c->r, t->record, NULL, 0, ret);
+		return version_make(c->r, t->record, NULL, ret);
 	*ret = version_ref(t->version);
 	return 0;
 }
@@ -172,7 +172,7 @@ static int list_newest(struct replica *r, const struct store_snapshot *snap, con
 	if (rc == 0 && s.record->kind != NODE_FILE)
 		rc = s.record->kind == NODE_DIR ? -EISDIR : -EINVAL;
 	if (rc == 0)
-		rc = version_make(r, s.record, NULL, 0, &v);
+		rc = version_make(r, s.record, NULL, &v);
 	if (rc < 0)
 		return rc;
 	uint64_t stamp;

@@ -31,6 +31,7 @@
 #include <stdatomic.h>
 
 #include "engine/clock.h"
+#include "engine/elements.h"
 #include "engine/replica.h"
 #include "engine/seq.h"
 #include "engine/table.h"
@@ -63,6 +64,13 @@ struct node {
 	bool cut;           /* … said a time to come, which was cut off */
 };
 
+/* A document's bytes and its lists' elements (engine/element.h; NULL: none). */
+struct rendering {
+	uint8_t *data; /* malloc; NULL: not known */
+	size_t len;
+	struct elements *elements;
+};
+
 struct shard;
 int nodes_init(struct replica *r);
 void nodes_done(struct replica *r);
@@ -79,7 +87,7 @@ void node_forget(struct replica *r, const struct id *id);
  * conflict as well. data (malloc, taken over, may be NULL): bytes of a document, if known.
  * *ret_version: the version that was made of a file's content; else it is left alone. */
 int node_derive(struct replica *r, const struct record *rec, bool content, struct node *n,
-		uint8_t *data_take, size_t len, struct version **ret_version);
+		struct rendering *known, struct version **ret_version);
 void nodes_clear(struct replica *r); /* empties the cache */
 /* A directory's time, from its record's and the latest visit. */
 void node_dir_time(struct node *n, int64_t record_mtime_ns, uint64_t wall_us);
@@ -137,7 +145,7 @@ int stored_decode(const struct actors *actors, struct arena *a, const void *data
 		  struct stored *ret, struct err *e);
 /* The record of a live node. -ENOENT. */
 int record_live(struct replica *r, struct arena *a, const struct id *id, struct stored *ret);
-/* The content as shown: VALUE_NULL … VALUE_MAP for JSON; false when there is none. */
+/* The content as shown; false when there is none. */
 bool content_shown(const struct replica *r, const struct record *rec, struct value *ret);
 bool name_is_document(const char *name, size_t len);
 /* One of those that are merged as texts: .md .markdown .txt .org .rst .adoc .tex .todo. */
@@ -151,10 +159,16 @@ uint32_t mode_normal(enum node_kind kind);
 struct versions;
 int versions_init(struct replica *r);
 void versions_done(struct replica *r);
-/* The version of a record's content. data (malloc, taken over, may be NULL) are the bytes of a
- * document if they are known. */
-int version_make(struct replica *r, const struct record *rec, uint8_t *data_take, size_t len,
+void rendering_done(struct rendering *x);
+/* The version of a record's content. known (may be NULL) is what the record renders to, if somebody
+ * knows that already; what is used of it is taken out. */
+int version_make(struct replica *r, const struct record *rec, struct rendering *known,
 		 struct version **ret);
+/* The elements of its lists; borrowed, NULL: none, or they are not known. */
+const struct elements *version_elements(const struct version *v);
+/* Those of what was saved when the version was made, if its bytes are others; taken over. For
+ * version_written, by the commit that makes the version. */
+void version_set_written(struct version *v, struct elements *take);
 /* The cached version with that id, or NULL. */
 struct version *version_find(struct replica *r, const struct id *node, const struct id *version);
 /* Keeps v as the newest one of its node for a while. */
@@ -273,8 +287,8 @@ struct touched {
 	bool content;              /* content may have changed */
 	bool kept;                 /* what was there went into the history */
 	unsigned what;             /* CHANGE_ATTR, CHANGE_CONTENT */
-	uint8_t *data;             /* malloc: rendered document, if known */
-	size_t data_len;
+	struct rendering known;    /* what the document renders to, if known */
+	struct elements *written;  /* of what was saved, when it renders to something else */
 	struct version *version;   /* made of it */
 	const struct vv *to, *upto; /* remote: the delta's context and the round's */
 	struct place was, is;      /* where and under which name it showed and shows; observers */
@@ -446,8 +460,8 @@ int draft_bytes(struct replica *r, const struct content *c, bool plain, struct d
 		struct err *e);
 void draft_done(struct draft *d);
 /* In memory of the arena. base NULL: the writer had read nothing. */
-int draft_difference(struct arena *a, const struct draft *d, const struct version *base,
-		     struct difference *ret);
+int draft_difference(struct arena *a, const struct actors *actors, const struct draft *d,
+		     const struct version *base, struct difference *ret);
 /* The record with the draft as content, seen from base (NULL: all of rec). */
 int draft_write(struct commit *c, const struct draft *d, const struct difference *diff,
 		const struct record *rec, const struct vv *base, bool merged, struct pointers *p,

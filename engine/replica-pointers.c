@@ -7,6 +7,7 @@
 
 #include "engine/replica-impl.h"
 
+#include "engine/element.h"
 #include "engine/jsonptr.h"
 #include "engine/slot.h"
 
@@ -50,12 +51,32 @@ struct walk {
 
 static void compare(struct walk *w, const struct slot *old, const struct slot *now);
 
+/* True: other elements than before, or in another order; no pointer to one of them says so. */
+static bool compare_elements(struct walk *w, const struct slot *old, const struct slot *now)
+{
+	struct slot **x, **y;
+	uint32_t n, m;
+	bool same = list_order(&w->c->arena, w->c->r->actors, old, &x, &n) == 0 &&
+		    list_order(&w->c->arena, w->c->r->actors, now, &y, &m) == 0 && n == m;
+	for (uint32_t i = 0; same && i < n; i++)
+		same = key_cmp(x[i]->key, x[i]->key_len, y[i]->key, y[i]->key_len) == 0;
+	for (uint32_t i = 0; same && i < n && w->found.n < POINTERS_MAX; i++) {
+		if (x[i] == y[i])
+			continue;
+		size_t len = w->at.len;
+		pointer_step(&w->at, VALUE_LIST, y[i], i);
+		compare(w, x[i], y[i]);
+		w->at.len = len;
+	}
+	return !same;
+}
+
 static void compare_keys(struct walk *w, const struct slot *old, const struct slot *now)
 {
-	uint32_t i = 0, k = 0;
-	while ((i < old->n || k < now->n) && w->found.n < POINTERS_MAX) {
-		const struct slot *x = i < old->n ? old->child[i] : NULL;
-		const struct slot *y = k < now->n ? now->child[k] : NULL;
+	uint32_t i = 0, k = 0, n = slot_members(old), m = slot_members(now);
+	while ((i < n || k < m) && w->found.n < POINTERS_MAX) {
+		const struct slot *x = i < n ? old->child[i] : NULL;
+		const struct slot *y = k < m ? now->child[k] : NULL;
 		int order = !x ? 1 : !y ? -1 : key_cmp(x->key, x->key_len, y->key, y->key_len);
 		const struct slot *any = order <= 0 ? x : y;
 		i += order <= 0;
@@ -81,7 +102,8 @@ static void compare(struct walk *w, const struct slot *old, const struct slot *n
 	if (had && has && was == is) {
 		if (is == VALUE_MAP)
 			compare_keys(w, old, now);
-		if (is == VALUE_MAP || value_same(&x->value, &y->value))
+		if (is == VALUE_LIST ? !compare_elements(w, old, now) :
+		    is == VALUE_MAP || value_same(&x->value, &y->value))
 			return;
 	}
 	const char *pointer = had || has ? buf_cstr(&w->at) : NULL;
@@ -99,7 +121,7 @@ void pointers_of_merge(struct commit *c, struct touched *t)
 	struct walk w = { .c = c };
 	struct value shown;
 	if (atomic_load(&c->r->observers) == 0 || content(t->old) == content(t->record) ||
-	    !content_shown(c->r, t->record, &shown) || shown.kind > VALUE_MAP)
+	    !content_shown(c->r, t->record, &shown) || !value_is_json(shown.kind))
 		return;
 	compare(&w, content(t->old), content(t->record));
 	pointers_give(&w.found, t);

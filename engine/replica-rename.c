@@ -131,7 +131,7 @@ static int copy_xattrs(struct commit *c, const struct record *from, const struct
 static int draft_of(struct commit *c, const struct record *rec, struct draft *d)
 {
 	_cleanup_(version_unrefp) struct version *v = NULL;
-	int rc = version_make(c->r, rec, NULL, 0, &v);
+	int rc = version_make(c->r, rec, NULL, &v);
 	if (rc < 0)
 		return rc;
 	if (version_form(v) == FORM_BLOB)
@@ -167,7 +167,7 @@ static int copy_over(struct commit *c, const struct rename *m, const struct stor
 	} else if (rc == 0) {
 		rc = draft_of(c, src->record, &d);
 		if (rc == 0)
-			rc = draft_difference(a, &d, NULL, &diff);
+			rc = draft_difference(a, c->r->actors, &d, NULL, &diff);
 		if (rc == 0)
 			rc = draft_write(c, &d, &diff, rec, NULL, false, &pointers, &rec);
 	}

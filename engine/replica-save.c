@@ -197,15 +197,19 @@ int draft_put(struct commit *c, const struct draft *d, const struct stored *old,
 	if (rc < 0)
 		return rc;
 	pointers_give(p, t);
-	free(t->data);
-	t->data = NULL;
-	if (d->tree && !merged && d->len > 0) {
-		t->data = malloc(d->len);
-		if (!t->data)
+	rendering_done(&t->known);
+	elements_free(TAKE_PTR(t->written));
+	if (d->tree)
+		rc = elements_make(c->r->actors, d->tree, merged ? &t->written : &t->known.elements);
+	if (rc == 0 && d->tree && !merged && d->len > 0) {
+		t->known.data = malloc(d->len);
+		if (!t->known.data)
 			return -ENOMEM;
-		memcpy(t->data, d->text, d->len);
-		t->data_len = d->len;
+		memcpy(t->known.data, d->text, d->len);
+		t->known.len = d->len;
 	}
+	if (rc < 0)
+		return rc;
 	if (ret)
 		*ret = t;
 	return 0;
@@ -243,8 +247,8 @@ static int difference_text(struct arena *a, const struct draft *d, const struct 
 			      &ret->edit, &ret->n);
 }
 
-int draft_difference(struct arena *a, const struct draft *d, const struct version *base,
-		     struct difference *ret)
+int draft_difference(struct arena *a, const struct actors *actors, const struct draft *d,
+		     const struct version *base, struct difference *ret)
 {
 	struct json *before = NULL;
 	*ret = (struct difference){ 0 };
@@ -254,6 +258,8 @@ int draft_difference(struct arena *a, const struct draft *d, const struct versio
 		return 0;
 	if (base && version_form(base) == FORM_JSON) {
 		int rc = json_parse(a, version_data(base), version_size(base), NULL, &before, NULL);
+		if (rc == 0)
+			rc = elements_name(version_elements(base), a, actors, before);
 		if (rc < 0)
 			return rc;
 	}
@@ -269,7 +275,7 @@ static int is_merged(struct commit *c, const struct stored *head, const struct v
 	*ret = false;
 	if (base && vv_equal(&head->record->ctx, version_context(base)))
 		return 0;
-	int rc = version_make(c->r, head->record, NULL, 0, &now);
+	int rc = version_make(c->r, head->record, NULL, &now);
 	if (rc < 0)
 		return rc;
 	*ret = !base || !version_data(base) || !version_data(now) ||
@@ -327,7 +333,7 @@ static int save_locked(struct commit *c, const struct id *id, const struct versi
 		rc = commit_record(c, id, &head, e);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot save");
-	if (d->refused && content_shown(c->r, head.record, &shown) && shown.kind <= VALUE_MAP)
+	if (d->refused && content_shown(c->r, head.record, &shown) && value_is_json(shown.kind))
 		return refuse(d, e, why);
 	if (d->tree || d->plain)
 		rc = is_merged(c, &head, base, &merged);
@@ -377,7 +383,7 @@ int replica_save(struct replica *r, const struct id *id, const struct version *b
 	if (rc > 0)
 		return ret_version ? replica_read(r, id, ret_version) : 0;
 	if (rc == 0)
-		rc = draft_difference(&d.arena, &d, base, &diff);
+		rc = draft_difference(&d.arena, r->actors, &d, base, &diff);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot save");
 	commit_begin(&c, r, false);

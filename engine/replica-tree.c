@@ -6,7 +6,6 @@
 
 #include <errno.h>
 
-
 #define GENERATIONS_MAX 64 /* of one name that live elsewhere; after that ids are random */
 
 void child_scope(const struct node *dir, struct id *ret)
@@ -69,22 +68,6 @@ int id_choose(struct commit *c, enum node_kind kind, const struct id *parent, co
 	return 0;
 }
 
-/* What a node that comes back had besides its content goes: nothing of it shines through. */
-static int strip(struct commit *c, const struct record *rec, const struct record **ret)
-{
-	static const char *const top[] = { TOP_MODE, TOP_MTIME };
-	int rc = 0;
-	*ret = rec;
-	for (unsigned i = 0; rc == 0 && i < 2; i++)
-		rc = record_set(&c->arena, c->r->actors, *ret, top[i], NULL, 0, NULL, NULL,
-				&c->stamp, ret);
-	const struct slot *x = rec->top ? slot_find(rec->top, TOP_XATTR, strlen(TOP_XATTR)) : NULL;
-	for (uint32_t i = 0; rc == 0 && x && i < x->n; i++)
-		rc = record_set(&c->arena, c->r->actors, *ret, TOP_XATTR, x->child[i]->key,
-				x->child[i]->key_len, NULL, NULL, &c->stamp, ret);
-	return rc;
-}
-
 /* A record for a new node, or the one of a deleted node, hanging at parent under name. */
 int record_begin(struct commit *c, const struct id *id, const struct id *scope, enum node_kind kind,
 		 const struct stored *old, const struct id *parent, const char *name, size_t len,
@@ -96,7 +79,7 @@ int record_begin(struct commit *c, const struct id *id, const struct id *scope, 
 	if (rec) {
 		if (rec->kind != kind || !id_equal(&rec->scope, scope))
 			return -EBADMSG;
-		rc = strip(c, rec, &rec);
+		rc = record_clear(a, rec, &c->stamp, &rec);
 	} else {
 		struct record *new;
 		rc = record_new(a, id, scope, kind, &new);
@@ -201,7 +184,7 @@ int replica_create(struct replica *r, const struct id *parent, const char *name,
 		return rc;
 	if (e)
 		*e = (struct err){ 0 };
-	rc = draft_difference(&d.arena, &d, NULL, &diff);
+	rc = draft_difference(&d.arena, r->actors, &d, NULL, &diff);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot create %.*s", (int)len, name);
 	const struct birth b = { parent, name, len, NODE_FILE, mode, when_us, &d, &diff, NULL };

@@ -331,7 +331,7 @@ static int check_attr(struct verify *v, const uint8_t *key, size_t key_len, cons
 	want.cut = have.cut;
 	want.flags = t->live ? NODE_LIVE : 0;
 	bool keep = t->live || !t->leaf;
-	rc = node_derive(v->r, s.record, keep, &want, NULL, 0, &version);
+	rc = node_derive(v->r, s.record, keep, &want, NULL, &version);
 	if (rc == -ENOMEM)
 		return rc;
 	/* Edges that were dropped since may have told of a later visit. */

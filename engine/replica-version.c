@@ -29,6 +29,8 @@ struct version {
 	uint64_t size;
 	uint8_t *data;
 	struct seq_base *anchors; /* text: what edits of it need */
+	struct elements *elements; /* document: of its lists */
+	struct elements *written;  /* the same of what was saved, see version_set_written */
 	struct blob *blob;
 	struct blob_ref ref;
 	struct store *store;
@@ -79,7 +81,7 @@ static struct version_shard *shard_of(struct versions *v, const struct id *node)
 
 static size_t cost(const struct version *v)
 {
-	return VERSION_COST + (v->data ? (size_t)v->size : 0);
+	return VERSION_COST + (v->data ? (size_t)v->size : 0) + elements_size(v->elements);
 }
 
 /* Takes v off the ring; the caller then owns the ring's reference. */
@@ -103,6 +105,8 @@ static void version_destroy(struct version *v)
 	vv_done(&v->context);
 	blob_free(v->blob);
 	seq_base_free(v->anchors);
+	elements_free(v->elements);
+	elements_free(v->written);
 	free(v->data);
 	pthread_mutex_destroy(&v->lock);
 	free(v);
@@ -233,17 +237,32 @@ bool content_shown(const struct replica *r, const struct record *rec, struct val
 	return true;
 }
 
-static int fill(struct replica *r, struct version *v, const struct record *rec, uint8_t *data,
-		size_t len)
+void rendering_done(struct rendering *x)
+{
+	free(x->data);
+	elements_free(x->elements);
+	*x = (struct rendering){ 0 };
+}
+
+static int render(struct replica *r, const struct record *rec, struct rendering *ret)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	_cleanup_(buf_done) struct buf b = { 0 };
+	int rc = render_json(&a, r->actors, rec, &b, &ret->elements);
+	if (rc == 0)
+		ret->data = buf_take(&b, &ret->len);
+	return rc;
+}
+
+static int fill(struct replica *r, struct version *v, const struct record *rec,
+		struct rendering *known)
 {
 	struct value shown;
 	if (!content_shown(r, rec, &shown) || shown.kind == VALUE_LINK || rec->kind != NODE_FILE) {
 		v->form = rec->kind == NODE_FILE ? FORM_BLOB : FORM_NONE;
-		free(data);
 		return 0;
 	}
 	if (shown.kind == VALUE_BLOB) {
-		free(data);
 		v->form = FORM_BLOB;
 		int rc = blob_ref_decode(&shown, &v->ref);
 		v->size = v->ref.size;
@@ -251,7 +270,7 @@ static int fill(struct replica *r, struct version *v, const struct record *rec, 
 	}
 	if (shown.kind == VALUE_TEXT) {
 		_cleanup_(buf_done) struct buf b = { 0 };
-		free(data);
+		size_t len;
 		v->form = FORM_TEXT;
 		int rc = record_text(rec, r->actors, &b, &v->anchors);
 		v->size = b.len;
@@ -259,20 +278,13 @@ static int fill(struct replica *r, struct version *v, const struct record *rec, 
 		v->data = rc == 0 && buf_reserve(&b, 1) ? buf_take(&b, &len) : NULL;
 		return rc < 0 || v->data ? rc : -ENOMEM;
 	}
+	struct rendering own = { 0 }, *x = known && known->data ? known : &own;
+	int rc = x == &own ? render(r, rec, &own) : 0;
 	v->form = FORM_JSON;
-	if (!data) {
-		_cleanup_(arena_done) struct arena a = { 0 };
-		_cleanup_(buf_done) struct buf b = { 0 };
-		int rc = render_json(&a, r->actors, rec, &b);
-		if (rc == 0 && buf_failed(&b))
-			rc = -ENOMEM;
-		if (rc < 0)
-			return rc;
-		data = buf_take(&b, &len);
-	}
-	v->data = data;
-	v->size = len;
-	return 0;
+	v->data = TAKE_PTR(x->data);
+	v->elements = TAKE_PTR(x->elements);
+	v->size = x->len;
+	return rc;
 }
 
 static void version_init(struct replica *r, struct version *v, const struct id *node,
@@ -311,24 +323,21 @@ static int version_list(struct replica *r, struct version *v, struct version **r
 	return 0;
 }
 
-int version_make(struct replica *r, const struct record *rec, uint8_t *data_take, size_t len,
+int version_make(struct replica *r, const struct record *rec, struct rendering *known,
 		 struct version **ret)
 {
 	struct id id;
 	record_version(rec, r->actors, &id);
 	struct version *v = version_find(r, &rec->id, &id);
 	if (v) {
-		free(data_take);
 		*ret = v;
 		return 0;
 	}
 	v = calloc(1, sizeof(*v));
-	if (!v) {
-		free(data_take);
+	if (!v)
 		return -ENOMEM;
-	}
 	version_init(r, v, &rec->id, &id);
-	int rc = fill(r, v, rec, data_take, len);
+	int rc = fill(r, v, rec, known);
 	if (rc == 0)
 		rc = vv_copy(&rec->ctx, &v->context);
 	if (rc < 0) {
@@ -442,7 +451,7 @@ int version_newest(struct replica *r, const struct id *id, struct version **ret)
 	_cleanup_(arena_done) struct arena a = { 0 };
 	struct stored stored;
 	int rc = stored_get(r, NULL, &a, id, &stored, NULL);
-	return rc < 0 ? rc : version_make(r, stored.record, NULL, 0, ret);
+	return rc < 0 ? rc : version_make(r, stored.record, NULL, ret);
 }
 
 static int read_newest(struct replica *r, const struct id *id, struct version **ret)
@@ -541,14 +550,27 @@ ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset
 	return rc < 0 ? rc : blob_pread(v->blob, data, len, offset);
 }
 
+const struct elements *version_elements(const struct version *v)
+{
+	return v->elements;
+}
+
+void version_set_written(struct version *v, struct elements *take)
+{
+	elements_free(v->written);
+	v->written = take;
+}
+
 /* ---- versions that no record stands for ---- */
 
 /* Not in the table: it would be taken for the record's own. */
 static int version_free_standing(struct replica *r, const struct id *node, const struct id *id,
 				 const struct vv *context, const void *data, size_t len,
-				 struct seq_base *anchors_take, struct version **ret)
+				 struct seq_base *anchors_take, struct elements *elements_take,
+				 struct version **ret)
 {
 	_cleanup_(seq_base_freep) struct seq_base *anchors = anchors_take;
+	_cleanup_(elements_freep) struct elements *elements = elements_take;
 	struct version *v = calloc(1, sizeof(*v));
 	uint8_t *copy = malloc(len + 1);
 	if (!v || !copy) {
@@ -560,6 +582,7 @@ static int version_free_standing(struct replica *r, const struct id *node, const
 	version_init(r, v, node, id);
 	v->form = anchors ? FORM_TEXT : FORM_JSON;
 	v->anchors = TAKE_PTR(anchors);
+	v->elements = TAKE_PTR(elements);
 	v->data = copy;
 	v->size = len;
 	if (vv_copy(context, &v->context) < 0) {
@@ -614,14 +637,18 @@ int version_written(struct replica *r, const struct version *base, struct versio
 		rc = anchors_written(base, data, len, (struct dot){ actor, seq }, &anchors);
 	if (rc == 0) {
 		vv_fingerprint(&context, r->actors, &id);
-		rc = version_free_standing(r, &saved->node, &id, &context, data, len, anchors, ret);
+		rc = version_free_standing(r, &saved->node, &id, &context, data, len, anchors,
+					   elements_ref(saved->written), ret);
 	}
 	vv_done(&context);
 	return rc;
 }
 
+enum { MORE_ANCHORS = 1, MORE_ELEMENTS = 2 };
+
 /* u8 format (1), node id, version id, context (vv_encode with local numbers), bytes text; of a text
- * also its base (engine/seqcodec.c). */
+ * also u8 1 and its base (engine/seqcodec.c), of a document with lists u8 2 and their elements
+ * (engine/elements.c). */
 int version_encode(struct replica *r, const struct version *v, struct buf *b)
 {
 	if (!v->data)
@@ -631,8 +658,13 @@ int version_encode(struct replica *r, const struct version *v, struct buf *b)
 	buf_put(b, v->id.b, ID_SIZE);
 	vv_encode(&v->context, r->actors, NULL, b);
 	buf_bytes(b, v->data, (size_t)v->size);
-	if (v->anchors)
+	if (v->anchors) {
+		buf_u8(b, MORE_ANCHORS);
 		seq_base_encode(v->anchors, NULL, b);
+	} else if (v->elements) {
+		buf_u8(b, MORE_ELEMENTS);
+		elements_encode(v->elements, b);
+	}
 	return buf_failed(b) ? -ENOMEM : 0;
 }
 
@@ -648,16 +680,22 @@ int version_decode(struct replica *r, const void *data, size_t len, struct versi
 	size_t n;
 	const uint8_t *text = cursor_bytes(&c, TEXT_SIZE_MAX, &n);
 	struct seq_base *anchors = NULL;
-	if (rc == 0 && cursor_ok(&c) && cursor_left(&c) > 0)
+	struct elements *elements = NULL;
+	uint8_t more = rc == 0 && cursor_left(&c) > 0 ? cursor_u8(&c) : 0;
+	if (more == MORE_ANCHORS)
 		rc = seq_base_decode(&c, r->actors, NULL, &anchors, NULL);
+	else if (more == MORE_ELEMENTS)
+		rc = elements_decode(&c, r->actors, &elements);
 	if (rc == 0 && (!cursor_end(&c) || (anchors && seq_base_length(anchors) != n)))
 		rc = -EBADMSG;
 	if (rc == 0) {
 		memcpy(node.b, ids, ID_SIZE);
 		memcpy(id.b, ids + ID_SIZE, ID_SIZE);
-		rc = version_free_standing(r, &node, &id, &context, text, n, TAKE_PTR(anchors), ret);
+		rc = version_free_standing(r, &node, &id, &context, text, n, TAKE_PTR(anchors),
+					   TAKE_PTR(elements), ret);
 	}
 	seq_base_free(anchors);
+	elements_free(elements);
 	vv_done(&context);
 	return rc;
 }

@@ -66,6 +66,12 @@ int seq_base_make(const struct seq *s, struct seq_base **ret)
 	return r;
 }
 
+int seq_base_add(struct seq_base *b, const struct seq_id *id)
+{
+	const struct piece p = { .id = *id, .len = 1 };
+	return base_append(b, &p);
+}
+
 void seq_base_free(struct seq_base *b)
 {
 	if (!b)

@@ -39,6 +39,11 @@ bool seq_part_empty(const struct seq_part *d)
 	return d->n == 0;
 }
 
+enum seq_flavour seq_part_flavour(const struct seq_part *d)
+{
+	return d->flavour;
+}
+
 static int push(struct seq_part *d, const struct piece *view)
 {
 	if (d->n == d->cap) {

@@ -74,6 +74,11 @@ int newest_index(const struct seq *s, struct dot dot, uint32_t n, uint32_t *ret)
 	return 0;
 }
 
+int seq_next_index(const struct seq *s, struct dot dot, uint32_t *ret)
+{
+	return newest_index(s, dot, 0, ret);
+}
+
 int newest_raise(struct seq *s, const struct seq_id *last)
 {
 	uint32_t i = newest_at(s, last->actor);

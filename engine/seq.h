@@ -130,6 +130,9 @@ bool seq_iter_next(struct seq_iter *it, struct seq_span *ret);
 
 /* The element at a visible position. -EINVAL: there is none. */
 int seq_id_at(const struct seq *s, uint32_t pos, struct seq_id *ret);
+/* The index that the dot's next insertion will have. -EINVAL: the actor has inserted under a later
+ * dot. */
+int seq_next_index(const struct seq *s, struct dot dot, uint32_t *ret);
 /* How many visible elements stand before the element, and whether it is visible itself. -ENOENT:
  * the sequence has no such element. */
 int seq_find(struct seq *s, const struct seq_id *id, uint32_t *ret_pos, bool *ret_alive);
@@ -144,6 +147,7 @@ int seq_fingerprint(const struct seq *s, struct id *ret);
 int seq_part_make(const struct seq *s, const struct vv *known, struct seq_part **ret);
 void seq_part_free(struct seq_part *p);
 bool seq_part_empty(const struct seq_part *p);
+enum seq_flavour seq_part_flavour(const struct seq_part *p);
 
 /* Joins a part into s. -EBADMSG, nothing changed: the flavour differs, a parent is neither here nor
  * there, elements are each other's ancestors, or an element of ours is said to have another parent,
@@ -170,6 +174,8 @@ int seq_decode(struct cursor *cur, struct actors *actors, struct actor_codec *c,
 int seq_base_new(struct seq_base **ret);
 int seq_base_make(const struct seq *s, struct seq_base **ret);
 void seq_base_free(struct seq_base *b);
+/* Adds an element behind the last one. */
+int seq_base_add(struct seq_base *b, const struct seq_id *id);
 uint32_t seq_base_length(const struct seq_base *b);
 void seq_base_encode(const struct seq_base *base, struct actor_codec *c, struct buf *b);
 int seq_base_decode(struct cursor *cur, struct actors *actors, struct actor_codec *c,

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/element.h"
+
 int dot_cmp(const struct actors *actors, struct dot x, struct dot y)
 {
 	int r = actors_cmp(actors, x.actor, y.actor);
@@ -202,46 +204,88 @@ const struct entry *slot_newest(const struct slot *s, const struct actors *actor
 	return best;
 }
 
-/* Is there an object's entry here, or any entry below, that ranks above e? */
-static bool outranks(const struct slot *s, const struct actors *actors, const struct entry *e)
+/* What there is of one type at a slot. */
+struct typed {
+	const struct entry *entry; /* highest-ranked entry of the type */
+	uint32_t from, to;         /* its children */
+	bool live;
+};
+
+static struct typed typed_find(const struct slot *s, const struct actors *actors,
+			       enum value_kind kind)
 {
-	for (uint32_t i = 0; i < s->val.n; i++)
-		if (s->val.entry[i].value.kind == VALUE_MAP &&
-		    entry_rank(actors, &s->val.entry[i], e) > 0)
-			return true;
-	for (uint32_t i = 0; i < s->n; i++) {
-		const struct reg *val = &s->child[i]->val;
-		for (uint32_t k = 0; k < val->n; k++)
-			if (entry_rank(actors, &val->entry[k], e) > 0)
-				return true;
-		if (outranks(s->child[i], actors, e))
-			return true;
+	struct typed t = { 0 };
+	if (kind == VALUE_MAP)
+		t.to = slot_members(s);
+	if (kind == VALUE_LIST) {
+		t.from = slot_elements(s);
+		t.to = s->n;
 	}
-	return false;
+	for (uint32_t i = 0; i < s->val.n; i++) {
+		const struct entry *e = &s->val.entry[i];
+		bool fits = value_is_container(kind) ? e->value.kind == kind :
+						       !value_is_container(e->value.kind);
+		if (fits && (!t.entry || entry_rank(actors, e, t.entry) > 0))
+			t.entry = e;
+	}
+	t.live = t.entry != NULL;
+	for (uint32_t i = t.from; !t.live && i < t.to; i++)
+		t.live = slot_live(s->child[i]);
+	return t;
+}
+
+/* The highest-ranked entry here and below. */
+static const struct entry *typed_newest(const struct slot *s, const struct actors *actors,
+					const struct typed *t)
+{
+	const struct entry *best = t->entry;
+	for (uint32_t i = t->from; i < t->to; i++) {
+		const struct entry *e = slot_newest(s->child[i], actors);
+		if (e && (!best || entry_rank(actors, e, best) > 0))
+			best = e;
+	}
+	return best;
+}
+
+/* Does nothing below compete with the only entry? */
+static bool is_alone(const struct slot *s, enum value_kind kind)
+{
+	return s->n == 0 || (kind == VALUE_MAP && slot_elements(s) == s->n) ||
+	       (kind == VALUE_LIST && slot_members(s) == 0);
 }
 
 bool slot_shown(const struct slot *s, const struct actors *actors, const struct entry **ret_entry,
 		enum value_kind *ret_kind)
 {
-	const struct entry *map = NULL, *other = NULL;
-	bool object = false;
+	static const enum value_kind type[] = { VALUE_NULL, VALUE_MAP, VALUE_LIST };
+	struct typed t[3];
+	unsigned n = 0, one = 0;
 	if (!s)
 		return false;
-	for (uint32_t i = 0; i < s->val.n; i++) {
-		const struct entry *e = &s->val.entry[i];
-		const struct entry **best = e->value.kind == VALUE_MAP ? &map : &other;
-		if (!*best || entry_rank(actors, e, *best) > 0)
-			*best = e;
+	if (s->val.n == 1 && is_alone(s, s->val.entry[0].value.kind)) {
+		*ret_entry = &s->val.entry[0];
+		*ret_kind = s->val.entry[0].value.kind;
+		return true;
 	}
-	object = map != NULL;
-	for (uint32_t i = 0; !object && i < s->n; i++)
-		object = slot_live(s->child[i]);
-	if (object && other)
-		object = outranks(s, actors, other);
-	if (!object && !other)
+	for (unsigned i = 0; i < 3; i++) {
+		t[i] = typed_find(s, actors, type[i]);
+		n += t[i].live;
+		one = t[i].live ? i : one;
+	}
+	if (n == 0)
 		return false;
-	*ret_entry = object ? map : other;
-	*ret_kind = object ? VALUE_MAP : other->value.kind;
+	if (n > 1) {
+		const struct entry *best = NULL;
+		for (unsigned i = 0; i < 3; i++) {
+			const struct entry *e = t[i].live ? typed_newest(s, actors, &t[i]) : NULL;
+			if (!e || (best && entry_rank(actors, e, best) <= 0))
+				continue;
+			best = e;
+			one = i;
+		}
+	}
+	*ret_entry = t[one].entry;
+	*ret_kind = one == 0 ? t[0].entry->value.kind : type[one];
 	return true;
 }
 
@@ -381,6 +425,31 @@ int slot_remove_below(struct arena *a, struct slot *s, const struct seen *seen)
 	if (r < 0)
 		return r;
 	return vv_arena_raise(a, &(struct vv){ 0 }, seen->own, &s->cleared);
+}
+
+int slot_remove_type(struct arena *a, struct slot *s, enum value_kind kind, const struct seen *seen)
+{
+	uint32_t members = slot_members(s), from = kind == VALUE_MAP ? 0 : slot_elements(s);
+	uint32_t to = kind == VALUE_MAP ? members : s->n, n = 0;
+	struct slot **out = NULL;
+	for (uint32_t i = 0; i < s->n; i++) {
+		struct slot *c = s->child[i];
+		int r = i < from || i >= to ? 0 : slot_remove(a, c, seen, &c);
+		if (r < 0)
+			return r;
+		if (!out && c != s->child[i]) {
+			out = arena_array(a, s->n, sizeof(*out));
+			if (!out)
+				return -ENOMEM;
+			memcpy(out, s->child, i * sizeof(*out));
+			n = i;
+		}
+		if (out)
+			out[n++] = c;
+	}
+	if (out)
+		s->child = out;
+	return 0;
 }
 
 static int unmark_one(const struct mapper *m, struct slot *s, struct slot **ret)

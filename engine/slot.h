@@ -82,6 +82,10 @@ int slot_remove(struct arena *a, struct slot *s, const struct seen *seen, struct
 /* Removal of everything below s; s itself stays. s is the caller's own copy. */
 int slot_remove_below(struct arena *a, struct slot *s, const struct seen *seen);
 
+/* The same of what makes s an object (VALUE_MAP) or a list (VALUE_LIST), each with a mark of its own:
+ * what makes it the other stays. */
+int slot_remove_type(struct arena *a, struct slot *s, enum value_kind kind, const struct seen *seen);
+
 /* Drops the removal marks that floor covers. */
 int slot_drop_marks(struct arena *a, struct slot *s, const struct vv *floor, struct slot **ret);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/edge.h"
+#include "engine/element.h"
 #include "engine/json.h"
 #include "engine/jsonnum.h"
 #include "engine/patch.h"
@@ -19,7 +20,28 @@ enum { FORM_NONE = 0, FORM_ONE = 1, FORM_SEVERAL = 2, FORM_SHARED = 3 };
 #define FORM_SEQ 0x80
 
 #define VALUE_LONG 15 /* kind or length does not fit into its half of the byte */
-#define KIND_KNOWN VALUE_TEXT
+#define KIND_KNOWN VALUE_LIST
+
+/* The only byte of an element's key that is a dot and an index, which follow. */
+#define KEY_DOT ELEMENT_BYTE
+
+/* Of an element's look. */
+#define PLACE_INLINE 1u
+#define PLACE_GIVEN 2u
+#define PLACE_OWN 4u /* in the entry's batch */
+
+/* Where in the record a slot stands. */
+enum place { PLACE_TOP, PLACE_META, PLACE_ORDER, PLACE_CONTENT, PLACE_MEMBER, PLACE_ELEMENT };
+
+static enum place place_below(enum place place, const struct slot *s)
+{
+	if (place == PLACE_TOP)
+		return s->key_len == 1 && s->key[0] == TOP_CONTENT[0] ? PLACE_CONTENT : PLACE_META;
+	if (place < PLACE_CONTENT)
+		return PLACE_META;
+	return key_is_member(s->key, s->key_len) ? PLACE_MEMBER :
+	       key_is_element(s->key, s->key_len) ? PLACE_ELEMENT : PLACE_ORDER;
+}
 
 static uint64_t zigzag(int64_t n)
 {
@@ -157,7 +179,39 @@ static void put_seq(struct encoder *d, const struct slot *s)
 		seq_part_encode(part, d->actors, d->c, d->b);
 }
 
-static void put_slot(struct encoder *d, const struct slot *s, bool complete)
+static void put_key(struct encoder *d, enum place place, const struct slot *s)
+{
+	struct seq_id id;
+	if (place != PLACE_ELEMENT || s->key_len != ELEMENT_DOT_SIZE) {
+		buf_bytes(d->b, s->key, s->key_len);
+		return;
+	}
+	if (element_id(d->actors, s->key, s->key_len, &id) < 0)
+		d->b->failed = true;
+	buf_varint(d->b, 1);
+	buf_u8(d->b, KEY_DOT);
+	actor_codec_put(d->c, d->b, id.actor);
+	buf_varint(d->b, id.seq);
+	buf_varint(d->b, id.index);
+}
+
+static void put_element_look(struct encoder *d, const struct entry *e)
+{
+	struct element_look l = { 0 };
+	if (element_look_decode(d->actors, &e->value, &l) < 0)
+		d->b->failed = true;
+	bool own = l.place.actor == e->dot.actor && l.place.seq == e->dot.seq;
+	buf_u8(d->b, (uint8_t)((l.layout ? PLACE_INLINE : 0) | (l.placed ? PLACE_GIVEN : 0) |
+			       (l.placed && own ? PLACE_OWN : 0)));
+	if (l.placed && !own) {
+		actor_codec_put(d->c, d->b, l.place.actor);
+		buf_varint(d->b, l.place.seq);
+	}
+	if (l.placed)
+		buf_varint(d->b, l.place.index);
+}
+
+static void put_slot(struct encoder *d, enum place place, const struct slot *s, bool complete)
 {
 	struct buf *b = d->b;
 	/* Slots that came with a delta may still carry its mark below one of ours. */
@@ -182,7 +236,10 @@ static void put_slot(struct encoder *d, const struct slot *s, bool complete)
 	for (uint32_t i = 0; i < s->look.n; i++) {
 		if (look != FORM_SHARED)
 			put_batch(d, &s->look.entry[i]);
-		buf_put(b, s->look.entry[i].value.data, s->look.entry[i].value.len);
+		if (place == PLACE_ELEMENT)
+			put_element_look(d, &s->look.entry[i]);
+		else
+			buf_put(b, s->look.entry[i].value.data, s->look.entry[i].value.len);
 	}
 	if (s->seq_len)
 		put_seq(d, s);
@@ -191,8 +248,9 @@ static void put_slot(struct encoder *d, const struct slot *s, bool complete)
 	if (s->n)
 		buf_varint(b, s->n);
 	for (uint32_t i = 0; i < s->n; i++) {
-		buf_bytes(b, s->child[i]->key, s->child[i]->key_len);
-		put_slot(d, s->child[i], complete || mark);
+		enum place below = place_below(place, s->child[i]);
+		put_key(d, below, s->child[i]);
+		put_slot(d, below, s->child[i], complete || mark);
 	}
 }
 
@@ -233,7 +291,7 @@ void slotcodec_put(const struct record *r, struct actors *actors, struct actor_c
 	for (uint32_t i = 0; i < r->n_edges; i++)
 		put_edge(&d, &r->edge[i]);
 	if (r->top)
-		put_slot(&d, r->top, !partial);
+		put_slot(&d, PLACE_TOP, r->top, !partial);
 	free(d.batches.item);
 }
 
@@ -344,9 +402,6 @@ static int get_batches(struct slotcodec *d)
 	return 0;
 }
 
-/* Where in the record a slot stands. */
-enum place { PLACE_TOP, PLACE_META, PLACE_CONTENT, PLACE_MEMBER };
-
 static int check_array(struct slotcodec *d, const struct value *v)
 {
 	struct arena tmp = { 0 };
@@ -362,13 +417,13 @@ static int check_array(struct slotcodec *d, const struct value *v)
 
 static int check_value(struct slotcodec *d, enum place place, const struct value *v)
 {
-	if (place == PLACE_TOP)
+	if (place == PLACE_TOP || place == PLACE_ORDER)
 		return bad(d, "a value where none can be");
-	if (place == PLACE_META && v->kind == VALUE_TEXT)
-		return bad(d, "a text where none can be");
-	if (place == PLACE_MEMBER && v->kind > VALUE_MAP)
+	if (place == PLACE_META && (v->kind == VALUE_TEXT || v->kind == VALUE_LIST))
+		return bad(d, "a text or a list where none can be");
+	if (place >= PLACE_MEMBER && !value_is_json(v->kind))
 		return bad(d, "a value that is no JSON inside of JSON");
-	if (place == PLACE_CONTENT && v->kind > VALUE_LINK && v->kind != VALUE_TEXT)
+	if (place == PLACE_CONTENT && (v->kind == VALUE_INT || v->kind == VALUE_BYTES))
 		return bad(d, "a content of a kind that none has");
 	switch (v->kind) {
 	case VALUE_NULL:
@@ -376,6 +431,7 @@ static int check_value(struct slotcodec *d, enum place place, const struct value
 	case VALUE_TRUE:
 	case VALUE_MAP:
 	case VALUE_TEXT:
+	case VALUE_LIST:
 		return v->len == 0 ? 0 : bad(d, "data where none can be");
 	case VALUE_NUMBER:
 		if (!json_number_valid((const char *)v->data, v->len))
@@ -450,6 +506,34 @@ static int get_look(struct slotcodec *d, struct value *v)
 	return 0;
 }
 
+static int get_element_look(struct slotcodec *d, const struct entry *e, struct value *v)
+{
+	struct cursor *cur = d->cur;
+	uint8_t flags = cursor_u8(cur);
+	struct element_look l = { .layout = flags & PLACE_INLINE ? LOOK_INLINE : 0,
+				  .placed = flags & PLACE_GIVEN };
+	if (flags > (PLACE_INLINE | PLACE_GIVEN | PLACE_OWN) ||
+	    (flags & PLACE_OWN && !(flags & PLACE_GIVEN)))
+		return bad(d, "an impossible place");
+	l.place = (struct seq_id){ .actor = e->dot.actor, .seq = e->dot.seq };
+	if (l.placed && !(flags & PLACE_OWN)) {
+		l.place.actor = actor_get(d->actors, d->codec, cur);
+		l.place.seq = cursor_varint(cur);
+		if (l.place.actor == e->dot.actor && l.place.seq == e->dot.seq)
+			return bad(d, "a place's batch said twice");
+	}
+	if (l.placed)
+		l.place.index = (uint32_t)cursor_varint_max(cur, UINT32_MAX);
+	if (!cursor_ok(cur) ||
+	    (l.placed && !dot_known(d, (struct dot){ l.place.actor, l.place.seq })))
+		return bad(d, "a place of an unknown batch");
+	uint8_t *data = arena_alloc(d->a, ELEMENT_LOOK_MAX);
+	if (!data)
+		return -ENOMEM;
+	*v = (struct value){ VALUE_BYTES, data, element_look_encode(d->actors, &l, data) };
+	return 0;
+}
+
 static int get_reg(struct slotcodec *d, enum place place, unsigned form, bool is_look,
 		   const struct reg *val, struct reg *ret)
 {
@@ -472,8 +556,11 @@ static int get_reg(struct slotcodec *d, enum place place, unsigned form, bool is
 			*e = val->entry[0];
 		else
 			r = get_batch(d, e);
-		if (r == 0)
-			r = is_look ? get_look(d, &e->value) : get_value(d, place, &e->value);
+		if (r == 0 && !is_look)
+			r = get_value(d, place, &e->value);
+		else if (r == 0)
+			r = place == PLACE_ELEMENT ? get_element_look(d, e, &e->value) :
+						     get_look(d, &e->value);
 		if (r < 0)
 			return r;
 		if (ret->n > 0 && dot_cmp(d->actors, e[-1].dot, e->dot) >= 0)
@@ -485,18 +572,13 @@ static int get_reg(struct slotcodec *d, enum place place, unsigned form, bool is
 	return 0;
 }
 
-static enum place place_below(enum place place, const struct slot *s)
+static int get_seq(struct slotcodec *d, enum place place, struct slot *s)
 {
-	if (place == PLACE_TOP)
-		return s->key_len == 1 && s->key[0] == TOP_CONTENT[0] ? PLACE_CONTENT : PLACE_META;
-	return place == PLACE_META ? PLACE_META : PLACE_MEMBER;
-}
-
-static int get_seq(struct slotcodec *d, struct slot *s)
-{
+	if (place != PLACE_CONTENT && place != PLACE_ORDER)
+		return bad(d, "a sequence where none can be");
 	if (!d->codec) {
 		s->seq = cursor_bytes(d->cur, cursor_left(d->cur), &s->seq_len);
-		return cursor_ok(d->cur) && s->seq_len > 0 ? 0 : bad(d, "it ends within a text");
+		return cursor_ok(d->cur) && s->seq_len > 0 ? 0 : bad(d, "it ends within a sequence");
 	}
 	_cleanup_(seq_part_freep) struct seq_part *part = NULL;
 	_cleanup_(buf_done) struct buf b = { 0 };
@@ -505,11 +587,37 @@ static int get_seq(struct slotcodec *d, struct slot *s)
 	if (r < 0)
 		return r;
 	if (seq_part_empty(part))
-		return bad(d, "a text without anything in it");
+		return bad(d, "a sequence without anything in it");
+	if (seq_part_flavour(part) != (place == PLACE_ORDER ? SEQ_BARE : SEQ_TEXT))
+		return bad(d, "a sequence of another kind");
 	seq_part_encode(part, actors, NULL, &b);
 	s->seq = buf_failed(&b) ? NULL : (const uint8_t *)arena_dup(d->a, b.data, b.len);
 	s->seq_len = b.len;
 	return s->seq ? 0 : -ENOMEM;
+}
+
+static int get_key(struct slotcodec *d, enum place above, struct slot *s)
+{
+	struct cursor *cur = d->cur;
+	s->key = (const char *)cursor_bytes(cur, cursor_left(cur), &s->key_len);
+	if (!cursor_ok(cur))
+		return bad(d, "it ends within a key");
+	if (above < PLACE_CONTENT)
+		return 0;
+	if (key_is_member(s->key, s->key_len))
+		return !d->wire || utf8_valid((const uint8_t *)s->key, s->key_len) ?
+			       0 : bad(d, "a key that is not UTF-8");
+	if (s->key_len == ELEMENT_HASH_SIZE || key_is_order(s->key, s->key_len))
+		return 0;
+	if (s->key_len != 1 || (uint8_t)s->key[0] != KEY_DOT)
+		return bad(d, "a key of no form");
+	struct seq_id id = { .actor = actor_get(d->actors, d->codec, cur) };
+	id.seq = cursor_varint(cur);
+	id.index = (uint32_t)cursor_varint_max(cur, UINT32_MAX);
+	if (!cursor_ok(cur) || !dot_known(d, (struct dot){ id.actor, id.seq }))
+		return bad(d, "an element of an unknown batch");
+	s->key = element_key(d->a, d->actors, &id, &s->key_len);
+	return s->key ? 0 : -ENOMEM;
 }
 
 static int get_slot(struct slotcodec *d, struct slot *s, enum place place, unsigned depth,
@@ -534,15 +642,17 @@ static int get_slot(struct slotcodec *d, struct slot *s, enum place place, unsig
 	int r = get_reg(d, place, val, false, NULL, &s->val);
 	if (r == 0)
 		r = get_reg(d, place, look, true, &s->val, &s->look);
-	if (r == 0 && look && place != PLACE_MEMBER && place != PLACE_CONTENT)
+	if (r == 0 && look && place < PLACE_CONTENT)
 		r = bad(d, "a position where none can be");
 	if (r == 0 && form & FORM_SEQ)
-		r = place == PLACE_CONTENT ? get_seq(d, s) : bad(d, "a text where none can be");
+		r = get_seq(d, place, s);
 	if (r == 0 && form & FORM_CLEARED) {
 		r = get_vv(d, "removal marks of unknown batches", &s->cleared);
 		if (r == 0 && (s->cleared.n == 0 || !complete))
 			r = bad(d, "removal marks out of place");
 	}
+	if (r == 0 && place == PLACE_ORDER && form & (FORM_CLEARED | FORM_CHILDREN))
+		r = bad(d, "more than places among places");
 	if (r < 0 || !(form & FORM_CHILDREN))
 		return r;
 	/* A child takes two bytes at least. */
@@ -555,12 +665,9 @@ static int get_slot(struct slotcodec *d, struct slot *s, enum place place, unsig
 	if (!s->child || !c)
 		return -ENOMEM;
 	for (; s->n < n; s->n++, c++) {
-		c->key = (const char *)cursor_bytes(cur, cursor_left(cur), &c->key_len);
-		if (!cursor_ok(cur))
-			return bad(d, "it ends within a key");
-		if (d->wire && place >= PLACE_CONTENT &&
-		    !utf8_valid((const uint8_t *)c->key, c->key_len))
-			return bad(d, "a key that is not UTF-8");
+		r = get_key(d, place, c);
+		if (r < 0)
+			return r;
 		if (s->n > 0 && key_cmp(c[-1].key, c[-1].key_len, c->key, c->key_len) >= 0)
 			return bad(d, "keys out of order");
 		r = get_slot(d, c, place_below(place, c), depth + 1, complete);

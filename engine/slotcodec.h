@@ -14,7 +14,10 @@
  *          children, bit 6 (delta) complete. Then those present, in this order:
  *          val: [varint n >= 2], entries: varint batch, value
  *          look: [varint n >= 2], entries: [varint batch], look (engine/patch.h)
- *          marks: vector; children: varint count, each: varint length, key, slot
+ *          marks: vector; children: varint count, each: varint length, key, slot. The key of an
+ *          element that is a dot and an index: 1, u8 0xff, actor, varint seq, varint index
+ *          look of an element (engine/element.h): u8: bit 0 on one line, bit 1 a place, bit 2 the
+ *          place is of the entry's batch; unless it is: actor, varint seq; a place: varint index
  * value    u8: bits 0-3 kind (15: varint kind follows), bits 4-7 length (15: varint of the
  *          length less 15 follows), data
  * edge     parent, varint counter, actor, varint seq; the visit: varint of 2 * z, z being the zigzag of
@@ -25,7 +28,7 @@
 #include "engine/crdt.h"
 #include "engine/cursor.h"
 
-#define SLOTS_MAX (10u << 20) /* of one record */
+#define SLOTS_MAX (16u << 20) /* of one record */
 
 /* A batch as entries refer to it. */
 struct batch {

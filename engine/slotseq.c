@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engine/element.h"
+
 /* The stored form never adds an actor. */
 static struct actors *table(const struct actors *actors)
 {
@@ -20,7 +22,8 @@ static int part_load(const struct slot *s, const struct actors *actors, struct s
 int slotseq_load(const struct slot *s, const struct actors *actors, struct seq **ret)
 {
 	if (!s || !s->seq_len)
-		return seq_new(SEQ_TEXT, actors, ret);
+		return seq_new(s && key_is_order(s->key, s->key_len) ? SEQ_BARE : SEQ_TEXT, actors,
+			       ret);
 	struct cursor c = cursor_make(s->seq, s->seq_len);
 	return seq_decode(&c, table(actors), NULL, NULL, ret, NULL);
 }
@@ -72,9 +75,10 @@ int slotseq_join(struct arena *a, const struct slot *x, const struct slot *y,
 	_cleanup_(seq_part_freep) struct seq_part *part = NULL;
 	if (!y->seq_len)
 		return 0;
+	const struct slot empty = { .key = y->key, .key_len = y->key_len };
 	int r = part_load(y, actors, &part);
 	if (r == 0)
-		r = slotseq_load(x, actors, &seq);
+		r = slotseq_load(x ? x : &empty, actors, &seq);
 	if (r == 0)
 		r = seq_join(seq, part, NULL);
 	if (r == 0)

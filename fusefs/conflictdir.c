@@ -56,7 +56,7 @@ static void attr_of(const struct attr *node, const struct rival *v, struct attr 
 {
 	*ret = (struct attr){ .kind = NODE_FILE,
 			      .mode = node->kind == NODE_LINK ? 0444 : node->mode & 0444,
-			      .size = v->text ? v->len + (v->kind <= VALUE_MAP) : v->blob.size };
+			      .size = v->text ? v->len + value_is_json(v->kind) : v->blob.size };
 	ret->mtime_ns = ret->ctime_ns = (int64_t)hlc_us(v->hlc) * 1000;
 }
 
@@ -113,7 +113,7 @@ static int copy_value(struct fusefs *fs, const struct rival *v, struct workfile 
 	if (!v->text)
 		return copy_blob(fs, &v->blob, to);
 	int r = workfile_pwrite(to, v->text, v->len, 0);
-	return r < 0 || v->kind > VALUE_MAP ? r : workfile_pwrite(to, "\n", 1, v->len);
+	return r < 0 || !value_is_json(v->kind) ? r : workfile_pwrite(to, "\n", 1, v->len);
 }
 
 static int give(const char *name, const struct attr *node, const struct rival *v, void *userdata)

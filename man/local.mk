@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 dist_man_MANS += \
 	man/mount.fuse.shoal.8 \
+	man/shoal-crdt.7 \
 	man/shoal-format.7 \
 	man/shoal-protocol.7 \
 	man/shoal-security.7 \

@@ -4,6 +4,7 @@
 /* A device that holds one document, for tests of merging: it saves texts, hands deltas to
  * others as bytes, and numbers actors its own way. Everything it makes lives until the end. */
 
+#include <errno.h>
 #include <string.h>
 
 #include "engine/delta.h"
@@ -19,6 +20,14 @@
 			tap_bail("%s:%d: %s: %s", __FILE__, __LINE__, #expr, strerror(-must_r)); \
 	} while (0)
 
+/* What its programs know of the lists of a text that they read or wrote. */
+struct device_known {
+	struct device_known *next;
+	const char *text;
+	size_t len;
+	struct elements *elements; /* NULL: none */
+};
+
 struct device {
 	struct arena arena;
 	struct actors *actors;
@@ -28,6 +37,7 @@ struct device {
 	uint64_t wall;            /* microseconds */
 	const struct record *rec; /* NULL: none */
 	struct vv have;           /* everything seen; malloc */
+	struct device_known *known; /* newest first */
 };
 
 static const struct id device_doc = { { 0xd0, 0xc } }, device_scope = { { 0x5c } };
@@ -48,6 +58,8 @@ _unused_ static void device_init(struct device *d, unsigned n)
 
 _unused_ static void device_done(struct device *d)
 {
+	for (struct device_known *k = d->known; k; k = k->next)
+		elements_free(k->elements);
 	arena_done(&d->arena);
 	actors_free(d->actors);
 	vv_done(&d->have);
@@ -74,13 +86,24 @@ _unused_ static struct vv device_translate(const struct vv *v, const struct acto
 	return r;
 }
 
+_unused_ static void device_know(struct device *d, const char *text, size_t len,
+				 struct elements *take)
+{
+	struct device_known *k = arena_new(&d->arena, struct device_known);
+	must(k ? 0 : -ENOMEM);
+	*k = (struct device_known){ d->known, arena_dup(&d->arena, text, len), len, take };
+	d->known = k;
+}
+
 /* What the document shows, as a C string; NULL when there is nothing to show. */
 _unused_ static char *device_text(struct device *d)
 {
 	_cleanup_(buf_done) struct buf b = { 0 };
-	if (!d->rec || render_json(&d->arena, d->actors, d->rec, &b) < 0)
+	struct elements *elements;
+	if (!d->rec || render_json(&d->arena, d->actors, d->rec, &b, &elements) < 0)
 		return NULL;
-	return arena_dup(&d->arena, b.data, b.len);
+	device_know(d, (const char *)b.data, b.len, elements);
+	return (char *)(uintptr_t)d->known->text;
 }
 
 _unused_ static struct json *device_parse(struct device *d, const char *text, size_t len)
@@ -103,7 +126,17 @@ _unused_ static struct stamp device_save_len(struct device *d, const char *base,
 	text = arena_dup(&d->arena, text, len);
 	struct json *new = device_parse(d, text, len);
 	struct patch *p;
+	struct elements *elements;
 	struct vv none = { 0 };
+	/* A text that device_text gave is of the state then; else it is the newest that reads so. */
+	const struct device_known *k = d->known;
+	while (k && k->text != base)
+		k = k->next;
+	for (k = k ? k : d->known; k && base; k = k->next)
+		if (k->text == base || (k->len == base_len && !memcmp(k->text, base, base_len)))
+			break;
+	if (k && base)
+		must(elements_name(k->elements, &d->arena, d->actors, old));
 	if (!d->rec) {
 		struct record *r;
 		must(record_new(&d->arena, &device_doc, &device_scope, NODE_FILE, &r));
@@ -118,6 +151,8 @@ _unused_ static struct stamp device_save_len(struct device *d, const char *base,
 				  &d->rec));
 	must(render_remember(&d->arena, d->actors, d->rec, text, len, new, merged, ctx, &st,
 			     &d->rec));
+	must(elements_make(d->actors, new, &elements));
+	device_know(d, text, len, elements);
 	return st;
 }
 

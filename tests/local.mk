@@ -17,6 +17,7 @@ tests_libtap_a_SOURCES = \
 	tests/held.h \
 	tests/fugue.h \
 	tests/prng.h \
+	tests/meeting.h \
 	tests/replicas.h \
 	tests/tap.c \
 	tests/tap.h
@@ -35,6 +36,7 @@ unit_tests = \
 	tests/unit/test_cut \
 	tests/unit/test_dirtimes \
 	tests/unit/test_evidence \
+	tests/unit/test_examples \
 	tests/unit/test_filenames \
 	tests/unit/test_frame \
 	tests/unit/test_histdiff \
@@ -44,6 +46,7 @@ unit_tests = \
 	tests/unit/test_join \
 	tests/unit/test_json \
 	tests/unit/test_jsonstyle \
+	tests/unit/test_list \
 	tests/unit/test_merge \
 	tests/unit/test_patch \
 	tests/unit/test_pointers \
@@ -52,6 +55,7 @@ unit_tests = \
 	tests/unit/test_replica \
 	tests/unit/test_replica_crash \
 	tests/unit/test_replica_threads \
+	tests/unit/test_rebirth \
 	tests/unit/test_record \
 	tests/unit/test_render \
 	tests/unit/test_seq \

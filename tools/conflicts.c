@@ -114,7 +114,7 @@ static void put_device(struct daemon *d, struct jsonw *w, uint32_t actor)
 static void put_rival(struct daemon *d, struct jsonw *w, const struct rival *v)
 {
 	char time[TIME_TEXT_SIZE];
-	bool json = v->kind <= VALUE_MAP, whole = v->len <= VALUE_MAX;
+	bool json = value_is_json(v->kind), whole = v->len <= VALUE_MAX;
 	jsonw_object_begin(w);
 	jsonw_key(w, "id");
 	jsonw_string(w, v->id);

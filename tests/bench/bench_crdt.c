@@ -63,7 +63,7 @@ static void bench_save(void)
 				     NULL, &st, &q));
 		double t5 = now_us();
 		buf_reset(&out);
-		must(render_json(&a, d.actors, q, &out));
+		must(render_json(&a, d.actors, q, &out, NULL));
 		double t6 = now_us();
 		struct buf next = { 0 };
 		record_encode(q, d.actors, &next);

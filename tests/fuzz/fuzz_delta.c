@@ -18,7 +18,7 @@ static void check_record(struct arena *a, struct actors *actors, const struct re
 	record_fingerprint(r, actors, &x);
 	record_fingerprint(s, actors, &y);
 	FUZZ_CHECK(id_equal(&x, &y));
-	int err = render_json(a, actors, r, &text);
+	int err = render_json(a, actors, r, &text, NULL);
 	FUZZ_CHECK(err == 0 || err == -ENOENT || err == -EINVAL);
 	buf_done(&b);
 	buf_done(&text);

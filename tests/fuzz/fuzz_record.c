@@ -37,7 +37,7 @@ static void change(struct arena *a, struct actors *actors, const struct record *
 	err = render_remember(a, actors, s, text, strlen(text), j, false, NULL, &st, &t);
 	FUZZ_CHECK(err == 0);
 	/* All of the head was seen, so what was written is what is there. */
-	FUZZ_CHECK(render_json(a, actors, t, &out) == 0);
+	FUZZ_CHECK(render_json(a, actors, t, &out, NULL) == 0);
 	FUZZ_CHECK(out.len == strlen(text) && memcmp(out.data, text, out.len) == 0);
 	buf_done(&out);
 }
@@ -69,7 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		record_mode(r, actors, 0644);
 		record_alive(r);
 		FUZZ_CHECK(record_conflicts(r, actors, count, NULL) == 0);
-		render_json(&a, actors, r, &text);
+		render_json(&a, actors, r, &text, NULL);
 		FUZZ_CHECK(record_join(&a, actors, r, r, &joined) == 0);
 		FUZZ_CHECK(vv_raise(&known, 0, 3) == 0);
 		FUZZ_CHECK(delta_make(&a, actors, r, &known, false, &d) == 0);

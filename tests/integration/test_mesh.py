@@ -146,7 +146,8 @@ def test_three_in_a_chain(lab):
     for number in range(50):
         write(a.dir / f"notes/{number}.json", {"a": number, "c": None})
     settle(a, b, c)
-    for number in range(50):
+    # An edit of the one that goes would bring it back.
+    for number in range(1, 50):
         edit(c.dir / f"notes/{number}.json", c=number)
     write(c.dir / "notes/from-c.json", {"hello": "a"})
     os.unlink(a.dir / "notes/0.json")
@@ -297,6 +298,7 @@ async def accept(reader, writer):
     await asyncio.gather(carry(reader, there[1]), carry(there[0], writer))
 async def main():
     async with await asyncio.start_server(accept, "0.0.0.0", 7580) as server:
+        print("ready", flush=True)
         await server.serve_forever()
 asyncio.run(main())
 """
@@ -308,8 +310,9 @@ def test_wait_ends_though_writing_never_does(lab):
     left, right = lab.network(), lab.network()
     anna, ben = lab.host("anna", left), lab.host("ben", right)
     router = lab.host("router", left, right)
-    router.popen("python3", "-c", FAR_AWAY, anna.addresses[left])
+    proxy = router.popen("python3", "-c", FAR_AWAY, anna.addresses[left], stdout=subprocess.PIPE)
     anna.up()
+    assert proxy.stdout.readline() == b"ready\n"
     ben.shoal("join", "-", "--address", router.addresses[right], input=anna.shoal("invite"))
     ben.up()
     (anna.dir / "w").mkdir()

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/element.h"
 #include "engine/json.h"
 #include "engine/text.h"
 #include "tests/sim/world.h"
@@ -86,13 +87,15 @@ static void add_below(struct numbers *n, const struct slot *s)
 		add_below(n, s->child[i]);
 }
 
-/* An object that lost is listed as one: its values stand in the record below. */
-static void add_object(struct losers *l, const char *pointer)
+/* An object or a list that lost is listed as one: its values stand in the record below. */
+static void add_parts(struct losers *l, const char *pointer)
 {
+	_cleanup_(arena_done) struct arena a = { 0 };
 	const struct slot *s = l->content;
 	while (s && *pointer == '/') {
 		size_t len = strcspn(++pointer, "/");
-		s = slot_find(s, pointer, len);
+		if (slot_step(&a, replica_actors(l->d->replica), s, pointer, len, &s) < 0)
+			abort();
 		pointer += len;
 	}
 	for (uint32_t i = 0; s && i < s->n; i++)
@@ -104,8 +107,8 @@ static int add_loser(const char *pointer, const struct entry *shown, const struc
 {
 	struct losers *l = userdata;
 	(void)shown;
-	if (lost->value.kind == VALUE_MAP) {
-		add_object(l, pointer);
+	if (value_is_container(lost->value.kind)) {
+		add_parts(l, pointer);
 		return 0;
 	}
 	if (lost->value.kind == VALUE_TEXT) {
@@ -271,10 +274,18 @@ static void allow(struct world *w, struct device *d, const char *what, int r)
 
 #define TOPS 5
 #define SUBS 3
+#define ITEMS 40 /* of the list; more come together than are put in */
+
+struct item {
+	uint64_t id; /* 0: it was removed, and what somebody else changed in it is left */
+	uint64_t value;
+};
 
 struct doc { /* values by key, 0: none */
 	uint64_t top[TOPS];
-	bool array[TOPS];
+	struct item item[ITEMS];
+	unsigned n_items;
+	bool list;       /* "l" is there */
 	bool object;     /* "o" is an object */
 	uint64_t scalar; /* or this */
 	uint64_t sub[SUBS];
@@ -287,6 +298,24 @@ static uint64_t one_number(const struct json *j)
 	uint64_t v = n.n ? n.v[0] : 0;
 	numbers_clear(&n);
 	return v;
+}
+
+static uint64_t id_number(const struct json *j)
+{
+	return j && j->type == JSON_STRING && j->len > 1 ? strtoull(j->text + 1, NULL, 10) : 0;
+}
+
+static bool items_read(const struct json *list, struct doc *ret)
+{
+	ret->list = list != NULL;
+	for (const struct json *j = list ? list->first : NULL; j; j = j->next) {
+		const struct json *v = json_get_z(j, "v");
+		if (ret->n_items == ITEMS)
+			return false;
+		ret->item[ret->n_items++] =
+			(struct item){ id_number(json_get_z(j, "id")), v ? one_number(v) : 0 };
+	}
+	return true;
 }
 
 /* False when it is not a document of ours. */
@@ -303,8 +332,8 @@ static bool doc_read(struct version *v, struct doc *ret)
 		char key[3] = { 'k', (char)('0' + i), 0 };
 		const struct json *j = json_get_z(root, key);
 		ret->top[i] = j ? one_number(j) : 0;
-		ret->array[i] = j && j->type == JSON_ARRAY;
 	}
+	good = good && items_read(json_get_z(root, "l"), ret);
 	const struct json *o = good ? json_get_z(root, "o") : NULL;
 	if (o) {
 		ret->object = o->type == JSON_OBJECT;
@@ -353,6 +382,20 @@ static void print_end(struct printer *p)
 	p->first = false;
 }
 
+static void items_print(struct printer *p, const struct doc *doc)
+{
+	print_key(p, "l", -1);
+	buf_puts(p->b, "[");
+	for (unsigned i = 0; i < doc->n_items; i++) {
+		const struct item *it = &doc->item[i];
+		buf_puts(p->b, i ? ",{" : "{");
+		if (it->id)
+			buf_putf(p->b, "\"id\":\"e%llu\",", (unsigned long long)it->id);
+		buf_putf(p->b, "\"v\":\"v%llu\"}", (unsigned long long)it->value);
+	}
+	buf_puts(p->b, "]");
+}
+
 static void doc_print(struct world *w, const struct doc *doc, struct buf *b)
 {
 	static const unsigned indents[] = { 0, 2, 4 };
@@ -364,9 +407,10 @@ static void doc_print(struct world *w, const struct doc *doc, struct buf *b)
 		if (!doc->top[i])
 			continue;
 		print_key(&p, "k", i);
-		buf_putf(b, doc->array[i] ? "[\"v%llu\"]" : "\"v%llu\"",
-			 (unsigned long long)doc->top[i]);
+		buf_putf(b, "\"v%llu\"", (unsigned long long)doc->top[i]);
 	}
+	if (doc->list)
+		items_print(&p, doc);
 	if (doc->scalar) {
 		print_key(&p, "o", -1);
 		buf_putf(b, "\"v%llu\"", (unsigned long long)doc->scalar);
@@ -388,14 +432,53 @@ static void doc_print(struct world *w, const struct doc *doc, struct buf *b)
 		buf_puts(b, "\n");
 }
 
+static void items_insert(struct doc *doc, uint64_t at, struct item it)
+{
+	memmove(doc->item + at + 1, doc->item + at, (doc->n_items - at) * sizeof(it));
+	doc->item[at] = it;
+	doc->n_items++;
+}
+
+static struct item items_take(struct doc *doc, uint64_t at)
+{
+	struct item it = doc->item[at];
+	doc->n_items--;
+	memmove(doc->item + at, doc->item + at + 1, (doc->n_items - at) * sizeof(it));
+	return it;
+}
+
+static void items_change(struct world *w, struct doc *doc)
+{
+	uint64_t what = prng_below(&w->r, 100);
+	uint64_t at = doc->n_items ? prng_below(&w->r, doc->n_items) : 0;
+	bool known = doc->n_items > 0 && doc->item[at].id;
+	if (what < 40 && doc->n_items < ITEMS / 5) {
+		uint64_t v = ++w->value;
+		items_insert(doc, prng_below(&w->r, doc->n_items + UINT64_C(1)), (struct item){ v, v });
+		doc->list = true;
+	} else if (what < 60 && known) {
+		doc->item[at].value = ++w->value;
+	} else if (what < 75 && known) {
+		items_take(doc, at);
+	} else if (what < 90 && doc->n_items > 1) {
+		struct item it = items_take(doc, at);
+		items_insert(doc, prng_below(&w->r, doc->n_items + UINT64_C(1)), it);
+	} else if (what >= 96) {
+		doc->list = !doc->list || prng_chance(&w->r, 50);
+		doc->n_items = 0;
+	}
+}
+
 static void doc_change(struct world *w, struct doc *doc)
 {
 	for (uint64_t n = 1 + prng_below(&w->r, 3); n > 0; n--) {
 		uint64_t what = prng_below(&w->r, 100);
 		uint64_t k = prng_below(&w->r, TOPS), s = prng_below(&w->r, SUBS);
 		if (what < 50) {
-			doc->top[k] = ++w->value;
-			doc->array[k] = prng_chance(&w->r, 15);
+			if (prng_chance(&w->r, 35))
+				items_change(w, doc);
+			else
+				doc->top[k] = ++w->value;
 		} else if (what < 60) {
 			doc->top[k] = 0;
 		} else if (what < 85) {
@@ -411,6 +494,35 @@ static void doc_change(struct world *w, struct doc *doc)
 			doc->object = false;
 			memset(doc->sub, 0, sizeof(doc->sub));
 		}
+	}
+}
+
+static const struct item *items_find(const struct doc *doc, const struct item *like)
+{
+	for (unsigned i = 0; i < doc->n_items; i++)
+		if (doc->item[i].id == like->id && (like->id || doc->item[i].value == like->value))
+			return &doc->item[i];
+	return NULL;
+}
+
+/* Elements without an id only go with all others. */
+static void items_model(struct world *w, struct device *d, const struct id *node,
+			const struct doc *old, const struct doc *new, const struct numbers *saw)
+{
+	char place[32];
+	if (old->list && (!new->list || (old->n_items > 0 && new->n_items == 0)))
+		model_covered(w, d, node, "/l", saw);
+	for (unsigned i = 0; i < old->n_items; i++) {
+		const struct item *it = &old->item[i], *now = items_find(new, it);
+		snprintf(place, sizeof(place), "/l/e%llu", (unsigned long long)it->id);
+		if (it->id && (!now || now->value != it->value))
+			model_covered(w, d, node, place, saw);
+	}
+	for (unsigned i = 0; i < new->n_items; i++) {
+		const struct item *it = &new->item[i], *before = items_find(old, it);
+		snprintf(place, sizeof(place), "/l/e%llu", (unsigned long long)it->id);
+		if (it->id && (!before || before->value != it->value))
+			model_wrote(w, d, node, place, it->value);
 	}
 }
 
@@ -432,6 +544,7 @@ static void doc_model(struct world *w, struct device *d, const struct id *node,
 		if (new->top[i])
 			model_wrote(w, d, node, place, new->top[i]);
 	}
+	items_model(w, d, node, old, new, saw);
 	bool had = old->object || old->scalar, has = new->object || new->scalar;
 	if (had && (!has || old->object != new->object || old->scalar != new->scalar))
 		model_covered(w, d, node, "/o", saw);

@@ -142,9 +142,9 @@ static void by_similarity(void)
 static void numbers(void)
 {
 	struct arena a = { 0 };
-	ok(arraydiff_is_numbers(parse(&a, "[1,2.5,-0]", 10)), "an array of numbers");
-	ok(!arraydiff_is_numbers(parse(&a, "[1,\"2\"]", 7)), "not of numbers alone");
-	ok(!arraydiff_is_numbers(parse(&a, "[]", 2)), "empty: no numbers");
+	ok(json_is_numbers(parse(&a, "[1,2.5,-0]", 10)), "an array of numbers");
+	ok(!json_is_numbers(parse(&a, "[1,\"2\"]", 7)), "not of numbers alone");
+	ok(!json_is_numbers(parse(&a, "[]", 2)), "empty: no numbers");
 	arena_done(&a);
 }
 

@@ -33,6 +33,7 @@ struct event {
 	char *pointer;
 	bool write;     /* a leaf was written; else all here and below was replaced or removed */
 	bool removal;   /* removed, not replaced */
+	bool exact;     /* replaced here, not below */
 	struct dot dot; /* in the judge's numbers */
 	struct vv base; /* of a taking: what its writer had read; malloc */
 };
@@ -155,11 +156,13 @@ static void note_save(struct saved *s, const struct json *old, const struct json
 		note_writes(s, new, pointer);
 		return;
 	}
-	/* The marker of the object may have been written again. */
+	/* The marker of the object may have been written again, over what competed with it. */
 	if (holds(s->d->rec, buf_cstr(pointer), s->dot)) {
 		struct event *e = event_add(s->w, buf_cstr(pointer));
 		e->write = true;
 		e->dot = (struct dot){ judge_no(s->w, s->d, s->dot.actor), s->dot.seq };
+		note_taking(s, pointer, false);
+		s->w->event[s->w->n_events - 1].exact = true;
 	}
 	for (const struct json *c = new->first; c; c = c->next) {
 		json_pointer_append(pointer, c->key, c->key_len);
@@ -193,7 +196,8 @@ static void judge_events(struct world *w, const struct record *end)
 			continue;
 		for (size_t k = 0; k < w->n_events; k++) {
 			const struct event *f = &w->event[k];
-			if (f->write || !below(f->pointer, e->pointer))
+			if (f->write || !below(f->pointer, e->pointer) ||
+			    (f->exact && strcmp(f->pointer, e->pointer) != 0))
 				continue;
 			/* A batch's own writes are no loss, they replaced one another. */
 			bool saw = vv_has(&f->base, e->dot);

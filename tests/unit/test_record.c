@@ -204,7 +204,7 @@ static void test_refusals(void)
 	/* The number 1 of key a: kind 3, length 1. */
 	uint8_t *p = memmem(s.data, s.len, "\x13\x31", 2);
 	ok(p != NULL, "the value stands where shoal-format(7) says");
-	*p = 0x1c;
+	*p = 0x1e;
 	is_errno(record_decode(&a.arena, a.actors, s.data, s.len, &r, &e), -EPROTONOSUPPORT,
 		 "a kind of value of the future");
 	*p = 0x13;

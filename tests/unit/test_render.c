@@ -12,10 +12,10 @@
 static bool exact(struct device *d, const char *text, size_t len)
 {
 	_cleanup_(buf_done) struct buf base = { 0 }, got = { 0 };
-	bool had = d->rec && render_json(&d->arena, d->actors, d->rec, &base) == 0;
+	bool had = d->rec && render_json(&d->arena, d->actors, d->rec, &base, NULL) == 0;
 	device_save_len(d, had ? (const char *)base.data : NULL, base.len, NULL, text, len, NULL,
 			NULL);
-	must(render_json(&d->arena, d->actors, d->rec, &got));
+	must(render_json(&d->arena, d->actors, d->rec, &got, NULL));
 	if (got.len != len || memcmp(got.data, text, len) != 0) {
 		tap_diag("wrote: %.*s\nread:  %.*s", (int)len, text, (int)got.len,
 			 (const char *)got.data);
@@ -25,7 +25,7 @@ static bool exact(struct device *d, const char *text, size_t len)
 	struct record *r;
 	record_encode(d->rec, d->actors, &stored);
 	must(record_decode(&d->arena, d->actors, stored.data, stored.len, &r, NULL));
-	must(render_json(&d->arena, d->actors, r, &again));
+	must(render_json(&d->arena, d->actors, r, &again, NULL));
 	return again.len == len && memcmp(again.data, text, len) == 0;
 }
 

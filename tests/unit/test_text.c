@@ -3,64 +3,9 @@
 
 #include <errno.h>
 
-#include "tests/replicas.h"
-#include "tests/tap.h"
+#include "tests/meeting.h"
 
 #define POEM "one\ntwo\nthree\nfour\nfive\n"
-
-static struct rep p, q;
-static struct attr dir;
-
-static void send(struct rep *from, struct rep *to, const struct id *id)
-{
-	_cleanup_(arena_done) struct arena a = { 0 };
-	struct err e = { 0 };
-	if (rep_apply(to, rep_delta(from, to, id, &a), &e) < 0)
-		tap_bail("apply: %s", e.message);
-}
-
-/* What p makes of a file is on q, too. */
-static struct id begin(const char *name, const char *text)
-{
-	struct attr at;
-	if (rep_create(p.r, &dir.id, name, text, &at) < 0)
-		tap_bail("create");
-	send(&p, &q, &at.id);
-	return at.id;
-}
-
-static void meet(const struct id *id)
-{
-	p.wall = q.wall = p.wall > q.wall ? p.wall : q.wall;
-	send(&p, &q, id);
-	send(&q, &p, id);
-}
-
-static struct version *read_of(struct rep *d, const struct id *id)
-{
-	struct version *v;
-	if (replica_read(d->r, id, &v) < 0)
-		tap_bail("read");
-	return v;
-}
-
-/* Saves with what d shows as base. */
-static void edit(struct rep *d, const struct id *id, const char *text)
-{
-	_cleanup_(version_unrefp) struct version *v = read_of(d, id);
-	if (rep_save(d->r, id, v, text) < 0)
-		tap_bail("save");
-}
-
-/* Both show the text. */
-static bool shows(const struct id *id, const char *want)
-{
-	_cleanup_free_ char *x = rep_read(p.r, id), *y = rep_read(q.r, id);
-	if (strcmp(x, want) == 0 && strcmp(y, want) == 0)
-		return true;
-	tap_diag("wanted:\n%s\none:\n%s\nother:\n%s", want, x, y);
-	return false;
-}
 
 static void test_merges(void)
 {
@@ -216,18 +161,12 @@ static void test_deleted(void)
 int main(void)
 {
 	tap_plan(32);
-	rep_open(&p, NULL, 3, 1);
-	rep_open(&q, NULL, 4, 2);
-	if (rep_mkdir(p.r, &NODE_ROOT, "d", &dir) < 0)
-		tap_bail("mkdir");
-	send(&p, &q, &dir.id);
+	meeting_open();
 	test_merges();
 	test_twins();
 	test_old_base();
 	test_kinds();
 	test_deleted();
-	ok(rep_sound(p.r) && rep_sound(q.r), "the stores are sound");
-	rep_close(&q);
-	rep_close(&p);
+	meeting_close("the stores are sound");
 	return tap_done();
 }
