@@ -506,11 +506,19 @@ static const struct item *items_find(const struct doc *doc, const struct item *l
 }
 
 /* Elements without an id only go with all others. */
+static bool items_emptied(const struct doc *old, const struct doc *new)
+{
+	bool kept = false;
+	for (unsigned i = 0; i < old->n_items; i++)
+		kept = kept || items_find(new, &old->item[i]);
+	return !kept && (old->n_items > 0 || (old->list && !new->list));
+}
+
 static void items_model(struct world *w, struct device *d, const struct id *node,
 			const struct doc *old, const struct doc *new, const struct numbers *saw)
 {
 	char place[32];
-	if (old->list && (!new->list || (old->n_items > 0 && new->n_items == 0)))
+	if (items_emptied(old, new))
 		model_covered(w, d, node, "/l", saw);
 	for (unsigned i = 0; i < old->n_items; i++) {
 		const struct item *it = &old->item[i], *now = items_find(new, it);
