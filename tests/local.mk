@@ -209,6 +209,7 @@ EXTRA_DIST += \
 	tests/integration/test_mesh.py \
 	tests/integration/test_mount.py \
 	tests/integration/test_saves.py \
+	tests/integration/test_lists.py \
 	tests/integration/test_texts.py \
 	tests/integration/test_two_hosts.py
 
