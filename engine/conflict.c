@@ -113,10 +113,10 @@ static int put_child(struct walk *w, const struct slot *s, struct slot *old, str
 static int walk_parts(struct walk *w, struct slot *s, enum value_kind kind, struct slot **ret)
 {
 	_cleanup_(arena_done) struct arena tmp = { 0 };
-	struct slot **part = s->child, *t;
-	uint32_t n = slot_members(s);
+	struct slot **part, *t;
+	uint32_t n;
 	bool copied = false;
-	int r = kind == VALUE_LIST ? list_order(&tmp, w->actors, s, &part, &n) : 0;
+	int r = slot_parts(&tmp, w->actors, s, kind, &part, &n);
 	for (uint32_t i = 0; r == 0 && i < n; i++) {
 		size_t len = w->pointer.len;
 		pointer_step(&w->pointer, kind, part[i], i);

@@ -2,7 +2,6 @@
 #include "engine/element.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -241,11 +240,20 @@ int list_order(struct arena *a, const struct actors *actors, const struct slot *
 	return 0;
 }
 
+int slot_parts(struct arena *a, const struct actors *actors, const struct slot *s,
+	       enum value_kind container, struct slot ***ret, uint32_t *ret_n)
+{
+	if (container == VALUE_LIST)
+		return list_order(a, actors, s, ret, ret_n);
+	*ret = s->child;
+	*ret_n = slot_members(s);
+	return 0;
+}
+
 void pointer_step(struct buf *pointer, enum value_kind container, const struct slot *part, uint32_t i)
 {
-	char index[16];
 	if (container == VALUE_LIST)
-		json_pointer_append(pointer, index, (size_t)snprintf(index, sizeof(index), "%u", i));
+		json_pointer_append_index(pointer, i);
 	else
 		json_pointer_append(pointer, part->key, part->key_len);
 }

@@ -83,6 +83,9 @@ bool element_place(const struct actors *actors, const struct slot *s, struct seq
 int list_order(struct arena *a, const struct actors *actors, const struct slot *list,
 	       struct slot ***ret, uint32_t *ret_n);
 
+/* The parts of a container: members in the order of their names, or elements in theirs. */
+int slot_parts(struct arena *a, const struct actors *actors, const struct slot *s,
+	       enum value_kind container, struct slot ***ret, uint32_t *ret_n);
 /* Appends the step to a part of a container to a JSON pointer: the key of a member, the number of an
  * element. */
 void pointer_step(struct buf *pointer, enum value_kind container, const struct slot *part, uint32_t i);

@@ -259,9 +259,9 @@ static int search_shown(struct search *s, const struct slot *slot);
 static int search_parts(struct search *s, const struct slot *slot, enum value_kind kind)
 {
 	_cleanup_(arena_done) struct arena tmp = { 0 };
-	struct slot **part = slot->child;
-	uint32_t n = slot_members(slot);
-	int rc = kind == VALUE_LIST ? list_order(&tmp, s->naming.r->actors, slot, &part, &n) : 0;
+	struct slot **part;
+	uint32_t n;
+	int rc = slot_parts(&tmp, s->naming.r->actors, slot, kind, &part, &n);
 	for (uint32_t i = 0; rc == 0 && i < n; i++) {
 		size_t len = s->pointer.len;
 		pointer_step(&s->pointer, kind, part[i], i);

@@ -217,6 +217,19 @@ EXTRA_DIST += \
 check-quick:
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests) $(sim_tests) $(fuzz_targets)'
 
+# Those in which several threads meet, for ThreadSanitizer: of the others it can say nothing.
+thread_tests = \
+	tests/unit/test_control \
+	tests/unit/test_proc \
+	tests/unit/test_replica \
+	tests/unit/test_replica_threads \
+	tests/unit/test_store \
+	tests/unit/test_sweep \
+	tests/unit/test_vv \
+	tests/unit/test_workfile
+check-threads:
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(thread_tests)'
+
 # Benchmarks: programs that print NAME, VALUE, UNIT, REFERENCE (tests/bench/run says how).
 bench_programs = \
 	tests/bench/bench_crdt \
@@ -236,4 +249,4 @@ bench: all $(bench_programs)
 	@SHOAL_TEST_DATA="$${SHOAL_TEST_DATA:-$(TEST_DATA)}" srcdir="$(srcdir)" \
 		$(SHELL) $(srcdir)/tests/bench/run $(bench_programs) $(bench_scripts)
 
-.PHONY: bench check-quick fuzzers
+.PHONY: bench check-quick check-threads fuzzers

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "engine/clock.h"
-#include "engine/jsonptr.h"
+#include "engine/element.h"
 #include "engine/jsonw.h"
 #include "tools/control.h"
 #include "tools/daemon.h"
@@ -25,6 +25,7 @@ struct item {
 };
 
 struct origins {
+	const struct actors *actors;
 	struct item item[ITEMS_MAX];
 	uint32_t n;
 	bool more; /* older ones were left out */
@@ -56,6 +57,26 @@ static void add_pointer(struct item *i, const struct buf *pointer)
 			  pointer->len, JSON_ESCAPE_MINIMAL);
 }
 
+static void walk_content(struct origins *h, const struct slot *s, struct buf *pointer);
+
+static void walk_parts(struct origins *h, const struct slot *s, enum value_kind kind,
+		       struct buf *pointer)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct slot **part;
+	uint32_t n;
+	if (slot_parts(&a, h->actors, s, kind, &part, &n) < 0) {
+		h->more = true;
+		return;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		size_t len = pointer->len;
+		pointer_step(pointer, kind, part[i], i);
+		walk_content(h, part[i], pointer);
+		pointer->len = len;
+	}
+}
+
 /* The content's slots; pointer is that of s. Records bound their own depth (RECORD_DEPTH_MAX). */
 static void walk_content(struct origins *h, const struct slot *s, struct buf *pointer)
 {
@@ -66,12 +87,8 @@ static void walk_content(struct origins *h, const struct slot *s, struct buf *po
 		it->content = true;
 		add_pointer(it, pointer);
 	}
-	for (uint32_t i = 0; i < s->n; i++) {
-		size_t len = pointer->len;
-		json_pointer_append(pointer, s->child[i]->key, s->child[i]->key_len);
-		walk_content(h, s->child[i], pointer);
-		pointer->len = len;
-	}
+	walk_parts(h, s, VALUE_MAP, pointer);
+	walk_parts(h, s, VALUE_LIST, pointer);
 }
 
 static void walk_attributes(struct origins *h, const struct slot *s)
@@ -219,6 +236,7 @@ void method_blame(struct call *call, const struct json *params, void *userdata)
 		call_error(call, &e);
 		return;
 	}
+	h->actors = replica_actors(d->replica);
 	walk_record(h, &delta->state);
 	put_origins(d, path, &attr, h, &b);
 	for (uint32_t i = 0; i < h->n; i++)

@@ -145,6 +145,13 @@ def test_blame_names_what_each_change_was(anna):
         assert all(c["what"] for c in anna.shoal("blame", "f.json", "--json")["changes"])
 
 
+def test_blame_numbers_elements(anna):
+    (anna.dir / "l.json").write_text('{"tags":["a",{"x":["b"]}]}')
+    changes = anna.shoal("blame", "l.json", "--json")["changes"]
+    assert ["/tags/0", "/tags/1", "/tags/1/x", "/tags/1/x/0"] == sorted(
+        p for c in changes for p in c.get("pointers", []) if p.startswith("/tags/"))
+
+
 def test_dead_mount_is_healed(anna):
     (anna.dir / "f.json").write_text('{"a":1}')
     subprocess.run(["sync", "-f", anna.dir], check=False)

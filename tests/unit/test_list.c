@@ -193,6 +193,28 @@ static void test_kinds(void)
 	   "who sets one settles it");
 }
 
+/* A value that lost in an element is named by the place that the element has now. */
+static void test_pointers(void)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct contest *c = NULL;
+	uint32_t n = 0;
+	struct err e = { 0 };
+	struct id id = begin_json("[{\"id\": 1, \"n\": 1}]\n");
+	edit(&p, &id, "[{\"id\": 0}, {\"id\": 1, \"n\": 2}]\n");
+	q.wall = p.wall + 1000000;
+	edit(&q, &id, "[{\"id\": 1, \"n\": 3}]\n");
+	meet(&id);
+	ok(replica_contests(p.r, &id, true, &a, &c, &n) == 0 && n == 1 && c->n == 1 && c->len == 4 &&
+		   !memcmp(c->pointer, "/1/n", 4),
+	   "a conflict in an element");
+	is_errno(replica_settle(p.r, &id, "/5/n", NULL, &n, &e), -ENOENT, "an element that is not there");
+	is_errno(replica_settle(p.r, &id, "/01/n", NULL, &n, &e), -ENOENT, "nor with a zero in front");
+	ok(replica_settle(p.r, &id, "/1/n", c->lost->id, &n, NULL) == 0 && n == 1, "is settled there");
+	meet(&id);
+	ok(shows(&id, "[{\"id\": 0}, {\"id\": 1, \"n\": 2}]\n"), "for both");
+}
+
 static void test_look(void)
 {
 	static const char table[] = "[\n  {\"id\": 1, \"n\": 1},\n  {\"id\": 2, \"n\": 1}\n]\n";
@@ -343,7 +365,7 @@ static bool test_random(uint64_t seed)
 
 int main(void)
 {
-	tap_plan(43);
+	tap_plan(48);
 	meeting_open();
 	test_merges();
 	test_runs();
@@ -351,6 +373,7 @@ int main(void)
 	test_made_twice();
 	test_old_base();
 	test_kinds();
+	test_pointers();
 	test_look();
 	test_watch();
 	bool good = true;
