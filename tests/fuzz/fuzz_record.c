@@ -68,7 +68,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		record_mtime_ns(r, actors);
 		record_mode(r, actors, 0644);
 		record_alive(r);
-		FUZZ_CHECK(record_conflicts(r, actors, count, NULL) == 0);
+		/* Sequences in the store are looked at when somebody needs them. */
+		err = record_conflicts(r, actors, count, NULL);
+		FUZZ_CHECK(err == 0 || err == -EBADMSG);
 		render_json(&a, actors, r, &text, NULL);
 		FUZZ_CHECK(record_join(&a, actors, r, r, &joined) == 0);
 		FUZZ_CHECK(vv_raise(&known, 0, 3) == 0);
