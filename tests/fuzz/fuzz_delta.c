@@ -35,7 +35,11 @@ static void check_joins(struct arena *a, struct actors *actors, const struct del
 			      &(struct value){ VALUE_NUMBER, (const uint8_t *)"7", 1 }, NULL, &st,
 			      &r) == 0);
 	FUZZ_CHECK(record_move(a, actors, r, &NODE_ROOT, "name", 4, &st, &r) == 0);
-	FUZZ_CHECK(delta_join(a, actors, r, d, &s) == 0);
+	/* A part of a sequence may hang on what is not here: then all of it is refused. */
+	int err = delta_join(a, actors, r, d, &s);
+	if (err == -EBADMSG)
+		return;
+	FUZZ_CHECK(err == 0);
 	FUZZ_CHECK(vv_covers(&s->ctx, &r->ctx) && vv_covers(&s->ctx, &d->state.ctx));
 	FUZZ_CHECK(delta_join(a, actors, s, d, &t) == 0);
 	record_fingerprint(s, actors, &x);
@@ -43,7 +47,10 @@ static void check_joins(struct arena *a, struct actors *actors, const struct del
 	FUZZ_CHECK(id_equal(&x, &y));
 	check_record(a, actors, s);
 	if (delta_fits(d, NULL, &(struct vv){ 0 })) {
-		FUZZ_CHECK(delta_join(a, actors, NULL, d, &s) == 0);
+		err = delta_join(a, actors, NULL, d, &s);
+		FUZZ_CHECK(err == 0 || err == -EBADMSG);
+		if (err < 0)
+			return;
 		check_record(a, actors, s);
 	}
 }
