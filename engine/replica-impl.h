@@ -159,7 +159,6 @@ int version_make(struct replica *r, const struct record *rec, uint8_t *data_take
 struct version *version_find(struct replica *r, const struct id *node, const struct id *version);
 /* Keeps v as the newest one of its node for a while. */
 void version_keep(struct replica *r, struct version *v);
-const struct blob_ref *version_blob(const struct version *v);
 /* What edits of a text need; NULL for anything else. */
 const struct seq_base *version_anchors(const struct version *v);
 /* An earlier version of a node, from its entry in the history. -EHOSTDOWN, -EBADMSG: its bytes. */

@@ -341,22 +341,18 @@ int version_make(struct replica *r, const struct record *rec, uint8_t *data_take
 /* The bytes of a blob, with a NUL behind them. */
 static int load_blob(struct store *store, const struct blob_ref *ref, uint8_t **ret)
 {
-	struct blob *b;
-	uint8_t *data = malloc((size_t)ref->size + 1);
+	_cleanup_(blob_freep) struct blob *b = NULL;
+	int rc = blob_open(store, ref, &b);
+	if (rc < 0)
+		return rc;
+	_cleanup_free_ uint8_t *data = malloc((size_t)ref->size + 1);
 	if (!data)
 		return -ENOMEM;
-	int rc = blob_open(store, ref, &b);
-	if (rc == 0) {
-		ssize_t n = blob_pread(b, data, (size_t)ref->size, 0);
-		rc = n < 0 ? (int)n : (uint64_t)n < ref->size ? -EBADMSG : 0;
-		blob_free(b);
-	}
-	if (rc < 0) {
-		free(data);
-		return rc;
-	}
+	ssize_t n = blob_pread(b, data, (size_t)ref->size, 0);
+	if (n < 0 || (uint64_t)n < ref->size)
+		return n < 0 ? (int)n : -EBADMSG;
 	data[ref->size] = 0;
-	*ret = data;
+	*ret = TAKE_PTR(data);
 	return 0;
 }
 
@@ -521,6 +517,16 @@ const struct blob_ref *version_blob(const struct version *v)
 	return v->form == FORM_BLOB ? &v->ref : NULL;
 }
 
+static int open_blob(struct version *v)
+{
+	int rc = 0;
+	pthread_mutex_lock(&v->lock);
+	if (!v->blob)
+		rc = blob_open(v->store, &v->ref, &v->blob);
+	pthread_mutex_unlock(&v->lock);
+	return rc;
+}
+
 ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset)
 {
 	if (offset >= v->size)
@@ -533,12 +539,29 @@ ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset
 	}
 	if (v->form != FORM_BLOB)
 		return 0;
-	int rc = 0;
-	pthread_mutex_lock(&v->lock);
-	if (!v->blob)
-		rc = blob_open(v->store, &v->ref, &v->blob);
-	pthread_mutex_unlock(&v->lock);
+	int rc = open_blob(v);
 	return rc < 0 ? rc : blob_pread(v->blob, data, len, offset);
+}
+
+int version_next(struct version *v, uint64_t offset, bool hole, uint64_t *ret)
+{
+	if (v->form != FORM_BLOB || v->size == 0) {
+		*ret = hole || offset > v->size ? v->size : offset;
+		return 0;
+	}
+	int rc = open_blob(v);
+	return rc < 0 ? rc : blob_next(v->blob, offset, hole, ret);
+}
+
+int version_stored(struct version *v, uint64_t *ret)
+{
+	*ret = v->size;
+	if (v->form != FORM_BLOB || v->size <= CHUNK_MIN)
+		return 0;
+	int rc = open_blob(v);
+	if (rc == 0)
+		*ret = blob_data(v->blob);
+	return rc;
 }
 
 /* ---- versions that no record stands for ---- */

@@ -123,11 +123,21 @@ int version_written(struct replica *r, const struct version *base, struct versio
 int version_encode(struct replica *r, const struct version *v, struct buf *b);
 int version_decode(struct replica *r, const void *data, size_t len, struct version **ret);
 
+/* As lseek with SEEK_HOLE (hole) and SEEK_DATA: the first offset from there on that is in a hole, or is
+ * not; the size if there is none. */
+int version_next(struct version *v, uint64_t offset, bool hole, uint64_t *ret);
+/* Bytes that are in no hole. The same errors as version_pread. */
+int version_stored(struct version *v, uint64_t *ret);
+/* The blob that it is; NULL: a document or text. Borrowed. */
+const struct blob_ref *version_blob(const struct version *v);
+
 DEFINE_CLEANUP(struct version *, version_unref)
 
-/* What a program wrote: bytes in memory, or a file to be read from its start (fd >= 0). */
+/* What a program wrote: bytes in memory, a file to be read from its start (fd >= 0), or whatever a
+ * struct blob_source gives. */
+#define CONTENT_SOURCE (-2)
 struct content {
-	const void *data;
+	const void *data; /* CONTENT_SOURCE: the struct blob_source */
 	size_t len;
 	int fd; /* -1: data */
 };

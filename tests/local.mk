@@ -44,6 +44,7 @@ unit_tests = \
 	tests/unit/test_join \
 	tests/unit/test_json \
 	tests/unit/test_jsonstyle \
+	tests/unit/test_manifest \
 	tests/unit/test_merge \
 	tests/unit/test_patch \
 	tests/unit/test_pointers \
