@@ -43,7 +43,7 @@ int blob_ref_decode(const struct value *v, struct blob_ref *ret)
 
 struct blob {
 	struct store *store;
-	uint64_t size, data;
+	uint64_t size;
 	pthread_mutex_t lock; /* all below */
 	struct manifest_iter *list;
 	bool loaded;
@@ -64,7 +64,6 @@ int blob_open(struct store *s, const struct blob_ref *ref, struct blob **ret)
 		blob_free(b);
 		return rc;
 	}
-	b->data = manifest_iter_data(b->list);
 	*ret = b;
 	return 0;
 }
@@ -84,9 +83,20 @@ uint64_t blob_size(const struct blob *b)
 	return b->size;
 }
 
-uint64_t blob_data(const struct blob *b)
+int blob_stored(struct store *s, const struct blob_ref *ref, uint64_t *ret)
 {
-	return b->data;
+	_cleanup_(buf_done) struct buf plain = { 0 };
+	uint64_t size, data;
+	if (ref->size <= CHUNK_MIN) {
+		*ret = ref->size;
+		return 0;
+	}
+	int rc = chunk_load(s, &ref->manifest, &plain);
+	if (rc == 0)
+		rc = manifest_sizes(plain.data, plain.len, &size, &data);
+	if (rc == 0)
+		*ret = data;
+	return rc;
 }
 
 static int load_chunk(struct blob *b, const struct manifest_entry *e)

@@ -62,8 +62,8 @@ ssize_t blob_pread(struct blob *b, void *data, size_t len, uint64_t offset);
 /* The first offset from there on that is in a hole (hole) or is not; the size if there is none. */
 int blob_next(struct blob *b, uint64_t offset, bool hole, uint64_t *ret);
 uint64_t blob_size(const struct blob *b);
-/* Bytes that are in no hole. */
-uint64_t blob_data(const struct blob *b);
+/* Bytes that are in no hole, without opening it; the same errors. Not touched on failure. */
+int blob_stored(struct store *s, const struct blob_ref *ref, uint64_t *ret);
 
 /* What is missing here of ref, at most BLOB_MISSING_MAX hashes: of nodes of the manifest and of
  * chunks; n 0: nothing. With a hold, what is here of it is not deleted until the hold ends. The

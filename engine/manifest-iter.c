@@ -74,11 +74,6 @@ void manifest_iter_free(struct manifest_iter *it)
 	free(it);
 }
 
-uint64_t manifest_iter_data(const struct manifest_iter *it)
-{
-	return it->step[0].node.data;
-}
-
 /* The entry that offset (in the node) lies in. */
 static const struct manifest_entry *entry_at(const struct manifest_node *m, uint64_t offset)
 {

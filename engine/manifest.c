@@ -108,26 +108,46 @@ static int take_entries(struct arena *a, struct cursor *c, bool flat, struct man
 	return cursor_end(c) && size == m->size && data == m->data ? 0 : -EBADMSG;
 }
 
-int manifest_decode(struct arena *a, const void *data, size_t len, struct manifest_node *ret)
+static int take_head(struct cursor *c, bool *ret_flat, struct manifest_node *m)
 {
-	struct manifest_node m = { 0 };
-	struct cursor c = cursor_make(data, len);
-	uint8_t format = cursor_u8(&c);
-	if (!cursor_ok(&c) || format == 0)
+	uint8_t format = cursor_u8(c);
+	if (!cursor_ok(c) || format == 0)
 		return -EBADMSG;
 	if (format > FORMAT_NODE)
 		return -EPROTONOSUPPORT;
 	bool flat = format == FORMAT_FLAT;
 	if (!flat)
-		m.level = cursor_u8(&c);
-	m.size = cursor_varint_max(&c, flat ? MANIFEST_FLAT_MAX : MANIFEST_SIZE_MAX);
-	m.data = flat ? m.size : cursor_varint_max(&c, m.size);
-	if (!cursor_ok(&c) || m.level >= MANIFEST_LEVELS)
-		return -EBADMSG;
-	int rc = take_entries(a, &c, flat, &m);
+		m->level = cursor_u8(c);
+	m->size = cursor_varint_max(c, flat ? MANIFEST_FLAT_MAX : MANIFEST_SIZE_MAX);
+	m->data = flat ? m->size : cursor_varint_max(c, m->size);
+	*ret_flat = flat;
+	return cursor_ok(c) && m->level < MANIFEST_LEVELS ? 0 : -EBADMSG;
+}
+
+int manifest_decode(struct arena *a, const void *data, size_t len, struct manifest_node *ret)
+{
+	struct manifest_node m = { 0 };
+	struct cursor c = cursor_make(data, len);
+	bool flat = false;
+	int rc = take_head(&c, &flat, &m);
+	if (rc == 0)
+		rc = take_entries(a, &c, flat, &m);
 	if (rc == 0)
 		*ret = m;
 	return rc;
+}
+
+int manifest_sizes(const void *data, size_t len, uint64_t *ret_size, uint64_t *ret_data)
+{
+	struct manifest_node m = { 0 };
+	struct cursor c = cursor_make(data, len);
+	bool flat;
+	int rc = take_head(&c, &flat, &m);
+	if (rc < 0)
+		return rc;
+	*ret_size = m.size;
+	*ret_data = m.data;
+	return 0;
 }
 
 /* ---- writing ---- */

@@ -28,6 +28,8 @@ struct manifest_node {
 
 /* Strict. -EBADMSG; -EPROTONOSUPPORT: a format of a later release. */
 int manifest_decode(struct arena *a, const void *data, size_t len, struct manifest_node *ret);
+/* What a node says of its size and of the bytes that are in no hole, the rest of it unread. */
+int manifest_sizes(const void *data, size_t len, uint64_t *ret_size, uint64_t *ret_data);
 /* In the format for trees, or (flat: level 0, no holes) the one without. */
 void manifest_encode(const struct manifest_node *m, bool flat, struct buf *b);
 
@@ -58,8 +60,6 @@ int manifest_iter_seek(struct manifest_iter *it, uint64_t offset, const struct m
 		       uint64_t *ret_start);
 /* The first offset from there on that is in a hole (hole) or is not; the size if there is none. */
 int manifest_iter_next(struct manifest_iter *it, uint64_t offset, bool hole, uint64_t *ret);
-/* Bytes that are in no hole. */
-uint64_t manifest_iter_data(const struct manifest_iter *it);
 
 /* ---- everything that a blob stands on ---- */
 

@@ -39,6 +39,7 @@
 #define REPLICA_FORMAT 1
 #define DOC_FORMAT 1
 #define ATTR_FORMAT 1
+#define ATTR_FORMAT_HOLES 2 /* of files with holes */
 
 enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', META_VISIT = 'V', META_PEER = 'P',
        META_CONFLICT = 'C', META_CONTESTED = 'N', META_INDEX = 'I', META_THINNED = 'H' };

@@ -77,8 +77,11 @@ static struct version_shard *shard_of(struct versions *v, const struct id *node)
 	return &v->shard[node->b[ID_SIZE - 1] % SHARDS];
 }
 
+/* An open blob has its last chunk in memory. */
 static size_t cost(const struct version *v)
 {
+	if (v->form == FORM_BLOB)
+		return VERSION_COST + (v->size < CHUNK_MAX ? (size_t)v->size : CHUNK_MAX);
 	return VERSION_COST + (v->data ? (size_t)v->size : 0);
 }
 
@@ -398,6 +401,27 @@ int version_past(struct replica *r, const struct id *node, const struct history_
 	return version_list(r, v, ret);
 }
 
+int replica_rival_blob(struct replica *r, const struct id *node, const struct blob_ref *ref,
+		       struct version **ret)
+{
+	const struct sha256_part part[] = { { "rival", 5 }, { ref->manifest.b, SHA256_SIZE } };
+	struct id id;
+	sha256_id(part, 2, &id);
+	struct version *v = version_find(r, node, &id);
+	if (v) {
+		*ret = v;
+		return 0;
+	}
+	v = calloc(1, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	version_init(r, v, node, &id);
+	v->form = FORM_BLOB;
+	v->ref = *ref;
+	v->size = ref->size;
+	return version_list(r, v, ret);
+}
+
 bool version_same(const struct version *x, const struct version *y)
 {
 	if (x == y)
@@ -556,12 +580,7 @@ int version_next(struct version *v, uint64_t offset, bool hole, uint64_t *ret)
 int version_stored(struct version *v, uint64_t *ret)
 {
 	*ret = v->size;
-	if (v->form != FORM_BLOB || v->size <= CHUNK_MIN)
-		return 0;
-	int rc = open_blob(v);
-	if (rc == 0)
-		*ret = blob_data(v->blob);
-	return rc;
+	return v->form == FORM_BLOB ? blob_stored(v->store, &v->ref, ret) : 0;
 }
 
 /* ---- versions that no record stands for ---- */

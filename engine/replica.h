@@ -73,6 +73,7 @@ struct attr {
 	enum form form;
 	uint32_t mode;      /* permission bits 07777 */
 	uint64_t size;      /* exact: bytes of the document or text as shown, of the blob, of the link */
+	uint64_t stored;    /* bytes of these that are in no hole */
 	int64_t mtime_ns;   /* the same on every device */
 	int64_t ctime_ns;   /* when this device last changed the record */
 	struct id version;  /* fingerprint of the record's context */
@@ -126,7 +127,7 @@ int version_decode(struct replica *r, const void *data, size_t len, struct versi
 /* As lseek with SEEK_HOLE (hole) and SEEK_DATA: the first offset from there on that is in a hole, or is
  * not; the size if there is none. */
 int version_next(struct version *v, uint64_t offset, bool hole, uint64_t *ret);
-/* Bytes that are in no hole. The same errors as version_pread. */
+/* Bytes that are in no hole; not touched on failure. The same errors as version_pread. */
 int version_stored(struct version *v, uint64_t *ret);
 /* The blob that it is; NULL: a document or text. Borrowed. */
 const struct blob_ref *version_blob(const struct version *v);
@@ -287,6 +288,10 @@ struct rival {
 	size_t len;
 	struct blob_ref blob;
 };
+
+/* The bytes of a rival's blob as a version, which keeps them from being deleted. */
+int replica_rival_blob(struct replica *r, const struct id *node, const struct blob_ref *ref,
+		       struct version **ret);
 
 struct contest {
 	const char *pointer; /* JSON pointer; "" for all of the file. Keys may have NUL bytes */

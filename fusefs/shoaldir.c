@@ -174,7 +174,7 @@ int shoaldir_stat(struct fusefs *fs, struct inode *i, struct stat *ret)
 		int r = generate(fs, i->virtual_path, &b);
 		if (r < 0)
 			return r;
-		attr.size = b.len;
+		attr.size = attr.stored = b.len;
 	}
 	inode_stat_node(fs, i->ino, &attr, ret);
 	return 0;
@@ -185,11 +185,13 @@ int shoaldir_read(struct fusefs *fs, struct inode *i, struct copy **ret)
 	_cleanup_(buf_done) struct buf b = { 0 };
 	const char *conflict = below(i->virtual_path, CONFLICTS);
 	struct copy *c = copy_new();
-	int r = c ? workfile_new(fs->spool, &c->work) : -ENOMEM;
+	int r = c ? 0 : -ENOMEM;
 	if (r >= 0 && conflict) {
-		r = conflictdir_read(fs, conflict, c->work);
+		r = conflictdir_read(fs, conflict, c);
 	} else if (r >= 0) {
-		r = generate(fs, i->virtual_path, &b);
+		r = workfile_new(fs->spool, &c->work);
+		if (r >= 0)
+			r = generate(fs, i->virtual_path, &b);
 		if (r >= 0 && buf_failed(&b))
 			r = -ENOMEM;
 		if (r >= 0)

@@ -79,7 +79,11 @@ static uint64_t model_next(const struct model *m, uint64_t offset, bool hole)
 static bool finds(struct store *s, const struct model *m, const struct sha256 *root, struct prng *r)
 {
 	_cleanup_(manifest_iter_freep) struct manifest_iter *it = NULL;
-	if (manifest_iter_new(s, root, m->size, &it) < 0 || manifest_iter_data(it) != m->data)
+	_cleanup_(buf_done) struct buf plain = { 0 };
+	uint64_t size = 0, data = 0;
+	if (manifest_iter_new(s, root, m->size, &it) < 0 || chunk_load(s, root, &plain) < 0 ||
+	    manifest_sizes(plain.data, plain.len, &size, &data) < 0 || size != m->size ||
+	    data != m->data)
 		return false;
 	for (unsigned i = 0; i < 3000; i++) {
 		const struct manifest_entry *e;
