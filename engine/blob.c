@@ -181,7 +181,8 @@ static int find_missing(void *userdata, const struct sha256 *hash, uint64_t offs
 	(void)node;
 	/* Pinned before it is looked for: what is there then stays there. */
 	int rc = m->pin ? pins_add(store_pins(m->store), m->hold, hash) : 0;
-	if (rc < 0 || store_has(m->store, NULL, STORE_CHUNKS, hash->b, SHA256_SIZE))
+	const enum store_family where = m->pin ? STORE_HASHES : STORE_CHUNKS;
+	if (rc < 0 || store_has(m->store, NULL, where, hash->b, SHA256_SIZE))
 		return rc < 0 ? rc : 1;
 	if (offset < m->next)
 		m->next = offset;
@@ -217,13 +218,6 @@ int blob_missing_from(struct store *s, struct hold *h, struct arena *a, const st
 	int rc = missing(&m, a, ref, from, ret_hash, ret_n);
 	buf_done(&m.hash);
 	return rc;
-}
-
-int blob_missing_held(struct store *s, struct hold *h, struct arena *a, const struct blob_ref *ref,
-		      struct sha256 **ret_hash, uint32_t *ret_n)
-{
-	uint64_t from = 0;
-	return blob_missing_from(s, h, a, ref, &from, ret_hash, ret_n);
 }
 
 int blob_missing(struct store *s, struct arena *a, const struct blob_ref *ref,

@@ -32,27 +32,35 @@ static int delta_check(const struct delta *d, struct err *e)
 	return 0;
 }
 
-/* Chunks of the blobs in the content that are not here: of all values, the ones that lost too.
- * Those that are here stay until the hold ends. */
+/* Chunks of the blobs in the content that are not here: of all values, the ones that lost too. Some
+ * of them if there are many; *at is then the place of the first. Those that are here stay until the
+ * hold ends. */
 static int delta_missing(struct replica *r, struct hold *h, struct arena *a, const struct delta *d,
-			 struct sha256 **ret, uint32_t *ret_n, struct err *e)
+			 struct missing_place *at, struct sha256 **ret, uint32_t *ret_n,
+			 struct err *e)
 {
+	const size_t most = BLOB_MISSING_MAX * sizeof(struct sha256);
 	_cleanup_(buf_done) struct buf all = { 0 };
 	const struct slot *s = d->state.top ? slot_find(d->state.top, TOP_CONTENT,
 							strlen(TOP_CONTENT)) : NULL;
-	for (uint32_t i = 0; s && i < s->val.n; i++) {
+	for (uint32_t i = at->value; s && i < s->val.n && all.len < most; i++) {
 		struct blob_ref ref;
 		struct sha256 *hash;
+		uint64_t from = i == at->value ? at->offset : 0;
 		uint32_t n = 0;
 		if (s->val.entry[i].value.kind != VALUE_BLOB)
 			continue;
 		int rc = blob_ref_decode(&s->val.entry[i].value, &ref);
 		if (rc == 0)
-			rc = blob_missing_held(r->store, h, a, &ref, &hash, &n);
+			rc = blob_missing_from(r->store, h, a, &ref, &from, &hash, &n);
 		if (rc == -EBADMSG)
 			return err_set(e, rc, "a peer sent a damaged reference to a file's bytes");
+		if (rc == -EPROTONOSUPPORT)
+			return err_set(e, rc, "a peer sent a file in a format of a later release");
 		if (rc < 0)
 			return err_errno(e, rc, "cannot look for a file's bytes");
+		if (n > 0 && all.len == 0)
+			*at = (struct missing_place){ i, from };
 		if (n > 0)
 			buf_put(&all, hash, n * sizeof(*hash));
 	}
@@ -192,17 +200,29 @@ static int apply_locked(struct commit *c, const struct delta *d, const struct vv
 	return commit_end(c, e);
 }
 
+int replica_missing(struct replica *r, struct arena *a, const struct delta *d,
+		    struct missing_place *at, struct sha256 **ret_missing, uint32_t *ret_n,
+		    struct err *e)
+{
+	_cleanup_(hold_done) struct hold hold = { 0 };
+	int rc = delta_missing(r, &hold, a, d, at, ret_missing, ret_n, e);
+	if (rc == 0)
+		hold_leave(&hold);
+	return rc;
+}
+
 int replica_apply(struct replica *r, struct arena *a, const struct delta *d, const struct vv *upto,
 		  enum apply_result *ret, struct sha256 **ret_missing, uint32_t *ret_n,
 		  struct err *e)
 {
 	_cleanup_(hold_done) struct hold hold = { 0 };
+	struct missing_place start = { 0 };
 	struct sha256 *missing = NULL;
 	struct commit c;
 	uint32_t n = 0;
 	int rc = delta_check(d, e);
 	if (rc == 0)
-		rc = delta_missing(r, &hold, a, d, &missing, &n, e);
+		rc = delta_missing(r, &hold, a, d, &start, &missing, &n, e);
 	if (rc < 0)
 		return rc;
 	if (n > 0) {

@@ -400,6 +400,17 @@ int view_whole(struct view *v, const struct id *id, struct arena *a, struct delt
 
 enum apply_result { APPLY_MERGED = 1, APPLY_OLD = 2, APPLY_NEED_WHOLE = 3, APPLY_NEED_CHUNKS = 4 };
 
+/* How far the search for chunks that a delta lacks has come; all zero: nowhere yet. */
+struct missing_place {
+	uint32_t value; /* of those in the content; all before it are here */
+	uint64_t offset;
+};
+/* Goes on with that search, when what it named last has come: so a large file is not gone through
+ * from its start for every few of its chunks. *ret_n 0: it is at its end; replica_apply looks at
+ * everything once more. */
+int replica_missing(struct replica *r, struct arena *a, const struct delta *d,
+		    struct missing_place *at, struct sha256 **ret_missing, uint32_t *ret_n,
+		    struct err *e);
 /* Joins a delta that belongs to a round of `upto` (the sender's vector of the scope). A difference does
  * not carry the scope on the wire: the caller sets d->state.scope to the round's. NEED_CHUNKS:
  * nothing was merged, missing hashes in the arena; call again when they are here. -EBADMSG when it
