@@ -577,6 +577,34 @@ int version_next(struct version *v, uint64_t offset, bool hole, uint64_t *ret)
 	return rc < 0 ? rc : blob_next(v->blob, offset, hole, ret);
 }
 
+static ssize_t source_read(void *userdata, void *data, size_t len, uint64_t offset)
+{
+	return version_pread(userdata, data, len, offset);
+}
+
+static int source_data(void *userdata, uint64_t offset, uint64_t *ret)
+{
+	return version_next(userdata, offset, false, ret);
+}
+
+static uint64_t source_changed(void *userdata, uint64_t offset)
+{
+	(void)userdata;
+	(void)offset;
+	return UINT64_MAX;
+}
+
+void version_content(struct version *v, struct blob_source *room, struct content *ret)
+{
+	*ret = (struct content){ version_data(v), (size_t)v->size, -1 };
+	if (ret->data || v->size == 0)
+		return;
+	*room = (struct blob_source){ .read = source_read, .size = v->size, .data = source_data,
+				      .base = &v->ref, .changed = source_changed, .userdata = v };
+	ret->data = room;
+	ret->fd = CONTENT_SOURCE;
+}
+
 int version_stored(struct version *v, uint64_t *ret)
 {
 	*ret = v->size;

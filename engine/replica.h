@@ -143,6 +143,10 @@ struct content {
 	int fd; /* -1: data */
 };
 
+/* The bytes of a version, to be saved elsewhere: in memory, or by way of *room. Valid as long as v and
+ * room are. */
+void version_content(struct version *v, struct blob_source *room, struct content *ret);
+
 enum save_as {
 	SAVE_BY_NAME, /* *.json: a document if it parses, else see below; anything else: a text if the name
 		       * is one for texts (and new or replaced content of a bad *.json), and the
