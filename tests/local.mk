@@ -138,6 +138,7 @@ fuzz_targets = \
 	tests/fuzz/fuzz_history \
 	tests/fuzz/fuzz_joinmsg \
 	tests/fuzz/fuzz_json \
+	tests/fuzz/fuzz_manifest \
 	tests/fuzz/fuzz_record \
 	tests/fuzz/fuzz_seq \
 	tests/fuzz/fuzz_session \
@@ -152,6 +153,7 @@ tests_fuzz_fuzz_history_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_record_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_joinmsg_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)
+tests_fuzz_fuzz_manifest_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_seq_LDADD = $(FUZZ_MAIN) tests/libtap.a libengine.a $(ENGINE_LIBS)
 tests_fuzz_fuzz_session_LDADD = $(FUZZ_MAIN) tests/libtap.a libengine.a $(ENGINE_LIBS)
 tests_fuzz_fuzz_session_SOURCES = tests/fuzz/fuzz_session.c $(pair)

@@ -222,6 +222,53 @@ static void failures(struct store *s)
 	store_fail(s, 0, 0);
 }
 
+/* 96 MiB of which every chunk is another one, and packs well. */
+static ssize_t long_read(void *userdata, void *data, size_t len, uint64_t offset)
+{
+	const uint64_t size = *(const uint64_t *)userdata;
+	uint8_t *p = data;
+	if (offset >= size)
+		return 0;
+	if (len > size - offset)
+		len = (size_t)(size - offset);
+	for (size_t i = 0; i < len; i++) {
+		struct prng word = { (offset + i) / 8 };
+		p[i] = (uint8_t)(prng_u64(&word) | 1);
+	}
+	return (ssize_t)len;
+}
+
+/* Of a long list some at a time are named, and what is there already is not looked at again. */
+static void steps(struct store *s)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	uint64_t size = 96 * 1024 * 1024, from = 0, last = 0;
+	struct store *other;
+	struct blob_ref ref;
+	struct sha256 *hash;
+	uint32_t n, rounds = 0, most = 0;
+	bool forward = true;
+	if (blob_store(s, long_read, &size, &ref, NULL) < 0 || store_open_memory(&other) < 0)
+		tap_bail("no memory");
+	for (; rounds < 100; rounds++) {
+		if (blob_missing_from(other, NULL, &a, &ref, &from, &hash, &n) < 0 || n == 0)
+			break;
+		forward = forward && from >= last && from < size;
+		last = from;
+		most = n > most ? n : most;
+		for (uint32_t i = 0; i < n; i++) {
+			_cleanup_(buf_done) struct buf c = { 0 };
+			if (chunk_get(s, &hash[i], &c) < 0 || chunk_put(other, &hash[i], c.data, c.len) < 0)
+				tap_bail("a chunk does not go over");
+		}
+	}
+	ok(rounds > 3 && rounds < 20 && most == BLOB_MISSING_MAX,
+	   "96 MiB go over in %u rounds of at most %u pieces", rounds, most);
+	ok(forward && from == size, "each goes on where the last one was");
+	ok(blob_missing(other, &a, &ref, &hash, &n) == 0 && n == 0, "nothing is left out");
+	store_close(other);
+}
+
 /* ---- holes and changes ---- */
 
 #define BLOCK 65536u /* of zeros: a hole */
@@ -397,7 +444,7 @@ int main(int argc, char **argv)
 	struct store *s;
 	_cleanup_free_ uint8_t *data = malloc(BIG);
 	struct prng prng = { 42 };
-	tap_plan(34);
+	tap_plan(37);
 	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 60);
 	if (store_open_memory(&s) < 0)
 		tap_bail("no memory");
@@ -407,6 +454,7 @@ int main(int argc, char **argv)
 	transfer(s, data);
 	formats(s, data);
 	failures(s);
+	steps(s);
 	updates(s, seed, rounds);
 	touched(s, data);
 	holes(s);
