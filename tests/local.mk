@@ -198,6 +198,7 @@ EXTRA_DIST += \
 	tests/integration/fsmount.py \
 	tests/integration/lab.py \
 	tests/integration/linkpeer.py \
+	tests/integration/test_blobs.py \
 	tests/integration/test_cli.py \
 	tests/integration/test_conflicts.py \
 	tests/integration/test_diskfull.py \

@@ -141,6 +141,25 @@ def test_sparse_copies(one, tmp_path, sparse):
     subprocess.run(["cmp", path, second], check=True, timeout=60)
 
 
+def test_an_earlier_version_comes_back(one):
+    path = one.dir / "disk.img"
+    with open(path, "wb") as out:
+        out.truncate(GIB)
+        out.seek(GIB // 2)
+        out.write(os.urandom(2 * MIB))
+    wait_for(lambda: one.shoal("status", "--json")["files"] == 1)
+    first, = one.shoal("log", "disk.img", "--json")["versions"]
+    before = regions(path)
+    time.sleep(1.1)  # what its author replaces within a second is not kept
+    dd(path, "bs=1M", "count=3", "seek=200", "conv=notrunc")
+    os.truncate(path, 900 * MIB)
+    assert regions(path) != before
+    one.shoal("restore", f"disk.img@{first['version']}")
+    wait_for(lambda: path.stat().st_size == GIB)
+    wait_for(lambda: regions(path) == before)
+    assert memory(one) < MEMORY_MOST
+
+
 def test_a_sparse_file_travels(lab):
     _, a, b = pair(lab)
     here, there = a.dir / "disk.img", b.dir / "disk.img"
