@@ -94,6 +94,13 @@ int copy_open_work(struct fusefs *fs, struct copy *c)
 			 : workfile_new(fs->spool, &c->work);
 }
 
+int copy_clone(struct fusefs *fs, struct copy *c, struct workfile **ret)
+{
+	if (c->work)
+		return workfile_copy(c->work, ret);
+	return c->origin ? workfile_from(fs->spool, c->origin, ret) : workfile_new(fs->spool, ret);
+}
+
 struct version *copy_basis(const struct copy *c)
 {
 	if (c->base)

@@ -388,7 +388,7 @@ void workfile_content(struct workfile *w, struct content *ret)
 
 /* ---- opening and keeping ---- */
 
-/* Every byte of the base that shows goes into w, but for its holes. */
+/* The bytes of v in [from, end) go into w, but for its holes. */
 static int copy_base(struct workfile *w, struct version *v, uint64_t from, uint64_t end)
 {
 	_cleanup_free_ uint8_t *piece = malloc(COPY_PIECE);
@@ -433,6 +433,43 @@ int workfile_from(int dir, struct version *v, struct workfile **ret)
 		w->size = w->base_size = size;
 		w->base = version_ref(v);
 	}
+	if (r == 0)
+		*ret = TAKE_PTR(w);
+	return r;
+}
+
+/* What is in from's own file, between from and end, without its holes. */
+static int copy_own(struct workfile *from, struct workfile *to, uint64_t at, uint64_t end)
+{
+	_cleanup_free_ uint8_t *piece = malloc(COPY_PIECE);
+	if (!piece)
+		return -ENOMEM;
+	for (;;) {
+		int r = workfile_next(from, at, false, &at);
+		if (r < 0 || at >= end)
+			return r;
+		size_t len = end - at < COPY_PIECE ? (size_t)(end - at) : COPY_PIECE;
+		ssize_t n = workfile_pread(from, piece, len, at);
+		r = n < 0 ? (int)n : workfile_pwrite(to, piece, (size_t)n, at);
+		if (r < 0)
+			return r;
+		at += (uint64_t)n;
+	}
+}
+
+int workfile_copy(struct workfile *from, struct workfile **ret)
+{
+	_cleanup_(workfile_freep) struct workfile *w = NULL;
+	int r = from->base ? workfile_from(from->dir, from->base, &w) :
+			     workfile_new(from->dir, &w);
+	/* What the base does not show any more. */
+	if (r == 0 && from->base)
+		r = workfile_truncate(w, from->base_size);
+	for (uint64_t at = 0, end; r == 0 && at < from->size; at = end)
+		if (place_of(from, at, &end) == IN_FILE)
+			r = copy_own(from, w, at, end);
+	if (r == 0)
+		r = workfile_truncate(w, from->size);
 	if (r == 0)
 		*ret = TAKE_PTR(w);
 	return r;

@@ -21,6 +21,8 @@ struct workfile;
 int workfile_new(int dir, struct workfile **ret);
 /* From a version's bytes; holds a reference to it. */
 int workfile_from(int dir, struct version *v, struct workfile **ret);
+/* The same bytes once more, that change by themselves. */
+int workfile_copy(struct workfile *from, struct workfile **ret);
 /* From a kept spool file; the name is borrowed. */
 int workfile_open(int dir, const char *name, struct workfile **ret);
 /* Removes its spool file unless it is kept. */

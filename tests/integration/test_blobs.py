@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Large files: no limit on their size, a change costs what it touches, holes stay holes, and no
 daemon holds more than pieces of them in memory."""
+import errno
 import hashlib
 import os
 import subprocess
@@ -158,6 +159,23 @@ def test_an_earlier_version_comes_back(one):
     wait_for(lambda: path.stat().st_size == GIB)
     wait_for(lambda: regions(path) == before)
     assert memory(one) < MEMORY_MOST
+
+
+def test_a_large_file_over_a_document(one):
+    (one.dir / "d.json").write_text('{"a": 1}')
+    wait_for(lambda: one.shoal("status", "--json")["files"] == 1)
+    with open(one.dir / "image.tmp", "wb") as out:
+        out.truncate(4 * GIB)
+        out.seek(GIB)
+        out.write(os.urandom(MIB))
+    with pytest.raises(OSError) as failed:
+        os.rename(one.dir / "image.tmp", one.dir / "d.json")
+    assert failed.value.errno == errno.EFBIG
+    assert (one.dir / "d.json").read_text() == '{"a": 1}'
+    data, = regions(one.dir / "image.tmp")
+    assert data[0] <= GIB and data[1] >= GIB + MIB
+    assert disk_use(one.store) < 100 * MIB
+    assert memory(one) < DAEMON_IDLE_MOST
 
 
 def test_a_sparse_file_travels(lab):

@@ -193,6 +193,11 @@ static void test_over(int dir, uint64_t seed, uint64_t rounds)
 		bad += !same(w, model, size, room);
 		wrong_holes += !seeks(w, model, size, &r);
 		struct content c;
+		_cleanup_(workfile_freep) struct workfile *twin = NULL;
+		if (prng_chance(&r, 30)) {
+			kept += workfile_copy(w, &twin) != 0 || !same(twin, model, size, room);
+			kept += workfile_pwrite(twin, "other", 5, 0) != 0 || !same(w, model, size, room);
+		}
 		workfile_content(w, &c);
 		bad += replica_save(p.r, &id, v, &c, SAVE_BLOB, &saved, NULL) != 0;
 		snprintf(name, sizeof(name), "b%d", (int)k);
@@ -210,7 +215,7 @@ static void test_over(int dir, uint64_t seed, uint64_t rounds)
 	ok(bad == 0, "a blob is changed in places");
 	ok(wrong_holes == 0, "its holes are found");
 	ok(other == 0, "it is saved as the whole would be");
-	ok(kept == 0, "and kept as a whole");
+	ok(kept == 0, "copied, and kept as a whole");
 	free(model);
 	free(room);
 	rep_close(&p);
