@@ -193,10 +193,10 @@ static int find_missing(void *userdata, const struct sha256 *hash, uint64_t offs
 }
 
 static int missing(struct missing *m, struct arena *a, const struct blob_ref *ref, uint64_t *from,
-		   struct sha256 **ret_hash, uint32_t *ret_n)
+		   struct manifest_seen *known, struct sha256 **ret_hash, uint32_t *ret_n)
 {
 	m->next = ref->size;
-	int rc = manifest_walk(m->store, &ref->manifest, ref->size, *from, find_missing, m);
+	int rc = manifest_walk(m->store, &ref->manifest, ref->size, *from, known, find_missing, m);
 	if (rc < 0 && rc != -ECANCELED)
 		return rc;
 	size_t n = m->hash.len / SHA256_SIZE;
@@ -212,12 +212,32 @@ static int missing(struct missing *m, struct arena *a, const struct blob_ref *re
 }
 
 int blob_missing_from(struct store *s, struct hold *h, struct arena *a, const struct blob_ref *ref,
-		      uint64_t *from, struct sha256 **ret_hash, uint32_t *ret_n)
+		      uint64_t *from, struct manifest_seen *known, struct sha256 **ret_hash,
+		      uint32_t *ret_n)
 {
 	struct missing m = { .store = s, .pin = true, .hold = h };
-	int rc = missing(&m, a, ref, from, ret_hash, ret_n);
+	int rc = missing(&m, a, ref, from, known, ret_hash, ret_n);
 	buf_done(&m.hash);
 	return rc;
+}
+
+static int find_known(void *userdata, const struct sha256 *hash, uint64_t offset, uint64_t size,
+		      bool node)
+{
+	struct store *s = userdata;
+	(void)offset;
+	(void)size;
+	if (!node)
+		return 0;
+	return store_has(s, NULL, STORE_HASHES, hash->b, SHA256_SIZE) ? 1 : -EHOSTDOWN;
+}
+
+int blob_known(struct store *s, const struct blob_ref *ref, struct manifest_seen *ret)
+{
+	int rc = manifest_walk(s, &ref->manifest, ref->size, 0, ret, find_known, s);
+	if (rc < 0)
+		manifest_seen_done(ret);
+	return rc == -ENOMEM ? rc : 0;
 }
 
 int blob_missing(struct store *s, struct arena *a, const struct blob_ref *ref,
@@ -225,7 +245,7 @@ int blob_missing(struct store *s, struct arena *a, const struct blob_ref *ref,
 {
 	struct missing m = { .store = s };
 	uint64_t from = 0;
-	int rc = missing(&m, a, ref, &from, ret_hash, ret_n);
+	int rc = missing(&m, a, ref, &from, NULL, ret_hash, ret_n);
 	buf_done(&m.hash);
 	return rc;
 }

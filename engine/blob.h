@@ -68,10 +68,15 @@ int blob_stored(struct store *s, const struct blob_ref *ref, uint64_t *ret);
 /* What is missing here of ref, at most BLOB_MISSING_MAX hashes: of nodes of the manifest and of
  * chunks; n 0: nothing. What is here of it is not deleted until the hold ends (NULL: see pins_add). The
  * search begins at *from and goes on from there with the next call, when what was missing has come;
- * so what is below it must be known to be here. Believes STORE_HASHES, to read no chunk. */
+ * so what is below it must be known to be here. Nothing is looked for that `known` (may be NULL) has.
+ * Believes STORE_HASHES, to read no chunk. */
 #define BLOB_MISSING_MAX 1024
 int blob_missing_from(struct store *s, struct hold *h, struct arena *a, const struct blob_ref *ref,
-		      uint64_t *from, struct sha256 **ret_hash, uint32_t *ret_n);
+		      uint64_t *from, struct manifest_seen *known, struct sha256 **ret_hash,
+		      uint32_t *ret_n);
+/* The nodes of a blob that is here and stays: what they list need not be looked for in another
+ * version of the file. Empty when one of them is not here after all. */
+int blob_known(struct store *s, const struct blob_ref *ref, struct manifest_seen *ret);
 /* The same, pins nothing, and looks for the chunks themselves. */
 int blob_missing(struct store *s, struct arena *a, const struct blob_ref *ref,
 		 struct sha256 **ret_hash, uint32_t *ret_n);

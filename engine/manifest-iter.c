@@ -138,13 +138,8 @@ int manifest_iter_next(struct manifest_iter *it, uint64_t offset, bool hole, uin
 
 /* ---- walking ---- */
 
-/* Nodes gone below already: a blob that repeats itself has the same ones again and again. */
-struct seen {
-	uint64_t (*slot)[2]; /* open addressing; the first 128 bits of a hash; 0: free */
-	size_t n, cap;
-};
-
-static uint64_t *seen_place(const struct seen *s, const uint64_t key[static 2])
+/* A blob that repeats itself has the same nodes again and again. */
+static uint64_t *seen_place(const struct manifest_seen *s, const uint64_t key[static 2])
 {
 	size_t i = (size_t)key[0] & (s->cap - 1);
 	while ((s->slot[i][0] || s->slot[i][1]) &&
@@ -153,9 +148,9 @@ static uint64_t *seen_place(const struct seen *s, const uint64_t key[static 2])
 	return s->slot[i];
 }
 
-static int seen_grow(struct seen *s)
+static int seen_grow(struct manifest_seen *s)
 {
-	struct seen bigger = { .n = s->n, .cap = s->cap ? 2 * s->cap : 64 };
+	struct manifest_seen bigger = { .n = s->n, .cap = s->cap ? 2 * s->cap : 64 };
 	bigger.slot = calloc(bigger.cap, sizeof(*bigger.slot));
 	if (!bigger.slot)
 		return -ENOMEM;
@@ -168,7 +163,7 @@ static int seen_grow(struct seen *s)
 }
 
 /* 1: it is new. */
-static int seen_add(struct seen *s, const struct sha256 *hash)
+static int seen_add(struct manifest_seen *s, const struct sha256 *hash)
 {
 	uint64_t key[2];
 	memcpy(key, hash->b, sizeof(key));
@@ -188,7 +183,7 @@ static int seen_add(struct seen *s, const struct sha256 *hash)
 struct walk {
 	struct store *store;
 	struct buf plain;
-	struct seen seen;
+	struct manifest_seen *seen;
 	uint64_t from;
 	manifest_visit_fn f;
 	void *userdata;
@@ -201,7 +196,7 @@ static int walk_node(struct walk *w, const struct sha256 *hash, uint64_t start,
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
 	struct manifest_node m;
-	int rc = seen_add(&w->seen, hash);
+	int rc = seen_add(w->seen, hash);
 	if (rc > 0)
 		rc = w->f(w->userdata, hash, start, size, true);
 	if (rc <= 0)
@@ -224,16 +219,24 @@ static int walk_node(struct walk *w, const struct sha256 *hash, uint64_t start,
 	return rc;
 }
 
-int manifest_walk(struct store *s, const struct sha256 *hash, uint64_t size, uint64_t from,
-		  manifest_visit_fn f, void *userdata)
+void manifest_seen_done(struct manifest_seen *s)
 {
-	struct walk w = { .store = s, .from = from, .f = f, .userdata = userdata };
+	free(s->slot);
+	*s = (struct manifest_seen){ 0 };
+}
+
+int manifest_walk(struct store *s, const struct sha256 *hash, uint64_t size, uint64_t from,
+		  struct manifest_seen *seen, manifest_visit_fn f, void *userdata)
+{
+	struct manifest_seen own = { 0 };
+	struct walk w = { .store = s, .seen = seen ? seen : &own, .from = from, .f = f,
+			  .userdata = userdata };
 	int rc = 0;
 	if (size > CHUNK_MIN)
 		rc = walk_node(&w, hash, 0, NULL, NULL, size);
 	else if (size > from)
 		rc = f(userdata, hash, 0, size, false);
 	buf_done(&w.plain);
-	free(w.seen.slot);
+	manifest_seen_done(&own);
 	return rc < 0 ? rc : 0;
 }

@@ -67,10 +67,17 @@ int manifest_iter_next(struct manifest_iter *it, uint64_t offset, bool hole, uin
  * it; 0 to pass it over. -errno ends the walk. */
 typedef int (*manifest_visit_fn)(void *userdata, const struct sha256 *hash, uint64_t offset,
 				 uint64_t size, bool node);
+/* Nodes that a walk has come to. All zero: none. */
+struct manifest_seen {
+	uint64_t (*slot)[2]; /* open addressing; the first 128 bits of a hash; 0: free */
+	size_t n, cap;
+};
+void manifest_seen_done(struct manifest_seen *s);
 /* In order of their offsets, leaving out what ends at or before `from`; a node that lists others comes
- * before them, and only once. What is below a node that is not here is left out as well. */
+ * before them, and only once. What is below a node that is not here is left out as well, and so is
+ * what is in *seen already (NULL: nothing), where the nodes are added. */
 int manifest_walk(struct store *s, const struct sha256 *hash, uint64_t size, uint64_t from,
-		  manifest_visit_fn f, void *userdata);
+		  struct manifest_seen *seen, manifest_visit_fn f, void *userdata);
 
 DEFINE_CLEANUP(struct manifest_writer *, manifest_writer_free)
 DEFINE_CLEANUP(struct manifest_iter *, manifest_iter_free)

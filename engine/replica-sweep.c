@@ -162,7 +162,7 @@ int marks_blob(struct replica *r, struct marks *marks, const struct blob_ref *re
 	       uint64_t *ret_bytes)
 {
 	struct marked k = { .marks = marks };
-	int rc = manifest_walk(r->store, &ref->manifest, ref->size, 0, mark_piece, &k);
+	int rc = manifest_walk(r->store, &ref->manifest, ref->size, 0, NULL, mark_piece, &k);
 	if (rc == 0 && ret_bytes)
 		*ret_bytes += k.bytes;
 	return rc;

@@ -89,7 +89,7 @@ static int note(void *userdata, const struct sha256 *hash, uint64_t offset, uint
 static struct list chunks_of(struct store *s, const struct blob_ref *ref)
 {
 	struct list l = { .n = 0 };
-	if (manifest_walk(s, &ref->manifest, ref->size, 0, note, &l) < 0)
+	if (manifest_walk(s, &ref->manifest, ref->size, 0, NULL, note, &l) < 0)
 		tap_bail("no manifest");
 	return l;
 }
@@ -238,6 +238,58 @@ static ssize_t long_read(void *userdata, void *data, size_t len, uint64_t offset
 	return (ssize_t)len;
 }
 
+static void give(struct store *from, struct store *to, const struct sha256 *hash, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		_cleanup_(buf_done) struct buf c = { 0 };
+		if (chunk_get(from, &hash[i], &c) < 0 || chunk_put(to, &hash[i], c.data, c.len) < 0)
+			tap_bail("a chunk does not go over");
+	}
+}
+
+static uint64_t long_changed(void *userdata, uint64_t offset)
+{
+	(void)userdata;
+	(void)offset;
+	return UINT64_MAX;
+}
+
+/* The end is cut off: nothing of what is known is looked for, the new end is. */
+static void known(struct store *s, struct store *other, const struct blob_ref *base)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	uint64_t size = base->size - 5000, from = 0;
+	uint32_t total = 0;
+	const struct blob_source src = { long_read, size, NULL, base, long_changed, &size };
+	struct list l = chunks_of(other, base);
+	struct blob_ref ref;
+	struct sha256 *hash;
+	uint32_t n;
+	bool gone = false;
+	/* As nothing should: to see whether it is looked for. */
+	for (unsigned i = 0; i < 2; i++) {
+		pins_sweep_begin(store_pins(other));
+		pins_sweep_end(store_pins(other));
+	}
+	int rc = blob_write(s, NULL, &src, &ref, NULL);
+	if (rc < 0 || chunks_delete(other, &l.hash[100], 1, &gone, NULL) < 0 || !gone)
+		tap_bail("a chunk does not go");
+	do {
+		_cleanup_(manifest_seen_done) struct manifest_seen seen = { 0 };
+		from = 0;
+		if (blob_known(other, base, &seen) < 0 ||
+		    blob_missing_from(other, NULL, &a, &ref, &from, &seen, &hash, &n) < 0)
+			tap_bail("blob_missing_from");
+		give(s, other, hash, n);
+		total += n;
+	} while (n > 0 && total < 100);
+	ok(n == 0 && total > 2 && total < 10, "%u pieces are missing, what is known is not looked for",
+	   total);
+	from = 0;
+	rc = blob_missing_from(other, NULL, &a, &ref, &from, NULL, &hash, &n);
+	ok(rc == 0 && n == 1 && !sha256_cmp(hash, &l.hash[100]), "but is when it is not known");
+}
+
 /* Of a long list some at a time are named, and what is there already is not looked at again. */
 static void steps(struct store *s)
 {
@@ -251,21 +303,18 @@ static void steps(struct store *s)
 	if (blob_store(s, long_read, &size, &ref, NULL) < 0 || store_open_memory(&other) < 0)
 		tap_bail("no memory");
 	for (; rounds < 100; rounds++) {
-		if (blob_missing_from(other, NULL, &a, &ref, &from, &hash, &n) < 0 || n == 0)
+		if (blob_missing_from(other, NULL, &a, &ref, &from, NULL, &hash, &n) < 0 || n == 0)
 			break;
 		forward = forward && from >= last && from < size;
 		last = from;
 		most = n > most ? n : most;
-		for (uint32_t i = 0; i < n; i++) {
-			_cleanup_(buf_done) struct buf c = { 0 };
-			if (chunk_get(s, &hash[i], &c) < 0 || chunk_put(other, &hash[i], c.data, c.len) < 0)
-				tap_bail("a chunk does not go over");
-		}
+		give(s, other, hash, n);
 	}
 	ok(rounds > 3 && rounds < 20 && most == BLOB_MISSING_MAX,
 	   "96 MiB go over in %u rounds of at most %u pieces", rounds, most);
 	ok(forward && from == size, "each goes on where the last one was");
 	ok(blob_missing(other, &a, &ref, &hash, &n) == 0 && n == 0, "nothing is left out");
+	known(s, other, &ref);
 	store_close(other);
 }
 
@@ -444,7 +493,7 @@ int main(int argc, char **argv)
 	struct store *s;
 	_cleanup_free_ uint8_t *data = malloc(BIG);
 	struct prng prng = { 42 };
-	tap_plan(37);
+	tap_plan(39);
 	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 60);
 	if (store_open_memory(&s) < 0)
 		tap_bail("no memory");

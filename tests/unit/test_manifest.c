@@ -134,7 +134,7 @@ static struct visits walk(struct store *s, const struct model *m, const struct s
 			  uint64_t from)
 {
 	struct visits v = { .m = m, .store = s, .at = from ? model_at(m, from) : 0 };
-	if (manifest_walk(s, root, m->size, from, visit, &v) < 0 || v.at + 1 < m->n)
+	if (manifest_walk(s, root, m->size, from, NULL, visit, &v) < 0 || v.at + 1 < m->n)
 		v.wrong = true;
 	return v;
 }
@@ -182,8 +182,8 @@ static uint32_t new_nodes(struct store *s, const struct sha256 *x, const struct 
 	static struct hashes a, b;
 	uint32_t n = 0;
 	a.n = b.n = 0;
-	if (manifest_walk(s, x, size_x, 0, collect, &a) < 0 ||
-	    manifest_walk(s, y, size_y, 0, collect, &b) < 0)
+	if (manifest_walk(s, x, size_x, 0, NULL, collect, &a) < 0 ||
+	    manifest_walk(s, y, size_y, 0, NULL, collect, &b) < 0)
 		tap_bail("manifest_walk");
 	for (uint32_t i = 0; i < b.n; i++) {
 		uint32_t k = 0;
@@ -228,7 +228,7 @@ static void test_same(struct store *s)
 		manifest_writer_chunk(w, &hash, CHUNK_MAX, NULL);
 	manifest_writer_end(w, &root, NULL);
 	struct visits v = { .m = &none, .store = s };
-	int rc = manifest_walk(s, &root, UINT64_C(100000) * CHUNK_MAX, 0, visit, &v);
+	int rc = manifest_walk(s, &root, UINT64_C(100000) * CHUNK_MAX, 0, NULL, visit, &v);
 	ok(rc == 0 && v.nodes < 6, "what repeats itself is walked once: %u nodes", v.nodes);
 }
 
