@@ -32,6 +32,7 @@ struct arrival {
 	enum wait wait;
 	uint32_t missing;      /* WAIT_CHUNKS */
 	bool record;           /* holds the whole record already */
+	struct missing_place place; /* of the search for chunks */
 	struct waiter *waiter; /* WAIT_CHUNKS: one for each hash */
 	struct arrival *next;  /* in the lane */
 	struct arrival *queue; /* in `later` or `record` */
@@ -357,8 +358,13 @@ static int arrival_try(struct intake *in, struct arrival *a, struct err *e)
 	struct sha256 *missing = NULL;
 	uint32_t n = 0;
 	arena_reset(&in->scratch);
-	int r = replica_apply(in->replica, &in->scratch, a->delta, &a->round->upto, &result,
-			      &missing, &n, e);
+	int r = 0;
+	if (a->wait == WAIT_CHUNKS)
+		r = replica_missing(in->replica, &in->scratch, a->delta, &a->place, &missing, &n, e);
+	result = APPLY_NEED_CHUNKS;
+	if (r == 0 && n == 0)
+		r = replica_apply(in->replica, &in->scratch, a->delta, &a->round->upto, &result,
+				  &missing, &n, e);
 	if (r == -EBADMSG || r == -EPROTONOSUPPORT) {
 		err_prefix(e, "the peer sent a delta that cannot be joined");
 		return r;
@@ -530,6 +536,7 @@ int intake_record(struct intake *in, uint64_t round, const struct id *node, bool
 	if (!d->complete || !id_equal(&d->state.id, node))
 		return err_set(e, -EPROTO, "the peer sent another record than it was asked for");
 	a->delta = d;
+	a->place = (struct missing_place){ 0 };
 	a->record = true;
 	in->record_asked = false;
 	queue_pop(&in->records);

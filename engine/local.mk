@@ -8,11 +8,14 @@ libengine_a_SOURCES = \
 	engine/arraydiff.c \
 	engine/arraydiff.h \
 	engine/banned.h \
+	engine/blob-write.c \
 	engine/blob.c \
 	engine/blob.h \
 	engine/buf.c \
 	engine/buf.h \
 	engine/cleanup.h \
+	engine/chunk.c \
+	engine/chunk.h \
 	engine/clock.c \
 	engine/clock.h \
 	engine/conflict.c \
@@ -64,6 +67,9 @@ libengine_a_SOURCES = \
 	engine/lis.c \
 	engine/lis.h \
 	engine/look.c \
+	engine/manifest-iter.c \
+	engine/manifest.c \
+	engine/manifest.h \
 	engine/myers.c \
 	engine/myers.h \
 	engine/patch.c \

@@ -32,27 +32,65 @@ static int delta_check(const struct delta *d, struct err *e)
 	return 0;
 }
 
-/* Chunks of the blobs in the content that are not here: of all values, the ones that lost too.
- * Those that are here stay until the hold ends. */
-static int delta_missing(struct replica *r, struct hold *h, struct arena *a, const struct delta *d,
-			 struct sha256 **ret, uint32_t *ret_n, struct err *e)
+static const struct slot *content_of(const struct delta *d)
 {
-	_cleanup_(buf_done) struct buf all = { 0 };
-	const struct slot *s = d->state.top ? slot_find(d->state.top, TOP_CONTENT,
-							strlen(TOP_CONTENT)) : NULL;
+	return d->state.top ? slot_find(d->state.top, TOP_CONTENT, strlen(TOP_CONTENT)) : NULL;
+}
+
+static bool is_large(const struct delta *d)
+{
+	const struct slot *s = content_of(d);
+	bool large = false;
 	for (uint32_t i = 0; s && i < s->val.n; i++) {
 		struct blob_ref ref;
+		large |= blob_ref_decode(&s->val.entry[i].value, &ref) == 0 &&
+			 ref.size > MANIFEST_FLAT_MAX;
+	}
+	return large;
+}
+
+/* Of a large file most is here as a rule: what its newest version has need not be looked for, chunk
+ * by chunk, while somebody holds that. */
+static int delta_known(struct replica *r, const struct delta *d, struct version **ret_hold,
+		       struct manifest_seen *ret)
+{
+	struct attr at;
+	if (!is_large(d) || replica_attr(r, &d->state.id, &at) < 0 || at.absent ||
+	    at.form != FORM_BLOB || at.size <= MANIFEST_FLAT_MAX ||
+	    replica_read(r, &d->state.id, ret_hold) < 0)
+		return 0;
+	const struct blob_ref *ref = version_blob(*ret_hold);
+	return ref && ref->size > MANIFEST_FLAT_MAX ? blob_known(r->store, ref, ret) : 0;
+}
+
+/* Chunks of the blobs in the content that are not here: of all values, the ones that lost too. Some
+ * of them if there are many; *at is then the place of the first. Those that are here stay until the
+ * hold ends. */
+static int delta_missing(struct replica *r, struct hold *h, struct arena *a, const struct delta *d,
+			 struct manifest_seen *known, struct missing_place *at, struct sha256 **ret, uint32_t *ret_n,
+			 struct err *e)
+{
+	const size_t most = BLOB_MISSING_MAX * sizeof(struct sha256);
+	_cleanup_(buf_done) struct buf all = { 0 };
+	const struct slot *s = content_of(d);
+	for (uint32_t i = at->value; s && i < s->val.n && all.len < most; i++) {
+		struct blob_ref ref;
 		struct sha256 *hash;
+		uint64_t from = i == at->value ? at->offset : 0;
 		uint32_t n = 0;
 		if (s->val.entry[i].value.kind != VALUE_BLOB)
 			continue;
 		int rc = blob_ref_decode(&s->val.entry[i].value, &ref);
 		if (rc == 0)
-			rc = blob_missing_held(r->store, h, a, &ref, &hash, &n);
+			rc = blob_missing_from(r->store, h, a, &ref, &from, known, &hash, &n);
 		if (rc == -EBADMSG)
 			return err_set(e, rc, "a peer sent a damaged reference to a file's bytes");
+		if (rc == -EPROTONOSUPPORT)
+			return err_set(e, rc, "a peer sent a file in a format of a later release");
 		if (rc < 0)
 			return err_errno(e, rc, "cannot look for a file's bytes");
+		if (n > 0 && all.len == 0)
+			*at = (struct missing_place){ i, from };
 		if (n > 0)
 			buf_put(&all, hash, n * sizeof(*hash));
 	}
@@ -192,17 +230,40 @@ static int apply_locked(struct commit *c, const struct delta *d, const struct vv
 	return commit_end(c, e);
 }
 
+int replica_missing(struct replica *r, struct arena *a, const struct delta *d,
+		    struct missing_place *at, struct sha256 **ret_missing, uint32_t *ret_n,
+		    struct err *e)
+{
+	_cleanup_(hold_done) struct hold hold = { 0 };
+	_cleanup_(version_unrefp) struct version *head = NULL;
+	_cleanup_(manifest_seen_done) struct manifest_seen known = { 0 };
+	int rc = delta_known(r, d, &head, &known);
+	if (rc < 0)
+		return err_errno(e, rc, "cannot look for a file's bytes");
+	rc = delta_missing(r, &hold, a, d, &known, at, ret_missing, ret_n, e);
+	if (rc == 0)
+		hold_leave(&hold);
+	return rc;
+}
+
 int replica_apply(struct replica *r, struct arena *a, const struct delta *d, const struct vv *upto,
 		  enum apply_result *ret, struct sha256 **ret_missing, uint32_t *ret_n,
 		  struct err *e)
 {
 	_cleanup_(hold_done) struct hold hold = { 0 };
+	_cleanup_(version_unrefp) struct version *head = NULL; /* until it is committed */
+	_cleanup_(manifest_seen_done) struct manifest_seen known = { 0 };
+	struct missing_place start = { 0 };
 	struct sha256 *missing = NULL;
 	struct commit c;
 	uint32_t n = 0;
 	int rc = delta_check(d, e);
 	if (rc == 0)
-		rc = delta_missing(r, &hold, a, d, &missing, &n, e);
+		rc = delta_known(r, d, &head, &known);
+	if (rc == -ENOMEM)
+		return err_set(e, rc, "out of memory");
+	if (rc == 0)
+		rc = delta_missing(r, &hold, a, d, &known, &start, &missing, &n, e);
 	if (rc < 0)
 		return rc;
 	if (n > 0) {

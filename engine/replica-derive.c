@@ -103,12 +103,17 @@ static int derive_content(struct replica *r, const struct record *rec, struct at
 	}
 	if (rec->kind == NODE_LINK) {
 		at->size = content_shown(r, rec, &shown) && shown.kind == VALUE_LINK ? shown.len : 0;
+		at->stored = at->size;
 	} else {
 		int rc = version_make(r, rec, known, ret_version);
 		if (rc < 0)
 			return rc;
 		at->form = version_form(*ret_version);
-		at->size = version_size(*ret_version);
+		at->size = at->stored = version_size(*ret_version);
+		/* Where the list of its chunks is lost, it has no holes that could be told of. */
+		rc = version_stored(*ret_version, &at->stored);
+		if (rc == -ENOMEM)
+			return rc;
 	}
 	const struct slot *s = rec->top ? slot_find(rec->top, TOP_CONTENT, strlen(TOP_CONTENT)) :
 					  NULL;

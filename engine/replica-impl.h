@@ -40,6 +40,7 @@
 #define REPLICA_FORMAT 1
 #define DOC_FORMAT 1
 #define ATTR_FORMAT 1
+#define ATTR_FORMAT_HOLES 2 /* of files with holes */
 
 enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', META_VISIT = 'V', META_PEER = 'P',
        META_CONFLICT = 'C', META_CONTESTED = 'N', META_INDEX = 'I', META_THINNED = 'H' };
@@ -173,7 +174,6 @@ void version_set_written(struct version *v, struct elements *take);
 struct version *version_find(struct replica *r, const struct id *node, const struct id *version);
 /* Keeps v as the newest one of its node for a while. */
 void version_keep(struct replica *r, struct version *v);
-const struct blob_ref *version_blob(const struct version *v);
 /* What edits of a text need; NULL for anything else. */
 const struct seq_base *version_anchors(const struct version *v);
 /* An earlier version of a node, from its entry in the history. -EHOSTDOWN, -EBADMSG: its bytes. */

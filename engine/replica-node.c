@@ -5,7 +5,8 @@
  * Value: format u8, flags u8 (1 live, 2 alive, 4 conflict, 8 absent, 16 a
  * visit was cut off), kind u8, form u8, scope 16,
  * parent 16, version 16, varints: mode, size, mtime and ctime (ns, zigzag), author + 1, counter,
- * actor + 1 (0: none), hlc of the mtime register, latest visit (us); the rest: name. */
+ * actor + 1 (0: none), hlc of the mtime register, latest visit (us); the rest: name.
+ * Format 1 for what has no holes; 2 with another varint behind the size: bytes in no hole. */
 
 #include "engine/replica-impl.h"
 
@@ -26,7 +27,8 @@ static int64_t unzigzag(uint64_t v)
 void node_encode(const struct node *n, struct buf *b)
 {
 	const struct attr *at = &n->attr;
-	buf_u8(b, ATTR_FORMAT);
+	bool holes = at->stored < at->size;
+	buf_u8(b, holes ? ATTR_FORMAT_HOLES : ATTR_FORMAT);
 	buf_u8(b, (uint8_t)(n->flags | (at->conflict ? ATTR_CONFLICT : 0) |
 			    (at->absent ? ATTR_ABSENT : 0) | (n->cut ? ATTR_CUT : 0)));
 	buf_u8(b, (uint8_t)at->kind);
@@ -36,6 +38,8 @@ void node_encode(const struct node *n, struct buf *b)
 	buf_put(b, at->version.b, ID_SIZE);
 	buf_varint(b, at->mode);
 	buf_varint(b, at->size);
+	if (holes)
+		buf_varint(b, at->stored);
 	buf_varint(b, zigzag(at->mtime_ns));
 	buf_varint(b, zigzag(at->ctime_ns));
 	buf_varint(b, (uint64_t)(uint32_t)(at->author + 1));
@@ -57,7 +61,8 @@ int node_decode(const void *data, size_t len, struct node *ret)
 {
 	struct node n = { 0 };
 	struct cursor c = cursor_make(data, len);
-	if (cursor_u8(&c) != ATTR_FORMAT)
+	uint8_t format = cursor_u8(&c);
+	if (format != ATTR_FORMAT && format != ATTR_FORMAT_HOLES)
 		return -EPROTONOSUPPORT;
 	uint8_t flags = cursor_u8(&c);
 	n.flags = flags & (NODE_LIVE | NODE_ALIVE);
@@ -70,7 +75,9 @@ int node_decode(const void *data, size_t len, struct node *ret)
 	take_id(&c, &n.parent);
 	take_id(&c, &n.attr.version);
 	n.attr.mode = (uint32_t)cursor_varint_max(&c, 07777);
-	n.attr.size = cursor_varint(&c);
+	n.attr.size = n.attr.stored = cursor_varint(&c);
+	if (format == ATTR_FORMAT_HOLES)
+		n.attr.stored = cursor_varint_max(&c, n.attr.size);
 	n.attr.mtime_ns = unzigzag(cursor_varint(&c));
 	n.attr.ctime_ns = unzigzag(cursor_varint(&c));
 	n.attr.author = (uint32_t)cursor_varint_max(&c, UINT32_MAX) - 1;

@@ -7,6 +7,7 @@
 #include "engine/replica-impl.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 
 #include "engine/jdiff.h"
 #include "engine/render.h"
@@ -20,6 +21,10 @@
 static ssize_t content_pread(void *userdata, void *data, size_t len, uint64_t offset)
 {
 	const struct content *c = userdata;
+	if (c->fd == CONTENT_SOURCE) {
+		const struct blob_source *src = c->data;
+		return src->read(src->userdata, data, len, offset);
+	}
 	if (c->fd < 0) {
 		if (offset >= c->len)
 			return 0;
@@ -34,13 +39,54 @@ static ssize_t content_pread(void *userdata, void *data, size_t len, uint64_t of
 	}
 }
 
+static int content_size(const struct content *c, uint64_t *ret)
+{
+	struct stat st;
+	*ret = c->len;
+	if (c->fd < 0)
+		return 0;
+	if (fstat(c->fd, &st) < 0)
+		return -errno;
+	*ret = (uint64_t)st.st_size;
+	return 0;
+}
+
+/* Where the file system knows of no holes all is data. */
+static int content_data(void *userdata, uint64_t offset, uint64_t *ret)
+{
+	const struct content *c = userdata;
+	off_t next = lseek(c->fd, (off_t)offset, SEEK_DATA);
+	if (next < 0 && errno == ENXIO)
+		return content_size(c, ret);
+	*ret = next < 0 ? offset : (uint64_t)next;
+	return 0;
+}
+
+static int content_store(struct replica *r, struct hold *h, const struct content *c,
+			 struct blob_ref *ret, struct err *e)
+{
+	struct blob_source src = { .read = content_pread, .userdata = (void *)(uintptr_t)c };
+	if (c->fd == CONTENT_SOURCE)
+		return blob_write(r->store, h, c->data, ret, e);
+	int rc = content_size(c, &src.size);
+	if (rc < 0)
+		return err_errno(e, rc, "cannot read the new content");
+	if (c->fd >= 0)
+		src.data = content_data;
+	return blob_write(r->store, h, &src, ret, e);
+}
+
 /* All bytes, at most max: -EFBIG. */
 static int content_load(const struct content *c, size_t max, struct buf *own, const char **ret,
 			size_t *ret_len)
 {
-	if (c->fd < 0) {
-		if (c->len > max)
-			return -EFBIG;
+	uint64_t size;
+	int rc = content_size(c, &size);
+	if (rc == 0 && size > max)
+		rc = -EFBIG;
+	if (rc < 0)
+		return rc;
+	if (c->fd == -1) {
 		*ret = c->data ? c->data : "";
 		*ret_len = c->len;
 		return 0;
@@ -104,6 +150,8 @@ static int read_plain(const struct content *c, struct draft *d)
 	if (rc < 0)
 		return rc == -EFBIG ? 0 : rc;
 	d->plain = !memchr(d->text, 0, d->len) && utf8_valid((const uint8_t *)d->text, d->len);
+	if (!d->plain)
+		buf_done(&d->own);
 	return 0;
 }
 
@@ -116,7 +164,7 @@ int draft_bytes(struct replica *r, const struct content *c, bool plain, struct d
 		return err_errno(e, rc, "cannot read the new content");
 	if (d->plain)
 		return 0;
-	rc = blob_store_held(r->store, &d->hold, content_pread, (void *)(uintptr_t)c, &ref, e);
+	rc = content_store(r, &d->hold, c, &ref, e);
 	if (rc == 0)
 		rc = blob_ref_encode(&d->arena, &ref, &d->blob);
 	if (rc == 0)

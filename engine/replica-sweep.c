@@ -141,31 +141,31 @@ struct marking {
 	struct err *e;
 };
 
+struct marked {
+	struct marks *marks;
+	uint64_t bytes; /* of the chunks that are new */
+};
+
+static int mark_piece(void *userdata, const struct sha256 *hash, uint64_t offset, uint64_t size,
+		      bool node)
+{
+	struct marked *k = userdata;
+	(void)offset;
+	size_t had = k->marks->n;
+	int rc = mark(k->marks, hash, node);
+	if (!node && k->marks->n > had)
+		k->bytes += size;
+	return rc;
+}
+
 int marks_blob(struct replica *r, struct marks *marks, const struct blob_ref *ref,
 	       uint64_t *ret_bytes)
 {
-	_cleanup_(arena_done) struct arena a = { 0 };
-	struct manifest m;
-	uint64_t bytes = 0;
-	size_t had = marks->n;
-	if (ref->size == 0)
-		return 0;
-	int rc = mark(marks, &ref->manifest, ref->size > CHUNK_MIN);
-	if (rc == 0 && ref->size <= CHUNK_MIN)
-		bytes = marks->n > had ? ref->size : 0;
-	if (rc > 0) {
-		rc = blob_chunks(r->store, &a, ref, &m);
-		if (rc == -EHOSTDOWN)
-			return 0; /* its contents are not here */
-		for (uint32_t i = 0; rc >= 0 && i < m.n; i++) {
-			size_t before = marks->n;
-			rc = mark(marks, &m.chunk[i].hash, false);
-			bytes += marks->n > before ? m.chunk[i].size : 0;
-		}
-	}
-	if (rc >= 0 && ret_bytes)
-		*ret_bytes += bytes;
-	return rc < 0 ? rc : 0;
+	struct marked k = { .marks = marks };
+	int rc = manifest_walk(r->store, &ref->manifest, ref->size, 0, NULL, mark_piece, &k);
+	if (rc == 0 && ret_bytes)
+		*ret_bytes += k.bytes;
+	return rc;
 }
 
 static int mark_blob(struct marking *k, const struct blob_ref *ref)

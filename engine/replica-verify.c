@@ -281,7 +281,7 @@ static const char *attr_difference(const struct node *x, const struct node *y)
 		return "version";
 	if (a->mode != b->mode)
 		return "mode";
-	if (a->size != b->size)
+	if (a->size != b->size || a->stored != b->stored)
 		return "size";
 	if (a->mtime_ns != b->mtime_ns || x->visit_us != y->visit_us)
 		return "time";

@@ -79,8 +79,11 @@ static struct version_shard *shard_of(struct versions *v, const struct id *node)
 	return &v->shard[node->b[ID_SIZE - 1] % SHARDS];
 }
 
+/* An open blob has its last chunk in memory. */
 static size_t cost(const struct version *v)
 {
+	if (v->form == FORM_BLOB)
+		return VERSION_COST + (v->size < CHUNK_MAX ? (size_t)v->size : CHUNK_MAX);
 	return VERSION_COST + (v->data ? (size_t)v->size : 0) + elements_size(v->elements);
 }
 
@@ -350,22 +353,18 @@ int version_make(struct replica *r, const struct record *rec, struct rendering *
 /* The bytes of a blob, with a NUL behind them. */
 static int load_blob(struct store *store, const struct blob_ref *ref, uint8_t **ret)
 {
-	struct blob *b;
-	uint8_t *data = malloc((size_t)ref->size + 1);
+	_cleanup_(blob_freep) struct blob *b = NULL;
+	int rc = blob_open(store, ref, &b);
+	if (rc < 0)
+		return rc;
+	_cleanup_free_ uint8_t *data = malloc((size_t)ref->size + 1);
 	if (!data)
 		return -ENOMEM;
-	int rc = blob_open(store, ref, &b);
-	if (rc == 0) {
-		ssize_t n = blob_pread(b, data, (size_t)ref->size, 0);
-		rc = n < 0 ? (int)n : (uint64_t)n < ref->size ? -EBADMSG : 0;
-		blob_free(b);
-	}
-	if (rc < 0) {
-		free(data);
-		return rc;
-	}
+	ssize_t n = blob_pread(b, data, (size_t)ref->size, 0);
+	if (n < 0 || (uint64_t)n < ref->size)
+		return n < 0 ? (int)n : -EBADMSG;
 	data[ref->size] = 0;
-	*ret = data;
+	*ret = TAKE_PTR(data);
 	return 0;
 }
 
@@ -408,6 +407,27 @@ int version_past(struct replica *r, const struct id *node, const struct history_
 		version_destroy(v);
 		return rc;
 	}
+	return version_list(r, v, ret);
+}
+
+int replica_rival_blob(struct replica *r, const struct id *node, const struct blob_ref *ref,
+		       struct version **ret)
+{
+	const struct sha256_part part[] = { { "rival", 5 }, { ref->manifest.b, SHA256_SIZE } };
+	struct id id;
+	sha256_id(part, 2, &id);
+	struct version *v = version_find(r, node, &id);
+	if (v) {
+		*ret = v;
+		return 0;
+	}
+	v = calloc(1, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	version_init(r, v, node, &id);
+	v->form = FORM_BLOB;
+	v->ref = *ref;
+	v->size = ref->size;
 	return version_list(r, v, ret);
 }
 
@@ -530,6 +550,16 @@ const struct blob_ref *version_blob(const struct version *v)
 	return v->form == FORM_BLOB ? &v->ref : NULL;
 }
 
+static int open_blob(struct version *v)
+{
+	int rc = 0;
+	pthread_mutex_lock(&v->lock);
+	if (!v->blob)
+		rc = blob_open(v->store, &v->ref, &v->blob);
+	pthread_mutex_unlock(&v->lock);
+	return rc;
+}
+
 ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset)
 {
 	if (offset >= v->size)
@@ -542,11 +572,7 @@ ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset
 	}
 	if (v->form != FORM_BLOB)
 		return 0;
-	int rc = 0;
-	pthread_mutex_lock(&v->lock);
-	if (!v->blob)
-		rc = blob_open(v->store, &v->ref, &v->blob);
-	pthread_mutex_unlock(&v->lock);
+	int rc = open_blob(v);
 	return rc < 0 ? rc : blob_pread(v->blob, data, len, offset);
 }
 
@@ -559,6 +585,50 @@ void version_set_written(struct version *v, struct elements *take)
 {
 	elements_free(v->written);
 	v->written = take;
+}
+
+int version_next(struct version *v, uint64_t offset, bool hole, uint64_t *ret)
+{
+	if (v->form != FORM_BLOB || v->size == 0) {
+		*ret = hole || offset > v->size ? v->size : offset;
+		return 0;
+	}
+	int rc = open_blob(v);
+	return rc < 0 ? rc : blob_next(v->blob, offset, hole, ret);
+}
+
+static ssize_t source_read(void *userdata, void *data, size_t len, uint64_t offset)
+{
+	return version_pread(userdata, data, len, offset);
+}
+
+static int source_data(void *userdata, uint64_t offset, uint64_t *ret)
+{
+	return version_next(userdata, offset, false, ret);
+}
+
+static uint64_t source_changed(void *userdata, uint64_t offset)
+{
+	(void)userdata;
+	(void)offset;
+	return UINT64_MAX;
+}
+
+void version_content(struct version *v, struct blob_source *room, struct content *ret)
+{
+	*ret = (struct content){ version_data(v), (size_t)v->size, -1 };
+	if (ret->data || v->size == 0)
+		return;
+	*room = (struct blob_source){ .read = source_read, .size = v->size, .data = source_data,
+				      .base = &v->ref, .changed = source_changed, .userdata = v };
+	ret->data = room;
+	ret->fd = CONTENT_SOURCE;
+}
+
+int version_stored(struct version *v, uint64_t *ret)
+{
+	*ret = v->size;
+	return v->form == FORM_BLOB ? blob_stored(v->store, &v->ref, ret) : 0;
 }
 
 /* ---- versions that no record stands for ---- */

@@ -73,6 +73,7 @@ struct attr {
 	enum form form;
 	uint32_t mode;      /* permission bits 07777 */
 	uint64_t size;      /* exact: bytes of the document or text as shown, of the blob, of the link */
+	uint64_t stored;    /* bytes of these that are in no hole */
 	int64_t mtime_ns;   /* the same on every device */
 	int64_t ctime_ns;   /* when this device last changed the record */
 	struct id version;  /* fingerprint of the record's context */
@@ -123,14 +124,28 @@ int version_written(struct replica *r, const struct version *base, struct versio
 int version_encode(struct replica *r, const struct version *v, struct buf *b);
 int version_decode(struct replica *r, const void *data, size_t len, struct version **ret);
 
+/* As lseek with SEEK_HOLE (hole) and SEEK_DATA: the first offset from there on that is in a hole, or is
+ * not; the size if there is none. */
+int version_next(struct version *v, uint64_t offset, bool hole, uint64_t *ret);
+/* Bytes that are in no hole; not touched on failure. The same errors as version_pread. */
+int version_stored(struct version *v, uint64_t *ret);
+/* The blob that it is; NULL: a document or text. Borrowed. */
+const struct blob_ref *version_blob(const struct version *v);
+
 DEFINE_CLEANUP(struct version *, version_unref)
 
-/* What a program wrote: bytes in memory, or a file to be read from its start (fd >= 0). */
+/* What a program wrote: bytes in memory, a file to be read from its start (fd >= 0), or whatever a
+ * struct blob_source gives. */
+#define CONTENT_SOURCE (-2)
 struct content {
-	const void *data;
+	const void *data; /* CONTENT_SOURCE: the struct blob_source */
 	size_t len;
 	int fd; /* -1: data */
 };
+
+/* The bytes of a version, to be saved elsewhere: in memory, or by way of *room. Valid as long as v and
+ * room are. */
+void version_content(struct version *v, struct blob_source *room, struct content *ret);
 
 enum save_as {
 	SAVE_BY_NAME, /* *.json: a document if it parses, else see below; anything else: a text if the name
@@ -278,6 +293,10 @@ struct rival {
 	struct blob_ref blob;
 };
 
+/* The bytes of a rival's blob as a version, which keeps them from being deleted. */
+int replica_rival_blob(struct replica *r, const struct id *node, const struct blob_ref *ref,
+		       struct version **ret);
+
 struct contest {
 	const char *pointer; /* JSON pointer; "" for all of the file. Keys may have NUL bytes */
 	size_t len;
@@ -385,6 +404,17 @@ int view_whole(struct view *v, const struct id *id, struct arena *a, struct delt
 
 enum apply_result { APPLY_MERGED = 1, APPLY_OLD = 2, APPLY_NEED_WHOLE = 3, APPLY_NEED_CHUNKS = 4 };
 
+/* How far the search for chunks that a delta lacks has come; all zero: nowhere yet. */
+struct missing_place {
+	uint32_t value; /* of those in the content; all before it are here */
+	uint64_t offset;
+};
+/* Goes on with that search, when what it named last has come: so a large file is not gone through
+ * from its start for every few of its chunks. *ret_n 0: it is at its end; replica_apply looks at
+ * everything once more. */
+int replica_missing(struct replica *r, struct arena *a, const struct delta *d,
+		    struct missing_place *at, struct sha256 **ret_missing, uint32_t *ret_n,
+		    struct err *e);
 /* Joins a delta that belongs to a round of `upto` (the sender's vector of the scope). A difference does
  * not carry the scope on the wire: the caller sets d->state.scope to the round's. NEED_CHUNKS:
  * nothing was merged, missing hashes in the arena; call again when they are here. -EBADMSG when it

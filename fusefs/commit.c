@@ -16,32 +16,22 @@
 /* A program that keeps a new file open this long wants it to be seen. */
 #define SETTLE_OPEN_NS (5 * SECOND_NS)
 
-/* The bytes in memory when they can be a document; mapped from the spool otherwise. */
-static int content_of(struct copy *c, struct content *ret, struct buf *room)
+/* The bytes in memory when they can be a document; what is read when it is needed otherwise. *own
+ * must live as long. */
+static int content_of(struct fusefs *fs, struct copy *c, struct content *ret, struct workfile **own)
 {
 	if (c->work) {
 		workfile_content(c->work, ret);
 		return 0;
 	}
-	uint64_t size = copy_size(c);
-	if (!c->origin || version_data(c->origin)) {
-		*ret = (struct content){ .fd = -1, .len = (size_t)size };
-		ret->data = c->origin ? version_data(c->origin) : "";
-		return 0;
+	if (c->origin && !version_data(c->origin)) {
+		int r = workfile_from(fs->spool, c->origin, own);
+		if (r == 0)
+			workfile_content(*own, ret);
+		return r;
 	}
-	if (size > BLOB_SIZE_MAX)
-		return -EFBIG;
-	uint8_t *p = buf_reserve(room, (size_t)size + 1);
-	if (!p)
-		return -ENOMEM;
-	for (uint64_t at = 0; at < size;) {
-		ssize_t n = copy_pread(c, p + at, (size_t)(size - at), at);
-		if (n <= 0)
-			return n < 0 ? (int)n : -EIO;
-		at += (uint64_t)n;
-	}
-	room->len = (size_t)size;
-	*ret = (struct content){ .fd = -1, .data = room->data, .len = room->len };
+	*ret = (struct content){ .fd = -1, .len = (size_t)copy_size(c) };
+	ret->data = c->origin ? version_data(c->origin) : "";
 	return 0;
 }
 
@@ -49,12 +39,12 @@ static int content_of(struct copy *c, struct content *ret, struct buf *room)
 static const void *bytes_of(struct copy *c, const struct content *content, size_t max,
 			    struct buf *room)
 {
-	if (content->fd < 0)
+	if (content->fd == -1)
 		return content->data;
 	if (content->len > max)
 		return NULL;
 	uint8_t *p = buf_reserve(room, content->len + 1);
-	if (!p || workfile_pread(c->work, p, content->len, 0) != (ssize_t)content->len)
+	if (!p || copy_pread(c, p, content->len, 0) != (ssize_t)content->len)
 		return NULL;
 	room->len = content->len;
 	return p;
@@ -145,15 +135,14 @@ static int revive(struct fusefs *fs, struct inode *i, const struct content *cont
 static int commit_node(struct fusefs *fs, struct inode *i, struct copy *c, bool quiet,
 		       struct err *e)
 {
-	_cleanup_(buf_done) struct buf room = { 0 };
+	_cleanup_(workfile_freep) struct workfile *own_work = NULL;
 	struct content content;
-	int r = content_of(c, &content, &room);
+	int r = content_of(fs, c, &content, &own_work);
 	if (r < 0)
 		return r;
 	_cleanup_(buf_done) struct buf text = { 0 };
 	const size_t max = i->last.form == FORM_TEXT ? TEXT_SIZE_MAX : DOCUMENT_SIZE_MAX;
-	const void *data =
-		i->last.form == FORM_BLOB ? content.data : bytes_of(c, &content, max, &text);
+	const void *data = bytes_of(c, &content, i->last.form == FORM_BLOB ? 0 : max, &text);
 	struct proc writer = c->writer;
 	struct version *fallback = c->base ? c->base : c->fallback ? c->fallback : c->origin;
 	_cleanup_(version_unrefp) struct version *base =
@@ -300,13 +289,12 @@ int commit_settle(struct fusefs *fs, struct inode *i, struct err *e)
 	struct local *l = i->local;
 	struct copy *c = i->shared;
 	size_t len = strlen(l->name);
-	_cleanup_(buf_done) struct buf room = { 0 };
+	_cleanup_(workfile_freep) struct workfile *own_work = NULL;
 	_cleanup_(buf_done) struct buf text = { 0 };
 	struct content content;
-	int r = content_of(c, &content, &room);
+	int r = content_of(fs, c, &content, &own_work);
 	if (r < 0)
 		return r;
-	const void *data = bytes_of(c, &content, DOCUMENT_SIZE_MAX, &text);
 	struct attr attr;
 	_cleanup_(version_unrefp) struct version *v = NULL;
 	bool created = true;
@@ -329,6 +317,7 @@ int commit_settle(struct fusefs *fs, struct inode *i, struct err *e)
 		return r;
 	struct proc writer = l->creator;
 	become_node(fs, i, &attr.id);
+	const void *data = bytes_of(c, &content, version_data(v) ? DOCUMENT_SIZE_MAX : 0, &text);
 	committed(fs, i, c, &writer, NULL, v, &content, data);
 	if (!created)
 		notify_entry(fs, &i->parent, i->name);
@@ -346,10 +335,10 @@ static bool may_be_finished(const struct inode *i)
 
 bool commit_finished(struct fusefs *fs, struct inode *i)
 {
-	_cleanup_(buf_done) struct buf room = { 0 };
+	_cleanup_(workfile_freep) struct workfile *own_work = NULL;
 	struct content content;
 	pthread_mutex_lock(&i->lock);
-	bool settled = may_be_finished(i) && content_of(i->shared, &content, &room) == 0 &&
+	bool settled = may_be_finished(i) && content_of(fs, i->shared, &content, &own_work) == 0 &&
 		       replica_parses(i->local->name, strlen(i->local->name), &content, NULL) &&
 		       commit_settle(fs, i, NULL) == 0;
 	pthread_mutex_unlock(&i->lock);
@@ -372,7 +361,7 @@ int commit_over(struct fusefs *fs, struct inode *i, const struct id *node, struc
 {
 	struct copy *c = i->shared;
 	struct copy clean = { 0 };
-	_cleanup_(buf_done) struct buf room = { 0 };
+	_cleanup_(workfile_freep) struct workfile *own_work = NULL;
 	_cleanup_(buf_done) struct buf text = { 0 };
 	struct content content;
 	struct id old = i->id;
@@ -388,10 +377,12 @@ int commit_over(struct fusefs *fs, struct inode *i, const struct id *node, struc
 		c = &clean;
 	}
 	_cleanup_(version_unrefp) struct version *hold = clean.origin;
-	int r = content_of(c, &content, &room);
+	int r = content_of(fs, c, &content, &own_work);
 	if (r < 0)
 		return r;
-	const void *data = bytes_of(c, &content, DOCUMENT_SIZE_MAX, &text);
+	struct attr attr;
+	bool blob = replica_attr(fs->replica, node, &attr) >= 0 && attr.form == FORM_BLOB;
+	const void *data = bytes_of(c, &content, blob ? 0 : DOCUMENT_SIZE_MAX, &text);
 	_cleanup_(version_unrefp) struct version *head = NULL;
 	_cleanup_(version_unrefp) struct version *base =
 		choose_base(fs, node, c, &writer, true, born, fallback, data, content.len);

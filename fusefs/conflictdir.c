@@ -9,7 +9,6 @@
 #include "engine/clock.h"
 #include "fusefs/fs.h"
 
-#define READ_STEP (256u * 1024)
 #define DEPTH_MAX 4096
 
 /* Who may enter the directory that stands for a node: who may read that. */
@@ -52,11 +51,15 @@ static void put_name(struct fusefs *fs, const struct attr *node, const struct co
 		buf_puts(b, dot);
 }
 
-static void attr_of(const struct attr *node, const struct rival *v, struct attr *ret)
+static void attr_of(struct fusefs *fs, const struct attr *node, const struct rival *v,
+		    struct attr *ret)
 {
 	*ret = (struct attr){ .kind = NODE_FILE,
 			      .mode = node->kind == NODE_LINK ? 0444 : node->mode & 0444,
 			      .size = v->text ? v->len + value_is_json(v->kind) : v->blob.size };
+	ret->stored = ret->size;
+	if (!v->text)
+		(void)blob_stored(replica_store(fs->replica), &v->blob, &ret->stored);
 	ret->mtime_ns = ret->ctime_ns = (int64_t)hlc_us(v->hlc) * 1000;
 }
 
@@ -85,35 +88,19 @@ static int each_lost(struct fusefs *fs, const struct attr *node, lost_fn f, void
 struct wanted {
 	struct fusefs *fs;
 	const char *name;
-	struct attr *attr;   /* NULL: not asked for */
-	struct workfile *to; /* NULL: not asked for */
+	struct attr *attr; /* NULL: not asked for */
+	struct copy *to;   /* NULL: not asked for */
 };
 
-static int copy_blob(struct fusefs *fs, const struct blob_ref *ref, struct workfile *to)
-{
-	struct blob *blob;
-	int r = blob_open(replica_store(fs->replica), ref, &blob);
-	if (r < 0)
-		return r;
-	_cleanup_free_ uint8_t *data = malloc(READ_STEP);
-	ssize_t n = data ? 1 : -ENOMEM;
-	for (uint64_t at = 0; n > 0; at += (uint64_t)n) {
-		n = blob_pread(blob, data, READ_STEP, at);
-		if (n > 0) {
-			r = workfile_pwrite(to, data, (size_t)n, at);
-			n = r < 0 ? r : n;
-		}
-	}
-	blob_free(blob);
-	return (int)n;
-}
-
-static int copy_value(struct fusefs *fs, const struct rival *v, struct workfile *to)
+static int copy_value(struct fusefs *fs, const struct attr *node, const struct rival *v,
+		      struct copy *to)
 {
 	if (!v->text)
-		return copy_blob(fs, &v->blob, to);
-	int r = workfile_pwrite(to, v->text, v->len, 0);
-	return r < 0 || !value_is_json(v->kind) ? r : workfile_pwrite(to, "\n", 1, v->len);
+		return replica_rival_blob(fs->replica, &node->id, &v->blob, &to->origin);
+	int r = workfile_new(fs->spool, &to->work);
+	if (r == 0)
+		r = workfile_pwrite(to->work, v->text, v->len, 0);
+	return r < 0 || !value_is_json(v->kind) ? r : workfile_pwrite(to->work, "\n", 1, v->len);
 }
 
 static int give(const char *name, const struct attr *node, const struct rival *v, void *userdata)
@@ -122,8 +109,8 @@ static int give(const char *name, const struct attr *node, const struct rival *v
 	if (strcmp(name, w->name) != 0)
 		return 0;
 	if (w->attr)
-		attr_of(node, v, w->attr);
-	int r = w->to ? copy_value(w->fs, v, w->to) : 0;
+		attr_of(w->fs, node, v, w->attr);
+	int r = w->to ? copy_value(w->fs, node, v, w->to) : 0;
 	return r < 0 ? r : 1;
 }
 
@@ -147,7 +134,7 @@ int conflictdir_attr(struct fusefs *fs, const char *path, struct attr *ret)
 	return 0;
 }
 
-int conflictdir_read(struct fusefs *fs, const char *path, struct workfile *to)
+int conflictdir_read(struct fusefs *fs, const char *path, struct copy *to)
 {
 	struct wanted w = { .fs = fs, .name = "", .to = to };
 	struct attr node;
@@ -158,6 +145,7 @@ int conflictdir_read(struct fusefs *fs, const char *path, struct workfile *to)
 /* ---- directories ---- */
 
 struct lister {
+	struct fusefs *fs;
 	list_fn f;
 	void *userdata;
 };
@@ -167,7 +155,7 @@ static int list_lost(const char *name, const struct attr *node, const struct riv
 {
 	const struct lister *l = userdata;
 	struct attr at;
-	attr_of(node, v, &at);
+	attr_of(l->fs, node, v, &at);
 	return l->f(name, strlen(name), &at, l->userdata);
 }
 
@@ -221,7 +209,7 @@ static int by_bytes(const void *x, const void *y)
 int conflictdir_list(struct fusefs *fs, const char *path, list_fn f, void *userdata)
 {
 	_cleanup_(names_done) struct names k = { .fs = fs };
-	struct lister l = { f, userdata };
+	struct lister l = { fs, f, userdata };
 	const struct attr dir = { .kind = NODE_DIR, .mode = 0555 };
 	const char *rest;
 	struct attr node;

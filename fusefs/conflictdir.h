@@ -10,6 +10,6 @@
 
 /* path: below .shoal/conflicts, "" for it. -ENOENT. */
 int conflictdir_attr(struct fusefs *fs, const char *path, struct attr *ret);
-/* The bytes of a file. */
-int conflictdir_read(struct fusefs *fs, const char *path, struct workfile *to);
+/* The bytes of a file, into an empty copy. */
+int conflictdir_read(struct fusefs *fs, const char *path, struct copy *to);
 int conflictdir_list(struct fusefs *fs, const char *path, list_fn f, void *userdata);

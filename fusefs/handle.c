@@ -281,6 +281,30 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		fuse_reply_buf(req, room, (size_t)n);
 }
 
+/* SEEK_HOLE and SEEK_DATA; the kernel does the others. */
+static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+		     struct fuse_file_info *fi)
+{
+	(void)ino;
+	struct handle *h = handle_of(fi);
+	struct inode *i = h->inode;
+	uint64_t next = 0;
+	int r = whence == SEEK_HOLE || whence == SEEK_DATA ? 0 : -EINVAL;
+	pthread_mutex_lock(&i->lock);
+	uint64_t size = copy_size(h->copy);
+	if (r == 0 && (off < 0 || (uint64_t)off >= size))
+		r = -ENXIO;
+	if (r == 0)
+		r = copy_next(h->copy, (uint64_t)off, whence == SEEK_HOLE, &next);
+	if (r == 0 && whence == SEEK_DATA && next >= size)
+		r = -ENXIO;
+	pthread_mutex_unlock(&i->lock);
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_lseek(req, (off_t)next);
+}
+
 static int do_write(struct fusefs *fs, struct handle *h, const char *data, size_t size, off_t off,
 		    bool from_cache)
 {
@@ -447,6 +471,7 @@ void ops_file_fill(struct fuse_lowlevel_ops *ops)
 {
 	ops->open = op_open;
 	ops->read = op_read;
+	ops->lseek = op_lseek;
 	ops->write = op_write;
 	ops->flush = op_flush;
 	ops->fsync = op_fsync;

@@ -65,12 +65,40 @@ ssize_t copy_pread(struct copy *c, void *data, size_t len, uint64_t offset)
 	return c->origin ? version_pread(c->origin, data, len, offset) : 0;
 }
 
+int copy_next(struct copy *c, uint64_t offset, bool hole, uint64_t *ret)
+{
+	if (c->work)
+		return workfile_next(c->work, offset, hole, ret);
+	if (c->origin)
+		return version_next(c->origin, offset, hole, ret);
+	*ret = 0;
+	return 0;
+}
+
+uint64_t copy_stored(struct copy *c)
+{
+	uint64_t n = copy_size(c);
+	/* Where it cannot be told it is the size. */
+	if (c->work)
+		(void)workfile_stored(c->work, &n);
+	else if (c->origin)
+		(void)version_stored(c->origin, &n);
+	return n;
+}
+
 int copy_open_work(struct fusefs *fs, struct copy *c)
 {
 	if (c->work)
 		return 0;
 	return c->origin ? workfile_from(fs->spool, c->origin, &c->work)
 			 : workfile_new(fs->spool, &c->work);
+}
+
+int copy_clone(struct fusefs *fs, struct copy *c, struct workfile **ret)
+{
+	if (c->work)
+		return workfile_copy(c->work, ret);
+	return c->origin ? workfile_from(fs->spool, c->origin, ret) : workfile_new(fs->spool, ret);
 }
 
 struct version *copy_basis(const struct copy *c)
@@ -463,10 +491,15 @@ static mode_t type_of(enum node_kind kind)
 	return S_IFREG;
 }
 
-static void set_size(struct stat *st, uint64_t size)
+static void set_size(struct stat *st, uint64_t size, uint64_t stored)
 {
 	st->st_size = (off_t)size;
-	st->st_blocks = (blkcnt_t)((size + 511) / 512);
+	st->st_blocks = (blkcnt_t)((stored + 511) / 512);
+}
+
+static void set_copy(struct stat *st, struct copy *c)
+{
+	set_size(st, copy_size(c), copy_stored(c));
 }
 
 void inode_stat_node(struct fusefs *fs, uint64_t ino, const struct attr *attr, struct stat *ret)
@@ -482,7 +515,8 @@ void inode_stat_node(struct fusefs *fs, uint64_t ino, const struct attr *attr, s
 		.st_ctim = time_of(attr->ctime_ns),
 		.st_atim = time_of(attr->mtime_ns),
 	};
-	set_size(ret, attr->kind == NODE_DIR ? 0 : attr->size);
+	if (attr->kind != NODE_DIR)
+		set_size(ret, attr->size, attr->stored);
 	if (ino == INO_ROOT) {
 		if (!attr->mode)
 			ret->st_mode |= 0755;
@@ -505,7 +539,10 @@ static void stat_local(struct fusefs *fs, const struct inode *i, struct stat *re
 		.st_ctim = time_of(l->mtime_ns),
 		.st_atim = time_of(l->mtime_ns),
 	};
-	set_size(ret, l->target ? strlen(l->target) : i->shared ? copy_size(i->shared) : 0);
+	if (l->target)
+		set_size(ret, strlen(l->target), strlen(l->target));
+	else if (i->shared)
+		set_copy(ret, i->shared);
 }
 
 static bool later(struct timespec x, struct timespec y)
@@ -542,7 +579,7 @@ int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret
 		inode_stat_node(fs, i->ino, &i->last, ret);
 		ret->st_nlink = 0;
 		if (i->shared && i->kind == NODE_FILE) {
-			set_size(ret, copy_size(i->shared));
+			set_copy(ret, i->shared);
 			if (i->shared->dirty)
 				ret->st_mtim = time_of(i->shared->mtime_ns);
 		}
@@ -563,17 +600,17 @@ int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret
 	inode_stat_node(fs, i->ino, &attr, ret);
 	if (i->kind == NODE_DIR)
 		stat_visited(fs, i, ret);
-	const struct copy *c = i->shared;
+	struct copy *c = i->shared;
 	if (!c || i->kind != NODE_FILE)
 		return 0;
 	if (c->dirty) {
-		set_size(ret, copy_size(c));
+		set_copy(ret, c);
 		ret->st_mtim = ret->st_ctim = time_of(c->mtime_ns);
 		*ret_timeout = 0;
 	} else if (c->users && c->origin && !id_equal(version_id(c->origin), &attr.version)) {
 		/* Readers are in the middle of an older version: the size must be its. */
 		if (c->readers)
-			set_size(ret, copy_size(c));
+			set_copy(ret, c);
 		*ret_timeout = 0;
 	}
 	return 0;

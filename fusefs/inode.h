@@ -176,8 +176,14 @@ struct copy *copy_new(void);
 void copy_free(struct copy *c);
 uint64_t copy_size(const struct copy *c);
 ssize_t copy_pread(struct copy *c, void *data, size_t len, uint64_t offset);
+/* As lseek with SEEK_HOLE (hole) and SEEK_DATA; the size if there is none. */
+int copy_next(struct copy *c, uint64_t offset, bool hole, uint64_t *ret);
+/* About as many bytes take room on a disk. */
+uint64_t copy_stored(struct copy *c);
 /* Makes the bytes writable. */
 int copy_open_work(struct fusefs *fs, struct copy *c);
+/* The same bytes in a workfile of their own. */
+int copy_clone(struct fusefs *fs, struct copy *c, struct workfile **ret);
 /* Takes a new origin and forgets what was being written. v is taken over (may be NULL). */
 void copy_reset(struct copy *c, struct version *v);
 /* What somebody who reads these bytes now has seen: borrowed, may be NULL. */

@@ -31,6 +31,8 @@ libfusefs_a_SOURCES = \
 	fusefs/options.h \
 	fusefs/proc.c \
 	fusefs/proc.h \
+	fusefs/ranges.c \
+	fusefs/ranges.h \
 	fusefs/shoaldir.c \
 	fusefs/shoaldir.h \
 	fusefs/spot.c \

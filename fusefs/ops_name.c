@@ -408,13 +408,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const 
 		pthread_mutex_lock(&from->lock);
 		mode = from->backing == BACK_LOCAL ? from->local->mode & 07777 : from->last.mode;
 		if (from->shared && from->shared->work) {
-			_cleanup_free_ char *room = malloc((size_t)copy_size(from->shared) + 1);
-			ssize_t n = room ? copy_pread(from->shared, room,
-						      (size_t)copy_size(from->shared), 0)
-					 : -ENOMEM;
-			r = n < 0 ? (int)n : workfile_new(fs->spool, &w);
-			if (r == 0)
-				r = workfile_pwrite(w, room, (size_t)n, 0);
+			r = copy_clone(fs, from->shared, &w);
 		} else if (from->backing == BACK_NODE) {
 			r = replica_read(fs->replica, &from->id, &v);
 		} else if (from->shared && from->shared->origin) {

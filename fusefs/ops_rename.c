@@ -53,19 +53,12 @@ static void refused(struct fusefs *fs, struct inode *from, const struct attr *no
 	struct workfile *w = NULL;
 	pthread_mutex_lock(&from->lock);
 	struct copy *c = from->shared;
-	uint64_t size = c ? copy_size(c) : 0;
-	_cleanup_free_ char *room = malloc((size_t)size + 1);
-	int r = room && c ? workfile_new(fs->spool, &w) : -ENOMEM;
-	if (r == 0 && copy_pread(c, room, (size_t)size, 0) == (ssize_t)size)
-		r = workfile_pwrite(w, room, (size_t)size, 0);
-	else if (r == 0)
-		r = -EIO;
+	int r = c ? copy_clone(fs, c, &w) : -ENOMEM;
 	pthread_mutex_unlock(&from->lock);
 	if (r == 0) {
 		commit_draft(fs, node, w, base, e);
 		return;
 	}
-	workfile_free(w);
 	if (base)
 		version_unref(base);
 }

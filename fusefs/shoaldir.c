@@ -129,28 +129,27 @@ int shoaldir_lookup(struct fusefs *fs, struct inode *dir, const char *name, stru
 
 static int generate(struct fusefs *fs, const char *path, struct buf *ret)
 {
-	const char *draft = below(path, DRAFTS);
 	if (strcmp(path, "status.json") == 0 && fs->config.status)
 		return fs->config.status(fs->config.userdata, ret);
 	if (strcmp(path, "peers.json") == 0 && fs->config.peers)
 		return fs->config.peers(fs->config.userdata, ret);
+	return -ENOENT;
+}
+
+/* A draft's size, and its bytes when to is not NULL. */
+static int read_draft(struct fusefs *fs, const char *path, uint64_t *ret_size, struct workfile **to)
+{
 	struct draft_list l;
-	if (!draft)
-		return -ENOENT;
 	int r = list_get(fs, &l);
 	if (r < 0)
 		return r;
 	struct inode *i = NULL;
 	r = -ENOENT;
-	if (find_draft(&l, draft, &i) == NODE_FILE && i) {
+	if (find_draft(&l, path, &i) == NODE_FILE && i) {
 		pthread_mutex_lock(&i->lock);
 		if (i->shared && i->shared->draft) {
-			size_t size = (size_t)copy_size(i->shared);
-			uint8_t *p = buf_reserve(ret, size + 1);
-			ssize_t n = p ? copy_pread(i->shared, p, size, 0) : -ENOMEM;
-			if (n >= 0)
-				ret->len += (size_t)n;
-			r = n < 0 ? (int)n : 0;
+			*ret_size = copy_size(i->shared);
+			r = to ? copy_clone(fs, i->shared, to) : 0;
 		}
 		pthread_mutex_unlock(&i->lock);
 	}
@@ -162,6 +161,7 @@ int shoaldir_stat(struct fusefs *fs, struct inode *i, struct stat *ret)
 {
 	struct attr attr = { .kind = i->kind, .mode = i->kind == NODE_DIR ? 0555 : 0444 };
 	const char *conflict = below(i->virtual_path, CONFLICTS);
+	const char *draft = below(i->virtual_path, DRAFTS);
 	attr.mtime_ns = attr.ctime_ns = wall_ns();
 	if (conflict) {
 		int r = conflictdir_attr(fs, conflict, &attr);
@@ -169,12 +169,17 @@ int shoaldir_stat(struct fusefs *fs, struct inode *i, struct stat *ret)
 			r = -ENOENT;
 		if (r < 0)
 			return r;
+	} else if (i->kind == NODE_FILE && draft) {
+		int r = read_draft(fs, draft, &attr.size, NULL);
+		if (r < 0)
+			return r;
+		attr.stored = attr.size;
 	} else if (i->kind == NODE_FILE) {
 		_cleanup_(buf_done) struct buf b = { 0 };
 		int r = generate(fs, i->virtual_path, &b);
 		if (r < 0)
 			return r;
-		attr.size = b.len;
+		attr.size = attr.stored = b.len;
 	}
 	inode_stat_node(fs, i->ino, &attr, ret);
 	return 0;
@@ -184,12 +189,18 @@ int shoaldir_read(struct fusefs *fs, struct inode *i, struct copy **ret)
 {
 	_cleanup_(buf_done) struct buf b = { 0 };
 	const char *conflict = below(i->virtual_path, CONFLICTS);
+	const char *draft = below(i->virtual_path, DRAFTS);
 	struct copy *c = copy_new();
-	int r = c ? workfile_new(fs->spool, &c->work) : -ENOMEM;
+	int r = c ? 0 : -ENOMEM;
 	if (r >= 0 && conflict) {
-		r = conflictdir_read(fs, conflict, c->work);
+		r = conflictdir_read(fs, conflict, c);
+	} else if (r >= 0 && draft) {
+		uint64_t size;
+		r = read_draft(fs, draft, &size, &c->work);
 	} else if (r >= 0) {
-		r = generate(fs, i->virtual_path, &b);
+		r = workfile_new(fs->spool, &c->work);
+		if (r >= 0)
+			r = generate(fs, i->virtual_path, &b);
 		if (r >= 0 && buf_failed(&b))
 			r = -ENOMEM;
 		if (r >= 0)

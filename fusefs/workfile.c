@@ -10,6 +10,15 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "fusefs/ranges.h"
+
+#define COPY_PIECE (256u * 1024)
+
+/* Of a large blob nothing is copied when it is opened for writing: `base` shows through where nothing
+ * was written. The file in the spool has the offsets of the whole; `written` says which blocks of it
+ * count, and beyond base_size there is nothing of the base. All that is not written is zero there. */
+#define BLOCK 4096u /* written to the spool as a whole, so that its rest need not be remembered */
+
 struct workfile {
 	int dir;
 	int fd; /* -1: in memory */
@@ -17,6 +26,11 @@ struct workfile {
 	size_t cap;
 	uint64_t size;
 	char name[64]; /* kept under this name; "" otherwise */
+
+	struct version *base; /* NULL: all is in fd or data */
+	uint64_t base_size;
+	struct ranges written;
+	struct blob_source source; /* what workfile_content gives */
 };
 
 int workfile_new(int dir, struct workfile **ret)
@@ -36,6 +50,9 @@ void workfile_free(struct workfile *w)
 		return;
 	if (w->fd >= 0)
 		close(w->fd);
+	if (w->base)
+		version_unref(w->base);
+	ranges_done(&w->written);
 	free(w->data);
 	free(w);
 }
@@ -105,6 +122,62 @@ static int reserve(struct workfile *w, uint64_t size)
 	return 0;
 }
 
+/* All of it; zeros beyond the file's end. */
+static int fd_read(int fd, void *data, size_t len, uint64_t offset)
+{
+	uint8_t *p = data;
+	while (len > 0) {
+		ssize_t n = pread(fd, p, len, (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0) {
+			memset(p, 0, len);
+			return 0;
+		}
+		p += n;
+		len -= (size_t)n;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
+static int base_read(struct workfile *w, uint8_t *data, size_t len, uint64_t offset)
+{
+	while (len > 0) {
+		ssize_t n = version_pread(w->base, data, len, offset);
+		if (n <= 0)
+			return n < 0 ? (int)n : -EIO;
+		data += n;
+		len -= (size_t)n;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
+/* The place of all bytes from offset on, up to *ret_end, is one of three. */
+enum place { IN_FILE, IN_BASE, NOWHERE };
+
+static enum place place_of(const struct workfile *w, uint64_t offset, uint64_t *ret_end)
+{
+	*ret_end = w->size;
+	if (!w->base)
+		return IN_FILE;
+	const struct range *r = ranges_find(&w->written, offset);
+	if (r && r->start <= offset) {
+		*ret_end = r->end < w->size ? r->end : w->size;
+		return IN_FILE;
+	}
+	if (r && r->start < *ret_end)
+		*ret_end = r->start;
+	if (offset >= w->base_size)
+		return NOWHERE;
+	if (w->base_size < *ret_end)
+		*ret_end = w->base_size;
+	return IN_BASE;
+}
+
 ssize_t workfile_pread(struct workfile *w, void *data, size_t len, uint64_t offset)
 {
 	if (offset >= w->size)
@@ -115,30 +188,67 @@ ssize_t workfile_pread(struct workfile *w, void *data, size_t len, uint64_t offs
 		memcpy(data, w->data + offset, len);
 		return (ssize_t)len;
 	}
-	size_t done = 0;
-	while (done < len) {
-		ssize_t n =
-			pread(w->fd, (uint8_t *)data + done, len - done, (off_t)(offset + done));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		done += (size_t)n;
+	for (size_t done = 0; done < len;) {
+		uint8_t *p = (uint8_t *)data + done;
+		uint64_t at = offset + done, end;
+		enum place place = place_of(w, at, &end);
+		size_t n = end - at < len - done ? (size_t)(end - at) : len - done;
+		int r = 0;
+		if (place == IN_FILE)
+			r = fd_read(w->fd, p, n, at);
+		else if (place == IN_BASE)
+			r = base_read(w, p, n, at);
+		else
+			memset(p, 0, n);
+		if (r < 0)
+			return r;
+		done += n;
 	}
-	return (ssize_t)done;
+	return (ssize_t)len;
 }
 
-/* What grows beyond a small file has to leave the disk room enough for the database, or the next
+/* What is written beyond a small file has to leave the disk room enough for the database, or the next
  * save of a document would fail. */
-static int check_room(const struct workfile *w, uint64_t size)
+static int check_room(const struct workfile *w, uint64_t end, size_t len)
 {
 	struct statvfs v;
-	if (size <= WORKFILE_SMALL || size <= w->size || fstatvfs(w->dir, &v) < 0)
+	if (end <= WORKFILE_SMALL || fstatvfs(w->dir, &v) < 0)
 		return 0;
 	uint64_t room = (uint64_t)v.f_bavail * v.f_frsize;
-	return room < WORKFILE_RESERVE + (size - w->size) ? -ENOSPC : 0;
+	return room < WORKFILE_RESERVE + len ? -ENOSPC : 0;
+}
+
+/* The block that offset is in is about to be written in part: puts what it shows into the file. */
+static int fill_block(struct workfile *w, uint64_t offset)
+{
+	uint8_t block[BLOCK] = { 0 };
+	const uint64_t start = offset - offset % BLOCK;
+	uint64_t end;
+	if (place_of(w, start, &end) == IN_FILE)
+		return 0;
+	int r = 0;
+	if (start < w->base_size) {
+		uint64_t n = w->base_size - start < BLOCK ? w->base_size - start : BLOCK;
+		r = base_read(w, block, (size_t)n, start);
+	}
+	if (r == 0)
+		r = fd_write(w->fd, block, BLOCK, start);
+	return r < 0 ? r : ranges_add(&w->written, start, start + BLOCK);
+}
+
+static int write_over(struct workfile *w, const void *data, size_t len, uint64_t offset)
+{
+	const uint64_t end = offset + len, tail = end % BLOCK;
+	int r = offset % BLOCK ? fill_block(w, offset) : 0;
+	if (r == 0 && tail)
+		r = fill_block(w, end - tail);
+	if (r == 0)
+		r = fd_write(w->fd, data, len, offset);
+	/* The last block may reach beyond the size: its rest is zeros, and not in the file's way. */
+	if (r == 0)
+		r = ranges_add(&w->written, offset - offset % BLOCK,
+			       tail ? end - tail + BLOCK : end);
+	return r;
 }
 
 int workfile_pwrite(struct workfile *w, const void *data, size_t len, uint64_t offset)
@@ -146,25 +256,25 @@ int workfile_pwrite(struct workfile *w, const void *data, size_t len, uint64_t o
 	if (len == 0)
 		return 0;
 	uint64_t end;
-	if (__builtin_add_overflow(offset, (uint64_t)len, &end))
+	if (__builtin_add_overflow(offset, (uint64_t)len, &end) || end > BLOB_SIZE_MAX)
 		return -EFBIG;
-	int r = check_room(w, end);
+	int r = check_room(w, end, len);
 	if (r == 0)
 		r = reserve(w, end > w->size ? end : w->size);
 	if (r < 0)
 		return r;
-	if (w->fd >= 0) {
+	if (w->base) {
+		r = write_over(w, data, len, offset);
+	} else if (w->fd >= 0) {
 		r = fd_write(w->fd, data, len, offset);
-		if (r < 0)
-			return r;
 	} else {
 		if (offset > w->size)
 			memset(w->data + w->size, 0, (size_t)(offset - w->size));
 		memcpy(w->data + offset, data, len);
 	}
-	if (end > w->size)
+	if (r == 0 && end > w->size)
 		w->size = end;
-	return 0;
+	return r;
 }
 
 int workfile_truncate(struct workfile *w, uint64_t size)
@@ -178,47 +288,219 @@ int workfile_truncate(struct workfile *w, uint64_t size)
 	}
 	if (w->fd >= 0 && ftruncate(w->fd, (off_t)size) < 0)
 		return -errno;
+	if (w->base_size > size)
+		w->base_size = size;
+	ranges_cut(&w->written, size + (BLOCK - size % BLOCK) % BLOCK);
 	w->size = size;
 	return 0;
 }
 
-void workfile_content(const struct workfile *w, struct content *ret)
+/* Where the spool's file system knows of no holes all is data. */
+static int fd_next(const struct workfile *w, uint64_t offset, bool hole, uint64_t *ret)
 {
-	*ret = (struct content){ .fd = w->fd };
-	if (w->fd < 0) {
-		ret->data = w->data ? (const void *)w->data : "";
-		ret->len = (size_t)w->size;
-	} else {
-		ret->len = (size_t)w->size;
+	off_t n = lseek(w->fd, (off_t)offset, hole ? SEEK_HOLE : SEEK_DATA);
+	if (n < 0 && errno != ENXIO && errno != EINVAL)
+		return -errno;
+	if (n < 0)
+		*ret = errno == ENXIO || hole ? w->size : offset;
+	else
+		*ret = (uint64_t)n < w->size ? (uint64_t)n : w->size;
+	return 0;
+}
+
+int workfile_next(struct workfile *w, uint64_t offset, bool hole, uint64_t *ret)
+{
+	if (!w->base && w->fd >= 0 && offset < w->size)
+		return fd_next(w, offset, hole, ret);
+	while (w->base && offset < w->size) {
+		uint64_t end, next = offset;
+		enum place place = place_of(w, offset, &end);
+		int r = 0;
+		if (place == IN_BASE)
+			r = version_next(w->base, offset, hole, &next);
+		else if (hole == (place == IN_FILE))
+			next = end;
+		if (r < 0)
+			return r;
+		if (next < end) {
+			*ret = next;
+			return 0;
+		}
+		offset = end;
 	}
+	*ret = hole || offset > w->size ? w->size : offset;
+	return 0;
+}
+
+int workfile_stored(struct workfile *w, uint64_t *ret)
+{
+	struct stat st;
+	*ret = w->size;
+	if (w->fd < 0)
+		return 0;
+	if (fstat(w->fd, &st) < 0)
+		return -errno;
+	uint64_t base = 0;
+	int r = w->base ? version_stored(w->base, &base) : 0;
+	uint64_t sum = base + (uint64_t)st.st_blocks * 512;
+	if (r == 0 && sum < w->size)
+		*ret = sum;
+	return r;
+}
+
+/* ---- as the engine takes it ---- */
+
+static ssize_t source_read(void *userdata, void *data, size_t len, uint64_t offset)
+{
+	return workfile_pread(userdata, data, len, offset);
+}
+
+static int source_data(void *userdata, uint64_t offset, uint64_t *ret)
+{
+	return workfile_next(userdata, offset, false, ret);
+}
+
+static uint64_t source_changed(void *userdata, uint64_t offset)
+{
+	const struct workfile *w = userdata;
+	const struct range *r = ranges_find(&w->written, offset);
+	uint64_t next = !r ? UINT64_MAX : r->start > offset ? r->start : offset;
+	/* It was shorter meanwhile. */
+	if (w->base_size < version_size(w->base) && next > w->base_size)
+		next = w->base_size > offset ? w->base_size : offset;
+	return next;
+}
+
+void workfile_content(struct workfile *w, struct content *ret)
+{
+	*ret = (struct content){ .fd = w->fd, .len = (size_t)w->size };
+	if (w->base) {
+		w->source = (struct blob_source){ .read = source_read, .size = w->size,
+						  .data = source_data,
+						  .base = version_blob(w->base),
+						  .changed = source_changed, .userdata = w };
+		ret->fd = CONTENT_SOURCE;
+		ret->data = &w->source;
+	} else if (w->fd < 0) {
+		ret->data = w->data ? (const void *)w->data : "";
+	}
+}
+
+/* ---- opening and keeping ---- */
+
+/* The bytes of v in [from, end) go into w, but for its holes. */
+static int copy_base(struct workfile *w, struct version *v, uint64_t from, uint64_t end)
+{
+	_cleanup_free_ uint8_t *piece = malloc(COPY_PIECE);
+	if (!piece)
+		return -ENOMEM;
+	while (from < end) {
+		uint64_t next;
+		int r = version_next(v, from, false, &next);
+		if (r < 0)
+			return r;
+		from = next;
+		if (from >= end)
+			return 0;
+		size_t len = end - from < COPY_PIECE ? (size_t)(end - from) : COPY_PIECE;
+		ssize_t n = version_pread(v, piece, len, from);
+		if (n <= 0)
+			return n < 0 ? (int)n : -EIO;
+		r = workfile_pwrite(w, piece, (size_t)n, from);
+		if (r < 0)
+			return r;
+		from += (uint64_t)n;
+	}
+	return 0;
 }
 
 int workfile_from(int dir, struct version *v, struct workfile **ret)
 {
 	_cleanup_(workfile_freep) struct workfile *w = NULL;
-	int r = workfile_new(dir, &w);
-	if (r < 0)
-		return r;
 	const void *data = version_data(v);
-	if (data) {
-		r = workfile_pwrite(w, data, (size_t)version_size(v), 0);
+	const uint64_t size = version_size(v);
+	int r = workfile_new(dir, &w);
+	if (r == 0 && data)
+		r = workfile_pwrite(w, data, (size_t)size, 0);
+	else if (r == 0 && size <= WORKFILE_SMALL)
+		r = copy_base(w, v, 0, size);
+	if (r == 0 && !data && size <= WORKFILE_SMALL)
+		r = workfile_truncate(w, size);
+	if (r == 0 && !data && size > WORKFILE_SMALL) {
+		r = spill(w);
+		if (r == 0)
+			r = ftruncate(w->fd, (off_t)size) < 0 ? -errno : 0;
+		w->size = w->base_size = size;
+		w->base = version_ref(v);
+	}
+	if (r == 0)
+		*ret = TAKE_PTR(w);
+	return r;
+}
+
+/* What is in from's own file, between from and end, without its holes. */
+static int copy_own(struct workfile *from, struct workfile *to, uint64_t at, uint64_t end)
+{
+	_cleanup_free_ uint8_t *piece = malloc(COPY_PIECE);
+	if (!piece)
+		return -ENOMEM;
+	for (;;) {
+		int r = workfile_next(from, at, false, &at);
+		if (r < 0 || at >= end)
+			return r;
+		size_t len = end - at < COPY_PIECE ? (size_t)(end - at) : COPY_PIECE;
+		ssize_t n = workfile_pread(from, piece, len, at);
+		r = n < 0 ? (int)n : workfile_pwrite(to, piece, (size_t)n, at);
 		if (r < 0)
 			return r;
-	} else {
-		_cleanup_free_ uint8_t *block = malloc(256 * 1024);
-		if (!block)
-			return -ENOMEM;
-		for (uint64_t at = 0; at < version_size(v);) {
-			ssize_t n = version_pread(v, block, 256 * 1024, at);
-			if (n <= 0)
-				return n < 0 ? (int)n : -EIO;
-			r = workfile_pwrite(w, block, (size_t)n, at);
-			if (r < 0)
-				return r;
-			at += (uint64_t)n;
-		}
+		at += (uint64_t)n;
 	}
-	*ret = TAKE_PTR(w);
+}
+
+int workfile_copy(struct workfile *from, struct workfile **ret)
+{
+	_cleanup_(workfile_freep) struct workfile *w = NULL;
+	int r = from->base ? workfile_from(from->dir, from->base, &w) :
+			     workfile_new(from->dir, &w);
+	/* What the base does not show any more. */
+	if (r == 0 && from->base)
+		r = workfile_truncate(w, from->base_size);
+	for (uint64_t at = 0, end; r == 0 && at < from->size; at = end)
+		if (place_of(from, at, &end) == IN_FILE)
+			r = copy_own(from, w, at, end);
+	if (r == 0)
+		r = workfile_truncate(w, from->size);
+	if (r == 0)
+		*ret = TAKE_PTR(w);
+	return r;
+}
+
+/* Makes it stand for itself. */
+static int absorb_base(struct workfile *w)
+{
+	if (!w->base)
+		return 0;
+	for (uint64_t at = 0; at < w->size;) {
+		uint64_t end;
+		enum place place = place_of(w, at, &end);
+		int r = 0;
+		/* A write that failed may have left something there. Not every file system can, and
+		 * then it is zero in any other case. */
+		if (place != IN_FILE)
+			(void)fallocate(w->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at,
+					(off_t)(end - at));
+		if (place == IN_BASE)
+			r = copy_base(w, w->base, at, end);
+		if (r < 0)
+			return r;
+		at = end;
+	}
+	if (ftruncate(w->fd, (off_t)w->size) < 0)
+		return -errno;
+	version_unref(w->base);
+	w->base = NULL;
+	w->base_size = 0;
+	ranges_done(&w->written);
 	return 0;
 }
 
@@ -239,17 +521,37 @@ int workfile_open(int dir, const char *name, struct workfile **ret)
 	return 0;
 }
 
+static int copy_file(struct workfile *w, int fd)
+{
+	_cleanup_free_ uint8_t *piece = malloc(COPY_PIECE);
+	if (!piece)
+		return -ENOMEM;
+	if (ftruncate(fd, (off_t)w->size) < 0)
+		return -errno;
+	for (uint64_t at = 0;;) {
+		int r = fd_next(w, at, false, &at);
+		ssize_t n = r < 0 ? r : workfile_pread(w, piece, COPY_PIECE, at);
+		if (n <= 0)
+			return (int)n;
+		r = fd_write(fd, piece, (size_t)n, at);
+		if (r < 0)
+			return r;
+		at += (uint64_t)n;
+	}
+}
+
 /* Copies into NAME.new and renames, so that the file under the name is always a whole one. When the
  * workfile lives in the kept file itself, that file is already it. */
 int workfile_keep(struct workfile *w, const char *name, bool sync)
 {
+	int r = absorb_base(w);
+	if (r < 0)
+		return r;
 	if (w->fd >= 0 && strcmp(w->name, name) == 0)
 		return sync && fsync(w->fd) < 0 ? -errno : 0;
-	if (w->fd < 0) {
-		int r = spill(w);
-		if (r < 0)
-			return r;
-	}
+	r = w->fd < 0 ? spill(w) : 0;
+	if (r < 0)
+		return r;
 	/* A nameless file gets its name; one that has another name already is copied. */
 	char path[64];
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", w->fd);
@@ -263,18 +565,9 @@ int workfile_keep(struct workfile *w, const char *name, bool sync)
 	_cleanup_close_ int fd = openat(w->dir, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	_cleanup_free_ uint8_t *block = malloc(256 * 1024);
-	if (!block)
-		return -ENOMEM;
-	for (uint64_t at = 0; at < w->size;) {
-		ssize_t n = workfile_pread(w, block, 256 * 1024, at);
-		if (n <= 0)
-			return n < 0 ? (int)n : -EIO;
-		int r = fd_write(fd, block, (size_t)n, at);
-		if (r < 0)
-			return r;
-		at += (uint64_t)n;
-	}
+	r = copy_file(w, fd);
+	if (r < 0)
+		return r;
 	if (sync && (fsync(fd) < 0 || fsync(w->dir) < 0))
 		return -errno;
 	close(w->fd);

@@ -2,7 +2,8 @@
 #pragma once
 
 /* The bytes of a file that is being written: in memory while small, then in a file of the spool
- * directory, so that "no space" is known at write(2) and not at close(2). One user at a time. */
+ * directory, so that "no space" is known at write(2) and not at close(2). Of a large blob that is
+ * changed only what is written is there; the version shows through. One user at a time. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,8 +19,10 @@ struct workfile;
 
 /* dir: the spool, an open directory; borrowed and outlives the workfile. */
 int workfile_new(int dir, struct workfile **ret);
-/* From a version's bytes. */
+/* From a version's bytes; holds a reference to it. */
 int workfile_from(int dir, struct version *v, struct workfile **ret);
+/* The same bytes once more, that change by themselves. */
+int workfile_copy(struct workfile *from, struct workfile **ret);
 /* From a kept spool file; the name is borrowed. */
 int workfile_open(int dir, const char *name, struct workfile **ret);
 /* Removes its spool file unless it is kept. */
@@ -31,8 +34,13 @@ ssize_t workfile_pread(struct workfile *w, void *data, size_t len, uint64_t offs
 /* All of it or -ENOSPC, -EDQUOT, -EIO, -ENOMEM. */
 int workfile_pwrite(struct workfile *w, const void *data, size_t len, uint64_t offset);
 int workfile_truncate(struct workfile *w, uint64_t size);
+/* As lseek with SEEK_HOLE (hole) and SEEK_DATA: the first offset from there on that is in a hole, or is
+ * not; the size if there is none. */
+int workfile_next(struct workfile *w, uint64_t offset, bool hole, uint64_t *ret);
+/* About as many bytes take room on a disk. */
+int workfile_stored(struct workfile *w, uint64_t *ret);
 /* The bytes as the engine takes them; valid until the next change. */
-void workfile_content(const struct workfile *w, struct content *ret);
+void workfile_content(struct workfile *w, struct content *ret);
 
 /* Puts the bytes into a spool file of that name that outlives the workfile, synced if so asked;
  * again after changes. */

@@ -47,6 +47,7 @@ unit_tests = \
 	tests/unit/test_json \
 	tests/unit/test_jsonstyle \
 	tests/unit/test_list \
+	tests/unit/test_manifest \
 	tests/unit/test_merge \
 	tests/unit/test_patch \
 	tests/unit/test_pointers \
@@ -141,6 +142,7 @@ fuzz_targets = \
 	tests/fuzz/fuzz_history \
 	tests/fuzz/fuzz_joinmsg \
 	tests/fuzz/fuzz_json \
+	tests/fuzz/fuzz_manifest \
 	tests/fuzz/fuzz_record \
 	tests/fuzz/fuzz_seq \
 	tests/fuzz/fuzz_session \
@@ -155,6 +157,7 @@ tests_fuzz_fuzz_history_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_record_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_joinmsg_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)
+tests_fuzz_fuzz_manifest_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_seq_LDADD = $(FUZZ_MAIN) tests/libtap.a libengine.a $(ENGINE_LIBS)
 tests_fuzz_fuzz_session_LDADD = $(FUZZ_MAIN) tests/libtap.a libengine.a $(ENGINE_LIBS)
 tests_fuzz_fuzz_session_SOURCES = tests/fuzz/fuzz_session.c $(pair)
@@ -199,6 +202,7 @@ EXTRA_DIST += \
 	tests/integration/fsmount.py \
 	tests/integration/lab.py \
 	tests/integration/linkpeer.py \
+	tests/integration/test_blobs.py \
 	tests/integration/test_cli.py \
 	tests/integration/test_conflicts.py \
 	tests/integration/test_diskfull.py \

@@ -11,7 +11,6 @@
 
 #define SLICE 64
 #define PAUSE_US 60000000ull /* without one of this length, deletions belong together */
-#define SIZE_MOST (64ull * 1024 * 1024)
 
 struct restoring {
 	struct daemon *d;
@@ -61,35 +60,16 @@ static int find_place(struct daemon *d, struct arena *a, const char *to, struct 
 	return 0;
 }
 
-static int load(struct version *v, struct buf *ret, struct err *e)
-{
-	size_t size = (size_t)version_size(v);
-	if (version_size(v) > SIZE_MOST)
-		return err_set(e, -EFBIG, "it is too large to be restored");
-	uint8_t *data = buf_reserve(ret, size + 1);
-	if (!data)
-		return err_errno(e, -ENOMEM, "cannot restore");
-	while (ret->len < size) {
-		ssize_t n = version_pread(v, data + ret->len, size - ret->len, ret->len);
-		if (n <= 0)
-			return err_errno(e, n < 0 ? (int)n : -EIO, "cannot read that version");
-		ret->len += (size_t)n;
-	}
-	return 0;
-}
-
 /* Its base is what is there now: what others wrote and nobody here has seen stays. */
 static int save(struct daemon *d, const struct id *id, struct version *v, struct err *e)
 {
 	_cleanup_(version_unrefp) struct version *head = NULL;
-	_cleanup_(buf_done) struct buf data = { 0 };
+	struct blob_source room;
+	struct content c;
 	int r = replica_read(d->replica, id, &head);
 	if (r < 0)
 		return err_errno(e, r, "cannot read what is there");
-	r = load(v, &data, e);
-	if (r < 0)
-		return r;
-	const struct content c = { data.data, data.len, -1 };
+	version_content(v, &room, &c);
 	return replica_save(d->replica, id, head, &c,
 			    version_form(v) == FORM_BLOB ? SAVE_BLOB : SAVE_BY_NAME, NULL, e);
 }
@@ -97,13 +77,11 @@ static int save(struct daemon *d, const struct id *id, struct version *v, struct
 static int save_as(struct daemon *d, const struct place *to, uint32_t mode, struct version *v,
 		   struct id *ret, struct err *e)
 {
-	_cleanup_(buf_done) struct buf data = { 0 };
+	struct blob_source room;
+	struct content c;
 	struct attr at;
-	int r = load(v, &data, e);
-	if (r < 0)
-		return r;
-	const struct content c = { data.data, data.len, -1 };
-	r = replica_create(d->replica, &to->parent, to->name, strlen(to->name), mode, &c,
+	version_content(v, &room, &c);
+	int r = replica_create(d->replica, &to->parent, to->name, strlen(to->name), mode, &c,
 			   SAVE_BY_NAME, 0, &at, NULL, e);
 	if (r == 0)
 		*ret = at.id;

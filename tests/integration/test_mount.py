@@ -129,12 +129,26 @@ def test_a_fresh_file_is_what_was_written(m, d):
 
 
 def test_too_big_is_said_while_writing(m, d):
+    m.new_document("c/big.json", {"a": 1})
+    fd = os.open(d / "big.json", os.O_WRONLY)
+    fails_with(errno.EFBIG, os.pwrite, fd, b"x", 16 << 20)
+    fails_with(errno.EFBIG, os.ftruncate, fd, (16 << 20) + 1)
+    os.close(fd)
+    assert m.json("c/big.json") == {"a": 1}
+
+
+def test_other_files_have_no_limit(m, d):
     fd = os.open(d / "big", os.O_WRONLY | os.O_CREAT)
     os.pwrite(fd, b"x", (64 << 20) - 1)
-    fails_with(errno.EFBIG, os.pwrite, fd, b"x", 64 << 20)
-    fails_with(errno.EFBIG, os.ftruncate, fd, (64 << 20) + 1)
+    os.pwrite(fd, b"y", 64 << 20)
+    os.ftruncate(fd, 1 << 42)
     os.close(fd)
-    assert (d / "big").stat().st_size == 64 << 20
+    m.settle_and_sync()
+    status = (d / "big").stat()
+    assert status.st_size == 1 << 42 and status.st_blocks * 512 <= 2 * 65536
+    with open(d / "big", "rb") as f:
+        f.seek((64 << 20) - 1)
+        assert f.read(3) == b"xy\0"
 
 
 def test_append(m, d):

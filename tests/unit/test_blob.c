@@ -71,33 +71,35 @@ static bool reads_back(struct store *s, const struct blob_ref *ref, const uint8_
 	return good;
 }
 
-static int manifest_of(struct store *s, struct arena *a, const struct blob_ref *ref,
-		       struct manifest *ret)
-{
-	/* A fresh store that lacks everything names the manifest; this one has it, so take it
-	 * over into one that lacks the chunks and ask what is missing there. */
-	_cleanup_(buf_done) struct buf b = { 0 };
-	struct store *other;
-	struct sha256 *hash;
+struct list {
+	struct sha256 hash[256];
 	uint32_t n;
-	if (store_open_memory(&other) < 0 || chunk_get(s, &ref->manifest, &b) < 0 ||
-	    chunk_put(other, &ref->manifest, b.data, b.len) < 0 ||
-	    blob_missing(other, a, ref, &hash, &n) < 0)
-		return -1;
-	ret->chunk = arena_array(a, n, sizeof(*ret->chunk));
-	ret->n = n;
-	for (uint32_t i = 0; i < n; i++)
-		ret->chunk[i].hash = hash[i];
-	store_close(other);
-	return 0;
+};
+
+static int note(void *userdata, const struct sha256 *hash, uint64_t offset, uint64_t size, bool node)
+{
+	struct list *l = userdata;
+	(void)offset;
+	(void)size;
+	if (!node && l->n < 256)
+		l->hash[l->n++] = *hash;
+	return node;
 }
 
-static uint32_t shared(const struct manifest *x, const struct manifest *y)
+static struct list chunks_of(struct store *s, const struct blob_ref *ref)
+{
+	struct list l = { .n = 0 };
+	if (manifest_walk(s, &ref->manifest, ref->size, 0, NULL, note, &l) < 0)
+		tap_bail("no manifest");
+	return l;
+}
+
+static uint32_t shared(const struct list *x, const struct list *y)
 {
 	uint32_t n = 0;
 	for (uint32_t i = 0; i < x->n; i++)
 		for (uint32_t k = 0; k < y->n; k++)
-			if (!sha256_cmp(&x->chunk[i].hash, &y->chunk[k].hash)) {
+			if (!sha256_cmp(&x->hash[i], &y->hash[k])) {
 				n++;
 				break;
 			}
@@ -124,11 +126,8 @@ static void sizes(struct store *s, const uint8_t *data)
 
 static void cutting(struct store *s, uint8_t *data)
 {
-	_cleanup_(arena_done) struct arena a = { 0 };
-	struct manifest x, y;
 	struct blob_ref ref = put(s, data, BIG, SIZE_MAX);
-	if (manifest_of(s, &a, &ref, &x) < 0)
-		tap_bail("no manifest");
+	struct list x = chunks_of(s, &ref);
 	ok(x.n >= BIG / CHUNK_MAX && x.n <= BIG / CHUNK_MIN + 1, "%u chunks of 16 to 256 KiB", x.n);
 	ok(x.n >= BIG / CHUNK_AVG / 2 && x.n <= 2 * BIG / CHUNK_AVG, "of about 64 KiB");
 	/* The gear table and the masks are part of the format. */
@@ -138,8 +137,7 @@ static void cutting(struct store *s, uint8_t *data)
 	is_str(hex, "678356ce0c4a71380333e82532d6a6b02ba4a1388907b3655b39dc6892fc3a80", "the manifest of known bytes");
 	memmove(data + 1000, data + 1007, BIG - 1007);
 	ref = put(s, data, BIG - 7, SIZE_MAX);
-	if (manifest_of(s, &a, &ref, &y) < 0)
-		tap_bail("no manifest");
+	struct list y = chunks_of(s, &ref);
 	ok(shared(&x, &y) + 3 >= x.n, "seven bytes fewer near the start: %u of %u chunks stay",
 	   shared(&x, &y), x.n);
 }
@@ -207,41 +205,16 @@ static void formats(struct store *s, const uint8_t *data)
 	is_errno(blob_ref_decode(&v, &back), -EBADMSG, "a short reference");
 	v = (struct value){ VALUE_STRING, v.data, v.len + 1 };
 	is_errno(blob_ref_decode(&v, &back), -EBADMSG, "a reference of another kind");
-	uint8_t huge[40] = { 0xff, 0xff, 0xff, 0xff, 0x7f };
-	v = (struct value){ VALUE_BLOB, huge, 5 + SHA256_SIZE };
+	uint8_t huge[42] = { 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01 };
+	v = (struct value){ VALUE_BLOB, huge, 10 + SHA256_SIZE };
 	is_errno(blob_ref_decode(&v, &back), -EBADMSG, "a reference to more than a blob may have");
-
-	struct chunk_ref chunk[2] = { { .size = 5 }, { .size = 7 } };
-	struct manifest m = { chunk, 2, 12 }, got;
-	_cleanup_(buf_done) struct buf b = { 0 };
-	manifest_encode(&m, &b);
-	ok(manifest_decode(&a, b.data, b.len, &got) == 0 && got.n == 2 && got.size == 12 &&
-		   got.chunk[1].size == 7, "a manifest is decoded");
-	bool refused = true;
-	for (size_t n = 0; n < b.len; n++)
-		refused = refused && manifest_decode(&a, b.data, n, &got) == -EBADMSG;
-	ok(refused, "no part of it is");
-	m.size = 13;
-	buf_reset(&b);
-	manifest_encode(&m, &b);
-	is_errno(manifest_decode(&a, b.data, b.len, &got), -EBADMSG, "one whose sizes do not add up");
-	m.size = 5;
-	chunk[1].size = 0;
-	buf_reset(&b);
-	manifest_encode(&m, &b);
-	is_errno(manifest_decode(&a, b.data, b.len, &got), -EBADMSG, "one with an empty chunk");
 }
 
 static void failures(struct store *s)
 {
-	struct source src = { NULL, BLOB_SIZE_MAX + 1, SIZE_MAX, 0 };
+	struct source src = { NULL, 300000, SIZE_MAX, -EIO };
 	struct blob_ref ref;
 	struct err e = { 0 };
-	is_errno(blob_store(s, source_read, &src, &ref, &e), -EFBIG, "more than a blob may have");
-	ok(e.code == -EFBIG && strstr(e.message, "64 MiB"), "and why: %s", e.message);
-	src = (struct source){ NULL, BLOB_SIZE_MAX, SIZE_MAX, 0 };
-	is_int(blob_store(s, source_read, &src, &ref, NULL), 0, "just as much as it may have");
-	src = (struct source){ NULL, 300000, SIZE_MAX, -EIO };
 	is_errno(blob_store(s, source_read, &src, &ref, &e), -EIO, "a read that fails");
 	store_fail(s, 1, -EIO);
 	src = (struct source){ (const uint8_t *)"never seen before", 17, SIZE_MAX, 0 };
@@ -249,12 +222,279 @@ static void failures(struct store *s)
 	store_fail(s, 0, 0);
 }
 
-int main(void)
+/* 96 MiB of which every chunk is another one, and packs well. */
+static ssize_t long_read(void *userdata, void *data, size_t len, uint64_t offset)
+{
+	const uint64_t size = *(const uint64_t *)userdata;
+	uint8_t *p = data;
+	if (offset >= size)
+		return 0;
+	if (len > size - offset)
+		len = (size_t)(size - offset);
+	for (size_t i = 0; i < len; i++) {
+		struct prng word = { (offset + i) / 8 };
+		p[i] = (uint8_t)(prng_u64(&word) | 1);
+	}
+	return (ssize_t)len;
+}
+
+static void give(struct store *from, struct store *to, const struct sha256 *hash, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		_cleanup_(buf_done) struct buf c = { 0 };
+		if (chunk_get(from, &hash[i], &c) < 0 || chunk_put(to, &hash[i], c.data, c.len) < 0)
+			tap_bail("a chunk does not go over");
+	}
+}
+
+static uint64_t long_changed(void *userdata, uint64_t offset)
+{
+	(void)userdata;
+	(void)offset;
+	return UINT64_MAX;
+}
+
+/* The end is cut off: nothing of what is known is looked for, the new end is. */
+static void known(struct store *s, struct store *other, const struct blob_ref *base)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	uint64_t size = base->size - 5000, from = 0;
+	uint32_t total = 0;
+	const struct blob_source src = { long_read, size, NULL, base, long_changed, &size };
+	struct list l = chunks_of(other, base);
+	struct blob_ref ref;
+	struct sha256 *hash;
+	uint32_t n;
+	bool gone = false;
+	/* As nothing should: to see whether it is looked for. */
+	for (unsigned i = 0; i < 2; i++) {
+		pins_sweep_begin(store_pins(other));
+		pins_sweep_end(store_pins(other));
+	}
+	int rc = blob_write(s, NULL, &src, &ref, NULL);
+	if (rc < 0 || chunks_delete(other, &l.hash[100], 1, &gone, NULL) < 0 || !gone)
+		tap_bail("a chunk does not go");
+	do {
+		_cleanup_(manifest_seen_done) struct manifest_seen seen = { 0 };
+		from = 0;
+		if (blob_known(other, base, &seen) < 0 ||
+		    blob_missing_from(other, NULL, &a, &ref, &from, &seen, &hash, &n) < 0)
+			tap_bail("blob_missing_from");
+		give(s, other, hash, n);
+		total += n;
+	} while (n > 0 && total < 100);
+	ok(n == 0 && total > 2 && total < 10, "%u pieces are missing, what is known is not looked for",
+	   total);
+	from = 0;
+	rc = blob_missing_from(other, NULL, &a, &ref, &from, NULL, &hash, &n);
+	ok(rc == 0 && n == 1 && !sha256_cmp(hash, &l.hash[100]), "but is when it is not known");
+}
+
+/* Of a long list some at a time are named, and what is there already is not looked at again. */
+static void steps(struct store *s)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	uint64_t size = 96 * 1024 * 1024, from = 0, last = 0;
+	struct store *other;
+	struct blob_ref ref;
+	struct sha256 *hash;
+	uint32_t n, rounds = 0, most = 0;
+	bool forward = true;
+	if (blob_store(s, long_read, &size, &ref, NULL) < 0 || store_open_memory(&other) < 0)
+		tap_bail("no memory");
+	for (; rounds < 100; rounds++) {
+		if (blob_missing_from(other, NULL, &a, &ref, &from, NULL, &hash, &n) < 0 || n == 0)
+			break;
+		forward = forward && from >= last && from < size;
+		last = from;
+		most = n > most ? n : most;
+		give(s, other, hash, n);
+	}
+	ok(rounds > 3 && rounds < 20 && most == BLOB_MISSING_MAX,
+	   "96 MiB go over in %u rounds of at most %u pieces", rounds, most);
+	ok(forward && from == size, "each goes on where the last one was");
+	ok(blob_missing(other, &a, &ref, &hash, &n) == 0 && n == 0, "nothing is left out");
+	known(s, other, &ref);
+	store_close(other);
+}
+
+/* ---- holes and changes ---- */
+
+#define BLOCK 65536u /* of zeros: a hole */
+#define ROOM (2u * 1024 * 1024)
+
+/* A file, and what is known of it. */
+struct file {
+	uint8_t *data;
+	uint64_t size;
+	uint64_t before;  /* the size that base has */
+	uint8_t *changed; /* for each byte */
+	uint64_t read;    /* bytes */
+};
+
+static ssize_t file_read(void *userdata, void *data, size_t len, uint64_t offset)
+{
+	struct file *f = userdata;
+	if (offset >= f->size)
+		return 0;
+	if (len > f->size - offset)
+		len = (size_t)(f->size - offset);
+	memcpy(data, f->data + offset, len);
+	f->read += len;
+	return (ssize_t)len;
+}
+
+static int file_data(void *userdata, uint64_t offset, uint64_t *ret)
+{
+	const struct file *f = userdata;
+	while (offset < f->size && !f->data[offset])
+		offset++;
+	*ret = offset;
+	return 0;
+}
+
+static uint64_t file_changed(void *userdata, uint64_t offset)
+{
+	const struct file *f = userdata;
+	const uint8_t *p = offset < ROOM ? memchr(f->changed + offset, 1, ROOM - offset) : NULL;
+	return p ? (uint64_t)(p - f->changed) : UINT64_MAX;
+}
+
+static void file_edit(struct prng *r, struct file *f)
+{
+	uint64_t at = prng_below(r, f->size + 1), len = prng_below(r, prng_chance(r, 30) ? ROOM / 3 : 9000);
+	if (prng_chance(r, 20))
+		at -= at % BLOCK;
+	if (prng_chance(r, 20)) {
+		uint64_t size = prng_chance(r, 20) ? prng_below(r, 40000) : at;
+		memset(f->data + size, 0, ROOM - size);
+		memset(f->changed + size, 1, ROOM - size);
+		f->size = size;
+		return;
+	}
+	if (at + len > ROOM)
+		len = ROOM - at;
+	if (prng_chance(r, 40))
+		memset(f->data + at, 0, (size_t)len);
+	else
+		prng_fill(r, f->data + at, (size_t)len);
+	memset(f->changed + at, 1, (size_t)len);
+	if (at + len > f->size)
+		f->size = at + len;
+}
+
+/* What is stored with the help of a base is what is stored without. */
+static void updates(struct store *s, uint64_t seed, uint64_t rounds)
+{
+	struct prng r = { seed };
+	struct file f = { .data = calloc(1, ROOM), .changed = calloc(1, ROOM) };
+	struct blob_ref base = put(s, "", 0, SIZE_MAX), fresh, ref;
+	uint64_t round = 0;
+	struct hold h = { 0 };
+	for (bool good = f.data && f.changed; good && round < rounds; round++) {
+		for (uint64_t i = prng_below(&r, 4); i > 0; i--)
+			file_edit(&r, &f);
+		const struct blob_source src = { file_read, f.size, prng_chance(&r, 70) ? file_data : NULL,
+						 &base, file_changed, &f };
+		good = blob_write(s, &h, &src, &ref, NULL) == 0;
+		fresh = put(s, f.data, f.size, SIZE_MAX);
+		good = good && ref_equal(&ref, &fresh) && reads_back(s, &ref, f.data, f.size);
+		if (!good)
+			break;
+		memset(f.changed, 0, ROOM);
+		base = ref;
+	}
+	is_uint(round, rounds, "changes are stored as the whole would be");
+	hold_done(&h);
+	free(f.data);
+	free(f.changed);
+}
+
+static void touched(struct store *s, uint8_t *data)
+{
+	struct file f = { .data = data, .size = ROOM, .changed = calloc(1, ROOM) };
+	struct blob_ref base = put(s, data, ROOM, SIZE_MAX), ref;
+	struct list before = chunks_of(s, &base);
+	const struct blob_source src = { file_read, ROOM, NULL, &base, file_changed, &f };
+	if (!f.changed)
+		tap_bail("no memory");
+	ok(blob_write(s, NULL, &src, &ref, NULL) == 0 && ref_equal(&ref, &base) && f.read == 0,
+	   "a blob that did not change is not read");
+	memset(data + ROOM / 2, 'x', 100);
+	memset(f.changed + ROOM / 2, 1, 100);
+	int rc = blob_write(s, NULL, &src, &ref, NULL);
+	struct list after = chunks_of(s, &ref);
+	ok(rc == 0 && shared(&after, &before) + 3 >= after.n && f.read < ROOM / 3,
+	   "100 bytes: %u of %u chunks stay, %u bytes are read", shared(&after, &before), after.n,
+	   (unsigned)f.read);
+	free(f.changed);
+}
+
+static bool next_is(struct blob *b, uint64_t offset, bool hole, uint64_t want)
+{
+	uint64_t got;
+	return blob_next(b, offset, hole, &got) == 0 && got == want;
+}
+
+static int no_data(void *userdata, uint64_t offset, uint64_t *ret)
+{
+	const struct file *f = userdata;
+	*ret = offset <= f->before ? f->before : f->size;
+	return 0;
+}
+
+static ssize_t one_byte(void *userdata, void *data, size_t len, uint64_t offset)
+{
+	struct file *f = userdata;
+	memset(data, 0, len);
+	if (f->before >= offset && f->before - offset < len)
+		memset((uint8_t *)data + (f->before - offset), 7, 1);
+	f->read += len;
+	return (ssize_t)len;
+}
+
+static void holes(struct store *s)
+{
+	_cleanup_free_ uint8_t *data = calloc(1, ROOM);
+	struct blob_ref ref;
+	struct blob *b;
+	if (!data)
+		tap_bail("no memory");
+	memset(data + 3 * BLOCK + 5, 1, 10);
+	ref = put(s, data, ROOM, SIZE_MAX);
+	if (blob_open(s, &ref, &b) < 0)
+		tap_bail("blob_open");
+	uint64_t stored = 0;
+	blob_stored(s, &ref, &stored);
+	is_uint(stored, BLOCK, "blocks of zeros are holes");
+	ok(next_is(b, 0, false, 3 * BLOCK) && next_is(b, 0, true, 0) &&
+		   next_is(b, 3 * BLOCK + 9, true, 4 * BLOCK) &&
+		   next_is(b, 4 * BLOCK, false, ROOM) && next_is(b, 3 * BLOCK, false, 3 * BLOCK),
+	   "and found as such");
+	blob_free(b);
+	ok(reads_back(s, &ref, data, ROOM), "they read back as zeros");
+	ref = put(s, data, 100, SIZE_MAX);
+	ok(ref.size == 100 && reads_back(s, &ref, data, 100), "a few zeros are a chunk");
+
+	/* 4 EiB with one byte in it. */
+	struct file f = { .size = UINT64_C(1) << 62, .before = (UINT64_C(1) << 61) + 12345 };
+	const struct blob_source src = { one_byte, f.size, no_data, NULL, NULL, &f };
+	is_int(blob_write(s, NULL, &src, &ref, NULL), 0, "a huge file of nothing");
+	ok(f.read < ROOM, "of which %u bytes are read", (unsigned)f.read);
+	uint8_t got[2];
+	ok(blob_open(s, &ref, &b) == 0 && blob_size(b) == f.size &&
+		   blob_pread(b, got, 2, f.before) == 2 && got[0] == 7 && got[1] == 0 &&
+		   next_is(b, 0, false, f.before - f.before % BLOCK), "reads back");
+	blob_free(b);
+}
+
+int main(int argc, char **argv)
 {
 	struct store *s;
 	_cleanup_free_ uint8_t *data = malloc(BIG);
 	struct prng prng = { 42 };
-	tap_plan(31);
+	tap_plan(39);
+	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 60);
 	if (store_open_memory(&s) < 0)
 		tap_bail("no memory");
 	prng_fill(&prng, data, BIG);
@@ -263,6 +503,10 @@ int main(void)
 	transfer(s, data);
 	formats(s, data);
 	failures(s);
+	steps(s);
+	updates(s, seed, rounds);
+	touched(s, data);
+	holes(s);
 	memset(data, 'x', BIG);
 	struct blob_ref ref = put(s, data, BIG, SIZE_MAX);
 	ok(reads_back(s, &ref, data, BIG), "bytes that pack well");

@@ -5,8 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fusefs/ranges.h"
 #include "fusefs/workfile.h"
 #include "tests/prng.h"
+#include "tests/replicas.h"
 #include "tests/tap.h"
 
 #define ROOM (3u * 1024 * 1024)
@@ -78,13 +80,195 @@ static void test_keep(int dir)
 	}
 }
 
+static bool ranges_right(const struct ranges *s, const uint8_t *model, size_t n)
+{
+	uint64_t total = 0;
+	for (size_t i = 0; i < n; i++) {
+		const struct range *r = ranges_find(s, i);
+		bool in = r && r->start <= i;
+		total += model[i];
+		if (in != model[i] || (r && r->end <= i))
+			return false;
+	}
+	for (size_t i = 1; i < s->n; i++)
+		if (s->r[i - 1].end >= s->r[i].start)
+			return false;
+	return ranges_total(s) == total;
+}
+
+static void test_ranges(uint64_t seed)
+{
+	struct prng r = { seed };
+	struct ranges s = { 0 };
+	uint8_t model[300] = { 0 };
+	bool good = true;
+	for (unsigned i = 0; i < 4000 && good; i++) {
+		size_t at = (size_t)prng_below(&r, 300), len = (size_t)prng_below(&r, 20);
+		if (prng_chance(&r, 5)) {
+			ranges_cut(&s, at);
+			memset(model + at, 0, 300 - at);
+		} else {
+			len = at + len > 300 ? 300 - at : len;
+			good = ranges_add(&s, at, at + len) == 0;
+			memset(model + at, 1, len);
+		}
+		good = good && ranges_right(&s, model, 300);
+	}
+	ok(good, "ranges are a set");
+	ranges_done(&s);
+}
+
+/* A blob of the replica, as it is in the model. */
+static struct version *make_blob(struct rep *p, const char *name, const uint8_t *data, size_t len,
+				 struct id *ret)
+{
+	const struct content c = { data, len, -1 };
+	struct attr at;
+	struct version *v = NULL;
+	if (replica_create(p->r, &NODE_ROOT, name, strlen(name), 0644, &c, SAVE_BLOB, 0, &at, &v,
+			   NULL) < 0)
+		tap_bail("replica_create");
+	*ret = at.id;
+	return v;
+}
+
+static bool seeks(struct workfile *w, const uint8_t *model, size_t size, struct prng *r)
+{
+	for (unsigned i = 0; i < 20 && size; i++) {
+		uint64_t at = prng_below(r, size), data, hole;
+		if (workfile_next(w, at, false, &data) < 0 || workfile_next(w, at, true, &hole) < 0 ||
+		    data < at || hole < at || data > size || hole > size || (data > at) == (hole > at))
+			return false;
+		for (uint64_t k = at; k < data; k++)
+			if (model[k])
+				return false;
+		if (hole < size && (workfile_next(w, hole, false, &data) < 0 || data == hole))
+			return false;
+	}
+	return true;
+}
+
+static size_t change(struct workfile *w, uint8_t *model, size_t size, struct prng *r, uint64_t *bad)
+{
+	static uint8_t data[ROOM / 8];
+	size_t at = (size_t)prng_below(r, prng_chance(r, 10) ? ROOM / 2 : size + 1);
+	size_t len = (size_t)prng_below(r, prng_chance(r, 20) ? ROOM / 8 : 6000);
+	if (prng_chance(r, 20))
+		at -= at % 4096;
+	if (prng_chance(r, 20)) {
+		*bad += workfile_truncate(w, at) != 0;
+		memset(model + at, 0, ROOM - at);
+		return at;
+	}
+	prng_fill(r, data, len);
+	*bad += workfile_pwrite(w, data, len, at) != 0;
+	memcpy(model + at, data, len);
+	return len && at + len > size ? at + len : size;
+}
+
+/* A blob is changed, and saved from the workfile: as if the whole had been written. */
+static void test_over(int dir, uint64_t seed, uint64_t rounds)
+{
+	struct rep p;
+	struct prng r = { seed };
+	uint8_t *model = calloc(1, ROOM), *room = malloc(ROOM);
+	uint64_t bad = 0, wrong_holes = 0, other = 0, kept = 0;
+	rep_open(&p, NULL, 0, seed);
+	for (uint64_t k = 0; k < rounds && model && room; k++) {
+		_cleanup_(workfile_freep) struct workfile *w = NULL;
+		_cleanup_(version_unrefp) struct version *saved = NULL, *fresh = NULL;
+		struct id id, id2;
+		char name[32];
+		size_t size = WORKFILE_SMALL + 1 + (size_t)prng_below(&r, ROOM / 2);
+		memset(model, 0, ROOM);
+		for (unsigned i = 0; i < 3; i++) {
+			size_t at = (size_t)prng_below(&r, size);
+			prng_fill(&r, model + at, (size_t)prng_below(&r, (size - at) / 2 + 1));
+		}
+		snprintf(name, sizeof(name), "a%d", (int)k);
+		struct version *v = make_blob(&p, name, model, size, &id);
+		bad += workfile_from(dir, v, &w) != 0;
+		for (unsigned i = (unsigned)prng_below(&r, 12); i > 0; i--)
+			size = change(w, model, size, &r, &bad);
+		bad += !same(w, model, size, room);
+		wrong_holes += !seeks(w, model, size, &r);
+		struct content c;
+		_cleanup_(workfile_freep) struct workfile *twin = NULL;
+		if (prng_chance(&r, 30)) {
+			kept += workfile_copy(w, &twin) != 0 || !same(twin, model, size, room);
+			kept += workfile_pwrite(twin, "other", 5, 0) != 0 || !same(w, model, size, room);
+		}
+		workfile_content(w, &c);
+		bad += replica_save(p.r, &id, v, &c, SAVE_BLOB, &saved, NULL) != 0;
+		snprintf(name, sizeof(name), "b%d", (int)k);
+		fresh = make_blob(&p, name, model, size, &id2);
+		const struct blob_ref *x = saved ? version_blob(saved) : NULL, *y = version_blob(fresh);
+		other += !x || x->size != y->size || sha256_cmp(&x->manifest, &y->manifest) != 0;
+		if (prng_chance(&r, 30)) {
+			kept += workfile_keep(w, "local-2", false) != 0 || !same(w, model, size, room);
+			workfile_free(TAKE_PTR(w));
+			kept += workfile_open(dir, "local-2", &w) != 0 || !same(w, model, size, room);
+			workfile_unkeep(w);
+		}
+		version_unref(v);
+	}
+	ok(bad == 0, "a blob is changed in places");
+	ok(wrong_holes == 0, "its holes are found");
+	ok(other == 0, "it is saved as the whole would be");
+	ok(kept == 0, "copied, and kept as a whole");
+	free(model);
+	free(room);
+	rep_close(&p);
+}
+
+static uint64_t disk_use(struct workfile *w)
+{
+	uint64_t n = 0;
+	return workfile_stored(w, &n) == 0 ? n : UINT64_MAX;
+}
+
+static void test_huge(int dir)
+{
+	const uint64_t size = UINT64_C(1) << 42;
+	struct rep p;
+	struct attr at;
+	struct workfile *w = NULL;
+	struct version *v = NULL;
+	struct content c;
+	uint64_t next;
+	rep_open(&p, NULL, 0, 1);
+	if (workfile_new(dir, &w) < 0)
+		tap_bail("no workfile");
+	is_int(workfile_truncate(w, size), 0, "4 TiB of nothing");
+	workfile_pwrite(w, "x", 1, size / 2);
+	ok(disk_use(w) < 1u << 20, "take no room");
+	ok(workfile_next(w, 0, false, &next) == 0 && next <= size / 2 && next > size / 2 - 65536,
+	   "the byte in it is found");
+	workfile_content(w, &c);
+	is_int(replica_create(p.r, &NODE_ROOT, "huge", 4, 0644, &c, SAVE_BLOB, 0, &at, &v, NULL), 0,
+	       "it is saved");
+	ok(at.size == size && at.stored <= 65536, "its %llu bytes count, not its size",
+	   (unsigned long long)at.stored);
+	workfile_free(w);
+	is_int(workfile_from(dir, v, &w), 0, "it is opened again");
+	char byte = 0;
+	ok(workfile_pread(w, &byte, 1, size / 2) == 1 && byte == 'x' && disk_use(w) < 1u << 20,
+	   "and shows through");
+	workfile_free(w);
+	version_unref(v);
+	rep_close(&p);
+}
+
 int main(int argc, char **argv)
 {
-	tap_plan(11);
+	tap_plan(23);
 	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 60);
 	int dir = open(tap_tmpdir(), O_DIRECTORY | O_RDONLY);
 	test_model(dir, seed, rounds);
 	test_keep(dir);
+	test_ranges(seed);
+	test_over(dir, seed, rounds);
+	test_huge(dir);
 	close(dir);
 	return tap_done();
 }
