@@ -6,7 +6,8 @@
  * kept as chunks (engine/chunk.h). A record refers to a manifest by a blob reference; to its only
  * chunk when the blob is at most CHUNK_MIN bytes. Blocks of zeros are holes, which are kept nowhere.
  * The same bytes give the same chunks, manifest and reference on every device, however they were
- * written. Memory: a few chunks, and the nodes of one path of the manifest. */
+ * written. Memory: a few chunks, the nodes of one path of the manifest, and the 16 bytes that a hold
+ * takes for each chunk. */
 
 #include "engine/arena.h"
 #include "engine/chunk.h"
