@@ -51,6 +51,8 @@ libengine_a_SOURCES = \
 	engine/jsonindex.h \
 	engine/jsonnum.c \
 	engine/jsonnum.h \
+	engine/jsonpatch.c \
+	engine/jsonpatch.h \
 	engine/jsonptr.c \
 	engine/jsonptr.h \
 	engine/jsonstyle.c \

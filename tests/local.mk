@@ -43,6 +43,7 @@ unit_tests = \
 	tests/unit/test_jdiff \
 	tests/unit/test_join \
 	tests/unit/test_json \
+	tests/unit/test_jsonpatch \
 	tests/unit/test_jsonstyle \
 	tests/unit/test_merge \
 	tests/unit/test_patch \
