@@ -2,7 +2,10 @@
 /* Structures. A delta that waits is an `arrival`, in one chain for each node (`lane`), of which
  * only the first one waits for anything but its predecessor. It waits for a number of hashes (each
  * hash, `want`, lists the arrivals behind it), for the record of its node, or, when too many
- * hashes are being waited for already, for its turn (`later`). */
+ * hashes are being waited for already, for its turn (`later`).
+ *
+ * Those of a bundle stand in the lanes of their nodes as well, once the last of them is here. They
+ * are joined when each is the first of its lane and none of them waits for anything. */
 #include "engine/intake.h"
 
 #include <assert.h>
@@ -12,7 +15,7 @@
 #define WANTS_TOTAL 8192 /* hashes remembered; above it arrivals queue in `later` */
 #define WAIT_HASHES 256  /* of one arrival at a time */
 
-enum wait { WAIT_TURN, WAIT_CHUNKS, WAIT_RECORD, WAIT_LATER };
+enum wait { WAIT_TURN, WAIT_CHUNKS, WAIT_RECORD, WAIT_LATER, WAIT_OTHERS };
 
 struct round {
 	uint64_t no;
@@ -34,7 +37,22 @@ struct arrival {
 	bool record;           /* holds the whole record already */
 	struct waiter *waiter; /* WAIT_CHUNKS: one for each hash */
 	struct arrival *next;  /* in the lane */
-	struct arrival *queue; /* in `later` or `record` */
+	struct arrival *queue; /* in `later`, `record` or `ready` */
+	struct parcel *parcel; /* NULL: it came alone */
+	struct arrival *mate;  /* the next one of the parcel */
+};
+
+/* A bundle that comes in, or waits. */
+struct parcel {
+	struct arena arena;
+	struct buf head;       /* encoded bundle; what bundle has is in the arena */
+	struct bundle bundle;
+	bool decoded;
+	bool *here;            /* by member: its delta came */
+	uint32_t received;
+	uint32_t waiting;      /* arrivals that wait for something but the others */
+	uint64_t bytes;
+	struct arrival *first, *last;
 };
 
 struct lane {
@@ -68,7 +86,6 @@ struct intake {
 	uint64_t window;
 	struct arena scratch;
 	struct arrival *spare;
-	struct lane *spare_lane;
 	struct round **round;
 	uint32_t n_rounds, cap_rounds;
 	struct round *open;
@@ -82,6 +99,7 @@ struct intake {
 	struct queue later, records, ready;
 	bool record_asked;     /* the first of records */
 	struct arrival *piece; /* delta not yet complete */
+	struct parcel *parcel; /* bundle not yet complete */
 	struct buf record;     /* record not yet complete */
 	uint64_t record_cost;
 	uint64_t waiting_bytes, waiting;
@@ -97,6 +115,25 @@ static void arrival_free(struct arrival *a)
 	arena_done(&a->arena);
 	buf_done(&a->bytes);
 	free(a);
+}
+
+static void parcel_free(struct parcel *p)
+{
+	if (!p)
+		return;
+	buf_done(&p->head);
+	arena_done(&p->arena);
+	free(p);
+}
+
+/* Of arrivals that are in no lane yet. */
+static void parcel_drop(struct parcel *p)
+{
+	for (struct arrival *a = p ? p->first : NULL, *mate; a; a = mate) {
+		mate = a->mate;
+		arrival_free(a);
+	}
+	parcel_free(p);
 }
 
 static void round_free(struct round *round)
@@ -118,6 +155,9 @@ void intake_free(struct intake *in)
 			next = l->next;
 			for (struct arrival *a = l->first, *after; a; a = after) {
 				after = a->next;
+				/* The last one of a parcel takes it along. */
+				if (a->parcel && --a->parcel->received == 0)
+					parcel_free(a->parcel);
 				arrival_free(a);
 			}
 			free(l);
@@ -127,9 +167,9 @@ void intake_free(struct intake *in)
 			free(w);
 		}
 	}
-	free(in->spare_lane);
 	arrival_free(in->spare);
 	arrival_free(in->piece);
+	parcel_drop(in->parcel);
 	buf_done(&in->record);
 	arena_done(&in->scratch);
 	actor_codec_free(in->delta_actors);
@@ -277,7 +317,7 @@ static int claim_rounds(struct intake *in, struct err *e)
 
 int intake_end(struct intake *in, struct err *e)
 {
-	if (!in->open || in->piece)
+	if (!in->open || in->piece || in->parcel)
 		return err_set(e, -EPROTO, "the peer ended a round that was not open");
 	in->open->ended = true;
 	in->open = NULL;
@@ -350,42 +390,127 @@ static int arrival_wait(struct intake *in, struct arrival *a, const struct sha25
 	return 0;
 }
 
-/* Tries to join. 1: done with it; 0: it waits. */
-static int arrival_try(struct intake *in, struct arrival *a, struct err *e)
+/* What it takes before it can be joined. */
+static int arrival_needs(struct intake *in, struct arrival *a, const struct arrived *x, struct err *e)
 {
-	enum apply_result result;
-	struct sha256 *missing = NULL;
-	uint32_t n = 0;
-	arena_reset(&in->scratch);
-	int r = replica_apply(in->replica, &in->scratch, a->delta, &a->round->upto, &result,
-			      &missing, &n, e);
-	if (r == -EBADMSG || r == -EPROTONOSUPPORT) {
-		err_prefix(e, "the peer sent a delta that cannot be joined");
-		return r;
-	}
-	if (r < 0)
-		return r;
-	switch (result) {
-	case APPLY_MERGED:
-	case APPLY_OLD:
-		return 1;
-	case APPLY_NEED_WHOLE:
+	if (x->result == APPLY_NEED_WHOLE) {
 		if (a->record)
 			return err_set(e, -EPROTO, "the peer sent a whole record that is none");
 		a->wait = WAIT_RECORD;
 		queue_push(&in->records, a);
 		return 0;
-	case APPLY_NEED_CHUNKS:
-		break;
 	}
-	if (n == 0)
-		return err_set(e, -EIO, "the store lacks chunks that it does not name");
 	if (in->n_wants >= WANTS_TOTAL) {
 		a->wait = WAIT_LATER;
 		queue_push(&in->later, a);
 		return 0;
 	}
-	return arrival_wait(in, a, missing, n, e);
+	return arrival_wait(in, a, x->missing, x->n_missing, e);
+}
+
+static int cannot_join(int code, struct err *e)
+{
+	if (code == -EBADMSG || code == -EPROTONOSUPPORT)
+		err_prefix(e, "the peer sent a delta that cannot be joined");
+	return code;
+}
+
+static bool is_waiting(const struct arrived *x)
+{
+	return x->result == APPLY_NEED_WHOLE || x->result == APPLY_NEED_CHUNKS;
+}
+
+/* Tries to join. 1: done with it; 0: it waits. */
+static int arrival_try(struct intake *in, struct arrival *a, struct err *e)
+{
+	struct arrived x = { .delta = a->delta, .upto = &a->round->upto };
+	arena_reset(&in->scratch);
+	int r = replica_apply_all(in->replica, &in->scratch, &x, 1, NULL, e);
+	if (r < 0)
+		return cannot_join(r, e);
+	return is_waiting(&x) ? arrival_needs(in, a, &x, e) : 1;
+}
+
+static void waits_no_more(struct intake *in, struct arrival *a)
+{
+	a->round->waiting--;
+	in->waiting--;
+	in->waiting_bytes -= a->bytes.len;
+	arrival_done(in, a);
+}
+
+/* Gives credit for what was held back because too much waited. */
+static void release(struct intake *in)
+{
+	if (in->waiting_bytes >= in->window)
+		return;
+	if (in->piece) {
+		in->credit[STREAM_DELTA] += in->piece->cost;
+		in->piece->cost = 0;
+	}
+	for (struct arrival *a = in->parcel ? in->parcel->first : NULL; a; a = a->mate) {
+		in->credit[STREAM_DELTA] += a->cost;
+		a->cost = 0;
+	}
+}
+
+/* ---- bundles ---- */
+
+/* All of it is joined: the lanes go on. */
+static void parcel_done(struct intake *in, struct parcel *p)
+{
+	for (struct arrival *a = p->first, *mate; a; a = mate) {
+		mate = a->mate;
+		struct lane **at = lane_at(in, &a->delta->state.id), *lane = *at;
+		lane->first = a->next;
+		if (lane->first) {
+			queue_push(&in->ready, lane->first);
+		} else {
+			*at = lane->next;
+			free(lane);
+		}
+		waits_no_more(in, a);
+	}
+	parcel_free(p);
+	release(in);
+}
+
+static int parcel_try(struct intake *in, struct parcel *p, struct err *e)
+{
+	static const struct vv nothing;
+	uint32_t i = 0;
+	arena_reset(&in->scratch);
+	struct arrived *x = arena_array(&in->scratch, p->received, sizeof(*x));
+	if (!x)
+		return no_memory(e);
+	for (const struct arrival *a = p->first; a; a = a->mate, i++) {
+		bool own = id_equal(&a->delta->state.scope, &a->round->scope);
+		x[i] = (struct arrived){ .delta = a->delta, .upto = own ? &a->round->upto : &nothing };
+	}
+	int r = replica_apply_all(in->replica, &in->scratch, x, p->received, &p->bundle, e);
+	if (r < 0)
+		return cannot_join(r, e);
+	i = 0;
+	for (struct arrival *a = p->first; a; a = a->mate, i++) {
+		if (!is_waiting(&x[i]))
+			continue;
+		p->waiting++;
+		r = arrival_needs(in, a, &x[i], e);
+		if (r < 0)
+			return r;
+	}
+	if (p->waiting == 0)
+		parcel_done(in, p);
+	return 0;
+}
+
+/* One of a bundle is the first of its lane and has what it needs. */
+static int parcel_run(struct intake *in, struct arrival *a, struct err *e)
+{
+	if (a->wait == WAIT_OTHERS)
+		return 0;
+	a->wait = WAIT_OTHERS;
+	return --a->parcel->waiting == 0 ? parcel_try(in, a->parcel, e) : 0;
 }
 
 /* The first of a lane is not waiting any more: goes on with it and those behind. */
@@ -393,30 +518,46 @@ static int lane_run(struct intake *in, const struct id *node, struct err *e)
 {
 	struct lane **p = lane_at(in, node), *lane = *p;
 	assert(lane);
-	while (lane->first) {
+	while (lane->first && !lane->first->parcel) {
 		struct arrival *a = lane->first;
 		int r = arrival_try(in, a, e);
 		if (r <= 0)
 			return r;
 		lane->first = a->next;
-		a->round->waiting--;
-		in->waiting--;
-		in->waiting_bytes -= a->bytes.len;
-		arrival_done(in, a);
+		waits_no_more(in, a);
 	}
-	*p = lane->next;
-	free(lane);
-	/* Pieces that were held back because too much waited. */
-	if (in->waiting_bytes < in->window && in->piece) {
-		in->credit[STREAM_DELTA] += in->piece->cost;
-		in->piece->cost = 0;
+	int r = 0;
+	if (lane->first) {
+		r = parcel_run(in, lane->first, e);
+	} else {
+		*p = lane->next;
+		free(lane);
 	}
-	return claim_rounds(in, e);
+	release(in);
+	return r < 0 ? r : claim_rounds(in, e);
 }
 
-static int arrival_decode(struct intake *in, struct arrival *a, struct actor_codec *codec,
-			  const struct id *scope, struct delta **ret, struct err *e)
+/* Goes on with what became ready, and with what is left over when few hashes are waited for. */
+static int run_ready(struct intake *in, struct err *e)
 {
+	for (;;) {
+		struct arrival *a = queue_pop(&in->ready);
+		if (!a && in->n_wants < WANTS_TOTAL / 2)
+			a = queue_pop(&in->later);
+		if (!a)
+			return 0;
+		struct id node = a->delta->state.id;
+		int r = lane_run(in, &node, e);
+		if (r < 0)
+			return r;
+	}
+}
+
+/* bundle NULL: it came alone. */
+static int arrival_decode(struct intake *in, struct arrival *a, struct actor_codec *codec,
+			  const struct bundle *bundle, struct delta **ret, struct err *e)
+{
+	const struct id *scope = &a->round->scope;
 	struct cursor c = cursor_make(a->bytes.data, a->bytes.len);
 	struct delta *d;
 	int r = delta_decode(&a->arena, replica_actors(in->replica), codec, &c, &d, e);
@@ -426,6 +567,12 @@ static int arrival_decode(struct intake *in, struct arrival *a, struct actor_cod
 		return r;
 	if (!cursor_end(&c))
 		return err_set(e, -EPROTO, "the peer sent a delta with something behind it");
+	if (bundle) {
+		uint32_t i = bundle_find(bundle, &d->state.id);
+		if (i == UINT32_MAX)
+			return err_set(e, -EPROTO, "the peer sent a delta that is not of its bundle");
+		scope = &bundle->member[i].scope;
+	}
 	/* Only a whole record names its scope. */
 	if (!d->complete)
 		d->state.scope = *scope;
@@ -435,37 +582,24 @@ static int arrival_decode(struct intake *in, struct arrival *a, struct actor_cod
 	return 0;
 }
 
-/* A complete delta, whose arrival is taken. */
-static int arrival_take(struct intake *in, struct arrival *a, struct err *e)
+/* A lane for the arrival's node; *ret_new: nothing else is in it. */
+static int lane_get(struct intake *in, const struct id *node, struct lane **ret, bool *ret_new,
+		    struct err *e)
 {
-	int r = arrival_decode(in, a, in->delta_actors, &in->open->scope, &a->delta, e);
-	if (r < 0) {
-		arrival_free(a);
-		return r;
-	}
-	a->round = in->open;
-	in->open->received++;
-	in->deltas++;
-	struct lane **p = lane_at(in, &a->delta->state.id), *lane = *p;
-	if (!lane) {
-		if (!in->spare_lane)
-			in->spare_lane = calloc(1, sizeof(*lane));
-		if (!in->spare_lane) {
-			arrival_free(a);
+	struct lane **p = lane_at(in, node);
+	*ret_new = *p == NULL;
+	if (!*p) {
+		*p = calloc(1, sizeof(**p));
+		if (!*p)
 			return no_memory(e);
-		}
-		r = arrival_try(in, a, e);
-		if (r > 0) {
-			arrival_done(in, a);
-			return 0;
-		}
-		/* Even after an error: the queues may know it. */
-		*p = lane = TAKE_PTR(in->spare_lane);
-		lane->node = a->delta->state.id;
-	} else {
-		a->wait = WAIT_TURN;
-		r = 0;
+		(*p)->node = *node;
 	}
+	*ret = *p;
+	return 0;
+}
+
+static void lane_push(struct intake *in, struct lane *lane, struct arrival *a)
+{
 	a->next = NULL;
 	if (lane->last && lane->first)
 		lane->last->next = a;
@@ -475,7 +609,109 @@ static int arrival_take(struct intake *in, struct arrival *a, struct err *e)
 	a->round->waiting++;
 	in->waiting++;
 	in->waiting_bytes += a->bytes.len;
-	return r;
+}
+
+/* The last delta of a bundle is here: all of them get in line. */
+static int parcel_take(struct intake *in, struct err *e)
+{
+	struct parcel *p = TAKE_PTR(in->parcel);
+	struct lane *lane;
+	bool ready = true, empty;
+	for (struct arrival *a = p->first; a; a = a->mate) {
+		if (lane_get(in, &a->delta->state.id, &lane, &empty, e) < 0) {
+			/* The session ends. What is in a lane already goes with it. */
+			in->parcel = p;
+			return -ENOMEM;
+		}
+	}
+	p->waiting = p->received;
+	for (struct arrival *a = p->first; a; a = a->mate) {
+		(void)lane_get(in, &a->delta->state.id, &lane, &empty, e);
+		a->wait = lane->first ? WAIT_TURN : WAIT_OTHERS;
+		p->waiting -= a->wait == WAIT_OTHERS;
+		ready &= a->wait == WAIT_OTHERS;
+		lane_push(in, lane, a);
+	}
+	return ready ? parcel_try(in, p, e) : 0;
+}
+
+/* A complete delta of the bundle that comes in. */
+static int parcel_add(struct intake *in, struct arrival *a, struct err *e)
+{
+	struct parcel *p = in->parcel;
+	int r = arrival_decode(in, a, in->delta_actors, &p->bundle, &a->delta, e);
+	uint32_t i = r == 0 ? bundle_find(&p->bundle, &a->delta->state.id) : UINT32_MAX;
+	if (r == 0 && p->here[i])
+		r = err_set(e, -EPROTO, "the peer sent a node twice in one bundle");
+	p->bytes += a->bytes.len;
+	if (r == 0 && p->bytes > BUNDLE_SIZE_MAX)
+		r = err_set(e, -EPROTO, "the peer sent a bundle that is too large");
+	if (r < 0) {
+		arrival_free(a);
+		return r;
+	}
+	p->here[i] = true;
+	a->parcel = p;
+	if (p->last)
+		p->last->mate = a;
+	else
+		p->first = a;
+	p->last = a;
+	return ++p->received == p->bundle.n_deltas ? parcel_take(in, e) : 0;
+}
+
+int intake_bundle(struct intake *in, bool more, const void *data, size_t len, uint64_t cost,
+		  struct err *e)
+{
+	struct parcel *p = in->parcel;
+	if (!in->open || in->piece || (p && p->decoded))
+		return err_set(e, -EPROTO, "the peer sent a bundle out of place");
+	if (!p)
+		p = in->parcel = calloc(1, sizeof(*p));
+	if (!p)
+		return no_memory(e);
+	in->credit[STREAM_DELTA] += cost;
+	if (p->head.len + len > BUNDLE_HEAD_MAX)
+		return err_set(e, -EPROTO, "the peer sent a bundle that is too large");
+	buf_put(&p->head, data, len);
+	if (buf_failed(&p->head))
+		return no_memory(e);
+	if (more)
+		return 0;
+	struct cursor c = cursor_make(p->head.data, p->head.len);
+	int r = bundle_decode(&p->arena, in->delta_actors, &c, &p->bundle);
+	if (r == -EBADMSG)
+		return err_set(e, -EPROTO, "the peer sent a malformed bundle");
+	p->here = r == 0 ? arena_array(&p->arena, p->bundle.n_members, sizeof(*p->here)) : NULL;
+	if (!p->here)
+		return no_memory(e);
+	buf_done(&p->head);
+	p->decoded = true;
+	return 0;
+}
+
+/* ---- deltas ---- */
+
+/* A complete delta, whose arrival is taken. */
+static int arrival_take(struct intake *in, struct arrival *a, struct err *e)
+{
+	struct lane *lane;
+	bool alone;
+	a->round = in->open;
+	in->open->received++;
+	in->deltas++;
+	if (in->parcel)
+		return parcel_add(in, a, e);
+	int r = arrival_decode(in, a, in->delta_actors, NULL, &a->delta, e);
+	if (r == 0)
+		r = lane_get(in, &a->delta->state.id, &lane, &alone, e);
+	if (r < 0) {
+		arrival_free(a);
+		return r;
+	}
+	a->wait = WAIT_TURN;
+	lane_push(in, lane, a);
+	return alone ? lane_run(in, &lane->node, e) : 0;
 }
 
 int intake_delta(struct intake *in, bool more, const void *data, size_t len, uint64_t cost,
@@ -483,6 +719,8 @@ int intake_delta(struct intake *in, bool more, const void *data, size_t len, uin
 {
 	if (!in->open)
 		return err_set(e, -EPROTO, "the peer sent a delta outside of a round");
+	if (in->parcel && !in->parcel->decoded)
+		return err_set(e, -EPROTO, "the peer sent a delta inside of a bundle's head");
 	struct arrival *a = in->piece ? in->piece : arrival_new(in);
 	if (!a)
 		return no_memory(e);
@@ -492,14 +730,46 @@ int intake_delta(struct intake *in, bool more, const void *data, size_t len, uin
 	buf_put(&a->bytes, data, len);
 	if (buf_failed(&a->bytes))
 		return no_memory(e);
-	if (more && in->waiting_bytes < in->window)
+	/* A bundle is here as a whole or not at all, so its deltas cannot wait for each other's credit. */
+	if ((more || in->parcel) && in->waiting_bytes < in->window)
 		in->credit[STREAM_DELTA] += cost;
 	else
 		a->cost += cost;
 	if (more)
 		return 0;
 	in->piece = NULL;
-	return arrival_take(in, a, e);
+	int r = arrival_take(in, a, e);
+	return r < 0 ? r : run_ready(in, e);
+}
+
+/* The record is here. If the delta fits by now, others have brought what it lacked, and the record is
+ * not looked at: the peer may have made it of a newer view, without the rest of its batches. */
+static int record_take(struct intake *in, struct arrival *a, struct err *e)
+{
+	const struct id node = a->delta->state.id;
+	struct buf delta = a->bytes;
+	struct delta *d;
+	a->bytes = in->record;
+	in->record = (struct buf){ 0 };
+	int r = arrival_decode(in, a, in->record_actors, a->parcel ? &a->parcel->bundle : NULL, &d, e);
+	if (r == 0 && (!d->complete || !id_equal(&d->state.id, &node)))
+		r = err_set(e, -EPROTO, "the peer sent another record than it was asked for");
+	if (r == 0 && replica_fits(in->replica, a->delta)) {
+		struct buf record = a->bytes;
+		a->bytes = delta;
+		delta = record;
+	} else if (r == 0) {
+		in->waiting_bytes += a->bytes.len - delta.len;
+		a->delta = d;
+		a->record = true;
+	}
+	buf_done(&delta);
+	if (r < 0)
+		return r;
+	in->record_asked = false;
+	queue_pop(&in->records);
+	r = lane_run(in, &node, e);
+	return r < 0 ? r : run_ready(in, e);
 }
 
 int intake_record(struct intake *in, uint64_t round, const struct id *node, bool more,
@@ -518,22 +788,7 @@ int intake_record(struct intake *in, uint64_t round, const struct id *node, bool
 		return 0;
 	}
 	a->record_cost += cost;
-	in->waiting_bytes -= a->bytes.len;
-	buf_done(&a->bytes);
-	a->bytes = in->record;
-	in->record = (struct buf){ 0 };
-	in->waiting_bytes += a->bytes.len;
-	struct delta *d;
-	int r = arrival_decode(in, a, in->record_actors, &a->round->scope, &d, e);
-	if (r < 0)
-		return r;
-	if (!d->complete || !id_equal(&d->state.id, node))
-		return err_set(e, -EPROTO, "the peer sent another record than it was asked for");
-	a->delta = d;
-	a->record = true;
-	in->record_asked = false;
-	queue_pop(&in->records);
-	return lane_run(in, node, e);
+	return record_take(in, a, e);
 }
 
 /* ---- chunks ---- */
@@ -548,22 +803,6 @@ static void want_wake(struct intake *in, struct want **p)
 		if (--i->arrival->missing == 0)
 			queue_push(&in->ready, i->arrival);
 	free(w);
-}
-
-/* Goes on with what became ready, and with what is left over when few hashes are waited for. */
-static int run_ready(struct intake *in, struct err *e)
-{
-	for (;;) {
-		struct arrival *a = queue_pop(&in->ready);
-		if (!a && in->n_wants < WANTS_TOTAL / 2)
-			a = queue_pop(&in->later);
-		if (!a)
-			return 0;
-		struct id node = a->delta->state.id;
-		int r = lane_run(in, &node, e);
-		if (r < 0)
-			return r;
-	}
 }
 
 int intake_chunk(struct intake *in, const struct sha256 *hash, const void *data, size_t len,

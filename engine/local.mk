@@ -8,6 +8,8 @@ libengine_a_SOURCES = \
 	engine/arraydiff.c \
 	engine/arraydiff.h \
 	engine/banned.h \
+	engine/batch.c \
+	engine/batch.h \
 	engine/blob.c \
 	engine/blob.h \
 	engine/buf.c \
@@ -75,6 +77,7 @@ libengine_a_SOURCES = \
 	engine/render.h \
 	engine/replica-apply.c \
 	engine/replica-backlog.c \
+	engine/replica-batch.c \
 	engine/replica-claims.c \
 	engine/replica-commit.c \
 	engine/replica-conflict.c \
@@ -96,6 +99,7 @@ libengine_a_SOURCES = \
 	engine/replica-sweep.c \
 	engine/replica-thin.c \
 	engine/replica-tree.c \
+	engine/replica-txn.c \
 	engine/replica-verify.c \
 	engine/replica-version.c \
 	engine/replica-view.c \

@@ -67,6 +67,7 @@ unit_tests = \
 	tests/unit/test_token \
 	tests/unit/test_tree \
 	tests/unit/test_treemodel \
+	tests/unit/test_txn \
 	tests/unit/test_vv \
 	tests/unit/test_workfile
 
@@ -105,6 +106,7 @@ tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_session_SOURCES = tests/unit/test_session.c $(pair)
+tests_unit_test_txn_SOURCES = tests/unit/test_txn.c $(pair)
 tests_unit_test_proc_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_qr_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_tls_SOURCES = tests/unit/test_tls.c $(members)
