@@ -119,6 +119,7 @@ sim_tests = \
 	tests/sim/sim
 
 tests_sim_sim_SOURCES = \
+	tests/sim/batch.c \
 	tests/sim/check.c \
 	tests/sim/model.c \
 	tests/sim/net.c \
