@@ -35,6 +35,7 @@ struct backlog {
 	uint64_t left;
 	uint64_t last;      /* seq of the entry before */
 	struct table done;  /* nodes that need not be sent again: directories, and of bundles */
+	struct table alone; /* nodes that hang together with more than goes into a bundle */
 	struct buf queue;   /* ids to send now, the last one first */
 	known_fn others;    /* what the peer holds of other scopes; NULL: nothing */
 	void *userdata;
@@ -87,6 +88,9 @@ void backlog_free(struct backlog *b)
 	table_each(&b->done, i, l, next)
 		free(l);
 	table_done(&b->done);
+	table_each(&b->alone, i, l, next)
+		free(l);
+	table_done(&b->alone);
 	buf_done(&b->queue);
 	arena_done(&b->arena);
 	vv_done(&b->known);
@@ -117,24 +121,34 @@ uint64_t backlog_left(const struct backlog *b)
 	return b->left + b->queue.len / ID_SIZE;
 }
 
-static bool is_done(const struct backlog *b, const struct id *id)
+static bool has(const struct table *t, const struct id *id)
 {
-	for (struct table_link *l = table_first(&b->done, id_hash(id)); l; l = l->next)
+	for (struct table_link *l = table_first(t, id_hash(id)); l; l = l->next)
 		if (id_equal(&((struct done *)l)->id, id))
 			return true;
 	return false;
 }
 
-static int set_done(struct backlog *b, const struct id *id)
+static int add(struct table *t, const struct id *id)
 {
 	struct done *d = malloc(sizeof(*d));
 	if (!d)
 		return -ENOMEM;
 	d->id = *id;
-	int rc = table_add(&b->done, &d->link, id_hash(id));
+	int rc = table_add(t, &d->link, id_hash(id));
 	if (rc < 0)
 		free(d);
 	return rc;
+}
+
+static bool is_done(const struct backlog *b, const struct id *id)
+{
+	return has(&b->done, id);
+}
+
+static int set_done(struct backlog *b, const struct id *id)
+{
+	return add(&b->done, id);
 }
 
 static void entry_key(struct buf *b, const struct id *scope, uint32_t actor, uint64_t seq)
@@ -261,11 +275,18 @@ static const struct vv *known_of(const struct id *scope, void *userdata)
 /* Begins the bundle that goes with the node, if there is one. */
 static int bundle_begin(struct backlog *b, const struct record *rec)
 {
-	const struct batch_node n = { rec->id, rec->scope };
-	arena_reset(&b->arena);
-	int rc = bundle_make(b->r, view_snapshot(b->view), &b->arena, &n, known_of, b, &b->bundle,
-			    &b->wanted);
+	const struct batch_node node = { rec->id, rec->scope };
+	uint32_t n = 0;
 	b->sent = 0;
+	if (has(&b->alone, &rec->id))
+		return 0;
+	arena_reset(&b->arena);
+	int rc = bundle_make(b->r, view_snapshot(b->view), &b->arena, &node, known_of, b, &b->bundle,
+			     &b->wanted, &n);
+	/* Not to be tried again from each of them. */
+	for (uint32_t i = 0; rc == 0 && b->bundle.n_deltas == 0 && i < n; i++)
+		if (!has(&b->alone, &b->wanted[i].id))
+			rc = add(&b->alone, &b->wanted[i].id);
 	for (uint32_t i = 0; rc == 0 && i < b->bundle.n_deltas; i++) {
 		const struct batch_node *w = &b->wanted[i];
 		_cleanup_(arena_done) struct arena a = { 0 };

@@ -311,7 +311,7 @@ struct known_batch {
 	uint32_t n;
 };
 
-struct bundleing {
+struct gathering {
 	struct replica *r;
 	const struct store_snapshot *snap;
 	struct arena *a;
@@ -326,7 +326,7 @@ struct bundleing {
 	bool whole; /* of the bytes and numbers that may be there */
 };
 
-static struct found *found_get(struct bundleing *g, const struct batch_node *m)
+static struct found *found_get(struct gathering *g, const struct batch_node *m)
 {
 	uint64_t hash = id_hash(&m->id);
 	for (struct table_link *l = table_first(&g->nodes, hash); l; l = l->next)
@@ -341,7 +341,7 @@ static struct found *found_get(struct bundleing *g, const struct batch_node *m)
 	return f;
 }
 
-static int look_at(struct bundleing *g, const struct batch_node *m)
+static int look_at(struct gathering *g, const struct batch_node *m)
 {
 	struct found *f = found_get(g, m);
 	if (!f)
@@ -357,7 +357,7 @@ static int look_at(struct bundleing *g, const struct batch_node *m)
 /* A batch that the node has and the peer does not. */
 static int batch_found(struct dot d, void *userdata)
 {
-	struct bundleing *g = userdata;
+	struct gathering *g = userdata;
 	uint64_t hash = table_mix(d.seq ^ (uint64_t)d.actor << 40);
 	for (struct table_link *l = table_first(&g->batches, hash); l; l = l->next) {
 		const struct known_batch *k = (const struct known_batch *)l;
@@ -387,7 +387,7 @@ static int batch_found(struct dot d, void *userdata)
 }
 
 /* A node of another collection brings its directories along: the walk of theirs may come later. */
-static int look_above(struct bundleing *g, const struct record *rec)
+static int look_above(struct gathering *g, const struct record *rec)
 {
 	for (uint32_t i = 0; i < rec->n_edges; i++) {
 		const struct id *parent = &rec->edge[i].parent;
@@ -406,7 +406,7 @@ static int look_above(struct bundleing *g, const struct record *rec)
 	return 0;
 }
 
-static int look(struct bundleing *g, struct found *f)
+static int look(struct gathering *g, struct found *f)
 {
 	_cleanup_(buf_done) struct buf v = { 0 };
 	_cleanup_(arena_done) struct arena a = { 0 };
@@ -442,23 +442,32 @@ static int by_place(const void *x, const void *y)
 	return *a < *b ? -1 : *a > *b;
 }
 
+/* What has to go, in the order that it was found. */
+static int list_wanted(struct gathering *g, struct batch_node **ret)
+{
+	struct batch_node *wanted = arena_array(g->a, g->n_wanted, sizeof(*wanted));
+	uint32_t n = 0;
+	if (!wanted)
+		return -ENOMEM;
+	for (const struct found *f = g->first; f; f = f->next)
+		if (f->wanted)
+			wanted[n++] = f->member;
+	*ret = wanted;
+	return 0;
+}
+
 /* Lists what was found. */
-static int gather(struct bundleing *g, struct bundle *ret, struct batch_node **ret_wanted)
+static int gather(struct gathering *g, struct bundle *ret)
 {
 	struct batch_node *member = arena_array(g->a, g->n_nodes, sizeof(*member));
-	struct batch_node *wanted = arena_array(g->a, g->n_wanted, sizeof(*wanted));
 	struct batch *batch = arena_array(g->a, g->n_batches, sizeof(*batch));
 	uint32_t n = 0, *place;
-	if (!member || !wanted || !batch)
+	if (!member || !batch)
 		return -ENOMEM;
 	table_each(&g->nodes, i, l, next)
 		member[n++] = ((struct found *)l)->member;
 	qsort(member, n, sizeof(*member), by_member);
 	*ret = (struct bundle){ member, n, g->n_wanted, batch, 0 };
-	n = 0;
-	for (const struct found *f = g->first; f; f = f->next)
-		if (f->wanted)
-			wanted[n++] = f->member;
 	for (const struct known_batch *k = g->batch; k; k = k->next) {
 		place = arena_array(g->a, k->n, sizeof(*place));
 		if (!place)
@@ -468,17 +477,17 @@ static int gather(struct bundleing *g, struct bundle *ret, struct batch_node **r
 		qsort(place, k->n, sizeof(*place), by_place);
 		batch[ret->n_batches++] = (struct batch){ k->dot, place, k->n };
 	}
-	*ret_wanted = wanted;
 	return 0;
 }
 
 int bundle_make(struct replica *r, const struct store_snapshot *snap, struct arena *a,
 	       const struct batch_node *m, known_fn known, void *userdata, struct bundle *ret,
-	       struct batch_node **ret_wanted)
+	       struct batch_node **ret_wanted, uint32_t *ret_n)
 {
-	struct bundleing g = { .r = r, .snap = snap, .a = a, .known = known, .userdata = userdata,
+	struct gathering g = { .r = r, .snap = snap, .a = a, .known = known, .userdata = userdata,
 			      .scope = &m->scope, .whole = true };
 	*ret = (struct bundle){ 0 };
+	*ret_n = 0;
 	if (!atomic_load(&r->batches))
 		return 0;
 	g.last = &g.first;
@@ -486,8 +495,12 @@ int bundle_make(struct replica *r, const struct store_snapshot *snap, struct are
 	int rc = look_at(&g, m);
 	for (struct found *f = g.first; rc == 0 && g.whole && f; f = f->next)
 		rc = look(&g, f);
+	if (rc == 0 && g.n_wanted > 1) {
+		rc = list_wanted(&g, ret_wanted);
+		*ret_n = g.n_wanted;
+	}
 	if (rc == 0 && g.whole && g.n_wanted > 1)
-		rc = gather(&g, ret, ret_wanted);
+		rc = gather(&g, ret);
 	table_done(&g.nodes);
 	table_done(&g.batches);
 	return rc;

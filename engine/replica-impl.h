@@ -370,12 +370,12 @@ int batches_load(struct replica *r, struct err *e); /* at open */
 int batches_check(struct replica *r, const struct store_snapshot *snap, struct store_batch *fix,
 		  uint64_t *ret_wrong, uint64_t *ret_damaged);
 /* What has to go to a peer together with the node m, when the peer holds of each scope what known()
- * says (borrowed until the next call). ret->n_deltas 0: nothing has to, or more than a bundle may have.
- * All in the arena, *ret_wanted too: the n_deltas nodes, m first. */
+ * says (borrowed until the next call). *ret_wanted: these nodes, m first, *ret_n of them; 0: m goes alone.
+ * ret->n_deltas 0 though there are some: they are more than a bundle may have. All in the arena. */
 typedef const struct vv *(*known_fn)(const struct id *scope, void *userdata);
 int bundle_make(struct replica *r, const struct store_snapshot *snap, struct arena *a,
 	       const struct batch_node *m, known_fn known, void *userdata, struct bundle *ret,
-	       struct batch_node **ret_wanted);
+	       struct batch_node **ret_wanted, uint32_t *ret_n);
 
 /* replica-conflict.c: what a commit changes in the index of conflicts. key: of the directory entry. */
 void conflict_put(const struct touched *t, struct store_batch *b);

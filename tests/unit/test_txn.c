@@ -330,6 +330,45 @@ static void test_chunks(void)
 		node_close(&n[i]);
 }
 
+static bool in_step(struct node *x, struct node *y)
+{
+	struct id mine, theirs;
+	struct view *v = replica_view(x->replica), *u = replica_view(y->replica);
+	view_fingerprint(v, &mine);
+	view_fingerprint(u, &theirs);
+	view_unref(v);
+	view_unref(u);
+	return id_equal(&mine, &theirs);
+}
+
+/* More hangs together than goes into one bundle: then the files come one by one, but they come. */
+static void test_long_chain(void)
+{
+	struct node a, b;
+	struct pair p;
+	_cleanup_(buf_done) struct buf value = { 0 };
+	char path[41][32];
+	buf_putf(&value, "\"%*s\"", 1 << 20, "x");
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	node_write(&a, "d", "t.txt", A("x\n"));
+	for (unsigned i = 0; i < 41; i++)
+		snprintf(path[i], sizeof(path[i]), "d/%u.json", i);
+	for (unsigned i = 0; i < 40; i++) {
+		const char *const two[] = { path[i], path[i + 1], NULL };
+		value.data[1] = (uint8_t)('a' + i % 20);
+		put_all(&a, two, buf_cstr(&value));
+	}
+	pair_open(&p, &a, &b);
+	pair_run(&p);
+	_cleanup_free_ char *last = node_read(&b, "d", "40.json"), *first = node_read(&b, "d", "0.json");
+	ok(!p.failed && last && last[1] == 't' && first && first[1] == 'a' && in_step(&a, &b),
+	   "what is too much for one bundle comes one by one (%s)", p.e.message);
+	pair_close(&p);
+	node_close(&a);
+	node_close(&b);
+}
+
 #define DOCS 9
 #define BATCHES 300
 #define DEVICES 3
@@ -469,17 +508,6 @@ static void meet(struct work *w, unsigned x, unsigned y, bool to_the_end)
 	pair_close(&p);
 }
 
-static bool in_step(struct node *x, struct node *y)
-{
-	struct id mine, theirs;
-	struct view *v = replica_view(x->replica), *u = replica_view(y->replica);
-	view_fingerprint(v, &mine);
-	view_fingerprint(u, &theirs);
-	view_unref(v);
-	view_unref(u);
-	return id_equal(&mine, &theirs);
-}
-
 static void history(struct work *w)
 {
 	for (unsigned i = 0; i < DEVICES; i++)
@@ -526,13 +554,14 @@ static void test_peers(uint64_t seed, uint64_t rounds)
 
 int main(int argc, char **argv)
 {
-	tap_plan(15 + 17 + 6 + 3 + 8 + 2 + 3);
+	tap_plan(15 + 17 + 6 + 3 + 8 + 2 + 1 + 3);
 	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 60);
 	test_steps();
 	test_refusals();
 	test_observers();
 	test_lists();
 	test_chunks();
+	test_long_chain();
 	test_peers(seed, rounds);
 	return tap_done();
 }
