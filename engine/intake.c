@@ -6,106 +6,10 @@
  *
  * Those of a bundle stand in the lanes of their nodes as well, once the last of them is here. They
  * are joined when each is the first of its lane and none of them waits for anything. */
-#include "engine/intake.h"
+#include "engine/intake-impl.h"
 
 #include <assert.h>
 #include <errno.h>
-
-#define BUCKETS 1024
-#define WANTS_TOTAL 8192 /* hashes remembered; above it arrivals queue in `later` */
-#define WAIT_HASHES 256  /* of one arrival at a time */
-
-enum wait { WAIT_TURN, WAIT_CHUNKS, WAIT_RECORD, WAIT_LATER, WAIT_OTHERS };
-
-struct round {
-	uint64_t no;
-	struct id scope;
-	struct vv upto;
-	uint64_t announced, received;
-	uint64_t waiting; /* arrivals */
-	bool ended;
-};
-
-struct arrival {
-	struct arena arena;
-	struct buf bytes; /* what delta refers to */
-	struct delta *delta;
-	uint64_t cost, record_cost; /* credit held in the streams */
-	struct round *round;
-	enum wait wait;
-	uint32_t missing;      /* WAIT_CHUNKS */
-	bool record;           /* holds the whole record already */
-	struct waiter *waiter; /* WAIT_CHUNKS: one for each hash */
-	struct arrival *next;  /* in the lane */
-	struct arrival *queue; /* in `later`, `record` or `ready` */
-	struct parcel *parcel; /* NULL: it came alone */
-	struct arrival *mate;  /* the next one of the parcel */
-};
-
-/* A bundle that comes in, or waits. */
-struct parcel {
-	struct arena arena;
-	struct buf head;       /* encoded bundle; what bundle has is in the arena */
-	struct bundle bundle;
-	bool decoded;
-	bool *here;            /* by member: its delta came */
-	uint32_t received;
-	uint32_t waiting;      /* arrivals that wait for something but the others */
-	uint64_t bytes;
-	struct arrival *first, *last;
-};
-
-struct lane {
-	struct id node;
-	struct arrival *first, *last;
-	struct lane *next;
-};
-
-struct waiter {
-	struct arrival *arrival;
-	struct waiter *next;
-};
-
-enum want_state { WANT_NEW, WANT_ASKED, WANT_NOWHERE };
-
-struct want {
-	struct sha256 hash;
-	enum want_state state;
-	struct waiter *waiter;
-	struct want *next;          /* in the bucket */
-	struct want *newer, *older; /* WANT_NEW: in the queue; WANT_NOWHERE: older only */
-};
-
-struct queue {
-	struct arrival *first, *last;
-};
-
-struct intake {
-	struct replica *replica;
-	struct actor_codec *delta_actors, *record_actors; /* tables of the peer's streams */
-	uint64_t window;
-	struct arena scratch;
-	struct arrival *spare;
-	struct round **round;
-	uint32_t n_rounds, cap_rounds;
-	struct round *open;
-	uint64_t last_round;
-	struct claim *claim;
-	uint32_t n_claims, cap_claims;
-	struct lane *lane[BUCKETS];
-	struct want *want[BUCKETS];
-	struct want *ask_first, *ask_last, *nowhere;
-	uint32_t n_wants, n_asked;
-	struct queue later, records, ready;
-	bool record_asked;     /* the first of records */
-	struct arrival *piece; /* delta not yet complete */
-	struct parcel *parcel; /* bundle not yet complete */
-	struct buf record;     /* record not yet complete */
-	uint64_t record_cost;
-	uint64_t waiting_bytes, waiting;
-	uint64_t credit[STREAMS];
-	uint64_t deltas;
-};
 
 static void arrival_free(struct arrival *a)
 {
@@ -206,37 +110,6 @@ static struct lane **lane_at(struct intake *in, const struct id *node)
 	while (*p && !id_equal(&(*p)->node, node))
 		p = &(*p)->next;
 	return p;
-}
-
-static struct want **want_at(struct intake *in, const struct sha256 *hash)
-{
-	uint64_t h;
-	memcpy(&h, hash->b, sizeof(h));
-	struct want **p = &in->want[h % BUCKETS];
-	while (*p && sha256_cmp(&(*p)->hash, hash) != 0)
-		p = &(*p)->next;
-	return p;
-}
-
-static void queue_push(struct queue *q, struct arrival *a)
-{
-	a->queue = NULL;
-	if (q->last)
-		q->last->queue = a;
-	else
-		q->first = a;
-	q->last = a;
-}
-
-static struct arrival *queue_pop(struct queue *q)
-{
-	struct arrival *a = q->first;
-	if (a) {
-		q->first = a->queue;
-		if (!q->first)
-			q->last = NULL;
-	}
-	return a;
 }
 
 /* Room for one more element of `size` bytes in a list of n. */
@@ -349,28 +222,6 @@ static void arrival_done(struct intake *in, struct arrival *a)
 	in->spare = a;
 }
 
-static int want_add(struct intake *in, const struct sha256 *hash, struct waiter *waiter)
-{
-	struct want **p = want_at(in, hash), *w = *p;
-	if (!w) {
-		w = calloc(1, sizeof(*w));
-		if (!w)
-			return -ENOMEM;
-		w->hash = *hash;
-		*p = w;
-		in->n_wants++;
-		w->older = in->ask_last;
-		if (in->ask_last)
-			in->ask_last->newer = w;
-		else
-			in->ask_first = w;
-		in->ask_last = w;
-	}
-	waiter->next = w->waiter;
-	w->waiter = waiter;
-	return 0;
-}
-
 static int arrival_wait(struct intake *in, struct arrival *a, const struct sha256 *hash, uint32_t n,
 			struct err *e)
 {
@@ -384,7 +235,7 @@ static int arrival_wait(struct intake *in, struct arrival *a, const struct sha25
 		if (!a->waiter)
 			return no_memory(e);
 		a->waiter[i].arrival = a;
-		if (want_add(in, &hash[i], &a->waiter[i]) < 0)
+		if (intake_want_add(in, &hash[i], &a->waiter[i]) < 0)
 			return no_memory(e);
 	}
 	return 0;
@@ -537,8 +388,7 @@ static int lane_run(struct intake *in, const struct id *node, struct err *e)
 	return r < 0 ? r : claim_rounds(in, e);
 }
 
-/* Goes on with what became ready, and with what is left over when few hashes are waited for. */
-static int run_ready(struct intake *in, struct err *e)
+int intake_run_ready(struct intake *in, struct err *e)
 {
 	for (;;) {
 		struct arrival *a = queue_pop(&in->ready);
@@ -739,7 +589,7 @@ int intake_delta(struct intake *in, bool more, const void *data, size_t len, uin
 		return 0;
 	in->piece = NULL;
 	int r = arrival_take(in, a, e);
-	return r < 0 ? r : run_ready(in, e);
+	return r < 0 ? r : intake_run_ready(in, e);
 }
 
 /* The record is here. If the delta fits by now, others have brought what it lacked, and the record is
@@ -769,7 +619,7 @@ static int record_take(struct intake *in, struct arrival *a, struct err *e)
 	in->record_asked = false;
 	queue_pop(&in->records);
 	r = lane_run(in, &node, e);
-	return r < 0 ? r : run_ready(in, e);
+	return r < 0 ? r : intake_run_ready(in, e);
 }
 
 int intake_record(struct intake *in, uint64_t round, const struct id *node, bool more,
@@ -789,76 +639,6 @@ int intake_record(struct intake *in, uint64_t round, const struct id *node, bool
 	}
 	a->record_cost += cost;
 	return record_take(in, a, e);
-}
-
-/* ---- chunks ---- */
-
-/* Makes ready what waits for the hash alone; the want is taken out of its table and freed. */
-static void want_wake(struct intake *in, struct want **p)
-{
-	struct want *w = *p;
-	*p = w->next;
-	in->n_wants--;
-	for (struct waiter *i = w->waiter; i; i = i->next)
-		if (--i->arrival->missing == 0)
-			queue_push(&in->ready, i->arrival);
-	free(w);
-}
-
-int intake_chunk(struct intake *in, const struct sha256 *hash, const void *data, size_t len,
-		 uint64_t cost, struct err *e)
-{
-	struct want **p = want_at(in, hash);
-	if (!*p || (*p)->state != WANT_ASKED)
-		return err_set(e, -EPROTO, "the peer sent a chunk that nobody asked for");
-	in->n_asked--;
-	in->credit[STREAM_CHUNK] += cost;
-	if (len == 0) {
-		(*p)->state = WANT_NOWHERE;
-		(*p)->older = in->nowhere;
-		in->nowhere = *p;
-		return 0;
-	}
-	int r = chunk_put(replica_store(in->replica), hash, data, len);
-	if (r == -EBADMSG)
-		return err_set(e, -EPROTO, "the peer sent a chunk that has another hash");
-	if (r < 0)
-		return err_errno(e, r, "cannot store a chunk");
-	want_wake(in, p);
-	return run_ready(in, e);
-}
-
-int intake_news(struct intake *in, struct err *e)
-{
-	while (in->nowhere) {
-		struct want *w = in->nowhere;
-		in->nowhere = w->older;
-		want_wake(in, want_at(in, &w->hash));
-	}
-	return run_ready(in, e);
-}
-
-bool intake_asks(const struct intake *in)
-{
-	return (in->ask_first && in->n_asked < INTAKE_WANTS_MAX) ||
-	       (in->records.first && !in->record_asked);
-}
-
-bool intake_want(struct intake *in, struct sha256 *ret)
-{
-	struct want *w = in->ask_first;
-	if (!w || in->n_asked >= INTAKE_WANTS_MAX)
-		return false;
-	in->ask_first = w->newer;
-	if (!in->ask_first)
-		in->ask_last = NULL;
-	else
-		in->ask_first->older = NULL;
-	w->newer = NULL;
-	w->state = WANT_ASKED;
-	in->n_asked++;
-	*ret = w->hash;
-	return true;
 }
 
 bool intake_whole(struct intake *in, uint64_t *ret_round, struct id *ret_node)

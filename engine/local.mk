@@ -42,6 +42,8 @@ libengine_a_SOURCES = \
 	engine/history.h \
 	engine/id.c \
 	engine/id.h \
+	engine/intake-chunks.c \
+	engine/intake-impl.h \
 	engine/intake.c \
 	engine/intake.h \
 	engine/jdiff.c \
