@@ -79,6 +79,7 @@ struct noting {
 	const struct batch_node *member;
 	uint32_t n;
 	unsigned looked;
+	bool superseded;
 };
 
 static void put_batch(struct store_batch *b, struct dot d, const struct batch_node *m, uint32_t n,
@@ -106,6 +107,30 @@ static int by_member(const void *x, const void *y)
 	return id_cmp(&((const struct batch_node *)x)->id, &((const struct batch_node *)y)->id);
 }
 
+static bool all_in(const struct batch_node *x, uint32_t nx, const struct batch_node *y, uint32_t ny)
+{
+	for (uint32_t i = 0; i < nx; i++)
+		if (!bsearch(&x[i], y, ny, sizeof(*y), by_member))
+			return false;
+	return true;
+}
+
+/* Is there a later batch that has all nodes of this one? It came before it, then: by another way. */
+static int is_superseded(struct dot d, void *userdata)
+{
+	struct noting *x = userdata;
+	struct batch_node *m = NULL;
+	uint32_t n = 0;
+	if (x->looked == SUPERSEDED_MAX)
+		return 1;
+	x->looked++;
+	int rc = batch_members(x->c->r, NULL, &x->c->arena, d, &m, &n);
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	x->superseded = all_in(x->member, x->n, m, n);
+	return x->superseded;
+}
+
 /* Forgets an earlier batch whose nodes are all in the new one. */
 static int supersede(struct dot d, void *userdata)
 {
@@ -118,10 +143,8 @@ static int supersede(struct dot d, void *userdata)
 	int rc = batch_members(x->c->r, NULL, &x->c->arena, d, &m, &n);
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
-	for (uint32_t i = 0; i < n; i++)
-		if (!bsearch(&m[i], x->member, x->n, sizeof(*m), by_member))
-			return 0;
-	put_batch(x->b, d, m, n, NULL);
+	if (all_in(m, n, x->member, x->n))
+		put_batch(x->b, d, m, n, NULL);
 	return 0;
 }
 
@@ -129,12 +152,16 @@ static int note(struct commit *c, struct store_batch *b, struct dot d, const str
 		uint32_t n)
 {
 	_cleanup_(buf_done) struct buf v = { 0 };
-	struct noting x = { c, b, m, n, 0 };
+	struct noting x = { c, b, m, n, 0, false };
+	int rc = each_batch(c->r, NULL, &m[0].id, d.actor, d.seq, UINT64_MAX, is_superseded, &x);
+	if (rc < 0 || x.superseded)
+		return rc < 0 ? rc : 0;
+	x.looked = 0;
 	members_encode(m, n, &v);
 	if (buf_failed(&v))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < n && x.looked < SUPERSEDED_MAX; i++) {
-		int rc = each_batch(c->r, NULL, &m[i].id, d.actor, 0, d.seq - 1, supersede, &x);
+		rc = each_batch(c->r, NULL, &m[i].id, d.actor, 0, d.seq - 1, supersede, &x);
 		if (rc < 0)
 			return rc;
 	}

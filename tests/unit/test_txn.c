@@ -341,6 +341,81 @@ static bool in_step(struct node *x, struct node *y)
 	return id_equal(&mine, &theirs);
 }
 
+/* Deltas of a bundle wait for each other, however small the window is. */
+static void test_large(void)
+{
+	static const char *const two[] = { "d/1.json", "d/2.json", NULL };
+	struct node a, b;
+	struct pair p;
+	_cleanup_(buf_done) struct buf value = { 0 };
+	bool moved = true, half = false;
+	buf_putf(&value, "\"%*s\"", 5 << 20, "x");
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	node_write(&a, "d", "t.txt", A("x\n"));
+	put_all(&a, two, buf_cstr(&value));
+	pair_open(&p, &a, &b);
+	while (moved && !p.failed) {
+		moved = pair_turn(&p, 300000);
+		_cleanup_free_ char *one = node_read(&b, "d", "1.json"), *other = node_read(&b, "d", "2.json");
+		half |= !one != !other;
+		moved |= replica_dirty(b.replica);
+		node_flush(&b, p.session[1]);
+	}
+	ok(!half && in_step(&a, &b), "a batch of ten windows comes at once (%s)", p.e.message);
+	pair_close(&p);
+	node_close(&a);
+	node_close(&b);
+}
+
+/* The later of two batches came by another way before the earlier one. */
+static void test_order(void)
+{
+	static const char *const two[] = { "d/1.json", "d/2.json", NULL };
+	static const char *const three[] = { "d/1.json", "d/2.json", "d/3.json", NULL };
+	struct node n[3];
+	struct pair p, q;
+	for (uint8_t i = 0; i < 3; i++)
+		node_open(&n[i], (uint8_t)(i + 1), NULL);
+	node_write(&n[0], "d", "t.txt", A("x\n"));
+	put_all(&n[0], two, "1");
+	pair_open(&p, &n[0], &n[1]);
+	pair_run(&p);
+	pair_close(&p);
+	node_write(&n[1], "d", "1.json", A("5\n"));
+	/* The first batch is on its way, with a change of another device, while the second one comes. */
+	struct session_status st = { 0 };
+	_cleanup_(buf_done) struct buf late = { 0 };
+	pair_open(&p, &n[1], &n[2]);
+	while (st.deltas_out == 0) {
+		buf_reset(&late);
+		if (session_output(p.session[0], &late, 65536, p.now, &p.e) < 0)
+			tap_bail("%s", p.e.message);
+		session_status(p.session[0], &st);
+		_cleanup_(buf_done) struct buf back = { 0 };
+		if ((st.deltas_out == 0 &&
+		     session_input(p.session[1], late.data, late.len, p.now, &p.e) < 0) ||
+		    session_output(p.session[1], &back, 65536, p.now, &p.e) < 0 ||
+		    session_input(p.session[0], back.data, back.len, p.now, &p.e) < 0)
+			tap_bail("%s", p.e.message);
+	}
+	put_all(&n[0], three, "2");
+	pair_open(&q, &n[0], &n[2]);
+	pair_run(&q);
+	if (session_input(p.session[1], late.data, late.len, p.now, &p.e) < 0)
+		tap_bail("%s", p.e.message);
+	pair_run(&p);
+	session_news(q.session[1]);
+	pair_run(&q);
+	is_uint(listed(&n[2], 'B', NULL), 1, "a batch that a later one covers is not listed again (%s%s)",
+		p.e.message, q.e.message);
+	ok(in_step(&n[0], &n[2]) && rep_sound(n[2].replica), "and the end is the same");
+	pair_close(&p);
+	pair_close(&q);
+	for (unsigned i = 0; i < 3; i++)
+		node_close(&n[i]);
+}
+
 /* More hangs together than goes into one bundle: then the files come one by one, but they come. */
 static void test_long_chain(void)
 {
@@ -554,13 +629,15 @@ static void test_peers(uint64_t seed, uint64_t rounds)
 
 int main(int argc, char **argv)
 {
-	tap_plan(15 + 17 + 6 + 3 + 8 + 2 + 1 + 3);
+	tap_plan(15 + 17 + 6 + 3 + 8 + 2 + 3 + 1 + 3);
 	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 60);
 	test_steps();
 	test_refusals();
 	test_observers();
 	test_lists();
 	test_chunks();
+	test_large();
+	test_order();
 	test_long_chain();
 	test_peers(seed, rounds);
 	return tap_done();
