@@ -10,7 +10,7 @@
  * directory's mode last): else half a tree would show up under lost+found for a while.
  *
  * What a batch changed goes as a bundle with the node that comes first (replica-batch.c), whichever
- * scopes the others are of; those of this one are not sent again. */
+ * scopes the others are of, with its directories; those of this scope are not sent again. */
 
 #include "engine/replica-impl.h"
 
@@ -289,15 +289,8 @@ static int bundle_begin(struct backlog *b, const struct record *rec)
 			rc = add(&b->alone, &b->wanted[i].id);
 	for (uint32_t i = 0; rc == 0 && i < b->bundle.n_deltas; i++) {
 		const struct batch_node *w = &b->wanted[i];
-		_cleanup_(arena_done) struct arena a = { 0 };
-		struct stored s;
-		if (!id_equal(&w->scope, &b->scope))
-			continue;
-		rc = stored_get(b->r, view_snapshot(b->view), &a, &w->id, &s, NULL);
-		if (rc == 0 && !is_done(b, &w->id))
+		if (id_equal(&w->scope, &b->scope) && !is_done(b, &w->id))
 			rc = set_done(b, &w->id);
-		if (rc == 0)
-			rc = queue_parents(b, s.record);
 	}
 	return rc;
 }

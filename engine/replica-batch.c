@@ -326,7 +326,8 @@ struct found {
 	struct table_link link;
 	struct found *next;    /* of those to be looked at, in the order they were found */
 	struct batch_node member;
-	bool listed, wanted;   /* to be looked at; it has something that the peer lacks */
+	bool listed, looked;   /* to be looked at; done so */
+	bool wanted;           /* it has something that the peer lacks */
 	uint32_t place;
 };
 
@@ -344,7 +345,6 @@ struct gathering {
 	struct arena *a;
 	known_fn known;
 	void *userdata;
-	const struct id *scope; /* of the walk: directories there go ahead anyway */
 	struct table nodes, batches;
 	struct found *first, **last;
 	struct known_batch *batch, **last_batch;
@@ -413,32 +413,13 @@ static int batch_found(struct dot d, void *userdata)
 	return rc < 0 ? rc : !g->whole;
 }
 
-/* A node of another collection brings its directories along: the walk of theirs may come later. */
-static int look_above(struct gathering *g, const struct record *rec)
-{
-	for (uint32_t i = 0; i < rec->n_edges; i++) {
-		const struct id *parent = &rec->edge[i].parent;
-		_cleanup_(arena_done) struct arena a = { 0 };
-		struct stored s;
-		if (id_equal(parent, &NODE_TRASH))
-			continue;
-		if (id_equal(parent, &NODE_ROOT))
-			return 0;
-		int rc = stored_get(g->r, g->snap, &a, parent, &s, NULL);
-		if (rc < 0)
-			return rc == -ENOENT ? 0 : rc;
-		const struct batch_node m = { *parent, s.record->scope };
-		return look_at(g, &m);
-	}
-	return 0;
-}
-
 static int look(struct gathering *g, struct found *f)
 {
 	_cleanup_(buf_done) struct buf v = { 0 };
 	_cleanup_(arena_done) struct arena a = { 0 };
 	const struct vv *known = g->known(&f->member.scope, g->userdata);
 	struct stored s;
+	f->looked = true;
 	int rc = store_get(g->r->store, g->snap, STORE_DOCS, f->member.id.b, ID_SIZE, &v);
 	if (rc == 0)
 		rc = stored_decode(g->r->actors, &a, v.data, v.len, &s, NULL);
@@ -458,9 +439,29 @@ static int look(struct gathering *g, struct found *f)
 			rc = each_batch(g->r, g->snap, &f->member.id, ctx->item[i].actor, k,
 					ctx->item[i].seq, batch_found, g);
 	}
-	if (rc >= 0 && g->whole && !id_equal(&s.record->scope, g->scope))
-		rc = look_above(g, s.record);
 	return rc < 0 ? rc : 0;
+}
+
+/* The directory that the node hangs in comes along: its own scope may be walked later, and what hangs
+ * nowhere shows under lost+found. */
+static int look_above(struct gathering *g, const struct found *f)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct stored s, above;
+	int rc = stored_get(g->r, g->snap, &a, &f->member.id, &s, NULL);
+	for (uint32_t i = 0; rc == 0 && i < s.record->n_edges; i++) {
+		const struct id *parent = &s.record->edge[i].parent;
+		if (id_equal(parent, &NODE_TRASH))
+			continue;
+		if (id_equal(parent, &NODE_ROOT))
+			return 0;
+		rc = stored_get(g->r, g->snap, &a, parent, &above, NULL);
+		if (rc < 0)
+			return rc == -ENOENT ? 0 : rc;
+		const struct batch_node m = { *parent, above.record->scope };
+		return look_at(g, &m);
+	}
+	return rc;
 }
 
 static int by_place(const void *x, const void *y)
@@ -512,7 +513,7 @@ int bundle_make(struct replica *r, const struct store_snapshot *snap, struct are
 	       struct batch_node **ret_wanted, uint32_t *ret_n)
 {
 	struct gathering g = { .r = r, .snap = snap, .a = a, .known = known, .userdata = userdata,
-			      .scope = &m->scope, .whole = true };
+			       .whole = true };
 	*ret = (struct bundle){ 0 };
 	*ret_n = 0;
 	if (!atomic_load(&r->batches))
@@ -522,6 +523,12 @@ int bundle_make(struct replica *r, const struct store_snapshot *snap, struct are
 	int rc = look_at(&g, m);
 	for (struct found *f = g.first; rc == 0 && g.whole && f; f = f->next)
 		rc = look(&g, f);
+	for (struct found *f = g.n_wanted > 1 ? g.first : NULL; rc == 0 && g.whole && f; f = f->next) {
+		if (!f->looked)
+			rc = look(&g, f);
+		if (rc == 0 && f->wanted)
+			rc = look_above(&g, f);
+	}
 	if (rc == 0 && g.n_wanted > 1) {
 		rc = list_wanted(&g, ret_wanted);
 		*ret_n = g.n_wanted;
