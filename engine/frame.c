@@ -23,6 +23,7 @@ static const struct {
 	[FRAME_PING] = { "PING", BUF_VARINT_MAX },
 	[FRAME_PONG] = { "PONG", BUF_VARINT_MAX },
 	[FRAME_RECORD] = { "RECORD", BUF_VARINT_MAX + ID_SIZE + 1 + FRAME_PIECE },
+	[FRAME_BUNDLE] = { "BUNDLE", 1 + FRAME_PIECE },
 };
 
 const char *frame_name(enum frame_type t)

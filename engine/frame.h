@@ -26,6 +26,7 @@ enum frame_type {
 	FRAME_PING,
 	FRAME_PONG,
 	FRAME_RECORD,
+	FRAME_BUNDLE,
 	FRAME_TYPES
 };
 

@@ -2,93 +2,14 @@
 /* Structures. A delta that waits is an `arrival`, in one chain for each node (`lane`), of which
  * only the first one waits for anything but its predecessor. It waits for a number of hashes (each
  * hash, `want`, lists the arrivals behind it), for the record of its node, or, when too many
- * hashes are being waited for already, for its turn (`later`). */
-#include "engine/intake.h"
+ * hashes are being waited for already, for its turn (`later`).
+ *
+ * Those of a bundle stand in the lanes of their nodes as well, once the last of them is here. They
+ * are joined when each is the first of its lane and none of them waits for anything. */
+#include "engine/intake-impl.h"
 
 #include <assert.h>
 #include <errno.h>
-
-#define BUCKETS 1024
-#define WANTS_TOTAL 8192 /* hashes remembered; above it arrivals queue in `later` */
-#define WAIT_HASHES 256  /* of one arrival at a time */
-
-enum wait { WAIT_TURN, WAIT_CHUNKS, WAIT_RECORD, WAIT_LATER };
-
-struct round {
-	uint64_t no;
-	struct id scope;
-	struct vv upto;
-	uint64_t announced, received;
-	uint64_t waiting; /* arrivals */
-	bool ended;
-};
-
-struct arrival {
-	struct arena arena;
-	struct buf bytes; /* what delta refers to */
-	struct delta *delta;
-	uint64_t cost, record_cost; /* credit held in the streams */
-	struct round *round;
-	enum wait wait;
-	uint32_t missing;      /* WAIT_CHUNKS */
-	bool record;           /* holds the whole record already */
-	struct missing_place place; /* of the search for chunks */
-	struct waiter *waiter; /* WAIT_CHUNKS: one for each hash */
-	struct arrival *next;  /* in the lane */
-	struct arrival *queue; /* in `later` or `record` */
-};
-
-struct lane {
-	struct id node;
-	struct arrival *first, *last;
-	struct lane *next;
-};
-
-struct waiter {
-	struct arrival *arrival;
-	struct waiter *next;
-};
-
-enum want_state { WANT_NEW, WANT_ASKED, WANT_NOWHERE };
-
-struct want {
-	struct sha256 hash;
-	enum want_state state;
-	struct waiter *waiter;
-	struct want *next;          /* in the bucket */
-	struct want *newer, *older; /* WANT_NEW: in the queue; WANT_NOWHERE: older only */
-};
-
-struct queue {
-	struct arrival *first, *last;
-};
-
-struct intake {
-	struct replica *replica;
-	struct actor_codec *delta_actors, *record_actors; /* tables of the peer's streams */
-	uint64_t window;
-	struct arena scratch;
-	struct arrival *spare;
-	struct lane *spare_lane;
-	struct round **round;
-	uint32_t n_rounds, cap_rounds;
-	struct round *open;
-	uint64_t last_round;
-	struct claim *claim;
-	uint32_t n_claims, cap_claims;
-	struct lane *lane[BUCKETS];
-	struct want *want[BUCKETS];
-	struct want *ask_first, *ask_last, *nowhere;
-	uint32_t n_wants, n_asked;
-	struct queue later, records, ready;
-	bool record_asked;     /* the first of records */
-	struct arrival *piece; /* delta not yet complete */
-	struct buf record;     /* record not yet complete */
-	uint64_t record_cost;
-	uint64_t waiting_bytes, waiting;
-	uint64_t credit[STREAMS];
-	uint64_t deltas;
-};
 
 static void arrival_free(struct arrival *a)
 {
@@ -98,6 +19,25 @@ static void arrival_free(struct arrival *a)
 	arena_done(&a->arena);
 	buf_done(&a->bytes);
 	free(a);
+}
+
+static void parcel_free(struct parcel *p)
+{
+	if (!p)
+		return;
+	buf_done(&p->head);
+	arena_done(&p->arena);
+	free(p);
+}
+
+/* Of arrivals that are in no lane yet. */
+static void parcel_drop(struct parcel *p)
+{
+	for (struct arrival *a = p ? p->first : NULL, *mate; a; a = mate) {
+		mate = a->mate;
+		arrival_free(a);
+	}
+	parcel_free(p);
 }
 
 static void round_free(struct round *round)
@@ -119,6 +59,9 @@ void intake_free(struct intake *in)
 			next = l->next;
 			for (struct arrival *a = l->first, *after; a; a = after) {
 				after = a->next;
+				/* The last one of a parcel takes it along. */
+				if (a->parcel && --a->parcel->received == 0)
+					parcel_free(a->parcel);
 				arrival_free(a);
 			}
 			free(l);
@@ -128,9 +71,9 @@ void intake_free(struct intake *in)
 			free(w);
 		}
 	}
-	free(in->spare_lane);
 	arrival_free(in->spare);
 	arrival_free(in->piece);
+	parcel_drop(in->parcel);
 	buf_done(&in->record);
 	arena_done(&in->scratch);
 	actor_codec_free(in->delta_actors);
@@ -167,37 +110,6 @@ static struct lane **lane_at(struct intake *in, const struct id *node)
 	while (*p && !id_equal(&(*p)->node, node))
 		p = &(*p)->next;
 	return p;
-}
-
-static struct want **want_at(struct intake *in, const struct sha256 *hash)
-{
-	uint64_t h;
-	memcpy(&h, hash->b, sizeof(h));
-	struct want **p = &in->want[h % BUCKETS];
-	while (*p && sha256_cmp(&(*p)->hash, hash) != 0)
-		p = &(*p)->next;
-	return p;
-}
-
-static void queue_push(struct queue *q, struct arrival *a)
-{
-	a->queue = NULL;
-	if (q->last)
-		q->last->queue = a;
-	else
-		q->first = a;
-	q->last = a;
-}
-
-static struct arrival *queue_pop(struct queue *q)
-{
-	struct arrival *a = q->first;
-	if (a) {
-		q->first = a->queue;
-		if (!q->first)
-			q->last = NULL;
-	}
-	return a;
 }
 
 /* Room for one more element of `size` bytes in a list of n. */
@@ -278,7 +190,7 @@ static int claim_rounds(struct intake *in, struct err *e)
 
 int intake_end(struct intake *in, struct err *e)
 {
-	if (!in->open || in->piece)
+	if (!in->open || in->piece || in->parcel)
 		return err_set(e, -EPROTO, "the peer ended a round that was not open");
 	in->open->ended = true;
 	in->open = NULL;
@@ -310,28 +222,6 @@ static void arrival_done(struct intake *in, struct arrival *a)
 	in->spare = a;
 }
 
-static int want_add(struct intake *in, const struct sha256 *hash, struct waiter *waiter)
-{
-	struct want **p = want_at(in, hash), *w = *p;
-	if (!w) {
-		w = calloc(1, sizeof(*w));
-		if (!w)
-			return -ENOMEM;
-		w->hash = *hash;
-		*p = w;
-		in->n_wants++;
-		w->older = in->ask_last;
-		if (in->ask_last)
-			in->ask_last->newer = w;
-		else
-			in->ask_first = w;
-		in->ask_last = w;
-	}
-	waiter->next = w->waiter;
-	w->waiter = waiter;
-	return 0;
-}
-
 static int arrival_wait(struct intake *in, struct arrival *a, const struct sha256 *hash, uint32_t n,
 			struct err *e)
 {
@@ -345,53 +235,153 @@ static int arrival_wait(struct intake *in, struct arrival *a, const struct sha25
 		if (!a->waiter)
 			return no_memory(e);
 		a->waiter[i].arrival = a;
-		if (want_add(in, &hash[i], &a->waiter[i]) < 0)
+		if (intake_want_add(in, &hash[i], &a->waiter[i]) < 0)
 			return no_memory(e);
 	}
 	return 0;
 }
 
-/* Tries to join. 1: done with it; 0: it waits. */
-static int arrival_try(struct intake *in, struct arrival *a, struct err *e)
+/* What it takes before it can be joined. */
+static int arrival_needs(struct intake *in, struct arrival *a, const struct arrived *x, struct err *e)
 {
-	enum apply_result result;
-	struct sha256 *missing = NULL;
-	uint32_t n = 0;
-	arena_reset(&in->scratch);
-	int r = 0;
-	if (a->wait == WAIT_CHUNKS)
-		r = replica_missing(in->replica, &in->scratch, a->delta, &a->place, &missing, &n, e);
-	result = APPLY_NEED_CHUNKS;
-	if (r == 0 && n == 0)
-		r = replica_apply(in->replica, &in->scratch, a->delta, &a->round->upto, &result,
-				  &missing, &n, e);
-	if (r == -EBADMSG || r == -EPROTONOSUPPORT) {
-		err_prefix(e, "the peer sent a delta that cannot be joined");
-		return r;
-	}
-	if (r < 0)
-		return r;
-	switch (result) {
-	case APPLY_MERGED:
-	case APPLY_OLD:
-		return 1;
-	case APPLY_NEED_WHOLE:
+	if (x->result == APPLY_NEED_WHOLE) {
 		if (a->record)
 			return err_set(e, -EPROTO, "the peer sent a whole record that is none");
 		a->wait = WAIT_RECORD;
 		queue_push(&in->records, a);
 		return 0;
-	case APPLY_NEED_CHUNKS:
-		break;
 	}
-	if (n == 0)
-		return err_set(e, -EIO, "the store lacks chunks that it does not name");
 	if (in->n_wants >= WANTS_TOTAL) {
 		a->wait = WAIT_LATER;
 		queue_push(&in->later, a);
 		return 0;
 	}
-	return arrival_wait(in, a, missing, n, e);
+	return arrival_wait(in, a, x->missing, x->n_missing, e);
+}
+
+static int cannot_join(int code, struct err *e)
+{
+	if (code == -EBADMSG || code == -EPROTONOSUPPORT)
+		err_prefix(e, "the peer sent a delta that cannot be joined");
+	return code;
+}
+
+static bool is_waiting(const struct arrived *x)
+{
+	return x->result == APPLY_NEED_WHOLE || x->result == APPLY_NEED_CHUNKS;
+}
+
+/* The chunks that it waited for are here: goes on to look for more. 1: there are none, 0: it waits. */
+static int arrival_more(struct intake *in, struct arrival *a, struct err *e)
+{
+	struct arrived x = { .result = APPLY_NEED_CHUNKS };
+	if (a->wait != WAIT_CHUNKS)
+		return 1;
+	arena_reset(&in->scratch);
+	int r = replica_missing(in->replica, &in->scratch, a->delta, &a->place, &x.missing,
+				&x.n_missing, e);
+	if (r < 0)
+		return cannot_join(r, e);
+	return x.n_missing > 0 ? arrival_needs(in, a, &x, e) : 1;
+}
+
+/* Tries to join. 1: done with it; 0: it waits. */
+static int arrival_try(struct intake *in, struct arrival *a, struct err *e)
+{
+	struct arrived x = { .delta = a->delta, .upto = &a->round->upto };
+	int r = arrival_more(in, a, e);
+	if (r <= 0)
+		return r;
+	arena_reset(&in->scratch);
+	r = replica_apply_all(in->replica, &in->scratch, &x, 1, NULL, e);
+	if (r < 0)
+		return cannot_join(r, e);
+	return is_waiting(&x) ? arrival_needs(in, a, &x, e) : 1;
+}
+
+static void waits_no_more(struct intake *in, struct arrival *a)
+{
+	a->round->waiting--;
+	in->waiting--;
+	in->waiting_bytes -= a->bytes.len;
+	arrival_done(in, a);
+}
+
+/* Gives credit for what was held back because too much waited. */
+static void release(struct intake *in)
+{
+	if (in->waiting_bytes >= in->window)
+		return;
+	if (in->piece) {
+		in->credit[STREAM_DELTA] += in->piece->cost;
+		in->piece->cost = 0;
+	}
+	for (struct arrival *a = in->parcel ? in->parcel->first : NULL; a; a = a->mate) {
+		in->credit[STREAM_DELTA] += a->cost;
+		a->cost = 0;
+	}
+}
+
+/* ---- bundles ---- */
+
+/* All of it is joined: the lanes go on. */
+static void parcel_done(struct intake *in, struct parcel *p)
+{
+	for (struct arrival *a = p->first, *mate; a; a = mate) {
+		mate = a->mate;
+		struct lane **at = lane_at(in, &a->delta->state.id), *lane = *at;
+		lane->first = a->next;
+		if (lane->first) {
+			queue_push(&in->ready, lane->first);
+		} else {
+			*at = lane->next;
+			free(lane);
+		}
+		waits_no_more(in, a);
+	}
+	parcel_free(p);
+	release(in);
+}
+
+static int parcel_try(struct intake *in, struct parcel *p, struct err *e)
+{
+	static const struct vv nothing;
+	uint32_t i = 0;
+	arena_reset(&in->scratch);
+	struct arrived *x = arena_array(&in->scratch, p->received, sizeof(*x));
+	if (!x)
+		return no_memory(e);
+	for (const struct arrival *a = p->first; a; a = a->mate, i++) {
+		bool own = id_equal(&a->delta->state.scope, &a->round->scope);
+		x[i] = (struct arrived){ .delta = a->delta, .upto = own ? &a->round->upto : &nothing };
+	}
+	int r = replica_apply_all(in->replica, &in->scratch, x, p->received, &p->bundle, e);
+	if (r < 0)
+		return cannot_join(r, e);
+	i = 0;
+	for (struct arrival *a = p->first; a; a = a->mate, i++) {
+		if (!is_waiting(&x[i]))
+			continue;
+		p->waiting++;
+		r = arrival_needs(in, a, &x[i], e);
+		if (r < 0)
+			return r;
+	}
+	if (p->waiting == 0)
+		parcel_done(in, p);
+	return 0;
+}
+
+/* One of a bundle is the first of its lane and has what it needs. */
+static int parcel_run(struct intake *in, struct arrival *a, struct err *e)
+{
+	if (a->wait == WAIT_OTHERS)
+		return 0;
+	int r = arrival_more(in, a, e);
+	if (r <= 0)
+		return r;
+	a->wait = WAIT_OTHERS;
+	return --a->parcel->waiting == 0 ? parcel_try(in, a->parcel, e) : 0;
 }
 
 /* The first of a lane is not waiting any more: goes on with it and those behind. */
@@ -399,30 +389,45 @@ static int lane_run(struct intake *in, const struct id *node, struct err *e)
 {
 	struct lane **p = lane_at(in, node), *lane = *p;
 	assert(lane);
-	while (lane->first) {
+	while (lane->first && !lane->first->parcel) {
 		struct arrival *a = lane->first;
 		int r = arrival_try(in, a, e);
 		if (r <= 0)
 			return r;
 		lane->first = a->next;
-		a->round->waiting--;
-		in->waiting--;
-		in->waiting_bytes -= a->bytes.len;
-		arrival_done(in, a);
+		waits_no_more(in, a);
 	}
-	*p = lane->next;
-	free(lane);
-	/* Pieces that were held back because too much waited. */
-	if (in->waiting_bytes < in->window && in->piece) {
-		in->credit[STREAM_DELTA] += in->piece->cost;
-		in->piece->cost = 0;
+	int r = 0;
+	if (lane->first) {
+		r = parcel_run(in, lane->first, e);
+	} else {
+		*p = lane->next;
+		free(lane);
 	}
-	return claim_rounds(in, e);
+	release(in);
+	return r < 0 ? r : claim_rounds(in, e);
 }
 
-static int arrival_decode(struct intake *in, struct arrival *a, struct actor_codec *codec,
-			  const struct id *scope, struct delta **ret, struct err *e)
+int intake_run_ready(struct intake *in, struct err *e)
 {
+	for (;;) {
+		struct arrival *a = queue_pop(&in->ready);
+		if (!a && in->n_wants < WANTS_TOTAL / 2)
+			a = queue_pop(&in->later);
+		if (!a)
+			return 0;
+		struct id node = a->delta->state.id;
+		int r = lane_run(in, &node, e);
+		if (r < 0)
+			return r;
+	}
+}
+
+/* bundle NULL: it came alone. */
+static int arrival_decode(struct intake *in, struct arrival *a, struct actor_codec *codec,
+			  const struct bundle *bundle, struct delta **ret, struct err *e)
+{
+	const struct id *scope = &a->round->scope;
 	struct cursor c = cursor_make(a->bytes.data, a->bytes.len);
 	struct delta *d;
 	int r = delta_decode(&a->arena, replica_actors(in->replica), codec, &c, &d, e);
@@ -432,6 +437,12 @@ static int arrival_decode(struct intake *in, struct arrival *a, struct actor_cod
 		return r;
 	if (!cursor_end(&c))
 		return err_set(e, -EPROTO, "the peer sent a delta with something behind it");
+	if (bundle) {
+		uint32_t i = bundle_find(bundle, &d->state.id);
+		if (i == UINT32_MAX)
+			return err_set(e, -EPROTO, "the peer sent a delta that is not of its bundle");
+		scope = &bundle->member[i].scope;
+	}
 	/* Only a whole record names its scope. */
 	if (!d->complete)
 		d->state.scope = *scope;
@@ -441,37 +452,24 @@ static int arrival_decode(struct intake *in, struct arrival *a, struct actor_cod
 	return 0;
 }
 
-/* A complete delta, whose arrival is taken. */
-static int arrival_take(struct intake *in, struct arrival *a, struct err *e)
+/* A lane for the arrival's node; *ret_new: nothing else is in it. */
+static int lane_get(struct intake *in, const struct id *node, struct lane **ret, bool *ret_new,
+		    struct err *e)
 {
-	int r = arrival_decode(in, a, in->delta_actors, &in->open->scope, &a->delta, e);
-	if (r < 0) {
-		arrival_free(a);
-		return r;
-	}
-	a->round = in->open;
-	in->open->received++;
-	in->deltas++;
-	struct lane **p = lane_at(in, &a->delta->state.id), *lane = *p;
-	if (!lane) {
-		if (!in->spare_lane)
-			in->spare_lane = calloc(1, sizeof(*lane));
-		if (!in->spare_lane) {
-			arrival_free(a);
+	struct lane **p = lane_at(in, node);
+	*ret_new = *p == NULL;
+	if (!*p) {
+		*p = calloc(1, sizeof(**p));
+		if (!*p)
 			return no_memory(e);
-		}
-		r = arrival_try(in, a, e);
-		if (r > 0) {
-			arrival_done(in, a);
-			return 0;
-		}
-		/* Even after an error: the queues may know it. */
-		*p = lane = TAKE_PTR(in->spare_lane);
-		lane->node = a->delta->state.id;
-	} else {
-		a->wait = WAIT_TURN;
-		r = 0;
+		(*p)->node = *node;
 	}
+	*ret = *p;
+	return 0;
+}
+
+static void lane_push(struct intake *in, struct lane *lane, struct arrival *a)
+{
 	a->next = NULL;
 	if (lane->last && lane->first)
 		lane->last->next = a;
@@ -481,7 +479,109 @@ static int arrival_take(struct intake *in, struct arrival *a, struct err *e)
 	a->round->waiting++;
 	in->waiting++;
 	in->waiting_bytes += a->bytes.len;
-	return r;
+}
+
+/* The last delta of a bundle is here: all of them get in line. */
+static int parcel_take(struct intake *in, struct err *e)
+{
+	struct parcel *p = TAKE_PTR(in->parcel);
+	struct lane *lane;
+	bool ready = true, empty;
+	for (struct arrival *a = p->first; a; a = a->mate) {
+		if (lane_get(in, &a->delta->state.id, &lane, &empty, e) < 0) {
+			/* The session ends. What is in a lane already goes with it. */
+			in->parcel = p;
+			return -ENOMEM;
+		}
+	}
+	p->waiting = p->received;
+	for (struct arrival *a = p->first; a; a = a->mate) {
+		(void)lane_get(in, &a->delta->state.id, &lane, &empty, e);
+		a->wait = lane->first ? WAIT_TURN : WAIT_OTHERS;
+		p->waiting -= a->wait == WAIT_OTHERS;
+		ready &= a->wait == WAIT_OTHERS;
+		lane_push(in, lane, a);
+	}
+	return ready ? parcel_try(in, p, e) : 0;
+}
+
+/* A complete delta of the bundle that comes in. */
+static int parcel_add(struct intake *in, struct arrival *a, struct err *e)
+{
+	struct parcel *p = in->parcel;
+	int r = arrival_decode(in, a, in->delta_actors, &p->bundle, &a->delta, e);
+	uint32_t i = r == 0 ? bundle_find(&p->bundle, &a->delta->state.id) : UINT32_MAX;
+	if (r == 0 && p->here[i])
+		r = err_set(e, -EPROTO, "the peer sent a node twice in one bundle");
+	p->bytes += a->bytes.len;
+	if (r == 0 && p->bytes > BUNDLE_SIZE_MAX)
+		r = err_set(e, -EPROTO, "the peer sent a bundle that is too large");
+	if (r < 0) {
+		arrival_free(a);
+		return r;
+	}
+	p->here[i] = true;
+	a->parcel = p;
+	if (p->last)
+		p->last->mate = a;
+	else
+		p->first = a;
+	p->last = a;
+	return ++p->received == p->bundle.n_deltas ? parcel_take(in, e) : 0;
+}
+
+int intake_bundle(struct intake *in, bool more, const void *data, size_t len, uint64_t cost,
+		  struct err *e)
+{
+	struct parcel *p = in->parcel;
+	if (!in->open || in->piece || (p && p->decoded))
+		return err_set(e, -EPROTO, "the peer sent a bundle out of place");
+	if (!p)
+		p = in->parcel = calloc(1, sizeof(*p));
+	if (!p)
+		return no_memory(e);
+	in->credit[STREAM_DELTA] += cost;
+	if (p->head.len + len > BUNDLE_HEAD_MAX)
+		return err_set(e, -EPROTO, "the peer sent a bundle that is too large");
+	buf_put(&p->head, data, len);
+	if (buf_failed(&p->head))
+		return no_memory(e);
+	if (more)
+		return 0;
+	struct cursor c = cursor_make(p->head.data, p->head.len);
+	int r = bundle_decode(&p->arena, in->delta_actors, &c, &p->bundle);
+	if (r == -EBADMSG)
+		return err_set(e, -EPROTO, "the peer sent a malformed bundle");
+	p->here = r == 0 ? arena_array(&p->arena, p->bundle.n_members, sizeof(*p->here)) : NULL;
+	if (!p->here)
+		return no_memory(e);
+	buf_done(&p->head);
+	p->decoded = true;
+	return 0;
+}
+
+/* ---- deltas ---- */
+
+/* A complete delta, whose arrival is taken. */
+static int arrival_take(struct intake *in, struct arrival *a, struct err *e)
+{
+	struct lane *lane;
+	bool alone;
+	a->round = in->open;
+	in->open->received++;
+	in->deltas++;
+	if (in->parcel)
+		return parcel_add(in, a, e);
+	int r = arrival_decode(in, a, in->delta_actors, NULL, &a->delta, e);
+	if (r == 0)
+		r = lane_get(in, &a->delta->state.id, &lane, &alone, e);
+	if (r < 0) {
+		arrival_free(a);
+		return r;
+	}
+	a->wait = WAIT_TURN;
+	lane_push(in, lane, a);
+	return alone ? lane_run(in, &lane->node, e) : 0;
 }
 
 int intake_delta(struct intake *in, bool more, const void *data, size_t len, uint64_t cost,
@@ -489,6 +589,8 @@ int intake_delta(struct intake *in, bool more, const void *data, size_t len, uin
 {
 	if (!in->open)
 		return err_set(e, -EPROTO, "the peer sent a delta outside of a round");
+	if (in->parcel && !in->parcel->decoded)
+		return err_set(e, -EPROTO, "the peer sent a delta inside of a bundle's head");
 	struct arrival *a = in->piece ? in->piece : arrival_new(in);
 	if (!a)
 		return no_memory(e);
@@ -498,14 +600,47 @@ int intake_delta(struct intake *in, bool more, const void *data, size_t len, uin
 	buf_put(&a->bytes, data, len);
 	if (buf_failed(&a->bytes))
 		return no_memory(e);
-	if (more && in->waiting_bytes < in->window)
+	/* A bundle is here as a whole or not at all, so its deltas cannot wait for each other's credit. */
+	if ((more || in->parcel) && in->waiting_bytes < in->window)
 		in->credit[STREAM_DELTA] += cost;
 	else
 		a->cost += cost;
 	if (more)
 		return 0;
 	in->piece = NULL;
-	return arrival_take(in, a, e);
+	int r = arrival_take(in, a, e);
+	return r < 0 ? r : intake_run_ready(in, e);
+}
+
+/* The record is here. If the delta fits by now, others have brought what it lacked, and the record is
+ * not looked at: the peer may have made it of a newer view, without the rest of its batches. */
+static int record_take(struct intake *in, struct arrival *a, struct err *e)
+{
+	const struct id node = a->delta->state.id;
+	struct buf delta = a->bytes;
+	struct delta *d;
+	a->bytes = in->record;
+	in->record = (struct buf){ 0 };
+	int r = arrival_decode(in, a, in->record_actors, a->parcel ? &a->parcel->bundle : NULL, &d, e);
+	if (r == 0 && (!d->complete || !id_equal(&d->state.id, &node)))
+		r = err_set(e, -EPROTO, "the peer sent another record than it was asked for");
+	if (r == 0 && replica_fits(in->replica, a->delta)) {
+		struct buf record = a->bytes;
+		a->bytes = delta;
+		delta = record;
+	} else if (r == 0) {
+		in->waiting_bytes += a->bytes.len - delta.len;
+		a->delta = d;
+		a->place = (struct missing_place){ 0 };
+		a->record = true;
+	}
+	buf_done(&delta);
+	if (r < 0)
+		return r;
+	in->record_asked = false;
+	queue_pop(&in->records);
+	r = lane_run(in, &node, e);
+	return r < 0 ? r : intake_run_ready(in, e);
 }
 
 int intake_record(struct intake *in, uint64_t round, const struct id *node, bool more,
@@ -524,109 +659,7 @@ int intake_record(struct intake *in, uint64_t round, const struct id *node, bool
 		return 0;
 	}
 	a->record_cost += cost;
-	in->waiting_bytes -= a->bytes.len;
-	buf_done(&a->bytes);
-	a->bytes = in->record;
-	in->record = (struct buf){ 0 };
-	in->waiting_bytes += a->bytes.len;
-	struct delta *d;
-	int r = arrival_decode(in, a, in->record_actors, &a->round->scope, &d, e);
-	if (r < 0)
-		return r;
-	if (!d->complete || !id_equal(&d->state.id, node))
-		return err_set(e, -EPROTO, "the peer sent another record than it was asked for");
-	a->delta = d;
-	a->place = (struct missing_place){ 0 };
-	a->record = true;
-	in->record_asked = false;
-	queue_pop(&in->records);
-	return lane_run(in, node, e);
-}
-
-/* ---- chunks ---- */
-
-/* Makes ready what waits for the hash alone; the want is taken out of its table and freed. */
-static void want_wake(struct intake *in, struct want **p)
-{
-	struct want *w = *p;
-	*p = w->next;
-	in->n_wants--;
-	for (struct waiter *i = w->waiter; i; i = i->next)
-		if (--i->arrival->missing == 0)
-			queue_push(&in->ready, i->arrival);
-	free(w);
-}
-
-/* Goes on with what became ready, and with what is left over when few hashes are waited for. */
-static int run_ready(struct intake *in, struct err *e)
-{
-	for (;;) {
-		struct arrival *a = queue_pop(&in->ready);
-		if (!a && in->n_wants < WANTS_TOTAL / 2)
-			a = queue_pop(&in->later);
-		if (!a)
-			return 0;
-		struct id node = a->delta->state.id;
-		int r = lane_run(in, &node, e);
-		if (r < 0)
-			return r;
-	}
-}
-
-int intake_chunk(struct intake *in, const struct sha256 *hash, const void *data, size_t len,
-		 uint64_t cost, struct err *e)
-{
-	struct want **p = want_at(in, hash);
-	if (!*p || (*p)->state != WANT_ASKED)
-		return err_set(e, -EPROTO, "the peer sent a chunk that nobody asked for");
-	in->n_asked--;
-	in->credit[STREAM_CHUNK] += cost;
-	if (len == 0) {
-		(*p)->state = WANT_NOWHERE;
-		(*p)->older = in->nowhere;
-		in->nowhere = *p;
-		return 0;
-	}
-	int r = chunk_put(replica_store(in->replica), hash, data, len);
-	if (r == -EBADMSG)
-		return err_set(e, -EPROTO, "the peer sent a chunk that has another hash");
-	if (r < 0)
-		return err_errno(e, r, "cannot store a chunk");
-	want_wake(in, p);
-	return run_ready(in, e);
-}
-
-int intake_news(struct intake *in, struct err *e)
-{
-	while (in->nowhere) {
-		struct want *w = in->nowhere;
-		in->nowhere = w->older;
-		want_wake(in, want_at(in, &w->hash));
-	}
-	return run_ready(in, e);
-}
-
-bool intake_asks(const struct intake *in)
-{
-	return (in->ask_first && in->n_asked < INTAKE_WANTS_MAX) ||
-	       (in->records.first && !in->record_asked);
-}
-
-bool intake_want(struct intake *in, struct sha256 *ret)
-{
-	struct want *w = in->ask_first;
-	if (!w || in->n_asked >= INTAKE_WANTS_MAX)
-		return false;
-	in->ask_first = w->newer;
-	if (!in->ask_first)
-		in->ask_last = NULL;
-	else
-		in->ask_first->older = NULL;
-	w->newer = NULL;
-	w->state = WANT_ASKED;
-	in->n_asked++;
-	*ret = w->hash;
-	return true;
+	return record_take(in, a, e);
 }
 
 bool intake_whole(struct intake *in, uint64_t *ret_round, struct id *ret_node)

@@ -28,6 +28,9 @@ int intake_round(struct intake *in, const struct id *scope, const struct vv *upt
  * store. */
 int intake_delta(struct intake *in, bool more, const void *data, size_t len, uint64_t cost,
 		 struct err *e);
+/* A piece of what comes before the deltas of a bundle. */
+int intake_bundle(struct intake *in, bool more, const void *data, size_t len, uint64_t cost,
+		  struct err *e);
 int intake_end(struct intake *in, struct err *e);
 /* A piece of the record that intake_whole asked for. */
 int intake_record(struct intake *in, uint64_t round, const struct id *node, bool more,

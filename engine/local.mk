@@ -8,6 +8,8 @@ libengine_a_SOURCES = \
 	engine/arraydiff.c \
 	engine/arraydiff.h \
 	engine/banned.h \
+	engine/batch.c \
+	engine/batch.h \
 	engine/blob-write.c \
 	engine/blob.c \
 	engine/blob.h \
@@ -47,6 +49,8 @@ libengine_a_SOURCES = \
 	engine/history.h \
 	engine/id.c \
 	engine/id.h \
+	engine/intake-chunks.c \
+	engine/intake-impl.h \
 	engine/intake.c \
 	engine/intake.h \
 	engine/jdiff.c \
@@ -58,6 +62,8 @@ libengine_a_SOURCES = \
 	engine/jsonindex.h \
 	engine/jsonnum.c \
 	engine/jsonnum.h \
+	engine/jsonpatch.c \
+	engine/jsonpatch.h \
 	engine/jsonptr.c \
 	engine/jsonptr.h \
 	engine/jsonstyle.c \
@@ -85,6 +91,7 @@ libengine_a_SOURCES = \
 	engine/render.h \
 	engine/replica-apply.c \
 	engine/replica-backlog.c \
+	engine/replica-batch.c \
 	engine/replica-claims.c \
 	engine/replica-commit.c \
 	engine/replica-conflict.c \
@@ -106,6 +113,7 @@ libengine_a_SOURCES = \
 	engine/replica-sweep.c \
 	engine/replica-thin.c \
 	engine/replica-tree.c \
+	engine/replica-txn.c \
 	engine/replica-verify.c \
 	engine/replica-version.c \
 	engine/replica-view.c \

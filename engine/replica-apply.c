@@ -182,51 +182,86 @@ static int fence_check(struct replica *r, const struct vv *v, struct err *e)
 	return vv_get(v, r->self) > r->seq ? incarnation_new(r, e) : 0;
 }
 
-static int apply_locked(struct commit *c, const struct delta *d, const struct vv *upto,
-			enum apply_result *ret, struct err *e)
+/* What is here of the delta's node. */
+static int look(struct commit *c, const struct delta *d, struct stored *ret, struct err *e)
 {
-	struct replica *r = c->r;
-	static const struct vv nothing;
-	struct stored old = { 0 };
-	struct newest newest = { .actor = ACTOR_NONE };
-	struct touched *t;
-	const struct record *rec;
-	int rc = fence_check(r, &d->state.ctx, e);
-	if (rc == 0)
-		rc = commit_record(c, &d->state.id, &old, e);
+	*ret = (struct stored){ 0 };
+	int rc = commit_record(c, &d->state.id, ret, e);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	if (old.record && (old.record->kind != d->state.kind ||
-			   !id_equal(&old.record->scope, &d->state.scope)))
+	const struct record *old = ret->record;
+	if (old && (old->kind != d->state.kind || !id_equal(&old->scope, &d->state.scope)))
 		return err_set(e, -EBADMSG, "a peer sent a node with another kind or collection "
 			       "than it has here");
+	return 0;
+}
+
+static const struct vv *have_of(struct replica *r, const struct delta *d)
+{
+	static const struct vv nothing;
 	const struct scope *s = scope_get(r, &d->state.scope, false);
-	const struct vv *have = s ? &s->have : &nothing;
-	if (!delta_fits(d, old.record ? &old.record->ctx : NULL, have)) {
-		*ret = APPLY_NEED_WHOLE;
-		return 0;
-	}
+	return s ? &s->have : &nothing;
+}
+
+/* Puts what the delta makes of the record into the commit. */
+static int join(struct commit *c, struct arrived *x, struct newest *newest, struct err *e)
+{
+	struct replica *r = c->r;
+	const struct delta *d = x->delta;
+	const struct record *rec;
+	struct stored old;
+	struct touched *t;
+	int rc = look(c, d, &old, e);
+	if (rc < 0)
+		return rc;
 	rc = delta_join(&c->arena, r->actors, old.record, d, &rec);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot merge");
-	*ret = rec == old.record ? APPLY_OLD : APPLY_MERGED;
-	if (rec == old.record && !dots_wanted(&old, &d->state.ctx, upto, have))
+	x->result = rec == old.record ? APPLY_OLD : APPLY_MERGED;
+	if (rec == old.record && !dots_wanted(&old, &d->state.ctx, x->upto, have_of(r, d)))
 		return 0;
-	newest.ctx = old.record ? &old.record->ctx : NULL;
+	newest->ctx = old.record ? &old.record->ctx : NULL;
 	if (d->state.top)
-		newest_slot(&newest, d->state.top);
-	newest_visit(&newest, &d->state);
-	clock_follow(&r->clock, newest.hlc, r->config.wall_us(r->config.userdata));
-	c->hlc = newest.hlc;
-	c->actor = newest.actor;
-	if (c->actor == ACTOR_NONE && d->state.n_edges > 0)
-		c->actor = d->state.edge[0].dot.actor;
-	rc = commit_put(c, &old, rec, *ret == APPLY_MERGED ? what_of(d) : 0, &t);
+		newest_slot(newest, d->state.top);
+	newest_visit(newest, &d->state);
+	if (newest->actor == ACTOR_NONE && d->state.n_edges > 0)
+		newest->actor = d->state.edge[0].dot.actor;
+	rc = commit_put(c, &old, rec, x->result == APPLY_MERGED ? what_of(d) : 0, &t);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot merge");
 	t->to = &d->state.ctx;
-	t->upto = upto;
+	t->upto = x->upto;
 	pointers_of_merge(c, t);
+	return 0;
+}
+
+static int apply_locked(struct commit *c, struct arrived *x, uint32_t n, struct err *e)
+{
+	struct replica *r = c->r;
+	struct newest newest = { .actor = ACTOR_NONE };
+	bool fit = true;
+	for (uint32_t i = 0; i < n; i++) {
+		struct stored old;
+		int rc = fence_check(r, &x[i].delta->state.ctx, e);
+		if (rc == 0)
+			rc = look(c, x[i].delta, &old, e);
+		if (rc < 0)
+			return rc;
+		bool fits = delta_fits(x[i].delta, old.record ? &old.record->ctx : NULL,
+				       have_of(r, x[i].delta));
+		x[i].result = fits ? APPLY_WAITS : APPLY_NEED_WHOLE;
+		fit &= fits;
+	}
+	for (uint32_t i = 0; fit && i < n; i++) {
+		int rc = join(c, &x[i], &newest, e);
+		if (rc < 0)
+			return rc;
+	}
+	if (!fit || !c->first)
+		return 0;
+	clock_follow(&r->clock, newest.hlc, r->config.wall_us(r->config.userdata));
+	c->hlc = newest.hlc;
+	c->actor = newest.actor;
 	return commit_end(c, e);
 }
 
@@ -246,39 +281,95 @@ int replica_missing(struct replica *r, struct arena *a, const struct delta *d,
 	return rc;
 }
 
+/* The newest versions of what comes, held until it is committed: what they have is not looked for. */
+struct heads {
+	struct version **version;
+	uint32_t n;
+};
+
+static void heads_done(struct heads *h)
+{
+	for (uint32_t i = 0; i < h->n; i++)
+		version_unref(h->version[i]);
+}
+
+/* What one delta lacks of its chunks. */
+static int arrived_look(struct replica *r, struct hold *hold, struct arena *a, struct arrived *x,
+			struct heads *heads, struct err *e)
+{
+	_cleanup_(manifest_seen_done) struct manifest_seen known = { 0 };
+	struct missing_place start = { 0 };
+	struct version *head = NULL;
+	x->result = APPLY_WAITS;
+	x->n_missing = 0;
+	int rc = delta_check(x->delta, e);
+	if (rc < 0)
+		return rc;
+	rc = delta_known(r, x->delta, &head, &known);
+	heads->version[heads->n++] = head;
+	if (rc == -ENOMEM)
+		return err_set(e, rc, "out of memory");
+	if (rc == 0)
+		rc = delta_missing(r, hold, a, x->delta, &known, &start, &x->missing, &x->n_missing,
+				   e);
+	if (rc == 0 && x->n_missing > 0)
+		x->result = APPLY_NEED_CHUNKS;
+	return rc;
+}
+
+int replica_apply_all(struct replica *r, struct arena *a, struct arrived *x, uint32_t n,
+		      const struct bundle *bundle, struct err *e)
+{
+	_cleanup_(heads_done) struct heads heads = { .version = arena_array(a, n, sizeof(struct version *)) };
+	_cleanup_(hold_done) struct hold hold = { 0 };
+	struct commit c;
+	bool complete = true;
+	if (!heads.version)
+		return err_set(e, -ENOMEM, "out of memory");
+	for (uint32_t i = 0; i < n; i++) {
+		int rc = arrived_look(r, &hold, a, &x[i], &heads, e);
+		if (rc < 0)
+			return rc;
+		complete &= x[i].n_missing == 0;
+	}
+	if (!complete) {
+		/* What is here should still be when the rest has come. If it is not, it is asked
+		 * for again. */
+		hold_leave(&hold);
+		return 0;
+	}
+	commit_begin(&c, r, true);
+	c.bundle = bundle;
+	int rc = apply_locked(&c, x, n, e);
+	commit_done(&c);
+	return rc;
+}
+
 int replica_apply(struct replica *r, struct arena *a, const struct delta *d, const struct vv *upto,
 		  enum apply_result *ret, struct sha256 **ret_missing, uint32_t *ret_n,
 		  struct err *e)
 {
-	_cleanup_(hold_done) struct hold hold = { 0 };
-	_cleanup_(version_unrefp) struct version *head = NULL; /* until it is committed */
-	_cleanup_(manifest_seen_done) struct manifest_seen known = { 0 };
-	struct missing_place start = { 0 };
-	struct sha256 *missing = NULL;
-	struct commit c;
-	uint32_t n = 0;
-	int rc = delta_check(d, e);
-	if (rc == 0)
-		rc = delta_known(r, d, &head, &known);
-	if (rc == -ENOMEM)
-		return err_set(e, rc, "out of memory");
-	if (rc == 0)
-		rc = delta_missing(r, &hold, a, d, &known, &start, &missing, &n, e);
+	struct arrived x = { .delta = d, .upto = upto };
+	int rc = replica_apply_all(r, a, &x, 1, NULL, e);
 	if (rc < 0)
 		return rc;
-	if (n > 0) {
-		/* What is here should still be when the rest has come. If it is not, it is asked
-		 * for again. */
-		hold_leave(&hold);
-		*ret = APPLY_NEED_CHUNKS;
-		*ret_missing = missing;
-		*ret_n = n;
-		return 0;
+	*ret = x.result;
+	if (x.result == APPLY_NEED_CHUNKS) {
+		*ret_missing = x.missing;
+		*ret_n = x.n_missing;
 	}
+	return 0;
+}
+
+bool replica_fits(struct replica *r, const struct delta *d)
+{
+	struct commit c;
+	struct stored old;
 	commit_begin(&c, r, true);
-	rc = apply_locked(&c, d, upto, ret, e);
+	bool fits = look(&c, d, &old, NULL) == 0 &&
+		    delta_fits(d, old.record ? &old.record->ctx : NULL, have_of(r, d));
 	commit_done(&c);
-	return rc;
+	return fits;
 }
 
 static int claim_locked(struct replica *r, const struct id *scope, const struct vv *upto,

@@ -7,7 +7,10 @@
  * record itself tells: the actors of its context and its extra entries.
  *
  * A directory goes before what hangs in it, although its own entry may come later (cp -r sets a
- * directory's mode last): else half a tree would show up under lost+found for a while. */
+ * directory's mode last): else half a tree would show up under lost+found for a while.
+ *
+ * What a batch changed goes as a bundle with the node that comes first (replica-batch.c), whichever
+ * scopes the others are of, with its directories; those of this scope are not sent again. */
 
 #include "engine/replica-impl.h"
 
@@ -31,8 +34,15 @@ struct backlog {
 	struct store_iter *it;
 	uint64_t left;
 	uint64_t last;      /* seq of the entry before */
-	struct table done;  /* directories that need not be sent again */
+	struct table done;  /* nodes that need not be sent again: directories, and of bundles */
+	struct table alone; /* nodes that hang together with more than goes into a bundle */
 	struct buf queue;   /* ids to send now, the last one first */
+	known_fn others;    /* what the peer holds of other scopes; NULL: nothing */
+	void *userdata;
+	struct arena arena; /* of the bundle */
+	struct bundle bundle;
+	struct batch_node *wanted; /* its bundle.n_deltas nodes */
+	uint32_t sent;             /* so many of them are */
 };
 
 static int by_identifier(const void *x, const void *y, void *userdata)
@@ -78,11 +88,32 @@ void backlog_free(struct backlog *b)
 	table_each(&b->done, i, l, next)
 		free(l);
 	table_done(&b->done);
+	table_each(&b->alone, i, l, next)
+		free(l);
+	table_done(&b->alone);
 	buf_done(&b->queue);
+	arena_done(&b->arena);
 	vv_done(&b->known);
 	free(b->actor);
 	view_unref(b->view);
 	free(b);
+}
+
+void backlog_others(struct backlog *b, const struct vv *(*known)(const struct id *scope, void *userdata),
+		    void *userdata)
+{
+	b->others = known;
+	b->userdata = userdata;
+}
+
+const struct bundle *backlog_bundle(const struct backlog *b)
+{
+	return b->sent == 1 ? &b->bundle : NULL;
+}
+
+bool backlog_inside(const struct backlog *b)
+{
+	return b->sent < b->bundle.n_deltas;
 }
 
 uint64_t backlog_left(const struct backlog *b)
@@ -90,24 +121,34 @@ uint64_t backlog_left(const struct backlog *b)
 	return b->left + b->queue.len / ID_SIZE;
 }
 
-static bool is_done(const struct backlog *b, const struct id *id)
+static bool has(const struct table *t, const struct id *id)
 {
-	for (struct table_link *l = table_first(&b->done, id_hash(id)); l; l = l->next)
+	for (struct table_link *l = table_first(t, id_hash(id)); l; l = l->next)
 		if (id_equal(&((struct done *)l)->id, id))
 			return true;
 	return false;
 }
 
-static int set_done(struct backlog *b, const struct id *id)
+static int add(struct table *t, const struct id *id)
 {
 	struct done *d = malloc(sizeof(*d));
 	if (!d)
 		return -ENOMEM;
 	d->id = *id;
-	int rc = table_add(&b->done, &d->link, id_hash(id));
+	int rc = table_add(t, &d->link, id_hash(id));
 	if (rc < 0)
 		free(d);
 	return rc;
+}
+
+static bool is_done(const struct backlog *b, const struct id *id)
+{
+	return has(&b->done, id);
+}
+
+static int set_done(struct backlog *b, const struct id *id)
+{
+	return add(&b->done, id);
 }
 
 static void entry_key(struct buf *b, const struct id *scope, uint32_t actor, uint64_t seq)
@@ -220,6 +261,80 @@ static int queue_parents(struct backlog *b, const struct record *rec)
 	return 0;
 }
 
+/* ---- bundles ---- */
+
+static const struct vv *known_of(const struct id *scope, void *userdata)
+{
+	static const struct vv nothing;
+	const struct backlog *b = userdata;
+	if (id_equal(scope, &b->scope))
+		return &b->known;
+	return b->others ? b->others(scope, b->userdata) : &nothing;
+}
+
+/* Begins the bundle that goes with the node, if there is one. */
+static int bundle_begin(struct backlog *b, const struct record *rec)
+{
+	const struct batch_node node = { rec->id, rec->scope };
+	uint32_t n = 0;
+	b->sent = 0;
+	if (has(&b->alone, &rec->id))
+		return 0;
+	arena_reset(&b->arena);
+	int rc = bundle_make(b->r, view_snapshot(b->view), &b->arena, &node, known_of, b, &b->bundle,
+			     &b->wanted, &n);
+	/* Not to be tried again from each of them. */
+	for (uint32_t i = 0; rc == 0 && b->bundle.n_deltas == 0 && i < n; i++)
+		if (!has(&b->alone, &b->wanted[i].id))
+			rc = add(&b->alone, &b->wanted[i].id);
+	for (uint32_t i = 0; rc == 0 && i < b->bundle.n_deltas; i++) {
+		const struct batch_node *w = &b->wanted[i];
+		if (id_equal(&w->scope, &b->scope) && !is_done(b, &w->id))
+			rc = set_done(b, &w->id);
+	}
+	return rc;
+}
+
+static int bundle_next(struct backlog *b, struct arena *a, struct delta **ret, struct err *e)
+{
+	const struct batch_node *w = &b->wanted[b->sent];
+	struct stored s;
+	int rc = stored_get(b->r, view_snapshot(b->view), a, &w->id, &s, e);
+	if (rc == 0)
+		rc = delta_make(a, b->r->actors, s.record, known_of(&w->scope, b), false, ret);
+	/* It got it from others since the bundle began, but the bundle is announced with it. */
+	if (rc == 0 && !*ret)
+		rc = delta_make(a, b->r->actors, s.record, known_of(&w->scope, b), true, ret);
+	if (rc < 0)
+		return err_errno(e, rc, "cannot read what to send");
+	b->sent++;
+	return 0;
+}
+
+/* ---- the walk ---- */
+
+static int queue_next(struct backlog *b, struct arena *a, struct delta **ret, struct err *e)
+{
+	struct stored s;
+	struct id id;
+	b->queue.len -= ID_SIZE;
+	memcpy(id.b, b->queue.data + b->queue.len, ID_SIZE);
+	int rc = load(b, a, &id, &s, ret, e);
+	return rc < 0 ? err_errno(e, rc, "cannot read what to send") : 0;
+}
+
+/* A node that is to be sent now: what goes ahead of it, and what goes with it, is queued. */
+static int found(struct backlog *b, const struct record *rec)
+{
+	int rc = bundle_begin(b, rec);
+	if (rc < 0 || b->bundle.n_deltas > 0)
+		return rc;
+	if (rec->kind == NODE_DIR)
+		rc = set_done(b, &rec->id);
+	buf_put(&b->queue, rec->id.b, ID_SIZE);
+	return rc == 0 ? queue_parents(b, rec) : rc;
+}
+
 int backlog_next(struct backlog *b, struct arena *a, struct delta **ret, struct err *e)
 {
 	for (;;) {
@@ -228,17 +343,12 @@ int backlog_next(struct backlog *b, struct arena *a, struct delta **ret, struct 
 		struct id id;
 		uint32_t actor;
 		uint64_t seq;
-		int rc;
-		if (b->queue.len > 0) {
-			b->queue.len -= ID_SIZE;
-			memcpy(id.b, b->queue.data + b->queue.len, ID_SIZE);
-			rc = load(b, a, &id, &s, &d, e);
-			if (rc < 0)
-				return err_errno(e, rc, "cannot read what to send");
-			*ret = d;
-			return 0;
-		}
-		rc = next_entry(b, &actor, &seq, &id);
+		if (b->queue.len > 0)
+			return queue_next(b, a, ret, e);
+		if (backlog_inside(b))
+			return bundle_next(b, a, ret, e);
+		b->bundle.n_deltas = b->sent = 0;
+		int rc = next_entry(b, &actor, &seq, &id);
 		if (rc == 0)
 			*ret = NULL;
 		if (rc <= 0)
@@ -252,16 +362,12 @@ int backlog_next(struct backlog *b, struct arena *a, struct delta **ret, struct 
 			return err_errno(e, rc, "cannot read what to send");
 		if (!d || !is_first(b, &s, actor, seq))
 			continue;
-		if (s.record->kind == NODE_DIR)
-			rc = set_done(b, &id);
-		buf_put(&b->queue, id.b, ID_SIZE);
-		if (rc == 0)
-			rc = queue_parents(b, s.record);
+		rc = found(b, s.record);
 		if (rc == 0 && buf_failed(&b->queue))
 			rc = -ENOMEM;
 		if (rc < 0)
 			return err_errno(e, rc, "cannot read what to send");
-		if (b->queue.len == ID_SIZE) { /* nothing goes ahead of it */
+		if (b->queue.len == ID_SIZE && b->bundle.n_deltas == 0) { /* nothing goes ahead of it */
 			b->queue.len = 0;
 			*ret = d;
 			return 0;

@@ -197,6 +197,7 @@ static int put_nodes(struct commit *c, struct store_batch *b, struct buf *v)
 			rc = commit_dots(c, t, b);
 			if (rc == 0)
 				put_record(t, c->r->actors, b, v);
+			c->written += v->len;
 		}
 		if (rc == 0)
 			rc = count_files(c, t);
@@ -382,6 +383,11 @@ int commit_end(struct commit *c, struct err *e)
 		rc = put_meta(c, b, &v);
 	if (rc == 0)
 		rc = put_visits(c, b);
+	if (rc == 0)
+		rc = commit_batches(c, b);
+	if (rc == 0 && c->whole && c->written > TXN_BYTES_MAX)
+		return err_set(e, -EFBIG, "a batch may leave %u MiB behind, not more: make it smaller",
+			       TXN_BYTES_MAX >> 20);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot take the change in");
 	uint32_t actors = actors_count(r->actors);

@@ -16,6 +16,8 @@
  *            N, parent, name            empty: several nodes claim the name
  *            I                          u8: format of C and N; not there: they are not either
  *            H                          u64: time (us) up to which the history was thinned
+ *            B, actor u32, seq u64      nodes that were changed together, see engine/batch.h
+ *            M, node, actor u32, ~seq u64   empty: the node is one of them
  *   DOCS     node                       format u8, varint n, n × (varint actor, varint seq): entries
  *                                       in DOTS beyond one for each actor of the context; record
  *   DOTS     scope, actor u32, seq u64, node   empty
@@ -43,7 +45,8 @@
 #define ATTR_FORMAT_HOLES 2 /* of files with holes */
 
 enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', META_VISIT = 'V', META_PEER = 'P',
-       META_CONFLICT = 'C', META_CONTESTED = 'N', META_INDEX = 'I', META_THINNED = 'H' };
+       META_CONFLICT = 'C', META_CONTESTED = 'N', META_INDEX = 'I', META_THINNED = 'H',
+       META_BATCH = 'B', META_MEMBER = 'M' };
 
 /* ---- nodes: what is derived of a record ---- */
 
@@ -245,6 +248,7 @@ struct replica {
 
 	atomic_ullong commits;
 	atomic_ullong files;
+	atomic_bool batches;        /* some are listed */
 	struct shard *shard;
 	struct versions *versions;
 
@@ -311,6 +315,9 @@ struct commit {
 	struct stamp stamp;
 	struct stamp moved; /* the same with the time at which names came or went */
 	bool locked, remote, seq_used;
+	bool whole;      /* local: its records make a batch (replica-batch.c) */
+	size_t written;  /* bytes of its records */
+	const struct bundle *bundle; /* remote: as what it came; NULL: a single node */
 	uint64_t hlc;    /* of the change, for observers and directories' times; 0: unknown */
 	uint32_t actor;
 	struct table nodes, dirents;
@@ -369,6 +376,20 @@ int commit_derive(struct commit *c, struct touched *t);
 /* replica-dots.c: its entries in STORE_DOTS. */
 int commit_dots(struct commit *c, struct touched *t, struct store_batch *b);
 void commit_notify(struct commit *c); /* with r->notify held */
+
+/* replica-batch.c: which nodes this commit changes together. */
+int commit_batches(struct commit *c, struct store_batch *b);
+int batches_load(struct replica *r, struct err *e); /* at open */
+/* Compares the nodes' entries with the lists of batches. fix may be NULL. */
+int batches_check(struct replica *r, const struct store_snapshot *snap, struct store_batch *fix,
+		  uint64_t *ret_wrong, uint64_t *ret_damaged);
+/* What has to go to a peer together with the node m, when the peer holds of each scope what known()
+ * says (borrowed until the next call). *ret_wanted: these nodes, m first, *ret_n of them; 0: m goes alone.
+ * ret->n_deltas 0 though there are some: they are more than a bundle may have. All in the arena. */
+typedef const struct vv *(*known_fn)(const struct id *scope, void *userdata);
+int bundle_make(struct replica *r, const struct store_snapshot *snap, struct arena *a,
+	       const struct batch_node *m, known_fn known, void *userdata, struct bundle *ret,
+	       struct batch_node **ret_wanted, uint32_t *ret_n);
 
 /* replica-conflict.c: what a commit changes in the index of conflicts. key: of the directory entry. */
 void conflict_put(const struct touched *t, struct store_batch *b);
@@ -471,7 +492,17 @@ int draft_put(struct commit *c, const struct draft *d, const struct stored *old,
 	      const struct record *rec, bool merged, struct pointers *p, unsigned what,
 	      struct touched **ret);
 
+/* The draft over an existing file within the commit. *ret NULL: nothing changed. why: why the draft was
+ * refused as a document, if it was. */
+int save_locked(struct commit *c, const struct id *id, const struct version *base,
+		const struct draft *d, const struct difference *diff, struct touched **ret,
+		struct err *e, const struct err *why);
+
 /* ---- structure (replica-tree.c) ---- */
+
+/* The draft as a new file within the commit. -EEXIST. */
+int create_file(struct commit *c, const struct id *parent, const char *name, size_t len,
+		struct draft *d, const struct difference *diff, struct touched **ret);
 
 /* The scope of what is born in a directory. */
 void child_scope(const struct node *dir, struct id *ret);

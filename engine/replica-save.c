@@ -363,9 +363,9 @@ static int untrash(struct commit *c, const struct record *rec, const struct reco
 	return 0;
 }
 
-static int save_locked(struct commit *c, const struct id *id, const struct version *base,
-		       const struct draft *d, const struct difference *diff, struct touched **ret,
-		       struct err *e, const struct err *why)
+int save_locked(struct commit *c, const struct id *id, const struct version *base,
+		const struct draft *d, const struct difference *diff, struct touched **ret,
+		struct err *e, const struct err *why)
 {
 	static const struct vv nothing;
 	struct stored head;

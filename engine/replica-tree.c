@@ -148,6 +148,14 @@ static int create_locked(struct commit *c, const struct birth *b, struct touched
 	return rc;
 }
 
+int create_file(struct commit *c, const struct id *parent, const char *name, size_t len,
+		struct draft *d, const struct difference *diff, struct touched **ret)
+{
+	const struct birth b = { parent, name, len, NODE_FILE, mode_normal(NODE_FILE), 0, d, diff,
+				 NULL };
+	return create_locked(c, &b, ret);
+}
+
 static int create(struct replica *r, const struct birth *b, struct attr *ret,
 		  struct version **ret_version, struct err *e)
 {

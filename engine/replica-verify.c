@@ -508,6 +508,19 @@ static int check_conflicts(struct verify *v)
 	return rc;
 }
 
+static int check_batches(struct verify *v)
+{
+	uint64_t wrong = 0, damaged = 0;
+	int rc = batches_check(v->r, v->snap, v->fix, &wrong, &damaged);
+	if (rc == 0 && wrong > 0)
+		problem(v, true, "the index of changes that belong together is wrong in %llu places",
+			(unsigned long long)wrong);
+	if (rc == 0 && damaged > 0)
+		problem(v, false, "%llu lists of changes that belong together are damaged",
+			(unsigned long long)damaged);
+	return rc;
+}
+
 /* ---- history ---- */
 
 static int check_past(struct verify *v, const uint8_t *value, size_t len, struct err *e)
@@ -587,6 +600,8 @@ static int check_all(struct verify *v)
 		rc = check_dirents(v);
 	if (rc == 0)
 		rc = check_conflicts(v);
+	if (rc == 0)
+		rc = check_batches(v);
 	if (rc == 0)
 		rc = each(v, STORE_DOTS, count_dot);
 	if (rc == 0 && v->report->dots != v->dots)

@@ -289,6 +289,8 @@ int replica_open(const struct replica_config *config, struct replica **ret, stru
 		rc = peers_load(r, e);
 	if (rc == 0)
 		rc = conflicts_load(r, e);
+	if (rc == 0)
+		rc = batches_load(r, e);
 	/* What is in the log may not be on the disk yet; the first view is. */
 	if (rc == 0)
 		rc = view_first(r, e);

@@ -31,6 +31,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/batch.h"
 #include "engine/blob.h"
 #include "engine/crdt.h"
 #include "engine/delta.h"
@@ -265,6 +266,41 @@ int replica_remove_xattr(struct replica *r, const struct id *id, const char *nam
 int replica_get_xattr(struct replica *r, const struct id *id, const char *name, struct buf *ret);
 int replica_list_xattr(struct replica *r, const struct id *id, struct buf *ret); /* NUL-separated */
 
+/* ---- several files at once (replica-txn.c) ---- */
+
+enum txn_op {
+	TXN_PUT,    /* the document is `value`, whatever it was: as a save over what is there; or it is new */
+	TXN_PATCH,  /* RFC 6902: `value` is the list of operations */
+	TXN_MERGE,  /* RFC 7396 */
+	TXN_DELETE, /* the file (of any kind) or link is deleted */
+};
+
+#define TXN_STEPS_MAX 1000
+#define TXN_BYTES_MAX (16u * 1024 * 1024) /* of all records that a batch leaves behind */
+#define TXN_VERSION_DIGITS 4              /* the least number of them */
+
+struct txn_step {
+	enum txn_op op;
+	const char *path;         /* from the root; slashes at its ends and doubled ones do not count */
+	const struct json *value;
+	/* The version that the file has before the batch: its first hexadecimal digits, lower case; "":
+	 * it is not there. NULL: any. */
+	const char *version;
+};
+
+struct txn_result {
+	bool there;        /* after the batch */
+	struct id version; /* then */
+};
+
+/* Applies all steps, each one to what those before it made, or nothing at all: one commit, which other
+ * devices take in as one as well (shoal-protocol(7), "Batches"). A document is saved once, with what was
+ * there as its base, so that it merges field by field. ret: one result a step. Fails with *ret_step as the step at fault, or n: none
+ * of them. -ESTALE: not that version; -ECANCELED: a test of a patch failed; -ENOENT, -EISDIR,
+ * -EINVAL, -EFBIG and errors of the store. */
+int replica_txn(struct replica *r, const struct txn_step *step, uint32_t n, struct txn_result *ret,
+		uint32_t *ret_step, struct err *e);
+
 /* Conflicts of a file, as record_conflicts. */
 int replica_conflicts(struct replica *r, const struct id *id, conflict_fn f, void *userdata);
 
@@ -391,6 +427,14 @@ int backlog_new(struct replica *r, struct view *view, const struct id *scope, co
 void backlog_free(struct backlog *b);
 /* The next delta, made in the arena; *ret NULL at the end. */
 int backlog_next(struct backlog *b, struct arena *a, struct delta **ret, struct err *e);
+/* Nodes of a batch have to be taken in at once, those of other scopes too: what the peer holds of these
+ * (borrowed until the next call). Without it the peer is taken to hold nothing there. */
+void backlog_others(struct backlog *b, const struct vv *(*known)(const struct id *scope, void *userdata),
+		    void *userdata);
+/* The bundle that the last delta begins, else NULL; borrowed until the next backlog_next(). */
+const struct bundle *backlog_bundle(const struct backlog *b);
+/* The next delta is of the same bundle. */
+bool backlog_inside(const struct backlog *b);
 /* Nodes left, an estimate for progress. */
 uint64_t backlog_left(const struct backlog *b);
 
@@ -402,7 +446,13 @@ int view_whole(struct view *v, const struct id *id, struct arena *a, struct delt
 
 /* ---- merging ---- */
 
-enum apply_result { APPLY_MERGED = 1, APPLY_OLD = 2, APPLY_NEED_WHOLE = 3, APPLY_NEED_CHUNKS = 4 };
+enum apply_result {
+	APPLY_MERGED = 1,
+	APPLY_OLD = 2,
+	APPLY_NEED_WHOLE = 3,
+	APPLY_NEED_CHUNKS = 4,
+	APPLY_WAITS = 5, /* only beside others, of which one needs something */
+};
 
 /* How far the search for chunks that a delta lacks has come; all zero: nowhere yet. */
 struct missing_place {
@@ -422,6 +472,21 @@ int replica_missing(struct replica *r, struct arena *a, const struct delta *d,
 int replica_apply(struct replica *r, struct arena *a, const struct delta *d, const struct vv *upto,
 		  enum apply_result *ret, struct sha256 **ret_missing, uint32_t *ret_n,
 		  struct err *e);
+
+struct arrived {
+	const struct delta *delta;
+	const struct vv *upto; /* of the round; an empty one for another scope than the round's */
+	enum apply_result result;
+	struct sha256 *missing; /* APPLY_NEED_CHUNKS: arena */
+	uint32_t n_missing;
+};
+
+/* The same for several deltas of different nodes, which come as a bundle: all of them in one commit, or
+ * none, and then results say what it takes. bundle NULL: it is one delta that came alone. */
+int replica_apply_all(struct replica *r, struct arena *a, struct arrived *x, uint32_t n,
+		      const struct bundle *bundle, struct err *e);
+/* Does the delta fit what is here by now? */
+bool replica_fits(struct replica *r, const struct delta *d);
 /* A round is complete: have[scope] = max(have[scope], upto). */
 int replica_claim(struct replica *r, const struct id *scope, const struct vv *upto, struct err *e);
 

@@ -89,7 +89,7 @@ struct session {
 	uint64_t last_round;
 	uint32_t next_scope; /* where to look for work */
 	bool idle;           /* nothing to start until news or an answer */
-	struct piecewise delta, record;
+	struct piecewise bundle, delta, record; /* bundle: goes before the delta */
 	struct view *whole_view; /* a record that the peer asked for */
 	struct id whole_id;
 	uint64_t whole_round;

@@ -238,6 +238,15 @@ static int get_delta(struct session *s, struct cursor *c, uint64_t cost, struct 
 	return r < 0 ? r : intake_delta(s->intake, more, p, len, cost, e);
 }
 
+static int get_bundle(struct session *s, struct cursor *c, uint64_t cost, struct err *e)
+{
+	bool more;
+	const uint8_t *p;
+	size_t len;
+	int r = frame_piece_get(c, &more, &p, &len, e);
+	return r < 0 ? r : intake_bundle(s->intake, more, p, len, cost, e);
+}
+
 static int get_record(struct session *s, struct cursor *c, uint64_t cost, struct err *e)
 {
 	uint64_t round = cursor_varint(c);
@@ -382,6 +391,9 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 	case FRAME_RECORD:
 		r = count_in(s, STREAM_RECORD, cost, e);
 		return r < 0 ? r : get_record(s, &c, cost, e);
+	case FRAME_BUNDLE:
+		r = count_in(s, STREAM_DELTA, cost, e);
+		return r < 0 ? r : get_bundle(s, &c, cost, e);
 	case FRAME_TYPES:
 		break;
 	}

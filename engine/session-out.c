@@ -267,6 +267,15 @@ static int encode_delta(struct session *s, const struct delta *d, struct actor_c
 	return buf_failed(&p->data) ? -ENOMEM : 0;
 }
 
+static int encode_bundle(struct session *s, const struct bundle *b)
+{
+	buf_reset(&s->bundle.data);
+	bundle_encode(b, s->delta_actors, &s->bundle.data);
+	s->bundle.at = 0;
+	s->bundle.busy = true;
+	return buf_failed(&s->bundle.data) ? -ENOMEM : 0;
+}
+
 /* ---- rounds ---- */
 
 /* The next scope with something that the peer lacks. */
@@ -283,6 +292,13 @@ static struct scope *scope_due(struct session *s)
 	return NULL;
 }
 
+static const struct vv *sent_of(const struct id *id, void *userdata)
+{
+	static const struct vv nothing;
+	const struct scope *scope = session_scope_find(userdata, id);
+	return scope ? &scope->sent : &nothing;
+}
+
 static int round_start(struct session *s, struct buf *out, struct err *e)
 {
 	if (s->idle || !s->scopes_in || s->n_rounds == ROUNDS_OUT)
@@ -297,6 +313,7 @@ static int round_start(struct session *s, struct buf *out, struct err *e)
 	int r = backlog_new(s->replica, s->view, &scope->id, &scope->sent, &s->backlog);
 	if (r < 0)
 		return err_errno(e, r, "cannot list what the peer lacks");
+	backlog_others(s->backlog, sent_of, s);
 	r = vv_copy(scope->have, &o->upto);
 	if (r == 0)
 		r = vv_join(&scope->sent, &o->upto);
@@ -326,9 +343,10 @@ static int round_step(struct session *s, struct buf *out, struct err *e)
 	struct outgoing *o = &s->out[s->n_rounds - 1];
 	if (!s->delta.busy) {
 		struct delta *d = NULL;
-		/* The peer may have got it all from others meanwhile. */
-		if (!vv_covers(&o->scope->heard, &o->upto)) {
-			int r = backlog_next(s->backlog, &s->arena, &d, e);
+		int r = 0;
+		/* The peer may have got it all from others meanwhile; but what began ends. */
+		if (backlog_inside(s->backlog) || !vv_covers(&o->scope->heard, &o->upto)) {
+			r = backlog_next(s->backlog, &s->arena, &d, e);
 			if (r < 0)
 				return r;
 		}
@@ -336,17 +354,22 @@ static int round_step(struct session *s, struct buf *out, struct err *e)
 			backlog_free(s->backlog);
 			s->backlog = NULL;
 			payload(s);
-			int r = put(s, out, FRAME_END);
+			r = put(s, out, FRAME_END);
 			session_rounds_answered(s);
 			return r < 0 ? r : 1;
 		}
 		s->deltas_out++;
-		int r = encode_delta(s, d, s->delta_actors, &s->delta);
+		const struct bundle *b = backlog_bundle(s->backlog);
+		if (b)
+			r = encode_bundle(s, b);
+		if (r == 0)
+			r = encode_delta(s, d, s->delta_actors, &s->delta);
 		if (r < 0)
 			return err_errno(e, r, "cannot encode a delta");
 	}
 	payload(s);
-	int r = put_piece(s, out, STREAM_DELTA, FRAME_DELTA, &s->delta);
+	int r = s->bundle.busy ? put_piece(s, out, STREAM_DELTA, FRAME_BUNDLE, &s->bundle) :
+				 put_piece(s, out, STREAM_DELTA, FRAME_DELTA, &s->delta);
 	return r < 0 ? err_errno(e, r, "cannot send a delta") : 1;
 }
 

@@ -207,6 +207,7 @@ void session_free(struct session *s)
 	actor_codec_free(s->record_actors);
 	buf_done(&s->inbuf);
 	buf_done(&s->payload);
+	buf_done(&s->bundle.data);
 	buf_done(&s->delta.data);
 	buf_done(&s->record.data);
 	buf_done(&s->chunk);

@@ -159,6 +159,9 @@ int handle_open(struct fusefs *fs, struct inode *i, int flags, pid_t tid, struct
 	}
 	if (r < 0)
 		goto fail;
+	/* A change that the kernel has not been told of yet: reads would end at the old size. */
+	bool resized = i->backing == BACK_NODE && !c->dirty && c->origin &&
+		       !id_equal(&i->told, version_id(c->origin));
 	if (i->backing == BACK_NODE)
 		replica_attr(fs->replica, &i->id, &i->last);
 	/* Reads through a handle that may write matter for the base of what it writes: without
@@ -193,6 +196,8 @@ int handle_open(struct fusefs *fs, struct inode *i, int flags, pid_t tid, struct
 	i->opens++;
 	fs->n_handles++;
 	pthread_mutex_unlock(&fs->lock);
+	if (resized)
+		notify_size(fs, i);
 	fi->fh = (uint64_t)(uintptr_t)h;
 	return 0;
 fail:

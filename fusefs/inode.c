@@ -597,6 +597,7 @@ int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret
 		return r;
 	}
 	i->last = attr;
+	i->told = attr.version;
 	inode_stat_node(fs, i->ino, &attr, ret);
 	if (i->kind == NODE_DIR)
 		stat_visited(fs, i, ret);

@@ -114,6 +114,7 @@ struct inode {
 	char *virtual_path;  /* VIRTUAL: below .shoal, "" for itself */
 	struct copy *shared;
 	struct id cache;  /* version whose bytes the page cache holds; zero: unknown */
+	struct id told;   /* version whose size the kernel was told for good; zero: unknown */
 	bool stale;       /* the shared copy is older than the newest version */
 	struct attr last; /* ORPHAN: attributes as they were */
 	struct id parent; /* where it was seen last, for files deleted under a writer */

@@ -72,6 +72,11 @@ void notify_inode_locked(struct fusefs *fs, struct inode *i)
 	queue(fs->notify, i->ino, NULL, 0);
 }
 
+void notify_size(struct fusefs *fs, struct inode *i)
+{
+	fuse_lowlevel_notify_inval_inode(fs->session, i->ino, -1, 0);
+}
+
 void notify_inode(struct fusefs *fs, struct inode *i)
 {
 	pthread_mutex_lock(&fs->lock);

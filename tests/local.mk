@@ -45,6 +45,7 @@ unit_tests = \
 	tests/unit/test_jdiff \
 	tests/unit/test_join \
 	tests/unit/test_json \
+	tests/unit/test_jsonpatch \
 	tests/unit/test_jsonstyle \
 	tests/unit/test_list \
 	tests/unit/test_manifest \
@@ -71,6 +72,7 @@ unit_tests = \
 	tests/unit/test_token \
 	tests/unit/test_tree \
 	tests/unit/test_treemodel \
+	tests/unit/test_txn \
 	tests/unit/test_vv \
 	tests/unit/test_workfile
 
@@ -109,6 +111,7 @@ tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_session_SOURCES = tests/unit/test_session.c $(pair)
+tests_unit_test_txn_SOURCES = tests/unit/test_txn.c $(pair)
 tests_unit_test_proc_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_qr_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_tls_SOURCES = tests/unit/test_tls.c $(members)
@@ -121,6 +124,7 @@ sim_tests = \
 	tests/sim/sim
 
 tests_sim_sim_SOURCES = \
+	tests/sim/batch.c \
 	tests/sim/check.c \
 	tests/sim/model.c \
 	tests/sim/net.c \
@@ -215,7 +219,8 @@ EXTRA_DIST += \
 	tests/integration/test_saves.py \
 	tests/integration/test_lists.py \
 	tests/integration/test_texts.py \
-	tests/integration/test_two_hosts.py
+	tests/integration/test_two_hosts.py \
+	tests/integration/test_txn.py
 
 # Only what a sanitizer build should run again.
 check-quick:

@@ -19,21 +19,35 @@ static void node_random(void *userdata, void *data, size_t len)
 	prng_fill(&n->random, data, len);
 }
 
+static int node_start(struct node *n, struct err *e)
+{
+	struct replica_config config = { .store = n->store,
+					 .device = n->id,
+					 .wall_us = node_clock,
+					 .random = node_random,
+					 .userdata = n };
+	return replica_open(&config, &n->replica, e);
+}
+
 void node_open(struct node *n, uint8_t no, const char *path)
 {
 	struct err e = { 0 };
 	*n = (struct node){ .random = { no }, .now = UINT64_C(1700000000000000) };
 	memset(n->id.b, no, ID_SIZE);
 	int r = path ? store_open(path, true, &n->store, &e) : store_open_memory(&n->store);
-	struct replica_config config = { .store = n->store,
-					 .device = n->id,
-					 .wall_us = node_clock,
-					 .random = node_random,
-					 .userdata = n };
 	if (r == 0)
-		r = replica_open(&config, &n->replica, &e);
+		r = node_start(n, &e);
 	if (r < 0)
 		tap_bail("no replica: %s (%s)", e.message, strerror(-r));
+}
+
+void node_crash(struct node *n, uint64_t keep)
+{
+	struct err e = { 0 };
+	replica_free(n->replica);
+	store_crash(n->store, keep);
+	if (node_start(n, &e) < 0)
+		tap_bail("no replica: %s", e.message);
 }
 
 void node_close(struct node *n)

@@ -19,7 +19,7 @@
 #include "engine/err.h"
 #include "engine/json.h"
 
-#define CONTROL_REQUEST_MAX (256u * 1024)       /* bytes of a request line */
+#define CONTROL_REQUEST_MAX (8u * 1024 * 1024)  /* bytes of a request line */
 #define CONTROL_REPLY_MAX (64u * 1024 * 1024)   /* bytes of a reply line */
 #define CONTROL_ID_MAX 256                      /* bytes of an id as written */
 #define CONTROL_METHOD_MAX 64

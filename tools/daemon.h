@@ -129,6 +129,8 @@ int conflicts_count(struct daemon *d, uint64_t *ret);
 /* tools/blame.c: `blame`. */
 void method_blame(struct call *c, const struct json *params, void *userdata);
 
+/* tools/txn.c: `txn`. */
+void method_txn(struct call *c, const struct json *params, void *userdata);
 /* tools/restore.c: `restore`. */
 void method_restore(struct call *c, const struct json *params, void *userdata);
 

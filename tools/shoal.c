@@ -116,6 +116,16 @@ static const struct command_def commands[] = {
 	  "    shoal resolve cars/7.json /doors --keep          doors stays 3\n"
 	  "    shoal resolve cars/7.json --keep                 so does all else",
 	  resolve_options, RESOLVE_COUNT, 1, 2, true, cmd_resolve },
+	{ "txn", "", "Change several files at once, all or none",
+	  "Reads JSON lines from standard input, each one of\n\n"
+	  "    {\"put\": PATH, \"value\": JSON}      the document is this now, or it is new\n"
+	  "    {\"patch\": PATH, \"ops\": [...]}     JSON Patch (RFC 6902)\n"
+	  "    {\"merge\": PATH, \"value\": JSON}    JSON Merge Patch (RFC 7396)\n"
+	  "    {\"delete\": PATH}\n\n"
+	  "with \"if\": VERSION for what has to be there before, or \"if\": null for nothing. PATH counts\n"
+	  "from the root; its directory has to be there. What is saved is merged field by field with what\n"
+	  "others do meanwhile, and no device ever shows a part of it.",
+	  NULL, 0, 0, 0, true, cmd_txn },
 	{ "config", "[KEY [VALUE]]", "Show or change settings",
 	  "Without VALUE shows a setting, without KEY all. An empty VALUE brings the default back.",
 	  NULL, 0, 0, 2, true, cmd_config },

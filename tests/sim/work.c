@@ -896,6 +896,12 @@ static void operate(struct world *w, struct device *d)
 			tidy(w, d);
 		return;
 	}
+	if (w->seed % 5 == 0 && prng_chance(&w->r, 20)) {
+		int r = batch_step(w, d);
+		if (r < 0)
+			allow(w, d, "a batch", r);
+		return;
+	}
 	find_all(d, &f);
 	const struct found *x = NULL, *file = pick(w, &f, NODE_FILE);
 	uint64_t what = prng_below(&w->r, 100);

@@ -105,6 +105,8 @@ void device_start(struct world *w, struct device *d)
 	if (!id_is_zero(&d->actor.device) && actor_id_cmp(&actor, &d->actor) != 0)
 		world_fail(w, "device %u comes back as another actor", d->no);
 	model_lost(w, d, seq);
+	batch_lost(w, d, seq);
+	batch_check(w, d);
 	d->actor = actor;
 	d->flushed = seq;
 	check_held(w, d);
@@ -196,6 +198,7 @@ static void world_make(struct world *w)
 	w->r = (struct prng){ w->seed };
 	w->epoch = 50 * YEAR_US;
 	w->model = model_new();
+	w->batches = batches_new();
 	w->n_devices = prng_chance(&w->r, 50) ? 2 : 2 + (unsigned)prng_below(&w->r, 5);
 	for (unsigned i = 0; i < w->n_devices; i++) {
 		struct device *d = &w->device[i];
@@ -246,6 +249,9 @@ void world_run(struct world *w)
 		step(w);
 		if (prng_below(&w->r, 20) == 0)
 			check_pair(w);
+		for (unsigned k = 0; w->seed % 5 == 0 && k < w->n_devices; k++)
+			if (w->device[k].replica)
+				batch_check(w, &w->device[k]);
 	}
 	w->settling = true;
 	for (unsigned i = 0; i < w->n_devices; i++) {
@@ -288,5 +294,6 @@ void world_free(struct world *w)
 		store_close(d->store);
 	}
 	model_free(w->model);
+	batches_free(w->batches);
 	check_join_free();
 }

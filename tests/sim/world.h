@@ -3,8 +3,8 @@
 
 /* A world of devices in one process, determined by one seed: replicas on memory stores, links that
  * delay, fragment and break, programs that edit files, crashes, clocks that are wrong. world.c has
- * devices and time, net.c the links, work.c the programs, model.c what must not get lost, check.c
- * what must hold. */
+ * devices and time, net.c the links, work.c the programs, batch.c changes of several files at once,
+ * model.c what must not get lost, check.c what must hold. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -96,6 +96,7 @@ struct world {
 	unsigned n_net;
 	struct conn *conns;
 	struct model *model;
+	struct batches *batches;
 	bool settling, quiet;
 	uint64_t value; /* the last value that was written */
 	uint64_t saves, frames, sessions, crashes, conflicts;
@@ -139,6 +140,16 @@ bool numbers_has(const struct numbers *n, uint64_t v);
 void numbers_clear(struct numbers *n);
 int file_numbers(struct device *d, const struct id *id, struct numbers *ret,
 		 struct version **ret_version);
+
+/* batch.c */
+struct batches *batches_new(void);
+void batches_free(struct batches *b);
+/* Changes a few files at once; what replica_txn says. */
+int batch_step(struct world *w, struct device *d);
+/* Commits of the device beyond seq are lost. */
+void batch_lost(struct world *w, struct device *d, uint64_t seq);
+/* The device has all of each batch, or nothing. */
+void batch_check(struct world *w, struct device *d);
 
 /* text.c: lines of a text by their values, in order */
 void text_read(const struct version *v, struct numbers *ret);

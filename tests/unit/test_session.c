@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/frame.h"
+#include "engine/json.h"
 #include "tests/held.h"
 #include "tests/pair.h"
 #include "tests/tap.h"
@@ -150,6 +151,7 @@ struct trial {
 };
 
 #define SCOPE16 "ABCDEFGHIJKLMNOP"
+#define SCOPE15 "BCDEFGHIJKLMNOP"
 #define ACTOR20 "abcdefghijklmnopqrst"
 
 static const struct trial trials[] = {
@@ -181,6 +183,19 @@ static const struct trial trials[] = {
 	{ "credit for what was never sent", "malformed", A("\x0b\x02\0\1") },
 	{ "credit for no stream", "malformed", A("\x0b\x02\7\1") },
 	{ "PONG without PING", "malformed", A("\x0d\x01\x7f") },
+	{ "a bundle outside of a round", "out of place", A("\x0f\x02\0x") },
+	{ "a malformed bundle", "malformed bundle",
+	  A("\x04\x13\0" SCOPE16 "\0\0\x0f\x04\0xyz") },
+	{ "a bundle of one delta", "malformed bundle",
+	  A("\x04\x13\0" SCOPE16 "\0\0\x0f\x37\0\1\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15 "\0\0") },
+	{ "a bundle with a node twice", "malformed bundle",
+	  A("\x04\x13\0" SCOPE16 "\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0" SCOPE16 "\0\0") },
+	{ "END inside of a bundle", "not open",
+	  A("\x04\x13\0" SCOPE16 "\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15
+	    "\0\0\x06\0") },
+	{ "a bundle inside of a bundle", "out of place",
+	  A("\x04\x13\0" SCOPE16 "\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15
+	    "\0\0\x0f\x02\0x") },
 	{ "a varint with a needless group", "malformed", A("\x0c\x02\x81\0") },
 };
 
@@ -452,11 +467,28 @@ static void write_seed(const char *dir, const char *name, const struct buf *b)
 		tap_bail("cannot write %s", name);
 }
 
+/* Two documents at once, one of which the other device has, too. */
+static void write_batch(struct node *n)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct txn_result result[2];
+	struct json *value;
+	struct err e = { 0 };
+	uint32_t at;
+	node_write(n, "c", "y.json", A("{}\n"));
+	if (json_parse(&a, "{\"a\":2}", 7, NULL, &value, NULL) < 0)
+		tap_bail("out of memory");
+	const struct txn_step step[] = { { TXN_PUT, "c/x.json", value, NULL },
+					 { TXN_MERGE, "c/y.json", value, NULL } };
+	if (replica_txn(n->replica, step, 2, result, &at, &e) < 0)
+		tap_bail("%s", e.message);
+}
+
 static int write_seeds(const char *dir)
 {
-	static const char *const names[] = { "nothing", "document", "conflict",
-					     "blob",    "live",     "same" };
-	for (unsigned i = 0; i < 6; i++) {
+	static const char *const names[] = { "nothing", "document", "conflict", "blob",
+					     "live",    "same",     "batch" };
+	for (unsigned i = 0; i < 7; i++) {
 		struct node a, b;
 		struct pair p;
 		_cleanup_(buf_done) struct buf said = { 0 };
@@ -470,6 +502,8 @@ static int write_seeds(const char *dir)
 		if (i == 3)
 			node_write(&b, "c", "z.bin",
 				   A("the bytes of a file that is no document\n"));
+		if (i == 6)
+			write_batch(&b);
 		if (i == 5) {
 			pair_open(&p, &a, &b);
 			pair_run(&p);
@@ -478,7 +512,7 @@ static int write_seeds(const char *dir)
 		pair_open(&p, &a, &b);
 		p.said[1] = &said;
 		pair_run(&p);
-		for (int k = 0; i >= 4 && k < 3; k++) {
+		for (int k = 0; (i == 4 || i == 5) && k < 3; k++) {
 			char text[40];
 			snprintf(text, sizeof(text), "{\"a\": %d, \"b\": [1, 2]}\n", k + 5);
 			node_write(&b, "c", "x.json", text, strlen(text));

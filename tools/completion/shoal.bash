@@ -23,7 +23,7 @@ _shoal_options() {
 }
 
 _shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down init invite join
-	log log-level mount peers resolve restore status umount up verify wait watch'
+	log log-level mount peers resolve restore status txn umount up verify wait watch'
 
 _shoal_names() { # _shoal_names COMMAND: the names that its --json lists
 	timeout 1 shoal ${store:+--store "$store"} "$1" --json 2>/dev/null |

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* The inside of an intake, for intake*.c. */
+
+#include "engine/intake.h"
+
+#define BUCKETS 1024
+#define WANTS_TOTAL 8192 /* hashes remembered; above it arrivals queue in `later` */
+#define WAIT_HASHES 256  /* of one arrival at a time */
+
+enum wait { WAIT_TURN, WAIT_CHUNKS, WAIT_RECORD, WAIT_LATER, WAIT_OTHERS };
+
+struct round {
+	uint64_t no;
+	struct id scope;
+	struct vv upto;
+	uint64_t announced, received;
+	uint64_t waiting; /* arrivals */
+	bool ended;
+};
+
+struct arrival {
+	struct arena arena;
+	struct buf bytes; /* what delta refers to */
+	struct delta *delta;
+	uint64_t cost, record_cost; /* credit held in the streams */
+	struct round *round;
+	enum wait wait;
+	uint32_t missing;      /* WAIT_CHUNKS */
+	bool record;           /* holds the whole record already */
+	struct missing_place place; /* of the search for chunks */
+	struct waiter *waiter; /* WAIT_CHUNKS: one for each hash */
+	struct arrival *next;  /* in the lane */
+	struct arrival *queue; /* in `later`, `record` or `ready` */
+	struct parcel *parcel; /* NULL: it came alone */
+	struct arrival *mate;  /* the next one of the parcel */
+};
+
+/* A bundle that comes in, or waits. */
+struct parcel {
+	struct arena arena;
+	struct buf head;       /* encoded bundle; what bundle has is in the arena */
+	struct bundle bundle;
+	bool decoded;
+	bool *here;            /* by member: its delta came */
+	uint32_t received;
+	uint32_t waiting;      /* arrivals that wait for something but the others */
+	uint64_t bytes;
+	struct arrival *first, *last;
+};
+
+struct lane {
+	struct id node;
+	struct arrival *first, *last;
+	struct lane *next;
+};
+
+struct waiter {
+	struct arrival *arrival;
+	struct waiter *next;
+};
+
+enum want_state { WANT_NEW, WANT_ASKED, WANT_NOWHERE };
+
+struct want {
+	struct sha256 hash;
+	enum want_state state;
+	struct waiter *waiter;
+	struct want *next;          /* in the bucket */
+	struct want *newer, *older; /* WANT_NEW: in the queue; WANT_NOWHERE: older only */
+};
+
+struct queue {
+	struct arrival *first, *last;
+};
+
+struct intake {
+	struct replica *replica;
+	struct actor_codec *delta_actors, *record_actors; /* tables of the peer's streams */
+	uint64_t window;
+	struct arena scratch;
+	struct arrival *spare;
+	struct round **round;
+	uint32_t n_rounds, cap_rounds;
+	struct round *open;
+	uint64_t last_round;
+	struct claim *claim;
+	uint32_t n_claims, cap_claims;
+	struct lane *lane[BUCKETS];
+	struct want *want[BUCKETS];
+	struct want *ask_first, *ask_last, *nowhere;
+	uint32_t n_wants, n_asked;
+	struct queue later, records, ready;
+	bool record_asked;     /* the first of records */
+	struct arrival *piece; /* delta not yet complete */
+	struct parcel *parcel; /* bundle not yet complete */
+	struct buf record;     /* record not yet complete */
+	uint64_t record_cost;
+	uint64_t waiting_bytes, waiting;
+	uint64_t credit[STREAMS];
+	uint64_t deltas;
+};
+
+static inline void queue_push(struct queue *q, struct arrival *a)
+{
+	a->queue = NULL;
+	if (q->last)
+		q->last->queue = a;
+	else
+		q->first = a;
+	q->last = a;
+}
+
+static inline struct arrival *queue_pop(struct queue *q)
+{
+	struct arrival *a = q->first;
+	if (a) {
+		q->first = a->queue;
+		if (!q->first)
+			q->last = NULL;
+	}
+	return a;
+}
+
+/* Whoever waits for the hash; it is asked for when nobody did before. */
+int intake_want_add(struct intake *in, const struct sha256 *hash, struct waiter *waiter);
+/* Goes on with what became ready, and with what is left over when few hashes are waited for. */
+int intake_run_ready(struct intake *in, struct err *e);
