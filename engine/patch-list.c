@@ -354,13 +354,72 @@ static void lister_done(struct lister *l)
 	seq_base_free(l->anchors);
 }
 
+static bool is_stray(const struct applier *ap, const struct slot *c)
+{
+	struct seq_id at;
+	return c && slot_live(c) && !element_place(ap->actors, c, &at, NULL);
+}
+
+static bool any_strays(const struct applier *ap, const struct slot *s)
+{
+	for (uint32_t i = s ? slot_elements(s) : 0; s && i < s->n; i++)
+		if (is_stray(ap, s->child[i]))
+			return true;
+	return false;
+}
+
+/* Elements that came back without a place stand last. When the order changes, those that the text has
+ * get one, or what is put behind them would stand before them. */
+static int place_strays(struct applier *ap, const struct slot *s, const struct patch **first)
+{
+	struct patch *list = NULL, **end = &list;
+	const struct patch *q = *first;
+	struct json *array = NULL;
+	bool order = false;
+	for (const struct patch *p = q; p; p = p->next) {
+		order = order || !p->key || p->moved;
+		array = array ? array : (struct json *)(uintptr_t)p->object;
+	}
+	if (!order || !array || !any_strays(ap, s))
+		return 0;
+	for (struct json *j = array->first; j || q; j = j ? j->next : NULL) {
+		struct patch *p = arena_new(ap->a, struct patch);
+		/* Those of removed elements come as they come. */
+		while (p && q && (!q->self || !j)) {
+			*p = *q;
+			q = q->next;
+			*end = p;
+			end = &p->next;
+			p = arena_new(ap->a, struct patch);
+		}
+		if (!p)
+			return -ENOMEM;
+		if (j && q && q->self == j) {
+			*p = *q;
+			q = q->next;
+		} else if (j && j->key && is_stray(ap, slot_find(s, j->key, j->key_len))) {
+			*p = (struct patch){ .kind = PATCH_LOOK, .key = j->key, .key_len = j->key_len,
+					     .moved = true, .object = array, .self = j };
+		} else {
+			continue;
+		}
+		*end = p;
+		end = &p->next;
+	}
+	*end = NULL;
+	*first = list;
+	return 0;
+}
+
 int patch_list(struct applier *ap, struct slot *s, const struct patch *p, const struct patch *first,
 	       struct slot **ret)
 {
 	_cleanup_(lister_done) struct lister l = { .ap = ap, .s = s };
 	uint32_t n = 0;
 	bool places = false, same = true, changed = false;
-	int r = 0;
+	int r = place_strays(ap, s, &first);
+	if (r < 0)
+		return r;
 	for (const struct patch *q = first; q; q = q->next)
 		n++;
 	l.e = arena_array(ap->a, n, sizeof(*l.e));

@@ -231,6 +231,15 @@ static bool only_look(const struct patch *p)
 	return true;
 }
 
+/* What the writer saw of the other kind of container goes: by a clock that is behind, it could be what is
+ * shown. */
+static int write_mark(struct applier *ap, struct slot *c, const struct value *mark)
+{
+	int r = patch_write(ap, c, mark);
+	return r < 0 ? r : slot_remove_type(ap->a, c, mark->kind == VALUE_MAP ? VALUE_LIST : VALUE_MAP,
+					    &ap->seen);
+}
+
 static int into(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret)
 {
 	const struct value mark = { .kind = p->list ? VALUE_LIST : VALUE_MAP };
@@ -248,7 +257,7 @@ static int into(struct applier *ap, struct slot *s, const struct patch *p, struc
 		return 0;
 	}
 	if (!is_marked(ap, c, mark.kind, &shown))
-		r = patch_write(ap, c, &mark);
+		r = write_mark(ap, c, &mark);
 	*ret = c;
 	return r;
 }
@@ -313,9 +322,7 @@ static int set_container(struct applier *ap, struct slot *s, const struct patch 
 	if (!marked) {
 		if (c == s)
 			c = slot_copy(ap->a, s, p->key, p->key_len);
-		r = c ? patch_write(ap, c, &mark) : -ENOMEM;
-		if (r == 0)
-			r = slot_remove_type(ap->a, c, list ? VALUE_MAP : VALUE_LIST, &ap->seen);
+		r = c ? write_mark(ap, c, &mark) : -ENOMEM;
 	}
 	if (r < 0)
 		return r;

@@ -87,6 +87,20 @@ static void test_runs(void)
 	   "nor do runs that grow at the front");
 }
 
+/* An element that was removed and that an edit brought back stands last, until somebody changes the
+ * order. */
+static void test_brought_back(void)
+{
+	struct id id = begin_json("[{\"id\": 1, \"v\": 1}]\n");
+	edit(&p, &id, "[]\n");
+	edit(&q, &id, "[{\"id\": 1, \"v\": 2}]\n");
+	meet(&id);
+	ok(shows(&id, "[{\"v\": 2}]\n"), "what was changed comes back");
+	edit(&p, &id, "[{\"v\": 2}, \"new\"]\n");
+	meet(&id);
+	ok(shows(&id, "[{\"v\": 2}, \"new\"]\n"), "and what is put behind it stands there");
+}
+
 /* Numbers alone are one value: half of each of two positions would be none. */
 static void test_numbers(void)
 {
@@ -365,10 +379,11 @@ static bool test_random(uint64_t seed)
 
 int main(void)
 {
-	tap_plan(48);
+	tap_plan(50);
 	meeting_open();
 	test_merges();
 	test_runs();
+	test_brought_back();
 	test_numbers();
 	test_made_twice();
 	test_old_base();
