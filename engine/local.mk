@@ -17,6 +17,8 @@ libengine_a_SOURCES = \
 	engine/clock.h \
 	engine/conflict.c \
 	engine/conflict.h \
+	engine/counter.c \
+	engine/counter.h \
 	engine/crdt.c \
 	engine/crdt.h \
 	engine/cursor.c \
@@ -66,6 +68,9 @@ libengine_a_SOURCES = \
 	engine/look.c \
 	engine/myers.c \
 	engine/myers.h \
+	engine/naming.c \
+	engine/naming.h \
+	engine/patch-counter.c \
 	engine/patch.c \
 	engine/patch-impl.h \
 	engine/patch-list.c \
@@ -100,6 +105,7 @@ libengine_a_SOURCES = \
 	engine/replica-sweep.c \
 	engine/replica-thin.c \
 	engine/replica-tree.c \
+	engine/replica-types.c \
 	engine/replica-verify.c \
 	engine/replica-version.c \
 	engine/replica-view.c \
@@ -147,6 +153,8 @@ libengine_a_SOURCES = \
 	engine/textedit.h \
 	engine/tree.c \
 	engine/tree.h \
+	engine/types.c \
+	engine/types.h \
 	engine/utf8.h \
 	engine/value.c \
 	engine/value.h \

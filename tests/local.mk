@@ -32,6 +32,7 @@ unit_tests = \
 	tests/unit/test_config \
 	tests/unit/test_conflict \
 	tests/unit/test_control \
+	tests/unit/test_counter \
 	tests/unit/test_converge \
 	tests/unit/test_cut \
 	tests/unit/test_dirtimes \

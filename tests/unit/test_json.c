@@ -626,7 +626,7 @@ static void plain(__int128 v, int shift, struct buf *to)
 	unsigned __int128 u = v < 0 ? -(unsigned __int128)v : (unsigned __int128)v;
 	for (; u > 0; u /= 10)
 		buf_u8(&digits, (uint8_t)('0' + (int)(u % 10)));
-	size_t zeros = 0, n = digits.len, point = shift < 0 ? (size_t)-shift : 0;
+	size_t zeros = 0, n = digits.len, point = shift < 0 && v != 0 ? (size_t)-shift : 0;
 	for (; zeros < n && zeros < point && digits.data[zeros] == '0'; zeros++)
 		;
 	if (v < 0)

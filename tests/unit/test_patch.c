@@ -279,7 +279,7 @@ static void test_blob(void)
 	ok(p.b.rec == before, "the same blob is no change");
 	struct json *j = device_parse(&p.b, "{\"z\":1}", 7);
 	struct patch *patch;
-	must(jdiff(&p.b.arena, NULL, j, &patch));
+	must(jdiff(&p.b.arena, NULL, j, NULL, &patch));
 	must(record_patch(&p.b.arena, p.b.actors, p.b.rec, patch, NULL, &st, NULL, NULL, &p.b.rec));
 	device_meet(&p.a, &p.b);
 	is_str(device_text(&p.a), "{\n  \"z\": 1\n}\n",
