@@ -70,6 +70,7 @@ unit_tests = \
 	tests/unit/test_token \
 	tests/unit/test_tree \
 	tests/unit/test_treemodel \
+	tests/unit/test_types \
 	tests/unit/test_vv \
 	tests/unit/test_workfile
 
