@@ -14,6 +14,7 @@ libtools_a_SOURCES = \
 	tools/cli-history.c \
 	tools/cli-life.c \
 	tools/cli-mesh.c \
+	tools/cli-type.c \
 	tools/cli.c \
 	tools/cli.h \
 	tools/cmdline.c \
@@ -55,6 +56,7 @@ libtools_a_SOURCES = \
 	tools/storedir.h \
 	tools/sweeper.c \
 	tools/sweeper.h \
+	tools/types.c \
 	tools/waits.c \
 	tools/world.c \
 	tools/world.h

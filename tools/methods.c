@@ -235,6 +235,7 @@ const struct method daemon_methods[] = {
 	{ "restore", method_restore },
 	{ "status", method_status },
 	{ "stop", method_stop },
+	{ "type", method_type },
 	{ "umount", method_umount },
 	{ "verify", method_verify },
 	{ "wait", method_wait },
