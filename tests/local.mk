@@ -211,7 +211,8 @@ EXTRA_DIST += \
 	tests/integration/test_mount.py \
 	tests/integration/test_saves.py \
 	tests/integration/test_texts.py \
-	tests/integration/test_two_hosts.py
+	tests/integration/test_two_hosts.py \
+	tests/integration/test_types.py
 
 # Only what a sanitizer build should run again.
 check-quick:
