@@ -47,6 +47,25 @@ static void find_made(const struct slot *s, const struct actors *actors, enum va
 	}
 }
 
+/* Counters belong to the number, if there is one; where something else hides them alone, the newest of
+ * them stands for all. */
+static const struct entry *hidden_counter(const struct walk *w, const struct slot *s,
+					  enum value_kind shown)
+{
+	const struct entry *best = NULL;
+	if (value_is_number(shown))
+		return NULL;
+	for (uint32_t i = 0; i < s->val.n; i++) {
+		const struct entry *e = &s->val.entry[i];
+		if (e->value.kind == VALUE_NUMBER)
+			return NULL;
+		if (e->value.kind == VALUE_COUNTER &&
+		    (!best || entry_rank(w->actors, e, best) > 0))
+			best = e;
+	}
+	return best;
+}
+
 static void add_lost(struct walk *w, const struct entry *e)
 {
 	buf_put(&w->lost, &e, sizeof(e));
@@ -57,10 +76,12 @@ static void find_lost(struct walk *w, const struct slot *s, const struct entry *
 		      enum value_kind kind, const struct made made[2])
 {
 	bool told[2] = { false, false };
+	const struct entry *counter = hidden_counter(w, s, kind);
 	buf_reset(&w->lost);
 	for (uint32_t i = 0; i < s->val.n; i++) {
 		const struct entry *e = &s->val.entry[i];
-		if (e == shown || value_equal(&e->value, &shown->value))
+		if (e == shown || value_equal(&e->value, &shown->value) ||
+		    (e->value.kind == VALUE_COUNTER && e != counter))
 			continue;
 		for (unsigned k = 0; k < 2; k++)
 			told[k] = told[k] || e->value.kind == made[k].entry.value.kind;
@@ -71,13 +92,17 @@ static void find_lost(struct walk *w, const struct slot *s, const struct entry *
 			add_lost(w, &made[k].entry);
 }
 
-/* As a write by somebody who saw everything here: a container keeps its parts. */
+/* As a write by somebody who saw everything here: a container keeps its parts, a number what others
+ * add to it. */
 static int take(struct walk *w, const struct slot *s, const struct entry *e, struct slot **ret)
 {
-	const struct entry add = { w->st->dot, w->st->hlc, e->value };
+	static const struct value zero = { VALUE_NUMBER, (const uint8_t *)"0", 1 };
+	const struct entry add = { w->st->dot, w->st->hlc,
+				   e->value.kind == VALUE_COUNTER ? zero : e->value };
 	struct slot *c = slot_copy(w->a, s, NULL, 0);
-	bool took;
-	int r = c ? reg_write(w->a, w->actors, &s->val, &w->seen, &add, &c->val, &took) : -ENOMEM;
+	int r = c ? reg_write_part(w->a, w->actors, &s->val, &w->seen,
+				   value_is_number(e->value.kind) ? REG_VALUES : REG_ALL, &add,
+				   &c->val) : -ENOMEM;
 	if (r == 0 && !value_is_container(e->value.kind))
 		r = slot_remove_below(w->a, c, &w->seen);
 	else if (r == 0)

@@ -13,6 +13,7 @@
 
 const struct id NODE_ROOT = { { [15] = 1 } };
 const struct id NODE_TRASH = { { [15] = 2 } };
+const struct id NODE_TYPES = { { [15] = 4 } };
 const struct id NODE_LOST = { { [15] = 3 } };
 
 int record_new(struct arena *a, const struct id *id, const struct id *scope, enum node_kind kind,

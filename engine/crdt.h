@@ -21,6 +21,8 @@
  * entries and of everything live below. The same for VALUE_LIST and elements. The other entries are
  * conflicts.
  *
+ * Counters (engine/counter.h) do not compete: what is shown of a number is it and all of them together.
+ *
  * Write at a slot with base context B and a new dot d: entries covered by B leave val, in the
  * whole subtree if the value is replaced; the new entry joins. Removal the same without an
  * entry. What B does not cover stays: it was written by somebody whom the writer had not seen.
@@ -70,14 +72,20 @@ enum value_kind {
 	VALUE_BYTES = 10, /* data: extended attribute, style, source, look */
 	VALUE_TEXT = 11,  /* a text: the slot's sequence */
 	VALUE_LIST = 12,  /* an array: its elements are the slot's children (engine/element.h) */
-	/* Others are to come: counters, sets. A decoder refuses what it does not know with
-	 * -EPROTONOSUPPORT. */
+	VALUE_COUNTER = 13, /* data: lexeme: what one actor has added (engine/counter.h) */
+	/* A decoder refuses what it does not know with -EPROTONOSUPPORT. */
 };
 
 /* What a JSON document, or a part of one, can be. */
 static inline bool value_is_json(enum value_kind kind)
 {
-	return kind <= VALUE_MAP || kind == VALUE_LIST;
+	return kind <= VALUE_MAP || kind == VALUE_LIST || kind == VALUE_COUNTER;
+}
+
+/* What adds up to a number. */
+static inline bool value_is_number(enum value_kind kind)
+{
+	return kind == VALUE_NUMBER || kind == VALUE_COUNTER;
 }
 
 /* What lies in the slot's children. */
@@ -137,6 +145,7 @@ struct slot {
 #define TOP_STYLE "s"   /* VALUE_BYTES: encoded struct json_style */
 #define TOP_SOURCE "o"  /* VALUE_BYTES: exact bytes that style does not reproduce */
 #define TOP_XATTR "x"   /* children: extended attributes, VALUE_BYTES */
+#define TOP_TYPES "d"   /* children: declarations, VALUE_BYTES (engine/types.h); of a collection */
 
 enum node_kind { NODE_DIR = 1, NODE_FILE = 2, NODE_LINK = 3 };
 
@@ -172,6 +181,8 @@ struct record {
 extern const struct id NODE_ROOT;  /* 00…01 */
 extern const struct id NODE_TRASH; /* 00…02 */
 extern const struct id NODE_LOST;  /* 00…03 */
+/* An ordinary node in every respect but its id: holds what is declared for the root. */
+extern const struct id NODE_TYPES; /* 00…04 */
 
 /* A record with nothing in it. */
 int record_new(struct arena *a, const struct id *id, const struct id *scope, enum node_kind kind,
@@ -191,8 +202,9 @@ void record_version(const struct record *r, const struct actors *actors, struct 
 struct slot *slot_find(const struct slot *s, const char *key, size_t key_len);
 bool slot_live(const struct slot *s);
 /* The shown entry, NULL when the slot is not live or when live children alone make it an object or a
- * list; *ret_kind says what is shown (VALUE_MAP or VALUE_LIST in that case). False when nothing is
- * live. */
+ * list; *ret_kind says what is shown (VALUE_MAP or VALUE_LIST in that case). VALUE_NUMBER: the number
+ * is what number_shown says; where only counters are left, the entry is the newest of them. False when
+ * nothing is live. */
 bool slot_shown(const struct slot *s, const struct actors *actors, const struct entry **ret_entry,
 		enum value_kind *ret_kind);
 /* Highest-ranked entry of a register, NULL when empty. */

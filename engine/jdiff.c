@@ -6,6 +6,7 @@
 
 #include "engine/arraydiff.h"
 #include "engine/lis.h"
+#include "engine/naming.h"
 
 static bool same_text(const struct json *x, const struct json *y)
 {
@@ -105,18 +106,18 @@ static int pair_up(struct arena *a, const struct json *base, struct json *next,
 	return ordered ? 0 : mark_moved(a, pair, n);
 }
 
-static int diff_value(struct arena *a, const struct json *old, struct json *new, struct list *l,
-		      struct patch **ret);
+static int diff_value(struct arena *a, const struct json *old, struct json *new,
+		      const struct types_at *types, struct list *l, struct patch **ret);
 
 /* One part that both have, or (old NULL) that is new. */
 static int diff_part(struct arena *a, const struct json *old, struct json *new, bool moved,
-		     struct json *around, struct list *l)
+		     struct json *around, const struct types_at *types, struct list *l)
 {
 	struct patch *p = NULL;
 	uint8_t layout = layout_of(new);
 	bool look = moved || (json_is_container(new) && new->count > 0 && old &&
 			      layout != layout_of(old));
-	int r = old ? diff_value(a, old, new, l, &p) : 0;
+	int r = old ? diff_value(a, old, new, types, l, &p) : 0;
 	if (r < 0)
 		return r;
 	if (!p && (!old || look)) {
@@ -133,18 +134,23 @@ static int diff_part(struct arena *a, const struct json *old, struct json *new, 
 	p->layout = layout;
 	p->object = around;
 	p->self = new;
+	p->types = types;
 	return 0;
 }
 
-static int diff_members(struct arena *a, const struct json *base, struct json *next, struct list *l)
+static int diff_members(struct arena *a, const struct json *base, struct json *next,
+			const struct types_at *types, struct list *l)
 {
+	const struct types_at *below;
 	struct pair *pair;
 	uint32_t common;
 	int r = pair_up(a, base, next, &pair, &common);
 	if (r < 0)
 		return r;
 	for (uint32_t i = 0; i < next->count; i++) {
-		r = diff_part(a, pair[i].old, pair[i].new, pair[i].moved, next, l);
+		r = types_step(a, types, pair[i].new->key, pair[i].new->key_len, &below);
+		if (r == 0)
+			r = diff_part(a, pair[i].old, pair[i].new, pair[i].moved, next, below, l);
 		if (r < 0)
 			return r;
 	}
@@ -195,14 +201,12 @@ static void name_alike(const struct json *old, struct json *new)
 	}
 }
 
-static int remove_elements(struct arena *a, const struct json *old, const struct arraydiff *d,
-			   struct list *l)
+static int remove_elements(struct arena *a, const struct json *old, const bool *kept, struct list *l)
 {
-	const struct json *j = old->first;
 	uint32_t at = 0;
-	for (uint32_t i = 0; i < d->removed_count; i++) {
-		for (; at < d->removed[i]; at++)
-			j = j->next;
+	for (const struct json *j = old->first; j; j = j->next) {
+		if (kept[at++])
+			continue;
 		struct patch *p = add(a, l, PATCH_REMOVE, j);
 		if (!p)
 			return -ENOMEM;
@@ -211,31 +215,54 @@ static int remove_elements(struct arena *a, const struct json *old, const struct
 	return 0;
 }
 
-static int diff_elements(struct arena *a, const struct json *old, struct json *new, struct list *l)
+/* Who goes on gets its key. What changes its value is another element of a set. */
+static void keep_elements(struct arraydiff *d, struct json *new, enum merge merge, bool *kept)
 {
+	struct json *j = new->first;
+	for (uint32_t i = 0; i < d->count; i++, j = j->next) {
+		struct arraydiff_item *item = &d->item[i];
+		if (item->old && item->changed && merge == MERGE_SET)
+			item->old = NULL;
+		if (!item->old)
+			continue;
+		kept[item->old_at] = true;
+		j->key = item->old->key;
+		j->key_len = item->old->key_len;
+	}
+}
+
+static int diff_elements(struct arena *a, const struct json *old, struct json *new,
+			 const struct types_at *types, struct list *l)
+{
+	const struct type type = types_type(types);
+	const struct types_at *below;
 	struct arraydiff d;
 	struct json *j = new->first;
-	int r = arraydiff(a, old, new, NULL, 0, &d);
+	bool *kept = arena_array(a, old->count, sizeof(*kept));
+	int r = kept ? arraydiff(a, old, new, type.field, type.field_len, &d) : -ENOMEM;
+	if (r < 0)
+		return r;
+	keep_elements(&d, new, type.merge, kept);
+	r = naming_new(a, old, new, types);
+	if (r == 0)
+		r = types_step(a, types, NULL, 0, &below);
 	for (uint32_t i = 0; r == 0 && i < d.count; i++, j = j->next) {
 		const struct arraydiff_item *item = &d.item[i];
-		if (item->old) {
-			j->key = item->old->key;
-			j->key_len = item->old->key_len;
-		}
-		r = diff_part(a, item->old, j, !item->old || item->moved, new, l);
+		r = diff_part(a, item->old, j, !item->old || item->moved, new, below, l);
 	}
-	return r < 0 ? r : remove_elements(a, old, &d, l);
+	return r < 0 ? r : remove_elements(a, old, kept, l);
 }
 
 /* --- values --- */
 
-static int diff_parts(struct arena *a, const struct json *old, struct json *new, struct list *l,
-		      struct patch **ret)
+static int diff_parts(struct arena *a, const struct json *old, struct json *new,
+		      const struct types_at *types, struct list *l, struct patch **ret)
 {
 	struct patch *first = NULL;
 	struct list below = { .end = &first };
 	bool list = new->type == JSON_ARRAY;
-	int r = list ? diff_elements(a, old, new, &below) : diff_members(a, old, new, &below);
+	int r = list ? diff_elements(a, old, new, types, &below) :
+		       diff_members(a, old, new, types, &below);
 	if (r < 0 || !first)
 		return r;
 	*ret = add(a, l, PATCH_INTO, new);
@@ -247,8 +274,8 @@ static int diff_parts(struct arena *a, const struct json *old, struct json *new,
 }
 
 /* Appends the patch from old to new to l; *ret is NULL if they are equal. */
-static int diff_value(struct arena *a, const struct json *old, struct json *new, struct list *l,
-		      struct patch **ret)
+static int diff_value(struct arena *a, const struct json *old, struct json *new,
+		      const struct types_at *types, struct list *l, struct patch **ret)
 {
 	*ret = NULL;
 	if (json_is_container(old) && old->text && new->text && same_text(old, new)) {
@@ -256,9 +283,10 @@ static int diff_value(struct arena *a, const struct json *old, struct json *new,
 		return 0;
 	}
 	if (old->type == JSON_OBJECT && new->type == JSON_OBJECT)
-		return diff_parts(a, old, new, l, ret);
-	if (is_list(old) && new->type == JSON_ARRAY && new->count <= LIST_MAX)
-		return diff_parts(a, old, new, l, ret);
+		return diff_parts(a, old, new, types, l, ret);
+	if (is_list(old) && new->type == JSON_ARRAY && new->count <= LIST_MAX &&
+	    types_merge(types) != MERGE_REGISTER)
+		return diff_parts(a, old, new, types, l, ret);
 	if (equal(old, new))
 		return 0;
 	*ret = add(a, l, PATCH_SET, new);
@@ -268,13 +296,14 @@ static int diff_value(struct arena *a, const struct json *old, struct json *new,
 	return 0;
 }
 
-int jdiff(struct arena *a, const struct json *base, struct json *next, struct patch **ret)
+int jdiff(struct arena *a, const struct json *base, struct json *next, const struct types_at *types,
+	  struct patch **ret)
 {
 	struct patch *first = NULL, *p = NULL;
 	struct list l = { .end = &first };
 	int r = 0;
 	if (base) {
-		r = diff_value(a, base, next, &l, &p);
+		r = diff_value(a, base, next, types, &l, &p);
 	} else {
 		p = add(a, &l, PATCH_SET, next);
 		if (!p)
@@ -286,6 +315,7 @@ int jdiff(struct arena *a, const struct json *base, struct json *next, struct pa
 	if (p) {
 		p->before = base;
 		p->self = next;
+		p->types = types;
 	}
 	*ret = p;
 	return 0;

@@ -272,3 +272,96 @@ int json_number_to_double(const char *text, size_t len, double *ret)
 	*ret = d;
 	return 0;
 }
+
+/* --- sums --- */
+
+/* Digits by their weight: d[i] stands for d[i] * 10^(i - point). */
+struct digits {
+	uint8_t d[JSON_SUM_DIGITS];
+	size_t point, n;
+};
+
+/* Makes room for a number in [low, top), powers of ten. */
+static void widen(const struct number *n, int64_t *low, int64_t *top)
+{
+	if (!n->digit)
+		return;
+	int64_t m = magnitude(n), end = m - (int64_t)n->digits;
+	*low = end < *low ? end : *low;
+	*top = m > *top ? m : *top;
+}
+
+static void spread(const struct number *n, struct digits *to)
+{
+	if (!n->digit)
+		return;
+	size_t i = (size_t)(magnitude(n) + (int64_t)to->point);
+	for (const char *p = n->digit; p <= n->last; p++)
+		if (*p != '.')
+			to->d[--i] = (uint8_t)(*p - '0');
+}
+
+static bool is_less(const struct digits *x, const struct digits *y)
+{
+	size_t i = x->n;
+	while (i > 0 && x->d[i - 1] == y->d[i - 1])
+		i--;
+	return i > 0 && x->d[i - 1] < y->d[i - 1];
+}
+
+/* x + y, or x - y where y is not the larger one, into x. */
+static void combine(struct digits *x, const struct digits *y, bool minus)
+{
+	int carry = 0;
+	for (size_t i = 0; i < x->n; i++) {
+		int v = minus ? x->d[i] - y->d[i] - carry : x->d[i] + y->d[i] + carry;
+		carry = v < 0 || v > 9;
+		x->d[i] = (uint8_t)(carry ? v + (minus ? 10 : -10) : v);
+	}
+}
+
+static int put_digits(const struct digits *x, bool negative, char *ret)
+{
+	size_t top = x->n - 1, end = 0;
+	char *p = ret;
+	while (top > x->point && x->d[top] == 0)
+		top--;
+	while (end < x->point && x->d[end] == 0)
+		end++;
+	if (negative && (top > end || x->d[top] != 0))
+		*p++ = '-';
+	for (size_t i = top + 1; i > end; i--) {
+		*p++ = (char)('0' + x->d[i - 1]);
+		if (i - 1 == x->point && i - 1 > end)
+			*p++ = '.';
+	}
+	return (int)(p - ret);
+}
+
+int json_number_add(const char *a, size_t alen, const char *b, size_t blen, bool minus,
+		    char ret[static JSON_SUM_MAX])
+{
+	struct number x = split(a, alen), y = split(b, blen);
+	struct digits dx = { 0 }, dy = { 0 };
+	int64_t low = 0, top = 1;
+	widen(&x, &low, &top);
+	widen(&y, &low, &top);
+	/* One more for what is carried. */
+	if (top - low >= JSON_SUM_DIGITS)
+		return -ERANGE;
+	dx.n = dy.n = (size_t)(top - low) + 1;
+	dx.point = dy.point = (size_t)-low;
+	spread(&x, &dx);
+	spread(&y, &dy);
+	bool negative = x.negative, other = y.negative != minus;
+	if (negative == other) {
+		combine(&dx, &dy, false);
+		return put_digits(&dx, negative, ret);
+	}
+	if (is_less(&dx, &dy)) {
+		combine(&dy, &dx, true);
+		return put_digits(&dy, other, ret);
+	}
+	combine(&dx, &dy, true);
+	return put_digits(&dx, negative, ret);
+}

@@ -27,3 +27,11 @@ int json_number_to_u64(const char *text, size_t len, uint64_t *ret);
  * digits as were written, the double is the same number (0.1 and 1.50 pass, 2^53 + 1 does not).
  * Errors: -ERANGE more digits or a larger exponent than a double can hold; -ENOMEM. */
 int json_number_to_double(const char *text, size_t len, double *ret);
+
+/* The exact sum (minus: difference) of two numbers, written without exponent and without zeros that
+ * say nothing. The length of what is put into ret, without a NUL; -ERANGE: it would take more than
+ * JSON_SUM_DIGITS. */
+#define JSON_SUM_DIGITS 1000
+#define JSON_SUM_MAX (JSON_SUM_DIGITS + 2) /* a sign, a point */
+int json_number_add(const char *a, size_t alen, const char *b, size_t blen, bool minus,
+		    char ret[static JSON_SUM_MAX]);

@@ -22,6 +22,8 @@ libengine_a_SOURCES = \
 	engine/clock.h \
 	engine/conflict.c \
 	engine/conflict.h \
+	engine/counter.c \
+	engine/counter.h \
 	engine/crdt.c \
 	engine/crdt.h \
 	engine/cursor.c \
@@ -78,6 +80,9 @@ libengine_a_SOURCES = \
 	engine/manifest.h \
 	engine/myers.c \
 	engine/myers.h \
+	engine/naming.c \
+	engine/naming.h \
+	engine/patch-counter.c \
 	engine/patch.c \
 	engine/patch-impl.h \
 	engine/patch-list.c \
@@ -114,6 +119,7 @@ libengine_a_SOURCES = \
 	engine/replica-thin.c \
 	engine/replica-tree.c \
 	engine/replica-txn.c \
+	engine/replica-types.c \
 	engine/replica-verify.c \
 	engine/replica-version.c \
 	engine/replica-view.c \
@@ -161,6 +167,8 @@ libengine_a_SOURCES = \
 	engine/textedit.h \
 	engine/tree.c \
 	engine/tree.h \
+	engine/types.c \
+	engine/types.h \
 	engine/utf8.h \
 	engine/value.c \
 	engine/value.h \

@@ -29,6 +29,10 @@ bool patch_settles(const struct applier *ap, const struct slot *s, const struct 
 int patch_merge(struct applier *ap, const struct slot *s, struct placed *item, uint32_t n,
 		struct slot *to);
 
+/* A number over a number, where that means to add (engine/counter.h): 1, and *ret is the new slot; 0:
+ * it is to be written as any other value. */
+int patch_count(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret);
+
 /* Applies patches of a list's elements, as apply_keys in patch.c does those of an object's keys. */
 int patch_list(struct applier *ap, struct slot *s, const struct patch *p, const struct patch *first,
 	       struct slot **ret);

@@ -12,60 +12,28 @@
 #include <string.h>
 
 #include "engine/element.h"
+#include "engine/naming.h"
 #include "engine/slotseq.h"
 
-bool patch_is_list(const struct json *array)
+bool patch_is_list(const struct json *array, const struct types_at *types)
 {
-	return array->type == JSON_ARRAY && array->count <= LIST_MAX && !json_is_numbers(array);
+	if (array->type != JSON_ARRAY || array->count > LIST_MAX)
+		return false;
+	switch (types_merge(types)) {
+	case MERGE_REGISTER:
+		return false;
+	case MERGE_SET:
+	case MERGE_LIST:
+	case MERGE_KEYED:
+		return true;
+	case MERGE_DEFAULT:
+	case MERGE_COUNTER:
+		break;
+	}
+	return !json_is_numbers(array);
 }
 
 /* --- a list as a whole --- */
-
-struct numbered {
-	uint64_t hash;
-	uint32_t at;
-};
-
-static int by_hash(const void *x, const void *y)
-{
-	const struct numbered *a = x, *b = y;
-	if (a->hash != b->hash)
-		return a->hash < b->hash ? -1 : 1;
-	return a->at < b->at ? -1 : a->at > b->at;
-}
-
-/* The i-th of equal ones has a hash of its own. */
-static uint64_t hash_of(uint64_t value, uint32_t i)
-{
-	uint64_t h = value + i * UINT64_C(0x9e3779b97f4a7c15);
-	h = (h ^ h >> 32) * UINT64_C(0xd6e8feb86659fd93);
-	return h ^ h >> 32;
-}
-
-/* Names all elements of an array by their values. */
-static int name_elements(struct applier *ap, struct json *array)
-{
-	struct numbered *list = arena_array(ap->a, array->count, sizeof(*list));
-	struct seq_id *id = arena_array(ap->a, array->count, sizeof(*id));
-	uint32_t n = 0, equal = 0;
-	if (!list || !id)
-		return -ENOMEM;
-	for (const struct json *j = array->first; j; j = j->next, n++)
-		list[n] = (struct numbered){ json_hash(j), n };
-	qsort(list, n, sizeof(*list), by_hash);
-	for (uint32_t i = 0; i < n; i++) {
-		equal = i > 0 && list[i].hash == list[i - 1].hash ? equal + 1 : 0;
-		id[list[i].at] = (struct seq_id){ .actor = ACTOR_NONE,
-						  .seq = hash_of(list[i].hash, equal) };
-	}
-	n = 0;
-	for (struct json *j = array->first; j; j = j->next) {
-		j->key = element_key(ap->a, ap->actors, &id[n++], &j->key_len);
-		if (!j->key)
-			return -ENOMEM;
-	}
-	return 0;
-}
 
 static int key_order(const void *x, const void *y)
 {
@@ -90,8 +58,11 @@ int patch_elements(struct applier *ap, const struct slot *s, const struct patch 
 {
 	struct json *array = p->value;
 	struct patch **end = ret;
+	const struct types_at *types;
 	uint32_t first = s ? slot_elements(s) : 0, have = s ? s->n - first : 0, k = 0;
-	int r = name_elements(ap, array);
+	int r = naming_all(ap->a, array, p->types);
+	if (r == 0)
+		r = types_step(ap->a, p->types, NULL, 0, &types);
 	if (r < 0)
 		return r;
 	struct patch *q = arena_array(ap->a, (size_t)array->count + have, sizeof(*q));
@@ -107,7 +78,8 @@ int patch_elements(struct applier *ap, const struct slot *s, const struct patch 
 				     .moved = true,
 				     .look = true,
 				     .object = array,
-				     .self = j };
+				     .self = j,
+				     .types = types };
 		if (json_is_container(j) && j->count > 0 && j->layout == JSON_LAYOUT_INLINE &&
 		    array->layout == JSON_LAYOUT_BROKEN)
 			q->layout = LOOK_INLINE;

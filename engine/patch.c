@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/counter.h"
 #include "engine/element.h"
 #include "engine/jsonptr.h"
 #include "engine/patch-impl.h"
@@ -37,6 +38,8 @@ bool patch_settles(const struct applier *ap, const struct slot *s, const struct 
 {
 	for (uint32_t i = 0; i < s->val.n; i++) {
 		const struct entry *e = &s->val.entry[i];
+		if (e->value.kind == VALUE_COUNTER && value_is_number(shown->value.kind))
+			continue;
 		if (e != shown && e->value.kind != shown->value.kind && seen_has(&ap->seen, e->dot))
 			return true;
 		if (e != shown && !value_same(&e->value, &shown->value) &&
@@ -46,19 +49,34 @@ bool patch_settles(const struct applier *ap, const struct slot *s, const struct 
 	return false;
 }
 
-static int set_value(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret)
+/* Does the head show it already, with nothing left that its writer meant to take away? */
+static int is_shown(struct applier *ap, const struct slot *s, const struct patch *p)
 {
 	const struct entry *shown;
 	enum value_kind kind;
-	if (s && slot_shown(s, ap->actors, &shown, &kind) && kind != VALUE_MAP &&
-	    value_equal_json(&shown->value, p->value) && !patch_settles(ap, s, shown) &&
-	    !slot_touched_below(s, &ap->seen)) {
-		*ret = s;
+	struct value v;
+	if (!s || !slot_shown(s, ap->actors, &shown, &kind) || value_is_container(kind))
 		return 0;
+	int r = number_shown(ap->a, s, &shown->value, &v);
+	if (r < 0)
+		return r;
+	return value_equal_json(&v, p->value) && !patch_settles(ap, s, shown) &&
+	       !slot_touched_below(s, &ap->seen);
+}
+
+static int set_value(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret)
+{
+	int r = patch_count(ap, s, p, ret);
+	if (r != 0)
+		return r < 0 ? r : patch_tell(ap);
+	r = is_shown(ap, s, p);
+	if (r != 0) {
+		*ret = s;
+		return r < 0 ? r : 0;
 	}
 	struct value v = value_of_json(p->value);
 	struct slot *c = slot_copy(ap->a, s, p->key, p->key_len);
-	int r = c ? patch_write(ap, c, &v) : -ENOMEM;
+	r = c ? patch_write(ap, c, &v) : -ENOMEM;
 	if (r == 0)
 		r = slot_remove_below(ap->a, c, &ap->seen);
 	if (r < 0)
@@ -275,6 +293,10 @@ static int set_keys(struct applier *ap, const struct slot *s, const struct patch
 	if (!q)
 		return -ENOMEM;
 	for (struct json *j = p->value->first; j; j = j->next, q++) {
+		const struct types_at *types;
+		int r = types_step(ap->a, p->types, j->key, j->key_len, &types);
+		if (r < 0)
+			return r;
 		*q = (struct patch){ .kind = PATCH_SET,
 				     .key = j->key,
 				     .key_len = j->key_len,
@@ -282,7 +304,8 @@ static int set_keys(struct applier *ap, const struct slot *s, const struct patch
 				     .moved = true,
 				     .look = true,
 				     .object = p->value,
-				     .self = j };
+				     .self = j,
+				     .types = types };
 		if (json_is_container(j) && j->count > 0 && j->layout == JSON_LAYOUT_INLINE &&
 		    p->value->layout == JSON_LAYOUT_BROKEN)
 			q->layout = LOOK_INLINE;
@@ -336,7 +359,7 @@ int patch_apply(struct applier *ap, struct slot *s, const struct patch *p, struc
 	*ret = s;
 	switch (p->kind) {
 	case PATCH_SET:
-		if (p->value->type == JSON_OBJECT || patch_is_list(p->value))
+		if (p->value->type == JSON_OBJECT || patch_is_list(p->value, p->types))
 			return set_container(ap, s, p, ret);
 		return set_value(ap, s, p, ret);
 	case PATCH_REMOVE:

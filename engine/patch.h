@@ -8,6 +8,7 @@
 #include "engine/crdt.h"
 #include "engine/cursor.h"
 #include "engine/json.h"
+#include "engine/types.h"
 
 enum patch_kind {
 	PATCH_SET,    /* the value is new or replaced: `value` */
@@ -28,6 +29,7 @@ struct patch {
 	uint8_t layout;            /* LOOK_* below, of the new text */
 	const struct json *object; /* the new object or list this stands in, for its neighbours' order */
 	struct json *self; /* this part in the new text, an element gets its key; NULL: PATCH_REMOVE */
+	const struct types_at *types; /* PATCH_SET: what is declared there */
 	struct patch *first, *next;
 };
 
@@ -53,11 +55,11 @@ int look_read(struct cursor *cur, struct look *ret);         /* takes one off th
 /* Longer arrays merge as one value. */
 #define LIST_MAX 65536u
 
-/* Does the array merge element by element? */
-bool patch_is_list(const struct json *array);
+/* Does the array, about to be written whole, merge element by element? */
+bool patch_is_list(const struct json *array, const struct types_at *types);
 
 /* Applies p to the content of r as record_set does, with base context `base`. Already true at the
- * head (equal values: numbers as decimals) is dropped. Calls changed (may be NULL) with the JSON
+ * head (equal values: numbers as decimals) is dropped, but for what is added to a counter. Calls changed (may be NULL) with the JSON
  * pointer of every value that was set or removed; a container that is set counts once, and so does a
  * list some of whose elements came, went or moved. The new record
  * refers to the texts and trees that p refers to. A patch made by hand may leave object and

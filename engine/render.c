@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/counter.h"
 #include "engine/element.h"
 #include "engine/jsonstyle.h"
 #include "engine/patch.h"
@@ -148,8 +149,12 @@ static int build_value(const struct builder *b, const struct slot *s, enum value
 		       const struct value *v, uint8_t layout, struct json *j)
 {
 	if (v && !value_is_container(kind)) {
-		j->text = (const char *)v->data;
-		j->len = v->len;
+		struct value number;
+		int r = number_shown(b->a, s, v, &number);
+		if (r < 0)
+			return r;
+		j->text = (const char *)number.data;
+		j->len = number.len;
 	}
 	switch (kind) {
 	case VALUE_NULL:
@@ -168,6 +173,7 @@ static int build_value(const struct builder *b, const struct slot *s, enum value
 		j->len = 4;
 		return 0;
 	case VALUE_NUMBER:
+	case VALUE_COUNTER:
 		j->type = JSON_NUMBER;
 		return 0;
 	case VALUE_STRING:

@@ -145,14 +145,14 @@ static void newest_visit(struct newest *n, const struct record *rec)
 static unsigned what_of(const struct delta *d)
 {
 	static const char *const content[] = { TOP_CONTENT, TOP_STYLE, TOP_SOURCE };
-	static const char *const attr[] = { TOP_MODE, TOP_MTIME, TOP_XATTR };
+	static const char *const attr[] = { TOP_MODE, TOP_MTIME, TOP_XATTR, TOP_TYPES };
 	unsigned what = d->complete ? CHANGE_CONTENT | CHANGE_ATTR : 0;
-	for (unsigned i = 0; d->state.top && i < 3; i++) {
+	for (unsigned i = 0; d->state.top && i < 3; i++)
 		if (slot_find(d->state.top, content[i], strlen(content[i])))
 			what |= CHANGE_CONTENT;
+	for (unsigned i = 0; d->state.top && i < 4; i++)
 		if (slot_find(d->state.top, attr[i], strlen(attr[i])))
 			what |= CHANGE_ATTR;
-	}
 	return what;
 }
 

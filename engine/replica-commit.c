@@ -328,6 +328,8 @@ static void publish(struct commit *c, uint32_t actors)
 	for (struct touched *t = c->first; t; t = t->next) {
 		if (t->version)
 			version_keep(r, t->version);
+		if (t->record)
+			types_changed(r, t->record);
 		if (t->content && !t->kept && t->had && t->before.attr.form == FORM_BLOB &&
 		    !id_equal(&t->before.attr.version, &t->after.attr.version))
 			atomic_fetch_add(&r->orphaned, t->before.attr.size);

@@ -38,6 +38,7 @@
 #include "engine/seq.h"
 #include "engine/table.h"
 #include "engine/tree.h"
+#include "engine/types.h"
 
 #define REPLICA_FORMAT 1
 #define DOC_FORMAT 1
@@ -251,6 +252,7 @@ struct replica {
 	atomic_bool batches;        /* some are listed */
 	struct shard *shard;
 	struct versions *versions;
+	struct type_cache *types;
 
 	pthread_mutex_t views_lock; /* leaf */
 	struct view *views;         /* all that live */
@@ -460,6 +462,7 @@ struct draft {
 	struct hold hold;  /* the blob's chunks, until the record says so */
 	int refused;       /* it should have been a document: why it is none */
 	struct buf own;
+	struct types *types; /* document: what is declared; NULL: nothing */
 	struct arena arena;
 };
 
@@ -480,8 +483,9 @@ int draft_make(struct replica *r, const char *name, size_t name_len, const struc
 int draft_bytes(struct replica *r, const struct content *c, bool plain, struct draft *d,
 		struct err *e);
 void draft_done(struct draft *d);
-/* In memory of the arena. base NULL: the writer had read nothing. */
-int draft_difference(struct arena *a, const struct actors *actors, const struct draft *d,
+/* In memory of the arena. scope: the collection. base NULL: the writer had read nothing. Takes out of a
+ * document what is in one of its sets twice. */
+int draft_difference(struct replica *r, struct arena *a, const struct id *scope, struct draft *d,
 		     const struct version *base, struct difference *ret);
 /* The record with the draft as content, seen from base (NULL: all of rec). */
 int draft_write(struct commit *c, const struct draft *d, const struct difference *diff,
@@ -497,6 +501,15 @@ int draft_put(struct commit *c, const struct draft *d, const struct stored *old,
 int save_locked(struct commit *c, const struct id *id, const struct version *base,
 		const struct draft *d, const struct difference *diff, struct touched **ret,
 		struct err *e, const struct err *why);
+/* ---- declarations (replica-types.c) ---- */
+
+struct type_cache;
+int types_init(struct replica *r);
+void types_done(struct replica *r);
+/* Those of a collection, for the caller to free; *ret NULL: none. */
+int types_of(struct replica *r, const struct id *scope, struct types **ret);
+/* The record was committed. Commit lock. */
+void types_changed(struct replica *r, const struct record *rec);
 
 /* ---- structure (replica-tree.c) ---- */
 

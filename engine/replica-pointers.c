@@ -7,6 +7,7 @@
 
 #include "engine/replica-impl.h"
 
+#include "engine/counter.h"
 #include "engine/element.h"
 #include "engine/jsonptr.h"
 #include "engine/slot.h"
@@ -90,6 +91,14 @@ static void compare_keys(struct walk *w, const struct slot *old, const struct sl
 	}
 }
 
+static bool same_shown(struct walk *w, const struct slot *old, const struct value *x,
+		       const struct slot *now, const struct value *y)
+{
+	struct value was, is;
+	return number_shown(&w->c->arena, old, x, &was) == 0 &&
+	       number_shown(&w->c->arena, now, y, &is) == 0 && value_same(&was, &is);
+}
+
 /* By what is shown: a value that lost, or a new place among the siblings, is no change. Slots nest
  * at most RECORD_DEPTH_MAX deep. */
 static void compare(struct walk *w, const struct slot *old, const struct slot *now)
@@ -103,7 +112,7 @@ static void compare(struct walk *w, const struct slot *old, const struct slot *n
 		if (is == VALUE_MAP)
 			compare_keys(w, old, now);
 		if (is == VALUE_LIST ? !compare_elements(w, old, now) :
-		    is == VALUE_MAP || value_same(&x->value, &y->value))
+		    is == VALUE_MAP || same_shown(w, old, &x->value, now, &y->value))
 			return;
 	}
 	const char *pointer = had || has ? buf_cstr(&w->at) : NULL;

@@ -167,7 +167,7 @@ static int copy_over(struct commit *c, const struct rename *m, const struct stor
 	} else if (rc == 0) {
 		rc = draft_of(c, src->record, &d);
 		if (rc == 0)
-			rc = draft_difference(a, c->r->actors, &d, NULL, &diff);
+			rc = draft_difference(c->r, a, &m->scope, &d, NULL, &diff);
 		if (rc == 0)
 			rc = draft_write(c, &d, &diff, rec, NULL, false, &pointers, &rec);
 	}
@@ -180,6 +180,7 @@ static int copy_over(struct commit *c, const struct rename *m, const struct stor
 	if (rc == 0)
 		rc = draft_put(c, &d, old, rec, false, &pointers, CHANGE_ATTR, NULL);
 	pointers_done(&pointers);
+	types_free(d.types);
 	return rc;
 }
 

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 
 #include "engine/jdiff.h"
+#include "engine/jsonstyle.h"
+#include "engine/naming.h"
 #include "engine/render.h"
 #include "engine/slot.h"
 #include "engine/text.h"
@@ -177,6 +179,7 @@ int draft_bytes(struct replica *r, const struct content *c, bool plain, struct d
 void draft_done(struct draft *d)
 {
 	hold_done(&d->hold);
+	types_free(d->types);
 	buf_done(&d->own);
 	arena_done(&d->arena);
 }
@@ -295,9 +298,29 @@ static int difference_text(struct arena *a, const struct draft *d, const struct 
 			      &ret->edit, &ret->n);
 }
 
-int draft_difference(struct arena *a, const struct actors *actors, const struct draft *d,
+/* A text of what is left, written as it was. */
+static int unite_sets(struct draft *d, const struct types_at *at)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	struct json_style style;
+	bool changed = false;
+	int rc = types_have(d->types, MERGE_SET) ? naming_unite(&d->arena, d->tree, at, &changed) : 0;
+	if (rc < 0 || !changed)
+		return rc;
+	json_style_detect(d->tree, d->text, d->len, &style);
+	json_style_write(d->tree, &style, &b);
+	const char *text = buf_failed(&b) ? NULL : arena_dup(&d->arena, b.data, b.len);
+	if (!text)
+		return -ENOMEM;
+	d->text = text;
+	d->len = b.len;
+	return parse(&d->arena, d->text, d->len, &d->tree, NULL);
+}
+
+int draft_difference(struct replica *r, struct arena *a, const struct id *scope, struct draft *d,
 		     const struct version *base, struct difference *ret)
 {
+	const struct types_at *at;
 	struct json *before = NULL;
 	*ret = (struct difference){ 0 };
 	if (d->plain)
@@ -307,11 +330,16 @@ int draft_difference(struct arena *a, const struct actors *actors, const struct 
 	if (base && version_form(base) == FORM_JSON) {
 		int rc = json_parse(a, version_data(base), version_size(base), NULL, &before, NULL);
 		if (rc == 0)
-			rc = elements_name(version_elements(base), a, actors, before);
+			rc = elements_name(version_elements(base), a, r->actors, before);
 		if (rc < 0)
 			return rc;
 	}
-	return jdiff(a, before, d->tree, &ret->patch);
+	int rc = types_of(r, scope, &d->types);
+	if (rc == 0)
+		rc = types_begin(a, d->types, &at);
+	if (rc == 0)
+		rc = unite_sets(d, at);
+	return rc < 0 ? rc : jdiff(a, before, d->tree, at, &ret->patch);
 }
 
 /* Does the head show more than the writer saw? Changes of metadata alone do not count, or the
@@ -431,7 +459,7 @@ int replica_save(struct replica *r, const struct id *id, const struct version *b
 	if (rc > 0)
 		return ret_version ? replica_read(r, id, ret_version) : 0;
 	if (rc == 0)
-		rc = draft_difference(&d.arena, r->actors, &d, base, &diff);
+		rc = draft_difference(r, &d.arena, &n.attr.scope, &d, base, &diff);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot save");
 	commit_begin(&c, r, false);

@@ -182,6 +182,8 @@ int replica_create(struct replica *r, const struct id *parent, const char *name,
 {
 	_cleanup_(draft_done) struct draft d = { 0 };
 	struct difference diff;
+	struct node dir;
+	struct id scope;
 	int rc = name_check(name, len);
 	if (rc < 0)
 		return err_errno(e, rc, "not a name for a file");
@@ -192,7 +194,11 @@ int replica_create(struct replica *r, const struct id *parent, const char *name,
 		return rc;
 	if (e)
 		*e = (struct err){ 0 };
-	rc = draft_difference(&d.arena, r->actors, &d, NULL, &diff);
+	rc = dir_get(r, parent, &dir);
+	if (rc == 0) {
+		child_scope(&dir, &scope);
+		rc = draft_difference(r, &d.arena, &scope, &d, NULL, &diff);
+	}
 	if (rc < 0)
 		return err_errno(e, rc, "cannot create %.*s", (int)len, name);
 	const struct birth b = { parent, name, len, NODE_FILE, mode, when_us, &d, &diff, NULL };

@@ -214,10 +214,25 @@ static int write_text(struct target *t)
 	return buf_failed(&t->text) ? -ENOMEM : 0;
 }
 
+/* The collection that it is in, or will be. */
+static int scope_of(struct replica *r, const struct target *t, struct id *ret)
+{
+	struct node dir;
+	if (t->was) {
+		*ret = t->attr.scope;
+		return 0;
+	}
+	int rc = dir_get(r, &t->parent, &dir);
+	if (rc == 0)
+		child_scope(&dir, ret);
+	return rc;
+}
+
 static int save(struct txn *x, struct target *t)
 {
 	struct commit *c = &x->c;
 	struct difference diff;
+	struct id scope;
 	int rc = write_text(t);
 	const struct content content = { t->text.data, t->text.len, -1 };
 	if (rc == 0)
@@ -227,7 +242,10 @@ static int save(struct txn *x, struct target *t)
 		return t->draft.refused;
 	}
 	if (rc == 0)
-		rc = draft_difference(&t->draft.arena, c->r->actors, &t->draft, t->was ? t->base : NULL, &diff);
+		rc = scope_of(c->r, t, &scope);
+	if (rc == 0)
+		rc = draft_difference(c->r, &t->draft.arena, &scope, &t->draft,
+				      t->was ? t->base : NULL, &diff);
 	if (rc < 0)
 		return err_errno(x->e, rc, "cannot save");
 	if (t->was)

@@ -279,6 +279,8 @@ int replica_open(const struct replica_config *config, struct replica **ret, stru
 		rc = nodes_init(r);
 	if (rc == 0)
 		rc = versions_init(r);
+	if (rc == 0)
+		rc = types_init(r);
 	if (rc < 0)
 		err_errno(e, rc, "cannot open the replica");
 	if (rc == 0)
@@ -312,6 +314,7 @@ void replica_free(struct replica *r)
 		store_write(r->store, r->batch, NULL);
 	}
 	view_unref(r->published);
+	types_done(r);
 	versions_done(r);
 	if (r->shard)
 		nodes_done(r);

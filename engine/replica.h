@@ -300,6 +300,16 @@ struct txn_result {
  * -EINVAL, -EFBIG and errors of the store. */
 int replica_txn(struct replica *r, const struct txn_step *step, uint32_t n, struct txn_result *ret,
 		uint32_t *ret_step, struct err *e);
+/* Declares how values of a collection (a directory at the top, or NODE_ROOT: the documents that are
+ * just there) merge, on all devices: engine/types.h. text NULL takes a declaration back. What is
+ * stored stays as it is. -EINVAL, -EOPNOTSUPP, -ENOTDIR, -ENOENT, -ENOSPC. */
+int replica_declare(struct replica *r, const struct id *collection, const char *pointer, size_t len,
+		    const char *text, struct err *e);
+/* Calls f for each declaration, by the bytes of the pointers; another result than 0 ends it. */
+typedef int (*declared_fn)(const char *pointer, size_t len, const char *text, size_t text_len,
+			   void *userdata);
+int replica_declared(struct replica *r, const struct id *collection, declared_fn f, void *userdata,
+		     struct err *e);
 
 /* Conflicts of a file, as record_conflicts. */
 int replica_conflicts(struct replica *r, const struct id *id, conflict_fn f, void *userdata);

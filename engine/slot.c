@@ -29,14 +29,28 @@ const struct entry *reg_shown(const struct reg *r, const struct actors *actors)
 	return best;
 }
 
-int reg_write(struct arena *a, const struct actors *actors, const struct reg *in,
-	      const struct seen *seen, const struct entry *add, struct reg *ret, bool *ret_took)
+static bool leaves(const struct seen *seen, enum reg_part part, const struct entry *e)
+{
+	bool counter = e->value.kind == VALUE_COUNTER;
+	switch (part) {
+	case REG_ALL:
+		return seen_has(seen, e->dot);
+	case REG_VALUES:
+		return !counter && seen_has(seen, e->dot);
+	case REG_COUNTER:
+		return counter && e->dot.actor == seen->own.actor;
+	}
+	return false;
+}
+
+int reg_write_part(struct arena *a, const struct actors *actors, const struct reg *in,
+		   const struct seen *seen, enum reg_part part, const struct entry *add,
+		   struct reg *ret)
 {
 	struct reg out = { 0 };
 	uint32_t keep = 0;
 	for (uint32_t i = 0; i < in->n; i++)
-		keep += !seen_has(seen, in->entry[i].dot);
-	*ret_took = keep < in->n;
+		keep += !leaves(seen, part, &in->entry[i]);
 	if (!add && keep == in->n) {
 		*ret = *in;
 		return 0;
@@ -48,7 +62,7 @@ int reg_write(struct arena *a, const struct actors *actors, const struct reg *in
 	}
 	for (uint32_t i = 0; i < in->n; i++) {
 		const struct entry *e = &in->entry[i];
-		if (seen_has(seen, e->dot))
+		if (leaves(seen, part, e))
 			continue;
 		if (add && dot_cmp(actors, add->dot, e->dot) < 0) {
 			out.entry[out.n++] = *add;
@@ -60,6 +74,15 @@ int reg_write(struct arena *a, const struct actors *actors, const struct reg *in
 		out.entry[out.n++] = *add;
 	*ret = out;
 	return 0;
+}
+
+int reg_write(struct arena *a, const struct actors *actors, const struct reg *in,
+	      const struct seen *seen, const struct entry *add, struct reg *ret, bool *ret_took)
+{
+	*ret_took = false;
+	for (uint32_t i = 0; i < in->n; i++)
+		*ret_took = *ret_took || seen_has(seen, in->entry[i].dot);
+	return reg_write_part(a, actors, in, seen, REG_ALL, add, ret);
 }
 
 /* Two entries of one dot are the same entry, unless somebody minted a dot twice; then the
@@ -206,10 +229,17 @@ const struct entry *slot_newest(const struct slot *s, const struct actors *actor
 
 /* What there is of one type at a slot. */
 struct typed {
-	const struct entry *entry; /* highest-ranked entry of the type */
-	uint32_t from, to;         /* its children */
+	const struct entry *entry;   /* highest-ranked entry of the type */
+	const struct entry *counter; /* the same of counters, which rank below everything else */
+	uint32_t from, to;           /* its children */
 	bool live;
 };
+
+static void typed_add(const struct actors *actors, const struct entry *e, const struct entry **best)
+{
+	if (!*best || entry_rank(actors, e, *best) > 0)
+		*best = e;
+}
 
 static struct typed typed_find(const struct slot *s, const struct actors *actors,
 			       enum value_kind kind)
@@ -225,8 +255,8 @@ static struct typed typed_find(const struct slot *s, const struct actors *actors
 		const struct entry *e = &s->val.entry[i];
 		bool fits = value_is_container(kind) ? e->value.kind == kind :
 						       !value_is_container(e->value.kind);
-		if (fits && (!t.entry || entry_rank(actors, e, t.entry) > 0))
-			t.entry = e;
+		if (fits)
+			typed_add(actors, e, e->value.kind == VALUE_COUNTER ? &t.counter : &t.entry);
 	}
 	t.live = t.entry != NULL;
 	for (uint32_t i = t.from; !t.live && i < t.to; i++)
@@ -272,8 +302,11 @@ bool slot_shown(const struct slot *s, const struct actors *actors, const struct 
 		n += t[i].live;
 		one = t[i].live ? i : one;
 	}
-	if (n == 0)
-		return false;
+	if (n == 0) {
+		*ret_entry = t[0].counter;
+		*ret_kind = VALUE_NUMBER;
+		return t[0].counter != NULL;
+	}
 	if (n > 1) {
 		const struct entry *best = NULL;
 		for (unsigned i = 0; i < 3; i++) {

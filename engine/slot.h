@@ -42,6 +42,16 @@ int entry_rank(const struct actors *actors, const struct entry *x, const struct 
 int reg_write(struct arena *a, const struct actors *actors, const struct reg *in,
 	      const struct seen *seen, const struct entry *add, struct reg *ret, bool *ret_took);
 
+/* The same for some of the entries. */
+enum reg_part {
+	REG_ALL,     /* those that seen has */
+	REG_VALUES,  /* those of them that are no counters */
+	REG_COUNTER, /* the writer's own counter */
+};
+int reg_write_part(struct arena *a, const struct actors *actors, const struct reg *in,
+		   const struct seen *seen, enum reg_part part, const struct entry *add,
+		   struct reg *ret);
+
 /* Join of two registers with the contexts that go with them. *ret has x's memory if equal. */
 int reg_join(struct arena *a, const struct actors *actors, const struct reg *x,
 	     const struct vv *cx, const struct reg *y, const struct vv *cy, struct reg *ret);

@@ -20,7 +20,7 @@ enum { FORM_NONE = 0, FORM_ONE = 1, FORM_SEVERAL = 2, FORM_SHARED = 3 };
 #define FORM_SEQ 0x80
 
 #define VALUE_LONG 15 /* kind or length does not fit into its half of the byte */
-#define KIND_KNOWN VALUE_LIST
+#define KIND_KNOWN VALUE_COUNTER
 
 /* The only byte of an element's key that is a dot and an index, which follow. */
 #define KEY_DOT ELEMENT_BYTE
@@ -419,8 +419,9 @@ static int check_value(struct slotcodec *d, enum place place, const struct value
 {
 	if (place == PLACE_TOP || place == PLACE_ORDER)
 		return bad(d, "a value where none can be");
-	if (place == PLACE_META && (v->kind == VALUE_TEXT || v->kind == VALUE_LIST))
-		return bad(d, "a text or a list where none can be");
+	if (place == PLACE_META &&
+	    (v->kind == VALUE_TEXT || v->kind == VALUE_LIST || v->kind == VALUE_COUNTER))
+		return bad(d, "a text, a list or a counter where none can be");
 	if (place >= PLACE_MEMBER && !value_is_json(v->kind))
 		return bad(d, "a value that is no JSON inside of JSON");
 	if (place == PLACE_CONTENT && (v->kind == VALUE_INT || v->kind == VALUE_BYTES))
@@ -436,6 +437,10 @@ static int check_value(struct slotcodec *d, enum place place, const struct value
 	case VALUE_NUMBER:
 		if (!json_number_valid((const char *)v->data, v->len))
 			return bad(d, "a number that is none");
+		return 0;
+	case VALUE_COUNTER:
+		if (v->len > JSON_SUM_MAX || !json_number_valid((const char *)v->data, v->len))
+			return bad(d, "a counter that is none");
 		return 0;
 	case VALUE_STRING:
 		if (d->wire && !utf8_valid(v->data, v->len))

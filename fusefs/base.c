@@ -19,6 +19,7 @@ struct note {
 	struct version *version;
 	int64_t at_ns;
 	bool backup; /* opened to be copied */
+	uint64_t used; /* the last save by others that it was the base of since; 0: none */
 };
 
 struct bases {
@@ -28,6 +29,7 @@ struct bases {
 	size_t n;
 	uint64_t bytes;
 	struct table by_node;
+	uint64_t saves; /* counts those that rule 3 found a base for */
 	/* The backup made last: opens that follow it belong to the copying as well. */
 	struct proc backup_proc;
 	struct id backup_node;
@@ -150,6 +152,7 @@ void bases_note(struct bases *b, const struct proc *p, const struct id *node, st
 	struct note *n = note_find(b, p, node, v);
 	if (n) {
 		n->at_ns = now_ns;
+		n->used = 0;
 		n->proc = *p; /* group and session may have changed */
 		n->backup = n->backup && backup;
 		note_unlink(b, n);
@@ -271,10 +274,16 @@ static bool same_bytes(const struct version *x, const struct version *y)
 	return id_equal(version_id(x), version_id(y)) && version_data(x) == version_data(y);
 }
 
+struct candidate {
+	struct version *version;
+	bool fresh; /* opened since the temp file was made */
+	uint64_t used;
+};
+
 /* Distinct versions that match, oldest opening first, referenced. When there are more than fit,
  * the newest ones. */
 static size_t collect(struct bases *b, const struct base_question *q, enum match how,
-		      struct version *ret[CANDIDATES])
+		      struct candidate ret[CANDIDATES])
 {
 	const struct note *found[CANDIDATES]; /* oldest first, each version at its last opening */
 	size_t n_found = 0;
@@ -299,8 +308,29 @@ static size_t collect(struct bases *b, const struct base_question *q, enum match
 		found[i] = n;
 	}
 	for (size_t i = 0; i < n_found; i++)
-		ret[i] = version_ref(found[i]->version);
+		ret[i] = (struct candidate){
+			version_ref(found[i]->version),
+			q->born_ns > 0 && found[i]->at_ns >= q->born_ns, found[i]->used };
 	return n_found;
+}
+
+/* Other versions may have the same bytes: of other times, say. */
+static bool same_content(const struct version *x, const struct version *y)
+{
+	return version_data(x) && version_data(y) && version_size(x) == version_size(y) &&
+	       memcmp(version_data(x), version_data(y), (size_t)version_size(x)) == 0;
+}
+
+static void mark_used(struct bases *b, const struct base_question *q, enum match how,
+		      const struct version *v)
+{
+	b->saves++;
+	for (struct table_link *l = table_first(&b->by_node, id_hash(&q->node)); l; l = l->next) {
+		struct note *n = table_entry(l, struct note, by_node);
+		if (id_equal(&n->node, &q->node) && matches(n, q, how) &&
+		    (n->version == v || same_content(n->version, v)))
+			n->used = b->saves;
+	}
 }
 
 /* ---- distance ---- */
@@ -449,35 +479,45 @@ uint64_t base_distance(const void *a, size_t alen, const void *b, size_t blen)
 
 /* ---- finding ---- */
 
-/* Of several: the smallest difference that is not empty, the older first. New content that has
+/* Of two that differ as much. `jq .n+=1 f > t && mv t f` in a loop makes every version a base in its
+ * turn, and each time the temp file comes first. */
+static bool likelier(const struct candidate *x, const struct candidate *than)
+{
+	if (x->fresh != than->fresh)
+		return x->fresh;
+	return than->used && (!x->used || x->used > than->used);
+}
+
+/* Of several: the smallest difference that is not empty; of equal ones that which was opened
+ * since the temp file was made, or was no base yet, the older first. New content that has
  * nothing in common with any of them says nothing about which one it was made of: then the one seen
  * last, because somebody who replaces everything means what he saw to go. */
-static struct version *nearest(struct version *const *v, size_t n, const struct base_question *q)
+static struct version *nearest(const struct candidate *v, size_t n, const struct base_question *q)
 {
-	struct version *best = NULL, *same = NULL;
+	const struct candidate *best = NULL, *same = NULL;
 	uint64_t least = UINT64_MAX;
 	bool any = false, alike = false;
 	for (size_t i = 0; i < n; i++) {
-		const void *data = version_data(v[i]);
+		const void *data = version_data(v[i].version);
 		if (!data || !q->data)
 			continue;
 		bool shares;
-		uint64_t d = distance(data, (size_t)version_size(v[i]), q->data, q->len,
-				      version_form(v[i]) == FORM_TEXT, &shares);
+		uint64_t d = distance(data, (size_t)version_size(v[i].version), q->data, q->len,
+				      version_form(v[i].version) == FORM_TEXT, &shares);
 		any = true;
 		alike |= shares;
 		if (d == 0 && !same)
-			same = v[i];
-		if (d > 0 && d < least) {
+			same = &v[i];
+		if (d > 0 && (d < least || (d == least && likelier(&v[i], best)))) {
 			least = d;
-			best = v[i];
+			best = &v[i];
 		}
 	}
 	if (any && !alike)
-		return v[n - 1];
+		return v[n - 1].version;
 	if (best)
-		return best;
-	return same ? same : v[0];
+		return best->version;
+	return same ? same->version : v[0].version;
 }
 
 struct version *bases_find(struct bases *b, const struct base_question *q, int *ret_rule)
@@ -490,17 +530,20 @@ struct version *bases_find(struct bases *b, const struct base_question *q, int *
 		return own;
 	}
 	for (enum match how = BY_GROUP; how <= BY_ANYBODY; how++) {
-		struct version *v[CANDIDATES];
+		struct candidate v[CANDIDATES];
 		pthread_mutex_lock(&b->lock);
 		size_t n = collect(b, q, how, v);
 		pthread_mutex_unlock(&b->lock);
 		if (n == 0)
 			continue;
 		/* What was there when the temp file was made: the newest that anybody had seen. */
-		struct version *found = how == BY_ANYBODY ? v[n - 1] : nearest(v, n, q);
+		struct version *found = how == BY_ANYBODY ? v[n - 1].version : nearest(v, n, q);
 		version_ref(found);
 		for (size_t i = 0; i < n; i++)
-			version_unref(v[i]);
+			version_unref(v[i].version);
+		pthread_mutex_lock(&b->lock);
+		mark_used(b, q, how, found);
+		pthread_mutex_unlock(&b->lock);
 		*ret_rule = how == BY_ANYBODY ? 4 : 3;
 		return found;
 	}

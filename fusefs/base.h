@@ -13,7 +13,8 @@
  *      a backup (vim, emacs, nano) does not count while there is something better;
  *   3. what the same process group, then the same session, opened since shortly before the temp
  *      file was made. Of several versions the one whose difference to the new content is smallest
- *      and not empty, the older first: `jq . f > t && mv t f` is three processes. If nothing in the
+ *      and not empty; of equal ones that which was opened since the temp file was made, then that
+ *      which was no base since it was opened, the older first: `jq . f > t && mv t f` is three processes. If nothing in the
  *      new content stands in any of them, the one opened last;
  *   4. for a rename by strangers, what the target was when the temp file was made (the caller's
  *      fallback, or what anybody here had opened before then);
@@ -56,6 +57,7 @@ void bases_forget(struct bases *b, const struct id *node);
 struct base_question {
 	struct id node;
 	struct proc writer;
+	int64_t born_ns;  /* when the temp file was made; 0: there is none */
 	int64_t since_ns; /* strangers: only what was opened since then */
 	int64_t until_ns; /* and, for anybody at all, before then; 0: do not ask anybody */
 	const void *data; /* the new content; NULL: not in memory, no difference is taken */

@@ -64,6 +64,7 @@ static struct version *choose_base(struct fusefs *fs, const struct id *node, con
 	struct base_question q = {
 		.node = *node,
 		.writer = *writer,
+		.born_ns = temp ? born_ns : 0,
 		.since_ns = temp ? born_ns - BEFORE_TEMP_NS : c->since_ns,
 		.until_ns = temp && !fallback ? born_ns : 0,
 		.data = data,

@@ -145,7 +145,7 @@ _unused_ static struct stamp device_save_len(struct device *d, const char *base,
 	if (!ctx)
 		ctx = base ? &d->rec->ctx : &none;
 	bool merged = !vv_equal(ctx, &d->rec->ctx);
-	must(jdiff(&d->arena, old, new, &p));
+	must(jdiff(&d->arena, old, new, NULL, &p));
 	if (p)
 		must(record_patch(&d->arena, d->actors, d->rec, p, ctx, &st, changed, userdata,
 				  &d->rec));

@@ -32,6 +32,7 @@ unit_tests = \
 	tests/unit/test_config \
 	tests/unit/test_conflict \
 	tests/unit/test_control \
+	tests/unit/test_counter \
 	tests/unit/test_converge \
 	tests/unit/test_cut \
 	tests/unit/test_dirtimes \
@@ -73,6 +74,7 @@ unit_tests = \
 	tests/unit/test_tree \
 	tests/unit/test_treemodel \
 	tests/unit/test_txn \
+	tests/unit/test_types \
 	tests/unit/test_vv \
 	tests/unit/test_workfile
 
@@ -220,7 +222,8 @@ EXTRA_DIST += \
 	tests/integration/test_lists.py \
 	tests/integration/test_texts.py \
 	tests/integration/test_two_hosts.py \
-	tests/integration/test_txn.py
+	tests/integration/test_txn.py \
+	tests/integration/test_types.py
 
 # Only what a sanitizer build should run again.
 check-quick:

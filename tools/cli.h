@@ -104,6 +104,7 @@ int cmd_diff(void *context);
 int cmd_restore(void *context);
 int cmd_blame(void *context);
 int cmd_txn(void *context);
+int cmd_type(void *context);
 int cmd_config(void *context);
 int cmd_log_level(void *context);
 int cmd_doctor(void *context);

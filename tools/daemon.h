@@ -134,5 +134,8 @@ void method_txn(struct call *c, const struct json *params, void *userdata);
 /* tools/restore.c: `restore`. */
 void method_restore(struct call *c, const struct json *params, void *userdata);
 
+/* tools/types.c: `type`. */
+void method_type(struct call *c, const struct json *params, void *userdata);
+
 /* tools/job.c: `verify`, in a thread of its own. */
 void method_verify(struct call *c, const struct json *params, void *userdata);

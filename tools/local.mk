@@ -15,6 +15,7 @@ libtools_a_SOURCES = \
 	tools/cli-life.c \
 	tools/cli-mesh.c \
 	tools/cli-txn.c \
+	tools/cli-type.c \
 	tools/cli.c \
 	tools/cli.h \
 	tools/cmdline.c \
@@ -57,6 +58,7 @@ libtools_a_SOURCES = \
 	tools/sweeper.c \
 	tools/sweeper.h \
 	tools/txn.c \
+	tools/types.c \
 	tools/waits.c \
 	tools/world.c \
 	tools/world.h

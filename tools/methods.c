@@ -236,6 +236,7 @@ const struct method daemon_methods[] = {
 	{ "status", method_status },
 	{ "stop", method_stop },
 	{ "txn", method_txn },
+	{ "type", method_type },
 	{ "umount", method_umount },
 	{ "verify", method_verify },
 	{ "wait", method_wait },

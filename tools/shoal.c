@@ -126,6 +126,19 @@ static const struct command_def commands[] = {
 	  "from the root; its directory has to be there. What is saved is merged field by field with what\n"
 	  "others do meanwhile, and no device ever shows a part of it.",
 	  NULL, 0, 0, 0, true, cmd_txn },
+	{ "type", "COLLECTION [POINTER [TYPE]]", "Declare how values merge, or show what is declared",
+	  "COLLECTION is a directory at the top, with all below it; . are the documents just at the top.\n"
+	  "POINTER is a JSON pointer; * in it stands for any member or element. TYPE is one of\n\n"
+	  "    counter      what each save adds is added up\n"
+	  "    list         an array that merges element by element, numbers included\n"
+	  "    set          the same; no value is there twice\n"
+	  "    keyed:FIELD  the same; objects of one FIELD are one object\n"
+	  "    register     an array or value that merges as a whole\n"
+	  "    default      takes the declaration back\n\n"
+	  "    shoal type cars /stock counter       from 10 to 7 and from 10 to 9 is 6 in the end\n"
+	  "    shoal type cars '/parts/*/tags' set\n\n"
+	  "It holds on all devices. What is stored stays as it is, and changing it loses nothing.",
+	  NULL, 0, 1, 3, true, cmd_type },
 	{ "config", "[KEY [VALUE]]", "Show or change settings",
 	  "Without VALUE shows a setting, without KEY all. An empty VALUE brings the default back.",
 	  NULL, 0, 0, 2, true, cmd_config },

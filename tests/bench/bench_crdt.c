@@ -53,7 +53,7 @@ static void bench_save(void)
 		must(json_parse(&a, (const char *)base.data, base.len, NULL, &old, NULL));
 		must(json_parse(&a, (const char *)text.data, text.len, NULL, &new, NULL));
 		double t1 = now_us();
-		must(jdiff(&a, old, new, &p));
+		must(jdiff(&a, old, new, NULL, &p));
 		double t2 = now_us();
 		must(record_decode(&a, d.actors, stored.data, stored.len, &r, NULL));
 		double t3 = now_us();

@@ -35,7 +35,7 @@ static void change(struct arena *a, struct actors *actors, const struct record *
 	const struct record *s, *t;
 	struct buf out = { 0 };
 	FUZZ_CHECK(json_parse(a, text, strlen(text), NULL, &j, NULL) == 0);
-	FUZZ_CHECK(jdiff(a, NULL, j, &p) == 0);
+	FUZZ_CHECK(jdiff(a, NULL, j, NULL, &p) == 0);
 	int err = record_patch(a, actors, r, p, NULL, &st, NULL, NULL, &s);
 	FUZZ_CHECK(is_fine(err));
 	if (err < 0)

@@ -23,7 +23,8 @@ PEER_KEYS = {"device", "id", "role", "state", "transport", "address", "dialled",
              "behind_here", "behind_there", "in_step", "connected_s"}
 DEVICE_KEYS = {"name", "id", "role", "self", "connected", "last_seen"}
 COMMANDS = ("up down init mount umount invite join status peers devices connect disconnect wait "
-            "watch cat log diff restore blame conflicts resolve config log-level doctor verify").split()
+            "watch cat log diff restore blame conflicts resolve txn type config log-level doctor "
+            "verify").split()
 
 
 def fails(host, status, *words, says="", **options):
@@ -64,7 +65,7 @@ def test_usage_errors(lab):
                   ["invite", "--uses", "0"], ["query", "SELECT 1"], ["config", "no.such"],
                   ["wait", "--peers", "1", "--device", "x"], ["cat", "--json", "x"],
                   ["invite", "--expires", "0"], ["invite", "--qr", "--json"], ["log"], ["restore"],
-                  ["diff"], ["diff", "x", "1", "2", "3"]):
+                  ["diff"], ["diff", "x", "1", "2", "3"], ["type"]):
         fails(a, 2, *words)
     assert not a.store.exists()
 
@@ -73,7 +74,8 @@ def test_no_daemon(lab):
     a = lab.host("anna")
     for words in (["status"], ["peers"], ["devices"], ["wait"], ["watch"], ["cat", "x"],
                   ["log", "x"], ["log", "--deleted"], ["diff", "x"], ["restore", "x"],
-                  ["blame", "x"], ["connect", "h"], ["disconnect", "h"], ["invite"], ["log-level"]):
+                  ["blame", "x"], ["connect", "h"], ["disconnect", "h"], ["invite"], ["log-level"],
+                  ["type", "."]):
         fails(a, 4, *words, says="shoal up")
     assert not a.store.exists()
     a.shoal("init")

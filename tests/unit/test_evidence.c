@@ -170,6 +170,29 @@ static void test_strangers(void)
 	tear_down(&f);
 }
 
+/* Versions that are equally far away from what is saved. */
+static void test_ties(void)
+{
+	static const char saved[] = "{\"a\":9,\"b\":9}";
+	struct fixture f;
+	int rule;
+	set_up(&f, 100, 1 << 20);
+	note(&f, proc(1, 1, 1), 1, 10);
+	note(&f, proc(2, 1, 1), 2, 20);
+	is_int(ask(&f, proc(9, 1, 1), saved, 0, 0, &rule), 1, "of equals the one that was read first");
+	is_int(ask(&f, proc(9, 1, 1), saved, 0, 0, &rule), 2, "but each in its turn");
+	is_int(ask(&f, proc(9, 1, 1), saved, 0, 0, &rule), 2, "the last once more if all had one");
+	note(&f, proc(3, 1, 1), 1, 30);
+	is_int(ask(&f, proc(9, 1, 1), saved, 0, 0, &rule), 1, "and one that is read again first");
+	note(&f, proc(4, 1, 1), 2, 40);
+	note(&f, proc(5, 1, 1), 3, 50);
+	struct base_question q = { .node = f.node, .writer = proc(9, 1, 1), .born_ns = 45,
+				   .data = saved, .len = strlen(saved) };
+	_cleanup_(version_unrefp) struct version *v = bases_find(f.bases, &q, &rule);
+	ok(v == f.v[3], "what was read after the temp file was made comes before all");
+	tear_down(&f);
+}
+
 static void test_bounds(void)
 {
 	struct fixture f;
@@ -213,10 +236,11 @@ static void test_distance(void)
 
 int main(void)
 {
-	tap_plan(31);
+	tap_plan(36);
 	test_own();
 	test_backup();
 	test_strangers();
+	test_ties();
 	test_bounds();
 	test_distance();
 	return tap_done();

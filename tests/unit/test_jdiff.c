@@ -36,7 +36,7 @@ static void diff(const char *base, const char *next, const char *want, const cha
 	struct arena a = { 0 };
 	struct patch *p;
 	_cleanup_(buf_done) struct buf pointer = { 0 }, out = { 0 };
-	if (jdiff(&a, base ? parse(&a, base) : NULL, parse(&a, next), &p) < 0)
+	if (jdiff(&a, base ? parse(&a, base) : NULL, parse(&a, next), NULL, &p) < 0)
 		tap_bail("jdiff");
 	buf_puts(&pointer, "");
 	if (p)
@@ -86,7 +86,7 @@ int main(void)
 	}
 	buf_puts(&x, "}");
 	buf_puts(&y, "}");
-	if (jdiff(&a, parse(&a, buf_cstr(&x)), parse(&a, buf_cstr(&y)), &p) < 0)
+	if (jdiff(&a, parse(&a, buf_cstr(&x)), parse(&a, buf_cstr(&y)), NULL, &p) < 0)
 		tap_bail("jdiff");
 	for (const struct patch *q = p->first; q; q = q->next)
 		moved += q->moved;

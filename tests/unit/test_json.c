@@ -609,6 +609,73 @@ static void test_numbers(uint64_t seed, uint64_t rounds)
 		"and hashes alike");
 }
 
+static bool adds_up(const char *a, const char *b, bool minus, const char *want)
+{
+	char sum[JSON_SUM_MAX];
+	int n = json_number_add(a, strlen(a), b, strlen(b), minus, sum);
+	if (n == (int)strlen(want) && memcmp(sum, want, (size_t)n) == 0)
+		return true;
+	tap_diag("%s %c %s: %.*s, wanted %s", a, minus ? '-' : '+', b, n > 0 ? n : 0, sum, want);
+	return false;
+}
+
+/* An integer times a power of ten, without an exponent. */
+static void plain(__int128 v, int shift, struct buf *to)
+{
+	_cleanup_(buf_done) struct buf digits = { 0 };
+	unsigned __int128 u = v < 0 ? -(unsigned __int128)v : (unsigned __int128)v;
+	for (; u > 0; u /= 10)
+		buf_u8(&digits, (uint8_t)('0' + (int)(u % 10)));
+	size_t zeros = 0, n = digits.len, point = shift < 0 && v != 0 ? (size_t)-shift : 0;
+	for (; zeros < n && zeros < point && digits.data[zeros] == '0'; zeros++)
+		;
+	if (v < 0)
+		buf_u8(to, '-');
+	for (size_t i = n > point ? n : point + 1; i > zeros; i--) {
+		buf_u8(to, i <= n ? digits.data[i - 1] : '0');
+		if (i - 1 == point && i - 1 > zeros)
+			buf_u8(to, '.');
+	}
+	for (int i = 0; v != 0 && i < shift; i++)
+		buf_u8(to, '0');
+	buf_cstr(to);
+}
+
+static void test_sums(uint64_t seed, uint64_t rounds)
+{
+	char sum[JSON_SUM_MAX];
+	ok(adds_up("10", "7", true, "3") && adds_up("7", "10", true, "-3") &&
+		   adds_up("0.1", "0.2", false, "0.3") && adds_up("-0.0", "0", true, "0") &&
+		   adds_up("1e2", "0.50", false, "100.5") && adds_up("99.99", "0.01", false, "100") &&
+		   adds_up("-5", "-5", true, "0") && adds_up("0", "0.5", true, "-0.5") &&
+		   adds_up("18446744073709551615", "1", false, "18446744073709551616"),
+	   "sums are exact and plainly written");
+	ok(json_number_add("1e998", 5, "1", 1, false, sum) == 999 &&
+		   json_number_add("1e999", 5, "1", 1, false, sum) == -ERANGE &&
+		   json_number_add("1", 1, "1e-1000", 7, true, sum) == -ERANGE &&
+		   json_number_add("1e99999999999999999999", 22, "1e-99999999999999999999", 23, false,
+				   sum) == -ERANGE,
+	   "unless that takes too many digits");
+	struct prng r = { seed };
+	unsigned bad = 0;
+	for (uint64_t i = 0; i < rounds && bad == 0; i++) {
+		int64_t m = (int64_t)(prng_u64(&r) >> (1 + prng_below(&r, 62)));
+		int64_t n = (int64_t)(prng_u64(&r) >> (1 + prng_below(&r, 62)));
+		m = prng_chance(&r, 50) ? m : -m;
+		n = prng_chance(&r, 10) ? m : prng_chance(&r, 50) ? n : -n;
+		int e = (int)prng_below(&r, 15), f = prng_chance(&r, 50) ? e : (int)prng_below(&r, 15);
+		int shift = (int)prng_below(&r, 800) - 400;
+		bool minus = prng_chance(&r, 50);
+		char x[128], y[128];
+		_cleanup_(buf_done) struct buf want = { 0 };
+		random_form(&r, m, e + shift, x);
+		random_form(&r, n, f + shift, y);
+		plain(scaled(m, e) + (minus ? -scaled(n, f) : scaled(n, f)), shift, &want);
+		bad += !adds_up(x, y, minus, (char *)want.data);
+	}
+	is_uint(bad, 0, "random decimals add up as integers do");
+}
+
 static void test_conversions(void)
 {
 	static const struct {
@@ -956,7 +1023,7 @@ static void test_mutations(uint64_t seed, uint64_t rounds)
 
 int main(int argc, char **argv)
 {
-	tap_plan(79);
+	tap_plan(82);
 	uint64_t seed = tap_seed(argc, argv);
 	uint64_t rounds = tap_rounds(argc, argv, 20000);
 	test_suite();
@@ -965,6 +1032,7 @@ int main(int argc, char **argv)
 	test_many_names();
 	test_values();
 	test_numbers(seed, rounds);
+	test_sums(seed, rounds);
 	test_conversions();
 	test_pointers();
 	test_writer();

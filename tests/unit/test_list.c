@@ -205,6 +205,14 @@ static void test_kinds(void)
 	meet(&id);
 	ok(shows(&id, "{\"v\": {\"z\": 0}}\n") && replica_attr(p.r, &id, &at) == 0 && !at.conflict,
 	   "who sets one settles it");
+	id = begin_json("{\"v\": [\"a\"]}\n");
+	edit(&p, &id, "{}\n");
+	edit(&q, &id, "{\"v\": [\"a\", \"b\"]}\n");
+	meet(&id);
+	ok(shows(&id, "{\"v\": [\"b\"]}\n"), "an element outlives the removal of its list");
+	edit(&p, &id, "{\"v\": 5}\n");
+	meet(&id);
+	ok(shows(&id, "{\"v\": 5}\n"), "and goes when a number takes the place");
 }
 
 /* A value that lost in an element is named by the place that the element has now. */
@@ -379,7 +387,7 @@ static bool test_random(uint64_t seed)
 
 int main(void)
 {
-	tap_plan(50);
+	tap_plan(52);
 	meeting_open();
 	test_merges();
 	test_runs();

@@ -23,7 +23,7 @@ _shoal_options() {
 }
 
 _shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down init invite join
-	log log-level mount peers resolve restore status txn umount up verify wait watch'
+	log log-level mount peers resolve restore status txn type umount up verify wait watch'
 
 _shoal_names() { # _shoal_names COMMAND: the names that its --json lists
 	timeout 1 shoal ${store:+--store "$store"} "$1" --json 2>/dev/null |
@@ -36,7 +36,7 @@ _shoal_losers() { # the identifiers that may be taken
 }
 
 _shoal() {
-	local word=${COMP_WORDS[COMP_CWORD]} before='' command='' store='' i option
+	local word=${COMP_WORDS[COMP_CWORD]} before='' command='' store='' i i_command=0 option
 	[ "$COMP_CWORD" -gt 0 ] && before=${COMP_WORDS[COMP_CWORD - 1]}
 	# bash breaks --name=value at the "=".
 	if [ "$word" = = ]; then
@@ -49,7 +49,7 @@ _shoal() {
 		case ${COMP_WORDS[i]} in
 		--store) store=${COMP_WORDS[++i]} && [ "$store" = = ] && store=${COMP_WORDS[++i]} ;;
 		-* | =) ;;
-		*) [ -n "$command" ] || command=${COMP_WORDS[i]} ;;
+		*) [ -n "$command" ] || command=${COMP_WORDS[i]} i_command=$i ;;
 		esac
 	done
 
@@ -89,6 +89,15 @@ _shoal() {
 	fi
 	case $command in
 	'') mapfile -t COMPREPLY < <(compgen -W "$_shoal_commands" -- "$word") ;;
+	type)
+		case $((COMP_CWORD - i_command)) in
+		1)
+			mapfile -t COMPREPLY < <(compgen -d -- "$word")
+			compopt -o filenames 2>/dev/null
+			;;
+		3) mapfile -t COMPREPLY < <(compgen -W 'counter default keyed: list register set' -- "$word") ;;
+		esac
+		;;
 	up | down | mount | umount)
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		compopt -o filenames 2>/dev/null
