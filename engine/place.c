@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/element.h"
+
 /* Where a child stands at the head; LOOK_NOWHERE when it is not shown or comes last. */
 static uint64_t position_of(const struct placing *pl, const struct slot *c)
 {
@@ -153,7 +155,7 @@ static void number_others(struct renumber *re, uint32_t from)
 static int renumber_init(struct renumber *re, struct member *m, uint32_t n)
 {
 	struct placing *pl = re->pl;
-	uint32_t have = pl->s ? pl->s->n : 0;
+	uint32_t have = pl->s ? slot_members(pl->s) : 0;
 	re->item = arena_array(pl->a, (size_t)pl->n + have, sizeof(*re->item));
 	re->item_of = arena_array(pl->a, have, sizeof(*re->item_of));
 	re->in_text = arena_array(pl->a, have, sizeof(*re->in_text));
@@ -213,7 +215,7 @@ static int renumber(struct placing *pl, struct member *m, uint32_t n)
 static void append(struct placing *pl)
 {
 	uint64_t last = 0;
-	for (uint32_t i = 0; pl->s && i < pl->s->n; i++) {
+	for (uint32_t i = 0, n = pl->s ? slot_members(pl->s) : 0; i < n; i++) {
 		uint64_t p = slot_live(pl->s->child[i]) ? position_of(pl, pl->s->child[i]) : 0;
 		if (p != LOOK_NOWHERE && p > last)
 			last = p;

@@ -84,10 +84,12 @@ static uint64_t visit_to(const struct record *rec, const struct id *parent)
 int commit_visits(struct commit *c)
 {
 	int rc = 0;
-	/* Directories that are touched by it join the list at its end; they have no record. */
-	for (struct touched *t = c->first; rc == 0 && t; t = t->next) {
+	/* What was known of new directories, before anything that comes with them visits them. */
+	for (struct touched *t = c->first; rc == 0 && t; t = t->next)
 		if (t->record && !t->had && t->after.attr.kind == NODE_DIR)
 			rc = stored_visit(c->r, &t->after.attr.id, &t->after);
+	/* Directories that are touched by it join the list at its end; they have no record. */
+	for (struct touched *t = c->first; rc == 0 && t; t = t->next) {
 		for (uint32_t i = 0; rc == 0 && t->record && i < t->record->n_edges; i++) {
 			const struct edge *e = &t->record->edge[i];
 			if (!edge_is_trash(e) && e->visit.us > visit_to(t->old, &e->parent))

@@ -10,6 +10,7 @@
 
 /* Lines of an example, without the word in front; NULL: there is none. */
 struct example {
+	char *type; /* a pointer and how what is there merges */
 	char *before, *one, *other, *both, *has[HAS_MAX];
 	unsigned n_has, line;
 	bool conflict;
@@ -45,7 +46,9 @@ static void example_line(struct example *x, char *line)
 		rest[len - sizeof(lost) + 1] = 0;
 	}
 	char *text = unescape(rest);
-	if (word == 6 && !strncmp(line, "before", word))
+	if (word == 4 && !strncmp(line, "type", word))
+		x->type = text;
+	else if (word == 6 && !strncmp(line, "before", word))
 		x->before = text;
 	else if (word == 3 && !strncmp(line, "one", word))
 		x->one = text;
@@ -61,6 +64,7 @@ static void example_line(struct example *x, char *line)
 
 static void example_done(struct example *x)
 {
+	free(x->type);
 	free(x->before);
 	free(x->one);
 	free(x->other);
@@ -149,6 +153,17 @@ static bool holds(const struct example *x, const char *name, const struct id *id
 	return replica_attr(q.r, id, &at) == 0 && at.conflict == x->conflict;
 }
 
+static void declare(const struct example *x, bool now)
+{
+	size_t len = x->type ? strcspn(x->type, " ") : 0;
+	struct err e = { 0 };
+	if (!x->type)
+		return;
+	if (replica_declare(p.r, &dir.id, x->type, len, now ? x->type + len + 1 : NULL, &e) < 0)
+		tap_bail("%s: %s", x->type, e.message);
+	send(&p, &q, &dir.id);
+}
+
 static bool try(const struct example *x, unsigned number, bool other_first)
 {
 	char name[32];
@@ -185,7 +200,7 @@ int main(void)
 	bool inside = false;
 	if (!f)
 		tap_bail("%s: %s", path, strerror(errno));
-	tap_plan(31);
+	tap_plan(38);
 	meeting_open();
 	while (fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = 0;
@@ -197,8 +212,10 @@ int main(void)
 			inside = false;
 			if (!x.before || !x.one || !x.other || !!x.both == !!x.n_has)
 				tap_bail("line %u: an example that is not whole", x.line);
+			declare(&x, true);
 			ok(try(&x, number, false) && try(&x, number, true), "line %u: %s", x.line,
 			   x.before);
+			declare(&x, false);
 			number++;
 			example_done(&x);
 		} else if (inside) {
