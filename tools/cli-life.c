@@ -241,8 +241,9 @@ static int serve(struct up *u, struct err *e)
 		_cleanup_(ctlclient_freep) struct ctlclient *k = NULL;
 		int r = ctlclient_new(u->dir, &k, e);
 		if (r == 0)
-			return use_daemon(u, k, e);
-		if (r != -ESRCH)
+			r = use_daemon(u, k, e);
+		/* One that is being killed still takes connections. */
+		if (r != -ESRCH && r != -ECONNRESET)
 			return r;
 		if (!storedir_holder(u->dir)) {
 			r = prepare_mount(u, e);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The command line: each command, each exit code, the keys of --json."""
+import contextlib
 import fcntl
 import json
 import os
@@ -152,6 +153,26 @@ def test_blame_numbers_elements(anna):
     changes = anna.shoal("blame", "l.json", "--json")["changes"]
     assert ["/tags/0", "/tags/1", "/tags/1/x", "/tags/1/x/0"] == sorted(
         p for c in changes for p in c.get("pointers", []) if p.startswith("/tags/"))
+
+
+def test_up_while_the_last_daemon_dies(anna):
+    """A process that is being killed still takes connections, and answers none."""
+    anna.shoal("down")
+    path = str(anna.store / "control.sock")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    dying = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    dying.bind(path)
+    dying.listen()
+    taken = threading.Event()
+
+    def die():
+        dying.accept()[0].close()
+        dying.close()
+        taken.set()
+    threading.Thread(target=die, daemon=True).start()
+    anna.up()
+    assert taken.is_set()
 
 
 def test_dead_mount_is_healed(anna):

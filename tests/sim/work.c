@@ -806,6 +806,8 @@ static void rename_it(struct world *w, struct device *d, const struct finding *f
 		if (over && flags == 0) {
 			model_covered(w, d, &target.id, "", &saw_target);
 		} else if (over && flags == RENAME_FLAG_EXCHANGE &&
+			   /* Else it only has another name, and who has that one may be a third. */
+			   replica_attr(d->replica, &target.id, &now) == -ENOENT &&
 			   replica_lookup(d->replica, &x->parent, x->name, strlen(x->name), &now) ==
 				   0 &&
 			   !id_equal(&now.id, &target.id)) {
