@@ -253,8 +253,12 @@ static int do_sync(struct world *w, struct err *e)
 		r = session_new(w->a.replica, &w->b.id, now, &a);
 	if (r >= 0)
 		r = session_new(w->b.replica, &w->a.id, now, &b);
-	for (unsigned quiet = 0, rounds = 0; r >= 0 && quiet < 3; rounds++) {
+	/* Programs may write meanwhile: then there is more to do at the next look. */
+	for (unsigned quiet = 0, rounds = 0;
+	     r >= 0 && (quiet < 3 || !session_in_step(a) || !session_in_step(b)); rounds++) {
 		bool moved = false;
+		if (quiet > 1000)
+			return err_set(e, -EIO, "quiet, and yet not in step");
 		if (rounds > 100000)
 			return err_set(e, -EIO, "the devices do not come to rest");
 		r = pass(a, b, now, &moved, e);
@@ -270,8 +274,6 @@ static int do_sync(struct world *w, struct err *e)
 		now += 10000;
 		quiet = moved ? 0 : quiet + 1;
 	}
-	if (r >= 0 && (!session_in_step(a) || !session_in_step(b)))
-		return err_set(e, -EIO, "quiet, and yet not in step");
 	return r < 0 ? r : 0;
 }
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The mounted directory as programs know file systems, and what is Shoal's own about it."""
-import concurrent.futures
 import ctypes
 import errno
 import hashlib
 import json
 import mmap
+import multiprocessing
 import os
 import random
 import shutil
@@ -906,29 +906,39 @@ def test_sqlite(m, d):
         db.close()
 
 
+def read_and_write(directory, seed):
+    """A process of its own: what a save changes is told by what its process had read last."""
+    rng = random.Random(seed)
+    for _ in range(60):
+        p = directory / f"{rng.randrange(8)}.json"
+        if rng.random() < 0.5:
+            json.loads(p.read_bytes())
+        else:
+            document = json.loads(p.read_bytes())
+            document["a"] = rng.randrange(1 << 30)
+            temp = directory / f"t{seed}.{rng.randrange(1 << 30)}"
+            temp.write_text(json.dumps(document))
+            os.replace(temp, p)
+
+
 def test_many_readers_and_writers(m, d):
     """Every read is one whole version; the last state is the same on both devices."""
     for i in range(8):
         m.new_document(f"c/{i}.json", {"a": 0, "b": 0, "fill": "x" * 3000})
-
-    def work(seed):
-        rng = random.Random(seed)
-        for _ in range(60):
-            p = d / f"{rng.randrange(8)}.json"
-            if rng.random() < 0.5:
-                json.loads(p.read_bytes())
-            else:
-                document = json.loads(p.read_bytes())
-                document["a"] = rng.randrange(1 << 30)
-                temp = d / f"t{seed}.{rng.randrange(1 << 30)}"
-                temp.write_text(json.dumps(document))
-                os.replace(temp, p)
-    with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        jobs = [pool.submit(work, seed) for seed in range(6)]
+    jobs = [multiprocessing.get_context("fork").Process(target=read_and_write, args=(d, seed))
+            for seed in range(6)]
+    for job in jobs:
+        job.start()
+    try:
         for k in range(20):
             m.remote_set(f"c/{k % 8}.json", b=k)
         for job in jobs:
-            job.result(60)
+            job.join(60)
+        assert [job.exitcode for job in jobs] == [0] * 6
+    finally:
+        for job in jobs:
+            job.kill()
+            job.join()
     m.settle_and_sync()
     for i in range(8):
         assert m.remote_bytes(f"c/{i}.json") == (d / f"{i}.json").read_bytes()
