@@ -442,13 +442,15 @@ static int look(struct gathering *g, struct found *f)
 	return rc < 0 ? rc : 0;
 }
 
-/* The directory that the node hangs in comes along: its own scope may be walked later, and what hangs
- * nowhere shows under lost+found. */
+/* The directories that the node hangs in come along, also those above one that the peer has already:
+ * their own scope may be walked later, and what hangs nowhere shows under lost+found. */
 static int look_above(struct gathering *g, const struct found *f)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
 	struct stored s, above;
 	int rc = stored_get(g->r, g->snap, &a, &f->member.id, &s, NULL);
+	if (rc == -ENOENT)
+		return 0;
 	for (uint32_t i = 0; rc == 0 && i < s.record->n_edges; i++) {
 		const struct id *parent = &s.record->edge[i].parent;
 		if (id_equal(parent, &NODE_TRASH))
@@ -526,7 +528,7 @@ int bundle_make(struct replica *r, const struct store_snapshot *snap, struct are
 	for (struct found *f = g.n_wanted > 1 ? g.first : NULL; rc == 0 && g.whole && f; f = f->next) {
 		if (!f->looked)
 			rc = look(&g, f);
-		if (rc == 0 && f->wanted)
+		if (rc == 0)
 			rc = look_above(&g, f);
 	}
 	if (rc == 0 && g.n_wanted > 1) {
