@@ -36,8 +36,11 @@ void arena_reset(struct arena *a)
 	a->total = keep->size;
 }
 
-static void *grow(struct arena *a, size_t n)
+void *arena_grow(struct arena *a, size_t n)
 {
+	if (n > SIZE_MAX / 2)
+		return NULL;
+	n = (n + 7) & ~(size_t)7;
 	size_t size = a->block ? a->block->size * 2 : FIRST_BLOCK;
 	if (size > LARGEST_STEP)
 		size = LARGEST_STEP;
@@ -53,27 +56,6 @@ static void *grow(struct arena *a, size_t n)
 	a->end = (uint8_t *)b + size;
 	a->total += size;
 	return b->data;
-}
-
-void *arena_alloc(struct arena *a, size_t n)
-{
-	if (n > SIZE_MAX / 2)
-		return NULL;
-	n = (n + 7) & ~(size_t)7;
-	/* Nothing, too, has an address: NULL means that there is no memory. */
-	if (!a->p || (size_t)(a->end - a->p) < n)
-		return grow(a, n);
-	void *p = a->p;
-	a->p += n;
-	return p;
-}
-
-void *arena_zalloc(struct arena *a, size_t n)
-{
-	void *p = arena_alloc(a, n);
-	if (p)
-		memset(p, 0, n);
-	return p;
 }
 
 void *arena_array(struct arena *a, size_t n, size_t size)

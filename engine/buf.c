@@ -18,7 +18,7 @@ void buf_reset(struct buf *b)
 	b->failed = false;
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t n)
+uint8_t *buf_grow(struct buf *b, size_t n)
 {
 	if (b->failed)
 		return NULL;
@@ -39,17 +39,6 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
 		b->cap = cap;
 	}
 	return b->data + b->len;
-}
-
-void buf_put(struct buf *b, const void *data, size_t len)
-{
-	if (len == 0)
-		return;
-	uint8_t *p = buf_reserve(b, len);
-	if (!p)
-		return;
-	memcpy(p, data, len);
-	b->len += len;
 }
 
 void buf_puts(struct buf *b, const char *text)
@@ -76,11 +65,6 @@ void buf_putf(struct buf *b, const char *fmt, ...)
 	b->len += (size_t)n;
 }
 
-void buf_u8(struct buf *b, uint8_t v)
-{
-	buf_put(b, &v, 1);
-}
-
 void buf_u16(struct buf *b, uint16_t v)
 {
 	uint8_t p[2] = { (uint8_t)(v >> 8), (uint8_t)v };
@@ -103,7 +87,7 @@ void buf_u64(struct buf *b, uint64_t v)
 	buf_put(b, p, sizeof(p));
 }
 
-void buf_varint(struct buf *b, uint64_t v)
+void buf_varint_long(struct buf *b, uint64_t v)
 {
 	uint8_t p[BUF_VARINT_MAX];
 	size_t n = 0;

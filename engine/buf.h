@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "engine/cleanup.h"
 
@@ -29,17 +30,46 @@ static inline bool buf_failed(const struct buf *b)
 	return b->failed;
 }
 
-/* Room for n more bytes; NULL when memory ran out. The caller fills it and adds to len. */
-uint8_t *buf_reserve(struct buf *b, size_t n);
+uint8_t *buf_grow(struct buf *b, size_t n); /* buf_reserve() when there is no room yet */
 
-void buf_put(struct buf *b, const void *data, size_t len);
+/* Room for n more bytes; NULL when memory ran out. The caller fills it and adds to len. */
+static inline uint8_t *buf_reserve(struct buf *b, size_t n)
+{
+	return !b->failed && b->data && b->cap - b->len >= n ? b->data + b->len : buf_grow(b, n);
+}
+
+static inline void buf_put(struct buf *b, const void *data, size_t len)
+{
+	uint8_t *p = len > 0 ? buf_reserve(b, len) : NULL;
+	if (!p)
+		return;
+	memcpy(p, data, len);
+	b->len += len;
+}
+
 void buf_puts(struct buf *b, const char *text); /* without the NUL */
 void buf_putf(struct buf *b, const char *fmt, ...) _printf_(2, 3);
-void buf_u8(struct buf *b, uint8_t v);
+static inline void buf_u8(struct buf *b, uint8_t v)
+{
+	uint8_t *p = buf_reserve(b, 1);
+	if (!p)
+		return;
+	*p = v;
+	b->len++;
+}
+
 void buf_u16(struct buf *b, uint16_t v);
 void buf_u32(struct buf *b, uint32_t v);
 void buf_u64(struct buf *b, uint64_t v);
-void buf_varint(struct buf *b, uint64_t v);
+void buf_varint_long(struct buf *b, uint64_t v); /* of any value */
+static inline void buf_varint(struct buf *b, uint64_t v)
+{
+	if (v < 0x80)
+		buf_u8(b, (uint8_t)v);
+	else
+		buf_varint_long(b, v);
+}
+
 void buf_bytes(struct buf *b, const void *data, size_t len); /* varint length, bytes */
 
 /* Removes the first n bytes (n <= len). */

@@ -1,23 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "engine/cursor.h"
 
-const uint8_t *cursor_take(struct cursor *c, size_t n)
-{
-	if (c->bad || (size_t)(c->end - c->p) < n) {
-		c->bad = true;
-		return NULL;
-	}
-	const uint8_t *p = c->p;
-	c->p += n;
-	return p;
-}
-
-uint8_t cursor_u8(struct cursor *c)
-{
-	const uint8_t *p = cursor_take(c, 1);
-	return p ? *p : 0;
-}
-
 static uint64_t big_endian(struct cursor *c, size_t n)
 {
 	const uint8_t *p = cursor_take(c, n);
@@ -42,7 +25,7 @@ uint64_t cursor_u64(struct cursor *c)
 	return big_endian(c, 8);
 }
 
-uint64_t cursor_varint(struct cursor *c)
+uint64_t cursor_varint_long(struct cursor *c)
 {
 	uint64_t v = 0;
 	for (unsigned shift = 0; shift < 64; shift += 7) {

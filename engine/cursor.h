@@ -40,17 +40,37 @@ static inline bool cursor_end(const struct cursor *c)
 	return !c->bad && c->p == c->end;
 }
 
-uint8_t cursor_u8(struct cursor *c);
+/* The next n bytes, borrowed from the input. */
+static inline const uint8_t *cursor_take(struct cursor *c, size_t n)
+{
+	if (c->bad || (size_t)(c->end - c->p) < n) {
+		c->bad = true;
+		return NULL;
+	}
+	const uint8_t *p = c->p;
+	c->p += n;
+	return p;
+}
+
+static inline uint8_t cursor_u8(struct cursor *c)
+{
+	const uint8_t *p = cursor_take(c, 1);
+	return p ? *p : 0;
+}
+
+uint64_t cursor_varint_long(struct cursor *c); /* of any length */
+static inline uint64_t cursor_varint(struct cursor *c)
+{
+	return !c->bad && c->p < c->end && *c->p < 0x80 ? *c->p++ : cursor_varint_long(c);
+}
+
 uint16_t cursor_u16(struct cursor *c);
 uint32_t cursor_u32(struct cursor *c);
 uint64_t cursor_u64(struct cursor *c);
-uint64_t cursor_varint(struct cursor *c);
 
 /* A varint that must be at most max. */
 uint64_t cursor_varint_max(struct cursor *c, uint64_t max);
 
-/* The next n bytes, borrowed from the input. */
-const uint8_t *cursor_take(struct cursor *c, size_t n);
 
 /* A varint length (at most max) and as many bytes, borrowed from the input. */
 const uint8_t *cursor_bytes(struct cursor *c, size_t max, size_t *ret_len);

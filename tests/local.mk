@@ -248,6 +248,7 @@ bench_programs = \
 	tests/bench/bench_diff \
 	tests/bench/bench_json \
 	tests/bench/bench_replica \
+	tests/bench/bench_large \
 	tests/bench/bench_seq \
 	tests/bench/bench_sync \
 	tests/bench/bench_tree
