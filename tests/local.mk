@@ -60,6 +60,7 @@ unit_tests = \
 	tests/unit/test_replica_threads \
 	tests/unit/test_rebirth \
 	tests/unit/test_record \
+	tests/unit/test_rename \
 	tests/unit/test_render \
 	tests/unit/test_seq \
 	tests/unit/test_seqcodec \
@@ -108,6 +109,7 @@ tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_evidence_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_filenames_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_history_SOURCES = tests/unit/test_history.c $(pair)
+tests_unit_test_rename_SOURCES = tests/unit/test_rename.c $(pair)
 tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)

@@ -174,7 +174,7 @@ static void bench_state(const struct trace *t, const struct seq *s, struct actor
 	printf("paper: loaded\t%.2f\tms\t<=5\n", decode);
 	printf("paper: encoded\t%.2f\tms\t<=5\n", encode);
 	printf("paper: copied\t%.2f\tms\t<=5\n", copy);
-	printf("paper: encoded, as it is\t%zu\tB\t<=130000\n", b.len);
+	printf("paper: encoded, as it is\t%zu\tB\t\n", b.len);
 	printf("paper: encoded, zstd -3\t%zu\tB\t<=130000\n", packed);
 }
 
