@@ -68,7 +68,7 @@ int newest_index(const struct seq *s, struct dot dot, uint32_t n, uint32_t *ret)
 		if (s->newest[i].seq == dot.seq)
 			index = s->newest[i].next;
 	}
-	if (n > SEQ_TOTAL_MAX - index)
+	if (index > SEQ_TOTAL_MAX || n > SEQ_TOTAL_MAX - index)
 		return -EFBIG;
 	*ret = index;
 	return 0;
