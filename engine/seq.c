@@ -32,6 +32,11 @@ void seq_free(struct seq *s)
 	free(s);
 }
 
+enum seq_flavour seq_flavour(const struct seq *s)
+{
+	return s->flavour;
+}
+
 uint32_t seq_length(const struct seq *s)
 {
 	return s->visible;

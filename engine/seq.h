@@ -104,6 +104,7 @@ void seq_free(struct seq *s);
 /* A sequence of its own that holds the same. */
 int seq_copy(const struct seq *s, struct seq **ret);
 
+enum seq_flavour seq_flavour(const struct seq *s);
 uint32_t seq_length(const struct seq *s); /* visible elements */
 uint32_t seq_total(const struct seq *s);  /* deleted ones included */
 

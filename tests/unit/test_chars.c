@@ -6,6 +6,7 @@
 
 #include "engine/chars.h"
 #include "engine/delta.h"
+#include "engine/json.h"
 #include "engine/slotseq.h"
 #include "tests/meeting.h"
 
@@ -54,11 +55,12 @@ static void declare(const char *pointer, const char *type)
 }
 
 /* A name of its own for each. */
+static unsigned documents;
+
 static struct id begin_json(const char *text)
 {
-	static unsigned n;
 	char name[16];
-	snprintf(name, sizeof(name), "s%u.json", n++);
+	snprintf(name, sizeof(name), "s%u.json", documents++);
 	return begin(name, text);
 }
 
@@ -373,6 +375,27 @@ static void test_watch(void)
 	replica_unobserve(q.r, hear, NULL);
 }
 
+/* A program that changes documents itself. */
+static void test_txn(void)
+{
+	static const char ops[] = "[{\"op\": \"replace\", \"path\": \"/t\", \"value\": \"a b c\"}]";
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct id id = begin_json("{\"t\": \"a b\"}\n");
+	char path[64];
+	struct txn_result result;
+	struct err e = { 0 };
+	struct json *value;
+	uint32_t failed;
+	snprintf(path, sizeof(path), "d/s%u.json", documents - 1);
+	if (json_parse(&a, ops, strlen(ops), NULL, &value, NULL) < 0)
+		tap_bail("operations");
+	const struct txn_step step = { TXN_PATCH, path, value, NULL };
+	is_int(replica_txn(p.r, &step, 1, &result, &failed, &e), 0, "a batch edits a text %s", e.message);
+	edit(&q, &id, "{\"t\": \"0 a b\"}\n");
+	meet(&id);
+	ok(shows(&id, "{\"t\": \"0 a b c\"}\n"), "and it merges");
+}
+
 /* What no honest peer sends. */
 static void test_damage(void)
 {
@@ -503,7 +526,7 @@ static void test_anything(struct words *w)
 
 int main(int argc, char **argv)
 {
-	tap_plan(56);
+	tap_plan(58);
 	struct rep third;
 	struct prng r = { tap_seed(argc, argv) };
 	static struct words w;
@@ -518,6 +541,7 @@ int main(int argc, char **argv)
 	test_third();
 	test_parts();
 	test_watch();
+	test_txn();
 	test_damage();
 	rep_open(&third, NULL, 6, 17);
 	send(&p, &third, &dir.id);
