@@ -88,7 +88,8 @@ static void test_merges(void)
 		{ "{\"t\": \"x \\ud83d\\ude00 y\"}\n", "{\"t\": \"x \\ud83d\\ude01 y\"}\n",
 		  "{\"t\": \"x \\ud83d\\ude00 y!\"}\n", "{\"t\": \"x \\ud83d\\ude01 y!\"}\n",
 		  "surrogate pairs are characters" },
-		{ "{\"t\": \"e\xcc\x81 u\"}\n", "{\"t\": \"a\xcc\x81 u\"}\n", "{\"t\": \"e\xcc\x81 \xc3\xbc\"}\n",
+		{ "{\"t\": \"e\xcc\x81 u\"}\n", "{\"t\": \"a\xcc\x81 u\"}\n",
+		  "{\"t\": \"e\xcc\x81 \xc3\xbc\"}\n",
 		  "{\"t\": \"a\xcc\x81 \xc3\xbc\"}\n", "what a person calls a character changes as one" },
 		{ "{\"t\": \"\"}\n", "{\"t\": \"b\"}\n", "{\"t\": \"b\"}\n", "{\"t\": \"b\"}\n",
 		  "an empty one" },
@@ -148,7 +149,8 @@ static void test_old_base(void)
 	_cleanup_(buf_done) struct buf b = { 0 };
 	edit(&q, &id, "{\"t\": \"a b c\"}\n");
 	send(&q, &p, &id);
-	const struct content c = rep_text("{\"t\": \"b c d\"}\n"), again = rep_text("{\"t\": \"b d e\"}\n");
+	const struct content c = rep_text("{\"t\": \"b c d\"}\n");
+	const struct content again = rep_text("{\"t\": \"b d e\"}\n");
 	if (version_encode(p.r, v, &b) < 0 || version_decode(p.r, b.data, b.len, &kept) < 0)
 		tap_bail("base");
 	if (replica_save(p.r, &id, kept, &c, SAVE_BY_NAME, &saved, NULL) < 0 ||
@@ -498,7 +500,8 @@ static void test_random(struct words *w)
 /* Everything that can become of a place. */
 static void test_anything(struct words *w)
 {
-	static const char *const text[] = { "{}\n", "{\"t\": 5}\n", "{\"t\": \"\"}\n", "{\"t\": \"a b c\"}\n",
+	static const char *const text[] = { "{}\n", "{\"t\": 5}\n", "{\"t\": \"\"}\n",
+					    "{\"t\": \"a b c\"}\n",
 					    "{\"t\": \"a x b c\"}\n", "{\"t\": \"a b\"}\n",
 					    "{\"t\": \"b c d\"}\n", "{\"t\": {\"a\": \"b\"}}\n",
 					    "{\"t\": [\"a\"]}\n", "{\"t\": \"zz\"}\n" };
