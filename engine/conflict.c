@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engine/chars.h"
 #include "engine/element.h"
 #include "engine/slot.h"
 #include "engine/value.h"
@@ -81,6 +82,7 @@ static void find_lost(struct walk *w, const struct slot *s, const struct entry *
 	for (uint32_t i = 0; i < s->val.n; i++) {
 		const struct entry *e = &s->val.entry[i];
 		if (e == shown || value_equal(&e->value, &shown->value) ||
+		    chars_same(w->actors, s, &e->value, &shown->value) ||
 		    (e->value.kind == VALUE_COUNTER && e != counter))
 			continue;
 		for (unsigned k = 0; k < 2; k++)

@@ -10,7 +10,8 @@
  *   val       multi-value register: the entries nobody who saw them has overwritten,
  *   look      multi-value register of the same kind: the position among its siblings and
  *             layout hints; does not make a slot live,
- *   seq       the characters of a text (engine/seq.h), shown while VALUE_TEXT is; joins by itself,
+ *   seq       the characters of a text (engine/seq.h), shown while VALUE_TEXT or VALUE_CHARS is; joins
+ *             by itself,
  *   child     the slots of an object's keys, and of a list's elements (engine/element.h),
  *   cleared   the dots of removals that took entries away here or below.
  * A slot is live while val holds an entry or a child is live. Identity is the path: two devices
@@ -73,13 +74,15 @@ enum value_kind {
 	VALUE_TEXT = 11,  /* a text: the slot's sequence */
 	VALUE_LIST = 12,  /* an array: its elements are the slot's children (engine/element.h) */
 	VALUE_COUNTER = 13, /* data: lexeme: what one actor has added (engine/counter.h) */
+	VALUE_CHARS = 14,   /* a string: the slot's sequence (engine/chars.h) */
 	/* A decoder refuses what it does not know with -EPROTONOSUPPORT. */
 };
 
 /* What a JSON document, or a part of one, can be. */
 static inline bool value_is_json(enum value_kind kind)
 {
-	return kind <= VALUE_MAP || kind == VALUE_LIST || kind == VALUE_COUNTER;
+	return kind <= VALUE_MAP || kind == VALUE_LIST || kind == VALUE_COUNTER ||
+	       kind == VALUE_CHARS;
 }
 
 /* What adds up to a number. */

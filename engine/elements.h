@@ -4,16 +4,17 @@
 #include "engine/element.h"
 #include "engine/json.h"
 
-/* The identities of all elements of a document's lists, arrays in the order in which they open: what
- * is known of a version besides its bytes. Arrays that are one value (engine/arraydiff.h) count as
+/* The identities of all elements of a document's lists, arrays in the order in which they open, and of
+ * the characters of strings that are texts (engine/chars.h): what is known of a version besides its
+ * bytes. Arrays that are one value (engine/arraydiff.h) count as
  * lists whose elements are unknown. Immutable; any thread. */
 struct elements;
 
-/* From a tree whose elements have their keys (struct json) as engine/render.c and engine/jdiff.c give
- * them. *ret NULL: the document has no elements. */
+/* From a tree whose elements and strings have their keys and chars (struct json) as engine/render.c,
+ * engine/jdiff.c and engine/patch.c give them. *ret NULL: the document has neither. */
 int elements_make(const struct actors *actors, const struct json *tree, struct elements **ret);
-/* Gives the elements of a tree with the same arrays their keys, in the arena. -EBADMSG: it has
- * others. e may be NULL. */
+/* Gives the elements of a tree with the same arrays their keys, in the arena, and strings their chars,
+ * which refer to e. -EBADMSG: it has others. e may be NULL. */
 int elements_name(const struct elements *e, struct arena *a, const struct actors *actors,
 		  struct json *tree);
 struct elements *elements_ref(struct elements *e); /* NULL: NULL */

@@ -7,6 +7,7 @@
 #include "engine/arraydiff.h"
 #include "engine/lis.h"
 #include "engine/naming.h"
+#include "engine/textedit.h"
 
 static bool same_text(const struct json *x, const struct json *y)
 {
@@ -175,6 +176,13 @@ static bool is_list(const struct json *array)
 	return array->type == JSON_ARRAY && (!array->first || array->first->key);
 }
 
+/* So are the characters of two equal strings. */
+static void same_chars(const struct json *old, struct json *new)
+{
+	if (old->type == JSON_STRING)
+		new->chars = old->chars;
+}
+
 /* The elements of two values of the same text are the same. */
 static void name_alike(const struct json *old, struct json *new)
 {
@@ -198,6 +206,7 @@ static void name_alike(const struct json *old, struct json *new)
 			y->key = x->key;
 			y->key_len = x->key_len;
 		}
+		same_chars(x, y);
 	}
 }
 
@@ -273,6 +282,23 @@ static int diff_parts(struct arena *a, const struct json *old, struct json *new,
 	return 0;
 }
 
+/* What a save does to a string that is a text; one that is too long is a value as any other. */
+static int edit_text(struct arena *a, const struct json *old, const struct types_at *types,
+		     struct patch *p)
+{
+	struct seq_edit *edit;
+	size_t n;
+	if (types_merge(types) != MERGE_TEXT || old->type != JSON_STRING ||
+	    p->value->type != JSON_STRING)
+		return 0;
+	int r = textedit_make(a, old->text, old->len, p->value->text, p->value->len, &edit, &n);
+	if (r < 0)
+		return r == -EFBIG ? 0 : r;
+	p->edit = edit;
+	p->n_edits = n;
+	return 0;
+}
+
 /* Appends the patch from old to new to l; *ret is NULL if they are equal. */
 static int diff_value(struct arena *a, const struct json *old, struct json *new,
 		      const struct types_at *types, struct list *l, struct patch **ret)
@@ -287,13 +313,15 @@ static int diff_value(struct arena *a, const struct json *old, struct json *new,
 	if (is_list(old) && new->type == JSON_ARRAY && new->count <= LIST_MAX &&
 	    types_merge(types) != MERGE_REGISTER)
 		return diff_parts(a, old, new, types, l, ret);
-	if (equal(old, new))
+	if (equal(old, new)) {
+		same_chars(old, new);
 		return 0;
+	}
 	*ret = add(a, l, PATCH_SET, new);
 	if (!*ret)
 		return -ENOMEM;
 	(*ret)->value = new;
-	return 0;
+	return edit_text(a, old, types, *ret);
 }
 
 int jdiff(struct arena *a, const struct json *base, struct json *next, const struct types_at *types,

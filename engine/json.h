@@ -49,6 +49,7 @@ enum json_layout {
 #define JSON_STYLED_ESCAPE 8u /* root of a parse: somewhere is \/ or \u, which not all write */
 
 struct json_index;
+struct chars_base; /* engine/chars.h */
 
 struct json {
 	uint8_t type;   /* enum json_type */
@@ -62,7 +63,10 @@ struct json {
 	struct json *first; /* children in source order */
 	struct json *next;
 	struct json *parent;
-	struct json_index *index; /* of a big object, for json_get */
+	union {
+		struct json_index *index;       /* of a big object, for json_get */
+		const struct chars_base *chars; /* of a string: what is known of its characters */
+	};
 	uint32_t offset;          /* bytes [offset, end) of the source hold the value's lexeme */
 	uint32_t end;
 };

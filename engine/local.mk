@@ -20,6 +20,8 @@ libengine_a_SOURCES = \
 	engine/chunk.h \
 	engine/clock.c \
 	engine/clock.h \
+	engine/chars.c \
+	engine/chars.h \
 	engine/conflict.c \
 	engine/conflict.h \
 	engine/counter.c \
@@ -82,6 +84,7 @@ libengine_a_SOURCES = \
 	engine/myers.h \
 	engine/naming.c \
 	engine/naming.h \
+	engine/patch-chars.c \
 	engine/patch-counter.c \
 	engine/patch.c \
 	engine/patch-impl.h \
@@ -134,6 +137,7 @@ libengine_a_SOURCES = \
 	engine/seq-part.c \
 	engine/seq-piece.c \
 	engine/seq-rebase.c \
+	engine/seq-seed.c \
 	engine/seq-tree.c \
 	engine/seq-twin.c \
 	engine/seq.c \

@@ -33,6 +33,9 @@ int patch_merge(struct applier *ap, const struct slot *s, struct placed *item, u
  * it is to be written as any other value. */
 int patch_count(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret);
 
+/* A string over a string, where a text is declared (engine/chars.h): as patch_count. */
+int patch_chars(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret);
+
 /* Applies patches of a list's elements, as apply_keys in patch.c does those of an object's keys. */
 int patch_list(struct applier *ap, struct slot *s, const struct patch *p, const struct patch *first,
 	       struct slot **ret);

@@ -28,6 +28,7 @@ bool patch_is_list(const struct json *array, const struct types_at *types)
 		return true;
 	case MERGE_DEFAULT:
 	case MERGE_COUNTER:
+	case MERGE_TEXT:
 		break;
 	}
 	return !json_is_numbers(array);

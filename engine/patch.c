@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/counter.h"
+#include "engine/chars.h"
 #include "engine/element.h"
 #include "engine/jsonptr.h"
 #include "engine/patch-impl.h"
@@ -53,20 +53,26 @@ bool patch_settles(const struct applier *ap, const struct slot *s, const struct 
 static int is_shown(struct applier *ap, const struct slot *s, const struct patch *p)
 {
 	const struct entry *shown;
+	const struct chars_base *base;
 	enum value_kind kind;
 	struct value v;
 	if (!s || !slot_shown(s, ap->actors, &shown, &kind) || value_is_container(kind))
 		return 0;
-	int r = number_shown(ap->a, s, &shown->value, &v);
+	int r = value_shown(ap->a, ap->actors, s, &shown->value, &v, &base);
 	if (r < 0)
 		return r;
-	return value_equal_json(&v, p->value) && !patch_settles(ap, s, shown) &&
-	       !slot_touched_below(s, &ap->seen);
+	bool is = value_equal_json(&v, p->value) && !patch_settles(ap, s, shown) &&
+		  !slot_touched_below(s, &ap->seen);
+	if (is)
+		p->value->chars = base;
+	return is;
 }
 
 static int set_value(struct applier *ap, struct slot *s, const struct patch *p, struct slot **ret)
 {
 	int r = patch_count(ap, s, p, ret);
+	if (r == 0)
+		r = patch_chars(ap, s, p, ret);
 	if (r != 0)
 		return r < 0 ? r : patch_tell(ap);
 	r = is_shown(ap, s, p);

@@ -8,6 +8,7 @@
 #include "engine/crdt.h"
 #include "engine/cursor.h"
 #include "engine/json.h"
+#include "engine/seq.h"
 #include "engine/types.h"
 
 enum patch_kind {
@@ -30,6 +31,8 @@ struct patch {
 	const struct json *object; /* the new object or list this stands in, for its neighbours' order */
 	struct json *self; /* this part in the new text, an element gets its key; NULL: PATCH_REMOVE */
 	const struct types_at *types; /* PATCH_SET: what is declared there */
+	const struct seq_edit *edit;  /* PATCH_SET of a string over a string that is a text */
+	size_t n_edits;
 	struct patch *first, *next;
 };
 

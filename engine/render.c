@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/counter.h"
+#include "engine/chars.h"
 #include "engine/element.h"
 #include "engine/jsonstyle.h"
 #include "engine/patch.h"
@@ -149,12 +149,12 @@ static int build_value(const struct builder *b, const struct slot *s, enum value
 		       const struct value *v, uint8_t layout, struct json *j)
 {
 	if (v && !value_is_container(kind)) {
-		struct value number;
-		int r = number_shown(b->a, s, v, &number);
+		struct value shows;
+		int r = value_shown(b->a, b->actors, s, v, &shows, &j->chars);
 		if (r < 0)
 			return r;
-		j->text = (const char *)number.data;
-		j->len = number.len;
+		j->text = (const char *)shows.data;
+		j->len = shows.len;
 	}
 	switch (kind) {
 	case VALUE_NULL:
@@ -177,6 +177,7 @@ static int build_value(const struct builder *b, const struct slot *s, enum value
 		j->type = JSON_NUMBER;
 		return 0;
 	case VALUE_STRING:
+	case VALUE_CHARS:
 		j->type = JSON_STRING;
 		return 0;
 	case VALUE_ARRAY:

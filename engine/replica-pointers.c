@@ -7,7 +7,7 @@
 
 #include "engine/replica-impl.h"
 
-#include "engine/counter.h"
+#include "engine/chars.h"
 #include "engine/element.h"
 #include "engine/jsonptr.h"
 #include "engine/slot.h"
@@ -95,8 +95,9 @@ static bool same_shown(struct walk *w, const struct slot *old, const struct valu
 		       const struct slot *now, const struct value *y)
 {
 	struct value was, is;
-	return number_shown(&w->c->arena, old, x, &was) == 0 &&
-	       number_shown(&w->c->arena, now, y, &is) == 0 && value_same(&was, &is);
+	const struct actors *actors = w->c->r->actors;
+	return value_shown(&w->c->arena, actors, old, x, &was, NULL) == 0 &&
+	       value_shown(&w->c->arena, actors, now, y, &is, NULL) == 0 && value_same(&was, &is);
 }
 
 /* By what is shown: a value that lost, or a new place among the siblings, is no change. Slots nest

@@ -680,7 +680,7 @@ static int anchors_written(const struct version *base, const void *data, size_t 
 		rc = seq_base_new(&nothing);
 		from = nothing;
 	}
-	return rc < 0 ? rc : seq_base_edit(from, edit, n, dot, ret);
+	return rc < 0 ? rc : seq_base_edit(from, edit, n, dot, 0, ret);
 }
 
 int version_written(struct replica *r, const struct version *base, struct version *saved,

@@ -302,7 +302,7 @@ int replica_txn(struct replica *r, const struct txn_step *step, uint32_t n, stru
 		uint32_t *ret_step, struct err *e);
 /* Declares how values of a collection (a directory at the top, or NODE_ROOT: the documents that are
  * just there) merge, on all devices: engine/types.h. text NULL takes a declaration back. What is
- * stored stays as it is. -EINVAL, -EOPNOTSUPP, -ENOTDIR, -ENOENT, -ENOSPC. */
+ * stored stays as it is. -EINVAL, -ENOTDIR, -ENOENT, -ENOSPC. */
 int replica_declare(struct replica *r, const struct id *collection, const char *pointer, size_t len,
 		    const char *text, struct err *e);
 /* Calls f for each declaration, by the bytes of the pointers; another result than 0 ends it. */

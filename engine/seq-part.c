@@ -165,16 +165,55 @@ static uint32_t *ranks(const struct seq *s)
 }
 
 /* The first element of p that goes into a part for `known`; NOWHERE: none does. */
-static uint32_t wanted_from(const struct piece *p, const struct vv *known)
+static uint32_t wanted_from(const struct piece *p, const struct vv *known, bool seeds)
 {
-	if (!known || (!piece_alive(p) && deletion_beyond(&p->gone, known)))
+	if (!known || (seeds && seq_is_seed(&p->id)) ||
+	    (!piece_alive(p) && deletion_beyond(&p->gone, known)))
 		return 0;
 	uint32_t k = piece_seen(p, known, (struct dot){ ACTOR_NONE, 0 });
 	return k < p->len ? k : NOWHERE;
 }
 
+/* Has a peer who has seen `known` an edit that stands on the seed's piece? */
+static bool edit_seen(const struct piece *p, const struct vv *known)
+{
+	struct vv_item room;
+	if (!seq_is_seed(&p->id))
+		return seq_is_seed(&p->parent) &&
+		       vv_has(known, (struct dot){ p->id.actor, p->id.seq });
+	if (piece_alive(p))
+		return false;
+	const struct vv gone = deletion_vv(&p->gone, &room);
+	for (uint32_t i = 0; i < gone.n; i++)
+		if (vv_has(known, (struct dot){ gone.item[i].actor, gone.item[i].seq }))
+			return true;
+	return false;
+}
+
+/* Do seeds go along? Their dots are those of values, and say nothing of who knows that these became
+ * texts. But nobody has an edit without what it was made in. Of several seeds it is not worth telling
+ * which one a peer has. */
+static bool lacks_seeds(const struct seq *s, const struct vv *known)
+{
+	const struct piece *seed = NULL;
+	bool beyond = false, has = false, several = false;
+	for (const struct leaf *l = s->first; known && l; l = l->next)
+		for (uint32_t i = 0; i < l->node.n; i++) {
+			const struct piece *p = &l->piece[i];
+			beyond = beyond || wanted_from(p, known, false) != NOWHERE;
+			has = has || edit_seen(p, known);
+			if (!seq_is_seed(&p->id))
+				continue;
+			several = several || (seed && (seed->id.actor != p->id.actor ||
+						       seed->id.seq != p->id.seq));
+			seed = p;
+		}
+	return seed && beyond && (several || !has);
+}
+
 static int collect(const struct seq *s, const struct vv *known, struct key **ret, uint32_t *ret_n)
 {
+	const bool seeds = s->flavour == SEQ_TEXT && lacks_seeds(s, known);
 	_cleanup_free_ uint32_t *rank = ranks(s);
 	uint32_t n = 0, cap = known ? 64 : s->pieces + 1;
 	struct key *key = reallocarray(NULL, cap, sizeof(*key));
@@ -182,11 +221,11 @@ static int collect(const struct seq *s, const struct vv *known, struct key **ret
 		goto nomem;
 	for (const struct leaf *l = s->first; l; l = l->next) {
 		const uint8_t *text = l->text;
-		if (known && !leaf_beyond(l, known))
+		if (known && !seeds && !leaf_beyond(l, known))
 			continue;
 		for (uint32_t i = 0; i < l->node.n; i++) {
 			const struct piece *p = &l->piece[i];
-			uint32_t from = wanted_from(p, known);
+			uint32_t from = wanted_from(p, known, seeds);
 			const uint8_t *bytes = piece_alive(p) ? text : NULL;
 			if (bytes)
 				text += p->len;

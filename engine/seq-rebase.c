@@ -26,10 +26,10 @@ static int copy_range(const struct seq_base *b, uint32_t *run, uint32_t *start, 
 }
 
 int seq_base_edit(const struct seq_base *b, const struct seq_edit *edit, size_t n, struct dot dot,
-		  struct seq_base **ret)
+		  uint32_t index, struct seq_base **ret)
 {
 	_cleanup_(seq_base_freep) struct seq_base *out = NULL;
-	uint32_t at = 0, run = 0, start = 0, index = 0;
+	uint32_t at = 0, run = 0, start = 0;
 	int r = seq_base_new(&out);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		const struct seq_edit *e = &edit[i];

@@ -32,6 +32,11 @@ void seq_free(struct seq *s)
 	free(s);
 }
 
+enum seq_flavour seq_flavour(const struct seq *s)
+{
+	return s->flavour;
+}
+
 uint32_t seq_length(const struct seq *s)
 {
 	return s->visible;
@@ -68,7 +73,7 @@ int newest_index(const struct seq *s, struct dot dot, uint32_t n, uint32_t *ret)
 		if (s->newest[i].seq == dot.seq)
 			index = s->newest[i].next;
 	}
-	if (n > SEQ_TOTAL_MAX - index)
+	if (index > SEQ_TOTAL_MAX || n > SEQ_TOTAL_MAX - index)
 		return -EFBIG;
 	*ret = index;
 	return 0;

@@ -66,6 +66,8 @@
 
 #define SEQ_TOTAL_MAX (1u << 28)        /* elements, deleted ones included */
 #define SEQ_RUNS_MAX (1u << 21)         /* runs: some 100 bytes of memory each */
+#define SEQ_SEED SEQ_TOTAL_MAX          /* indexes from here on are those of seeds */
+#define SEQ_INDEX_MAX (2 * SEQ_TOTAL_MAX)
 #define SEQ_DOT_MAX (UINT64_C(1) << 62) /* highest seq of a dot */
 
 enum seq_flavour {
@@ -78,6 +80,11 @@ struct seq_id {
 	uint32_t index;
 	uint64_t seq;
 };
+
+static inline bool seq_is_seed(const struct seq_id *id)
+{
+	return id->index >= SEQ_SEED;
+}
 
 /* len elements whose ids go on from the first one's. */
 struct seq_span {
@@ -97,6 +104,7 @@ void seq_free(struct seq *s);
 /* A sequence of its own that holds the same. */
 int seq_copy(const struct seq *s, struct seq **ret);
 
+enum seq_flavour seq_flavour(const struct seq *s);
 uint32_t seq_length(const struct seq *s); /* visible elements */
 uint32_t seq_total(const struct seq *s);  /* deleted ones included */
 
@@ -214,9 +222,30 @@ int seq_twins_base(const struct seq *s, const struct seq_twins *t, struct seq_ba
 int seq_twins_delete(struct seq *s, const struct seq_twins *t, struct dot dot);
 
 /* What the writer of such edits knows afterwards: the base with the edits in it. dot: the batch in
- * which seq_edit made them, alone in this sequence. -EINVAL: not such edits. */
+ * which seq_edit made them, and index where that one's insertions began (seq_next_index before it).
+ * -EINVAL: not such edits. */
 int seq_base_edit(const struct seq_base *b, const struct seq_edit *edit, size_t n, struct dot dot,
-		  struct seq_base **ret);
+		  uint32_t index, struct seq_base **ret);
+
+/* --- seeds: a value that becomes a text (seq-seed.c) --- */
+
+/* The dot that wrote the value, and how many bytes it has. */
+struct seq_seed {
+	struct dot dot;
+	uint32_t n;
+};
+
+/* Puts the bytes of the value in, unless they are there, or were. -EFBIG. */
+int seq_seed_put(struct seq *s, const struct seq_seed *seed, const void *text);
+/* The seed of a value that has the given bytes, was written under a dot that `seen` covers, and has
+ * become a text since: of several the one that most is left of. -ENOENT. */
+int seq_seed_find(const struct seq *s, const struct vv *seen, const void *text, uint32_t n,
+		  struct seq_seed *ret);
+/* What the writer of the value knows. */
+int seq_seed_base(const struct seq_seed *seed, struct seq_base **ret);
+/* Deletes what is left of texts that were there before the value: all that `seen` covers and is no
+ * part of the seed. */
+int seq_seed_clear(struct seq *s, const struct seq_seed *seed, const struct vv *seen, struct dot dot);
 
 DEFINE_CLEANUP(struct seq *, seq_free)
 DEFINE_CLEANUP(struct seq_part *, seq_part_free)

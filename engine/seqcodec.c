@@ -295,7 +295,7 @@ static int get_id(struct decoder *k, bool next, struct seq_id *id)
 	}
 	uint64_t x = cursor_varint_max(cur, SEQ_DOT_MAX << 1 | 1);
 	id->seq = (x >> 1) + (last ? piece_last(last).seq : 0);
-	id->index = x & 1 ? (uint32_t)cursor_varint_max(cur, SEQ_TOTAL_MAX - 1) : 0;
+	id->index = x & 1 ? (uint32_t)cursor_varint_max(cur, SEQ_INDEX_MAX - 1) : 0;
 	if (!cursor_ok(cur) || ((x & 1) && id->index == 0))
 		return bad(k->e, "it ends within an id, or has no index where one is said to be");
 	if (last) {
@@ -345,7 +345,7 @@ static int get_elsewhere(struct decoder *k, uint32_t i, struct piece *p)
 	case OUTSIDE_LEFT:
 		p->parent.actor = actor_get(k->actors, k->c, cur);
 		p->parent.seq = unzigzag(p->id.seq, cursor_varint(cur));
-		p->parent.index = (uint32_t)cursor_varint_max(cur, SEQ_TOTAL_MAX - 1);
+		p->parent.index = (uint32_t)cursor_varint_max(cur, SEQ_INDEX_MAX - 1);
 		if (cursor_ok(cur) && !seq_fits(p->parent.seq))
 			return bad(k->e, "a parent without a dot");
 		k->outside++;
@@ -438,8 +438,8 @@ static int get_run(struct decoder *k, uint32_t actor)
 	if (r < 0)
 		return r;
 	struct seq_id last = piece_last(&p);
-	if (!seq_fits(p.id.seq) || !seq_fits(last.seq) || p.id.index >= SEQ_TOTAL_MAX ||
-	    last.index >= SEQ_TOTAL_MAX || (is_step(&p) && p.id.index > 0))
+	if (!seq_fits(p.id.seq) || !seq_fits(last.seq) || last.index >= SEQ_INDEX_MAX ||
+	    seq_is_seed(&p.id) != seq_is_seed(&last) || (is_step(&p) && p.id.index > 0))
 		return bad(k->e, "ids that no batch gives");
 	if (k->ctx && !vv_has(k->ctx, (struct dot){ actor, last.seq }))
 		return bad(k->e, "elements of unknown batches");
@@ -597,12 +597,12 @@ static int get_base_run(struct cursor *cur, struct actors *actors, struct actor_
 	p->flags = head & BASE_STEP ? PIECE_STEP : 0;
 	p->id.actor = actor;
 	p->id.seq = unzigzag(last ? piece_last(last).seq : 0, cursor_varint(cur));
-	p->id.index = head & BASE_INDEX ? (uint32_t)cursor_varint_max(cur, SEQ_TOTAL_MAX - 1) : 0;
+	p->id.index = head & BASE_INDEX ? (uint32_t)cursor_varint_max(cur, SEQ_INDEX_MAX - 1) : 0;
 	if (!cursor_ok(cur) || !seq_fits(p->id.seq) || ((head & BASE_INDEX) && p->id.index == 0) ||
 	    ((head & BASE_STEP) && (p->len == 1 || p->id.index > 0)))
 		return -EBADMSG;
 	struct seq_id end = piece_last(p);
-	if (!seq_fits(end.seq) || end.index >= SEQ_TOTAL_MAX || other != !!(head & BASE_ACTOR) ||
+	if (!seq_fits(end.seq) || end.index >= SEQ_INDEX_MAX || other != !!(head & BASE_ACTOR) ||
 	    (last && piece_link(last, &p->id)))
 		return -EBADMSG;
 	return 0;

@@ -20,7 +20,7 @@ enum { FORM_NONE = 0, FORM_ONE = 1, FORM_SEVERAL = 2, FORM_SHARED = 3 };
 #define FORM_SEQ 0x80
 
 #define VALUE_LONG 15 /* kind or length does not fit into its half of the byte */
-#define KIND_KNOWN VALUE_COUNTER
+#define KIND_KNOWN VALUE_CHARS
 
 /* The only byte of an element's key that is a dot and an index, which follow. */
 #define KEY_DOT ELEMENT_BYTE
@@ -419,8 +419,8 @@ static int check_value(struct slotcodec *d, enum place place, const struct value
 {
 	if (place == PLACE_TOP || place == PLACE_ORDER)
 		return bad(d, "a value where none can be");
-	if (place == PLACE_META &&
-	    (v->kind == VALUE_TEXT || v->kind == VALUE_LIST || v->kind == VALUE_COUNTER))
+	if (place == PLACE_META && (v->kind == VALUE_TEXT || v->kind == VALUE_LIST ||
+				    v->kind == VALUE_COUNTER || v->kind == VALUE_CHARS))
 		return bad(d, "a text, a list or a counter where none can be");
 	if (place >= PLACE_MEMBER && !value_is_json(v->kind))
 		return bad(d, "a value that is no JSON inside of JSON");
@@ -433,6 +433,7 @@ static int check_value(struct slotcodec *d, enum place place, const struct value
 	case VALUE_MAP:
 	case VALUE_TEXT:
 	case VALUE_LIST:
+	case VALUE_CHARS:
 		return v->len == 0 ? 0 : bad(d, "data where none can be");
 	case VALUE_NUMBER:
 		if (!json_number_valid((const char *)v->data, v->len))
@@ -579,7 +580,7 @@ static int get_reg(struct slotcodec *d, enum place place, unsigned form, bool is
 
 static int get_seq(struct slotcodec *d, enum place place, struct slot *s)
 {
-	if (place != PLACE_CONTENT && place != PLACE_ORDER)
+	if (place < PLACE_ORDER)
 		return bad(d, "a sequence where none can be");
 	if (!d->codec) {
 		s->seq = cursor_bytes(d->cur, cursor_left(d->cur), &s->seq_len);

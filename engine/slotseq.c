@@ -21,11 +21,16 @@ static int part_load(const struct slot *s, const struct actors *actors, struct s
 
 int slotseq_load(const struct slot *s, const struct actors *actors, struct seq **ret)
 {
+	const enum seq_flavour want = s && key_is_order(s->key, s->key_len) ? SEQ_BARE : SEQ_TEXT;
+	_cleanup_(seq_freep) struct seq *seq = NULL;
 	if (!s || !s->seq_len)
-		return seq_new(s && key_is_order(s->key, s->key_len) ? SEQ_BARE : SEQ_TEXT, actors,
-			       ret);
+		return seq_new(want, actors, ret);
 	struct cursor c = cursor_make(s->seq, s->seq_len);
-	return seq_decode(&c, table(actors), NULL, NULL, ret, NULL);
+	int r = seq_decode(&c, table(actors), NULL, NULL, &seq, NULL);
+	if (r < 0 || seq_flavour(seq) != want)
+		return r < 0 ? r : -EBADMSG;
+	*ret = TAKE_PTR(seq);
+	return 0;
 }
 
 /* Moves the bytes to the arena. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* The sequence of a slot: what a VALUE_TEXT in its register shows, or the places of a list's elements.
- * It joins by itself, whatever the register says: a text that somebody replaced by something else is
- * there again, with all that others wrote meanwhile, where it is shown again.
+/* The sequence of a slot: what a VALUE_TEXT or VALUE_CHARS in its register shows, or the places of a
+ * list's elements. It joins by itself, whatever the register says: a text that somebody replaced by
+ * something else is there again, with all that others wrote meanwhile, where it is shown again.
  *
  * A slot holds it as bytes (engine/seqcodec.c, with local numbers), because most who touch a record
  * do not look at it; a slot of a delta holds a part of it. */

@@ -41,7 +41,8 @@ struct types_at {
 
 int type_parse(const char *text, size_t len, struct type *ret, struct err *e)
 {
-	static const char *const name[] = { NULL, "register", "counter", "set", "list", "keyed:" };
+	static const char *const name[] = { NULL, "register", "counter", "set", "list", "text",
+					    "keyed:" };
 	if (len > TYPE_TEXT_MAX)
 		return err_set(e, -EINVAL, "a type has %u bytes at most", TYPE_TEXT_MAX);
 	for (unsigned i = MERGE_REGISTER; i <= MERGE_KEYED; i++) {
@@ -53,10 +54,7 @@ int type_parse(const char *text, size_t len, struct type *ret, struct err *e)
 		*ret = (struct type){ (enum merge)i, text + n, len - n };
 		return 0;
 	}
-	if (len == 4 && memcmp(text, "text", 4) == 0)
-		return err_set(e, -EOPNOTSUPP, "this version does not merge strings inside of documents "
-					       "as texts yet");
-	return err_set(e, -EINVAL, "there is no type \"%.*s\": register, counter, set, list, "
+	return err_set(e, -EINVAL, "there is no type \"%.*s\": register, counter, set, list, text, "
 				   "keyed:FIELD or default", (int)(len < 40 ? len : 40), text);
 }
 

@@ -23,6 +23,7 @@ enum merge {
 	MERGE_COUNTER,  /* engine/counter.h */
 	MERGE_SET,      /* an array of elements that are known by their values */
 	MERGE_LIST,     /* an array whose elements are known by where they were put in */
+	MERGE_TEXT,     /* a string that merges as a text (engine/chars.h) */
 	MERGE_KEYED,    /* an array of objects that are known by a member */
 };
 
@@ -36,8 +37,8 @@ struct type {
 #define TYPE_TEXT_MAX 256     /* bytes of what is declared */
 #define TYPES_MAX 1024        /* of one collection */
 
-/* What is declared, in words: "register", "counter", "set", "list", "keyed:FIELD". field refers to the
- * text. -EINVAL; -EOPNOTSUPP for "text", which is to come. */
+/* What is declared, in words: "register", "counter", "set", "list", "text", "keyed:FIELD". field
+ * refers to the text. -EINVAL. */
 int type_parse(const char *text, size_t len, struct type *ret, struct err *e);
 /* -EINVAL: no pattern. */
 int type_check_pointer(const char *pointer, size_t len, struct err *e);

@@ -27,6 +27,7 @@ unit_tests = \
 	tests/unit/test_base \
 	tests/unit/test_beacon \
 	tests/unit/test_blob \
+	tests/unit/test_chars \
 	tests/unit/test_clock \
 	tests/unit/test_cmdline \
 	tests/unit/test_config \

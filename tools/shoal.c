@@ -133,6 +133,7 @@ static const struct command_def commands[] = {
 	  "    list         an array that merges element by element, numbers included\n"
 	  "    set          the same; no value is there twice\n"
 	  "    keyed:FIELD  the same; objects of one FIELD are one object\n"
+	  "    text         a string that merges by lines, words and characters\n"
 	  "    register     an array or value that merges as a whole\n"
 	  "    default      takes the declaration back\n\n"
 	  "    shoal type cars /stock counter       from 10 to 7 and from 10 to 9 is 6 in the end\n"

@@ -8,6 +8,8 @@
 #include "engine/jdiff.h"
 #include "engine/json.h"
 #include "engine/render.h"
+#include "engine/seq.h"
+#include "engine/types.h"
 #include "tests/fuzz/replay.h"
 
 #define ACTORS 4
@@ -48,6 +50,36 @@ static void change(struct arena *a, struct actors *actors, const struct record *
 	buf_done(&out);
 }
 
+/* Edits strings of what is shown as texts: a character more at the end of each. */
+static void edit_texts(struct arena *a, struct actors *actors, const struct record *r)
+{
+	struct stamp st = { { 0, SEQ_DOT_MAX }, UINT64_C(1) << 62 };
+	_cleanup_(types_freep) struct types *types = NULL;
+	const struct types_at *at;
+	struct json *old, *new;
+	struct patch *p;
+	const struct record *s;
+	if (render_tree(a, actors, r, &old) < 0 || old->type != JSON_OBJECT)
+		return;
+	FUZZ_CHECK(render_tree(a, actors, r, &new) == 0);
+	for (struct json *j = new->first; j; j = j->next) {
+		if (j->type != JSON_STRING)
+			continue;
+		char *text = arena_alloc(a, j->len + 1);
+		FUZZ_CHECK(text);
+		memcpy(text, j->text, j->len);
+		text[j->len++] = '!';
+		j->text = text;
+	}
+	FUZZ_CHECK(types_new(&types) == 0 && types_add(types, "/*", 2, "text", 4) == 0 &&
+		   types_begin(a, types, &at) == 0 && jdiff(a, old, new, at, &p) == 0);
+	/* The dot may have been used. */
+	int err = p ? record_patch(a, actors, r, p, NULL, &st, NULL, NULL, &s) : 0;
+	FUZZ_CHECK(is_fine(err) || err == -EINVAL);
+	if (p && err == 0)
+		render_tree(a, actors, s, &new);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct arena a = { 0 };
@@ -84,6 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			FUZZ_CHECK(is_fine(delta_join(&a, actors, r, d, &joined)));
 		vv_done(&known);
 		change(&a, actors, r);
+		edit_texts(&a, actors, r);
 	}
 	buf_done(&again);
 	buf_done(&text);

@@ -69,6 +69,57 @@ def test_arrays(lab):
     calm(a, b)
 
 
+def by_sed(host, path, script):
+    """In place: a new file that takes the other one's name."""
+    host.run("sed", "-i", script, path, cwd=host.dir)
+
+
+def by_python(host, path, key, change):
+    """Read, changed and written over the same file."""
+    document = json.loads((host.dir / path).read_text())
+    document[key] = change(document[key])
+    (host.dir / path).write_text(json.dumps(document, indent=2) + "\n")
+
+
+def test_texts(lab):
+    lan, a, b = pair(lab)
+    (a.dir / "notes").mkdir()
+    plain = {"title": "x", "body": "Milk.\nEggs.\n\U0001f600\n", "log": ["one two"]}
+    (a.dir / "notes" / "x.json").write_text(json.dumps(plain, indent=2) + "\n")
+    equal(a, b)
+    assert a.shoal("type", "notes", "/body", "text") == "text\n"
+    a.shoal("type", "notes", "/log/*", "text")
+    wait_for(lambda: len(b.shoal("type", "notes", "--json")["types"]) == 2)
+
+    apart(lan, a, b, lambda: by_python(a, "notes/x.json", "body", lambda s: s.replace("Milk", "Oat milk")),
+          lambda: by_sed(b, "notes/x.json", r"s/Eggs\./Six eggs./"))
+    for host in (a, b):
+        assert shown(host, "notes/x.json") == dict(plain, body="Oat milk.\nSix eggs.\n\U0001f600\n")
+    calm(a, b)
+
+    apart(lan, a, b, lambda: jq(a, "notes/x.json", '.body += "Tea.\\n" | .log[0] |= "zero " + .'),
+          lambda: jq(b, "notes/x.json", '.body |= sub("Six"; "Ten") | .log[0] += " three"'))
+    for host in (a, b):
+        assert shown(host, "notes/x.json")["body"] == "Oat milk.\nTen eggs.\n\U0001f600\nTea.\n"
+        assert shown(host, "notes/x.json")["log"] == ["zero one two three"]
+    calm(a, b)
+
+    def swap(host, old, new):
+        by_python(host, "notes/x.json", "body", lambda s: s.replace(old, new))
+
+    apart(lan, a, b, lambda: swap(a, "Ten", "Nine"), lambda: swap(b, "Ten", "Nine"))
+    assert shown(a, "notes/x.json")["body"] == "Oat milk.\nNine eggs.\n\U0001f600\nTea.\n"
+    apart(lan, a, b, lambda: jq(a, "notes/x.json", "del(.body)"), lambda: swap(b, "Tea", "Green tea"))
+    assert shown(b, "notes/x.json")["body"] == "Oat milk.\nNine eggs.\n\U0001f600\nGreen tea.\n"
+    exact = '{"title":"x",  "body": "\\u004fat\\/milk", "log":[ ]}'
+    (b.dir / "notes" / "x.json").write_text(exact)
+    wait_for(lambda: all((host.dir / "notes" / "x.json").read_text() == exact for host in (a, b)))
+    a.down()
+    a.up()
+    assert (a.dir / "notes" / "x.json").read_text() == exact
+    assert a.shoal("verify") and b.shoal("verify")
+
+
 def test_what_it_says(lab):
     a = lab.host("anna", lab.network())
 
@@ -87,7 +138,7 @@ def test_what_it_says(lab):
     assert a.shoal("type", "d") == '""     keyed:id\n/*/~2  set\n'
     assert a.shoal("type", "d", "", "default") == "default\n"
     assert a.shoal("type", "d") == "/*/~2  set\n"
-    fails(1, "d", "/n", "text", says="yet")
+    fails(1, "d", "/n", "texts", says="text, keyed:FIELD")
     fails(1, "d", "/n", "sum", says="register, counter, set, list")
     fails(1, "d", "/n", "keyed:", says="member")
     fails(1, "d", "n", "set", says="JSON pointer")

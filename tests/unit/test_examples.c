@@ -16,7 +16,7 @@ struct example {
 	bool conflict;
 };
 
-/* The page says \e for a backslash; \0 is a byte of no text. */
+/* The page says \e for a backslash, and \e0 stands for a byte of no text. */
 static char *unescape(const char *s)
 {
 	size_t n = strlen(s);
@@ -25,9 +25,9 @@ static char *unescape(const char *s)
 		tap_bail("no memory");
 	n = 0;
 	for (; *s; s++) {
-		bool escape = strncmp(s, "\\e0", 3) == 0;
-		t[n++] = escape ? '\xff' : *s;
-		s += escape ? 2 : 0;
+		bool escape = strncmp(s, "\\e", 2) == 0, byte = escape && s[2] == '0';
+		t[n++] = byte ? '\xff' : escape ? '\\' : *s;
+		s += (escape ? 1 : 0) + (byte ? 1 : 0);
 	}
 	t[n] = 0;
 	return t;
@@ -200,7 +200,7 @@ int main(void)
 	bool inside = false;
 	if (!f)
 		tap_bail("%s: %s", path, strerror(errno));
-	tap_plan(38);
+	tap_plan(44);
 	meeting_open();
 	while (fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = 0;

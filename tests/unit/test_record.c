@@ -201,10 +201,10 @@ static void test_refusals(void)
 	is_errno(record_decode(&a.arena, a.actors, s.data, s.len, &r, &e), -EBADMSG,
 		 "bytes behind the record");
 	s.len--;
-	/* The number 1 of key a: kind 3, length 1. */
+	/* The number 1 of key a: kind 3, length 1; with kind 15 the next byte is the kind. */
 	uint8_t *p = memmem(s.data, s.len, "\x13\x31", 2);
 	ok(p != NULL, "the value stands where shoal-format(7) says");
-	*p = 0x1e;
+	*p = 0x1f;
 	is_errno(record_decode(&a.arena, a.actors, s.data, s.len, &r, &e), -EPROTONOSUPPORT,
 		 "a kind of value of the future");
 	*p = 0x13;

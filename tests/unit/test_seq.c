@@ -712,6 +712,66 @@ static void test_large(uint64_t seed)
 	free(w);
 }
 
+/* --- seeds --- */
+
+/* What a part for the context says, against what a peer needs who has the value alone. */
+static uint32_t part_elements(const struct seq *s, const struct vv *known)
+{
+	_cleanup_(seq_part_freep) struct seq_part *d = NULL;
+	must(seq_part_make(s, known, &d));
+	return d->total;
+}
+
+static void test_seeds(void)
+{
+	_cleanup_(vv_done) struct vv value = { 0 }, later = { 0 }, nothing = { 0 };
+	_cleanup_(actors_freep) struct actors *actors = NULL;
+	uint32_t who[3];
+	must(actors_new(&actors));
+	for (unsigned i = 0; i < 3; i++) {
+		struct actor_id id = fugue_actor(i);
+		must(actors_intern(actors, &id, &who[i]));
+	}
+	_cleanup_(seq_freep) struct seq *x = NULL, *y = NULL;
+	_cleanup_(seq_base_freep) struct seq_base *base = NULL, *again = NULL;
+	_cleanup_(seq_part_freep) struct seq_part *part = NULL;
+	const struct seq_seed seed = { { who[0], 5 }, 3 };
+	struct seq_seed found = { { 0, 0 }, 0 };
+	const struct seq_edit end = { 3, 0, "d", 1 }, begin = { 0, 1, "z", 1 };
+	char text[8] = "";
+	must(seq_new(SEQ_TEXT, actors, &x));
+	must(seq_new(SEQ_TEXT, actors, &y));
+	must(vv_raise(&value, who[0], 5));
+	must(vv_copy(&value, &later));
+	must(vv_raise(&later, who[1], 1));
+	must(seq_insert(x, 0, "old", 3, (struct dot){ who[0], 4 }));
+	is_errno(seq_seed_find(x, &value, "abc", 3, &found), -ENOENT, "a text without a seed");
+	must(seq_seed_clear(x, &seed, &value, (struct dot){ who[1], 1 }));
+	must(seq_seed_put(x, &seed, "abc"));
+	must(seq_seed_put(x, &seed, "abc"));
+	is_uint(seq_length(x), 3, "a seed takes the older text's place, once");
+	must(seq_seed_base(&seed, &base));
+	must(seq_edit(x, base, &value, &end, 1, (struct dot){ who[1], 1 }));
+	is_uint(part_elements(x, &value), 7, "who has the value is sent all that stands on it");
+	is_uint(part_elements(x, &later), 0, "who has the edit nothing");
+	must(seq_insert(x, 4, "e", 1, (struct dot){ who[1], 2 }));
+	is_uint(part_elements(x, &later), 1, "and what is new alone");
+	ok(seq_seed_find(x, &value, "abc", 3, &found) == 0 && found.n == 3 &&
+		   found.dot.actor == who[0] && found.dot.seq == 5,
+	   "the seed is found");
+	is_errno(seq_seed_find(x, &value, "abd", 3, &found), -ENOENT, "by its bytes");
+	is_errno(seq_seed_find(x, &value, "ab", 2, &found), -ENOENT, "all of them");
+	is_errno(seq_seed_find(x, &nothing, "abc", 3, &found), -ENOENT, "and who had seen it");
+	must(seq_seed_put(y, &seed, "abc"));
+	must(seq_seed_base(&seed, &again));
+	must(seq_edit(y, again, &value, &begin, 1, (struct dot){ who[2], 1 }));
+	must(seq_part_make(y, NULL, &part));
+	must(seq_join(x, part, NULL));
+	must(seq_read(x, 0, seq_length(x), text));
+	is_str(text, "zbcde", "two who made a text of it made one");
+	is_uint(seq_total(x), 9, "of one seed");
+}
+
 /* Two saves of one batch on one version. */
 static void test_one_batch(void)
 {
@@ -739,7 +799,7 @@ static void test_one_batch(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(2 + 8 + 1 + 3 + 2 + 21 + 1);
+	tap_plan(2 + 8 + 1 + 3 + 2 + 11 + 21 + 1);
 	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 250);
 	test_histories(seed, rounds, SEQ_TEXT);
 	test_histories(seed, rounds / 3, SEQ_BARE);
@@ -747,6 +807,7 @@ int main(int argc, char **argv)
 	test_inside_run();
 	test_old_version();
 	test_one_batch();
+	test_seeds();
 	test_refused();
 	test_large(seed);
 	return tap_done();

@@ -95,7 +95,7 @@ _shoal() {
 			mapfile -t COMPREPLY < <(compgen -d -- "$word")
 			compopt -o filenames 2>/dev/null
 			;;
-		3) mapfile -t COMPREPLY < <(compgen -W 'counter default keyed: list register set' -- "$word") ;;
+		3) mapfile -t COMPREPLY < <(compgen -W 'counter default keyed: list register set text' -- "$word") ;;
 		esac
 		;;
 	up | down | mount | umount)
