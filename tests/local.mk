@@ -128,10 +128,14 @@ sim_tests = \
 tests_sim_sim_SOURCES = \
 	tests/sim/batch.c \
 	tests/sim/check.c \
+	tests/sim/doc.c \
+	tests/sim/doc.h \
 	tests/sim/model.c \
 	tests/sim/net.c \
 	tests/sim/sim.c \
 	tests/sim/text.c \
+	tests/sim/typed.c \
+	tests/sim/typed.h \
 	tests/sim/work.c \
 	tests/sim/world.c \
 	tests/sim/world.h
