@@ -48,6 +48,7 @@ unit_tests = \
 	tests/unit/test_json \
 	tests/unit/test_jsonpatch \
 	tests/unit/test_jsonstyle \
+	tests/unit/test_lines \
 	tests/unit/test_list \
 	tests/unit/test_manifest \
 	tests/unit/test_merge \

@@ -268,6 +268,30 @@ static void print_item(struct arena *a, const struct json *item)
 		printf("    and %llu more\n", (unsigned long long)left);
 }
 
+/* As git blame does, with a mark in front of times that are no more than an upper bound. */
+static void print_lines(struct arena *a, const struct json *answer, const struct json *lines)
+{
+	int width = 0, digits = snprintf(NULL, 0, "%u", lines->count);
+	for (const struct json *v = lines->first; v; v = v->next) {
+		int n = (int)strlen(cli_text(a, v, "device", "?"));
+		width = n > width ? n : width;
+	}
+	for (const struct json *v = lines->first; v; v = v->next) {
+		const struct json *text = json_get_z(v, "text");
+		char date[HUMAN_DATE];
+		printf("%c%-19s  %-*s  %*llu) ", cli_true(v, "older") ? '^' : ' ',
+		       human_date(cli_text(a, v, "time", ""), date), width,
+		       cli_text(a, v, "device", "?"), digits,
+		       (unsigned long long)cli_uint(v, "line"));
+		if (text)
+			fwrite(text->text, 1, text->len, stdout);
+		putchar('\n');
+	}
+	uint64_t left = cli_uint(answer, "lines_left_out");
+	if (left)
+		printf("There are %llu more lines.\n", (unsigned long long)left);
+}
+
 int cmd_blame(void *context)
 {
 	struct cli *c = context;
@@ -288,6 +312,11 @@ int cmd_blame(void *context)
 	if (c->line.json)
 		return cli_print(&text);
 	const struct json *changes = json_get_z(answer, "changes");
+	const struct json *lines = json_get_z(answer, "lines");
+	if (lines && lines->type == JSON_ARRAY) {
+		print_lines(&a, answer, lines);
+		return EXIT_DONE;
+	}
 	for (const struct json *v = changes ? changes->first : NULL; v; v = v->next)
 		print_item(&a, v);
 	if (cli_true(answer, "left_out"))

@@ -40,7 +40,7 @@ struct files {
 static int add_file(const char *name, size_t len, const struct attr *attr, void *userdata)
 {
 	struct files *f = userdata;
-	if (f->at == 0 && len == strlen(TYPED_DIR) && !memcmp(name, TYPED_DIR, len))
+	if (typed_name(name, len))
 		return 0;
 	if (attr->kind == NODE_DIR && f->at == 0 && f->n_dirs < DIRS_MAX) {
 		snprintf(f->dir_path[f->n_dirs], sizeof(f->dir_path[0]), "%.*s/", (int)len, name);

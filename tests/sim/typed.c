@@ -14,7 +14,7 @@
 #define MEMBERS 10
 #define PLACES (1 + CARS) /* of numbers: /n, and /cars/…/km */
 
-static const char *const doc_name[DOCS] = { "a.json", "b.json" };
+static const char *const doc_name[DOCS] = { "typed-a.json", "typed-b.json" };
 
 struct sheet { /* what a document says */
 	int64_t number[PLACES];
@@ -48,6 +48,11 @@ struct typed {
 	uint32_t n, cap;
 	struct version *pin[DEVICES_MAX]; /* read a while ago, for a later save */
 };
+
+bool typed_name(const char *name, size_t len)
+{
+	return len >= strlen(TYPED_DIR) && memcmp(name, TYPED_DIR, strlen(TYPED_DIR)) == 0;
+}
 
 struct typed *typed_new(void)
 {
@@ -388,7 +393,7 @@ static int transfer(struct world *w, struct device *d, unsigned known)
 	int r = 0;
 	for (unsigned i = 0; r == 0 && i < DOCS; i++, diff = -diff) {
 		_cleanup_(version_unrefp) struct version *v = NULL;
-		static const char *const path[DOCS] = { TYPED_DIR "/a.json", TYPED_DIR "/b.json" };
+		static const char *const path[DOCS] = { TYPED_DIR "/typed-a.json", TYPED_DIR "/typed-b.json" };
 		struct sheet s;
 		struct json *value;
 		char text[40];

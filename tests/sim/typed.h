@@ -8,9 +8,13 @@
 
 #include "tests/sim/world.h"
 
-#define TYPED_DIR "typed" /* other programs leave it alone */
+#define TYPED_DIR "typed"
 
 struct typed;
+/* Is it the directory or one of the documents? Other programs leave these alone, also where they show
+ * when the directory has not arrived yet. */
+bool typed_name(const char *name, size_t len);
+
 struct typed *typed_new(void);
 void typed_free(struct typed *t);
 

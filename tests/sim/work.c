@@ -198,8 +198,7 @@ static int add_found(const char *name, size_t len, const struct attr *attr, void
 	struct finding *f = userdata;
 	if (f->n == FOUND_MAX)
 		return 1;
-	if (id_equal(&f->parent, &NODE_ROOT) && len == strlen(TYPED_DIR) &&
-	    !memcmp(name, TYPED_DIR, len))
+	if (typed_name(name, len))
 		return 0;
 	struct found *x = &f->f[f->n++];
 	x->attr = *attr;
