@@ -15,9 +15,11 @@ AM_DISTCHECK_CONFIGURE_FLAGS = --with-test-data="$(TEST_DATA)"
 tests_libtap_a_SOURCES = \
 	tests/device.h \
 	tests/held.h \
+	tests/jsontext.h \
 	tests/fugue.h \
 	tests/prng.h \
 	tests/meeting.h \
+	tests/past.h \
 	tests/replicas.h \
 	tests/tap.c \
 	tests/tap.h
@@ -35,6 +37,7 @@ unit_tests = \
 	tests/unit/test_counter \
 	tests/unit/test_converge \
 	tests/unit/test_cut \
+	tests/unit/test_deleted \
 	tests/unit/test_dirtimes \
 	tests/unit/test_evidence \
 	tests/unit/test_examples \
@@ -46,8 +49,11 @@ unit_tests = \
 	tests/unit/test_jdiff \
 	tests/unit/test_join \
 	tests/unit/test_json \
+	tests/unit/test_jsonnum \
 	tests/unit/test_jsonpatch \
+	tests/unit/test_jsonptr \
 	tests/unit/test_jsonstyle \
+	tests/unit/test_jsonw \
 	tests/unit/test_lines \
 	tests/unit/test_list \
 	tests/unit/test_manifest \
@@ -70,6 +76,7 @@ unit_tests = \
 	tests/unit/test_tap \
 	tests/unit/test_text \
 	tests/unit/test_textdiff \
+	tests/unit/test_thin \
 	tests/unit/test_tls \
 	tests/unit/test_token \
 	tests/unit/test_tree \
@@ -106,9 +113,9 @@ tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(pair)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
+tests_unit_test_deleted_SOURCES = tests/unit/test_deleted.c $(pair)
 tests_unit_test_evidence_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_filenames_LDADD = $(FUSEFS_TEST_LIBS)
-tests_unit_test_history_SOURCES = tests/unit/test_history.c $(pair)
 tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
