@@ -267,6 +267,7 @@ tests_bench_bench_sync_SOURCES = tests/bench/bench_sync.c $(pair)
 bench_scripts = \
 	tests/bench/bench_hosts.py
 EXTRA_PROGRAMS += $(bench_programs)
+noinst_HEADERS += tests/bench/figure.h
 dist_noinst_SCRIPTS = tests/bench/run $(bench_scripts)
 
 bench: all $(bench_programs)
