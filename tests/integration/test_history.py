@@ -4,11 +4,10 @@ import json
 import os
 import re
 import shutil
-import time
 
 import pytest
 
-from lab import BUILD, Failed, tree, wait_for
+from lab import BUILD, Failed, next_second, tree, wait_for
 
 LOG_KEYS = {"path", "version", "conflict", "deleted", "versions", "left_out"}
 VERSION_KEYS = {"version", "time", "device", "form", "size", "current", "replaced", "deleted"}
@@ -54,12 +53,6 @@ def fails(host, *words, says):
     result = host.run(BUILD / "shoal", *words, check=False)
     assert result.returncode == 1 and result.stderr.count("\n") == 1, result
     assert says in result.stderr, result.stderr
-
-
-def next_second():
-    """What its own author replaces within the same second is not kept."""
-    now = int(time.time())
-    wait_for(lambda: int(time.time()) > now)
 
 
 def edit(host, path, command):
