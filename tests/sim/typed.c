@@ -15,6 +15,7 @@
 #define PLACES (1 + CARS) /* of numbers: /n, and /cars/…/km */
 
 static const char *const doc_name[DOCS] = { "typed-a.json", "typed-b.json" };
+static const char *const doc_path[DOCS] = { TYPED_DIR "/typed-a.json", TYPED_DIR "/typed-b.json" };
 
 struct sheet { /* what a document says */
 	int64_t number[PLACES];
@@ -394,7 +395,6 @@ static int transfer(struct world *w, struct device *d, unsigned known)
 	int r = 0;
 	for (unsigned i = 0; r == 0 && i < DOCS; i++, diff = -diff) {
 		_cleanup_(version_unrefp) struct version *v = NULL;
-		static const char *const path[DOCS] = { TYPED_DIR "/typed-a.json", TYPED_DIR "/typed-b.json" };
 		struct sheet s;
 		struct json *value;
 		char text[40];
@@ -408,7 +408,7 @@ static int transfer(struct world *w, struct device *d, unsigned known)
 		if (json_parse(&a, arena_dup(&a, text, (size_t)n), (size_t)n, NULL, &value, NULL) < 0)
 			abort();
 		member[i] = at.id;
-		step[i] = (struct txn_step){ TXN_MERGE, path[i], value, NULL };
+		step[i] = (struct txn_step){ TXN_MERGE, doc_path[i], value, NULL };
 	}
 	if (r == 0)
 		r = replica_txn(d->replica, step, DOCS, result, &stopped, &e);
@@ -422,17 +422,47 @@ static int transfer(struct world *w, struct device *d, unsigned known)
 	return 0;
 }
 
-/* Makes the directory, with all that is declared in it in half of the histories, or a document. */
+/* Both documents in one batch. */
+static int create_all(struct world *w, struct device *d)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	static const char text[] = "{\"n\":0}";
+	struct txn_step step[DOCS];
+	struct txn_result result[DOCS];
+	struct id member[DOCS];
+	struct attr dir, at;
+	struct err e = { 0 };
+	struct json *value;
+	uint32_t stopped;
+	if (json_parse(&a, text, sizeof(text) - 1, NULL, &value, NULL) < 0)
+		abort();
+	for (unsigned i = 0; i < DOCS; i++)
+		step[i] = (struct txn_step){ TXN_PUT, doc_path[i], value, "" };
+	int r = replica_txn(d->replica, step, DOCS, result, &stopped, &e);
+	TRACE(w, "device %u puts both documents: %s", d->no, r < 0 ? e.message : "done");
+	for (unsigned i = 0; r == 0 && i < DOCS; i++) {
+		r = find_doc(d, i, &dir, &at);
+		member[i] = at.id;
+	}
+	if (r == 0)
+		batch_note(w, d, member, DOCS);
+	return r;
+}
+
+/* Makes the directory, with all that is declared in it in half of the histories, or documents. */
 static int create(struct world *w, struct device *d, unsigned doc)
 {
 	static const char text[] = "{\"n\":0}\n";
 	const struct content c = { .data = text, .len = sizeof(text) - 1, .fd = -1 };
 	struct attr dir, at;
 	struct err e = { 0 };
-	if (replica_lookup(d->replica, &NODE_ROOT, TYPED_DIR, strlen(TYPED_DIR), &dir) == 0)
+	int r = replica_lookup(d->replica, &NODE_ROOT, TYPED_DIR, strlen(TYPED_DIR), &dir);
+	if (r == 0 && find_doc(d, !doc, &dir, &at) < 0 && prng_chance(&w->r, 50))
+		return create_all(w, d);
+	if (r == 0)
 		return replica_create(d->replica, &dir.id, doc_name[doc], strlen(doc_name[doc]), 0644,
 				      &c, SAVE_BY_NAME, 0, &at, NULL, &e);
-	int r = replica_mkdir(d->replica, &NODE_ROOT, TYPED_DIR, strlen(TYPED_DIR), 0755, &dir);
+	r = replica_mkdir(d->replica, &NODE_ROOT, TYPED_DIR, strlen(TYPED_DIR), 0755, &dir);
 	for (unsigned i = 0; r == 0 && w->seed % 2 == 0 && i < DECLARATIONS; i++)
 		r = declare(w, d, &dir.id, &declarations[i]);
 	return r;
