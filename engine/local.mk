@@ -109,6 +109,7 @@ libengine_a_SOURCES = \
 	engine/replica-entries.c \
 	engine/replica-history.c \
 	engine/replica-impl.h \
+	engine/replica-lines.c \
 	engine/replica-list.c \
 	engine/replica-meta.c \
 	engine/replica-node.c \

@@ -115,18 +115,27 @@ static bool all_in(const struct batch_node *x, uint32_t nx, const struct batch_n
 	return true;
 }
 
+/* The members of a batch; none: it is forgotten by now. 1: so many have been looked at that it is
+ * enough. */
+static int earlier_members(struct noting *x, struct dot d, struct batch_node **ret, uint32_t *ret_n)
+{
+	if (x->looked == SUPERSEDED_MAX)
+		return 1;
+	x->looked++;
+	*ret_n = 0;
+	int rc = batch_members(x->c->r, NULL, &x->c->arena, d, ret, ret_n);
+	return rc == -ENOENT ? 0 : rc;
+}
+
 /* Is there a later batch that has all nodes of this one? It came before it, then: by another way. */
 static int is_superseded(struct dot d, void *userdata)
 {
 	struct noting *x = userdata;
-	struct batch_node *m = NULL;
-	uint32_t n = 0;
-	if (x->looked == SUPERSEDED_MAX)
-		return 1;
-	x->looked++;
-	int rc = batch_members(x->c->r, NULL, &x->c->arena, d, &m, &n);
-	if (rc < 0)
-		return rc == -ENOENT ? 0 : rc;
+	struct batch_node *m;
+	uint32_t n;
+	int rc = earlier_members(x, d, &m, &n);
+	if (rc != 0 || n == 0)
+		return rc;
 	x->superseded = all_in(x->member, x->n, m, n);
 	return x->superseded;
 }
@@ -135,17 +144,12 @@ static int is_superseded(struct dot d, void *userdata)
 static int supersede(struct dot d, void *userdata)
 {
 	struct noting *x = userdata;
-	struct batch_node *m = NULL;
-	uint32_t n = 0;
-	if (x->looked == SUPERSEDED_MAX)
-		return 1;
-	x->looked++;
-	int rc = batch_members(x->c->r, NULL, &x->c->arena, d, &m, &n);
-	if (rc < 0)
-		return rc == -ENOENT ? 0 : rc;
-	if (all_in(m, n, x->member, x->n))
+	struct batch_node *m;
+	uint32_t n;
+	int rc = earlier_members(x, d, &m, &n);
+	if (rc == 0 && n > 0 && all_in(m, n, x->member, x->n))
 		put_batch(x->b, d, m, n, NULL);
-	return 0;
+	return rc;
 }
 
 static int note(struct commit *c, struct store_batch *b, struct dot d, const struct batch_node *m,

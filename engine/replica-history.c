@@ -16,10 +16,10 @@ static const struct slot *top_of(const struct record *rec, const char *key)
 	return rec->top ? slot_find(rec->top, key, strlen(key)) : NULL;
 }
 
-/* When and by whom the content was last changed. Each change writes the time's register, removals
- * too, which leave no entry of their own; but so does utimensat(2). */
-static void written(const struct replica *r, const struct record *rec, uint64_t *ret_stamp,
-		    uint32_t *ret_author)
+/* Each change of the content writes the time's register, removals too, which leave no entry of their
+ * own; but so does utimensat(2). */
+void history_written(const struct replica *r, const struct record *rec, uint64_t *ret_stamp,
+		     uint32_t *ret_author)
 {
 	const struct slot *time = top_of(rec, TOP_MTIME), *content = top_of(rec, TOP_CONTENT);
 	const struct entry *e = time ? reg_shown(&time->val, r->actors) : NULL;
@@ -94,8 +94,8 @@ static int keep_version(struct commit *c, struct touched *t, struct store_batch 
 	if (!t->record || !t->content || !t->old || t->record->kind != NODE_FILE ||
 	    !content_shown(c->r, t->old, &shown))
 		return 0;
-	written(c->r, t->old, &h.written, &h.author);
-	written(c->r, t->record, &stamp, &author);
+	history_written(c->r, t->old, &h.written, &h.author);
+	history_written(c->r, t->record, &stamp, &author);
 	if (history_burst(hlc_us(h.written), h.author, hlc_us(stamp), author))
 		return 0;
 	int rc = version_before(c, t, &before);
@@ -176,7 +176,7 @@ static int list_newest(struct replica *r, const struct store_snapshot *snap, con
 	if (rc < 0)
 		return rc;
 	uint64_t stamp;
-	written(r, s.record, &stamp, &ret->author);
+	history_written(r, s.record, &stamp, &ret->author);
 	ret->version = *version_id(v);
 	ret->written_us = hlc_us(stamp);
 	ret->form = version_form(v);
@@ -184,21 +184,8 @@ static int list_newest(struct replica *r, const struct store_snapshot *snap, con
 	return 0;
 }
 
-static int decode(struct replica *r, struct arena *a, const void *value, size_t len, uint64_t stamp,
-		  struct past *ret)
-{
-	struct history_version h;
-	int rc = history_version_decode(a, r->actors, value, len, &h, NULL);
-	if (rc < 0)
-		return rc;
-	*ret = (struct past){ .version = h.version, .written_us = hlc_us(h.written),
-			      .replaced_us = hlc_us(stamp), .stamp = stamp, .author = h.author,
-			      .form = (enum form)h.form, .size = h.blob ? h.ref.size : h.len };
-	return 0;
-}
-
-static int list_earlier(struct replica *r, const struct store_snapshot *snap, const struct id *id,
-			struct buf *ret)
+int history_each(struct replica *r, const struct store_snapshot *snap, const struct id *id,
+		 earlier_fn f, void *userdata)
 {
 	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
 	_cleanup_(buf_done) struct buf end = { 0 };
@@ -206,7 +193,7 @@ static int list_earlier(struct replica *r, const struct store_snapshot *snap, co
 	store_prefix_end(id->b, ID_SIZE, &end);
 	int rc = store_iter_new(r->store, snap, STORE_HISTORY, id->b, ID_SIZE, end.data, end.len, &it);
 	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
-		struct past p;
+		struct history_version h;
 		struct id node;
 		uint64_t stamp;
 		size_t key_len, len;
@@ -215,13 +202,20 @@ static int list_earlier(struct replica *r, const struct store_snapshot *snap, co
 		arena_reset(&a);
 		rc = history_key_decode(key, key_len, &node, &stamp);
 		if (rc == 0)
-			rc = decode(r, &a, value, len, stamp, &p);
+			rc = history_version_decode(&a, r->actors, value, len, &h, NULL);
 		if (rc == 0)
-			buf_put(ret, &p, sizeof(p));
+			rc = f(&h, stamp, userdata);
 	}
-	if (rc == 0)
-		rc = store_iter_error(it);
-	return rc == 0 && buf_failed(ret) ? -ENOMEM : rc;
+	return rc == 0 ? store_iter_error(it) : rc;
+}
+
+static int add_past(const struct history_version *h, uint64_t stamp, void *userdata)
+{
+	const struct past p = { .version = h->version, .written_us = hlc_us(h->written),
+				.replaced_us = hlc_us(stamp), .stamp = stamp, .author = h->author,
+				.form = (enum form)h->form, .size = h->blob ? h->ref.size : h->len };
+	buf_put(userdata, &p, sizeof(p));
+	return buf_failed(userdata) ? -ENOMEM : 0;
 }
 
 int replica_history(struct replica *r, const struct id *id, struct arena *a, struct past **ret,
@@ -235,7 +229,7 @@ int replica_history(struct replica *r, const struct id *id, struct arena *a, str
 		return rc;
 	rc = list_newest(r, snap, id, &newest);
 	if (rc == 0)
-		rc = list_earlier(r, snap, id, &earlier);
+		rc = history_each(r, snap, id, add_past, &earlier);
 	store_snapshot_free(r->store, snap);
 	if (rc < 0)
 		return rc;

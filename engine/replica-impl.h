@@ -184,6 +184,14 @@ const struct seq_base *version_anchors(const struct version *v);
 struct history_version;
 int version_past(struct replica *r, const struct id *node, const struct history_version *h,
 		 struct version **ret);
+/* Calls f for each earlier version of a node that is kept, the oldest first; what h refers to is gone
+ * afterwards. What f returns other than 0 ends it. */
+typedef int (*earlier_fn)(const struct history_version *h, uint64_t stamp, void *userdata);
+int history_each(struct replica *r, const struct store_snapshot *snap, const struct id *id,
+		 earlier_fn f, void *userdata);
+/* When and by whom the content was last changed. */
+void history_written(const struct replica *r, const struct record *rec, uint64_t *ret_stamp,
+		     uint32_t *ret_author);
 /* Do both hold the same bytes, as the same kind of content? */
 bool version_same(const struct version *x, const struct version *y);
 /* The newest version of a file, live or deleted. */

@@ -191,6 +191,20 @@ int replica_history(struct replica *r, const struct id *id, struct arena *a, str
 int replica_history_read(struct replica *r, const struct id *id, const struct past *p,
 			 struct version **ret);
 
+struct line {
+	const char *text; /* arena */
+	size_t len;       /* with its newline, which the last line may lack */
+	uint32_t actor;   /* whose batch wrote the newest of its characters */
+	uint64_t seq;     /* the batch */
+	uint64_t us;      /* when, as well as the versions that are kept tell */
+	bool older;       /* they do not: before the oldest of them, which is of that time, or with it */
+};
+
+/* The lines of a text as shown, live or deleted; an array in the arena. What was only taken out of a
+ * line is not seen. Reads every version that is kept, but not their bytes. -ENOENT, -EINVAL: no text. */
+int replica_lines(struct replica *r, const struct id *id, struct arena *a, struct line **ret,
+		  uint32_t *ret_n);
+
 /* A file, link or directory that was here and was deleted. */
 struct deleted {
 	struct id id;

@@ -15,9 +15,11 @@ AM_DISTCHECK_CONFIGURE_FLAGS = --with-test-data="$(TEST_DATA)"
 tests_libtap_a_SOURCES = \
 	tests/device.h \
 	tests/held.h \
+	tests/jsontext.h \
 	tests/fugue.h \
 	tests/prng.h \
 	tests/meeting.h \
+	tests/past.h \
 	tests/replicas.h \
 	tests/tap.c \
 	tests/tap.h
@@ -36,6 +38,7 @@ unit_tests = \
 	tests/unit/test_counter \
 	tests/unit/test_converge \
 	tests/unit/test_cut \
+	tests/unit/test_deleted \
 	tests/unit/test_dirtimes \
 	tests/unit/test_evidence \
 	tests/unit/test_examples \
@@ -47,8 +50,12 @@ unit_tests = \
 	tests/unit/test_jdiff \
 	tests/unit/test_join \
 	tests/unit/test_json \
+	tests/unit/test_jsonnum \
 	tests/unit/test_jsonpatch \
+	tests/unit/test_jsonptr \
 	tests/unit/test_jsonstyle \
+	tests/unit/test_jsonw \
+	tests/unit/test_lines \
 	tests/unit/test_list \
 	tests/unit/test_manifest \
 	tests/unit/test_merge \
@@ -71,6 +78,7 @@ unit_tests = \
 	tests/unit/test_tap \
 	tests/unit/test_text \
 	tests/unit/test_textdiff \
+	tests/unit/test_thin \
 	tests/unit/test_tls \
 	tests/unit/test_token \
 	tests/unit/test_tree \
@@ -107,9 +115,9 @@ tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(pair)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
+tests_unit_test_deleted_SOURCES = tests/unit/test_deleted.c $(pair)
 tests_unit_test_evidence_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_filenames_LDADD = $(FUSEFS_TEST_LIBS)
-tests_unit_test_history_SOURCES = tests/unit/test_history.c $(pair)
 tests_unit_test_rename_SOURCES = tests/unit/test_rename.c $(pair)
 tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
@@ -131,10 +139,14 @@ sim_tests = \
 tests_sim_sim_SOURCES = \
 	tests/sim/batch.c \
 	tests/sim/check.c \
+	tests/sim/doc.c \
+	tests/sim/doc.h \
 	tests/sim/model.c \
 	tests/sim/net.c \
 	tests/sim/sim.c \
 	tests/sim/text.c \
+	tests/sim/typed.c \
+	tests/sim/typed.h \
 	tests/sim/work.c \
 	tests/sim/world.c \
 	tests/sim/world.h
@@ -259,6 +271,7 @@ tests_bench_bench_sync_SOURCES = tests/bench/bench_sync.c $(pair)
 bench_scripts = \
 	tests/bench/bench_hosts.py
 EXTRA_PROGRAMS += $(bench_programs)
+noinst_HEADERS += tests/bench/figure.h
 dist_noinst_SCRIPTS = tests/bench/run $(bench_scripts)
 
 bench: all $(bench_programs)

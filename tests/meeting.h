@@ -76,6 +76,27 @@ _unused_ static bool shows(const struct id *id, const char *want)
 	return false;
 }
 
+/* The commonest way to lose an edit: a whole file, saved by who had read an older one (v). Then that
+ * writer saves again, on what it knows, which is not what the file shows, and has been kept and read
+ * back. Four cases. */
+_unused_ static void saves_on_old(const struct id *id, const struct version *v, const char *first,
+				  const char *shown, const char *second)
+{
+	_cleanup_(version_unrefp) struct version *saved = NULL, *knows = NULL, *back = NULL;
+	_cleanup_(buf_done) struct buf kept = { 0 };
+	const struct content c = rep_text(first), again = rep_text(second);
+	if (replica_save(p.r, id, v, &c, SAVE_BY_NAME, &saved, NULL) < 0)
+		tap_bail("save");
+	_cleanup_free_ char *text = rep_read(p.r, id);
+	is_str(text, shown, "what came meanwhile stays");
+	is_int(version_written(p.r, v, saved, c.data, c.len, &knows), 0, "what the writer knows");
+	ok(version_encode(p.r, knows, &kept) == 0 &&
+		   version_decode(p.r, kept.data, kept.len, &back) == 0,
+	   "can be kept and read back");
+	is_int(replica_save(p.r, id, back, &again, SAVE_BY_NAME, NULL, NULL), 0, "a second save");
+	send(&p, &q, id);
+}
+
 _unused_ static void meeting_open(void)
 {
 	rep_open(&p, NULL, 3, 1);

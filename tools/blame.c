@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* `blame`: what a file's record still knows of its past: who last wrote each value that is there,
- * and when. */
+ * and when. Of a text also who wrote each line. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +14,7 @@
 
 #define ITEMS_MAX 4096
 #define POINTERS_MAX 256 /* named of one batch */
+#define LINES_SIZE_MAX (4u * 1024 * 1024) /* bytes of an answer about lines, roughly */
 
 /* What one batch of one device left in the record. */
 struct item {
@@ -29,6 +30,11 @@ struct origins {
 	struct item item[ITEMS_MAX];
 	uint32_t n;
 	bool more; /* older ones were left out */
+};
+
+struct text {
+	struct line *line; /* arena; NULL: it is none */
+	uint32_t n;
 };
 
 static struct item *item_of(struct origins *h, const struct dot *dot, uint64_t hlc)
@@ -170,8 +176,46 @@ static void put_item(struct daemon *d, struct jsonw *w, struct item *i)
 	jsonw_object_end(w);
 }
 
+static void put_line(struct daemon *d, struct jsonw *w, const struct line *line, uint32_t number)
+{
+	char device[DEVICE_LABEL_SIZE], time[TIME_TEXT_SIZE];
+	size_t len = line->len - (line->text[line->len - 1] == '\n');
+	jsonw_object_begin(w);
+	jsonw_key(w, "line");
+	jsonw_uint(w, number);
+	jsonw_key(w, "time");
+	jsonw_string(w, report_time(line->us, time));
+	jsonw_key(w, "older");
+	jsonw_bool(w, line->older);
+	jsonw_key(w, "device");
+	jsonw_string(w, report_device(d, &actors_get(replica_actors(d->replica), line->actor)->device,
+				      device));
+	jsonw_key(w, "seq");
+	jsonw_uint(w, line->seq);
+	jsonw_key(w, "text");
+	jsonw_string_n(w, line->text, len);
+	jsonw_object_end(w);
+}
+
+/* Null for what is no text. */
+static void put_lines(struct daemon *d, struct jsonw *w, const struct buf *b, const struct text *t)
+{
+	uint32_t i = 0;
+	jsonw_key(w, "lines");
+	if (t->line)
+		jsonw_array_begin(w);
+	else
+		jsonw_null(w);
+	for (; i < t->n && b->len < LINES_SIZE_MAX; i++)
+		put_line(d, w, &t->line[i], i + 1);
+	if (t->line)
+		jsonw_array_end(w);
+	jsonw_key(w, "lines_left_out");
+	jsonw_uint(w, t->n - i);
+}
+
 static void put_origins(struct daemon *d, const char *path, const struct attr *attr,
-			struct origins *h, struct buf *b)
+			struct origins *h, const struct text *text, struct buf *b)
 {
 	struct jsonw w;
 	char hex[ID_HEX];
@@ -191,6 +235,7 @@ static void put_origins(struct daemon *d, const char *path, const struct attr *a
 	jsonw_array_end(&w);
 	jsonw_key(&w, "left_out");
 	jsonw_bool(&w, h->more);
+	put_lines(d, &w, b, text);
 	jsonw_object_end(&w);
 	jsonw_end(&w);
 }
@@ -211,6 +256,14 @@ static int read_record(struct daemon *d, const struct attr *attr, struct arena *
 	return r;
 }
 
+/* It may have become something else at this moment. */
+static int read_text(struct daemon *d, const struct attr *attr, struct arena *a, struct text *ret)
+{
+	int r = attr->form == FORM_TEXT ? replica_lines(d->replica, &attr->id, a, &ret->line, &ret->n)
+					: 0;
+	return r == -EINVAL ? 0 : r;
+}
+
 void method_blame(struct call *call, const struct json *params, void *userdata)
 {
 	struct daemon *d = userdata;
@@ -221,11 +274,14 @@ void method_blame(struct call *call, const struct json *params, void *userdata)
 	_cleanup_(view_unrefp) struct view *view = NULL;
 	_cleanup_(buf_done) struct buf b = { 0 };
 	struct origins *h = NULL;
+	struct text text = { 0 };
 	int r = param_text(call_arena(call), params, "path", &path, &e);
 	if (r == 0)
 		r = history_live(d, path, &attr, &e);
 	if (r == 0)
 		r = read_record(d, &attr, call_arena(call), &delta, &view, &e);
+	if (r == 0)
+		r = read_text(d, &attr, call_arena(call), &text);
 	if (r == 0) {
 		h = calloc(1, sizeof(*h));
 		r = -ENOMEM;
@@ -238,7 +294,7 @@ void method_blame(struct call *call, const struct json *params, void *userdata)
 	}
 	h->actors = replica_actors(d->replica);
 	walk_record(h, &delta->state);
-	put_origins(d, path, &attr, h, &b);
+	put_origins(d, path, &attr, h, &text, &b);
 	for (uint32_t i = 0; i < h->n; i++)
 		buf_done(&h->item[i].pointers);
 	free(h);

@@ -114,31 +114,28 @@ int cmd_config(void *context)
 	return c->line.n_args == 1 ? show_one(c, &config, key) : EXIT_DONE;
 }
 
+static int put_level(const struct cli *c, struct buf *params, struct err *e)
+{
+	(void)e;
+	buf_puts(params, "{");
+	if (c->line.n_args) {
+		buf_puts(params, "\"level\":");
+		cli_put_text(params, c->line.arg[0]);
+	}
+	buf_puts(params, "}");
+	return 0;
+}
+
+static void print_level(const struct cli *c, struct arena *a, const struct json *answer)
+{
+	if (!c->line.n_args)
+		puts(cli_text(a, answer, "level", "?"));
+}
+
 int cmd_log_level(void *context)
 {
-	struct cli *c = context;
-	struct err e = { 0 };
-	_cleanup_(ctlclient_freep) struct ctlclient *k = NULL;
-	_cleanup_(arena_done) struct arena a = { 0 };
-	_cleanup_(buf_done) struct buf params = { 0 }, text = { 0 };
-	struct json *answer;
-	buf_puts(&params, "{");
-	if (c->line.n_args) {
-		buf_puts(&params, "\"level\":");
-		json_write_string(&params, c->line.arg[0], strlen(c->line.arg[0]),
-				  JSON_ESCAPE_MINIMAL);
-	}
-	buf_puts(&params, "}");
-	int r = cli_connect(c, &k, &e);
-	if (r == 0)
-		r = cli_ask(k, "log-level", &params, &text, &a, &answer, &e);
-	if (r < 0)
-		return cli_fail(c, &e);
-	if (c->line.json)
-		return cli_print(&text);
-	if (!c->line.n_args)
-		puts(cli_text(&a, answer, "level", "?"));
-	return EXIT_DONE;
+	static const struct question q = { "log-level", put_level, print_level };
+	return cli_run(context, &q);
 }
 
 /* ---- verify ---- */

@@ -147,7 +147,7 @@ int cmd_conflicts(void *context)
 
 /* ---- resolve ---- */
 
-static void print_settled(struct cli *c, struct arena *a, const struct json *answer)
+static void print_settled(const struct cli *c, struct arena *a, const struct json *answer)
 {
 	const char *path = cli_text(a, answer, "path", "?"), *id = c->line.value[RESOLVE_TAKE].text;
 	unsigned long long n = cli_uint(answer, "settled");
@@ -161,36 +161,29 @@ static void print_settled(struct cli *c, struct arena *a, const struct json *ans
 		printf("More of it is in conflict: shoal conflicts %s\n", path);
 }
 
+static int put_settled(const struct cli *c, struct buf *params, struct err *e)
+{
+	_cleanup_(buf_done) struct buf path = { 0 };
+	int r = cli_path(c, c->line.arg[0], &path, e);
+	if (r < 0)
+		return r;
+	buf_puts(params, "{");
+	put_text(params, "path", (char *)path.data);
+	if (c->line.n_args > 1)
+		put_text(params, "pointer", c->line.arg[1]);
+	if (c->line.value[RESOLVE_TAKE].set)
+		put_text(params, "take", c->line.value[RESOLVE_TAKE].text);
+	else
+		buf_puts(params, ",\"keep\":true");
+	buf_puts(params, "}");
+	return 0;
+}
+
 int cmd_resolve(void *context)
 {
+	static const struct question q = { "resolve", put_settled, print_settled };
 	struct cli *c = context;
-	struct err e = { 0 };
-	_cleanup_(ctlclient_freep) struct ctlclient *k = NULL;
-	_cleanup_(arena_done) struct arena a = { 0 };
-	_cleanup_(buf_done) struct buf params = { 0 }, path = { 0 }, text = { 0 };
-	struct json *answer;
-	bool take = c->line.value[RESOLVE_TAKE].set, keep = c->line.value[RESOLVE_KEEP].set;
-	if (take == keep)
+	if (c->line.value[RESOLVE_TAKE].set == c->line.value[RESOLVE_KEEP].set)
 		return cli_usage(c, "say either --take ID or --keep");
-	int r = cli_connect(c, &k, &e);
-	if (r == 0)
-		r = cli_path(c, c->line.arg[0], &path, &e);
-	if (r == 0) {
-		buf_puts(&params, "{");
-		put_text(&params, "path", (char *)path.data);
-		if (c->line.n_args > 1)
-			put_text(&params, "pointer", c->line.arg[1]);
-		if (take)
-			put_text(&params, "take", c->line.value[RESOLVE_TAKE].text);
-		else
-			buf_puts(&params, ",\"keep\":true");
-		buf_puts(&params, "}");
-		r = cli_ask(k, "resolve", &params, &text, &a, &answer, &e);
-	}
-	if (r < 0)
-		return cli_fail(c, &e);
-	if (c->line.json)
-		return cli_print(&text);
-	print_settled(c, &a, answer);
-	return EXIT_DONE;
+	return cli_run(c, &q);
 }

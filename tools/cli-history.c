@@ -138,35 +138,32 @@ static void print_deleted(struct arena *a, const struct json *answer)
 		puts("There is more that was deleted earlier.");
 }
 
+static int put_log(const struct cli *c, struct buf *params, struct err *e)
+{
+	int r = 0;
+	if (c->line.n_args)
+		r = cli_put_version(c, c->line.arg[0], NULL, params, e);
+	else
+		buf_puts(params, "{\"path\":\"\"");
+	buf_putf(params, ",\"deleted\":%s}", c->line.value[LOG_DELETED].set ? "true" : "false");
+	return r;
+}
+
+static void print_log(const struct cli *c, struct arena *a, const struct json *answer)
+{
+	if (c->line.value[LOG_DELETED].set)
+		print_deleted(a, answer);
+	else
+		print_versions(a, answer);
+}
+
 int cmd_log(void *context)
 {
+	static const struct question q = { "log", put_log, print_log };
 	struct cli *c = context;
-	struct err e = { 0 };
-	_cleanup_(ctlclient_freep) struct ctlclient *k = NULL;
-	_cleanup_(arena_done) struct arena a = { 0 };
-	_cleanup_(buf_done) struct buf params = { 0 }, text = { 0 };
-	bool deleted = c->line.value[LOG_DELETED].set;
-	struct json *answer;
-	if (!deleted && !c->line.n_args)
+	if (!c->line.value[LOG_DELETED].set && !c->line.n_args)
 		return cli_usage(c, "name a file, or give --deleted for what was deleted");
-	int r = cli_connect(c, &k, &e);
-	if (r == 0 && c->line.n_args)
-		r = cli_put_version(c, c->line.arg[0], NULL, &params, &e);
-	else
-		buf_puts(&params, "{\"path\":\"\"");
-	if (r == 0) {
-		buf_putf(&params, ",\"deleted\":%s}", deleted ? "true" : "false");
-		r = cli_ask(k, "log", &params, &text, &a, &answer, &e);
-	}
-	if (r < 0)
-		return cli_fail(c, &e);
-	if (c->line.json)
-		return cli_print(&text);
-	if (deleted)
-		print_deleted(&a, answer);
-	else
-		print_versions(&a, answer);
-	return EXIT_DONE;
+	return cli_run(c, &q);
 }
 
 /* ---- restore ---- */
@@ -268,29 +265,54 @@ static void print_item(struct arena *a, const struct json *item)
 		printf("    and %llu more\n", (unsigned long long)left);
 }
 
-int cmd_blame(void *context)
+/* As git blame does, with a mark in front of times that are no more than an upper bound. */
+static void print_lines(struct arena *a, const struct json *answer, const struct json *lines)
 {
-	struct cli *c = context;
-	struct err e = { 0 };
-	_cleanup_(ctlclient_freep) struct ctlclient *k = NULL;
-	_cleanup_(arena_done) struct arena a = { 0 };
-	_cleanup_(buf_done) struct buf params = { 0 }, text = { 0 };
-	struct json *answer;
-	int r = cli_connect(c, &k, &e);
-	if (r == 0)
-		r = cli_put_version(c, c->line.arg[0], NULL, &params, &e);
-	if (r == 0) {
-		buf_puts(&params, "}");
-		r = cli_ask(k, "blame", &params, &text, &a, &answer, &e);
+	int width = 0, digits = snprintf(NULL, 0, "%u", lines->count);
+	for (const struct json *v = lines->first; v; v = v->next) {
+		int n = (int)strlen(cli_text(a, v, "device", "?"));
+		width = n > width ? n : width;
 	}
-	if (r < 0)
-		return cli_fail(c, &e);
-	if (c->line.json)
-		return cli_print(&text);
+	for (const struct json *v = lines->first; v; v = v->next) {
+		const struct json *text = json_get_z(v, "text");
+		char date[HUMAN_DATE];
+		printf("%c%-19s  %-*s  %*llu) ", cli_true(v, "older") ? '^' : ' ',
+		       human_date(cli_text(a, v, "time", ""), date), width,
+		       cli_text(a, v, "device", "?"), digits,
+		       (unsigned long long)cli_uint(v, "line"));
+		if (text)
+			fwrite(text->text, 1, text->len, stdout);
+		putchar('\n');
+	}
+	uint64_t left = cli_uint(answer, "lines_left_out");
+	if (left)
+		printf("There are %llu more lines.\n", (unsigned long long)left);
+}
+
+static int put_blame(const struct cli *c, struct buf *params, struct err *e)
+{
+	int r = cli_put_version(c, c->line.arg[0], NULL, params, e);
+	buf_puts(params, "}");
+	return r;
+}
+
+static void print_blame(const struct cli *c, struct arena *a, const struct json *answer)
+{
 	const struct json *changes = json_get_z(answer, "changes");
+	const struct json *lines = json_get_z(answer, "lines");
+	(void)c;
+	if (lines && lines->type == JSON_ARRAY) {
+		print_lines(a, answer, lines);
+		return;
+	}
 	for (const struct json *v = changes ? changes->first : NULL; v; v = v->next)
-		print_item(&a, v);
+		print_item(a, v);
 	if (cli_true(answer, "left_out"))
 		puts("There are more, older ones.");
-	return EXIT_DONE;
+}
+
+int cmd_blame(void *context)
+{
+	static const struct question q = { "blame", put_blame, print_blame };
+	return cli_run(context, &q);
 }

@@ -31,29 +31,30 @@ static int read_all(struct buf *b, struct err *e)
 	return buf_cstr(b) ? 0 : err_errno(e, -ENOMEM, "cannot read standard input");
 }
 
-int cmd_txn(void *context)
+static int put_lines(const struct cli *c, struct buf *params, struct err *e)
 {
-	struct cli *c = context;
-	struct err e = { 0 };
-	_cleanup_(ctlclient_freep) struct ctlclient *k = NULL;
-	_cleanup_(arena_done) struct arena a = { 0 };
-	_cleanup_(buf_done) struct buf input = { 0 }, params = { 0 }, text = { 0 };
-	struct json *answer;
-	int r = cli_connect(c, &k, &e);
-	if (r == 0)
-		r = read_all(&input, &e);
-	if (r == 0) {
-		buf_puts(&params, "{\"lines\":");
-		cli_put_text(&params, (const char *)input.data);
-		buf_puts(&params, "}");
-		r = cli_ask(k, "txn", &params, &text, &a, &answer, &e);
-	}
+	_cleanup_(buf_done) struct buf input = { 0 };
+	int r = read_all(&input, e);
+	(void)c;
 	if (r < 0)
-		return cli_fail(c, &e);
-	if (c->line.json)
-		return cli_print(&text);
+		return r;
+	buf_puts(params, "{\"lines\":");
+	cli_put_text(params, (const char *)input.data);
+	buf_puts(params, "}");
+	return 0;
+}
+
+static void print_changes(const struct cli *c, struct arena *a, const struct json *answer)
+{
 	const struct json *changes = json_get_z(answer, "changes");
+	(void)c;
+	(void)a;
 	printf("Applied %u %s\n", changes ? changes->count : 0,
 	       changes && changes->count == 1 ? "change" : "changes");
-	return EXIT_DONE;
+}
+
+int cmd_txn(void *context)
+{
+	static const struct question q = { "txn", put_lines, print_changes };
+	return cli_run(context, &q);
 }

@@ -21,8 +21,12 @@ static int put_params(const struct cli *c, struct buf *params, struct err *e)
 	return 0;
 }
 
-static void print_types(struct arena *a, const struct json *answer)
+static void print_types(const struct cli *c, struct arena *a, const struct json *answer)
 {
+	if (c->line.n_args > 1) {
+		puts(cli_text(a, answer, "type", "?"));
+		return;
+	}
 	_cleanup_(listing_done) struct listing t = { .columns = 2 };
 	const struct json *list = json_get_z(answer, "types");
 	for (const struct json *v = list ? list->first : NULL; v; v = v->next) {
@@ -37,24 +41,6 @@ static void print_types(struct arena *a, const struct json *answer)
 
 int cmd_type(void *context)
 {
-	struct cli *c = context;
-	struct err e = { 0 };
-	_cleanup_(ctlclient_freep) struct ctlclient *k = NULL;
-	_cleanup_(arena_done) struct arena a = { 0 };
-	_cleanup_(buf_done) struct buf params = { 0 }, text = { 0 };
-	struct json *answer;
-	int r = cli_connect(c, &k, &e);
-	if (r == 0)
-		r = put_params(c, &params, &e);
-	if (r == 0)
-		r = cli_ask(k, "type", &params, &text, &a, &answer, &e);
-	if (r < 0)
-		return cli_fail(c, &e);
-	if (c->line.json)
-		return cli_print(&text);
-	if (c->line.n_args == 1)
-		print_types(&a, answer);
-	else
-		puts(cli_text(&a, answer, "type", "?"));
-	return EXIT_DONE;
+	static const struct question q = { "type", put_params, print_types };
+	return cli_run(context, &q);
 }

@@ -76,6 +76,26 @@ int cli_ask(struct ctlclient *k, const char *method, const struct buf *params, s
 	return json_parse(a, (const char *)ret->data, ret->len, NULL, ret_json, e);
 }
 
+int cli_run(struct cli *c, const struct question *q)
+{
+	struct err e = { 0 };
+	_cleanup_(ctlclient_freep) struct ctlclient *k = NULL;
+	_cleanup_(arena_done) struct arena a = { 0 };
+	_cleanup_(buf_done) struct buf params = { 0 }, text = { 0 };
+	struct json *answer;
+	int r = cli_connect(c, &k, &e);
+	if (r == 0)
+		r = q->put(c, &params, &e);
+	if (r == 0)
+		r = cli_ask(k, q->method, &params, &text, &a, &answer, &e);
+	if (r < 0)
+		return cli_fail(c, &e);
+	if (c->line.json)
+		return cli_print(&text);
+	q->print(c, &a, answer);
+	return EXIT_DONE;
+}
+
 int cli_print(const struct buf *b)
 {
 	fwrite(b->data, 1, b->len, stdout);

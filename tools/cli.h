@@ -39,6 +39,15 @@ int cli_connect(struct cli *c, struct ctlclient **ret, struct err *e);
 int cli_ask(struct ctlclient *k, const char *method, const struct buf *params, struct buf *ret,
 	    struct arena *a, struct json **ret_json, struct err *e);
 
+/* A command that asks one thing: put makes the parameters, print shows the answer to people. */
+struct question {
+	const char *method;
+	int (*put)(const struct cli *c, struct buf *params, struct err *e);
+	void (*print)(const struct cli *c, struct arena *a, const struct json *answer);
+};
+/* Asks it and prints the answer, with --json as it came. */
+int cli_run(struct cli *c, const struct question *q);
+
 /* Prints the text and a newline; a write error is a failure as well. */
 int cli_print(const struct buf *b);
 

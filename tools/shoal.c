@@ -98,7 +98,7 @@ static const struct command_def commands[] = {
 	  "An earlier version is saved again on top of what is there. A deleted file comes back with\n"
 	  "its last content, a deleted directory with what was deleted along with it.",
 	  restore_options, RESTORE_COUNT, 1, 2, true, cmd_restore },
-	{ "blame", "PATH", "Show who last wrote what in a file", NULL, NULL, 0, 1, 1, true, cmd_blame },
+	{ "blame", "PATH", "Show who last wrote which values or lines of a file", NULL, NULL, 0, 1, 1, true, cmd_blame },
 	{ "conflicts", "[PATH]", "List values that lost against others",
 	  "Where people who had not seen each other's wrote different values, all devices show the same\n"
 	  "one of them; the others are kept until somebody who saw them writes there. This lists them,\n"

@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "engine/buf.h"
 #include "engine/textdiff.h"
+#include "tests/bench/figure.h"
 #include "tests/prng.h"
 #include "tests/tap.h"
 
@@ -19,13 +19,6 @@
 #define ROUNDS 21
 
 extern char **environ;
-
-static double now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void name(struct prng *r, struct buf *b)
 {

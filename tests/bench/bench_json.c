@@ -5,12 +5,12 @@
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "engine/json.h"
 #include "engine/jsonstyle.h"
 #include "engine/jsonw.h"
 #include "engine/utf8.h"
+#include "tests/bench/figure.h"
 #include "tests/prng.h"
 
 #define DOCUMENTS 256
@@ -83,13 +83,6 @@ static void make_document(struct prng *r, struct buf *b, unsigned indent)
 	jsonw_object_end(&w);
 	jsonw_end(&w);
 	buf_u8(b, '\n');
-}
-
-static double now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 typedef bool (*work_fn)(const char *text, size_t len);

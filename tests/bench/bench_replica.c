@@ -1,25 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the engine does in a second, without a file system above it: documents of 1 KB on RocksDB. */
 
-#include <time.h>
-
+#include "tests/bench/figure.h"
 #include "tests/replicas.h"
 
 #define DOCUMENTS 10000
 #define PER_DIRECTORY 500
-
-static double now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void figure(const char *name, double n, double since, const char *reference)
-{
-	printf("%s\t%.0f\t1/s\t%s\n", name, n / (now() - since), reference);
-	fflush(stdout);
-}
 
 static size_t document(unsigned n, unsigned value, char text[static 2048])
 {

@@ -1,28 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Moves of directories: as records alone (made, merged, placed), and as a replica on a store in memory
  * does them, with directory entries, attributes and the index of changes. */
-#include <time.h>
 
 #include "engine/edge.h"
 #include "engine/tree.h"
+#include "tests/bench/figure.h"
 #include "tests/replicas.h"
 
 #define NODES 10000
 #define MOVES 400000
 #define RENAMES 50000
-
-static double now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void figure(const char *name, double n, double since, const char *reference)
-{
-	printf("%s\t%.0f\t1/s\t%s\n", name, n / (now() - since), reference);
-	fflush(stdout);
-}
 
 static struct id node_id(uint32_t n)
 {

@@ -61,6 +61,13 @@ def wait_for(condition, timeout=WAIT_TIMEOUT, what=None, every=0.01):
         every = min(every * 1.5, 0.2)
 
 
+def next_second():
+    """Waits for it: of a file's versions one that its author replaces within the same second is not
+    kept."""
+    now = int(time.time())
+    wait_for(lambda: int(time.time()) > now)
+
+
 def tree(directory):
     """{relative path: sha256, "-> target" or "directory"} of everything a listing shows."""
     found = {}

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import threading
+import time
 
 from lab import BUILD, Failed, wait_for
 
@@ -24,6 +25,7 @@ class Peer:
     def __init__(self, host, directory, *options):
         self.host = host
         self.lines = []
+        self.times = []  # when each of them came
         self.process = host.popen(LINKPEER, "run", directory, *options, stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, text=True)
         threading.Thread(target=self._read, daemon=True).start()
@@ -31,6 +33,7 @@ class Peer:
 
     def _read(self):
         for line in self.process.stdout:
+            self.times.append(time.monotonic())
             self.lines.append(line.rstrip("\n"))
 
     def say(self, text):
@@ -63,6 +66,11 @@ class Peer:
                 assert word[1] not in found, f"two links to {word[1]}"
                 found[word[1]] = (word[3], word[4])
         return found
+
+    def age(self, name):
+        """Seconds since the last link to that device came up."""
+        last = max(i for i, line in enumerate(self.lines) if line.startswith(f"up {name} "))
+        return time.monotonic() - self.times[last]
 
     def linked(self, *names):
         return set(self.links()) == set(names)

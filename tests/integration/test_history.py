@@ -4,11 +4,10 @@ import json
 import os
 import re
 import shutil
-import time
 
 import pytest
 
-from lab import BUILD, Failed, tree, wait_for
+from lab import BUILD, Failed, next_second, tree, wait_for
 
 LOG_KEYS = {"path", "version", "conflict", "deleted", "versions", "left_out"}
 VERSION_KEYS = {"version", "time", "device", "form", "size", "current", "replaced", "deleted"}
@@ -54,12 +53,6 @@ def fails(host, *words, says):
     result = host.run(BUILD / "shoal", *words, check=False)
     assert result.returncode == 1 and result.stderr.count("\n") == 1, result
     assert says in result.stderr, result.stderr
-
-
-def next_second():
-    """What its own author replaces within the same second is not kept."""
-    now = int(time.time())
-    wait_for(lambda: int(time.time()) > now)
 
 
 def edit(host, path, command):
@@ -393,3 +386,55 @@ def test_moved_and_removed(anna):
     anna.shoal("restore", "--to", "other/first.json", f"c/e.json@{found[1]['version']}")
     assert (anna.dir / "other" / "first.json").read_bytes() == first
     assert json.loads((anna.dir / "other" / "e.json").read_text()) == {"n": 2}
+
+
+LINE_KEYS = {"line", "time", "older", "device", "seq", "text"}
+
+
+def lines(host, path):
+    return host.shoal("blame", path, "--json")["lines"]
+
+
+def test_blame_of_a_text(lab):
+    _, a, b = pair(lab)
+    (a.dir / "notes").mkdir()
+    write(a, "notes/poem.md", "roses are red\nviolets are blue\n")
+    equal(a, b)
+    write(b, "notes/poem.md", "roses are red\nviolets are violet\n")
+    equal(a, b)
+    next_second()
+    with open(a.dir / "notes" / "poem.md", "a") as file:
+        file.write("and so are \u00fc\tmlauts")
+    equal(a, b)
+    for host in (a, b):
+        found = lines(host, "notes/poem.md")
+        assert all(set(x) == LINE_KEYS for x in found), found
+        assert [(x["line"], x["device"], x["text"]) for x in found] == [
+            (1, "anna", "roses are red"), (2, "ben", "violets are violet"),
+            (3, "anna", "and so are \u00fc\tmlauts")], found
+        assert not any(x["older"] for x in found), found
+        assert found[0]["time"] < found[1]["time"] < found[2]["time"]
+        said = host.shoal("blame", "notes/poem.md").splitlines()
+        stamp = r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+        assert re.fullmatch(stamp + r"  anna  1\) roses are red", said[0]), said
+        assert re.fullmatch(stamp + r"  ben   2\) violets are violet", said[1]), said
+        assert len(said) == 3
+    (a.dir / "notes" / "d.json").write_text("{}")
+    assert lines(a, "notes/d.json") is None
+    (a.dir / "notes" / "empty.md").write_text("")
+    assert lines(a, "notes/empty.md") == []
+
+
+def test_blame_by_a_device_that_comes_late(lab):
+    lan = lab.network()
+    a, b = lab.host("anna", lan), lab.host("ben", lan)
+    a.up()
+    (a.dir / "notes").mkdir()
+    for poem in ("one\n", "one\ntwo\n", "one\ntwo\nthree\n"):
+        write(a, "notes/poem.md", poem)
+    b.join(a)
+    meet(a, b)
+    equal(a, b)
+    assert [x["older"] for x in lines(a, "notes/poem.md")] == [False] * 3
+    assert [x["older"] for x in lines(b, "notes/poem.md")] == [True, True, False]
+    assert [x[0] for x in b.shoal("blame", "notes/poem.md").splitlines()] == ["^", "^", " "]

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -72,6 +73,30 @@ def test_python_json_dump(m, doc):
     with open(doc, "w") as f:
         json.dump(document, f, indent=2)
     check(m)
+
+
+def test_threads_are_one_reader(m, doc):
+    """mount.fuse.shoal(8), "Saving": of a process what any of its threads opened last counts, except
+    for what is read and written through one descriptor."""
+    def in_thread(work):
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(work).result()
+    own = open(doc, "r+")
+    held = json.loads(own.read())
+    older = in_thread(doc.read_text)
+    remote(m)
+    assert json.loads(in_thread(doc.read_text))["count"] == 7
+    in_thread(lambda: doc.write_text(edited(older)))
+    check(m, count=1)
+    remote(m)
+    held["owner"]["age"] = 31
+    with own:
+        own.seek(0)
+        own.write(json.dumps(held, indent=2) + "\n")
+        own.truncate()
+    m.settle_and_sync()
+    assert m.json("c/d.json") == dict(START, title=EDITED, count=7,
+                                      owner={"name": "ann", "age": 31})
 
 
 def test_python_read_and_write_through_one_handle(m, doc):

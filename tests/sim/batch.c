@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "engine/json.h"
-#include "tests/sim/world.h"
+#include "tests/sim/typed.h"
 
 #define STEPS_MAX 5
 #define FILES_MAX 48
@@ -40,6 +40,8 @@ struct files {
 static int add_file(const char *name, size_t len, const struct attr *attr, void *userdata)
 {
 	struct files *f = userdata;
+	if (typed_name(name, len))
+		return 0;
 	if (attr->kind == NODE_DIR && f->at == 0 && f->n_dirs < DIRS_MAX) {
 		snprintf(f->dir_path[f->n_dirs], sizeof(f->dir_path[0]), "%.*s/", (int)len, name);
 		f->dir[f->n_dirs++] = attr->id;
@@ -65,7 +67,7 @@ static void find_files(struct device *d, struct files *f)
 		replica_list(d->replica, &f->dir[f->at], add_file, f);
 }
 
-static void note(struct world *w, struct device *d, const struct id *member, uint32_t n)
+void batch_note(struct world *w, struct device *d, const struct id *member, uint32_t n)
 {
 	struct batches *b = w->batches;
 	struct done_batch x = { .n = n };
@@ -130,7 +132,7 @@ int batch_step(struct world *w, struct device *d)
 	replica_self(d->replica, &actor, &after);
 	TRACE(w, "device %u changes %u files at once: %s", d->no, n, r < 0 ? e.message : "done");
 	if (r == 0 && after > before) {
-		note(w, d, member, n);
+		batch_note(w, d, member, n);
 		for (uint32_t i = 0; i < n; i++)
 			tell_model(w, d, file[i], step[i].op, &saw[i]);
 		w->saves++;

@@ -20,7 +20,7 @@
 #include "tests/tap.h"
 
 #define JOBS 2
-#define HISTORIES 10000
+#define HISTORIES 20000
 #define FAULTY 300
 
 struct totals {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "tests/sim/world.h"
+#include "tests/sim/typed.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -107,6 +107,8 @@ void device_start(struct world *w, struct device *d)
 	model_lost(w, d, seq);
 	batch_lost(w, d, seq);
 	batch_check(w, d);
+	typed_lost(w, d, seq);
+	typed_check(w, d);
 	d->actor = actor;
 	d->flushed = seq;
 	check_held(w, d);
@@ -117,6 +119,7 @@ void device_crash(struct world *w, struct device *d)
 	check_holds(w, d);
 	for (int i = 0; i < PINS; i++)
 		pin_clear(&d->pin[i]);
+	typed_down(w, d);
 	net_drop_device(w, d);
 	/* Nothing more gets to the disk. */
 	store_fail(d->store, 1, -EIO);
@@ -199,6 +202,7 @@ static void world_make(struct world *w)
 	w->epoch = 50 * YEAR_US;
 	w->model = model_new();
 	w->batches = batches_new();
+	w->typed = typed_new();
 	w->n_devices = prng_chance(&w->r, 50) ? 2 : 2 + (unsigned)prng_below(&w->r, 5);
 	for (unsigned i = 0; i < w->n_devices; i++) {
 		struct device *d = &w->device[i];
@@ -231,6 +235,15 @@ static void step(struct world *w)
 	net_step(w);
 }
 
+/* What must hold after each step. */
+static void device_check(struct world *w, struct device *d)
+{
+	if (w->seed % 5 == 0 || w->seed % 7 == 0)
+		batch_check(w, d);
+	if (w->seed % 7 == 0)
+		typed_check(w, d);
+}
+
 static bool settled(struct world *w)
 {
 	for (unsigned i = 0; i < w->n_devices; i++)
@@ -249,9 +262,9 @@ void world_run(struct world *w)
 		step(w);
 		if (prng_below(&w->r, 20) == 0)
 			check_pair(w);
-		for (unsigned k = 0; w->seed % 5 == 0 && k < w->n_devices; k++)
+		for (unsigned k = 0; k < w->n_devices; k++)
 			if (w->device[k].replica)
-				batch_check(w, &w->device[k]);
+				device_check(w, &w->device[k]);
 	}
 	w->settling = true;
 	for (unsigned i = 0; i < w->n_devices; i++) {
@@ -271,8 +284,10 @@ void world_run(struct world *w)
 				   SETTLE_US / 1000000);
 	}
 	check_end(w);
-	for (unsigned i = 0; i < w->n_devices; i++)
+	for (unsigned i = 0; i < w->n_devices; i++) {
 		model_check(w, &w->device[i]);
+		typed_check_all(w, &w->device[i]);
+	}
 	net_quiet_begin(w);
 	w->quiet = true;
 	until = w->now + 45000000;
@@ -286,6 +301,7 @@ void world_run(struct world *w)
 void world_free(struct world *w)
 {
 	net_free(w);
+	typed_free(w->typed);
 	for (unsigned i = 0; i < w->n_devices; i++) {
 		struct device *d = &w->device[i];
 		for (int k = 0; k < PINS; k++)

@@ -3,7 +3,7 @@
 
 /* A world of devices in one process, determined by one seed: replicas on memory stores, links that
  * delay, fragment and break, programs that edit files, crashes, clocks that are wrong. world.c has
- * devices and time, net.c the links, work.c the programs, batch.c changes of several files at once,
+ * devices and time, net.c the links, work.c the programs (doc.h, text.c, typed.h their files), batch.c changes of several files at once,
  * model.c what must not get lost, check.c what must hold. */
 
 #include <setjmp.h>
@@ -97,6 +97,7 @@ struct world {
 	struct conn *conns;
 	struct model *model;
 	struct batches *batches;
+	struct typed *typed;
 	bool settling, quiet;
 	uint64_t value; /* the last value that was written */
 	uint64_t saves, frames, sessions, crashes, conflicts;
@@ -146,6 +147,8 @@ struct batches *batches_new(void);
 void batches_free(struct batches *b);
 /* Changes a few files at once; what replica_txn says. */
 int batch_step(struct world *w, struct device *d);
+/* The device's newest commit changed all of these at once. */
+void batch_note(struct world *w, struct device *d, const struct id *member, uint32_t n);
 /* Commits of the device beyond seq are lost. */
 void batch_lost(struct world *w, struct device *d, uint64_t seq);
 /* The device has all of each batch, or nothing. */

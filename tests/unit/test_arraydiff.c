@@ -4,17 +4,8 @@
 
 #include "engine/arraydiff.h"
 #include "engine/buf.h"
+#include "tests/jsontext.h"
 #include "tests/prng.h"
-#include "tests/tap.h"
-
-static struct json *parse(struct arena *a, const char *text, size_t len)
-{
-	struct json *j;
-	struct err e = { 0 };
-	if (json_parse(a, text, len, NULL, &j, &e) < 0)
-		tap_bail("%.60s: %s", text, e.message);
-	return j;
-}
 
 /* One word for each element of new: the place in old that it continues, with ~ if it changed and >
  * if it moved, or + for a new one; then what was removed, with -. */
@@ -40,7 +31,7 @@ static void keyed(const char *old, const char *new, const char *key, const char 
 	struct arena a = { 0 }, b = { 0 };
 	_cleanup_(buf_done) struct buf out = { 0 };
 	struct arraydiff d;
-	if (arraydiff(&a, parse(&b, old, strlen(old)), parse(&b, new, strlen(new)), key,
+	if (arraydiff(&a, parsed(&b, old), parsed(&b, new), key,
 		      key ? strlen(key) : 0, &d) < 0)
 		tap_bail("arraydiff");
 	describe(&d, &out);
@@ -142,9 +133,9 @@ static void by_similarity(void)
 static void numbers(void)
 {
 	struct arena a = { 0 };
-	ok(json_is_numbers(parse(&a, "[1,2.5,-0]", 10)), "an array of numbers");
-	ok(!json_is_numbers(parse(&a, "[1,\"2\"]", 7)), "not of numbers alone");
-	ok(!json_is_numbers(parse(&a, "[]", 2)), "empty: no numbers");
+	ok(json_is_numbers(parsed(&a, "[1,2.5,-0]")), "an array of numbers");
+	ok(!json_is_numbers(parsed(&a, "[1,\"2\"]")), "not of numbers alone");
+	ok(!json_is_numbers(parsed(&a, "[]")), "empty: no numbers");
 	arena_done(&a);
 }
 
@@ -291,7 +282,7 @@ static bool random_pair(struct prng *r)
 	join(&l, order[0], n[0], &x);
 	join(&l, order[1], n[1], &y);
 	const char *key = keys[prng_below(r, 3)];
-	struct json *old = parse(&a, buf_cstr(&x), x.len), *new = parse(&a, buf_cstr(&y), y.len);
+	struct json *old = parsed(&a, buf_cstr(&x)), *new = parsed(&a, buf_cstr(&y));
 	struct arraydiff d, again;
 	bool good = arraydiff(&a, old, new, key, key ? strlen(key) : 0, &d) == 0 &&
 		    arraydiff(&a, old, new, key, key ? strlen(key) : 0, &again) == 0 &&
@@ -327,8 +318,8 @@ static void hashes(struct prng *r, uint64_t rounds)
 		struct arena a = { 0 };
 		random_value(r, &x, 2);
 		random_value(r, &y, 2);
-		const struct json *u = parse(&a, buf_cstr(&x), x.len);
-		const struct json *v = parse(&a, buf_cstr(&y), y.len);
+		const struct json *u = parsed(&a, buf_cstr(&x));
+		const struct json *v = parsed(&a, buf_cstr(&y));
 		equal += json_equal(u, v);
 		good = json_equal(u, v) == (json_hash(u) == json_hash(v));
 		if (!good)
@@ -364,7 +355,7 @@ static bool pair_run(struct pair *p)
 	for (int i = 0; i < 2; i++) {
 		/* In place of the last comma. */
 		p->text[i].data[p->text[i].len - 1] = ']';
-		p->j[i] = parse(&p->a, buf_cstr(&p->text[i]), p->text[i].len);
+		p->j[i] = parsed(&p->a, buf_cstr(&p->text[i]));
 	}
 	return arraydiff(&p->a, p->j[0], p->j[1], NULL, 0, &p->d) == 0 &&
 	       sound(p->j[0], p->j[1], &p->d);

@@ -3,16 +3,7 @@
 
 #include "engine/jdiff.h"
 #include "engine/jsonptr.h"
-#include "tests/tap.h"
-
-static struct json *parse(struct arena *a, const char *text)
-{
-	struct json *j;
-	struct err e = { 0 };
-	if (json_parse(a, text, strlen(text), NULL, &j, &e) < 0)
-		tap_bail("%s: %s", text, e.message);
-	return j;
-}
+#include "tests/jsontext.h"
 
 /* "set /a/b moved, remove /c": one word a patch, in its order. */
 static void describe(const struct patch *p, struct buf *pointer, struct buf *out)
@@ -36,7 +27,7 @@ static void diff(const char *base, const char *next, const char *want, const cha
 	struct arena a = { 0 };
 	struct patch *p;
 	_cleanup_(buf_done) struct buf pointer = { 0 }, out = { 0 };
-	if (jdiff(&a, base ? parse(&a, base) : NULL, parse(&a, next), NULL, &p) < 0)
+	if (jdiff(&a, base ? parsed(&a, base) : NULL, parsed(&a, next), NULL, &p) < 0)
 		tap_bail("jdiff");
 	buf_puts(&pointer, "");
 	if (p)
@@ -86,7 +77,7 @@ int main(void)
 	}
 	buf_puts(&x, "}");
 	buf_puts(&y, "}");
-	if (jdiff(&a, parse(&a, buf_cstr(&x)), parse(&a, buf_cstr(&y)), NULL, &p) < 0)
+	if (jdiff(&a, parsed(&a, buf_cstr(&x)), parsed(&a, buf_cstr(&y)), NULL, &p) < 0)
 		tap_bail("jdiff");
 	for (const struct patch *q = p->first; q; q = q->next)
 		moved += q->moved;

@@ -5,16 +5,7 @@
 
 #include "engine/jsonpatch.h"
 #include "engine/jsonstyle.h"
-#include "tests/tap.h"
-
-static struct json *parse(struct arena *a, const char *text)
-{
-	struct json *j;
-	struct err e = { 0 };
-	if (json_parse(a, text, strlen(text), NULL, &j, &e) < 0)
-		tap_bail("%s: %s", text, e.message);
-	return j;
-}
+#include "tests/jsontext.h"
 
 /* The value on one line, without spaces. */
 static const char *written(struct arena *a, const struct json *v)
@@ -34,8 +25,8 @@ static void patch(const char *doc, const char *ops, const char *want, const char
 	_cleanup_(arena_done) struct arena a = { 0 };
 	struct err e = { 0 };
 	struct json *to = NULL;
-	const struct json *from = parse(&a, doc);
-	int r = jsonpatch_apply(&a, from, parse(&a, ops), &to, &e);
+	const struct json *from = parsed(&a, doc);
+	int r = jsonpatch_apply(&a, from, parsed(&a, ops), &to, &e);
 	is_str(r < 0 ? e.message : written(&a, to), want, "%s", name);
 	if (strcmp(written(&a, from), doc) != 0)
 		tap_bail("%s: what was given has changed", name);
@@ -46,7 +37,7 @@ static void refused(const char *doc, const char *ops, int code, const char *name
 	_cleanup_(arena_done) struct arena a = { 0 };
 	struct err e = { 0 };
 	struct json *to = NULL;
-	is_errno(jsonpatch_apply(&a, parse(&a, doc), parse(&a, ops), &to, &e), code, "%s", name);
+	is_errno(jsonpatch_apply(&a, parsed(&a, doc), parsed(&a, ops), &to, &e), code, "%s", name);
 	if (to || e.code != code)
 		tap_bail("%s: %s", name, e.message);
 }
@@ -55,7 +46,7 @@ static void merge(const char *doc, const char *with, const char *want)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
 	struct json *to = NULL;
-	int r = jsonpatch_merge(&a, doc ? parse(&a, doc) : NULL, parse(&a, with), &to, NULL);
+	int r = jsonpatch_merge(&a, doc ? parsed(&a, doc) : NULL, parsed(&a, with), &to, NULL);
 	is_str(r < 0 ? "refused" : written(&a, to), want, "%s and %s", doc ? doc : "nothing", with);
 }
 
@@ -156,7 +147,7 @@ static void bounds(void)
 	for (int i = 0; i < 40; i++)
 		buf_putf(&ops, "%c{\"op\":\"copy\",\"from\":\"\",\"path\":\"/%d\"}", i ? ',' : '[', i);
 	buf_puts(&ops, "]");
-	is_errno(jsonpatch_apply(&a, parse(&a, "{}"), parse(&a, buf_cstr(&ops)), &to, NULL), -EFBIG,
+	is_errno(jsonpatch_apply(&a, parsed(&a, "{}"), parsed(&a, buf_cstr(&ops)), &to, NULL), -EFBIG,
 		 "a patch cannot grow a document without bound");
 	buf_reset(&ops);
 	for (int i = 0; i < 600; i++) {
@@ -166,7 +157,7 @@ static void bounds(void)
 		buf_puts(&ops, "\",\"value\":[]}");
 	}
 	buf_puts(&ops, "]");
-	is_errno(jsonpatch_apply(&a, parse(&a, "[]"), parse(&a, buf_cstr(&ops)), &to, NULL), -EFBIG,
+	is_errno(jsonpatch_apply(&a, parsed(&a, "[]"), parsed(&a, buf_cstr(&ops)), &to, NULL), -EFBIG,
 		 "nor make it deeper than a document may be");
 }
 
@@ -176,9 +167,9 @@ static void layouts(void)
 	_cleanup_(arena_done) struct arena a = { 0 };
 	_cleanup_(buf_done) struct buf b = { 0 };
 	struct json_style style;
-	struct json *to, *doc = parse(&a, text);
+	struct json *to, *doc = parsed(&a, text);
 	json_style_detect(doc, text, strlen(text), &style);
-	const struct json *value = parse(&a, "{\"a\":[1,2,3],\"b\":{\"c\":1,\"d\":2},\"e\":{\"f\":1}}");
+	const struct json *value = parsed(&a, "{\"a\":[1,2,3],\"b\":{\"c\":1,\"d\":2},\"e\":{\"f\":1}}");
 	if (jsonpatch_replace(&a, doc, value, &to, NULL) < 0)
 		tap_bail("jsonpatch_replace");
 	json_style_write(to, &style, &b);

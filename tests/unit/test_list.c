@@ -136,28 +136,14 @@ static void test_made_twice(void)
 	   strlen(x) == strlen("{\"t\": [\"a\", \"b\", \"c\"]}\n"), "what both have is there once");
 }
 
-/* The commonest way to lose an edit: a whole file, saved by who had read an older one. */
 static void test_old_base(void)
 {
 	struct id id = begin_json("[\"a\", \"b\", \"c\"]\n");
 	_cleanup_(version_unrefp) struct version *v = read_of(&p, &id);
 	edit(&q, &id, "[\"c\", \"a\", \"x\", \"b\"]\n");
 	send(&q, &p, &id);
-	_cleanup_(version_unrefp) struct version *saved = NULL, *knows = NULL;
-	const struct content c = rep_text("[\"a\", \"b\", \"new\", \"c\"]\n");
-	if (replica_save(p.r, &id, v, &c, SAVE_BY_NAME, &saved, NULL) < 0)
-		tap_bail("save");
-	_cleanup_free_ char *text = rep_read(p.r, &id);
-	is_str(text, "[\"c\", \"a\", \"x\", \"b\", \"new\"]\n", "what came meanwhile stays");
-	is_int(version_written(p.r, v, saved, c.data, c.len, &knows), 0, "what the writer knows");
-	const struct content again = rep_text("[\"a\", \"newer\", \"c\"]\n");
-	_cleanup_(buf_done) struct buf kept = { 0 };
-	_cleanup_(version_unrefp) struct version *back = NULL;
-	ok(version_encode(p.r, knows, &kept) == 0 &&
-		   version_decode(p.r, kept.data, kept.len, &back) == 0,
-	   "can be kept and read back");
-	is_int(replica_save(p.r, &id, back, &again, SAVE_BY_NAME, NULL, NULL), 0, "a second save");
-	send(&p, &q, &id);
+	saves_on_old(&id, v, "[\"a\", \"b\", \"new\", \"c\"]\n",
+		     "[\"c\", \"a\", \"x\", \"b\", \"new\"]\n", "[\"a\", \"newer\", \"c\"]\n");
 	ok(shows(&id, "[\"c\", \"a\", \"x\", \"newer\"]\n"), "changes what the writer had, and no more");
 }
 

@@ -69,29 +69,13 @@ static void test_twins(void)
 	ok(shows(&id, "a\nx\nx\nz\n"), "what one writer writes twice is there twice");
 }
 
-/* The commonest way to lose an edit: a whole file, saved by who had read an older one. */
 static void test_old_base(void)
 {
 	struct id id = begin("old.md", POEM);
 	_cleanup_(version_unrefp) struct version *v = read_of(&p, &id);
 	edit(&q, &id, "one\ntwo\nTHREE\nfour\nfive\n");
 	send(&q, &p, &id);
-	_cleanup_(version_unrefp) struct version *saved = NULL, *knows = NULL;
-	const struct content c = rep_text("zero\n" POEM);
-	if (replica_save(p.r, &id, v, &c, SAVE_BY_NAME, &saved, NULL) < 0)
-		tap_bail("save");
-	_cleanup_free_ char *text = rep_read(p.r, &id);
-	is_str(text, "zero\none\ntwo\nTHREE\nfour\nfive\n", "what came meanwhile stays");
-	/* vim writes again what it has, which is not what the file shows. */
-	is_int(version_written(p.r, v, saved, c.data, c.len, &knows), 0, "what the writer knows");
-	const struct content again = rep_text("zero\n" POEM "six\n");
-	_cleanup_(buf_done) struct buf kept = { 0 };
-	_cleanup_(version_unrefp) struct version *back = NULL;
-	ok(version_encode(p.r, knows, &kept) == 0 &&
-		   version_decode(p.r, kept.data, kept.len, &back) == 0,
-	   "can be kept and read back");
-	is_int(replica_save(p.r, &id, back, &again, SAVE_BY_NAME, NULL, NULL), 0, "a second save");
-	send(&p, &q, &id);
+	saves_on_old(&id, v, "zero\n" POEM, "zero\none\ntwo\nTHREE\nfour\nfive\n", "zero\n" POEM "six\n");
 	ok(shows(&id, "zero\none\ntwo\nTHREE\nfour\nfive\nsix\n"), "stays after it as well");
 }
 
