@@ -57,6 +57,10 @@ struct replica_config {
 /* A store opened by another device id, or with another fence than the one it was left with, is a
  * copy and goes on as a new incarnation. -EPROTONOSUPPORT for an unknown format version, with advice. */
 int replica_open(const struct replica_config *config, struct replica **ret, struct err *e);
+/* The fence has been renewed: the store is left with this one. */
+int replica_set_fence(struct replica *r, const uint8_t fence[static 16], struct err *e);
+/* How often it went on as a new incarnation since it was opened, the opening included. */
+unsigned replica_renewals(struct replica *r);
 void replica_free(struct replica *r);
 struct actors *replica_actors(struct replica *r); /* borrowed */
 struct store *replica_store(struct replica *r);   /* borrowed */
@@ -328,9 +332,13 @@ int replica_claim(struct replica *r, const struct id *scope, const struct vv *up
 int replica_check_fence(struct replica *r, const struct actor_id *actor, uint64_t seq);
 void replica_self(struct replica *r, struct actor_id *ret_actor, uint64_t *ret_seq);
 
-/* What a peer said it holds durably; kept across restarts (written lazily). */
+/* What a peer said it holds durably; kept across restarts (written lazily). Within a session that only
+ * grows; what the peer says first in one takes the place of what was known, for it may have been
+ * restored from an older copy. */
 int replica_peer_raise(struct replica *r, const struct id *peer, const struct id *scope,
 		       const struct vv *held);
+int replica_peer_set(struct replica *r, const struct id *peer, const struct id *scope,
+		     const struct vv *held);
 /* True when the peer holds the node's newest version, or (id NULL) everything. */
 bool replica_peer_holds(struct replica *r, const struct id *peer, const struct id *id);
 

@@ -31,6 +31,7 @@ unit_tests = \
 	tests/unit/test_converge \
 	tests/unit/test_dirtimes \
 	tests/unit/test_evidence \
+	tests/unit/test_fence \
 	tests/unit/test_filenames \
 	tests/unit/test_frame \
 	tests/unit/test_identity \
@@ -85,6 +86,7 @@ tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(pair)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_evidence_LDADD = $(FUSEFS_TEST_LIBS)
+tests_unit_test_fence_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_filenames_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
@@ -178,6 +180,7 @@ EXTRA_DIST += \
 	tests/integration/test_conflicts.py \
 	tests/integration/test_diskfull.py \
 	tests/integration/test_hostile_tls.py \
+	tests/integration/test_incarnations.py \
 	tests/integration/test_lab.py \
 	tests/integration/test_links.py \
 	tests/integration/test_mesh.py \
