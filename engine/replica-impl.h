@@ -206,6 +206,7 @@ struct replica {
 	pthread_mutex_t commit;   /* what follows up to the next lock */
 	uint32_t self;            /* own actor */
 	uint64_t seq;             /* its last batch */
+	unsigned renewals;        /* incarnations begun since it was opened */
 	struct clock clock;
 	uint32_t actors_saved;    /* so many are in the store */
 	struct store_batch *batch;

@@ -61,6 +61,26 @@ int replica_peer_raise(struct replica *r, const struct id *peer, const struct id
 	return rc;
 }
 
+int replica_peer_set(struct replica *r, const struct id *peer, const struct id *scope,
+		     const struct vv *held)
+{
+	struct vv copy = { 0 };
+	int rc = vv_copy(held, &copy);
+	pthread_mutex_lock(&r->scopes_lock);
+	struct peer_held *p = rc == 0 ? peer_get(r, peer, scope, held->n > 0) : NULL;
+	if (p && !vv_equal(&p->held, held)) {
+		struct vv old = p->held;
+		p->held = copy;
+		copy = old;
+		p->dirty = true;
+	} else if (!p && rc == 0 && held->n > 0) {
+		rc = -ENOMEM;
+	}
+	pthread_mutex_unlock(&r->scopes_lock);
+	vv_done(&copy);
+	return rc;
+}
+
 /* ---- cuts ---- */
 
 struct part {

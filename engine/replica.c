@@ -191,6 +191,7 @@ int incarnation_new(struct replica *r, struct err *e)
 	r->actors_saved = count;
 	r->self = no;
 	r->seq = 0;
+	r->renewals++;
 	return 0;
 }
 
@@ -227,8 +228,11 @@ static int meta_load(struct replica *r, struct err *e)
 	if (rc == -ENOENT) {
 		/* The format comes last: a store that was left half made is made again. */
 		rc = top_nodes_put(r);
-		return rc < 0 ? err_errno(e, rc, "cannot prepare the database") :
-				incarnation_new(r, e);
+		if (rc < 0)
+			return err_errno(e, rc, "cannot prepare the database");
+		rc = incarnation_new(r, e);
+		r->renewals = 0; /* the first one */
+		return rc;
 	}
 	if (rc < 0)
 		return err_errno(e, rc, "cannot read the database");
@@ -334,6 +338,28 @@ void replica_free(struct replica *r)
 	pthread_mutex_destroy(&r->flush_lock);
 	pthread_cond_destroy(&r->flushed);
 	free(r);
+}
+
+int replica_set_fence(struct replica *r, const uint8_t fence[static 16], struct err *e)
+{
+	_cleanup_(store_batch_freep) struct store_batch *b = NULL;
+	pthread_mutex_lock(&r->commit);
+	int rc = store_batch_new(&b);
+	if (rc == 0) {
+		memcpy(r->config.fence, fence, FENCE_SIZE);
+		format_put(r, b, actors_get(r->actors, r->self));
+		rc = store_write(r->store, b, e);
+	}
+	pthread_mutex_unlock(&r->commit);
+	return rc;
+}
+
+unsigned replica_renewals(struct replica *r)
+{
+	pthread_mutex_lock(&r->commit);
+	unsigned n = r->renewals;
+	pthread_mutex_unlock(&r->commit);
+	return n;
 }
 
 struct actors *replica_actors(struct replica *r)

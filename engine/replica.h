@@ -58,6 +58,10 @@ struct replica_config {
 /* A store opened by another device id, or with another fence than the one it was left with, is a
  * copy and goes on as a new incarnation. -EPROTONOSUPPORT for an unknown format version, with advice. */
 int replica_open(const struct replica_config *config, struct replica **ret, struct err *e);
+/* The fence has been renewed: the store is left with this one. */
+int replica_set_fence(struct replica *r, const uint8_t fence[static 16], struct err *e);
+/* How often it went on as a new incarnation since it was opened, the opening included. */
+unsigned replica_renewals(struct replica *r);
 void replica_free(struct replica *r);
 struct actors *replica_actors(struct replica *r); /* borrowed */
 struct store *replica_store(struct replica *r);   /* borrowed */
@@ -400,9 +404,13 @@ int replica_claim(struct replica *r, const struct id *scope, const struct vv *up
 int replica_check_fence(struct replica *r, const struct actor_id *actor, uint64_t seq);
 void replica_self(struct replica *r, struct actor_id *ret_actor, uint64_t *ret_seq);
 
-/* What a peer said it holds durably; kept across restarts (written lazily). */
+/* What a peer said it holds durably; kept across restarts (written lazily). Within a session that only
+ * grows; what the peer says first in one takes the place of what was known, for it may have been
+ * restored from an older copy. */
 int replica_peer_raise(struct replica *r, const struct id *peer, const struct id *scope,
 		       const struct vv *held);
+int replica_peer_set(struct replica *r, const struct id *peer, const struct id *scope,
+		     const struct vv *held);
 
 /* A cut: for each scope a vector that a peer has to hold. It stays what it was when it was added to,
  * so a peer gets there however much is written meanwhile. It belongs to its caller, who frees it
@@ -421,7 +429,8 @@ int cut_all(struct cut *c);
 int cut_node(struct cut *c, const struct id *id);
 /* Adds the directories above a live node as they are now, for a node is found by its path only. */
 int cut_parents(struct cut *c, const struct id *id);
-/* Did the peer say that it holds all of the cut durably? Once true, true for ever. */
+/* Did the peer say that it holds all of the cut durably? Once true, true for as long as the peer is not
+ * brought back to an older copy of its store. */
 bool cut_held(const struct cut *c, const struct id *peer);
 
 DEFINE_CLEANUP(struct cut *, cut_free)

@@ -23,6 +23,7 @@ struct scope {
 	const struct vv *have; /* in the view; NULL: not there */
 	bool vector_due;       /* fingerprints differ: VECTOR is to be sent */
 	bool vector_awaited;
+	bool held_known;       /* the peer has said in this session what it holds */
 };
 
 struct outgoing { /* a round that is not acknowledged */

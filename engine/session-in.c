@@ -33,7 +33,17 @@ static int raise_peer(struct session *s, struct scope *scope, struct err *e)
 {
 	int r = vv_join(&scope->sent, &scope->heard);
 	if (r == 0)
-		r = replica_peer_raise(s->replica, &s->peer, &scope->id, &scope->heard);
+		r = (scope->held_known ? replica_peer_raise : replica_peer_set)(
+			s->replica, &s->peer, &scope->id, &scope->heard);
+	scope->held_known = true;
+	return r < 0 ? err_errno(e, r, "cannot note what the peer holds") : 0;
+}
+
+/* A scope that the peer's list leaves out: it holds nothing of it, any more perhaps. */
+static int peer_lacks(struct session *s, const struct id *id, struct err *e)
+{
+	static const struct vv none;
+	int r = replica_peer_set(s->replica, &s->peer, id, &none);
 	return r < 0 ? err_errno(e, r, "cannot note what the peer holds") : 0;
 }
 
@@ -124,9 +134,13 @@ static int get_scopes(struct session *s, struct cursor *c, struct err *e)
 			if (id_cmp(&mine_id, &id) >= 0)
 				break;
 			have = NULL;
+			int r = peer_lacks(s, &mine_id, e);
+			if (r < 0)
+				return r;
 		}
 		if (!have || !id_equal(&mine_id, &id))
 			continue;
+		s->scopes_seen++;
 		vv_fingerprint(have, s->actors, &mine);
 		if (id_equal(&mine, &theirs)) {
 			int r = in_step(s, &id, have, e);
@@ -138,6 +152,14 @@ static int get_scopes(struct session *s, struct cursor *c, struct err *e)
 		if (session_scope(s, &id, &scope) < 0)
 			return err_set(e, -ENOMEM, "out of memory");
 		scope->vector_due = scope->vector_awaited = s->vectors_due = true;
+	}
+	for (; flags == 0 && s->scopes_seen < view_scopes(s->hello_view); s->scopes_seen++) {
+		struct id mine_id;
+		const struct vv *have;
+		view_scope(s->hello_view, s->scopes_seen, &mine_id, &have);
+		int r = peer_lacks(s, &mine_id, e);
+		if (r < 0)
+			return r;
 	}
 	s->scopes_in = flags == 0;
 	s->idle = false;

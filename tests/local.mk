@@ -35,6 +35,7 @@ unit_tests = \
 	tests/unit/test_cut \
 	tests/unit/test_dirtimes \
 	tests/unit/test_evidence \
+	tests/unit/test_fence \
 	tests/unit/test_filenames \
 	tests/unit/test_frame \
 	tests/unit/test_histdiff \
@@ -97,6 +98,7 @@ tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(pair)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_evidence_LDADD = $(FUSEFS_TEST_LIBS)
+tests_unit_test_fence_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_filenames_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_history_SOURCES = tests/unit/test_history.c $(pair)
 tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
@@ -200,6 +202,7 @@ EXTRA_DIST += \
 	tests/integration/test_diskfull.py \
 	tests/integration/test_history.py \
 	tests/integration/test_hostile_tls.py \
+	tests/integration/test_incarnations.py \
 	tests/integration/test_lab.py \
 	tests/integration/test_links.py \
 	tests/integration/test_mesh.py \

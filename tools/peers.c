@@ -32,6 +32,7 @@ struct peers {
 	void *userdata;
 	struct peer *first;
 	unsigned n;
+	unsigned renewals; /* logged */
 };
 
 static void drop(struct peer *p, const struct err *e)
@@ -100,6 +101,17 @@ static void log_live(struct peer *p)
 	p->was_live = live;
 }
 
+static void log_renewal(struct peer *p)
+{
+	unsigned n = replica_renewals(p->all->replica);
+	if (n != p->all->renewals)
+		log_warning(p->all->log,
+			    "%s knows changes of this device that this store does not: it was brought "
+			    "back, and its changes are told from those from now on",
+			    p->link->name);
+	p->all->renewals = n;
+}
+
 static void received(struct link *l, const uint8_t *data, size_t len, void *user)
 {
 	struct peer *p = user;
@@ -108,6 +120,7 @@ static void received(struct link *l, const uint8_t *data, size_t len, void *user
 	if (p->closing)
 		return;
 	int r = session_input(p->session, data, len, world_boot_us(), &e);
+	log_renewal(p);
 	if (r < 0) {
 		if (!e.code)
 			err_errno(&e, r, "the sync session failed");
@@ -162,7 +175,8 @@ int peers_new(sd_event *event, struct replica *r, struct flusher *f, struct log 
 	if (!p)
 		return err_errno(e, -ENOMEM, "cannot keep sessions");
 	*p = (struct peers){ .event = event, .replica = r, .flusher = f, .log = log,
-			     .changed = changed, .userdata = userdata };
+			     .changed = changed, .userdata = userdata,
+			     .renewals = replica_renewals(r) };
 	*ret = p;
 	return 0;
 }

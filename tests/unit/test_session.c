@@ -394,6 +394,48 @@ static void test_fence(void)
 	node_close(&b);
 }
 
+/* A peer that was restored from an older copy holds less than it once said. */
+static void test_restored_peer(void)
+{
+	struct node a, old, new;
+	struct pair p;
+	node_open(&a, 1, NULL);
+	node_open(&old, 2, NULL);
+	node_open(&new, 2, NULL);
+	node_write(&a, "people", "x.json", document, strlen(document));
+	pair_open(&p, &a, &old);
+	pair_run(&p);
+	pair_close(&p);
+	node_write(&a, "people", "x.json", A("{}\n"));
+	node_write(&a, "cars", "y.json", document, strlen(document));
+	node_write(&a, "trees", "z.json", document, strlen(document));
+	pair_open(&p, &a, &new);
+	pair_run(&p);
+	pair_close(&p);
+	struct attr dir, file[2];
+	if (replica_lookup(a.replica, &NODE_ROOT, "people", 6, &dir) < 0 ||
+	    replica_lookup(a.replica, &dir.id, "x.json", 6, &file[0]) < 0 ||
+	    replica_lookup(a.replica, &NODE_ROOT, "trees", 5, &dir) < 0 ||
+	    replica_lookup(a.replica, &dir.id, "z.json", 6, &file[1]) < 0)
+		tap_bail("no file");
+	ok(held_by(a.replica, &new.id, NULL), "a peer holds all");
+	pair_open(&p, &a, &old);
+	bool less = false, none = false;
+	/* It cannot acknowledge before it flushes. */
+	while (pair_turn(&p, 65536)) {
+		less |= !held_by(a.replica, &old.id, &file[0].id);
+		none |= !held_by(a.replica, &old.id, &file[1].id);
+	}
+	ok(!p.failed && less, "an older copy of it does not, and that is noticed (%s)", p.e.message);
+	ok(none, "also of a scope that it does not know");
+	pair_run(&p);
+	ok(!p.failed && held_by(a.replica, &old.id, NULL), "in the end it does");
+	pair_close(&p);
+	node_close(&a);
+	node_close(&old);
+	node_close(&new);
+}
+
 /* A vector of n actors that nobody ever heard of, as an ACK of a new scope. */
 static void put_strangers(struct buf *b, uint32_t n)
 {
@@ -497,13 +539,14 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "seeds") == 0)
 		return write_seeds(argv[2]);
-	tap_plan((unsigned)(10 + 3 + sizeof(trials) / sizeof(trials[0]) + 8 + 5 + 7 + 5 + 3));
+	tap_plan((unsigned)(10 + 3 + sizeof(trials) / sizeof(trials[0]) + 8 + 5 + 7 + 5 + 3 + 4));
 	test_costs();
 	test_large();
 	test_rules();
 	test_window();
 	test_life();
 	test_fence();
+	test_restored_peer();
 	test_strangers();
 	return tap_done();
 }
