@@ -359,6 +359,7 @@ struct view *replica_view(struct replica *r); /* newest published, referenced */
 struct view *view_ref(struct view *v);
 void view_unref(struct view *v);
 uint64_t view_commits(const struct view *v);  /* replica_commits() when it was taken */
+unsigned view_renewals(const struct view *v); /* replica_renewals at that time */
 uint32_t view_scopes(const struct view *v);
 /* i < view_scopes, in byte order of the scope ids; have is borrowed. */
 void view_scope(const struct view *v, uint32_t i, struct id *ret_scope, const struct vv **ret_have);
@@ -396,13 +397,41 @@ enum apply_result { APPLY_MERGED = 1, APPLY_OLD = 2, APPLY_NEED_WHOLE = 3, APPLY
 int replica_apply(struct replica *r, struct arena *a, const struct delta *d, const struct vv *upto,
 		  enum apply_result *ret, struct sha256 **ret_missing, uint32_t *ret_n,
 		  struct err *e);
-/* A round is complete: have[scope] = max(have[scope], upto). */
+/* A round is complete: have[scope] = max(have[scope], upto). Both: -ESTALE when the peer knows of changes
+ * that this store never made; it is a new incarnation then (replica_check_fence). */
 int replica_claim(struct replica *r, const struct id *scope, const struct vv *upto, struct err *e);
 
-/* A peer knows `seq` of this device's current actor: when that is more than this store ever
- * committed, the store was rolled back, and a new incarnation starts. Returns 1 if so. */
-int replica_check_fence(struct replica *r, const struct actor_id *actor, uint64_t seq);
+/* ---- was this store brought back? (replica-self.c; shoal-protocol(7), Witness) ---- */
+
 void replica_self(struct replica *r, struct actor_id *ret_actor, uint64_t *ret_seq);
+/* The own actor and up to which number others acknowledged its batches. */
+void replica_own(struct replica *r, struct actor_id *ret_actor, uint64_t *ret_acknowledged);
+/* What tells one of its batches from another of that number; 0: not known any more. */
+uint32_t replica_own_tag(struct replica *r, uint64_t seq);
+/* The actor's store says the tags of its n batches up to `upto`. Comes before the batches. */
+int replica_heard_tags(struct replica *r, const struct actor_id *id, uint64_t upto,
+		       const uint32_t *tag, uint32_t n);
+
+struct witness {
+	uint64_t seq;
+	uint32_t tag;
+};
+
+/* The tags kept of an actor's batches beyond `above`, ascending; of more than max the newest. */
+int replica_witness(struct replica *r, const struct actor_id *id, uint64_t above,
+		    struct witness *ret, uint32_t max, uint32_t *ret_n);
+/* A peer holds batches of the own actor `self` up to number `held`, and these. If this store did not
+ * make them, it goes on as a new incarnation; all that it made itself under numbers beyond `above` and
+ * beyond the last one that both know goes over to that one. Returns 1 if so: then all sessions are to begin
+ * anew. -EPROTO: that was said too often. */
+int replica_check_witness(struct replica *r, const struct actor_id *self, uint64_t above,
+			  uint64_t held, const struct witness *w, uint32_t n, struct err *e);
+/* The same on a number alone. */
+int replica_check_fence(struct replica *r, const struct actor_id *actor, uint64_t seq, struct err *e);
+/* A device is in the incarnation `now`. What came here of its others in rounds that were never complete
+ * will not be completed, so this device passes it on in batches of its own. */
+int replica_adopt(struct replica *r, const struct actor_id *now, struct err *e);
+
 
 /* What a peer said it holds durably; kept across restarts (written lazily). Within a session that only
  * grows; what the peer says first in one takes the place of what was known, for it may have been

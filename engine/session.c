@@ -27,6 +27,13 @@ int session_fail(struct session *s, int code, struct err *e)
 	return code;
 }
 
+/* A store that has become another incarnation is known to the peer by names that it has not any more. */
+int session_same_store(struct session *s, struct err *e)
+{
+	return s->renewals == replica_renewals(s->replica) ? 0 :
+		err_set(e, -ESTALE, "this store goes on as a new incarnation: the link begins anew");
+}
+
 /* ---- scopes ---- */
 
 static uint32_t scope_at(const struct session *s, const struct id *id)
@@ -181,6 +188,9 @@ int session_new(struct replica *replica, const struct id *peer, uint64_t now_us,
 	if (r < 0)
 		return r;
 	s->hello_view = view_ref(s->view);
+	s->renewals = view_renewals(s->view);
+	replica_own(replica, &s->own, &s->acknowledged);
+	s->tagged = s->acknowledged;
 	*ret = TAKE_PTR(s);
 	return 0;
 }

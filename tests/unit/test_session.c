@@ -142,10 +142,17 @@ static void put_hello(struct buf *b, struct node *self, uint64_t version, uint64
 	put_frame(b, FRAME_HELLO, p.data, p.len);
 }
 
+/* Of no batches. */
+static void put_greeting(struct buf *b, struct node *self)
+{
+	put_hello(b, self, 1, 1);
+	put_frame(b, FRAME_WITNESS, "\0", 2);
+}
+
 struct trial {
 	const char *name;
 	const char *says; /* part of the message */
-	const char *data; /* frames behind HELLO and empty SCOPES */
+	const char *data; /* frames behind HELLO, WITNESS and SCOPES that are empty */
 	size_t len;
 };
 
@@ -166,10 +173,10 @@ static const struct trial trials[] = {
 	{ "an actor with no number", "malformed", A("\x07\x14\0" SCOPE16 "\1\5\1") },
 	{ "an item of 0", "malformed", A("\x07\x27\0" SCOPE16 "\1\0" ACTOR20 "\0") },
 	{ "bytes behind a vector", "malformed", A("\x07\x13\0" SCOPE16 "\0x") },
-	{ "a round inside a round", "out of place", A("\x04\x13\0" SCOPE16 "\0\0\x04\x03\0\0\0") },
-	{ "a malformed delta", "malformed delta", A("\x04\x13\0" SCOPE16 "\0\0\x05\x04\0xyz") },
-	{ "an empty piece", "malformed piece", A("\x04\x13\0" SCOPE16 "\0\0\x05\x01\0") },
-	{ "unknown flags", "malformed piece", A("\x04\x13\0" SCOPE16 "\0\0\x05\x02\4x") },
+	{ "a round inside a round", "out of place", A("\x04\x14\0" SCOPE16 "\0\0\0\x04\x04\0\0\0\0") },
+	{ "a malformed delta", "malformed delta", A("\x04\x14\0" SCOPE16 "\0\0\0\x05\x04\0xyz") },
+	{ "an empty piece", "malformed piece", A("\x04\x14\0" SCOPE16 "\0\0\0\x05\x01\0") },
+	{ "unknown flags", "malformed piece", A("\x04\x14\0" SCOPE16 "\0\0\0\x05\x02\4x") },
 	{ "a chunk nobody asked for", "nobody asked", A("\x0a\x21" SCOPE16 SCOPE16 "x") },
 	{ "a chunk without a hash", "malformed",
 	  A("\x0a\x03"
@@ -181,6 +188,9 @@ static const struct trial trials[] = {
 	{ "credit for what was never sent", "malformed", A("\x0b\x02\0\1") },
 	{ "credit for no stream", "malformed", A("\x0b\x02\7\1") },
 	{ "PONG without PING", "malformed", A("\x0d\x01\x7f") },
+	{ "WITNESS twice", "twice", A("\x0f\x02\0\0") },
+	{ "more tags than batches", "malformed", A("\x04\x18\0" SCOPE16 "\0\0\1tags") },
+	{ "tags that end early", "malformed", A("\x04\x16\0" SCOPE16 "\0\0\1ta") },
 	{ "a varint with a needless group", "malformed", A("\x0c\x02\x81\0") },
 };
 
@@ -223,7 +233,7 @@ static void test_rules(void)
 	for (size_t i = 0; i < sizeof(trials) / sizeof(trials[0]); i++) {
 		const struct trial *t = &trials[i];
 		buf_reset(&in);
-		put_hello(&in, &b, 1, 1);
+		put_greeting(&in, &b);
 		put_frame(&in, FRAME_SCOPES, "\0", 1);
 		buf_put(&in, t->data, t->len);
 		int r = try_input(&a, &b, in.data, in.len, &e);
@@ -276,7 +286,7 @@ static void test_window(void)
 	if (session_new(a.replica, &b.id, 0, &s) < 0)
 		tap_bail("no session");
 	_cleanup_(buf_done) struct buf in = { 0 }, out = { 0 };
-	put_hello(&in, &b, 1, 1);
+	put_greeting(&in, &b);
 	put_frame(&in, FRAME_SCOPES, "\0", 1);
 	struct err e = { 0 };
 	is_int(session_input(s, in.data, in.len, 1, &e), 0, "a peer that holds nothing");
@@ -337,59 +347,83 @@ static void test_life(void)
 	node_close(&b);
 }
 
+/* What a peer says first: it holds batches of that actor, the last of them with a tag. */
+static void put_witness(struct buf *b, uint64_t held, uint64_t seq, uint32_t tag)
+{
+	_cleanup_(buf_done) struct buf p = { 0 };
+	const struct witness w = { seq, tag };
+	frame_witness_put(&p, held, &w, seq > 0);
+	put_frame(b, FRAME_WITNESS, p.data, p.len);
+}
+
+/* One session that hears this; is this device another actor afterwards? */
+static int hear(struct node *a, struct node *b, const struct buf *in, bool *ret_renewed)
+{
+	_cleanup_(session_freep) struct session *s = NULL;
+	struct actor_id self, after;
+	struct err e = { 0 };
+	if (session_new(a->replica, &b->id, 0, &s) < 0)
+		tap_bail("no session");
+	replica_self(a->replica, &self, NULL);
+	int r = session_input(s, in->data, in->len, 1, &e);
+	replica_self(a->replica, &after, NULL);
+	*ret_renewed = id_equal(&after.device, &self.device) && after.incarnation != self.incarnation;
+	return r;
+}
+
 /* A peer knows more of us than we do: our store is an older copy. */
 static void test_fence(void)
 {
 	struct node a, b;
-	struct err e = { 0 };
 	node_open(&a, 1, NULL);
 	node_open(&b, 2, NULL);
 	node_write(&a, "c", "x.json", A("{\"n\": 1}\n"));
 	node_flush(&a, NULL);
-	struct actor_id self, after;
+	struct actor_id self;
 	uint64_t seq;
+	bool renewed;
+	_cleanup_(buf_done) struct buf in = { 0 };
 	replica_self(a.replica, &self, &seq);
-	struct hello h = { .version = 1, .oldest = 1, .window = SESSION_WINDOW, .n_actors = 1 };
-	h.self.device = b.id;
-	h.actor[0] = (struct hello_actor){ self.incarnation, seq + 5 };
 	if (seq == 0)
 		tap_bail("a device that never wrote");
-	_cleanup_(buf_done) struct buf payload = { 0 }, in = { 0 };
-	_cleanup_(session_freep) struct session *s = NULL;
-	hello_encode(&h, &payload);
-	put_frame(&in, FRAME_HELLO, payload.data, payload.len);
-	if (session_new(a.replica, &b.id, 0, &s) < 0)
-		tap_bail("no session");
-	is_int(session_input(s, in.data, in.len, 1, &e), 0,
-	       "a peer knows changes that were never made");
-	replica_self(a.replica, &after, &seq);
-	ok(id_equal(&after.device, &self.device) && after.incarnation > self.incarnation,
-	   "this device goes on as a new incarnation");
-	session_free(TAKE_PTR(s));
-
-	/* In a vector, later in a session: once it is believed, twice it is not. */
-	node_write(&a, "c", "y.json", A("{\"n\": 2}\n"));
-	node_flush(&a, NULL);
-	replica_self(a.replica, &self, &seq);
-	if (session_new(a.replica, &b.id, 0, &s) < 0)
-		tap_bail("no session");
+	put_hello(&in, &b, 1, 1);
+	put_witness(&in, seq, seq, replica_own_tag(a.replica, seq));
+	is_int(hear(&a, &b, &in, &renewed), 0, "a peer shows a batch that was made here");
+	ok(!renewed, "which is all right");
 	buf_reset(&in);
 	put_hello(&in, &b, 1, 1);
+	put_witness(&in, seq, seq, replica_own_tag(a.replica, seq) ^ 1);
+	is_errno(hear(&a, &b, &in, &renewed), -ESTALE, "one with another tag ends the session");
+	ok(renewed, "and this device goes on as a new incarnation");
+	buf_reset(&in);
+	put_hello(&in, &b, 1, 1);
+	put_witness(&in, seq + 5000, 0, 0);
+	is_errno(hear(&a, &b, &in, &renewed), -ESTALE, "so does a number that was never given");
+	ok(renewed, "without a tag");
+
+	/* In a vector, later in a session. */
+	replica_self(a.replica, &self, &seq);
+	buf_reset(&in);
+	put_greeting(&in, &b);
 	put_frame(&in, FRAME_SCOPES, "\0", 1);
 	buf_put(&in, A("\x07\x29\0" SCOPE16 "\1\0"));
 	buf_put(&in, self.device.b, ID_SIZE);
 	buf_u32(&in, self.incarnation);
 	buf_put(&in, A("\xff\x1f"));
-	is_int(session_input(s, in.data, in.len, 1, &e), 0, "a vector with changes of the future");
-	replica_self(a.replica, &after, &seq);
-	ok(after.incarnation > self.incarnation, "makes a new incarnation");
+	is_errno(hear(&a, &b, &in, &renewed), -ESTALE, "and a vector with changes of the future");
+	ok(renewed, "later in a session");
+
+	/* A member that lies cannot go on for ever. */
 	buf_reset(&in);
-	buf_put(&in, A("\x07\x19\0\1\1"));
-	buf_put(&in, after.device.b, ID_SIZE);
-	buf_u32(&in, after.incarnation);
-	buf_put(&in, A("\xff\x1f"));
-	is_errno(session_input(s, in.data, in.len, 1, &e), -EPROTO, "but only once in a session");
-	session_free(TAKE_PTR(s));
+	put_hello(&in, &b, 1, 1);
+	put_witness(&in, UINT64_C(1) << 40, 0, 0);
+	uint32_t n = actors_count(replica_actors(a.replica));
+	int r = -ESTALE;
+	for (int i = 0; i < 1000 && r == -ESTALE; i++)
+		r = hear(&a, &b, &in, &renewed);
+	is_errno(r, -EPROTO, "what is said too often is refused");
+	ok(actors_count(replica_actors(a.replica)) - n <= 64 && !renewed, "after %u incarnations",
+	   actors_count(replica_actors(a.replica)) - n);
 	node_close(&a);
 	node_close(&b);
 }
@@ -464,7 +498,7 @@ static void test_strangers(void)
 	uint32_t before = actors_count(replica_actors(a.replica));
 	for (uint32_t n = SESSION_STRANGERS + 1; n >= SESSION_STRANGERS; n--) {
 		buf_reset(&in);
-		put_hello(&in, &b, 1, 1);
+		put_greeting(&in, &b);
 		put_frame(&in, FRAME_SCOPES, "\0", 1);
 		put_strangers(&in, n);
 		_cleanup_(session_freep) struct session *s = NULL;
@@ -539,7 +573,7 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "seeds") == 0)
 		return write_seeds(argv[2]);
-	tap_plan((unsigned)(10 + 3 + sizeof(trials) / sizeof(trials[0]) + 8 + 5 + 7 + 5 + 3 + 4));
+	tap_plan((unsigned)(10 + 3 + sizeof(trials) / sizeof(trials[0]) + 8 + 5 + 7 + 10 + 3 + 4));
 	test_costs();
 	test_large();
 	test_rules();
