@@ -200,6 +200,7 @@ struct loose {
 struct peer_held {
 	struct id peer, scope;
 	struct vv held;
+	uint64_t meeting; /* whose first word that is; 0: of before the store was opened */
 	bool dirty;
 };
 
@@ -243,6 +244,7 @@ struct replica {
 
 	atomic_uint renewals;    /* incarnations begun since it was opened; changed with the commit lock held */
 	atomic_uint n_restamped; /* the same */
+	atomic_ullong meetings;
 	atomic_ullong commits;
 	atomic_ullong files;
 	struct shard *shard;

@@ -19,9 +19,14 @@
 
 /* ---- the tags of own batches ---- */
 
-static uint32_t tag_of(uint64_t hlc)
+/* Not of the stamp: that only counts on while the clock is behind, the same in a store that was brought
+ * back. Nor of chance alone: a machine that is brought back may have the same chance twice. */
+static uint32_t tag_new(struct replica *r)
 {
-	uint32_t tag = (uint32_t)(hlc * UINT64_C(0x9e3779b97f4a7c15) >> 32);
+	uint64_t n;
+	r->config.random(r->config.userdata, &n, sizeof(n));
+	n = (n ^ r->config.wall_us(r->config.userdata)) * UINT64_C(0x9e3779b97f4a7c15);
+	uint32_t tag = (uint32_t)(n >> 32);
 	return tag ? tag : 1;
 }
 
@@ -91,7 +96,7 @@ int own_put(struct commit *c, struct store_batch *b)
 	uint64_t seq = c->stamp.dot.seq;
 	uint8_t key[9];
 	own_key(seq, key);
-	tag_put(b, key, sizeof(key), tag_of(c->stamp.hlc));
+	tag_put(b, key, sizeof(key), tag_new(r));
 	if (c->restamp)
 		return own_drop(r, b, c->restamp->above);
 	return seq % TRIM_EVERY == 0 ? own_drop(r, b, acknowledged(r)) : 0;
@@ -227,6 +232,7 @@ int incarnation_new(struct replica *r, struct err *e)
 		return rc;
 	r->actors_saved = count;
 	incarnation_is(r, no, 0);
+	atomic_fetch_add(&r->commits, 1); /* the next view says so */
 	return 0;
 }
 

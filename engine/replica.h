@@ -435,11 +435,13 @@ int replica_adopt(struct replica *r, const struct actor_id *now, struct err *e);
 
 /* What a peer said it holds durably; kept across restarts (written lazily). Within a session that only
  * grows; what the peer says first in one takes the place of what was known, for it may have been
- * restored from an older copy. */
+ * restored from an older copy. A session that began before the one whose first word stands only
+ * raises it: its bytes may come late. */
 int replica_peer_raise(struct replica *r, const struct id *peer, const struct id *scope,
 		       const struct vv *held);
 int replica_peer_set(struct replica *r, const struct id *peer, const struct id *scope,
-		     const struct vv *held);
+		     const struct vv *held, uint64_t meeting);
+uint64_t replica_meeting(struct replica *r); /* the number of a session that begins */
 
 /* A cut: for each scope a vector that a peer has to hold. It stays what it was when it was added to,
  * so a peer gets there however much is written meanwhile. It belongs to its caller, who frees it

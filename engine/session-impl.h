@@ -83,6 +83,7 @@ struct session {
 	bool live;
 
 	/* who the two are */
+	uint64_t meeting;
 	unsigned renewals;   /* of our store, when the session began */
 	struct actor_id own; /* as our HELLO said */
 	uint64_t acknowledged, tagged; /* of our own batches: in HELLO; whose tags were sent */

@@ -24,8 +24,9 @@ static int raise_peer(struct session *s, struct scope *scope, struct err *e)
 {
 	int r = vv_join(&scope->sent, &scope->heard);
 	if (r == 0)
-		r = (scope->held_known ? replica_peer_raise : replica_peer_set)(
-			s->replica, &s->peer, &scope->id, &scope->heard);
+		r = scope->held_known ?
+			replica_peer_raise(s->replica, &s->peer, &scope->id, &scope->heard) :
+			replica_peer_set(s->replica, &s->peer, &scope->id, &scope->heard, s->meeting);
 	scope->held_known = true;
 	return r < 0 ? err_errno(e, r, "cannot note what the peer holds") : 0;
 }
@@ -34,7 +35,7 @@ static int raise_peer(struct session *s, struct scope *scope, struct err *e)
 static int peer_lacks(struct session *s, const struct id *id, struct err *e)
 {
 	static const struct vv none;
-	int r = replica_peer_set(s->replica, &s->peer, id, &none);
+	int r = replica_peer_set(s->replica, &s->peer, id, &none, s->meeting);
 	return r < 0 ? err_errno(e, r, "cannot note what the peer holds") : 0;
 }
 

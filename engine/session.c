@@ -191,6 +191,7 @@ int session_new(struct replica *replica, const struct id *peer, uint64_t now_us,
 	s->renewals = view_renewals(s->view);
 	replica_own(replica, &s->own, &s->acknowledged);
 	s->tagged = s->acknowledged;
+	s->meeting = replica_meeting(replica);
 	*ret = TAKE_PTR(s);
 	return 0;
 }

@@ -119,6 +119,7 @@ sim_tests = \
 
 tests_sim_sim_SOURCES = \
 	tests/sim/check.c \
+	tests/sim/fate.c \
 	tests/sim/model.c \
 	tests/sim/net.c \
 	tests/sim/sim.c \
