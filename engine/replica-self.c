@@ -16,6 +16,7 @@
 #define TAGS_MAX 1024   /* kept of each actor */
 #define TRIM_EVERY 64   /* batches */
 #define RENEWALS_MAX 64 /* on others' word, until the store is opened again */
+#define LATER_MAX (UINT32_C(1) << 22)
 
 /* ---- the tags of own batches ---- */
 
@@ -196,13 +197,18 @@ int replica_witness(struct replica *r, const struct actor_id *id, uint64_t above
 /* ---- incarnations ---- */
 
 /* Numbers of incarnations are random: a backup that is restored twice must not count twice from
- * the same number. */
-static int incarnation_name(struct replica *r, uint32_t *ret)
+ * the same number. One that takes batches over comes behind the one that made them, as long as there are
+ * numbers: what ranks by actor and number then ranks as before, and that is how some of it was dropped. */
+static int incarnation_name(struct replica *r, bool later, uint32_t *ret)
 {
 	struct actor_id id = { .device = r->config.device };
-	do
+	uint32_t now = later ? actors_get(r->actors, r->self)->incarnation : 0;
+	later = later && now < UINT32_MAX - LATER_MAX;
+	do {
 		r->config.random(r->config.userdata, &id.incarnation, sizeof(id.incarnation));
-	while (actors_find(r->actors, &id) != ACTOR_NONE);
+		if (later)
+			id.incarnation = now + 1 + id.incarnation % LATER_MAX;
+	} while (actors_find(r->actors, &id) != ACTOR_NONE);
 	return actors_intern(r->actors, &id, ret);
 }
 
@@ -219,7 +225,7 @@ int incarnation_new(struct replica *r, struct err *e)
 	uint32_t no;
 	int rc = store_batch_new(&b);
 	if (rc == 0)
-		rc = incarnation_name(r, &no);
+		rc = incarnation_name(r, false, &no);
 	if (rc == 0)
 		rc = own_drop(r, b, UINT64_MAX - 1);
 	if (rc < 0)
@@ -381,7 +387,7 @@ static int renew(struct replica *r, const struct actor_id *self, uint64_t above,
 		rc = incarnation_new(r, e);
 	else {
 		rs.from = r->self;
-		rc = incarnation_name(r, &rs.to);
+		rc = incarnation_name(r, true, &rs.to);
 		c.restamp = &rs;
 		c.stamp.dot.actor = c.moved.dot.actor = c.actor = rs.to;
 		for (uint32_t i = 0; rc == 0 && i < r->n_scopes; i++)
