@@ -18,6 +18,7 @@ tests_libtap_a_SOURCES = \
 	tests/fugue.h \
 	tests/prng.h \
 	tests/replicas.h \
+	tests/storecopy.h \
 	tests/tap.c \
 	tests/tap.h
 
@@ -40,6 +41,7 @@ unit_tests = \
 	tests/unit/test_frame \
 	tests/unit/test_histdiff \
 	tests/unit/test_history \
+	tests/unit/test_incarnation \
 	tests/unit/test_identity \
 	tests/unit/test_jdiff \
 	tests/unit/test_join \
@@ -101,6 +103,7 @@ tests_unit_test_evidence_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_fence_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_filenames_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_history_SOURCES = tests/unit/test_history.c $(pair)
+tests_unit_test_incarnation_SOURCES = tests/unit/test_incarnation.c $(pair)
 tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)

@@ -35,7 +35,11 @@ static void check_joins(struct arena *a, struct actors *actors, const struct del
 			      &(struct value){ VALUE_NUMBER, (const uint8_t *)"7", 1 }, NULL, &st,
 			      &r) == 0);
 	FUZZ_CHECK(record_move(a, actors, r, &NODE_ROOT, "name", 4, &st, &r) == 0);
-	FUZZ_CHECK(delta_join(a, actors, r, d, &s) == 0);
+	/* A part of a text that hangs on what is not here. */
+	int err = delta_join(a, actors, r, d, &s);
+	FUZZ_CHECK(err == 0 || err == -EBADMSG);
+	if (err < 0)
+		return;
 	FUZZ_CHECK(vv_covers(&s->ctx, &r->ctx) && vv_covers(&s->ctx, &d->state.ctx));
 	FUZZ_CHECK(delta_join(a, actors, s, d, &t) == 0);
 	record_fingerprint(s, actors, &x);

@@ -11,6 +11,7 @@
 
 #include "engine/replica-impl.h"
 #include "tests/sim/world.h"
+#include "tests/storecopy.h"
 
 #define YEAR_US (INT64_C(365) * 86400 * 1000000)
 
@@ -21,28 +22,11 @@ void fate_make(struct world *w)
 	w->unnoticed = w->fated && w->n_devices == 2 && prng_chance(&w->fate, 70);
 }
 
-/* What is in a store now, in a store of its own. */
 static struct store *copy(struct world *w, struct store *from)
 {
-	struct store *to;
-	struct store_batch *b;
-	if (store_open_memory(&to) < 0 || store_batch_new(&b) < 0)
+	struct store *to = store_copy(from);
+	if (!to)
 		world_fail(w, "out of memory");
-	for (int f = 0; f < STORE_FAMILIES; f++) {
-		struct store_iter *it;
-		if (store_iter_new(from, NULL, (enum store_family)f, NULL, 0, NULL, 0, &it) < 0)
-			world_fail(w, "out of memory");
-		for (; store_iter_valid(it); store_iter_next(it)) {
-			size_t key_len, len;
-			const uint8_t *key = store_iter_key(it, &key_len);
-			const uint8_t *value = store_iter_value(it, &len);
-			store_put(b, (enum store_family)f, key, key_len, value, len);
-		}
-		store_iter_free(it);
-	}
-	if (store_write(to, b, NULL) < 0 || store_flush(to, NULL) < 0)
-		world_fail(w, "a store in memory cannot be written");
-	store_batch_free(b);
 	return to;
 }
 

@@ -530,9 +530,9 @@ static void write_seed(const char *dir, const char *name, const struct buf *b)
 
 static int write_seeds(const char *dir)
 {
-	static const char *const names[] = { "nothing", "document", "conflict",
-					     "blob",    "live",     "same" };
-	for (unsigned i = 0; i < 6; i++) {
+	static const char *const names[] = { "nothing", "document", "conflict", "blob",
+					     "live",    "same",     "text" };
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		struct node a, b;
 		struct pair p;
 		_cleanup_(buf_done) struct buf said = { 0 };
@@ -546,6 +546,8 @@ static int write_seeds(const char *dir)
 		if (i == 3)
 			node_write(&b, "c", "z.bin",
 				   A("the bytes of a file that is no document\n"));
+		if (i == 6)
+			node_write(&b, "c", "notes.txt", A("one line\nand another\n"));
 		if (i == 5) {
 			pair_open(&p, &a, &b);
 			pair_run(&p);
@@ -554,7 +556,7 @@ static int write_seeds(const char *dir)
 		pair_open(&p, &a, &b);
 		p.said[1] = &said;
 		pair_run(&p);
-		for (int k = 0; i >= 4 && k < 3; k++) {
+		for (int k = 0; (i == 4 || i == 5) && k < 3; k++) {
 			char text[40];
 			snprintf(text, sizeof(text), "{\"a\": %d, \"b\": [1, 2]}\n", k + 5);
 			node_write(&b, "c", "x.json", text, strlen(text));
@@ -562,6 +564,13 @@ static int write_seeds(const char *dir)
 			pair_run(&p);
 		}
 		write_seed(dir, names[i], &said);
+		if (i == 0) {
+			/* A peer that knows what the device never made. */
+			buf_reset(&said);
+			put_hello(&said, &b, 1, 1);
+			put_witness(&said, 9, 7, 0x01020304);
+			write_seed(dir, "rolled-back", &said);
+		}
 		pair_close(&p);
 		node_close(&a);
 		node_close(&b);
