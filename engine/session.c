@@ -282,6 +282,13 @@ void session_status(const struct session *s, struct session_status *ret)
 	}
 }
 
+bool session_peer_actor(const struct session *s, struct actor_id *ret)
+{
+	if (s->hello_in)
+		*ret = s->peer_self;
+	return s->hello_in;
+}
+
 bool session_in_step(const struct session *s)
 {
 	if (s->error || !s->scopes_in)

@@ -136,6 +136,8 @@ static int put_peer(const struct peer_status *s, void *userdata)
 	put_uint(w, "behind_there", s->session.behind_there);
 	jsonw_key(w, "in_step");
 	jsonw_bool(w, s->in_step);
+	jsonw_key(w, "copies");
+	jsonw_bool(w, s->copies);
 	uint64_t since = s->link.since > 0 ? (uint64_t)s->link.since : 0, now = world_boot_us();
 	put_uint(w, "connected_s", now > since ? (now - since) / 1000000 : 0);
 	jsonw_object_end(w);

@@ -147,19 +147,25 @@ def test_a_copy_beside_the_store(lab):
     c.up()
     assert incarnation(a) == first != incarnation(c)
     assert "copied" in c.log() and "copied" not in a.log()
+    lan.split([a], [b], [c])
     for i in range(10):
         for host, key in ((a, "a"), (b, "b"), (c, "c")):
             save(host, f"{i}.json", lambda v: v.update({key: i + 1}))
     (a.dir / "of-a.txt").write_text("a\n")
     (c.dir / "of-c.txt").write_text("c\n")
+    lan.heal()
     converged(a, b, c)
     for i in range(10):
         assert content(b, f"{i}.json") == {"a": i + 1, "b": i + 1, "c": i + 1, "all": 0}
     # Once more, with both knowing of each other.
+    lan.split([a], [b], [c])
     for i in range(10):
         for host in (a, c):
             save(host, f"{i}.json", lambda v: v.update(all=host.name))
+    lan.heal()
     converged(a, b, c)
     assert {content(b, f"{i}.json")["all"] for i in range(10)} <= {"anna", "copy"}
     assert incarnation(a) == first
+    wait_for(lambda: "runs twice" in b.log(), what="the two being told apart")
+    wait_for(lambda: any(peer["copies"] for peer in b.shoal("peers", "--json")), what="it being said")
     sound(a, b, c)
