@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define ONE_VALUE UINT32_MAX /* as a count */
 
@@ -39,6 +40,35 @@ void elements_free(struct elements *e)
 	free(e->count);
 	free(e->id);
 	free(e);
+}
+
+int elements_restamp(struct elements *e, const struct restamp *rs, struct elements **ret)
+{
+	_cleanup_(elements_freep) struct elements *x = NULL;
+	bool any = false;
+	for (uint32_t i = 0; i < e->n_ids; i++)
+		any |= e->id[i].actor == rs->from && e->id[i].seq > rs->above;
+	if (!any) {
+		*ret = elements_ref(e);
+		return 0;
+	}
+	x = elements_new();
+	if (!x)
+		return -ENOMEM;
+	x->count = reallocarray(NULL, e->n, sizeof(*x->count));
+	x->id = reallocarray(NULL, e->n_ids, sizeof(*x->id));
+	if (!x->count || !x->id)
+		return -ENOMEM;
+	x->n = e->n;
+	x->n_ids = e->n_ids;
+	memcpy(x->count, e->count, e->n * sizeof(*x->count));
+	for (uint32_t i = 0; i < e->n_ids; i++) {
+		struct dot d = { e->id[i].actor, e->id[i].seq };
+		x->id[i] = e->id[i];
+		x->id[i].actor = dot_restamp(rs, d).actor;
+	}
+	*ret = TAKE_PTR(x);
+	return 0;
 }
 
 size_t elements_size(const struct elements *e)

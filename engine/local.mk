@@ -115,6 +115,7 @@ libengine_a_SOURCES = \
 	engine/replica-pointers.c \
 	engine/replica-rename.c \
 	engine/replica-save.c \
+	engine/replica-self.c \
 	engine/replica-sweep.c \
 	engine/replica-thin.c \
 	engine/replica-tree.c \
@@ -126,6 +127,8 @@ libengine_a_SOURCES = \
 	engine/replica-visit.c \
 	engine/replica.c \
 	engine/replica.h \
+	engine/restamp.c \
+	engine/restamp.h \
 	engine/seq-arrange.c \
 	engine/seq-edit.c \
 	engine/seq-ids.c \
@@ -134,6 +137,7 @@ libengine_a_SOURCES = \
 	engine/seq-part.c \
 	engine/seq-piece.c \
 	engine/seq-rebase.c \
+	engine/seq-restamp.c \
 	engine/seq-tree.c \
 	engine/seq-twin.c \
 	engine/seq.c \

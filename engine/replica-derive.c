@@ -260,3 +260,10 @@ int commit_dots(struct commit *c, struct touched *t, struct store_batch *b)
 	t->n_extra = keep.n;
 	return 0;
 }
+
+void dots_forget(const struct touched *t, uint32_t actor, struct store_batch *b)
+{
+	uint64_t seq = t->old ? vv_get(&t->old->ctx, actor) : 0;
+	if (seq > vv_get(&t->record->ctx, actor))
+		dot_delete(b, t->record, (struct dot){ actor, seq });
+}

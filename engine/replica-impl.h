@@ -18,6 +18,11 @@
  *            H                          u64: time (us) up to which the history was thinned
  *            B, actor u32, seq u64      nodes that were changed together, see engine/batch.h
  *            M, node, actor u32, ~seq u64   empty: the node is one of them
+ *            O, seq u64                 u32: tag of an own batch that nobody acknowledged (replica-self.c)
+ *            W, actor u32, seq u64      u32: tag of another's
+ *            R, number u32              actor u32, actor u32, seq u64: batches of the first beyond seq went
+ *                                       to the second
+ *            T, actor u32, seq u64, node  empty: was put into a batch of this device
  *   DOCS     node                       format u8, varint n, n × (varint actor, varint seq): entries
  *                                       in DOTS beyond one for each actor of the context; record
  *   DOTS     scope, actor u32, seq u64, node   empty
@@ -35,6 +40,7 @@
 #include "engine/clock.h"
 #include "engine/elements.h"
 #include "engine/replica.h"
+#include "engine/restamp.h"
 #include "engine/seq.h"
 #include "engine/table.h"
 #include "engine/tree.h"
@@ -47,7 +53,8 @@
 
 enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', META_VISIT = 'V', META_PEER = 'P',
        META_CONFLICT = 'C', META_CONTESTED = 'N', META_INDEX = 'I', META_THINNED = 'H',
-       META_BATCH = 'B', META_MEMBER = 'M' };
+       META_BATCH = 'B', META_MEMBER = 'M',
+       META_OWN = 'O', META_TAG = 'W', META_RESTAMP = 'R', META_ADOPTED = 'T' };
 
 /* ---- nodes: what is derived of a record ---- */
 
@@ -184,6 +191,9 @@ const struct seq_base *version_anchors(const struct version *v);
 struct history_version;
 int version_past(struct replica *r, const struct id *node, const struct history_version *h,
 		 struct version **ret);
+/* The version as a base of what is written now, if dots in it have other names since it was made, else
+ * NULL. Commit lock. */
+int version_restamped(struct replica *r, const struct version *v, struct version **ret);
 /* Do both hold the same bytes, as the same kind of content? */
 bool version_same(const struct version *x, const struct version *y);
 /* The newest version of a file, live or deleted. */
@@ -208,6 +218,7 @@ struct loose {
 struct peer_held {
 	struct id peer, scope;
 	struct vv held;
+	uint64_t meeting; /* whose first word that is; 0: of before the store was opened */
 	bool dirty;
 };
 
@@ -224,6 +235,8 @@ struct replica {
 	pthread_mutex_t commit;   /* what follows up to the next lock */
 	uint32_t self;            /* own actor */
 	uint64_t seq;             /* its last batch */
+	unsigned renewals_own;    /* those that nobody's word brought about */
+	struct restamp *restamped;
 	struct clock clock;
 	uint32_t actors_saved;    /* so many are in the store */
 	struct store_batch *batch;
@@ -247,6 +260,9 @@ struct replica {
 	uint64_t flushed_local;
 	atomic_ullong local_writes;
 
+	atomic_uint renewals;    /* incarnations begun since it was opened; changed with the commit lock held */
+	atomic_uint n_restamped; /* the same */
+	atomic_ullong meetings;
 	atomic_ullong commits;
 	atomic_ullong files;
 	atomic_bool batches;        /* some are listed */
@@ -267,8 +283,12 @@ void scope_put_batch(struct replica *r, struct store_batch *b, const struct id *
 		     const struct vv *have, uint64_t files);
 void actors_put_batch(struct replica *r, struct store_batch *b, uint32_t count);
 void peers_put_batch(struct replica *r, struct store_batch *b);
+void format_put(struct replica *r, struct store_batch *b, const struct actor_id *self);
 /* Starts a new incarnation. Commit lock. */
 int incarnation_new(struct replica *r, struct err *e);
+/* It has begun: the store says so. */
+void incarnation_is(struct replica *r, uint32_t self, uint64_t seq);
+int restamps_load(struct replica *r, struct err *e); /* at open */
 void meta_key(struct buf *b, uint8_t kind, const void *p, size_t n, const void *q, size_t m);
 
 /* ---- a commit ---- */
@@ -316,6 +336,7 @@ struct commit {
 	struct arena arena;
 	struct stamp stamp;
 	struct stamp moved; /* the same with the time at which names came or went */
+	const struct restamp *restamp; /* the stamp is the first of that new incarnation */
 	bool locked, remote, seq_used;
 	bool whole;      /* local: its records make a batch (replica-batch.c) */
 	size_t written;  /* bytes of its records */
@@ -377,11 +398,18 @@ void loose_update(struct commit *c);
 int commit_derive(struct commit *c, struct touched *t);
 /* replica-dots.c: its entries in STORE_DOTS. */
 int commit_dots(struct commit *c, struct touched *t, struct store_batch *b);
+/* Its entry of an actor of whom the record has less now. */
+void dots_forget(const struct touched *t, uint32_t actor, struct store_batch *b);
 void commit_notify(struct commit *c); /* with r->notify held */
+/* replica-self.c: the tag of an own batch; what a restamp leaves in the store. */
+int own_put(struct commit *c, struct store_batch *b);
+int restamp_put(struct commit *c, struct store_batch *b);
 
 /* replica-batch.c: which nodes this commit changes together. */
 int commit_batches(struct commit *c, struct store_batch *b);
 int batches_load(struct replica *r, struct err *e); /* at open */
+/* The lists go to the new incarnation with what they are of. */
+int batches_restamp(struct commit *c, const struct restamp *rs, struct store_batch *b);
 /* Compares the nodes' entries with the lists of batches. fix may be NULL. */
 int batches_check(struct replica *r, const struct store_snapshot *snap, struct store_batch *fix,
 		  uint64_t *ret_wrong, uint64_t *ret_damaged);
@@ -405,9 +433,6 @@ int conflicts_load(struct replica *r, struct err *e);  /* at open: makes it if t
 int peers_load(struct replica *r, struct err *e);
 /* Publishes the view of what was opened. */
 int view_first(struct replica *r, struct err *e);
-int view_take(struct replica *r, struct view **ret); /* not durable; commit lock */
-const struct store_snapshot *view_snapshot(const struct view *v);
-struct replica *view_replica(const struct view *v);
 int view_take(struct replica *r, struct view **ret); /* not durable; commit lock */
 const struct store_snapshot *view_snapshot(const struct view *v);
 struct replica *view_replica(const struct view *v);

@@ -434,6 +434,7 @@ int replica_save(struct replica *r, const struct id *id, const struct version *b
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
 	_cleanup_(draft_done) struct draft d = { 0 };
+	_cleanup_(version_unrefp) struct version *renamed = NULL;
 	struct commit c;
 	struct node n;
 	struct difference diff;
@@ -463,7 +464,11 @@ int replica_save(struct replica *r, const struct id *id, const struct version *b
 	if (rc < 0)
 		return err_errno(e, rc, "cannot save");
 	commit_begin(&c, r, false);
-	rc = save_locked(&c, id, base, &d, &diff, &t, e, &why);
+	rc = base ? version_restamped(r, base, &renamed) : 0;
+	if (renamed && diff.anchors)
+		diff.anchors = version_anchors(renamed);
+	if (rc == 0)
+		rc = save_locked(&c, id, renamed ? renamed : base, &d, &diff, &t, e, &why);
 	if (rc == 0 && t)
 		rc = commit_end(&c, e);
 	if (rc == 0 && t && ret_version)

@@ -19,6 +19,7 @@ tests_libtap_a_SOURCES = \
 	tests/prng.h \
 	tests/meeting.h \
 	tests/replicas.h \
+	tests/storecopy.h \
 	tests/tap.c \
 	tests/tap.h
 
@@ -38,10 +39,12 @@ unit_tests = \
 	tests/unit/test_dirtimes \
 	tests/unit/test_evidence \
 	tests/unit/test_examples \
+	tests/unit/test_fence \
 	tests/unit/test_filenames \
 	tests/unit/test_frame \
 	tests/unit/test_histdiff \
 	tests/unit/test_history \
+	tests/unit/test_incarnation \
 	tests/unit/test_identity \
 	tests/unit/test_jdiff \
 	tests/unit/test_join \
@@ -106,8 +109,10 @@ tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(pair)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_evidence_LDADD = $(FUSEFS_TEST_LIBS)
+tests_unit_test_fence_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_filenames_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_history_SOURCES = tests/unit/test_history.c $(pair)
+tests_unit_test_incarnation_SOURCES = tests/unit/test_incarnation.c $(pair)
 tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
@@ -128,6 +133,7 @@ sim_tests = \
 tests_sim_sim_SOURCES = \
 	tests/sim/batch.c \
 	tests/sim/check.c \
+	tests/sim/fate.c \
 	tests/sim/model.c \
 	tests/sim/net.c \
 	tests/sim/sim.c \
@@ -214,6 +220,7 @@ EXTRA_DIST += \
 	tests/integration/test_diskfull.py \
 	tests/integration/test_history.py \
 	tests/integration/test_hostile_tls.py \
+	tests/integration/test_incarnations.py \
 	tests/integration/test_lab.py \
 	tests/integration/test_links.py \
 	tests/integration/test_mesh.py \

@@ -376,6 +376,12 @@ int cmd_peers(void *context)
 		listing_cell(&t, number);
 	}
 	listing_print(&t);
+	for (const struct json *v = list->first; v; v = v->next) {
+		const struct json *copies = json_get_z(v, "copies");
+		if (copies && copies->type == JSON_TRUE)
+			printf("%s runs twice, from copies of one store: see shoald(8), Copies of a store.\n",
+			       cli_text(&a, v, "device", "?"));
+	}
 	return EXIT_DONE;
 }
 

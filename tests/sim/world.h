@@ -4,7 +4,7 @@
 /* A world of devices in one process, determined by one seed: replicas on memory stores, links that
  * delay, fragment and break, programs that edit files, crashes, clocks that are wrong. world.c has
  * devices and time, net.c the links, work.c the programs, batch.c changes of several files at once,
- * model.c what must not get lost, check.c what must hold. */
+ * fate.c what befalls stores and clocks, model.c what must not get lost, check.c what must hold. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,12 +42,20 @@ struct device {
 	struct id id;
 	struct store *store;
 	struct replica *replica; /* NULL: down */
-	struct prng random;
+	struct prng random, tags;
 	int64_t clock_off; /* microseconds */
 	int64_t drift;     /* parts in 1000 */
 	uint64_t flush_every, next_flush, up_at;
 	struct actor_id actor;
 	uint64_t flushed; /* seq known to be durable */
+	/* fate.c */
+	uint8_t fence[16];
+	struct store *backup;     /* NULL: none was made */
+	bool twin;                /* there is a copy that runs under the same id */
+	bool doubtful;            /* it was brought back: others may think that it holds more */
+	struct actor_id known_as; /* the names that the model has for what it writes */
+	uint32_t restamped;
+	uint32_t since_written, since_covering; /* in the model, when it was brought back */
 	struct pin pin[PINS];
 };
 
@@ -88,6 +96,12 @@ struct world {
 	enum fault fault;
 	bool fault_done;
 	uint64_t now;
+	struct prng fate;
+	bool fated;            /* stores are copied and brought back */
+	bool unnoticed;        /* that may happen unnoticed */
+	bool brought_back;     /* it happened */
+	struct device *rolled; /* unnoticed */
+	bool found;            /* it has found out */
 	uint64_t epoch; /* wall clock at time 0, microseconds */
 	bool wild_clocks; /* some are years off */
 	struct device device[DEVICES_MAX];
@@ -100,6 +114,7 @@ struct world {
 	bool settling, quiet;
 	uint64_t value; /* the last value that was written */
 	uint64_t saves, frames, sessions, crashes, conflicts;
+	uint64_t copies; /* that ran in the place of a store, or beside it */
 	jmp_buf failed;
 	char failure[500];
 };
@@ -123,10 +138,19 @@ void pin_clear(struct pin *p);
 void net_topology(struct world *w);
 void net_step(struct world *w);
 void net_drop_device(struct world *w, struct device *d);
+/* The same, and nothing of what is on its way from or to it arrives. */
+void net_forget_device(struct world *w, struct device *d);
+/* d gets the links that like has. */
+void net_like(struct world *w, const struct device *like, const struct device *d);
 void net_news(struct world *w, struct device *d);
 bool net_in_step(struct world *w);
 void net_quiet_begin(struct world *w);
 void net_free(struct world *w);
+
+/* fate.c */
+void fate_make(struct world *w);
+void fate_step(struct world *w);
+void fate_started(struct world *w, struct device *d); /* its store was opened */
 
 /* work.c */
 void work_step(struct world *w);
@@ -172,8 +196,15 @@ void model_covered(struct world *w, struct device *d, const struct id *node, con
  * on, so what had lost against it may go. */
 void model_entered(struct world *w, struct device *d, const struct id *node, const char *place,
 		   const struct numbers *saw);
-/* Commits of the device beyond seq are lost. */
-void model_lost(struct world *w, struct device *d, uint64_t seq);
+/* The device was opened anew: its commits beyond the newest are lost. */
+void model_lost(struct world *w, struct device *d);
+/* The device is brought back: what it writes from now on. */
+void model_mark(struct world *w, struct device *d);
+/* What no device holds any more is lost. */
+void model_sift(struct world *w);
+/* What the device wrote since it was brought back beyond a number goes under another name. */
+void model_renamed(struct world *w, struct device *d, const struct actor_id *from,
+		   const struct actor_id *to, uint64_t above);
 void model_check(struct world *w, struct device *d);
 /* For a trace: what a file shows and lists. */
 void model_tell(struct world *w, struct device *d, const struct id *node);
@@ -190,3 +221,6 @@ void check_join_free(void);
 /* What others believe that d holds, before and after it crashed. */
 void check_holds(struct world *w, struct device *d);
 void check_held(struct world *w, struct device *d);
+void check_forget(const struct device *d); /* they are free to be wrong */
+/* Does anybody hold what that batch did to the node? */
+bool check_anywhere(struct world *w, const struct id *node, const struct actor_id *actor, uint64_t seq);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* New names for dots that two wrote under: what a store made after it was brought back to an earlier
+ * state unnoticed has the numbers of what it had made there before, and others may hold the latter.
+ * Everything of one actor beyond a number goes to another actor, with its number, as if it had been
+ * made there: entries, marks, edges, characters. The contexts are those that it then would have. */
+
+#include "engine/crdt.h"
+#include "engine/seq.h"
+
+struct restamp {
+	uint32_t from, to; /* actors; nothing is known of `to` */
+	uint64_t above;    /* dots of from beyond that number */
+};
+
+static inline struct dot dot_restamp(const struct restamp *rs, struct dot d)
+{
+	if (d.actor == rs->from && d.seq > rs->above)
+		d.actor = rs->to;
+	return d;
+}
+
+/* A context: it covers of `from` what it covered up to `above`. In memory of the arena, or v's. -ENOMEM. */
+int vv_restamp(struct arena *a, const struct vv *v, const struct restamp *rs, struct vv *ret);
+/* *ret == r if there is nothing of the kind in it. -EBADMSG for a damaged text, -ENOMEM. */
+int record_restamp(struct arena *a, const struct actors *actors, const struct record *r,
+		   const struct restamp *rs, const struct record **ret);
+/* New objects, for the caller to free. */
+int seq_restamp(const struct seq *s, const struct restamp *rs, struct seq **ret);
+int seq_base_restamp(const struct seq_base *b, const struct restamp *rs, struct seq_base **ret);
