@@ -100,6 +100,7 @@ libengine_a_SOURCES = \
 	engine/replica-claims.c \
 	engine/replica-commit.c \
 	engine/replica-conflict.c \
+	engine/replica-counted.c \
 	engine/replica-contest.c \
 	engine/replica-deleted.c \
 	engine/replica-derive.c \

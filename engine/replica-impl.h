@@ -19,6 +19,8 @@
  *            B, actor u32, seq u64      nodes that were changed together, see engine/batch.h
  *            M, node, actor u32, ~seq u64   empty: the node is one of them
  *            O, seq u64                 u32: tag of an own batch that nobody acknowledged (replica-self.c)
+ *            K, seq u64, slot           u64 seq, u64 hlc, number: what the own counter in that slot held before
+ *                                       that batch, and of which one (replica-counted.c)
  *            W, actor u32, seq u64      u32: tag of another's
  *            R, number u32              actor u32, actor u32, seq u64: batches of the first beyond seq went
  *                                       to the second
@@ -54,7 +56,8 @@
 enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', META_VISIT = 'V', META_PEER = 'P',
        META_CONFLICT = 'C', META_CONTESTED = 'N', META_INDEX = 'I', META_THINNED = 'H',
        META_BATCH = 'B', META_MEMBER = 'M',
-       META_OWN = 'O', META_TAG = 'W', META_RESTAMP = 'R', META_ADOPTED = 'T' };
+       META_OWN = 'O', META_TAG = 'W', META_RESTAMP = 'R', META_ADOPTED = 'T',
+       META_COUNTED = 'K' };
 
 /* ---- nodes: what is derived of a record ---- */
 
@@ -404,6 +407,10 @@ void commit_notify(struct commit *c); /* with r->notify held */
 /* replica-self.c: the tag of an own batch; what a restamp leaves in the store. */
 int own_put(struct commit *c, struct store_batch *b);
 int restamp_put(struct commit *c, struct store_batch *b);
+/* replica-counted.c: what its counters held before an own batch; userdata: the replica. */
+int counted_put(const struct commit *c, struct store_batch *b);
+int counted_before(const struct id *slot, uint64_t seq, struct arena *a, struct entry *ret,
+		   void *userdata);
 
 /* replica-batch.c: which nodes this commit changes together. */
 int commit_batches(struct commit *c, struct store_batch *b);

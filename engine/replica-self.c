@@ -31,9 +31,9 @@ static uint32_t tag_new(struct replica *r)
 	return tag ? tag : 1;
 }
 
-static void own_key(uint64_t seq, uint8_t key[static 9])
+static void own_key(uint8_t kind, uint64_t seq, uint8_t key[static 9])
 {
-	key[0] = META_OWN;
+	key[0] = kind;
 	for (unsigned i = 0; i < 8; i++)
 		key[1 + i] = (uint8_t)(seq >> (56 - 8 * i));
 }
@@ -57,7 +57,7 @@ static uint32_t tag_get(struct replica *r, const void *key, size_t len)
 static uint32_t own_tag(struct replica *r, uint64_t seq)
 {
 	uint8_t key[9];
-	own_key(seq, key);
+	own_key(META_OWN, seq, key);
 	return tag_get(r, key, sizeof(key));
 }
 
@@ -75,13 +75,13 @@ static uint64_t acknowledged(struct replica *r)
 	return seq;
 }
 
-/* Deletes the tags of own batches up to a number. */
-static int own_drop(struct replica *r, struct store_batch *b, uint64_t upto)
+/* Deletes what is kept of own batches up to a number. */
+static int kind_drop(struct replica *r, struct store_batch *b, uint8_t kind, uint64_t upto)
 {
 	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
 	uint8_t from[9], end[9];
-	own_key(0, from);
-	own_key(upto + 1, end);
+	own_key(kind, 0, from);
+	own_key(kind, upto + 1, end);
 	int rc = store_iter_new(r->store, NULL, STORE_META, from, sizeof(from), end, sizeof(end), &it);
 	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
 		size_t len;
@@ -91,15 +91,24 @@ static int own_drop(struct replica *r, struct store_batch *b, uint64_t upto)
 	return rc == 0 ? store_iter_error(it) : rc;
 }
 
+static int own_drop(struct replica *r, struct store_batch *b, uint64_t upto)
+{
+	int rc = kind_drop(r, b, META_OWN, upto);
+	return rc < 0 ? rc : kind_drop(r, b, META_COUNTED, upto);
+}
+
 int own_put(struct commit *c, struct store_batch *b)
 {
 	struct replica *r = c->r;
 	uint64_t seq = c->stamp.dot.seq;
 	uint8_t key[9];
-	own_key(seq, key);
+	own_key(META_OWN, seq, key);
 	tag_put(b, key, sizeof(key), tag_new(r));
 	if (c->restamp)
 		return own_drop(r, b, c->restamp->above);
+	int rc = counted_put(c, b);
+	if (rc < 0)
+		return rc;
 	return seq % TRIM_EVERY == 0 ? own_drop(r, b, acknowledged(r)) : 0;
 }
 
@@ -293,12 +302,14 @@ static int restamp_node(struct commit *c, const struct id *node, struct err *e)
 {
 	struct stored old;
 	const struct record *rec;
+	const struct counter_past past = { counted_before, c->r };
 	struct touched *t = commit_touched(c, node);
 	if (t && t->record)
 		return 0;
 	int rc = commit_record(c, node, &old, e);
 	if (rc == 0)
-		rc = record_restamp(&c->arena, c->r->actors, old.record, c->restamp, &rec);
+		rc = record_restamp(&c->arena, c->r->actors, old.record, c->restamp, &past,
+				    &rec);
 	if (rc == 0 && rec != old.record)
 		rc = commit_put(c, &old, rec, CHANGE_CONTENT | CHANGE_ATTR, NULL);
 	return rc;

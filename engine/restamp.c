@@ -4,15 +4,17 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/counter.h"
 #include "engine/edge.h"
 #include "engine/element.h"
-#include "engine/slot.h"
+#include "engine/sha256.h"
 #include "engine/slotseq.h"
 
 struct restamper {
 	struct arena *a;
 	const struct actors *actors;
 	const struct restamp *rs;
+	const struct counter_past *past;
 };
 
 int vv_restamp(struct arena *a, const struct vv *v, const struct restamp *rs, struct vv *ret)
@@ -65,6 +67,49 @@ static int reg_restamp(const struct restamper *k, struct reg *reg)
 	}
 	qsort_r(e, reg->n, sizeof(*e), entry_cmp, (struct actors *)(uintptr_t)k->actors);
 	reg->entry = e;
+	return 0;
+}
+
+void slot_name(const struct id *parent, const struct slot *s, struct id *ret)
+{
+	const struct sha256_part part[2] = { { parent->b, ID_SIZE }, { s->key ? s->key : "", s->key_len } };
+	sha256_id(part, 2, ret);
+}
+
+/* What stays of the counter e under its old name: 1 and the entry. */
+static int counter_kept(const struct restamper *k, const struct id *name, const struct entry *e,
+			struct entry *ret)
+{
+	int r = 1;
+	for (*ret = *e; r > 0 && ret->dot.seq > k->rs->above;)
+		r = k->past->before(name, ret->dot.seq, k->a, ret, k->past->userdata);
+	ret->dot.actor = k->rs->from;
+	return r;
+}
+
+/* Cuts a counter that goes over; if the difference has too many digits, it goes over whole. */
+static int counter_cut(const struct restamper *k, const struct id *name, struct reg *reg)
+{
+	struct entry kept;
+	uint32_t i = 0;
+	while (i < reg->n && (reg->entry[i].value.kind != VALUE_COUNTER ||
+			      dot_restamp(k->rs, reg->entry[i].dot).actor == reg->entry[i].dot.actor))
+		i++;
+	if (i == reg->n)
+		return 0;
+	int r = counter_kept(k, name, &reg->entry[i], &kept);
+	if (r <= 0)
+		return r;
+	struct entry *e = arena_array(k->a, reg->n + 1, sizeof(*e));
+	if (!e)
+		return -ENOMEM;
+	memcpy(e, reg->entry, reg->n * sizeof(*e));
+	r = number_add(k->a, &e[i].value, &kept.value, true, &e[i].value);
+	if (r < 0)
+		return r == -ERANGE ? 0 : r;
+	e[i].value.kind = VALUE_COUNTER;
+	e[reg->n] = kept;
+	*reg = (struct reg){ e, reg->n + 1 };
 	return 0;
 }
 
@@ -123,12 +168,17 @@ static int element_restamp(const struct restamper *k, struct slot *s)
 }
 
 /* Slots nest at most RECORD_DEPTH_MAX deep. */
-static int slot_restamp(const struct restamper *k, const struct slot *s, struct slot **ret)
+static int slot_restamp(const struct restamper *k, const struct id *parent, const struct slot *s,
+			struct slot **ret)
 {
 	struct slot *t = slot_copy(k->a, s, NULL, 0);
+	struct id name;
 	if (!t)
 		return -ENOMEM;
+	slot_name(parent, s, &name);
 	int rc = element_restamp(k, t);
+	if (rc == 0)
+		rc = counter_cut(k, &name, &t->val);
 	if (rc == 0)
 		rc = reg_restamp(k, &t->val);
 	if (rc == 0)
@@ -142,7 +192,7 @@ static int slot_restamp(const struct restamper *k, const struct slot *s, struct 
 		rc = t->child ? 0 : -ENOMEM;
 	}
 	for (uint32_t i = 0; rc == 0 && i < t->n; i++)
-		rc = slot_restamp(k, s->child[i], &t->child[i]);
+		rc = slot_restamp(k, &name, s->child[i], &t->child[i]);
 	if (rc == 0 && t->n > 0)
 		qsort(t->child, t->n, sizeof(*t->child), slot_order);
 	if (rc == 0)
@@ -168,9 +218,10 @@ static int edges_restamp(const struct restamper *k, struct record *r)
 }
 
 int record_restamp(struct arena *a, const struct actors *actors, const struct record *r,
-		   const struct restamp *rs, const struct record **ret)
+		   const struct restamp *rs, const struct counter_past *past,
+		   const struct record **ret)
 {
-	const struct restamper k = { a, actors, rs };
+	const struct restamper k = { a, actors, rs, past };
 	*ret = r;
 	/* Everything in a record is covered by its context. */
 	if (vv_get(&r->ctx, rs->from) <= rs->above)
@@ -185,7 +236,7 @@ int record_restamp(struct arena *a, const struct actors *actors, const struct re
 	if (rc == 0)
 		rc = edges_restamp(&k, c);
 	if (rc == 0 && r->top)
-		rc = slot_restamp(&k, r->top, &c->top);
+		rc = slot_restamp(&k, &r->id, r->top, &c->top);
 	if (rc == 0)
 		*ret = c;
 	return rc;

@@ -34,8 +34,8 @@ static void test_head(void)
 	is_uint(bad, 0, "each type takes what shoal-protocol(7) says, and not a byte more");
 	struct err e;
 	is_errno(frame_head("\0\0", 2, &t, &head, &n, &e), -EPROTO, "type 0 is refused");
-	is_errno(frame_head("\x10", 1, &t, &head, &n, &e), -EPROTO, "and an unknown one at once");
-	ok(strstr(e.message, "unknown type 16"), "which is said");
+	is_errno(frame_head("\x11", 1, &t, &head, &n, &e), -EPROTO, "and an unknown one at once");
+	ok(strstr(e.message, "unknown type 17"), "which is said");
 	is_errno(frame_head("\x0a\xff\xff\xff\xff", 5, &t, &head, &n, &e), -EPROTO,
 		 "an endless length is refused");
 	is_errno(frame_head("\x0c\x81\x00", 3, &t, &head, &n, &e), -EPROTO,

@@ -192,16 +192,16 @@ static const struct trial trials[] = {
 	{ "PONG without PING", "malformed", A("\x0d\x01\x7f") },
 	{ "a bundle outside of a round", "out of place", A("\x0f\x02\0x") },
 	{ "a malformed bundle", "malformed bundle",
-	  A("\x04\x13\0" SCOPE16 "\0\0\x0f\x04\0xyz") },
+	  A("\x04\x14\0" SCOPE16 "\0\0\0\x0f\x04\0xyz") },
 	{ "a bundle of one delta", "malformed bundle",
-	  A("\x04\x13\0" SCOPE16 "\0\0\x0f\x37\0\1\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15 "\0\0") },
+	  A("\x04\x14\0" SCOPE16 "\0\0\0\x0f\x37\0\1\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15 "\0\0") },
 	{ "a bundle with a node twice", "malformed bundle",
-	  A("\x04\x13\0" SCOPE16 "\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0" SCOPE16 "\0\0") },
+	  A("\x04\x14\0" SCOPE16 "\0\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0" SCOPE16 "\0\0") },
 	{ "END inside of a bundle", "not open",
-	  A("\x04\x13\0" SCOPE16 "\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15
+	  A("\x04\x14\0" SCOPE16 "\0\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15
 	    "\0\0\x06\0") },
 	{ "a bundle inside of a bundle", "out of place",
-	  A("\x04\x13\0" SCOPE16 "\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15
+	  A("\x04\x14\0" SCOPE16 "\0\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15
 	    "\0\0\x0f\x02\0x") },
 	{ "WITNESS twice", "twice", A("\x10\x02\0\0") },
 	{ "more tags than batches", "malformed", A("\x04\x18\0" SCOPE16 "\0\0\1tags") },
