@@ -24,7 +24,8 @@
  *            W, actor u32, seq u64      u32: tag of another's
  *            R, number u32              actor u32, actor u32, seq u64: batches of the first beyond seq went
  *                                       to the second
- *            T, actor u32, seq u64, node  empty: was put into a batch of this device
+ *            T, actor u32, seq u64, node  empty: was put into a batch of this device; seq 0: the actor
+ *                                       was met
  *   DOCS     node                       format u8, varint n, n × (varint actor, varint seq): entries
  *                                       in DOTS beyond one for each actor of the context; record
  *   DOTS     scope, actor u32, seq u64, node   empty

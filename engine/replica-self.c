@@ -512,14 +512,44 @@ static int adopt_scope(struct replica *r, const struct id *scope, uint32_t actor
 	return rc == 0 ? store_iter_error(it) : rc;
 }
 
+/* The store of a device that the peer is, met for the first time: what another one of that device had
+ * from anybody may have gone with it. */
+static bool met_another(struct replica *r, const struct actor_id *now, uint32_t no, struct buf *key)
+{
+	static const struct id none;
+	adopted_key(key, no, 0, &none);
+	for (uint32_t i = 0; i < actors_count(r->actors); i++)
+		if (i != no && id_equal(&actors_get(r->actors, i)->device, &now->device))
+			return !buf_failed(key) &&
+			       !store_has(r->store, NULL, STORE_META, key->data, key->len);
+	return false;
+}
+
+static int met_put(struct replica *r, const struct buf *key, struct err *e)
+{
+	_cleanup_(store_batch_freep) struct store_batch *b = NULL;
+	int rc = store_batch_new(&b);
+	if (rc < 0)
+		return rc;
+	store_put(b, STORE_META, key->data, key->len, "", 0);
+	actors_put_batch(r, b, actors_count(r->actors));
+	return store_write(r->store, b, e);
+}
+
 int replica_adopt(struct replica *r, const struct actor_id *now, struct err *e)
 {
 	_cleanup_(view_unrefp) struct view *v = replica_view(r);
+	_cleanup_(buf_done) struct buf key = { 0 };
+	struct actor_id self;
+	uint32_t peer;
+	replica_self(r, &self, NULL);
+	int rc = actors_intern(r->actors, now, &peer);
+	bool all = rc == 0 && met_another(r, now, peer, &key);
 	uint32_t n = actors_count(r->actors);
-	int rc = 0;
 	for (uint32_t no = 0; rc == 0 && no < n; no++) {
 		const struct actor_id *id = actors_get(r->actors, no);
-		if (!id_equal(&id->device, &now->device) || id->incarnation == now->incarnation)
+		bool over = id_equal(&id->device, &now->device) || id_equal(&id->device, &self.device);
+		if (no == peer || actor_id_cmp(id, &self) == 0 || (!over && !all))
 			continue;
 		for (uint32_t i = 0; rc == 0 && i < view_scopes(v); i++) {
 			struct id scope;
@@ -528,5 +558,7 @@ int replica_adopt(struct replica *r, const struct actor_id *now, struct err *e)
 			rc = adopt_scope(r, &scope, no, vv_get(have, no), e);
 		}
 	}
+	if (rc == 0 && all)
+		rc = met_put(r, &key, e);
 	return rc < 0 ? err_errno(e, rc, "cannot take on what another incarnation left") : 0;
 }

@@ -533,10 +533,11 @@ int replica_check_witness(struct replica *r, const struct actor_id *self, uint64
 			  uint64_t held, const struct witness *w, uint32_t n, struct err *e);
 /* The same on a number alone. */
 int replica_check_fence(struct replica *r, const struct actor_id *actor, uint64_t seq, struct err *e);
-/* A device is in the incarnation `now`. What came here of its others in rounds that were never complete
- * will not be completed, so this device passes it on in batches of its own. */
+/* A device is in the incarnation `now`. What came here of its others, or of others of this device, in rounds
+ * that were never complete will not be completed, so this device passes it on in batches of its own;
+ * and, when that incarnation is met first, all that came in such rounds, for it may have been on its way from
+ * the one before. */
 int replica_adopt(struct replica *r, const struct actor_id *now, struct err *e);
-
 
 /* What a peer said it holds durably; kept across restarts (written lazily). Within a session that only
  * grows; what the peer says first in one takes the place of what was known, for it may have been
