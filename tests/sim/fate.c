@@ -73,6 +73,7 @@ static void bring_back(struct world *w, struct device *d, bool noticed)
 	d->doubtful = true;
 	check_forget(d);
 	model_mark(w, d);
+	batch_mark(w, d);
 	w->brought_back = true;
 	w->copies++;
 	if (!noticed)
@@ -108,6 +109,12 @@ static void jump(struct world *w, struct device *d)
 	w->wild_clocks = true;
 }
 
+static void renamed(struct world *w, struct device *d, const struct actor_id *now, uint64_t above)
+{
+	model_renamed(w, d, &d->known_as, now, above);
+	batch_renamed(w, d, &d->known_as, now, above);
+}
+
 /* A device that found that it was brought back has other names for what it made since then. */
 static void look(struct world *w, struct device *d)
 {
@@ -121,10 +128,8 @@ static void look(struct world *w, struct device *d)
 		world_fail(w, "device %u goes on as a new incarnation for no reason", d->no);
 	w->found = true;
 	TRACE(w, "device %u finds out that it was brought back", d->no);
-	if (n > d->restamped) {
-		const struct restamp *rs = &r->restamped[n - 1];
-		model_renamed(w, d, &d->known_as, &now, rs->above);
-	}
+	if (n > d->restamped)
+		renamed(w, d, &now, r->restamped[n - 1].above);
 	d->restamped = n;
 	d->known_as = now;
 }
@@ -136,7 +141,7 @@ void fate_started(struct world *w, struct device *d)
 	replica_self(d->replica, &now, NULL);
 	/* A crash took the new names back. */
 	if (n < d->restamped)
-		model_renamed(w, d, &d->known_as, &now, 0);
+		renamed(w, d, &now, 0);
 	d->known_as = now;
 	d->restamped = n;
 }

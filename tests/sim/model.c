@@ -124,15 +124,6 @@ static void lose(struct model *m, struct covering *c)
 	m->written[c->written].covered--;
 }
 
-/* Names that a store does not know went with the batch that they came with. */
-static bool beyond(const struct device *d, const struct actor_id *self, uint64_t newest,
-		   const struct actor_id *actor, uint64_t seq)
-{
-	if (actor_id_cmp(actor, self) == 0)
-		return seq > newest;
-	return actors_find(replica_actors(d->replica), actor) == ACTOR_NONE;
-}
-
 void model_lost(struct world *w, struct device *d)
 {
 	struct model *m = w->model;
@@ -142,13 +133,13 @@ void model_lost(struct world *w, struct device *d)
 	for (uint32_t i = 0; i < m->n_written; i++) {
 		struct written *x = &m->written[i];
 		if (x->device == d->no && i >= d->since_written &&
-		    beyond(d, &self, seq, &x->actor, x->seq))
+		    device_lost(d, &self, seq, &x->actor, x->seq))
 			x->lost = true;
 	}
 	for (uint32_t i = 0; i < m->n_covering; i++) {
 		struct covering *c = &m->covering[i];
 		if (c->device == d->no && i >= d->since_covering && !c->lost &&
-		    beyond(d, &self, seq, &c->actor, c->seq))
+		    device_lost(d, &self, seq, &c->actor, c->seq))
 			lose(m, c);
 	}
 }

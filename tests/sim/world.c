@@ -81,6 +81,14 @@ void pin_clear(struct pin *p)
 	numbers_clear(&p->saw);
 }
 
+bool device_lost(const struct device *d, const struct actor_id *self, uint64_t newest,
+		 const struct actor_id *actor, uint64_t seq)
+{
+	if (actor_id_cmp(actor, self) == 0)
+		return seq > newest;
+	return actors_find(replica_actors(d->replica), actor) == ACTOR_NONE;
+}
+
 void device_start(struct world *w, struct device *d)
 {
 	struct err e = { 0 };
@@ -108,7 +116,7 @@ void device_start(struct world *w, struct device *d)
 		world_fail(w, "device %u comes back as another actor", d->no);
 	fate_started(w, d);
 	model_lost(w, d);
-	batch_lost(w, d, seq);
+	batch_lost(w, d);
 	batch_check(w, d);
 	d->actor = actor;
 	d->flushed = seq;

@@ -132,6 +132,10 @@ void world_trace(struct world *w, const char *fmt, ...) _printf_(2, 3);
 void device_flush(struct world *w, struct device *d);
 void device_crash(struct world *w, struct device *d);
 void device_start(struct world *w, struct device *d);
+/* The device `self`, just opened, has not that batch of a device of its name: names that a store does not
+ * know went with the batch that they came with. */
+bool device_lost(const struct device *d, const struct actor_id *self, uint64_t newest,
+		 const struct actor_id *actor, uint64_t seq);
 void pin_clear(struct pin *p);
 
 /* net.c */
@@ -170,8 +174,12 @@ struct batches *batches_new(void);
 void batches_free(struct batches *b);
 /* Changes a few files at once; what replica_txn says. */
 int batch_step(struct world *w, struct device *d);
-/* Commits of the device beyond seq are lost. */
-void batch_lost(struct world *w, struct device *d, uint64_t seq);
+/* The device was opened anew: its batches beyond the newest are lost. */
+void batch_lost(struct world *w, struct device *d);
+/* The same as of the model below. */
+void batch_mark(struct world *w, const struct device *d);
+void batch_renamed(struct world *w, const struct device *d, const struct actor_id *from,
+		   const struct actor_id *to, uint64_t above);
 /* The device has all of each batch, or nothing. */
 void batch_check(struct world *w, struct device *d);
 
