@@ -198,6 +198,8 @@ int version_past(struct replica *r, const struct id *node, const struct history_
 /* The version as a base of what is written now, if dots in it have other names since it was made, else
  * NULL. Commit lock. */
 int version_restamped(struct replica *r, const struct version *v, struct version **ret);
+/* No dots have got other names since it was made. Commit lock. */
+bool version_names_hold(struct replica *r, const struct version *v);
 /* Do both hold the same bytes, as the same kind of content? */
 bool version_same(const struct version *x, const struct version *y);
 /* The newest version of a file, live or deleted. */

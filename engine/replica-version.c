@@ -698,6 +698,11 @@ static int renamed(struct elements **e, const struct restamp *rs)
 	return elements_restamp(old, rs, e);
 }
 
+bool version_names_hold(struct replica *r, const struct version *v)
+{
+	return v->restamped == atomic_load(&r->n_restamped);
+}
+
 int version_restamped(struct replica *r, const struct version *v, struct version **ret)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };

@@ -61,6 +61,7 @@ unit_tests = \
 	tests/unit/test_replica \
 	tests/unit/test_replica_crash \
 	tests/unit/test_replica_threads \
+	tests/unit/test_restamp \
 	tests/unit/test_rebirth \
 	tests/unit/test_record \
 	tests/unit/test_render \
@@ -117,6 +118,7 @@ tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_restamp_SOURCES = tests/unit/test_restamp.c $(pair)
 tests_unit_test_session_SOURCES = tests/unit/test_session.c $(pair)
 tests_unit_test_txn_SOURCES = tests/unit/test_txn.c $(pair)
 tests_unit_test_proc_LDADD = $(FUSEFS_TEST_LIBS)

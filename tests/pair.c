@@ -28,6 +28,7 @@ static void node_start(struct node *n)
 					 .wall_us = node_clock,
 					 .random = node_random,
 					 .userdata = n };
+	memcpy(config.fence, n->fence, sizeof(config.fence));
 	int r = replica_open(&config, &n->replica, &e);
 	if (r < 0)
 		tap_bail("no replica: %s (%s)", e.message, strerror(-r));
@@ -76,6 +77,16 @@ void node_bring_back(struct node *n, struct store *copy)
 {
 	node_close(n);
 	n->store = store_like(copy);
+	node_start(n);
+}
+
+void node_clone(struct node *n, const struct node *of)
+{
+	if (replica_flush(of->replica, NULL) < 0)
+		tap_bail("cannot flush");
+	*n = (struct node){ .id = of->id, .store = store_like(of->store),
+			    .random = { of->random.state + 1 }, .now = of->now };
+	n->fence[0] = (uint8_t)(of->fence[0] + 1);
 	node_start(n);
 }
 
