@@ -18,7 +18,8 @@
  *            H                          u64: time (us) up to which the history was thinned
  *            B, actor u32, seq u64      nodes that were changed together, see engine/batch.h
  *            M, node, actor u32, ~seq u64   empty: the node is one of them
- *            O, seq u64                 u32: tag of an own batch that nobody acknowledged (replica-self.c)
+ *            G                          u8, u64: how and when the last new incarnation began
+ *            O, seq u64                 u32: tag of an own batch, of the last 1024 (replica-self.c)
  *            K, seq u64, slot           u64 seq, u64 hlc, number: what the own counter in that slot held before
  *                                       that batch, and of which one (replica-counted.c)
  *            W, actor u32, seq u64      u32: tag of another's
@@ -58,7 +59,7 @@ enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', 
        META_CONFLICT = 'C', META_CONTESTED = 'N', META_INDEX = 'I', META_THINNED = 'H',
        META_BATCH = 'B', META_MEMBER = 'M',
        META_OWN = 'O', META_TAG = 'W', META_RESTAMP = 'R', META_ADOPTED = 'T',
-       META_COUNTED = 'K' };
+       META_COUNTED = 'K', META_RENEWED = 'G' };
 
 /* ---- nodes: what is derived of a record ---- */
 
@@ -290,8 +291,8 @@ void scope_put_batch(struct replica *r, struct store_batch *b, const struct id *
 void actors_put_batch(struct replica *r, struct store_batch *b, uint32_t count);
 void peers_put_batch(struct replica *r, struct store_batch *b);
 void format_put(struct replica *r, struct store_batch *b, const struct actor_id *self);
-/* Starts a new incarnation. Commit lock. */
-int incarnation_new(struct replica *r, struct err *e);
+/* Starts a new incarnation; RENEWAL_NONE: the first one. Commit lock. */
+int incarnation_new(struct replica *r, enum renewal how, struct err *e);
 /* It has begun: the store says so. */
 void incarnation_is(struct replica *r, uint32_t self, uint64_t seq);
 int restamps_load(struct replica *r, struct err *e); /* at open */

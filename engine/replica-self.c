@@ -109,7 +109,11 @@ int own_put(struct commit *c, struct store_batch *b)
 	int rc = counted_put(c, b);
 	if (rc < 0)
 		return rc;
-	return seq % TRIM_EVERY == 0 ? own_drop(r, b, acknowledged(r)) : 0;
+	if (seq % TRIM_EVERY != 0)
+		return 0;
+	/* Tags are for whoever meets a store that was brought back, from before any acknowledgement. */
+	rc = seq > TAGS_MAX ? kind_drop(r, b, META_OWN, seq - TAGS_MAX) : 0;
+	return rc < 0 ? rc : kind_drop(r, b, META_COUNTED, acknowledged(r));
 }
 
 void replica_own(struct replica *r, struct actor_id *ret_actor, uint64_t *ret_acknowledged)
@@ -170,16 +174,13 @@ int replica_heard_tags(struct replica *r, const struct actor_id *id, uint64_t up
 	return rc < 0 ? rc : store_write(r->store, b, NULL);
 }
 
-int replica_witness(struct replica *r, const struct actor_id *id, uint64_t above,
-		    struct witness *ret, uint32_t max, uint32_t *ret_n)
+static int witness_of(struct replica *r, uint32_t actor, uint64_t from, struct witness *ret,
+		      uint32_t max, uint32_t *ret_n)
 {
 	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
 	_cleanup_(buf_done) struct buf key = { 0 }, end = { 0 };
-	uint32_t actor = actors_find(r->actors, id), n = 0;
-	*ret_n = 0;
-	if (actor == ACTOR_NONE)
-		return 0;
-	heard_key(&key, actor, above + 1);
+	uint32_t n = 0;
+	heard_key(&key, actor, from);
 	heard_key(&end, actor, UINT64_MAX);
 	if (buf_failed(&key) || buf_failed(&end))
 		return -ENOMEM;
@@ -201,6 +202,17 @@ int replica_witness(struct replica *r, const struct actor_id *id, uint64_t above
 	if (rc == 0)
 		*ret_n = n;
 	return rc;
+}
+
+int replica_witness(struct replica *r, const struct actor_id *id, uint64_t above,
+		    struct witness *ret, uint32_t max, uint32_t *ret_n)
+{
+	uint32_t actor = actors_find(r->actors, id);
+	*ret_n = 0;
+	if (actor == ACTOR_NONE)
+		return 0;
+	int rc = witness_of(r, actor, above + 1, ret, max, ret_n);
+	return rc == 0 && *ret_n == 0 ? witness_of(r, actor, 0, ret, 1, ret_n) : rc;
 }
 
 /* ---- incarnations ---- */
@@ -228,7 +240,32 @@ void incarnation_is(struct replica *r, uint32_t self, uint64_t seq)
 	atomic_fetch_add(&r->renewals, 1);
 }
 
-int incarnation_new(struct replica *r, struct err *e)
+static void renewed_put(struct replica *r, struct store_batch *b, enum renewal how)
+{
+	const uint8_t key = META_RENEWED;
+	uint64_t us = r->config.wall_us(r->config.userdata);
+	uint8_t value[9] = { (uint8_t)how };
+	for (unsigned i = 0; i < 8; i++)
+		value[1 + i] = (uint8_t)(us >> (56 - 8 * i));
+	store_put(b, STORE_META, &key, 1, value, sizeof(value));
+}
+
+enum renewal replica_renewed(struct replica *r, uint64_t *ret_us)
+{
+	_cleanup_(buf_done) struct buf v = { 0 };
+	const uint8_t key = META_RENEWED;
+	if (store_get(r->store, NULL, STORE_META, &key, 1, &v) < 0)
+		return RENEWAL_NONE;
+	struct cursor c = cursor_make(v.data, v.len);
+	uint8_t how = cursor_u8(&c);
+	uint64_t us = cursor_u64(&c);
+	if (!cursor_end(&c) || how > RENEWAL_PEER)
+		return RENEWAL_NONE;
+	*ret_us = us;
+	return (enum renewal)how;
+}
+
+int incarnation_new(struct replica *r, enum renewal how, struct err *e)
 {
 	_cleanup_(store_batch_freep) struct store_batch *b = NULL;
 	uint32_t no;
@@ -242,6 +279,8 @@ int incarnation_new(struct replica *r, struct err *e)
 	uint32_t count = actors_count(r->actors);
 	actors_put_batch(r, b, count);
 	format_put(r, b, actors_get(r->actors, no));
+	if (how != RENEWAL_NONE)
+		renewed_put(r, b, how);
 	rc = store_write(r->store, b, e);
 	if (rc < 0)
 		return rc;
@@ -351,6 +390,7 @@ int restamp_put(struct commit *c, struct store_batch *b)
 		return -ENOMEM;
 	store_put(b, STORE_META, key, sizeof(key), v.data, v.len);
 	format_put(r, b, actors_get(r->actors, rs->to));
+	renewed_put(r, b, RENEWAL_PEER);
 	struct restamp *all = reallocarray(r->restamped, no + 1, sizeof(*all));
 	if (!all)
 		return -ENOMEM;
@@ -395,7 +435,7 @@ static int renew(struct replica *r, const struct actor_id *self, uint64_t above,
 	else if (actor_id_cmp(self, actors_get(r->actors, r->self)) != 0)
 		rc = -EALREADY; /* in another session */
 	else if (above >= r->seq)
-		rc = incarnation_new(r, e);
+		rc = incarnation_new(r, RENEWAL_PEER, e);
 	else {
 		rs.from = r->self;
 		rc = incarnation_name(r, true, &rs.to);
@@ -404,7 +444,7 @@ static int renew(struct replica *r, const struct actor_id *self, uint64_t above,
 		for (uint32_t i = 0; rc == 0 && i < r->n_scopes; i++)
 			rc = restamp_scope(&c, r->scope[i], e);
 		if (rc == 0)
-			rc = c.first ? commit_end(&c, e) : incarnation_new(r, e);
+			rc = c.first ? commit_end(&c, e) : incarnation_new(r, RENEWAL_PEER, e);
 	}
 	commit_done(&c);
 	if (rc == -EALREADY)
@@ -512,17 +552,24 @@ static int adopt_scope(struct replica *r, const struct id *scope, uint32_t actor
 	return rc == 0 ? store_iter_error(it) : rc;
 }
 
-/* The store of a device that the peer is, met for the first time: what another one of that device had
- * from anybody may have gone with it. */
-static bool met_another(struct replica *r, const struct actor_id *now, uint32_t no, struct buf *key)
+/* A device that had another store before comes with this one for the first time: what that had from
+ * anybody may have gone with it. Then *ret_key is what notes that it came. */
+static int met_another(struct replica *r, const struct actor_id *now, struct buf *ret_key)
 {
 	static const struct id none;
-	adopted_key(key, no, 0, &none);
-	for (uint32_t i = 0; i < actors_count(r->actors); i++)
-		if (i != no && id_equal(&actors_get(r->actors, i)->device, &now->device))
-			return !buf_failed(key) &&
-			       !store_has(r->store, NULL, STORE_META, key->data, key->len);
-	return false;
+	uint32_t n = actors_count(r->actors), no, i = 0;
+	while (i < n && (!id_equal(&actors_get(r->actors, i)->device, &now->device) ||
+			 actors_get(r->actors, i)->incarnation == now->incarnation))
+		i++;
+	if (i == n)
+		return 0;
+	int rc = actors_intern(r->actors, now, &no);
+	if (rc < 0)
+		return rc;
+	adopted_key(ret_key, no, 0, &none);
+	if (buf_failed(ret_key))
+		return -ENOMEM;
+	return !store_has(r->store, NULL, STORE_META, ret_key->data, ret_key->len);
 }
 
 static int met_put(struct replica *r, const struct buf *key, struct err *e)
@@ -541,15 +588,13 @@ int replica_adopt(struct replica *r, const struct actor_id *now, struct err *e)
 	_cleanup_(view_unrefp) struct view *v = replica_view(r);
 	_cleanup_(buf_done) struct buf key = { 0 };
 	struct actor_id self;
-	uint32_t peer;
 	replica_self(r, &self, NULL);
-	int rc = actors_intern(r->actors, now, &peer);
-	bool all = rc == 0 && met_another(r, now, peer, &key);
+	int all = met_another(r, now, &key), rc = all < 0 ? all : 0;
 	uint32_t n = actors_count(r->actors);
 	for (uint32_t no = 0; rc == 0 && no < n; no++) {
 		const struct actor_id *id = actors_get(r->actors, no);
 		bool over = id_equal(&id->device, &now->device) || id_equal(&id->device, &self.device);
-		if (no == peer || actor_id_cmp(id, &self) == 0 || (!over && !all))
+		if (actor_id_cmp(id, now) == 0 || actor_id_cmp(id, &self) == 0 || (!over && !all))
 			continue;
 		for (uint32_t i = 0; rc == 0 && i < view_scopes(v); i++) {
 			struct id scope;

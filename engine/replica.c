@@ -202,8 +202,8 @@ static int meta_load(struct replica *r, struct err *e)
 		rc = top_nodes_put(r);
 		if (rc < 0)
 			return err_errno(e, rc, "cannot prepare the database");
-		rc = incarnation_new(r, e);
-		atomic_store(&r->renewals, 0); /* the first one */
+		rc = incarnation_new(r, RENEWAL_NONE, e);
+		atomic_store(&r->renewals, 0);
 		return rc;
 	}
 	if (rc < 0)
@@ -231,7 +231,7 @@ static int meta_load(struct replica *r, struct err *e)
 		return rc;
 	if (!id_equal(&self.device, &r->config.device) ||
 	    memcmp(fence, r->config.fence, FENCE_SIZE) != 0)
-		rc = incarnation_new(r, e);
+		rc = incarnation_new(r, RENEWAL_FENCE, e);
 	return rc;
 }
 

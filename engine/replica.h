@@ -63,6 +63,9 @@ int replica_open(const struct replica_config *config, struct replica **ret, stru
 int replica_set_fence(struct replica *r, const uint8_t fence[static 16], struct err *e);
 /* How often it went on as a new incarnation since it was opened, the opening included. */
 unsigned replica_renewals(struct replica *r);
+/* How it did so last and when, microseconds since 1970; that stays in the store. */
+enum renewal { RENEWAL_NONE, RENEWAL_FENCE, RENEWAL_PEER };
+enum renewal replica_renewed(struct replica *r, uint64_t *ret_us);
 void replica_free(struct replica *r);
 struct actors *replica_actors(struct replica *r); /* borrowed */
 struct store *replica_store(struct replica *r);   /* borrowed */
@@ -511,7 +514,7 @@ int replica_claim(struct replica *r, const struct id *scope, const struct vv *up
 void replica_self(struct replica *r, struct actor_id *ret_actor, uint64_t *ret_seq);
 /* The own actor and up to which number others acknowledged its batches. */
 void replica_own(struct replica *r, struct actor_id *ret_actor, uint64_t *ret_acknowledged);
-/* What tells one of its batches from another of that number; 0: not known any more. */
+/* What tells one of its batches, of the last 1024, from another of that number; 0: not known any more. */
 uint32_t replica_own_tag(struct replica *r, uint64_t seq);
 /* The actor's store says the tags of its n batches up to `upto`. Comes before the batches. */
 int replica_heard_tags(struct replica *r, const struct actor_id *id, uint64_t upto,
@@ -522,7 +525,8 @@ struct witness {
 	uint32_t tag;
 };
 
-/* The tags kept of an actor's batches beyond `above`, ascending; of more than max the newest. */
+/* The tags kept of an actor's batches beyond `above`, ascending; of more than max the newest; if there are
+ * none, the newest of all. */
 int replica_witness(struct replica *r, const struct actor_id *id, uint64_t above,
 		    struct witness *ret, uint32_t max, uint32_t *ret_n);
 /* A peer holds batches of the own actor `self` up to number `held`, and these. If this store did not

@@ -86,7 +86,7 @@ struct session {
 	uint64_t meeting;
 	unsigned renewals;   /* of our store, when the session began */
 	struct actor_id own; /* as our HELLO said */
-	uint64_t acknowledged, tagged; /* of our own batches: in HELLO; whose tags were sent */
+	uint64_t acknowledged, tagged; /* of our own batches: in HELLO; whose tags the peer has */
 	struct actor_id peer_self;
 	uint64_t peer_acknowledged;
 	struct id peer_print; /* fingerprint in HELLO */

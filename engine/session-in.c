@@ -97,6 +97,7 @@ static int get_witness(struct session *s, struct cursor *c, struct err *e)
 	if (r != 0)
 		return r < 0 ? r : session_same_store(s, e);
 	s->witness_in = true;
+	s->tagged = n > 0 ? w[n - 1].seq : 0;
 	struct id mine;
 	view_fingerprint(s->hello_view, &mine);
 	if (!id_equal(&mine, &s->peer_print)) {

@@ -190,7 +190,6 @@ int session_new(struct replica *replica, const struct id *peer, uint64_t now_us,
 	s->hello_view = view_ref(s->view);
 	s->renewals = view_renewals(s->view);
 	replica_own(replica, &s->own, &s->acknowledged);
-	s->tagged = s->acknowledged;
 	s->meeting = replica_meeting(replica);
 	*ret = TAKE_PTR(s);
 	return 0;

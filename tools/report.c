@@ -303,6 +303,23 @@ static void put_disk(struct daemon *d, struct jsonw *w)
 	jsonw_object_end(w);
 }
 
+/* When and by what the store was last found to be one that was copied or brought back. */
+static void put_renewed(struct daemon *d, struct jsonw *w)
+{
+	uint64_t at, now = world_wall_us();
+	enum renewal by = replica_renewed(d->replica, &at);
+	jsonw_key(w, "renewed");
+	if (by == RENEWAL_NONE) {
+		jsonw_null(w);
+		return;
+	}
+	jsonw_object_begin(w);
+	put_text(w, "by", by == RENEWAL_FENCE ? "copy" : "peer");
+	put_time(w, "at", at);
+	put_uint(w, "ago_s", now > at ? (now - at) / 1000000 : 0);
+	jsonw_object_end(w);
+}
+
 void report_status(struct daemon *d, struct buf *out)
 {
 	struct jsonw w;
@@ -328,6 +345,7 @@ void report_status(struct daemon *d, struct buf *out)
 	put_id(&w, "id", identity_device(d->identity));
 	put_text(&w, "role", role_name(identity_role(d->identity)));
 	put_text(&w, "incarnation", incarnation);
+	put_renewed(d, &w);
 	identity_validity(d->identity, &from, &to);
 	put_time(&w, "certificate_until", to > 0 ? (uint64_t)to * 1000000 : 0);
 	jsonw_object_end(&w);

@@ -12,6 +12,14 @@ def incarnation(host):
     return host.shoal("status", "--json")["device"]["incarnation"]
 
 
+def told(host):
+    """What status and doctor say of copies: by what it was seen, and the finding."""
+    renewed = host.shoal("status", "--json")["device"]["renewed"]
+    finding = next(f for f in host.shoal("doctor", "--json") if f["check"] == "copies")
+    assert ("copy " in host.shoal("status")) == bool(renewed)
+    return renewed and renewed["by"], finding["result"], finding["message"]
+
+
 def copy(source, target):
     subprocess.run(["cp", "-a", "--no-target-directory", source, target], check=True)
 
@@ -48,6 +56,7 @@ def test_an_ordinary_restart_is_none(lab):
     (a.home / "moved").rename(a.store)
     a.up()
     assert incarnation(a) == before[0] and "copied" not in a.log() + b.log()
+    assert told(a)[:2] == told(b)[:2] == (None, "ok")
     meet(a, b)
     equal(a, b)
     sound(a, b)
@@ -81,6 +90,7 @@ def test_brought_back(lab):
     a.up()
     b.up()
     assert incarnation(a) != first and "brought back" in a.log()
+    assert told(a)[:2] == ("copy", "note") and "brought back" in told(a)[2]
     assert content(a, "c/7.json")["a"] == 0
     for i in range(20):
         save(a, f"c/{i}.json", lambda v: v.update(again=i + 1))
@@ -168,4 +178,5 @@ def test_a_copy_beside_the_store(lab):
     assert incarnation(a) == first
     wait_for(lambda: "runs twice" in b.log(), what="the two being told apart")
     wait_for(lambda: any(peer["copies"] for peer in b.shoal("peers", "--json")), what="it being said")
+    assert told(b)[1] == "warning" and "copy" not in told(b)[2].split() and "runs twice" in told(b)[2]
     sound(a, b, c)

@@ -14,15 +14,20 @@
 static struct node a, b;
 
 /* One session; true if it went well. */
-static bool meet(void)
+static bool meet_of(struct node *x, struct node *y)
 {
 	struct pair p;
-	pair_open(&p, &a, &b);
+	pair_open(&p, x, y);
 	pair_run(&p);
 	if (p.failed && p.e.code != -ESTALE)
 		tap_diag("%s", p.e.message);
 	pair_close(&p);
 	return !p.failed;
+}
+
+static bool meet(void)
+{
+	return meet_of(&a, &b);
 }
 
 static bool reads(struct node *n, const char *name, const char *want)
@@ -175,6 +180,26 @@ static void test_fewer(void)
 	end(copy);
 }
 
+/* A third device was given what another one had acknowledged before, and knows it by its tags as well. */
+static void test_acknowledged(void)
+{
+	struct node c;
+	begin();
+	node_open(&c, 3, NULL);
+	struct store *copy = node_copy(&a);
+	node_write(&a, "c", "x.json", A("{\n  \"k\": 2\n}\n"));
+	ok(meet() && meet_of(&a, &c), "one change reaches two devices, one after the other");
+	node_bring_back(&a, copy);
+	node_write(&a, "c", "new.txt", A("made apart\n"));
+	ok(!meet_of(&a, &c), "it is the second of them that knows");
+	ok(meet_of(&a, &c) && meet() && meet_of(&a, &c), "then they meet in peace");
+	ok(both_read("x.json", "{\n  \"k\": 2\n}\n") && both_read("new.txt", "made apart\n") &&
+		   reads(&c, "new.txt", "made apart\n"),
+	   "all have both");
+	node_close(&c);
+	end(copy);
+}
+
 /* What nobody else had has left no trace, and no reason for a new name. */
 static void test_untold(void)
 {
@@ -190,10 +215,11 @@ static void test_untold(void)
 
 int main(void)
 {
-	tap_plan(16 + 4 + 4 + 2);
+	tap_plan(16 + 4 + 4 + 4 + 2);
 	test_both_wrote();
 	test_common();
 	test_fewer();
+	test_acknowledged();
 	test_untold();
 	return tap_done();
 }
