@@ -94,6 +94,7 @@ libengine_a_SOURCES = \
 	engine/recordcodec.c \
 	engine/render.c \
 	engine/render.h \
+	engine/replica-adopt.c \
 	engine/replica-apply.c \
 	engine/replica-backlog.c \
 	engine/replica-batch.c \
@@ -123,7 +124,9 @@ libengine_a_SOURCES = \
 	engine/replica-txn.c \
 	engine/replica-types.c \
 	engine/replica-verify.c \
+	engine/replica-version-free.c \
 	engine/replica-version.c \
+	engine/replica-version.h \
 	engine/replica-view.c \
 	engine/replica-visit.c \
 	engine/replica.c \

@@ -405,6 +405,10 @@ void loose_update(struct commit *c);
 int commit_derive(struct commit *c, struct touched *t);
 /* replica-dots.c: its entries in STORE_DOTS. */
 int commit_dots(struct commit *c, struct touched *t, struct store_batch *b);
+/* The index of changes of an actor in a scope beyond a number; seq and node of an entry. */
+int dots_iter(struct replica *r, const struct id *scope, uint32_t actor, uint64_t above,
+	      struct store_iter **ret);
+int dots_entry(const struct store_iter *it, uint64_t *ret_seq, struct id *ret_node);
 /* Its entry of an actor of whom the record has less now. */
 void dots_forget(const struct touched *t, uint32_t actor, struct store_batch *b);
 void commit_notify(struct commit *c); /* with r->notify held */
