@@ -300,10 +300,10 @@ static void print_renewed(const struct cli *c, struct arena *a, const struct jso
 	if (!renewed || renewed->type != JSON_OBJECT || cli_uint(renewed, "ago_s") > RENEWED_TOLD_S)
 		return;
 	line(c, "copy");
-	printf("%s %s: see shoald(8), Copies of a store\n",
+	printf("%s: found %s, see shoald(8), Copies of a store\n",
 	       strcmp(cli_text(a, renewed, "by", ""), "peer") == 0 ?
-		       "a device knew what this store had lost; it was brought back before" :
-		       "this store was copied or brought back; that was seen",
+		       "this store was brought back, a device knew more of it" :
+		       "this store was copied or brought back",
 	       human_date(cli_text(a, renewed, "at", ""), date));
 }
 

@@ -94,8 +94,10 @@ static struct store *begin(const char *const files[][2], unsigned n)
 /* The first device's second life ends in what the two have. */
 static void found_out(const char *what)
 {
+	uint64_t us;
 	bool first = meet();
-	ok(!first && meet() && meet() && sound(&a) && sound(&b) && in_step(&a, &b) &&
+	ok(!first && replica_renewed(a.replica, &us) == RENEWAL_PEER &&
+		   replica_renewed(b.replica, &us) == RENEWAL_NONE && meet() && meet() && sound(&a) && sound(&b) && in_step(&a, &b) &&
 		   replica_renewals(a.replica) == 1,
 	   "%s: it finds out, and both are sound and in step", what);
 }
@@ -370,13 +372,16 @@ static void test_again(void)
 static void test_clone(void)
 {
 	struct node twin;
+	uint64_t us;
 	struct store *copy = begin(numbers, 2);
 	write_text(&a, "l.json", "[\"a\", \"b\"]\n");
 	node_write(&a, "d", "t.txt", A("t\n"));
 	declare(&a, "/n", "counter");
 	write_text(&a, "n.json", "{\"n\": 12}\n");
 	node_clone(&twin, &a);
-	ok(replica_renewals(twin.replica) == 1 && replica_renewals(a.replica) == 0,
+	ok(replica_renewals(twin.replica) == 1 && replica_renewals(a.replica) == 0 &&
+		   replica_renewed(twin.replica, &us) == RENEWAL_FENCE &&
+		   replica_renewed(a.replica, &us) == RENEWAL_NONE,
 	   "a copy is another incarnation");
 	write_text(&a, "n.json", "{\"n\": 17}\n");
 	write_text(&twin, "n.json", "{\"n\": 15}\n");
