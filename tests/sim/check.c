@@ -212,7 +212,9 @@ static int list_one(const char *name, size_t len, const struct attr *attr, void 
 		snprintf(l->path[l->n++], sizeof(l->path[0]), "%s/%.*s", l->parent, (int)len, name);
 	}
 	/* A directory's time is cut off where somebody's clock is far ahead. */
-	int64_t mtime = attr->kind == NODE_DIR && l->w->wild_clocks ? 0 : attr->mtime_ns;
+	/* That of lost+found is when the device itself put something there. */
+	bool own = attr->kind == NODE_DIR && (l->w->wild_clocks || id_equal(&attr->id, &NODE_LOST));
+	int64_t mtime = own ? 0 : attr->mtime_ns;
 	buf_putf(l->b, "%s/%.*s %d.%d %04o %lld %llu c%d %.10s v%.10s %.10s\n", l->parent, (int)len,
 		 name, (int)attr->kind, (int)attr->form, attr->mode, (long long)mtime,
 		 (unsigned long long)attr->size, attr->conflict, id_hex(&attr->id, id),
