@@ -22,6 +22,31 @@ int chars_base_keep(struct arena *a, const struct seq_base *base, const struct c
 	return 0;
 }
 
+int chars_base_decode(const struct actors *actors, const struct chars_base *k, struct seq_base **ret)
+{
+	_cleanup_(seq_base_freep) struct seq_base *base = NULL;
+	struct cursor c = cursor_make(k->data, k->len);
+	struct actors *table = (struct actors *)(uintptr_t)actors; /* none is added */
+	int r = seq_base_decode(&c, table, NULL, &base, NULL);
+	if (r == 0 && !cursor_end(&c))
+		r = -EBADMSG;
+	if (r == 0)
+		*ret = TAKE_PTR(base);
+	return r;
+}
+
+int chars_base_restamp(const struct actors *actors, const struct chars_base *k,
+		       const struct restamp *rs, struct buf *ret)
+{
+	_cleanup_(seq_base_freep) struct seq_base *old = NULL, *new = NULL;
+	int r = chars_base_decode(actors, k, &old);
+	if (r == 0)
+		r = seq_base_restamp(old, rs, &new);
+	if (r == 0)
+		seq_base_encode(new, NULL, ret);
+	return r == 0 && buf_failed(ret) ? -ENOMEM : r;
+}
+
 /* U+FFFD for each byte that is none of a character. */
 static void repair(const struct buf *from, struct buf *to)
 {

@@ -13,6 +13,7 @@
  * edits the same elements. Everything else that is written leaves the sequence as it is; where it is
  * a string that is edited as a text later, that takes away what its writer had seen of the older one. */
 
+#include "engine/restamp.h"
 #include "engine/seq.h"
 #include "engine/slot.h"
 
@@ -32,6 +33,13 @@ int value_shown(struct arena *a, const struct actors *actors, const struct slot 
 /* Is it the same string, of which one or both are VALUE_CHARS? */
 bool chars_same(const struct actors *actors, const struct slot *s, const struct value *x,
 		const struct value *y);
+
+/* -ENOMEM, -EBADMSG. */
+int chars_base_decode(const struct actors *actors, const struct chars_base *base, struct seq_base **ret);
+
+/* The same under other names, appended. -ENOMEM, -EBADMSG. */
+int chars_base_restamp(const struct actors *actors, const struct chars_base *base,
+		       const struct restamp *rs, struct buf *ret);
 
 /* The encoded form of a base, in the arena. -ENOMEM. */
 int chars_base_keep(struct arena *a, const struct seq_base *base, const struct chars_base **ret);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/chars.h"
 
@@ -186,6 +187,43 @@ int elements_name(const struct elements *e, struct arena *a, const struct actors
 		}
 	}
 	return !e || (k == e->n && id == e->n_ids && t == e->n_texts) ? 0 : -EBADMSG;
+}
+
+static bool has_renamed(const struct elements *e, const struct restamp *rs)
+{
+	bool any = e->n_texts > 0; /* these may; it is not worth looking */
+	for (uint32_t i = 0; i < e->n_ids && !any; i++)
+		any = e->id[i].actor == rs->from && e->id[i].seq > rs->above;
+	return any;
+}
+
+int elements_restamp(const struct actors *actors, struct elements *e, const struct restamp *rs,
+		     struct elements **ret)
+{
+	_cleanup_(elements_freep) struct elements *x = NULL;
+	_cleanup_(lists_done) struct lists l = { 0 };
+	if (!has_renamed(e, rs)) {
+		*ret = elements_ref(e);
+		return 0;
+	}
+	buf_put(&l.count, e->count, e->n * sizeof(*e->count));
+	for (uint32_t i = 0; i < e->n_ids; i++) {
+		struct seq_id id = e->id[i];
+		id.actor = dot_restamp(rs, (struct dot){ id.actor, id.seq }).actor;
+		buf_put(&l.id, &id, sizeof(id));
+	}
+	for (uint32_t i = 0; i < e->n_texts; i++) {
+		_cleanup_(buf_done) struct buf base = { 0 };
+		int r = chars_base_restamp(actors, &e->text[i].base, rs, &base);
+		if (r < 0)
+			return r;
+		add_text(&l, e->text[i].number, base.data, base.len);
+	}
+	x = elements_new();
+	int r = x ? lists_take(&l, x) : -ENOMEM;
+	if (r == 0)
+		*ret = TAKE_PTR(x);
+	return r;
 }
 
 static bool goes_on(const struct seq_id *last, const struct seq_id *id)

@@ -3,6 +3,7 @@
 
 #include "engine/element.h"
 #include "engine/json.h"
+#include "engine/restamp.h"
 
 /* The identities of all elements of a document's lists, arrays in the order in which they open, and of
  * the characters of strings that are texts (engine/chars.h): what is known of a version besides its
@@ -18,6 +19,9 @@ int elements_make(const struct actors *actors, const struct json *tree, struct e
 int elements_name(const struct elements *e, struct arena *a, const struct actors *actors,
 		  struct json *tree);
 struct elements *elements_ref(struct elements *e); /* NULL: NULL */
+/* The same under other names; a reference to e if none is another. -ENOMEM. */
+int elements_restamp(const struct actors *actors, struct elements *e, const struct restamp *rs,
+		     struct elements **ret);
 void elements_free(struct elements *e);             /* gives up a reference */
 size_t elements_size(const struct elements *e); /* bytes of memory */
 void elements_encode(const struct elements *e, struct buf *b);

@@ -24,6 +24,7 @@ static const struct {
 	[FRAME_PONG] = { "PONG", BUF_VARINT_MAX },
 	[FRAME_RECORD] = { "RECORD", BUF_VARINT_MAX + ID_SIZE + 1 + FRAME_PIECE },
 	[FRAME_BUNDLE] = { "BUNDLE", 1 + FRAME_PIECE },
+	[FRAME_WITNESS] = { "WITNESS", BUF_VARINT_MAX + 2 + FRAME_TAGS_MAX * (BUF_VARINT_MAX + 4) },
 };
 
 const char *frame_name(enum frame_type t)
@@ -79,17 +80,12 @@ int frame_put(struct buf *out, enum frame_type t, const struct buf *payload)
 
 void hello_encode(const struct hello *h, struct buf *b)
 {
-	assert(h->n_actors <= FRAME_HELLO_ACTORS);
 	buf_varint(b, h->version);
 	buf_varint(b, h->oldest);
 	buf_varint(b, h->window);
 	buf_put(b, h->self.device.b, ID_SIZE);
 	buf_u32(b, h->self.incarnation);
-	buf_varint(b, h->n_actors);
-	for (uint32_t i = 0; i < h->n_actors; i++) {
-		buf_u32(b, h->actor[i].incarnation);
-		buf_varint(b, h->actor[i].seq);
-	}
+	buf_varint(b, h->acknowledged);
 	buf_put(b, h->fingerprint.b, ID_SIZE);
 }
 
@@ -116,14 +112,7 @@ int hello_decode(struct cursor *c, uint64_t speaks, struct hello *ret, struct er
 	h.window = cursor_varint(c);
 	id_get(c, &h.self.device);
 	h.self.incarnation = cursor_u32(c);
-	h.n_actors = (uint32_t)cursor_varint_max(c, FRAME_HELLO_ACTORS);
-	for (uint32_t i = 0; i < h.n_actors && cursor_ok(c); i++) {
-		h.actor[i].incarnation = cursor_u32(c);
-		h.actor[i].seq = cursor_varint_max(c, FRAME_SEQ_MAX);
-		if (h.actor[i].seq == 0 ||
-		    (i > 0 && h.actor[i].incarnation <= h.actor[i - 1].incarnation))
-			c->bad = true;
-	}
+	h.acknowledged = cursor_varint_max(c, FRAME_SEQ_MAX);
 	id_get(c, &h.fingerprint);
 	if (!cursor_ok(c) || (h.version <= speaks && !cursor_end(c)) ||
 	    h.window < FRAME_WINDOW_MIN || h.window > FRAME_WINDOW_MAX)
@@ -165,6 +154,56 @@ int frame_vector_get(struct cursor *c, struct vv *heard, struct actors *actors,
 		if (r < 0)
 			return err_set(e, r, "out of memory");
 	}
+	return 0;
+}
+
+void frame_tags_put(struct buf *b, const uint32_t *tag, uint32_t n)
+{
+	assert(n <= FRAME_TAGS_MAX);
+	buf_varint(b, n);
+	for (uint32_t i = 0; i < n; i++)
+		buf_u32(b, tag[i]);
+}
+
+int frame_tags_get(struct cursor *c, uint32_t *ret, uint32_t *ret_n, struct err *e)
+{
+	uint32_t n = (uint32_t)cursor_varint_max(c, FRAME_TAGS_MAX);
+	for (uint32_t i = 0; i < n && cursor_ok(c); i++)
+		ret[i] = cursor_u32(c);
+	if (!cursor_ok(c))
+		return err_set(e, -EPROTO, "the peer sent malformed tags");
+	*ret_n = n;
+	return 0;
+}
+
+void frame_witness_put(struct buf *b, uint64_t held, const struct witness *w, uint32_t n)
+{
+	uint64_t last = 0;
+	assert(n <= FRAME_TAGS_MAX);
+	buf_varint(b, held);
+	buf_varint(b, n);
+	for (uint32_t i = 0; i < n; i++) {
+		buf_varint(b, w[i].seq - last);
+		buf_u32(b, w[i].tag);
+		last = w[i].seq;
+	}
+}
+
+int frame_witness_get(struct cursor *c, uint64_t *ret_held, struct witness *ret, uint32_t *ret_n,
+		      struct err *e)
+{
+	uint64_t last = 0, held = cursor_varint_max(c, FRAME_SEQ_MAX);
+	uint32_t n = (uint32_t)cursor_varint_max(c, FRAME_TAGS_MAX);
+	for (uint32_t i = 0; i < n && cursor_ok(c); i++) {
+		uint64_t step = cursor_varint_max(c, FRAME_SEQ_MAX - last);
+		ret[i] = (struct witness){ last + step, cursor_u32(c) };
+		last += step;
+		c->bad |= step == 0 || ret[i].tag == 0;
+	}
+	if (!cursor_end(c))
+		return err_set(e, -EPROTO, "the peer sent a malformed WITNESS frame");
+	*ret_held = held;
+	*ret_n = n;
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "engine/cursor.h"
 #include "engine/err.h"
 #include "engine/id.h"
+#include "engine/replica.h"
 #include "engine/vv.h"
 
 enum frame_type {
@@ -27,6 +28,7 @@ enum frame_type {
 	FRAME_PONG,
 	FRAME_RECORD,
 	FRAME_BUNDLE,
+	FRAME_WITNESS,
 	FRAME_TYPES
 };
 
@@ -36,7 +38,7 @@ enum frame_type {
 #define FRAME_MORE 1          /* flags: another piece follows */
 #define FRAME_SCOPES_MAX 4096 /* entries in one SCOPES frame */
 #define FRAME_WANT_MAX 256    /* hashes in one WANT frame */
-#define FRAME_HELLO_ACTORS 64
+#define FRAME_TAGS_MAX 1024 /* in one ROUND or WITNESS frame */
 #define FRAME_SEQ_MAX (UINT64_C(1) << 62)
 
 const char *frame_name(enum frame_type t);
@@ -52,17 +54,11 @@ int frame_put(struct buf *out, enum frame_type t, const struct buf *payload);
 int frame_put2(struct buf *out, enum frame_type t, const struct buf *first, const void *data,
 	       size_t len);
 
-struct hello_actor {
-	uint32_t incarnation;
-	uint64_t seq;
-};
-
 struct hello {
 	uint64_t version, oldest;
 	uint64_t window;
 	struct actor_id self;
-	struct hello_actor actor[FRAME_HELLO_ACTORS]; /* ascending */
-	uint32_t n_actors;
+	uint64_t acknowledged; /* of self's batches, by anybody */
 	struct id fingerprint;
 };
 
@@ -79,6 +75,16 @@ int frame_vector_put(struct buf *b, const struct vv *now, const struct vv *told,
 /* Adds it to heard. -EPROTO, -ENOMEM. */
 int frame_vector_get(struct cursor *c, struct vv *heard, struct actors *actors,
 		     struct actor_codec *codec, struct err *e);
+
+/* The tags of n batches that follow one another, at the end of ROUND. *ret is borrowed memory for
+ * FRAME_TAGS_MAX of them. -EPROTO. */
+void frame_tags_put(struct buf *b, const uint32_t *tag, uint32_t n);
+int frame_tags_get(struct cursor *c, uint32_t *ret, uint32_t *ret_n, struct err *e);
+
+/* WITNESS. ret has room for FRAME_TAGS_MAX. -EPROTO. */
+void frame_witness_put(struct buf *b, uint64_t held, const struct witness *w, uint32_t n);
+int frame_witness_get(struct cursor *c, uint64_t *ret_held, struct witness *ret, uint32_t *ret_n,
+		      struct err *e);
 
 /* The flags byte before a piece of a delta, and the piece behind it, which is borrowed. */
 int frame_piece_get(struct cursor *c, bool *ret_more, const uint8_t **ret_data, size_t *ret_len,

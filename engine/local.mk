@@ -97,12 +97,14 @@ libengine_a_SOURCES = \
 	engine/recordcodec.c \
 	engine/render.c \
 	engine/render.h \
+	engine/replica-adopt.c \
 	engine/replica-apply.c \
 	engine/replica-backlog.c \
 	engine/replica-batch.c \
 	engine/replica-claims.c \
 	engine/replica-commit.c \
 	engine/replica-conflict.c \
+	engine/replica-counted.c \
 	engine/replica-contest.c \
 	engine/replica-deleted.c \
 	engine/replica-derive.c \
@@ -119,17 +121,22 @@ libengine_a_SOURCES = \
 	engine/replica-pointers.c \
 	engine/replica-rename.c \
 	engine/replica-save.c \
+	engine/replica-self.c \
 	engine/replica-sweep.c \
 	engine/replica-thin.c \
 	engine/replica-tree.c \
 	engine/replica-txn.c \
 	engine/replica-types.c \
 	engine/replica-verify.c \
+	engine/replica-version-free.c \
 	engine/replica-version.c \
+	engine/replica-version.h \
 	engine/replica-view.c \
 	engine/replica-visit.c \
 	engine/replica.c \
 	engine/replica.h \
+	engine/restamp.c \
+	engine/restamp.h \
 	engine/seq-arrange.c \
 	engine/seq-edit.c \
 	engine/seq-ids.c \
@@ -138,6 +145,7 @@ libengine_a_SOURCES = \
 	engine/seq-part.c \
 	engine/seq-piece.c \
 	engine/seq-rebase.c \
+	engine/seq-restamp.c \
 	engine/seq-seed.c \
 	engine/seq-tree.c \
 	engine/seq-twin.c \

@@ -77,12 +77,8 @@ static int base_of_plain(struct editor *e)
 static int base_of_chars(struct editor *e)
 {
 	const struct chars_base *k = e->before->chars;
-	struct cursor c = cursor_make(k->data, k->len);
-	struct actors *table = (struct actors *)(uintptr_t)e->ap->actors; /* none is added */
-	int r = seq_base_decode(&c, table, NULL, &e->base, NULL);
-	if (r == 0 && (!cursor_end(&c) || seq_base_length(e->base) != e->before->len))
-		r = -EBADMSG;
-	return r;
+	int r = chars_base_decode(e->ap->actors, k, &e->base);
+	return r == 0 && seq_base_length(e->base) != e->before->len ? -EBADMSG : r;
 }
 
 /* Puts the edits in; *ret: what their writer knows then. */

@@ -179,7 +179,17 @@ static bool dots_wanted(const struct stored *old, const struct vv *to, const str
 /* A peer that has more of this actor than was ever made here has it from a copy of this store. */
 static int fence_check(struct replica *r, const struct vv *v, struct err *e)
 {
-	return vv_get(v, r->self) > r->seq ? incarnation_new(r, e) : 0;
+	return vv_get(v, r->self) <= r->seq ? 0 :
+		err_set(e, -ESTALE, "the peer sent changes of this device that it never made");
+}
+
+/* Nothing is merged before what has those numbers here has others; then the peer is asked again. */
+static int stale(struct replica *r, const struct vv *v, struct err *e)
+{
+	struct actor_id self;
+	replica_self(r, &self, NULL);
+	int rc = replica_check_fence(r, &self, vv_get(v, actors_find(r->actors, &self)), e);
+	return rc < 0 ? rc : -ESTALE;
 }
 
 /* What is here of the delta's node. */
@@ -342,6 +352,8 @@ int replica_apply_all(struct replica *r, struct arena *a, struct arrived *x, uin
 	c.bundle = bundle;
 	int rc = apply_locked(&c, x, n, e);
 	commit_done(&c);
+	for (uint32_t i = 0; rc == -ESTALE && i < n; i++)
+		rc = stale(r, &x[i].delta->state.ctx, e);
 	return rc;
 }
 
@@ -411,5 +423,5 @@ int replica_claim(struct replica *r, const struct id *scope, const struct vv *up
 	pthread_mutex_lock(&r->commit);
 	int rc = claim_locked(r, scope, upto, e);
 	pthread_mutex_unlock(&r->commit);
-	return rc;
+	return rc == -ESTALE ? stale(r, upto, e) : rc;
 }

@@ -152,6 +152,38 @@ static int supersede(struct dot d, void *userdata)
 	return rc;
 }
 
+int batches_restamp(struct commit *c, const struct restamp *rs, struct store_batch *b)
+{
+	_cleanup_(buf_done) struct buf low = { 0 }, high = { 0 };
+	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
+	batch_key(&low, (struct dot){ rs->from, rs->above + 1 });
+	batch_key(&high, (struct dot){ rs->from, UINT64_MAX });
+	if (buf_failed(&low) || buf_failed(&high))
+		return -ENOMEM;
+	int rc = store_iter_new(c->r->store, NULL, STORE_META, low.data, low.len, high.data, high.len,
+				&it);
+	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
+		struct batch_node *m;
+		size_t len;
+		uint32_t n;
+		const uint8_t *key = store_iter_key(it, &len);
+		struct cursor k = cursor_make(key, len);
+		cursor_take(&k, 1 + 4);
+		struct dot d = { rs->from, cursor_u64(&k) };
+		const uint8_t *value = store_iter_value(it, &len);
+		_cleanup_(buf_done) struct buf copy = { 0 };
+		buf_put(&copy, value, len);
+		rc = !cursor_end(&k) ? -EBADMSG :
+		     buf_failed(&copy) ? -ENOMEM :
+					 members_decode(&c->arena, copy.data, copy.len, &m, &n);
+		if (rc < 0)
+			return rc;
+		put_batch(b, d, m, n, NULL);
+		put_batch(b, dot_restamp(rs, d), m, n, &copy);
+	}
+	return rc == 0 ? store_iter_error(it) : rc;
+}
+
 static int note(struct commit *c, struct store_batch *b, struct dot d, const struct batch_node *m,
 		uint32_t n)
 {

@@ -195,6 +195,8 @@ static int put_nodes(struct commit *c, struct store_batch *b, struct buf *v)
 		int rc = 0;
 		if (t->record) {
 			rc = commit_dots(c, t, b);
+			if (rc == 0 && c->restamp)
+				dots_forget(t, c->restamp->from, b);
 			if (rc == 0)
 				put_record(t, c->r->actors, b, v);
 			c->written += v->len;
@@ -287,8 +289,11 @@ static int put_meta(struct commit *c, struct store_batch *b, struct buf *v)
 			pthread_mutex_lock(&r->scopes_lock);
 			int rc = vv_room(&s->have);
 			pthread_mutex_unlock(&r->scopes_lock);
+			have = s->have;
+			if (rc == 0 && c->restamp)
+				rc = vv_restamp(&c->arena, &have, c->restamp, &have);
 			if (rc == 0)
-				rc = vv_arena_raise(&c->arena, &s->have, c->stamp.dot, &have);
+				rc = vv_arena_raise(&c->arena, &have, c->stamp.dot, &have);
 			if (rc < 0)
 				return rc;
 		}
@@ -318,11 +323,18 @@ static void publish(struct commit *c, uint32_t actors)
 	for (uint32_t i = 0; i < c->n_scopes; i++) {
 		struct scope *s = scope_get(r, &c->scopes[i], false);
 		s->files += (uint64_t)c->files[i];
+		if (c->restamp)
+			vv_lower(&s->have, c->restamp->from, c->restamp->above);
 		if (c->seq_used)
 			vv_raise(&s->have, c->stamp.dot.actor, c->stamp.dot.seq);
 		atomic_fetch_add(&r->files, (uint64_t)c->files[i]);
 	}
 	pthread_mutex_unlock(&r->scopes_lock);
+	if (c->restamp) {
+		incarnation_is(r, c->stamp.dot.actor, c->stamp.dot.seq);
+		atomic_fetch_add(&r->n_restamped, 1);
+		atomic_fetch_add(&r->sweeps, 1); /* who reads meanwhile begins anew */
+	}
 	loose_update(c);
 	uint64_t commit = atomic_fetch_add(&r->commits, 1) + 1;
 	for (struct touched *t = c->first; t; t = t->next) {
@@ -387,6 +399,10 @@ int commit_end(struct commit *c, struct err *e)
 		rc = put_visits(c, b);
 	if (rc == 0)
 		rc = commit_batches(c, b);
+	if (rc == 0 && c->seq_used)
+		rc = own_put(c, b);
+	if (rc == 0 && c->restamp)
+		rc = restamp_put(c, b);
 	if (rc == 0 && c->whole && c->written > TXN_BYTES_MAX)
 		return err_set(e, -EFBIG, "a batch may leave %u MiB behind, not more: make it smaller",
 			       TXN_BYTES_MAX >> 20);

@@ -260,3 +260,38 @@ int commit_dots(struct commit *c, struct touched *t, struct store_batch *b)
 	t->n_extra = keep.n;
 	return 0;
 }
+
+void dots_forget(const struct touched *t, uint32_t actor, struct store_batch *b)
+{
+	uint64_t seq = t->old ? vv_get(&t->old->ctx, actor) : 0;
+	if (seq > vv_get(&t->record->ctx, actor))
+		dot_delete(b, t->record, (struct dot){ actor, seq });
+}
+
+int dots_iter(struct replica *r, const struct id *scope, uint32_t actor, uint64_t above,
+	      struct store_iter **ret)
+{
+	_cleanup_(buf_done) struct buf from = { 0 }, end = { 0 };
+	buf_put(&from, scope->b, ID_SIZE);
+	buf_u32(&from, actor);
+	buf_put(&end, from.data, from.len);
+	buf_u64(&from, above + 1);
+	buf_u64(&end, UINT64_MAX);
+	if (buf_failed(&from) || buf_failed(&end))
+		return -ENOMEM;
+	return store_iter_new(r->store, NULL, STORE_DOTS, from.data, from.len, end.data, end.len, ret);
+}
+
+int dots_entry(const struct store_iter *it, uint64_t *ret_seq, struct id *ret_node)
+{
+	size_t len;
+	const uint8_t *key = store_iter_key(it, &len);
+	struct cursor c = cursor_make(key, len);
+	cursor_take(&c, ID_SIZE + 4);
+	*ret_seq = cursor_u64(&c);
+	const uint8_t *node = cursor_take(&c, ID_SIZE);
+	if (!cursor_end(&c))
+		return -EBADMSG;
+	memcpy(ret_node->b, node, ID_SIZE);
+	return 0;
+}

@@ -18,6 +18,15 @@
  *            H                          u64: time (us) up to which the history was thinned
  *            B, actor u32, seq u64      nodes that were changed together, see engine/batch.h
  *            M, node, actor u32, ~seq u64   empty: the node is one of them
+ *            G                          u8, u64: how and when the last new incarnation began
+ *            O, seq u64                 u32: tag of an own batch, of the last 1024 (replica-self.c)
+ *            K, seq u64, slot           u64 seq, u64 hlc, number: what the own counter in that slot held before
+ *                                       that batch, and of which one (replica-counted.c)
+ *            W, actor u32, seq u64      u32: tag of another's
+ *            R, number u32              actor u32, actor u32, seq u64: batches of the first beyond seq went
+ *                                       to the second
+ *            T, actor u32, seq u64, node  empty: was put into a batch of this device; seq 0: the actor
+ *                                       was met
  *   DOCS     node                       format u8, varint n, n × (varint actor, varint seq): entries
  *                                       in DOTS beyond one for each actor of the context; record
  *   DOTS     scope, actor u32, seq u64, node   empty
@@ -35,6 +44,7 @@
 #include "engine/clock.h"
 #include "engine/elements.h"
 #include "engine/replica.h"
+#include "engine/restamp.h"
 #include "engine/seq.h"
 #include "engine/table.h"
 #include "engine/tree.h"
@@ -47,7 +57,9 @@
 
 enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', META_VISIT = 'V', META_PEER = 'P',
        META_CONFLICT = 'C', META_CONTESTED = 'N', META_INDEX = 'I', META_THINNED = 'H',
-       META_BATCH = 'B', META_MEMBER = 'M' };
+       META_BATCH = 'B', META_MEMBER = 'M',
+       META_OWN = 'O', META_TAG = 'W', META_RESTAMP = 'R', META_ADOPTED = 'T',
+       META_COUNTED = 'K', META_RENEWED = 'G' };
 
 /* ---- nodes: what is derived of a record ---- */
 
@@ -192,6 +204,11 @@ int history_each(struct replica *r, const struct store_snapshot *snap, const str
 /* When and by whom the content was last changed. */
 void history_written(const struct replica *r, const struct record *rec, uint64_t *ret_stamp,
 		     uint32_t *ret_author);
+/* The version as a base of what is written now, if dots in it have other names since it was made, else
+ * NULL. Commit lock. */
+int version_restamped(struct replica *r, const struct version *v, struct version **ret);
+/* No dots have got other names since it was made. Commit lock. */
+bool version_names_hold(struct replica *r, const struct version *v);
 /* Do both hold the same bytes, as the same kind of content? */
 bool version_same(const struct version *x, const struct version *y);
 /* The newest version of a file, live or deleted. */
@@ -216,6 +233,7 @@ struct loose {
 struct peer_held {
 	struct id peer, scope;
 	struct vv held;
+	uint64_t meeting; /* whose first word that is; 0: of before the store was opened */
 	bool dirty;
 };
 
@@ -232,6 +250,8 @@ struct replica {
 	pthread_mutex_t commit;   /* what follows up to the next lock */
 	uint32_t self;            /* own actor */
 	uint64_t seq;             /* its last batch */
+	unsigned renewals_own;    /* those that nobody's word brought about */
+	struct restamp *restamped;
 	struct clock clock;
 	uint32_t actors_saved;    /* so many are in the store */
 	struct store_batch *batch;
@@ -255,6 +275,9 @@ struct replica {
 	uint64_t flushed_local;
 	atomic_ullong local_writes;
 
+	atomic_uint renewals;    /* incarnations begun since it was opened; changed with the commit lock held */
+	atomic_uint n_restamped; /* the same */
+	atomic_ullong meetings;
 	atomic_ullong commits;
 	atomic_ullong files;
 	atomic_bool batches;        /* some are listed */
@@ -275,8 +298,12 @@ void scope_put_batch(struct replica *r, struct store_batch *b, const struct id *
 		     const struct vv *have, uint64_t files);
 void actors_put_batch(struct replica *r, struct store_batch *b, uint32_t count);
 void peers_put_batch(struct replica *r, struct store_batch *b);
-/* Starts a new incarnation. Commit lock. */
-int incarnation_new(struct replica *r, struct err *e);
+void format_put(struct replica *r, struct store_batch *b, const struct actor_id *self);
+/* Starts a new incarnation; RENEWAL_NONE: the first one. Commit lock. */
+int incarnation_new(struct replica *r, enum renewal how, struct err *e);
+/* It has begun: the store says so. */
+void incarnation_is(struct replica *r, uint32_t self, uint64_t seq);
+int restamps_load(struct replica *r, struct err *e); /* at open */
 void meta_key(struct buf *b, uint8_t kind, const void *p, size_t n, const void *q, size_t m);
 
 /* ---- a commit ---- */
@@ -324,6 +351,7 @@ struct commit {
 	struct arena arena;
 	struct stamp stamp;
 	struct stamp moved; /* the same with the time at which names came or went */
+	const struct restamp *restamp; /* the stamp is the first of that new incarnation */
 	bool locked, remote, seq_used;
 	bool whole;      /* local: its records make a batch (replica-batch.c) */
 	size_t written;  /* bytes of its records */
@@ -385,11 +413,26 @@ void loose_update(struct commit *c);
 int commit_derive(struct commit *c, struct touched *t);
 /* replica-dots.c: its entries in STORE_DOTS. */
 int commit_dots(struct commit *c, struct touched *t, struct store_batch *b);
+/* The index of changes of an actor in a scope beyond a number; seq and node of an entry. */
+int dots_iter(struct replica *r, const struct id *scope, uint32_t actor, uint64_t above,
+	      struct store_iter **ret);
+int dots_entry(const struct store_iter *it, uint64_t *ret_seq, struct id *ret_node);
+/* Its entry of an actor of whom the record has less now. */
+void dots_forget(const struct touched *t, uint32_t actor, struct store_batch *b);
 void commit_notify(struct commit *c); /* with r->notify held */
+/* replica-self.c: the tag of an own batch; what a restamp leaves in the store. */
+int own_put(struct commit *c, struct store_batch *b);
+int restamp_put(struct commit *c, struct store_batch *b);
+/* replica-counted.c: what its counters held before an own batch; userdata: the replica. */
+int counted_put(const struct commit *c, struct store_batch *b);
+int counted_before(const struct id *slot, uint64_t seq, struct arena *a, struct entry *ret,
+		   void *userdata);
 
 /* replica-batch.c: which nodes this commit changes together. */
 int commit_batches(struct commit *c, struct store_batch *b);
 int batches_load(struct replica *r, struct err *e); /* at open */
+/* The lists go to the new incarnation with what they are of. */
+int batches_restamp(struct commit *c, const struct restamp *rs, struct store_batch *b);
 /* Compares the nodes' entries with the lists of batches. fix may be NULL. */
 int batches_check(struct replica *r, const struct store_snapshot *snap, struct store_batch *fix,
 		  uint64_t *ret_wrong, uint64_t *ret_damaged);
@@ -413,9 +456,6 @@ int conflicts_load(struct replica *r, struct err *e);  /* at open: makes it if t
 int peers_load(struct replica *r, struct err *e);
 /* Publishes the view of what was opened. */
 int view_first(struct replica *r, struct err *e);
-int view_take(struct replica *r, struct view **ret); /* not durable; commit lock */
-const struct store_snapshot *view_snapshot(const struct view *v);
-struct replica *view_replica(const struct view *v);
 int view_take(struct replica *r, struct view **ret); /* not durable; commit lock */
 const struct store_snapshot *view_snapshot(const struct view *v);
 struct replica *view_replica(const struct view *v);

@@ -61,6 +61,34 @@ int replica_peer_raise(struct replica *r, const struct id *peer, const struct id
 	return rc;
 }
 
+uint64_t replica_meeting(struct replica *r)
+{
+	return atomic_fetch_add(&r->meetings, 1) + 1;
+}
+
+int replica_peer_set(struct replica *r, const struct id *peer, const struct id *scope,
+		     const struct vv *held, uint64_t meeting)
+{
+	struct vv copy = { 0 };
+	int rc = vv_copy(held, &copy);
+	pthread_mutex_lock(&r->scopes_lock);
+	struct peer_held *p = rc == 0 ? peer_get(r, peer, scope, held->n > 0) : NULL;
+	bool late = p && p->meeting > meeting;
+	if (p && !late)
+		p->meeting = meeting;
+	if (p && !late && !vv_equal(&p->held, held)) {
+		struct vv old = p->held;
+		p->held = copy;
+		copy = old;
+		p->dirty = true;
+	} else if (!p && rc == 0 && held->n > 0) {
+		rc = -ENOMEM;
+	}
+	pthread_mutex_unlock(&r->scopes_lock);
+	vv_done(&copy);
+	return rc == 0 && late ? replica_peer_raise(r, peer, scope, held) : rc;
+}
+
 /* ---- cuts ---- */
 
 struct part {

@@ -428,9 +428,10 @@ int save_locked(struct commit *c, const struct id *id, const struct version *bas
 	return 0;
 }
 
-int replica_save(struct replica *r, const struct id *id, const struct version *base,
-		 const struct content *content, enum save_as as, struct version **ret_version,
-		 struct err *e)
+/* -ESTALE: dots in the base have got other names meanwhile, so that the difference is of old ones. */
+static int save_over(struct replica *r, const struct id *id, const struct version *base,
+		     const struct content *content, enum save_as as, struct version **ret_version,
+		     struct err *e)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
 	_cleanup_(draft_done) struct draft d = { 0 };
@@ -463,7 +464,9 @@ int replica_save(struct replica *r, const struct id *id, const struct version *b
 	if (rc < 0)
 		return err_errno(e, rc, "cannot save");
 	commit_begin(&c, r, false);
-	rc = save_locked(&c, id, base, &d, &diff, &t, e, &why);
+	rc = base && !version_names_hold(r, base) ? -ESTALE : 0;
+	if (rc == 0)
+		rc = save_locked(&c, id, base, &d, &diff, &t, e, &why);
 	if (rc == 0 && t)
 		rc = commit_end(&c, e);
 	if (rc == 0 && t && ret_version)
@@ -473,5 +476,22 @@ int replica_save(struct replica *r, const struct id *id, const struct version *b
 		atomic_fetch_add(&r->orphaned, d.ref.size);
 	if (rc == 0 && !t && ret_version)
 		rc = replica_read(r, id, ret_version);
+	return rc;
+}
+
+int replica_save(struct replica *r, const struct id *id, const struct version *base,
+		 const struct content *content, enum save_as as, struct version **ret_version,
+		 struct err *e)
+{
+	int rc;
+	do {
+		_cleanup_(version_unrefp) struct version *renamed = NULL;
+		pthread_mutex_lock(&r->commit);
+		rc = base ? version_restamped(r, base, &renamed) : 0;
+		pthread_mutex_unlock(&r->commit);
+		if (rc < 0)
+			return err_errno(e, rc, "cannot save");
+		rc = save_over(r, id, renamed ? renamed : base, content, as, ret_version, e);
+	} while (rc == -ESTALE);
 	return rc;
 }

@@ -3,7 +3,7 @@
 /* Versions of contents. Equal versions of a node are one object while anybody holds it; the newest
  * ones are held a little longer, so that a read after a save renders nothing. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-version.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -16,26 +16,6 @@
 #define SHARDS 16
 #define SHARD_BYTES (4u * 1024 * 1024) /* kept in each shard */
 #define VERSION_COST 256               /* of an entry beside its bytes */
-
-struct version {
-	struct table_link link;
-	atomic_uint refs;
-	bool listed;                   /* in the table */
-	struct version *newer, *older; /* kept: newer is NULL otherwise */
-	struct versions *versions;
-	struct id node, id;
-	struct vv context;
-	enum form form;
-	uint64_t size;
-	uint8_t *data;
-	struct seq_base *anchors; /* text: what edits of it need */
-	struct elements *elements; /* document: of its lists */
-	struct elements *written;  /* the same of what was saved, see version_set_written */
-	struct blob *blob;
-	struct blob_ref ref;
-	struct store *store;
-	pthread_mutex_t lock; /* blob */
-};
 
 struct version_shard {
 	pthread_mutex_t lock;
@@ -103,7 +83,7 @@ struct version *version_ref(struct version *v)
 	return v;
 }
 
-static void version_destroy(struct version *v)
+void version_destroy(struct version *v)
 {
 	vv_done(&v->context);
 	blob_free(v->blob);
@@ -290,7 +270,7 @@ static int fill(struct replica *r, struct version *v, const struct record *rec,
 	return rc;
 }
 
-static void version_init(struct replica *r, struct version *v, const struct id *node,
+void version_init(struct replica *r, struct version *v, const struct id *node,
 			 const struct id *id)
 {
 	atomic_init(&v->refs, 1);
@@ -299,6 +279,12 @@ static void version_init(struct replica *r, struct version *v, const struct id *
 	v->id = *id;
 	v->store = r->store;
 	v->versions = r->versions;
+	v->restamped = atomic_load(&r->n_restamped);
+}
+
+void version_counted(const struct version *v)
+{
+	atomic_fetch_add(&v->versions->refs, 1);
 }
 
 /* Takes v into the table, or gives the one that came first. v is the caller's until then. */
@@ -311,7 +297,7 @@ static int version_list(struct replica *r, struct version *v, struct version **r
 	if (!other)
 		rc = table_add(&s->table, &v->link, id_hash(&v->id));
 	if (!other && rc == 0) {
-		atomic_fetch_add(&r->versions->refs, 1);
+		version_counted(v);
 		v->listed = true;
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -629,143 +615,4 @@ int version_stored(struct version *v, uint64_t *ret)
 {
 	*ret = v->size;
 	return v->form == FORM_BLOB ? blob_stored(v->store, &v->ref, ret) : 0;
-}
-
-/* ---- versions that no record stands for ---- */
-
-/* Not in the table: it would be taken for the record's own. */
-static int version_free_standing(struct replica *r, const struct id *node, const struct id *id,
-				 const struct vv *context, const void *data, size_t len,
-				 struct seq_base *anchors_take, struct elements *elements_take,
-				 struct version **ret)
-{
-	_cleanup_(seq_base_freep) struct seq_base *anchors = anchors_take;
-	_cleanup_(elements_freep) struct elements *elements = elements_take;
-	struct version *v = calloc(1, sizeof(*v));
-	uint8_t *copy = malloc(len + 1);
-	if (!v || !copy) {
-		free(v);
-		free(copy);
-		return -ENOMEM;
-	}
-	memcpy(copy, data, len);
-	version_init(r, v, node, id);
-	v->form = anchors ? FORM_TEXT : FORM_JSON;
-	v->anchors = TAKE_PTR(anchors);
-	v->elements = TAKE_PTR(elements);
-	v->data = copy;
-	v->size = len;
-	if (vv_copy(context, &v->context) < 0) {
-		version_destroy(v);
-		return -ENOMEM;
-	}
-	atomic_fetch_add(&r->versions->refs, 1);
-	*ret = v;
-	return 0;
-}
-
-/* What a writer knows of a text that it wrote with a base of its own: its elements, not those that
- * others put in meanwhile. */
-static int anchors_written(const struct version *base, const void *data, size_t len, struct dot dot,
-			   struct seq_base **ret)
-{
-	_cleanup_(arena_done) struct arena a = { 0 };
-	_cleanup_(seq_base_freep) struct seq_base *nothing = NULL;
-	const struct seq_base *from = base ? base->anchors : NULL;
-	struct seq_edit *edit;
-	size_t n;
-	int rc = textedit_make(&a, from ? base->data : (const void *)"",
-				from ? (size_t)base->size : 0, data, len, &edit, &n);
-	if (rc == 0 && !from) {
-		rc = seq_base_new(&nothing);
-		from = nothing;
-	}
-	return rc < 0 ? rc : seq_base_edit(from, edit, n, dot, 0, ret);
-}
-
-int version_written(struct replica *r, const struct version *base, struct version *saved,
-		    const void *data, size_t len, struct version **ret)
-{
-	if (!saved->data || (saved->size == len && memcmp(saved->data, data, len) == 0)) {
-		*ret = version_ref(saved);
-		return 0;
-	}
-	struct vv context = { 0 };
-	struct id id;
-	struct actor_id self;
-	uint64_t seq;
-	uint32_t actor;
-	replica_self(r, &self, &seq);
-	int rc = actors_intern(r->actors, &self, &actor);
-	if (rc == 0 && base)
-		rc = vv_copy(&base->context, &context);
-	seq = vv_get(&saved->context, actor);
-	if (rc == 0 && seq)
-		rc = vv_raise(&context, actor, seq);
-	struct seq_base *anchors = NULL;
-	if (rc == 0 && saved->form == FORM_TEXT)
-		rc = anchors_written(base, data, len, (struct dot){ actor, seq }, &anchors);
-	if (rc == 0) {
-		vv_fingerprint(&context, r->actors, &id);
-		rc = version_free_standing(r, &saved->node, &id, &context, data, len, anchors,
-					   elements_ref(saved->written), ret);
-	}
-	vv_done(&context);
-	return rc;
-}
-
-enum { MORE_ANCHORS = 1, MORE_ELEMENTS = 2 };
-
-/* u8 format (1), node id, version id, context (vv_encode with local numbers), bytes text; of a text
- * also u8 1 and its base (engine/seqcodec.c), of a document with lists u8 2 and their elements
- * (engine/elements.c). */
-int version_encode(struct replica *r, const struct version *v, struct buf *b)
-{
-	if (!v->data)
-		return -EINVAL;
-	buf_u8(b, 1);
-	buf_put(b, v->node.b, ID_SIZE);
-	buf_put(b, v->id.b, ID_SIZE);
-	vv_encode(&v->context, r->actors, NULL, b);
-	buf_bytes(b, v->data, (size_t)v->size);
-	if (v->anchors) {
-		buf_u8(b, MORE_ANCHORS);
-		seq_base_encode(v->anchors, NULL, b);
-	} else if (v->elements) {
-		buf_u8(b, MORE_ELEMENTS);
-		elements_encode(v->elements, b);
-	}
-	return buf_failed(b) ? -ENOMEM : 0;
-}
-
-int version_decode(struct replica *r, const void *data, size_t len, struct version **ret)
-{
-	struct cursor c = cursor_make(data, len);
-	struct id node, id;
-	struct vv context = { 0 };
-	if (cursor_u8(&c) != 1)
-		return -EBADMSG;
-	const uint8_t *ids = cursor_take(&c, 2 * ID_SIZE);
-	int rc = ids ? vv_decode(&c, r->actors, NULL, &context) : -EBADMSG;
-	size_t n;
-	const uint8_t *text = cursor_bytes(&c, TEXT_SIZE_MAX, &n);
-	struct seq_base *anchors = NULL;
-	struct elements *elements = NULL;
-	uint8_t more = rc == 0 && cursor_left(&c) > 0 ? cursor_u8(&c) : 0;
-	if (more == MORE_ANCHORS)
-		rc = seq_base_decode(&c, r->actors, NULL, &anchors, NULL);
-	else if (more == MORE_ELEMENTS)
-		rc = elements_decode(&c, r->actors, &elements);
-	if (rc == 0 && (!cursor_end(&c) || (anchors && seq_base_length(anchors) != n)))
-		rc = -EBADMSG;
-	if (rc == 0) {
-		memcpy(node.b, ids, ID_SIZE);
-		memcpy(id.b, ids + ID_SIZE, ID_SIZE);
-		rc = version_free_standing(r, &node, &id, &context, text, n, TAKE_PTR(anchors),
-					   TAKE_PTR(elements), ret);
-	}
-	seq_base_free(anchors);
-	elements_free(elements);
-	vv_done(&context);
-	return rc;
 }

@@ -14,6 +14,7 @@ struct view {
 	struct store_snapshot *snap;
 	uint64_t commits;
 	uint64_t local_writes;
+	unsigned renewals;
 	struct id *id; /* scopes, sorted */
 	struct vv *have;
 	uint32_t n;
@@ -56,6 +57,7 @@ int view_take(struct replica *r, struct view **ret)
 	v->r = r;
 	v->commits = atomic_load(&r->commits);
 	v->local_writes = atomic_load(&r->local_writes);
+	v->renewals = atomic_load(&r->renewals);
 	v->id = calloc(r->n_scopes ? r->n_scopes : 1, sizeof(*v->id));
 	v->have = calloc(r->n_scopes ? r->n_scopes : 1, sizeof(*v->have));
 	if (!v->id || !v->have)
@@ -178,6 +180,11 @@ struct view *replica_view(struct replica *r)
 uint64_t view_commits(const struct view *v)
 {
 	return v->commits;
+}
+
+unsigned view_renewals(const struct view *v)
+{
+	return v->renewals;
 }
 
 uint32_t view_scopes(const struct view *v)

@@ -61,12 +61,26 @@ static int visit_unknown(struct commit *c, const struct id *id, uint64_t us)
 	return 0;
 }
 
+/* The clock was ahead when the directory was visited last: its time is what the record says again. */
+static int forget_visit(struct commit *c, struct touched *dir)
+{
+	struct stored s;
+	if (dir->after.visit_us <= wall_us(c->r) + HLC_LEAD_US)
+		return 0;
+	int rc = commit_record(c, &dir->after.attr.id, &s, NULL);
+	if (rc == 0)
+		node_dir_time(&dir->after, record_mtime_ns(s.record, c->r->actors), wall_us(c->r));
+	return rc == -ENOENT ? 0 : rc;
+}
+
 static int visit(struct commit *c, const struct id *id, uint64_t us)
 {
 	struct touched *dir;
 	int rc = commit_node(c, id, &dir);
 	if (rc == -ENOENT)
 		return visit_unknown(c, id, us);
+	if (rc == 0 && dir->after.attr.kind == NODE_DIR)
+		rc = forget_visit(c, dir);
 	if (rc == 0 && dir->after.attr.kind == NODE_DIR &&
 	    node_visit(&dir->after, us, wall_us(c->r)))
 		dir->after.attr.ctime_ns = (int64_t)wall_us(c->r) * 1000;

@@ -156,7 +156,7 @@ static int actors_load(struct replica *r, struct err *e)
 	return rc;
 }
 
-static void format_put(struct replica *r, struct store_batch *b, const struct actor_id *self)
+void format_put(struct replica *r, struct store_batch *b, const struct actor_id *self)
 {
 	uint8_t key = META_FORMAT, value[1 + ID_SIZE + 4 + FENCE_SIZE];
 	value[0] = REPLICA_FORMAT;
@@ -165,33 +165,6 @@ static void format_put(struct replica *r, struct store_batch *b, const struct ac
 		value[1 + ID_SIZE + k] = (uint8_t)(self->incarnation >> (24 - 8 * k));
 	memcpy(value + 1 + ID_SIZE + 4, r->config.fence, FENCE_SIZE);
 	store_put(b, STORE_META, &key, 1, value, sizeof(value));
-}
-
-/* Numbers of incarnations are random: a backup that is restored twice must not count twice from
- * the same number. */
-int incarnation_new(struct replica *r, struct err *e)
-{
-	_cleanup_(store_batch_freep) struct store_batch *b = NULL;
-	struct actor_id id = { .device = r->config.device };
-	uint32_t no;
-	do
-		r->config.random(r->config.userdata, &id.incarnation, sizeof(id.incarnation));
-	while (actors_find(r->actors, &id) != ACTOR_NONE);
-	int rc = store_batch_new(&b);
-	if (rc == 0)
-		rc = actors_intern(r->actors, &id, &no);
-	if (rc < 0)
-		return err_errno(e, rc, "cannot start a new incarnation");
-	uint32_t count = actors_count(r->actors);
-	actors_put_batch(r, b, count);
-	format_put(r, b, &id);
-	rc = store_write(r->store, b, e);
-	if (rc < 0)
-		return rc;
-	r->actors_saved = count;
-	r->self = no;
-	r->seq = 0;
-	return 0;
 }
 
 /* The two directories that have no record. */
@@ -227,8 +200,11 @@ static int meta_load(struct replica *r, struct err *e)
 	if (rc == -ENOENT) {
 		/* The format comes last: a store that was left half made is made again. */
 		rc = top_nodes_put(r);
-		return rc < 0 ? err_errno(e, rc, "cannot prepare the database") :
-				incarnation_new(r, e);
+		if (rc < 0)
+			return err_errno(e, rc, "cannot prepare the database");
+		rc = incarnation_new(r, RENEWAL_NONE, e);
+		atomic_store(&r->renewals, 0);
+		return rc;
 	}
 	if (rc < 0)
 		return err_errno(e, rc, "cannot read the database");
@@ -255,8 +231,8 @@ static int meta_load(struct replica *r, struct err *e)
 		return rc;
 	if (!id_equal(&self.device, &r->config.device) ||
 	    memcmp(fence, r->config.fence, FENCE_SIZE) != 0)
-		return incarnation_new(r, e);
-	return 0;
+		rc = incarnation_new(r, RENEWAL_FENCE, e);
+	return rc;
 }
 
 int replica_open(const struct replica_config *config, struct replica **ret, struct err *e)
@@ -285,6 +261,9 @@ int replica_open(const struct replica_config *config, struct replica **ret, stru
 		err_errno(e, rc, "cannot open the replica");
 	if (rc == 0)
 		rc = meta_load(r, e);
+	r->renewals_own = atomic_load(&r->renewals);
+	if (rc == 0)
+		rc = restamps_load(r, e);
 	if (rc == 0)
 		rc = loose_load(r, e);
 	if (rc == 0)
@@ -330,6 +309,7 @@ void replica_free(struct replica *r)
 	free(r->scope);
 	free(r->peer);
 	free(r->observer);
+	free(r->restamped);
 	store_batch_free(r->batch);
 	actors_free(r->actors);
 	pthread_mutex_destroy(&r->commit);
@@ -339,6 +319,20 @@ void replica_free(struct replica *r)
 	pthread_mutex_destroy(&r->flush_lock);
 	pthread_cond_destroy(&r->flushed);
 	free(r);
+}
+
+int replica_set_fence(struct replica *r, const uint8_t fence[static 16], struct err *e)
+{
+	_cleanup_(store_batch_freep) struct store_batch *b = NULL;
+	pthread_mutex_lock(&r->commit);
+	int rc = store_batch_new(&b);
+	if (rc == 0) {
+		memcpy(r->config.fence, fence, FENCE_SIZE);
+		format_put(r, b, actors_get(r->actors, r->self));
+		rc = store_write(r->store, b, e);
+	}
+	pthread_mutex_unlock(&r->commit);
+	return rc;
 }
 
 struct actors *replica_actors(struct replica *r)
@@ -362,29 +356,6 @@ uint64_t replica_now_us(struct replica *r)
 	uint64_t hlc = clock_next(&r->clock, r->config.wall_us(r->config.userdata));
 	pthread_mutex_unlock(&r->commit);
 	return hlc_us(hlc);
-}
-
-void replica_self(struct replica *r, struct actor_id *ret_actor, uint64_t *ret_seq)
-{
-	pthread_mutex_lock(&r->commit);
-	if (ret_actor)
-		*ret_actor = *actors_get(r->actors, r->self);
-	if (ret_seq)
-		*ret_seq = r->seq;
-	pthread_mutex_unlock(&r->commit);
-}
-
-int replica_check_fence(struct replica *r, const struct actor_id *actor, uint64_t seq)
-{
-	int rc = 0;
-	pthread_mutex_lock(&r->commit);
-	if (actor_id_cmp(actor, actors_get(r->actors, r->self)) == 0 && seq > r->seq) {
-		rc = incarnation_new(r, NULL);
-		if (rc == 0)
-			rc = 1;
-	}
-	pthread_mutex_unlock(&r->commit);
-	return rc;
 }
 
 /* ---- what only this device knows ---- */

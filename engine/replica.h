@@ -59,6 +59,13 @@ struct replica_config {
 /* A store opened by another device id, or with another fence than the one it was left with, is a
  * copy and goes on as a new incarnation. -EPROTONOSUPPORT for an unknown format version, with advice. */
 int replica_open(const struct replica_config *config, struct replica **ret, struct err *e);
+/* The fence has been renewed: the store is left with this one. */
+int replica_set_fence(struct replica *r, const uint8_t fence[static 16], struct err *e);
+/* How often it went on as a new incarnation since it was opened, the opening included. */
+unsigned replica_renewals(struct replica *r);
+/* How it did so last and when, microseconds since 1970; that stays in the store. */
+enum renewal { RENEWAL_NONE, RENEWAL_FENCE, RENEWAL_PEER };
+enum renewal replica_renewed(struct replica *r, uint64_t *ret_us);
 void replica_free(struct replica *r);
 struct actors *replica_actors(struct replica *r); /* borrowed */
 struct store *replica_store(struct replica *r);   /* borrowed */
@@ -434,6 +441,7 @@ struct view *replica_view(struct replica *r); /* newest published, referenced */
 struct view *view_ref(struct view *v);
 void view_unref(struct view *v);
 uint64_t view_commits(const struct view *v);  /* replica_commits() when it was taken */
+unsigned view_renewals(const struct view *v); /* replica_renewals at that time */
 uint32_t view_scopes(const struct view *v);
 /* i < view_scopes, in byte order of the scope ids; have is borrowed. */
 void view_scope(const struct view *v, uint32_t i, struct id *ret_scope, const struct vv **ret_have);
@@ -511,17 +519,53 @@ int replica_apply_all(struct replica *r, struct arena *a, struct arrived *x, uin
 		      const struct bundle *bundle, struct err *e);
 /* Does the delta fit what is here by now? */
 bool replica_fits(struct replica *r, const struct delta *d);
-/* A round is complete: have[scope] = max(have[scope], upto). */
+/* A round is complete: have[scope] = max(have[scope], upto). Both: -ESTALE when the peer knows of changes
+ * that this store never made; it is a new incarnation then (replica_check_fence). */
 int replica_claim(struct replica *r, const struct id *scope, const struct vv *upto, struct err *e);
 
-/* A peer knows `seq` of this device's current actor: when that is more than this store ever
- * committed, the store was rolled back, and a new incarnation starts. Returns 1 if so. */
-int replica_check_fence(struct replica *r, const struct actor_id *actor, uint64_t seq);
-void replica_self(struct replica *r, struct actor_id *ret_actor, uint64_t *ret_seq);
+/* ---- was this store brought back? (replica-self.c; shoal-protocol(7), Witness) ---- */
 
-/* What a peer said it holds durably; kept across restarts (written lazily). */
+void replica_self(struct replica *r, struct actor_id *ret_actor, uint64_t *ret_seq);
+/* The own actor and up to which number others acknowledged its batches. */
+void replica_own(struct replica *r, struct actor_id *ret_actor, uint64_t *ret_acknowledged);
+/* What tells one of its batches, of the last 1024, from another of that number; 0: not known any more. */
+uint32_t replica_own_tag(struct replica *r, uint64_t seq);
+/* The actor's store says the tags of its n batches up to `upto`. Comes before the batches. */
+int replica_heard_tags(struct replica *r, const struct actor_id *id, uint64_t upto,
+		       const uint32_t *tag, uint32_t n);
+
+struct witness {
+	uint64_t seq;
+	uint32_t tag;
+};
+
+/* The tags kept of an actor's batches beyond `above`, ascending; of more than max the newest; if there are
+ * none, the newest of all. */
+int replica_witness(struct replica *r, const struct actor_id *id, uint64_t above,
+		    struct witness *ret, uint32_t max, uint32_t *ret_n);
+/* A peer holds batches of the own actor `self` up to number `held`, and these. If this store did not
+ * make them, it goes on as a new incarnation; all that it made itself under numbers beyond `above` and
+ * beyond the last one that both know goes over to that one. Returns 1 if so: then all sessions are to begin
+ * anew. -EPROTO: that was said too often. */
+int replica_check_witness(struct replica *r, const struct actor_id *self, uint64_t above,
+			  uint64_t held, const struct witness *w, uint32_t n, struct err *e);
+/* The same on a number alone. */
+int replica_check_fence(struct replica *r, const struct actor_id *actor, uint64_t seq, struct err *e);
+/* A device is in the incarnation `now`. What came here of its others, or of others of this device, in rounds
+ * that were never complete will not be completed, so this device passes it on in batches of its own;
+ * and, when that incarnation is met first, all that came in such rounds, for it may have been on its way from
+ * the one before. */
+int replica_adopt(struct replica *r, const struct actor_id *now, struct err *e);
+
+/* What a peer said it holds durably; kept across restarts (written lazily). Within a session that only
+ * grows; what the peer says first in one takes the place of what was known, for it may have been
+ * restored from an older copy. A session that began before the one whose first word stands only
+ * raises it: its bytes may come late. */
 int replica_peer_raise(struct replica *r, const struct id *peer, const struct id *scope,
 		       const struct vv *held);
+int replica_peer_set(struct replica *r, const struct id *peer, const struct id *scope,
+		     const struct vv *held, uint64_t meeting);
+uint64_t replica_meeting(struct replica *r); /* the number of a session that begins */
 
 /* A cut: for each scope a vector that a peer has to hold. It stays what it was when it was added to,
  * so a peer gets there however much is written meanwhile. It belongs to its caller, who frees it
@@ -540,7 +584,8 @@ int cut_all(struct cut *c);
 int cut_node(struct cut *c, const struct id *id);
 /* Adds the directories above a live node as they are now, for a node is found by its path only. */
 int cut_parents(struct cut *c, const struct id *id);
-/* Did the peer say that it holds all of the cut durably? Once true, true for ever. */
+/* Did the peer say that it holds all of the cut durably? Once true, true for as long as the peer is not
+ * brought back to an older copy of its store. */
 bool cut_held(const struct cut *c, const struct id *peer);
 
 DEFINE_CLEANUP(struct cut *, cut_free)

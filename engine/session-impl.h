@@ -23,6 +23,7 @@ struct scope {
 	const struct vv *have; /* in the view; NULL: not there */
 	bool vector_due;       /* fingerprints differ: VECTOR is to be sent */
 	bool vector_awaited;
+	bool held_known;       /* the peer has said in this session what it holds */
 };
 
 struct outgoing { /* a round that is not acknowledged */
@@ -80,7 +81,16 @@ struct session {
 	struct id scopes_last;
 	bool vectors_due;
 	bool live;
-	bool fenced;
+
+	/* who the two are */
+	uint64_t meeting;
+	unsigned renewals;   /* of our store, when the session began */
+	struct actor_id own; /* as our HELLO said */
+	uint64_t acknowledged, tagged; /* of our own batches: in HELLO; whose tags the peer has */
+	struct actor_id peer_self;
+	uint64_t peer_acknowledged;
+	struct id peer_print; /* fingerprint in HELLO */
+	bool witness_out, witness_in;
 
 	/* the round under way and those not acknowledged */
 	struct backlog *backlog;
@@ -108,6 +118,8 @@ struct session {
 
 /* Remembers the first error: nothing works after it. Returns code. */
 int session_fail(struct session *s, int code, struct err *e);
+/* -ESTALE: our store has become another incarnation since the session began. */
+int session_same_store(struct session *s, struct err *e);
 struct scope *session_scope_find(const struct session *s, const struct id *id); /* NULL: none */
 int session_scope(struct session *s, const struct id *id, struct scope **ret);  /* or a new one */
 /* Takes the newest view, and its vectors into the scopes. */

@@ -14,26 +14,28 @@ static int malformed(enum frame_type t, struct err *e)
 /* The peer knows of changes of our own actor that this store never made. */
 static int check_own(struct session *s, const struct vv *v, struct err *e)
 {
-	struct actor_id self;
-	uint64_t seq;
-	replica_self(s->replica, &self, &seq);
-	uint32_t no = actors_find(s->actors, &self);
+	uint32_t no = actors_find(s->actors, &s->own);
 	uint64_t known = no == ACTOR_NONE ? 0 : vv_get(v, no);
-	if (known <= seq)
-		return 0;
-	if (s->fenced)
-		return err_set(e, -EPROTO,
-			       "the peer again knows changes that this device never made");
-	s->fenced = true;
-	int r = replica_check_fence(s->replica, &self, known);
-	return r < 0 ? err_errno(e, r, "cannot start a new incarnation") : 0;
+	int r = known ? replica_check_fence(s->replica, &s->own, known, e) : 0;
+	return r <= 0 ? r : session_same_store(s, e);
 }
 
 static int raise_peer(struct session *s, struct scope *scope, struct err *e)
 {
 	int r = vv_join(&scope->sent, &scope->heard);
 	if (r == 0)
-		r = replica_peer_raise(s->replica, &s->peer, &scope->id, &scope->heard);
+		r = scope->held_known ?
+			replica_peer_raise(s->replica, &s->peer, &scope->id, &scope->heard) :
+			replica_peer_set(s->replica, &s->peer, &scope->id, &scope->heard, s->meeting);
+	scope->held_known = true;
+	return r < 0 ? err_errno(e, r, "cannot note what the peer holds") : 0;
+}
+
+/* A scope that the peer's list leaves out: it holds nothing of it, any more perhaps. */
+static int peer_lacks(struct session *s, const struct id *id, struct err *e)
+{
+	static const struct vv none;
+	int r = replica_peer_set(s->replica, &s->peer, id, &none, s->meeting);
 	return r < 0 ? err_errno(e, r, "cannot note what the peer holds") : 0;
 }
 
@@ -67,24 +69,38 @@ static int get_hello(struct session *s, struct cursor *c, struct err *e)
 	if (!id_equal(&h.self.device, &s->peer))
 		return err_set(e, -EPROTO,
 			       "the peer says it is another device than its certificate");
-	struct actor_id self;
-	uint64_t seq;
-	replica_self(s->replica, &self, &seq);
-	for (uint32_t i = 0; i < h.n_actors; i++) {
-		struct actor_id actor = { self.device, h.actor[i].incarnation };
-		r = replica_check_fence(s->replica, &actor, h.actor[i].seq);
-		if (r < 0)
-			return err_errno(e, r, "cannot start a new incarnation");
-		s->fenced |= r > 0;
-	}
+	r = replica_adopt(s->replica, &h.self, e);
+	if (r < 0)
+		return r;
 	s->window = h.window;
 	r = intake_new(s->replica, SESSION_WINDOW, &s->strangers, &s->intake);
 	if (r < 0)
 		return err_set(e, r, "out of memory");
 	s->hello_in = s->ping_due = true;
+	s->peer_self = h.self;
+	s->peer_acknowledged = h.acknowledged;
+	s->peer_print = h.fingerprint;
+	return 0;
+}
+
+/* Only now it is known that what the peer holds of us is what we have. */
+static int get_witness(struct session *s, struct cursor *c, struct err *e)
+{
+	struct witness w[FRAME_TAGS_MAX];
+	uint64_t held;
+	uint32_t n;
+	if (s->witness_in)
+		return err_set(e, -EPROTO, "the peer sent WITNESS twice");
+	int r = frame_witness_get(c, &held, w, &n, e);
+	if (r == 0)
+		r = replica_check_witness(s->replica, &s->own, s->acknowledged, held, w, n, e);
+	if (r != 0)
+		return r < 0 ? r : session_same_store(s, e);
+	s->witness_in = true;
+	s->tagged = n > 0 ? w[n - 1].seq : 0;
 	struct id mine;
 	view_fingerprint(s->hello_view, &mine);
-	if (!id_equal(&mine, &h.fingerprint)) {
+	if (!id_equal(&mine, &s->peer_print)) {
 		s->scopes_out = true;
 		return 0;
 	}
@@ -124,9 +140,13 @@ static int get_scopes(struct session *s, struct cursor *c, struct err *e)
 			if (id_cmp(&mine_id, &id) >= 0)
 				break;
 			have = NULL;
+			int r = peer_lacks(s, &mine_id, e);
+			if (r < 0)
+				return r;
 		}
 		if (!have || !id_equal(&mine_id, &id))
 			continue;
+		s->scopes_seen++;
 		vv_fingerprint(have, s->actors, &mine);
 		if (id_equal(&mine, &theirs)) {
 			int r = in_step(s, &id, have, e);
@@ -138,6 +158,14 @@ static int get_scopes(struct session *s, struct cursor *c, struct err *e)
 		if (session_scope(s, &id, &scope) < 0)
 			return err_set(e, -ENOMEM, "out of memory");
 		scope->vector_due = scope->vector_awaited = s->vectors_due = true;
+	}
+	for (; flags == 0 && s->scopes_seen < view_scopes(s->hello_view); s->scopes_seen++) {
+		struct id mine_id;
+		const struct vv *have;
+		view_scope(s->hello_view, s->scopes_seen, &mine_id, &have);
+		int r = peer_lacks(s, &mine_id, e);
+		if (r < 0)
+			return r;
 	}
 	s->scopes_in = flags == 0;
 	s->idle = false;
@@ -178,15 +206,23 @@ static int get_scope(struct session *s, struct cursor *c, struct scope **ret, st
 	return 0;
 }
 
-/* The vector of VECTOR, ROUND and ACK. */
+/* The vector of VECTOR, ROUND and ACK; behind that of ROUND the tags. */
 static int get_told(struct session *s, struct cursor *c, enum frame_type t, struct scope *scope,
 		    struct err *e)
 {
+	uint32_t tag[FRAME_TAGS_MAX], n = 0, no;
 	int r = frame_vector_get(c, &scope->heard, s->actors, s->in_actors, e);
+	if (r == 0 && t == FRAME_ROUND)
+		r = frame_tags_get(c, tag, &n, e);
 	if (r < 0)
 		return r;
-	if (!cursor_end(c))
+	no = actors_find(s->actors, &s->peer_self);
+	uint64_t upto = no == ACTOR_NONE ? 0 : vv_get(&scope->heard, no);
+	if (!cursor_end(c) || n > upto)
 		return malformed(t, e);
+	r = replica_heard_tags(s->replica, &s->peer_self, upto, tag, n);
+	if (r < 0)
+		return err_errno(e, r, "cannot note what the peer sends");
 	r = check_own(s, &scope->heard, e);
 	if (r == 0)
 		r = raise_peer(s, scope, e);
@@ -359,6 +395,8 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 	int r = 0;
 	if (!s->hello_in && t != FRAME_HELLO)
 		return err_set(e, -EPROTO, "the peer did not begin with HELLO");
+	if (s->hello_in && !s->witness_in && t != FRAME_WITNESS && t != FRAME_HELLO)
+		return err_set(e, -EPROTO, "the peer did not go on with WITNESS");
 	switch (t) {
 	case FRAME_HELLO:
 		return get_hello(s, &c, e);
@@ -394,6 +432,8 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 	case FRAME_BUNDLE:
 		r = count_in(s, STREAM_DELTA, cost, e);
 		return r < 0 ? r : get_bundle(s, &c, cost, e);
+	case FRAME_WITNESS:
+		return get_witness(s, &c, e);
 	case FRAME_TYPES:
 		break;
 	}
@@ -433,14 +473,15 @@ int session_input(struct session *s, const void *data, size_t len, uint64_t now_
 	s->bytes_in += len;
 	const uint8_t *p = data;
 	size_t used = 0;
-	int r;
-	if (s->inbuf.len > 0) {
+	int r = session_same_store(s, &why);
+	if (r == 0 && s->inbuf.len > 0) {
 		buf_put(&s->inbuf, p, len);
 		p = s->inbuf.data;
 		len = s->inbuf.len;
 	}
-	r = buf_failed(&s->inbuf) ? err_set(&why, -ENOMEM, "out of memory")
-				  : take_frames(s, p, len, &used, now_us, &why);
+	if (r == 0)
+		r = buf_failed(&s->inbuf) ? err_set(&why, -ENOMEM, "out of memory")
+					  : take_frames(s, p, len, &used, now_us, &why);
 	if (r == 0 && s->inbuf.len > 0)
 		buf_consume(&s->inbuf, used);
 	else if (r == 0)

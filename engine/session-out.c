@@ -37,53 +37,38 @@ static int put_told(struct session *s, struct scope *scope, const struct vv *now
 	return r < 0 ? r : vv_join(&scope->told, now);
 }
 
-static void hello_actors(struct session *s, struct hello *h)
-{
-	uint32_t n = actors_count(s->actors);
-	for (uint32_t no = 0; no < n; no++) {
-		const struct actor_id *id = actors_get(s->actors, no);
-		if (!id_equal(&id->device, &s->peer))
-			continue;
-		uint64_t seq = 0;
-		for (uint32_t i = 0; i < view_scopes(s->hello_view); i++) {
-			struct id scope;
-			const struct vv *have;
-			view_scope(s->hello_view, i, &scope, &have);
-			uint64_t v = vv_get(have, no);
-			seq = v > seq ? v : seq;
-		}
-		if (seq == 0)
-			continue;
-		/* In ascending order; the newest ones when there are too many. */
-		uint32_t at = h->n_actors;
-		while (at > 0 && h->actor[at - 1].incarnation > id->incarnation)
-			at--;
-		if (h->n_actors == FRAME_HELLO_ACTORS) {
-			if (at == 0)
-				continue;
-			memmove(&h->actor[0], &h->actor[1], (at - 1) * sizeof(h->actor[0]));
-			at--;
-		} else {
-			memmove(&h->actor[at + 1], &h->actor[at],
-				(h->n_actors - at) * sizeof(h->actor[0]));
-			h->n_actors++;
-		}
-		h->actor[at] = (struct hello_actor){ id->incarnation, seq };
-	}
-}
-
 static int put_hello(struct session *s, struct buf *out)
 {
 	struct hello h = { .version = SESSION_PROTOCOL,
 			   .oldest = OLDEST_PROTOCOL,
 			   .window = SESSION_WINDOW };
-	uint64_t seq;
-	replica_self(s->replica, &h.self, &seq);
-	hello_actors(s, &h);
+	h.self = s->own;
+	h.acknowledged = s->acknowledged;
 	view_fingerprint(s->hello_view, &h.fingerprint);
 	hello_encode(&h, payload(s));
 	s->hello_out = true;
 	return put(s, out, FRAME_HELLO);
+}
+
+/* What is here of the peer's own batches, for it to see whether it made them. */
+static int put_witness(struct session *s, struct buf *out)
+{
+	struct witness w[FRAME_TAGS_MAX];
+	uint32_t n, no = actors_find(s->actors, &s->peer_self);
+	uint64_t held = 0;
+	int r = replica_witness(s->replica, &s->peer_self, s->peer_acknowledged, w, FRAME_TAGS_MAX, &n);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; no != ACTOR_NONE && i < view_scopes(s->hello_view); i++) {
+		struct id scope;
+		const struct vv *have;
+		view_scope(s->hello_view, i, &scope, &have);
+		uint64_t seq = vv_get(have, no);
+		held = seq > held ? seq : held;
+	}
+	frame_witness_put(payload(s), held, w, n);
+	s->witness_out = true;
+	return put(s, out, FRAME_WITNESS);
 }
 
 static int put_scopes(struct session *s, struct buf *out)
@@ -299,6 +284,24 @@ static const struct vv *sent_of(const struct id *id, void *userdata)
 	return scope ? &scope->sent : &nothing;
 }
 
+/* The tags of the own batches that a round is the first to tell of. */
+static void put_tags(struct session *s, const struct vv *upto)
+{
+	uint32_t tag[FRAME_TAGS_MAX], no = actors_find(s->actors, &s->own);
+	uint64_t last = no == ACTOR_NONE ? 0 : vv_get(upto, no);
+	uint64_t n = last > s->tagged ? last - s->tagged : 0;
+	if (n > FRAME_TAGS_MAX)
+		n = FRAME_TAGS_MAX;
+	/* A vector that fills the frame leaves no room. */
+	if (s->payload.len + BUF_VARINT_MAX + n * sizeof(*tag) > FRAME_LARGE)
+		n = 0;
+	for (uint32_t i = 0; i < n; i++)
+		tag[i] = replica_own_tag(s->replica, last - n + 1 + i);
+	frame_tags_put(&s->payload, tag, (uint32_t)n);
+	if (n > 0)
+		s->tagged = last;
+}
+
 static int round_start(struct session *s, struct buf *out, struct err *e)
 {
 	if (s->idle || !s->scopes_in || s->n_rounds == ROUNDS_OUT)
@@ -326,8 +329,10 @@ static int round_start(struct session *s, struct buf *out, struct err *e)
 	buf_varint(&s->payload, o->nodes);
 	if (r == 0)
 		r = put_told(s, scope, &o->upto);
-	if (r == 0)
+	if (r == 0) {
+		put_tags(s, &o->upto);
 		r = put(s, out, FRAME_ROUND);
+	}
 	if (r < 0)
 		return err_errno(e, r, "cannot start a round");
 	return 1;
@@ -424,6 +429,8 @@ static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
 		r = put_hello(s, out);
 	if (r < 0 || !s->hello_in)
 		return r;
+	if (!s->witness_out)
+		r = put_witness(s, out);
 	while (r == 0 && s->scopes_out) {
 		if (out->len >= end)
 			return 1;
@@ -483,6 +490,8 @@ int session_output(struct session *s, struct buf *out, size_t max, uint64_t now_
 	if (now_us >= s->last_in + DEAD_US)
 		r = err_set(&why, -ETIMEDOUT, "the peer has been silent for %llu seconds",
 			    DEAD_US / 1000000);
+	if (r == 0)
+		r = session_same_store(s, &why);
 	if (r == 0 && s->news)
 		r = session_refresh(s, &why);
 	size_t before = out->len;

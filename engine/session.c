@@ -27,6 +27,13 @@ int session_fail(struct session *s, int code, struct err *e)
 	return code;
 }
 
+/* A store that has become another incarnation is known to the peer by names that it has not any more. */
+int session_same_store(struct session *s, struct err *e)
+{
+	return s->renewals == replica_renewals(s->replica) ? 0 :
+		err_set(e, -ESTALE, "this store goes on as a new incarnation: the link begins anew");
+}
+
 /* ---- scopes ---- */
 
 static uint32_t scope_at(const struct session *s, const struct id *id)
@@ -181,6 +188,9 @@ int session_new(struct replica *replica, const struct id *peer, uint64_t now_us,
 	if (r < 0)
 		return r;
 	s->hello_view = view_ref(s->view);
+	s->renewals = view_renewals(s->view);
+	replica_own(replica, &s->own, &s->acknowledged);
+	s->meeting = replica_meeting(replica);
 	*ret = TAKE_PTR(s);
 	return 0;
 }
@@ -270,6 +280,13 @@ void session_status(const struct session *s, struct session_status *ret)
 		bool open = s->backlog && i + 1 == s->n_rounds;
 		ret->behind_there += s->out[i].nodes ? s->out[i].nodes : open;
 	}
+}
+
+bool session_peer_actor(const struct session *s, struct actor_id *ret)
+{
+	if (s->hello_in)
+		*ret = s->peer_self;
+	return s->hello_in;
 }
 
 bool session_in_step(const struct session *s)

@@ -70,6 +70,8 @@ struct session_status {
 	uint64_t since_us;     /* the peer's last byte */
 };
 void session_status(const struct session *s, struct session_status *ret);
+/* Which store of the device the peer is; false: it has not said yet. */
+bool session_peer_actor(const struct session *s, struct actor_id *ret);
 
 /* True when all that the newest view holds is durable at the peer as well. */
 bool session_in_step(const struct session *s);

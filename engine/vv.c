@@ -70,6 +70,16 @@ int vv_raise(struct vv *v, uint32_t actor, uint64_t seq)
 	return 0;
 }
 
+void vv_lower(struct vv *v, uint32_t actor, uint64_t seq)
+{
+	uint32_t i = lower_bound(v, actor);
+	if (i == v->n || v->item[i].actor != actor || v->item[i].seq <= seq)
+		return;
+	v->item[i].seq = seq;
+	if (seq == 0)
+		memmove(v->item + i, v->item + i + 1, (--v->n - i) * sizeof(*v->item));
+}
+
 /* Merges x and y by actor into item, which has room for both; returns how many. */
 static uint32_t merge(const struct vv *x, const struct vv *y, struct vv_item *item)
 {

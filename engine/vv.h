@@ -36,6 +36,7 @@ struct vv {
 void vv_done(struct vv *v);
 uint64_t vv_get(const struct vv *v, uint32_t actor);      /* 0: none */
 int vv_raise(struct vv *v, uint32_t actor, uint64_t seq); /* item = max(item, seq) */
+void vv_lower(struct vv *v, uint32_t actor, uint64_t seq); /* item = min(item, seq) */
 int vv_join(struct vv *v, const struct vv *other);        /* pointwise maximum */
 int vv_copy(const struct vv *v, struct vv *ret);
 int vv_arena(struct arena *a, const struct vv *v, struct vv *ret); /* copy inside an arena */

@@ -21,6 +21,7 @@ tests_libtap_a_SOURCES = \
 	tests/meeting.h \
 	tests/past.h \
 	tests/replicas.h \
+	tests/storecopy.h \
 	tests/tap.c \
 	tests/tap.h
 
@@ -42,10 +43,12 @@ unit_tests = \
 	tests/unit/test_dirtimes \
 	tests/unit/test_evidence \
 	tests/unit/test_examples \
+	tests/unit/test_fence \
 	tests/unit/test_filenames \
 	tests/unit/test_frame \
 	tests/unit/test_histdiff \
 	tests/unit/test_history \
+	tests/unit/test_incarnation \
 	tests/unit/test_identity \
 	tests/unit/test_jdiff \
 	tests/unit/test_join \
@@ -66,6 +69,7 @@ unit_tests = \
 	tests/unit/test_replica \
 	tests/unit/test_replica_crash \
 	tests/unit/test_replica_threads \
+	tests/unit/test_restamp \
 	tests/unit/test_rebirth \
 	tests/unit/test_record \
 	tests/unit/test_rename \
@@ -117,12 +121,15 @@ tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(pair)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_deleted_SOURCES = tests/unit/test_deleted.c $(pair)
 tests_unit_test_evidence_LDADD = $(FUSEFS_TEST_LIBS)
+tests_unit_test_fence_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_filenames_LDADD = $(FUSEFS_TEST_LIBS)
+tests_unit_test_incarnation_SOURCES = tests/unit/test_incarnation.c $(pair)
 tests_unit_test_rename_SOURCES = tests/unit/test_rename.c $(pair)
 tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_restamp_SOURCES = tests/unit/test_restamp.c $(pair)
 tests_unit_test_session_SOURCES = tests/unit/test_session.c $(pair)
 tests_unit_test_txn_SOURCES = tests/unit/test_txn.c $(pair)
 tests_unit_test_proc_LDADD = $(FUSEFS_TEST_LIBS)
@@ -141,6 +148,7 @@ tests_sim_sim_SOURCES = \
 	tests/sim/check.c \
 	tests/sim/doc.c \
 	tests/sim/doc.h \
+	tests/sim/fate.c \
 	tests/sim/model.c \
 	tests/sim/net.c \
 	tests/sim/sim.c \
@@ -229,6 +237,7 @@ EXTRA_DIST += \
 	tests/integration/test_diskfull.py \
 	tests/integration/test_history.py \
 	tests/integration/test_hostile_tls.py \
+	tests/integration/test_incarnations.py \
 	tests/integration/test_lab.py \
 	tests/integration/test_links.py \
 	tests/integration/test_mesh.py \

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/storecopy.h"
 #include "tests/tap.h"
 
 static uint64_t node_clock(void *userdata)
@@ -19,14 +20,18 @@ static void node_random(void *userdata, void *data, size_t len)
 	prng_fill(&n->random, data, len);
 }
 
-static int node_start(struct node *n, struct err *e)
+static void node_start(struct node *n)
 {
+	struct err e = { 0 };
 	struct replica_config config = { .store = n->store,
 					 .device = n->id,
 					 .wall_us = node_clock,
 					 .random = node_random,
 					 .userdata = n };
-	return replica_open(&config, &n->replica, e);
+	memcpy(config.fence, n->fence, sizeof(config.fence));
+	int r = replica_open(&config, &n->replica, &e);
+	if (r < 0)
+		tap_bail("no replica: %s (%s)", e.message, strerror(-r));
 }
 
 void node_open(struct node *n, uint8_t no, const char *path)
@@ -35,25 +40,54 @@ void node_open(struct node *n, uint8_t no, const char *path)
 	*n = (struct node){ .random = { no }, .now = UINT64_C(1700000000000000) };
 	memset(n->id.b, no, ID_SIZE);
 	int r = path ? store_open(path, true, &n->store, &e) : store_open_memory(&n->store);
-	if (r == 0)
-		r = node_start(n, &e);
 	if (r < 0)
-		tap_bail("no replica: %s (%s)", e.message, strerror(-r));
+		tap_bail("no store: %s (%s)", e.message, strerror(-r));
+	node_start(n);
 }
 
 void node_crash(struct node *n, uint64_t keep)
 {
-	struct err e = { 0 };
 	replica_free(n->replica);
 	store_crash(n->store, keep);
-	if (node_start(n, &e) < 0)
-		tap_bail("no replica: %s", e.message);
+	node_start(n);
 }
 
 void node_close(struct node *n)
 {
 	replica_free(n->replica);
 	store_close(n->store);
+}
+
+static struct store *store_like(struct store *from)
+{
+	struct store *to = store_copy(from);
+	if (!to)
+		tap_bail("cannot copy a store");
+	return to;
+}
+
+struct store *node_copy(const struct node *n)
+{
+	if (replica_flush(n->replica, NULL) < 0)
+		tap_bail("cannot flush");
+	return store_like(n->store);
+}
+
+void node_bring_back(struct node *n, struct store *copy)
+{
+	node_close(n);
+	n->store = store_like(copy);
+	node_start(n);
+}
+
+void node_clone(struct node *n, const struct node *of)
+{
+	if (replica_flush(of->replica, NULL) < 0)
+		tap_bail("cannot flush");
+	*n = (struct node){ .id = of->id, .store = store_like(of->store),
+			    .random = { of->random.state + 1 }, .now = of->now };
+	n->fence[0] = (uint8_t)(of->fence[0] + 1);
+	node_start(n);
 }
 
 static struct id node_dir(struct node *n, const char *dir)

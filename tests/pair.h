@@ -14,6 +14,7 @@ struct node {
 	struct replica *replica;
 	struct prng random;
 	uint64_t now; /* microseconds since 1970, given out by the clock */
+	uint8_t fence[16];
 };
 
 /* A replica in memory, or in the directory path. */
@@ -21,6 +22,12 @@ void node_open(struct node *n, uint8_t no, const char *path);
 void node_close(struct node *n);
 /* Its power fails: what was not flushed is lost but for the first `keep` commits (memory only). */
 void node_crash(struct node *n, uint64_t keep);
+/* What is in its store now, in another one in memory. */
+struct store *node_copy(const struct node *n);
+/* The node goes on with that store, which is copied, as if it had always had it. */
+void node_bring_back(struct node *n, struct store *copy);
+/* A copy of `of` that runs beside it and knows that it is one. */
+void node_clone(struct node *n, const struct node *of);
 /* Creates or overwrites a file in a top-level directory that is made on the way. */
 void node_write(struct node *n, const char *dir, const char *name, const void *data, size_t len);
 /* The whole content as text, to be freed; NULL when there is none. */

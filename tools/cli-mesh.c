@@ -293,6 +293,20 @@ static void print_sync(const struct cli *c, struct arena *a, const struct json *
 	}
 }
 
+/* People hear of it for some days. */
+static void print_renewed(const struct cli *c, struct arena *a, const struct json *renewed)
+{
+	char date[HUMAN_DATE];
+	if (!renewed || renewed->type != JSON_OBJECT || cli_uint(renewed, "ago_s") > RENEWED_TOLD_S)
+		return;
+	line(c, "copy");
+	printf("%s: found %s, see shoald(8), Copies of a store\n",
+	       strcmp(cli_text(a, renewed, "by", ""), "peer") == 0 ?
+		       "this store was brought back, a device knew more of it" :
+		       "this store was copied or brought back",
+	       human_date(cli_text(a, renewed, "at", ""), date));
+}
+
 static void print_status(const struct cli *c, struct arena *a, const struct json *s)
 {
 	char bytes[HUMAN_SIZE], room[HUMAN_SIZE];
@@ -315,6 +329,7 @@ static void print_status(const struct cli *c, struct arena *a, const struct json
 		       (unsigned long long)cli_uint(s, "conflicts"));
 	putchar('\n');
 	print_sync(c, a, s);
+	print_renewed(c, a, json_get_z(device, "renewed"));
 	for (const struct json *v = drafts ? drafts->first : NULL; v; v = v->next) {
 		line(c, "draft");
 		printf("%s, ", cli_text(a, v, "path", "?"));
@@ -376,6 +391,12 @@ int cmd_peers(void *context)
 		listing_cell(&t, number);
 	}
 	listing_print(&t);
+	for (const struct json *v = list->first; v; v = v->next) {
+		const struct json *copies = json_get_z(v, "copies");
+		if (copies && copies->type == JSON_TRUE)
+			printf("%s runs twice, from copies of one store: see shoald(8), Copies of a store.\n",
+			       cli_text(&a, v, "device", "?"));
+	}
 	return EXIT_DONE;
 }
 

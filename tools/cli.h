@@ -71,6 +71,9 @@ int cli_take_data(const struct json *result, struct buf *ret);
 #define HUMAN_DATE 20
 const char *human_date(const char *rfc3339, char text[static HUMAN_DATE]);
 
+/* So long after a store was found to have been copied or brought back people are told. */
+#define RENEWED_TOLD_S (7 * 86400)
+
 /* Members of an answer; the fallback is for what is missing. */
 const char *cli_text(struct arena *a, const struct json *o, const char *key, const char *fallback);
 uint64_t cli_uint(const struct json *o, const char *key);

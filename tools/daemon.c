@@ -402,6 +402,9 @@ static int start(struct daemon *d, const struct daemon_options *o, struct err *e
 	r = watch_signals(d, e);
 	if (r == 0)
 		r = world_open(d->dir, &d->identity, &d->store, &d->replica, e);
+	if (r == 0 && replica_renewals(d->replica))
+		log_warning(d->log, "this store was copied or brought back: what is changed in it is "
+				    "told from what is changed where it came from");
 	if (r == 0)
 		r = feed_new(d, &d->feed, e);
 	if (r == 0)

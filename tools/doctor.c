@@ -32,7 +32,7 @@ struct finding {
 struct patient {
 	struct storedir *dir; /* NULL: no store yet */
 	struct config config;
-	bool served; /* a daemon answers */
+	struct ctlclient *served; /* NULL: no daemon answers */
 };
 
 static void found(struct finding *f, enum severity s, const char *message, const char *command)
@@ -242,6 +242,47 @@ static void check_store(const struct patient *p, struct finding *f)
 		found(f, FINE, "the store is served", "");
 }
 
+/* A device of whose store two copies run; that of this store's own device is not linked to it. */
+static const char *runs_twice(const struct patient *p, struct arena *a)
+{
+	_cleanup_(buf_done) struct buf text = { 0 };
+	struct json *peers;
+	struct err e;
+	if (cli_ask(p->served, "peers", NULL, &text, a, &peers, &e) == 0)
+		for (const struct json *v = peers->first; v; v = v->next)
+			if (cli_true(v, "copies"))
+				return cli_text(a, v, "device", "a device");
+	return NULL;
+}
+
+static void check_copies(const struct patient *p, struct finding *f)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	_cleanup_(buf_done) struct buf text = { 0 };
+	struct json *status = NULL;
+	struct err e;
+	char date[HUMAN_DATE];
+	found(f, FINE, "no store was copied or brought back lately", "");
+	if (!p->served || cli_ask(p->served, "status", NULL, &text, &a, &status, &e) < 0)
+		return;
+	const struct json *device = json_get_z(status, "device");
+	const struct json *renewed = device ? json_get_z(device, "renewed") : NULL;
+	const char *twice = runs_twice(p, &a);
+	if (twice) {
+		found(f, WARNING, "", "shoal join");
+		snprintf(f->message, sizeof(f->message),
+			 "%.60s runs twice, from copies of one store: let one of the two join the mesh "
+			 "as a device of its own, with a new store", twice);
+	} else if (renewed && renewed->type == JSON_OBJECT &&
+		   cli_uint(renewed, "ago_s") <= RENEWED_TOLD_S) {
+		found(f, NOTE, "", "man 8 shoald");
+		snprintf(f->message, sizeof(f->message),
+			 "this store was copied or brought back, which was seen %s; it is a new incarnation, "
+			 "and what nobody else had of what came after the copy is gone",
+			 human_date(cli_text(&a, renewed, "at", ""), date));
+	}
+}
+
 static const struct {
 	const char *name;
 	void (*check)(const struct patient *p, struct finding *f);
@@ -249,7 +290,7 @@ static const struct {
 	{ "fuse", check_fuse },	      { "fusermount", check_fusermount }, { "clock", check_clock },
 	{ "store", check_store },     { "mounts", check_mounts },	  { "network", check_network },
 	{ "port", check_port },	      { "avahi", check_avahi },		  { "disk", check_disk },
-	{ "inotify", check_inotify }, { "files", check_files },
+	{ "inotify", check_inotify }, { "files", check_files },		  { "copies", check_copies },
 };
 static const char *const severities[] = { "ok", "note", "warning", "error" };
 
@@ -293,7 +334,8 @@ int cmd_doctor(void *context)
 		r = config_read(storedir_fd(p.dir), STOREDIR_CONF, &p.config, &e);
 	struct finding bad = { .severity = r < 0 && r != -ENOENT ? ERROR : FINE };
 	struct err none;
-	p.served = p.dir && ctlclient_new(p.dir, &k, &none) == 0;
+	if (p.dir && ctlclient_new(p.dir, &k, &none) == 0)
+		p.served = k;
 	jsonw_init(&w, &b, 0);
 	jsonw_array_begin(&w);
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {

@@ -35,6 +35,8 @@ libtools_a_SOURCES = \
 	tools/devices.h \
 	tools/doctor.c \
 	tools/feed.c \
+	tools/fence.c \
+	tools/fence.h \
 	tools/flusher.c \
 	tools/flusher.h \
 	tools/history.c \

@@ -19,6 +19,15 @@ struct peer {
 	size_t done;   /* bytes of out that the link took */
 	bool closing;  /* link_close was called; nothing more is done with it */
 	bool was_live; /* logged */
+	bool met;      /* it has said which store it is */
+};
+
+/* Which stores a device had here since the daemon began. */
+struct known {
+	struct known *next;
+	struct id device;
+	uint32_t now, before; /* incarnations */
+	bool two;             /* one came back after the other: both run */
 };
 
 /* Links and sessions go by CLOCK_BOOTTIME, which also counts while the machine sleeps: what waited
@@ -31,7 +40,9 @@ struct peers {
 	void (*changed)(void *userdata);
 	void *userdata;
 	struct peer *first;
+	struct known *known; /* one for each device of the mesh at most */
 	unsigned n;
+	unsigned renewals; /* logged */
 };
 
 static void drop(struct peer *p, const struct err *e)
@@ -100,6 +111,55 @@ static void log_live(struct peer *p)
 	p->was_live = live;
 }
 
+static void log_renewal(struct peer *p)
+{
+	unsigned n = replica_renewals(p->all->replica);
+	if (n != p->all->renewals)
+		log_warning(p->all->log,
+			    "%s knows changes of this device that this store does not: it was brought "
+			    "back, and its changes are told from those from now on",
+			    p->link->name);
+	p->all->renewals = n;
+}
+
+static struct known *known_find(const struct peers *all, const struct id *device)
+{
+	struct known *k = all->known;
+	while (k && !id_equal(&k->device, device))
+		k = k->next;
+	return k;
+}
+
+/* A store that was brought back has a new incarnation, and keeps it. Two copies that run at once come in
+ * turn, each with its own. */
+static void note_store(struct peer *p)
+{
+	struct actor_id actor;
+	if (p->met || !session_peer_actor(p->session, &actor))
+		return;
+	p->met = true;
+	struct known *k = known_find(p->all, &actor.device);
+	if (!k) {
+		k = calloc(1, sizeof(*k));
+		if (!k)
+			return;
+		*k = (struct known){ p->all->known, actor.device, actor.incarnation,
+				     actor.incarnation, false };
+		p->all->known = k;
+	}
+	if (k->now == actor.incarnation)
+		return;
+	if (k->before == actor.incarnation && !k->two) {
+		k->two = true;
+		log_warning(p->all->log,
+			    "%s runs twice, from copies of one store, which share a link here: let one of "
+			    "the two join the mesh as a device of its own",
+			    p->link->name);
+	}
+	k->before = k->now;
+	k->now = actor.incarnation;
+}
+
 static void received(struct link *l, const uint8_t *data, size_t len, void *user)
 {
 	struct peer *p = user;
@@ -108,6 +168,8 @@ static void received(struct link *l, const uint8_t *data, size_t len, void *user
 	if (p->closing)
 		return;
 	int r = session_input(p->session, data, len, world_boot_us(), &e);
+	log_renewal(p);
+	note_store(p);
 	if (r < 0) {
 		if (!e.code)
 			err_errno(&e, r, "the sync session failed");
@@ -162,7 +224,8 @@ int peers_new(sd_event *event, struct replica *r, struct flusher *f, struct log 
 	if (!p)
 		return err_errno(e, -ENOMEM, "cannot keep sessions");
 	*p = (struct peers){ .event = event, .replica = r, .flusher = f, .log = log,
-			     .changed = changed, .userdata = userdata };
+			     .changed = changed, .userdata = userdata,
+			     .renewals = replica_renewals(r) };
 	*ret = p;
 	return 0;
 }
@@ -175,6 +238,11 @@ void peers_free(struct peers *p)
 		struct peer *dead = p->first;
 		p->first = dead->next;
 		peer_free(dead);
+	}
+	while (p->known) {
+		struct known *k = p->known;
+		p->known = k->next;
+		free(k);
 	}
 	free(p);
 }
@@ -248,6 +316,8 @@ int peers_each(struct peers *all, peer_fn f, void *userdata)
 	for (struct peer *p = all->first; p; p = p->next) {
 		struct peer_status s = { .id = p->link->peer, .name = p->link->name,
 					 .role = p->link->role,
+					 .copies = known_find(all, &p->link->peer) &&
+						   known_find(all, &p->link->peer)->two,
 					 .in_step = session_in_step(p->session) };
 		link_info(p->link, &s.link);
 		session_status(p->session, &s.session);

@@ -34,6 +34,7 @@ struct peer_status {
 	enum role role;
 	struct link_info link;
 	struct session_status session;
+	bool copies; /* two stores of that device run */
 	bool in_step;
 };
 typedef int (*peer_fn)(const struct peer_status *s, void *userdata);

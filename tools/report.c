@@ -136,6 +136,8 @@ static int put_peer(const struct peer_status *s, void *userdata)
 	put_uint(w, "behind_there", s->session.behind_there);
 	jsonw_key(w, "in_step");
 	jsonw_bool(w, s->in_step);
+	jsonw_key(w, "copies");
+	jsonw_bool(w, s->copies);
 	uint64_t since = s->link.since > 0 ? (uint64_t)s->link.since : 0, now = world_boot_us();
 	put_uint(w, "connected_s", now > since ? (now - since) / 1000000 : 0);
 	jsonw_object_end(w);
@@ -301,10 +303,31 @@ static void put_disk(struct daemon *d, struct jsonw *w)
 	jsonw_object_end(w);
 }
 
+/* When and by what the store was last found to be one that was copied or brought back. */
+static void put_renewed(struct daemon *d, struct jsonw *w)
+{
+	uint64_t at, now = world_wall_us();
+	enum renewal by = replica_renewed(d->replica, &at);
+	jsonw_key(w, "renewed");
+	if (by == RENEWAL_NONE) {
+		jsonw_null(w);
+		return;
+	}
+	jsonw_object_begin(w);
+	put_text(w, "by", by == RENEWAL_FENCE ? "copy" : "peer");
+	put_time(w, "at", at);
+	put_uint(w, "ago_s", now > at ? (now - at) / 1000000 : 0);
+	jsonw_object_end(w);
+}
+
 void report_status(struct daemon *d, struct buf *out)
 {
 	struct jsonw w;
 	int64_t from, to;
+	struct actor_id self;
+	char incarnation[9];
+	replica_self(d->replica, &self, NULL);
+	snprintf(incarnation, sizeof(incarnation), "%08x", self.incarnation);
 	jsonw_init(&w, out, 0);
 	jsonw_object_begin(&w);
 	put_text(&w, "version", PACKAGE_VERSION);
@@ -321,6 +344,8 @@ void report_status(struct daemon *d, struct buf *out)
 	put_text(&w, "name", identity_device_name(d->identity));
 	put_id(&w, "id", identity_device(d->identity));
 	put_text(&w, "role", role_name(identity_role(d->identity)));
+	put_text(&w, "incarnation", incarnation);
+	put_renewed(d, &w);
 	identity_validity(d->identity, &from, &to);
 	put_time(&w, "certificate_until", to > 0 ? (uint64_t)to * 1000000 : 0);
 	jsonw_object_end(&w);

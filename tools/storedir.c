@@ -57,8 +57,8 @@ int storedir_find(const char *given, struct buf *ret, struct err *e)
 static bool is_ours(const char *name)
 {
 	static const char *const names[] = { STOREDIR_CONF, STOREDIR_IDENTITY, STOREDIR_DB,
-					     STOREDIR_SOCKET, STOREDIR_LOCK, STOREDIR_LOG,
-					     STOREDIR_SPOOL };
+					     STOREDIR_FENCE, STOREDIR_SOCKET, STOREDIR_LOCK,
+					     STOREDIR_LOG, STOREDIR_SPOOL };
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcmp(name, names[i]) == 0)
 			return true;

@@ -6,6 +6,7 @@
  *     shoal.conf    settings (tools/config.h)
  *     identity/     keys and certificates, 0700 (transports/identity.h)
  *     db/           the database (engine/store.h)
+ *     fence         tells the store from a copy of it (tools/fence.h)
  *     control.sock  0600 (tools/control.h)
  *     lock          flock(2)ed and holding the process id while somebody works on the store
  *     log           of the daemon when it does not run under systemd
@@ -20,6 +21,7 @@
 #define STOREDIR_CONF "shoal.conf"
 #define STOREDIR_IDENTITY "identity"
 #define STOREDIR_DB "db"
+#define STOREDIR_FENCE "fence"
 #define STOREDIR_SOCKET "control.sock"
 #define STOREDIR_LOCK "lock"
 #define STOREDIR_LOG "log"

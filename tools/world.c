@@ -5,6 +5,8 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "tools/fence.h"
+
 static uint64_t read_clock(clockid_t clock)
 {
 	struct timespec ts;
@@ -51,6 +53,15 @@ static int no_mesh(const struct storedir *dir, struct err *e)
 		       storedir_path(dir));
 }
 
+/* On a full disk the old one goes on. If the database does not hear of the new one, the next start
+ * takes the store for a copy, which does no harm. */
+static void renew_fence(struct storedir *dir, struct replica *r)
+{
+	uint8_t fence[FENCE_SIZE];
+	if (fence_renew(storedir_fd(dir), fence, NULL) == 0)
+		(void)replica_set_fence(r, fence, NULL);
+}
+
 int world_open(struct storedir *dir, struct identity **ret_identity, struct store **ret_store,
 	       struct replica **ret_replica, struct err *e)
 {
@@ -66,15 +77,18 @@ int world_open(struct storedir *dir, struct identity **ret_identity, struct stor
 	r = path ? store_open(path, true, &store, e) : -ENOMEM;
 	if (r < 0)
 		return r;
-	const struct replica_config config = {
+	struct replica_config config = {
 		.store = store, .device = *identity_device(identity),
 		.wall_us = engine_wall_us, .random = engine_random,
 	};
-	r = replica_open(&config, ret_replica, e);
+	r = fence_read(storedir_fd(dir), config.fence, e);
+	if (r == 0)
+		r = replica_open(&config, ret_replica, e);
 	if (r < 0) {
 		store_close(store);
 		return r;
 	}
+	renew_fence(dir, *ret_replica);
 	*ret_store = store;
 	*ret_identity = TAKE_PTR(identity);
 	return 0;

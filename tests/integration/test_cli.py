@@ -21,7 +21,7 @@ STATUS_KEYS = {"version", "store", "pid", "uptime_s", "mesh", "device", "mount",
                "files", "conflicts", "sync", "addresses", "durable", "disk"}
 PEER_KEYS = {"device", "id", "role", "state", "transport", "address", "dialled", "rtt_us",
              "bytes_in", "bytes_out", "sync_bytes_in", "sync_bytes_out", "deltas_in", "deltas_out",
-             "behind_here", "behind_there", "in_step", "connected_s"}
+             "behind_here", "behind_there", "in_step", "copies", "connected_s"}
 DEVICE_KEYS = {"name", "id", "role", "self", "connected", "last_seen"}
 COMMANDS = ("up down init mount umount invite join status peers devices connect disconnect wait "
             "watch cat log diff restore blame conflicts resolve txn type config log-level doctor "

@@ -14,6 +14,8 @@
 #define DIRS_MAX 16
 
 struct done_batch {
+	unsigned device;
+	bool past; /* the device was brought back since */
 	struct actor_id actor;
 	uint64_t seq;
 	struct id member[STEPS_MAX];
@@ -70,7 +72,7 @@ static void find_files(struct device *d, struct files *f)
 void batch_note(struct world *w, struct device *d, const struct id *member, uint32_t n)
 {
 	struct batches *b = w->batches;
-	struct done_batch x = { .n = n };
+	struct done_batch x = { .device = d->no, .n = n };
 	replica_self(d->replica, &x.actor, &x.seq);
 	memcpy(x.member, member, n * sizeof(*member));
 	if (b->n == b->cap) {
@@ -157,21 +159,45 @@ void batches_free(struct batches *b)
 	free(b);
 }
 
-void batch_lost(struct world *w, struct device *d, uint64_t seq)
+void batch_lost(struct world *w, struct device *d)
 {
 	struct batches *b = w->batches;
+	struct actor_id self;
+	uint64_t newest;
+	replica_self(d->replica, &self, &newest);
 	for (uint32_t i = 0; i < b->n;) {
 		const struct done_batch *x = &b->list[i];
-		if (id_equal(&x->actor.device, &d->id) && x->seq > seq)
+		if (x->device == d->no && !x->past &&
+		    device_lost(d, &self, newest, &x->actor, x->seq))
 			b->list[i] = b->list[--b->n];
 		else
 			i++;
 	}
 }
 
+void batch_mark(struct world *w, const struct device *d)
+{
+	struct batches *b = w->batches;
+	for (uint32_t i = 0; i < b->n; i++)
+		b->list[i].past |= b->list[i].device == d->no;
+}
+
+void batch_renamed(struct world *w, const struct device *d, const struct actor_id *from,
+		   const struct actor_id *to, uint64_t above)
+{
+	struct batches *b = w->batches;
+	for (uint32_t i = 0; i < b->n; i++) {
+		struct done_batch *x = &b->list[i];
+		if (x->device == d->no && !x->past && x->seq > above && actor_id_cmp(&x->actor, from) == 0)
+			x->actor = *to;
+	}
+}
+
 void batch_check(struct world *w, struct device *d)
 {
 	const struct batches *b = w->batches;
+	if (w->rolled && !w->found) /* two wrote under one name */
+		return;
 	for (uint32_t i = 0; i < b->n; i++) {
 		const struct done_batch *x = &b->list[i];
 		uint32_t no = actors_find(replica_actors(d->replica), &x->actor), have = 0;

@@ -212,7 +212,9 @@ static int list_one(const char *name, size_t len, const struct attr *attr, void 
 		snprintf(l->path[l->n++], sizeof(l->path[0]), "%s/%.*s", l->parent, (int)len, name);
 	}
 	/* A directory's time is cut off where somebody's clock is far ahead. */
-	int64_t mtime = attr->kind == NODE_DIR && l->w->wild_clocks ? 0 : attr->mtime_ns;
+	/* That of lost+found is when the device itself put something there. */
+	bool own = attr->kind == NODE_DIR && (l->w->wild_clocks || id_equal(&attr->id, &NODE_LOST));
+	int64_t mtime = own ? 0 : attr->mtime_ns;
 	buf_putf(l->b, "%s/%.*s %d.%d %04o %lld %llu c%d %.10s v%.10s %.10s\n", l->parent, (int)len,
 		 name, (int)attr->kind, (int)attr->form, attr->mode, (long long)mtime,
 		 (unsigned long long)attr->size, attr->conflict, id_hex(&attr->id, id),
@@ -350,6 +352,8 @@ void check_pair(struct world *w)
 	struct pair p = { y };
 	if (x == y || !x->replica || !y->replica)
 		return;
+	if (w->rolled && !w->found) /* two wrote under one name */
+		return;
 	records_each(w, x, compare_pair, &p);
 	if (prng_chance(&w->r, 10))
 		check_verify(w, x);
@@ -388,17 +392,38 @@ static void believe(struct world *w, struct device *d, const struct record *r, v
 	}
 }
 
-void check_holds(struct world *w, struct device *d)
+void check_forget(const struct device *d)
 {
-	struct believer b = { d };
 	for (unsigned i = 0; i < n_beliefs;)
 		if (beliefs[i].about == d->no)
 			beliefs[i] = beliefs[--n_beliefs];
 		else
 			i++;
+}
+
+void check_holds(struct world *w, struct device *d)
+{
+	struct believer b = { d };
+	check_forget(d);
+	if (d->twin || d->doubtful) /* others cannot tell the two, or have not met it since */
+		return;
 	for (unsigned i = 0; i < w->n_devices; i++)
 		if (i != d->no && w->device[i].replica)
 			records_each(w, &w->device[i], believe, &b);
+}
+
+bool check_anywhere(struct world *w, const struct id *node, const struct actor_id *actor, uint64_t seq)
+{
+	bool held = false;
+	for (unsigned i = 0; i < w->n_devices && !held; i++) {
+		struct device *d = &w->device[i];
+		struct arena a = { 0 };
+		const struct record *r;
+		uint32_t no = actors_find(replica_actors(d->replica), actor);
+		held = no != ACTOR_NONE && check_record(d, &a, node, &r) == 0 && vv_get(&r->ctx, no) >= seq;
+		arena_done(&a);
+	}
+	return held;
 }
 
 void check_held(struct world *w, struct device *d)

@@ -13,6 +13,7 @@ struct written {
 	char place[24];
 	uint64_t value;
 	unsigned device;
+	struct actor_id actor;
 	uint64_t seq;
 	bool lost;
 	uint32_t covered; /* by this many changes that are not lost */
@@ -20,6 +21,7 @@ struct written {
 
 struct covering { /* one change that took one value away */
 	unsigned device;
+	struct actor_id actor;
 	uint64_t seq;
 	uint32_t written;
 	bool lost;
@@ -57,13 +59,6 @@ static void *more(struct world *w, void *list, uint32_t n, uint32_t *cap, size_t
 	return p;
 }
 
-static uint64_t newest(struct device *d)
-{
-	struct actor_id actor;
-	uint64_t seq;
-	replica_self(d->replica, &actor, &seq);
-	return seq;
-}
 
 void model_wrote(struct world *w, struct device *d, const struct id *node, const char *place,
 		 uint64_t value)
@@ -76,7 +71,8 @@ void model_wrote(struct world *w, struct device *d, const struct id *node, const
 			return;
 	m->written = more(w, m->written, m->n_written, &m->cap_written, sizeof(*m->written));
 	struct written *x = &m->written[m->n_written++];
-	*x = (struct written){ .node = *node, .value = value, .device = d->no, .seq = newest(d) };
+	*x = (struct written){ .node = *node, .value = value, .device = d->no };
+	replica_self(d->replica, &x->actor, &x->seq);
 	snprintf(x->place, sizeof(x->place), "%s", place);
 	char hex[ID_HEX];
 	TRACE(w, "  v%llu is at \"%s\" of %.8s (seq %llu)", (unsigned long long)value, place,
@@ -93,16 +89,18 @@ static void cover(struct world *w, struct device *d, const struct id *node, cons
 		  const struct numbers *saw, bool exactly)
 {
 	struct model *m = w->model;
-	uint64_t seq = newest(d);
+	struct actor_id actor;
+	uint64_t seq;
+	replica_self(d->replica, &actor, &seq);
 	for (uint32_t i = 0; i < m->n_written; i++) {
 		struct written *x = &m->written[i];
 		if (!id_equal(&x->node, node) || !below(x->place, place) ||
 		    (exactly && strcmp(x->place, place) != 0) || !numbers_has(saw, x->value) ||
-		    (x->device == d->no && x->seq == seq))
+		    (x->seq == seq && actor_id_cmp(&x->actor, &actor) == 0))
 			continue;
 		m->covering =
 			more(w, m->covering, m->n_covering, &m->cap_covering, sizeof(*m->covering));
-		m->covering[m->n_covering++] = (struct covering){ d->no, seq, i, false };
+		m->covering[m->n_covering++] = (struct covering){ d->no, actor, seq, i, false };
 		x->covered++;
 		TRACE(w, "  v%llu is taken away", (unsigned long long)x->value);
 	}
@@ -120,20 +118,68 @@ void model_entered(struct world *w, struct device *d, const struct id *node, con
 	cover(w, d, node, place, saw, true);
 }
 
-void model_lost(struct world *w, struct device *d, uint64_t seq)
+static void lose(struct model *m, struct covering *c)
+{
+	c->lost = true;
+	m->written[c->written].covered--;
+}
+
+void model_lost(struct world *w, struct device *d)
 {
 	struct model *m = w->model;
+	struct actor_id self;
+	uint64_t seq;
+	replica_self(d->replica, &self, &seq);
 	for (uint32_t i = 0; i < m->n_written; i++) {
 		struct written *x = &m->written[i];
-		if (x->device == d->no && x->seq > seq)
+		if (x->device == d->no && i >= d->since_written &&
+		    device_lost(d, &self, seq, &x->actor, x->seq))
 			x->lost = true;
 	}
 	for (uint32_t i = 0; i < m->n_covering; i++) {
 		struct covering *c = &m->covering[i];
-		if (c->device == d->no && c->seq > seq && !c->lost) {
-			c->lost = true;
-			m->written[c->written].covered--;
+		if (c->device == d->no && i >= d->since_covering && !c->lost &&
+		    device_lost(d, &self, seq, &c->actor, c->seq))
+			lose(m, c);
+	}
+}
+
+void model_mark(struct world *w, struct device *d)
+{
+	d->since_written = w->model->n_written;
+	d->since_covering = w->model->n_covering;
+}
+
+void model_sift(struct world *w)
+{
+	struct model *m = w->model;
+	for (uint32_t i = 0; i < m->n_written; i++) {
+		struct written *x = &m->written[i];
+		if (!x->lost && !check_anywhere(w, &x->node, &x->actor, x->seq)) {
+			TRACE(w, "  v%llu is gone with it", (unsigned long long)x->value);
+			x->lost = true;
 		}
+	}
+	for (uint32_t i = 0; i < m->n_covering; i++) {
+		struct covering *c = &m->covering[i];
+		if (!c->lost && !check_anywhere(w, &m->written[c->written].node, &c->actor, c->seq))
+			lose(m, c);
+	}
+}
+
+void model_renamed(struct world *w, struct device *d, const struct actor_id *from,
+		   const struct actor_id *to, uint64_t above)
+{
+	struct model *m = w->model;
+	for (uint32_t i = d->since_written; i < m->n_written; i++) {
+		struct written *x = &m->written[i];
+		if (x->device == d->no && x->seq > above && actor_id_cmp(&x->actor, from) == 0)
+			x->actor = *to;
+	}
+	for (uint32_t i = d->since_covering; i < m->n_covering; i++) {
+		struct covering *c = &m->covering[i];
+		if (c->device == d->no && c->seq > above && actor_id_cmp(&c->actor, from) == 0)
+			c->actor = *to;
 	}
 }
 

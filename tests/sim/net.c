@@ -122,6 +122,8 @@ static void conn_failed(struct world *w, struct conn *c, struct end *end, int r,
 {
 	/* The store failed as it was told to; the link is closed and made anew. */
 	bool injected = r == -EIO || r == -ENOSPC;
+	/* A store that was brought back begins its sessions anew. */
+	injected |= w->rolled == end->device && r == -ESTALE;
 	/* The oracles, not the protocol, are to notice a fault. */
 	injected |= w->fault_done && r == -EPROTO;
 	if (!injected && !(c->cut && r == -ETIMEDOUT))
@@ -273,6 +275,27 @@ void net_drop_device(struct world *w, struct device *d)
 				end_close(&c->end[i]);
 				conn_cut(w, c);
 			}
+}
+
+void net_forget_device(struct world *w, struct device *d)
+{
+	for (struct conn *c = w->conns; c; c = c->next)
+		if (c->end[0].device == d || c->end[1].device == d) {
+			end_close(&c->end[0]);
+			end_close(&c->end[1]);
+			c->cut = true;
+		}
+}
+
+void net_like(struct world *w, const struct device *like, const struct device *d)
+{
+	for (unsigned i = 0, n = w->n_net; i < n; i++) {
+		const struct edge_of_net *edge = &w->net[i];
+		if (edge->a == like->no || edge->b == like->no) {
+			net_edge(w, edge->a == like->no ? edge->b : edge->a, d->no);
+			w->net[w->n_net - 1].change_at = w->now + prng_below(&w->fate, 300000);
+		}
+	}
 }
 
 void net_news(struct world *w, struct device *d)

@@ -4,7 +4,7 @@
  *
  *     sim                        what make check runs
  *     sim --seed N [--trace]     one history
- *     sim --from A --count N     many
+ *     sim --from A --count N     many; --step 8: every eighth seed
  *     sim --fault drop|claim|disk ...     the same with a fault */
 #include <errno.h>
 #include <getopt.h>
@@ -24,7 +24,7 @@
 #define FAULTY 300
 
 struct totals {
-	uint64_t histories, failed, saves, frames, sessions, crashes, conflicts;
+	uint64_t histories, failed, saves, frames, sessions, crashes, conflicts, copies;
 	uint64_t seed; /* of the first failure */
 	char failure[400];
 };
@@ -45,6 +45,7 @@ static bool history(uint64_t seed, bool trace, enum fault fault, struct totals *
 	t->sessions += w->sessions;
 	t->crashes += w->crashes;
 	t->conflicts += w->conflicts;
+	t->copies += w->copies;
 	if (failed && (t->failed++ == 0 || seed < t->seed)) {
 		t->seed = seed;
 		snprintf(t->failure, sizeof(t->failure), "%.390s", w->failure);
@@ -70,10 +71,11 @@ static void add(struct totals *t, const struct totals *x)
 	t->sessions += x->sessions;
 	t->crashes += x->crashes;
 	t->conflicts += x->conflicts;
+	t->copies += x->copies;
 }
 
 /* Every JOBS-th seed in each of as many processes; a job stops at its first failure unless `on`. */
-static struct totals many(uint64_t from, uint64_t count, enum fault fault, bool on)
+static struct totals many(uint64_t from, uint64_t count, uint64_t step, enum fault fault, bool on)
 {
 	struct totals t = { 0 };
 	int fd[JOBS];
@@ -88,7 +90,7 @@ static struct totals many(uint64_t from, uint64_t count, enum fault fault, bool 
 			struct totals mine = { 0 };
 			close(p[0]);
 			for (uint64_t i = j; i < count; i += JOBS)
-				if (!history(from + i, false, fault, &mine) && !on)
+				if (!history(from + i * step, false, fault, &mine) && !on)
 					break;
 			if (write(p[1], &mine, sizeof(mine)) != (ssize_t)sizeof(mine))
 				_exit(1);
@@ -121,8 +123,9 @@ static const char *const fault_name[] = { "none", "drop", "claim", "disk" };
 static void tell(const struct totals *t, enum fault fault)
 {
 	tap_diag("%" PRIu64 " histories, %" PRIu64 " saves, %" PRIu64 " frames, %" PRIu64
-		 " sessions, %" PRIu64 " crashes, %" PRIu64 " files in conflict at the end",
-		 t->histories, t->saves, t->frames, t->sessions, t->crashes, t->conflicts);
+		 " sessions, %" PRIu64 " crashes, %" PRIu64 " copied stores, %" PRIu64
+		 " files in conflict at the end",
+		 t->histories, t->saves, t->frames, t->sessions, t->crashes, t->copies, t->conflicts);
 	if (t->failed)
 		tap_diag("seed %" PRIu64 ": %s\nagain with: tests/sim/sim --seed %" PRIu64
 			 "%s%s --trace",
@@ -139,7 +142,7 @@ static struct totals known_seeds(void)
 		char *end;
 		uint64_t seed = strtoull(line, &end, 10);
 		if (end != line) {
-			struct totals x = many(seed, 1, FAULT_NONE, false);
+			struct totals x = many(seed, 1, 1, FAULT_NONE, false);
 			add(&t, &x);
 		}
 		line = strchr(line, '\n');
@@ -155,14 +158,14 @@ static int check(uint64_t from, uint64_t count)
 	tell(&t, FAULT_NONE);
 	ok(t.failed == 0 && t.histories > 0, "%" PRIu64 " histories that once failed pass",
 	   t.histories);
-	t = many(from, count, FAULT_NONE, false);
+	t = many(from, count, 1, FAULT_NONE, false);
 	tell(&t, FAULT_NONE);
 	ok(t.failed == 0 && t.histories == count, "%" PRIu64 " random histories pass", count);
 	static const char *const what[] = { "", "a delta that vanishes",
 					    "a round that promises too much",
 					    "a disk that lies about flushes" };
 	for (int f = FAULT_DROP_DELTA; f <= FAULT_LYING_DISK; f++) {
-		t = many(1, FAULTY, (enum fault)f, true);
+		t = many(1, FAULTY, 1, (enum fault)f, true);
 		ok(t.failed > 0, "the oracles find %s (in %" PRIu64 " of %" PRIu64 " histories)",
 		   what[f], t.failed, t.histories);
 	}
@@ -186,10 +189,11 @@ int main(int argc, char **argv)
 						 { "trace", no_argument, NULL, 't' },
 						 { "from", required_argument, NULL, 'f' },
 						 { "count", required_argument, NULL, 'c' },
+						 { "step", required_argument, NULL, 'p' },
 						 { "fault", required_argument, NULL, 'x' },
 						 { "one-by-one", no_argument, NULL, 'o' },
 						 { NULL, 0, NULL, 0 } };
-	uint64_t seed = 0, from = 0, count = 0;
+	uint64_t seed = 0, from = 0, count = 0, step = 1;
 	bool one = false, trace = false, singly = false;
 	enum fault fault = FAULT_NONE;
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -204,6 +208,8 @@ int main(int argc, char **argv)
 			from = number(optarg);
 		} else if (c == 'c') {
 			count = number(optarg);
+		} else if (c == 'p') {
+			step = number(optarg);
 		} else if (c == 'x') {
 			for (int f = FAULT_DROP_DELTA; f <= FAULT_LYING_DISK; f++)
 				if (strcmp(optarg, fault_name[f]) == 0)
@@ -218,11 +224,11 @@ int main(int argc, char **argv)
 	if (one)
 		history(seed, trace, fault, &t);
 	for (uint64_t i = 0; singly && i < count; i++) {
-		fprintf(stderr, "\r%" PRIu64, from + i);
-		history(from + i, false, fault, &t);
+		fprintf(stderr, "\r%" PRIu64, from + i * step);
+		history(from + i * step, false, fault, &t);
 	}
 	if (!one && !singly)
-		t = many(from, count, fault, true);
+		t = many(from, count, step, fault, true);
 	tell(&t, fault);
 	return t.failed ? 1 : 0;
 }

@@ -69,7 +69,8 @@ static uint64_t wall_us(void *userdata)
 static void random_bytes(void *userdata, void *data, size_t len)
 {
 	struct clock_of *c = userdata;
-	prng_fill(&c->d->random, data, len);
+	/* Tags of batches have a source of their own: the ids of directories stay what they were. */
+	prng_fill(len == sizeof(uint64_t) ? &c->d->tags : &c->d->random, data, len);
 }
 
 void pin_clear(struct pin *p)
@@ -78,6 +79,14 @@ void pin_clear(struct pin *p)
 		version_unref(p->version);
 	p->version = NULL;
 	numbers_clear(&p->saw);
+}
+
+bool device_lost(const struct device *d, const struct actor_id *self, uint64_t newest,
+		 const struct actor_id *actor, uint64_t seq)
+{
+	if (actor_id_cmp(actor, self) == 0)
+		return seq > newest;
+	return actors_find(replica_actors(d->replica), actor) == ACTOR_NONE;
 }
 
 void device_start(struct world *w, struct device *d)
@@ -89,6 +98,7 @@ void device_start(struct world *w, struct device *d)
 					 .wall_us = wall_us,
 					 .random = random_bytes,
 					 .userdata = &clocks[d->no] };
+	memcpy(config.fence, d->fence, sizeof(config.fence));
 	int r = replica_open(&config, &d->replica, &e);
 	if (r < 0)
 		world_fail(w, "device %u does not open: %s (%s)", d->no, e.message, strerror(-r));
@@ -102,10 +112,11 @@ void device_start(struct world *w, struct device *d)
 	    seq < d->flushed)
 		world_fail(w, "device %u had flushed seq %llu and comes back with %llu", d->no,
 			   (unsigned long long)d->flushed, (unsigned long long)seq);
-	if (!id_is_zero(&d->actor.device) && actor_id_cmp(&actor, &d->actor) != 0)
+	if (!id_is_zero(&d->actor.device) && actor_id_cmp(&actor, &d->actor) != 0 && w->rolled != d)
 		world_fail(w, "device %u comes back as another actor", d->no);
-	model_lost(w, d, seq);
-	batch_lost(w, d, seq);
+	fate_started(w, d);
+	model_lost(w, d);
+	batch_lost(w, d);
 	batch_check(w, d);
 	typed_lost(w, d, seq);
 	typed_check(w, d);
@@ -208,6 +219,7 @@ static void world_make(struct world *w)
 		struct device *d = &w->device[i];
 		d->no = i;
 		d->random = (struct prng){ prng_u64(&w->r) };
+		d->tags = (struct prng){ d->random.state ^ 1 };
 		prng_fill(&d->random, &d->id, sizeof(d->id));
 		if (prng_chance(&w->r, 40)) {
 			d->clock_off =
@@ -223,6 +235,7 @@ static void world_make(struct world *w)
 		device_start(w, d);
 	}
 	net_topology(w);
+	fate_make(w);
 }
 
 static void step(struct world *w)
@@ -230,6 +243,7 @@ static void step(struct world *w)
 	w->now += 1 + prng_below(&w->r, 4000);
 	if (!w->settling)
 		work_step(w);
+	fate_step(w);
 	crash_step(w);
 	flush_step(w);
 	net_step(w);
@@ -275,7 +289,12 @@ void world_run(struct world *w)
 		device_flush(w, &w->device[i]);
 	}
 	TRACE(w, "everything is up and nobody writes any more");
-	check_join(w);
+	/* New names and what is passed on for others come while they settle. */
+	bool renamed = w->brought_back || w->rolled;
+	for (unsigned i = 0; i < w->n_devices; i++)
+		renamed |= w->device[i].twin;
+	if (!renamed)
+		check_join(w);
 	uint64_t until = w->now + SETTLE_US;
 	while (!settled(w)) {
 		step(w);
@@ -283,6 +302,8 @@ void world_run(struct world *w)
 			world_fail(w, "no agreement after %llu seconds of quiet",
 				   SETTLE_US / 1000000);
 	}
+	if (renamed)
+		check_join(w);
 	check_end(w);
 	for (unsigned i = 0; i < w->n_devices; i++) {
 		model_check(w, &w->device[i]);
@@ -308,6 +329,8 @@ void world_free(struct world *w)
 			pin_clear(&d->pin[k]);
 		replica_free(d->replica);
 		store_close(d->store);
+		if (d->backup)
+			store_close(d->backup);
 	}
 	model_free(w->model);
 	batches_free(w->batches);

@@ -3,8 +3,9 @@
 
 /* A world of devices in one process, determined by one seed: replicas on memory stores, links that
  * delay, fragment and break, programs that edit files, crashes, clocks that are wrong. world.c has
- * devices and time, net.c the links, work.c the programs (doc.h, text.c, typed.h their files), batch.c changes of several files at once,
- * model.c what must not get lost, check.c what must hold. */
+ * devices and time, net.c the links, work.c the programs (doc.h, text.c, typed.h their files), batch.c
+ * changes of several files at once, fate.c what befalls stores and clocks, model.c what must not get lost,
+ * check.c what must hold. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,12 +43,20 @@ struct device {
 	struct id id;
 	struct store *store;
 	struct replica *replica; /* NULL: down */
-	struct prng random;
+	struct prng random, tags;
 	int64_t clock_off; /* microseconds */
 	int64_t drift;     /* parts in 1000 */
 	uint64_t flush_every, next_flush, up_at;
 	struct actor_id actor;
 	uint64_t flushed; /* seq known to be durable */
+	/* fate.c */
+	uint8_t fence[16];
+	struct store *backup;     /* NULL: none was made */
+	bool twin;                /* there is a copy that runs under the same id */
+	bool doubtful;            /* it was brought back: others may think that it holds more */
+	struct actor_id known_as; /* the names that the model has for what it writes */
+	uint32_t restamped;
+	uint32_t since_written, since_covering; /* in the model, when it was brought back */
 	struct pin pin[PINS];
 };
 
@@ -88,6 +97,12 @@ struct world {
 	enum fault fault;
 	bool fault_done;
 	uint64_t now;
+	struct prng fate;
+	bool fated;            /* stores are copied and brought back */
+	bool unnoticed;        /* that may happen unnoticed */
+	bool brought_back;     /* it happened */
+	struct device *rolled; /* unnoticed */
+	bool found;            /* it has found out */
 	uint64_t epoch; /* wall clock at time 0, microseconds */
 	bool wild_clocks; /* some are years off */
 	struct device device[DEVICES_MAX];
@@ -101,6 +116,7 @@ struct world {
 	bool settling, quiet;
 	uint64_t value; /* the last value that was written */
 	uint64_t saves, frames, sessions, crashes, conflicts;
+	uint64_t copies; /* that ran in the place of a store, or beside it */
 	jmp_buf failed;
 	char failure[500];
 };
@@ -118,16 +134,29 @@ void world_trace(struct world *w, const char *fmt, ...) _printf_(2, 3);
 void device_flush(struct world *w, struct device *d);
 void device_crash(struct world *w, struct device *d);
 void device_start(struct world *w, struct device *d);
+/* The device `self`, just opened, has not that batch of a device of its name: names that a store does not
+ * know went with the batch that they came with. */
+bool device_lost(const struct device *d, const struct actor_id *self, uint64_t newest,
+		 const struct actor_id *actor, uint64_t seq);
 void pin_clear(struct pin *p);
 
 /* net.c */
 void net_topology(struct world *w);
 void net_step(struct world *w);
 void net_drop_device(struct world *w, struct device *d);
+/* The same, and nothing of what is on its way from or to it arrives. */
+void net_forget_device(struct world *w, struct device *d);
+/* d gets the links that like has. */
+void net_like(struct world *w, const struct device *like, const struct device *d);
 void net_news(struct world *w, struct device *d);
 bool net_in_step(struct world *w);
 void net_quiet_begin(struct world *w);
 void net_free(struct world *w);
+
+/* fate.c */
+void fate_make(struct world *w);
+void fate_step(struct world *w);
+void fate_started(struct world *w, struct device *d); /* its store was opened */
 
 /* work.c */
 void work_step(struct world *w);
@@ -149,8 +178,12 @@ void batches_free(struct batches *b);
 int batch_step(struct world *w, struct device *d);
 /* The device's newest commit changed all of these at once. */
 void batch_note(struct world *w, struct device *d, const struct id *member, uint32_t n);
-/* Commits of the device beyond seq are lost. */
-void batch_lost(struct world *w, struct device *d, uint64_t seq);
+/* The device was opened anew: its batches beyond the newest are lost. */
+void batch_lost(struct world *w, struct device *d);
+/* The same as of the model below. */
+void batch_mark(struct world *w, const struct device *d);
+void batch_renamed(struct world *w, const struct device *d, const struct actor_id *from,
+		   const struct actor_id *to, uint64_t above);
 /* The device has all of each batch, or nothing. */
 void batch_check(struct world *w, struct device *d);
 
@@ -175,8 +208,15 @@ void model_covered(struct world *w, struct device *d, const struct id *node, con
  * on, so what had lost against it may go. */
 void model_entered(struct world *w, struct device *d, const struct id *node, const char *place,
 		   const struct numbers *saw);
-/* Commits of the device beyond seq are lost. */
-void model_lost(struct world *w, struct device *d, uint64_t seq);
+/* The device was opened anew: its commits beyond the newest are lost. */
+void model_lost(struct world *w, struct device *d);
+/* The device is brought back: what it writes from now on. */
+void model_mark(struct world *w, struct device *d);
+/* What no device holds any more is lost. */
+void model_sift(struct world *w);
+/* What the device wrote since it was brought back beyond a number goes under another name. */
+void model_renamed(struct world *w, struct device *d, const struct actor_id *from,
+		   const struct actor_id *to, uint64_t above);
 void model_check(struct world *w, struct device *d);
 /* For a trace: what a file shows and lists. */
 void model_tell(struct world *w, struct device *d, const struct id *node);
@@ -193,3 +233,6 @@ void check_join_free(void);
 /* What others believe that d holds, before and after it crashed. */
 void check_holds(struct world *w, struct device *d);
 void check_held(struct world *w, struct device *d);
+void check_forget(const struct device *d); /* they are free to be wrong */
+/* Does anybody hold what that batch did to the node? */
+bool check_anywhere(struct world *w, const struct id *node, const struct actor_id *actor, uint64_t seq);

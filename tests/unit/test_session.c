@@ -143,10 +143,17 @@ static void put_hello(struct buf *b, struct node *self, uint64_t version, uint64
 	put_frame(b, FRAME_HELLO, p.data, p.len);
 }
 
+/* Of no batches. */
+static void put_greeting(struct buf *b, struct node *self)
+{
+	put_hello(b, self, 1, 1);
+	put_frame(b, FRAME_WITNESS, "\0", 2);
+}
+
 struct trial {
 	const char *name;
 	const char *says; /* part of the message */
-	const char *data; /* frames behind HELLO and empty SCOPES */
+	const char *data; /* frames behind HELLO, WITNESS and SCOPES that are empty */
 	size_t len;
 };
 
@@ -168,10 +175,10 @@ static const struct trial trials[] = {
 	{ "an actor with no number", "malformed", A("\x07\x14\0" SCOPE16 "\1\5\1") },
 	{ "an item of 0", "malformed", A("\x07\x27\0" SCOPE16 "\1\0" ACTOR20 "\0") },
 	{ "bytes behind a vector", "malformed", A("\x07\x13\0" SCOPE16 "\0x") },
-	{ "a round inside a round", "out of place", A("\x04\x13\0" SCOPE16 "\0\0\x04\x03\0\0\0") },
-	{ "a malformed delta", "malformed delta", A("\x04\x13\0" SCOPE16 "\0\0\x05\x04\0xyz") },
-	{ "an empty piece", "malformed piece", A("\x04\x13\0" SCOPE16 "\0\0\x05\x01\0") },
-	{ "unknown flags", "malformed piece", A("\x04\x13\0" SCOPE16 "\0\0\x05\x02\4x") },
+	{ "a round inside a round", "out of place", A("\x04\x14\0" SCOPE16 "\0\0\0\x04\x04\0\0\0\0") },
+	{ "a malformed delta", "malformed delta", A("\x04\x14\0" SCOPE16 "\0\0\0\x05\x04\0xyz") },
+	{ "an empty piece", "malformed piece", A("\x04\x14\0" SCOPE16 "\0\0\0\x05\x01\0") },
+	{ "unknown flags", "malformed piece", A("\x04\x14\0" SCOPE16 "\0\0\0\x05\x02\4x") },
 	{ "a chunk nobody asked for", "nobody asked", A("\x0a\x21" SCOPE16 SCOPE16 "x") },
 	{ "a chunk without a hash", "malformed",
 	  A("\x0a\x03"
@@ -185,17 +192,20 @@ static const struct trial trials[] = {
 	{ "PONG without PING", "malformed", A("\x0d\x01\x7f") },
 	{ "a bundle outside of a round", "out of place", A("\x0f\x02\0x") },
 	{ "a malformed bundle", "malformed bundle",
-	  A("\x04\x13\0" SCOPE16 "\0\0\x0f\x04\0xyz") },
+	  A("\x04\x14\0" SCOPE16 "\0\0\0\x0f\x04\0xyz") },
 	{ "a bundle of one delta", "malformed bundle",
-	  A("\x04\x13\0" SCOPE16 "\0\0\x0f\x37\0\1\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15 "\0\0") },
+	  A("\x04\x14\0" SCOPE16 "\0\0\0\x0f\x37\0\1\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15 "\0\0") },
 	{ "a bundle with a node twice", "malformed bundle",
-	  A("\x04\x13\0" SCOPE16 "\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0" SCOPE16 "\0\0") },
+	  A("\x04\x14\0" SCOPE16 "\0\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0" SCOPE16 "\0\0") },
 	{ "END inside of a bundle", "not open",
-	  A("\x04\x13\0" SCOPE16 "\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15
+	  A("\x04\x14\0" SCOPE16 "\0\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15
 	    "\0\0\x06\0") },
 	{ "a bundle inside of a bundle", "out of place",
-	  A("\x04\x13\0" SCOPE16 "\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15
+	  A("\x04\x14\0" SCOPE16 "\0\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15
 	    "\0\0\x0f\x02\0x") },
+	{ "WITNESS twice", "twice", A("\x10\x02\0\0") },
+	{ "more tags than batches", "malformed", A("\x04\x18\0" SCOPE16 "\0\0\1tags") },
+	{ "tags that end early", "malformed", A("\x04\x16\0" SCOPE16 "\0\0\1ta") },
 	{ "a varint with a needless group", "malformed", A("\x0c\x02\x81\0") },
 };
 
@@ -238,7 +248,7 @@ static void test_rules(void)
 	for (size_t i = 0; i < sizeof(trials) / sizeof(trials[0]); i++) {
 		const struct trial *t = &trials[i];
 		buf_reset(&in);
-		put_hello(&in, &b, 1, 1);
+		put_greeting(&in, &b);
 		put_frame(&in, FRAME_SCOPES, "\0", 1);
 		buf_put(&in, t->data, t->len);
 		int r = try_input(&a, &b, in.data, in.len, &e);
@@ -291,7 +301,7 @@ static void test_window(void)
 	if (session_new(a.replica, &b.id, 0, &s) < 0)
 		tap_bail("no session");
 	_cleanup_(buf_done) struct buf in = { 0 }, out = { 0 };
-	put_hello(&in, &b, 1, 1);
+	put_greeting(&in, &b);
 	put_frame(&in, FRAME_SCOPES, "\0", 1);
 	struct err e = { 0 };
 	is_int(session_input(s, in.data, in.len, 1, &e), 0, "a peer that holds nothing");
@@ -352,61 +362,127 @@ static void test_life(void)
 	node_close(&b);
 }
 
+/* What a peer says first: it holds batches of that actor, the last of them with a tag. */
+static void put_witness(struct buf *b, uint64_t held, uint64_t seq, uint32_t tag)
+{
+	_cleanup_(buf_done) struct buf p = { 0 };
+	const struct witness w = { seq, tag };
+	frame_witness_put(&p, held, &w, seq > 0);
+	put_frame(b, FRAME_WITNESS, p.data, p.len);
+}
+
+/* One session that hears this; is this device another actor afterwards? */
+static int hear(struct node *a, struct node *b, const struct buf *in, bool *ret_renewed)
+{
+	_cleanup_(session_freep) struct session *s = NULL;
+	struct actor_id self, after;
+	struct err e = { 0 };
+	if (session_new(a->replica, &b->id, 0, &s) < 0)
+		tap_bail("no session");
+	replica_self(a->replica, &self, NULL);
+	int r = session_input(s, in->data, in->len, 1, &e);
+	replica_self(a->replica, &after, NULL);
+	*ret_renewed = id_equal(&after.device, &self.device) && after.incarnation != self.incarnation;
+	return r;
+}
+
 /* A peer knows more of us than we do: our store is an older copy. */
 static void test_fence(void)
 {
 	struct node a, b;
-	struct err e = { 0 };
 	node_open(&a, 1, NULL);
 	node_open(&b, 2, NULL);
 	node_write(&a, "c", "x.json", A("{\"n\": 1}\n"));
 	node_flush(&a, NULL);
-	struct actor_id self, after;
+	struct actor_id self;
 	uint64_t seq;
+	bool renewed;
+	_cleanup_(buf_done) struct buf in = { 0 };
 	replica_self(a.replica, &self, &seq);
-	struct hello h = { .version = 1, .oldest = 1, .window = SESSION_WINDOW, .n_actors = 1 };
-	h.self.device = b.id;
-	h.actor[0] = (struct hello_actor){ self.incarnation, seq + 5 };
 	if (seq == 0)
 		tap_bail("a device that never wrote");
-	_cleanup_(buf_done) struct buf payload = { 0 }, in = { 0 };
-	_cleanup_(session_freep) struct session *s = NULL;
-	hello_encode(&h, &payload);
-	put_frame(&in, FRAME_HELLO, payload.data, payload.len);
-	if (session_new(a.replica, &b.id, 0, &s) < 0)
-		tap_bail("no session");
-	is_int(session_input(s, in.data, in.len, 1, &e), 0,
-	       "a peer knows changes that were never made");
-	replica_self(a.replica, &after, &seq);
-	ok(id_equal(&after.device, &self.device) && after.incarnation > self.incarnation,
-	   "this device goes on as a new incarnation");
-	session_free(TAKE_PTR(s));
-
-	/* In a vector, later in a session: once it is believed, twice it is not. */
-	node_write(&a, "c", "y.json", A("{\"n\": 2}\n"));
-	node_flush(&a, NULL);
-	replica_self(a.replica, &self, &seq);
-	if (session_new(a.replica, &b.id, 0, &s) < 0)
-		tap_bail("no session");
+	put_hello(&in, &b, 1, 1);
+	put_witness(&in, seq, seq, replica_own_tag(a.replica, seq));
+	is_int(hear(&a, &b, &in, &renewed), 0, "a peer shows a batch that was made here");
+	ok(!renewed, "which is all right");
 	buf_reset(&in);
 	put_hello(&in, &b, 1, 1);
+	put_witness(&in, seq, seq, replica_own_tag(a.replica, seq) ^ 1);
+	is_errno(hear(&a, &b, &in, &renewed), -ESTALE, "one with another tag ends the session");
+	ok(renewed, "and this device goes on as a new incarnation");
+	buf_reset(&in);
+	put_hello(&in, &b, 1, 1);
+	put_witness(&in, seq + 5000, 0, 0);
+	is_errno(hear(&a, &b, &in, &renewed), -ESTALE, "so does a number that was never given");
+	ok(renewed, "without a tag");
+
+	/* In a vector, later in a session. */
+	replica_self(a.replica, &self, &seq);
+	buf_reset(&in);
+	put_greeting(&in, &b);
 	put_frame(&in, FRAME_SCOPES, "\0", 1);
 	buf_put(&in, A("\x07\x29\0" SCOPE16 "\1\0"));
 	buf_put(&in, self.device.b, ID_SIZE);
 	buf_u32(&in, self.incarnation);
 	buf_put(&in, A("\xff\x1f"));
-	is_int(session_input(s, in.data, in.len, 1, &e), 0, "a vector with changes of the future");
-	replica_self(a.replica, &after, &seq);
-	ok(after.incarnation > self.incarnation, "makes a new incarnation");
+	is_errno(hear(&a, &b, &in, &renewed), -ESTALE, "and a vector with changes of the future");
+	ok(renewed, "later in a session");
+
+	/* A member that lies cannot go on for ever. */
 	buf_reset(&in);
-	buf_put(&in, A("\x07\x19\0\1\1"));
-	buf_put(&in, after.device.b, ID_SIZE);
-	buf_u32(&in, after.incarnation);
-	buf_put(&in, A("\xff\x1f"));
-	is_errno(session_input(s, in.data, in.len, 1, &e), -EPROTO, "but only once in a session");
-	session_free(TAKE_PTR(s));
+	put_hello(&in, &b, 1, 1);
+	put_witness(&in, UINT64_C(1) << 40, 0, 0);
+	uint32_t n = actors_count(replica_actors(a.replica));
+	int r = -ESTALE;
+	for (int i = 0; i < 1000 && r == -ESTALE; i++)
+		r = hear(&a, &b, &in, &renewed);
+	is_errno(r, -EPROTO, "what is said too often is refused");
+	ok(actors_count(replica_actors(a.replica)) - n <= 64 && !renewed, "after %u incarnations",
+	   actors_count(replica_actors(a.replica)) - n);
 	node_close(&a);
 	node_close(&b);
+}
+
+/* A peer that was restored from an older copy holds less than it once said. */
+static void test_restored_peer(void)
+{
+	struct node a, old, new;
+	struct pair p;
+	node_open(&a, 1, NULL);
+	node_open(&old, 2, NULL);
+	node_open(&new, 2, NULL);
+	node_write(&a, "people", "x.json", document, strlen(document));
+	pair_open(&p, &a, &old);
+	pair_run(&p);
+	pair_close(&p);
+	node_write(&a, "people", "x.json", A("{}\n"));
+	node_write(&a, "cars", "y.json", document, strlen(document));
+	node_write(&a, "trees", "z.json", document, strlen(document));
+	pair_open(&p, &a, &new);
+	pair_run(&p);
+	pair_close(&p);
+	struct attr dir, file[2];
+	if (replica_lookup(a.replica, &NODE_ROOT, "people", 6, &dir) < 0 ||
+	    replica_lookup(a.replica, &dir.id, "x.json", 6, &file[0]) < 0 ||
+	    replica_lookup(a.replica, &NODE_ROOT, "trees", 5, &dir) < 0 ||
+	    replica_lookup(a.replica, &dir.id, "z.json", 6, &file[1]) < 0)
+		tap_bail("no file");
+	ok(held_by(a.replica, &new.id, NULL), "a peer holds all");
+	pair_open(&p, &a, &old);
+	bool less = false, none = false;
+	/* It cannot acknowledge before it flushes. */
+	while (pair_turn(&p, 65536)) {
+		less |= !held_by(a.replica, &old.id, &file[0].id);
+		none |= !held_by(a.replica, &old.id, &file[1].id);
+	}
+	ok(!p.failed && less, "an older copy of it does not, and that is noticed (%s)", p.e.message);
+	ok(none, "also of a scope that it does not know");
+	pair_run(&p);
+	ok(!p.failed && held_by(a.replica, &old.id, NULL), "in the end it does");
+	pair_close(&p);
+	node_close(&a);
+	node_close(&old);
+	node_close(&new);
 }
 
 /* A vector of n actors that nobody ever heard of, as an ACK of a new scope. */
@@ -437,7 +513,7 @@ static void test_strangers(void)
 	uint32_t before = actors_count(replica_actors(a.replica));
 	for (uint32_t n = SESSION_STRANGERS + 1; n >= SESSION_STRANGERS; n--) {
 		buf_reset(&in);
-		put_hello(&in, &b, 1, 1);
+		put_greeting(&in, &b);
 		put_frame(&in, FRAME_SCOPES, "\0", 1);
 		put_strangers(&in, n);
 		_cleanup_(session_freep) struct session *s = NULL;
@@ -487,8 +563,8 @@ static void write_batch(struct node *n)
 static int write_seeds(const char *dir)
 {
 	static const char *const names[] = { "nothing", "document", "conflict", "blob",
-					     "live",    "same",     "batch" };
-	for (unsigned i = 0; i < 7; i++) {
+					     "live",    "same",     "batch",    "text" };
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		struct node a, b;
 		struct pair p;
 		_cleanup_(buf_done) struct buf said = { 0 };
@@ -504,6 +580,8 @@ static int write_seeds(const char *dir)
 				   A("the bytes of a file that is no document\n"));
 		if (i == 6)
 			write_batch(&b);
+		if (i == 7)
+			node_write(&b, "c", "notes.txt", A("one line\nand another\n"));
 		if (i == 5) {
 			pair_open(&p, &a, &b);
 			pair_run(&p);
@@ -520,6 +598,13 @@ static int write_seeds(const char *dir)
 			pair_run(&p);
 		}
 		write_seed(dir, names[i], &said);
+		if (i == 0) {
+			/* A peer that knows what the device never made. */
+			buf_reset(&said);
+			put_hello(&said, &b, 1, 1);
+			put_witness(&said, 9, 7, 0x01020304);
+			write_seed(dir, "rolled-back", &said);
+		}
 		pair_close(&p);
 		node_close(&a);
 		node_close(&b);
@@ -531,13 +616,14 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "seeds") == 0)
 		return write_seeds(argv[2]);
-	tap_plan((unsigned)(10 + 3 + sizeof(trials) / sizeof(trials[0]) + 8 + 5 + 7 + 5 + 3));
+	tap_plan((unsigned)(10 + 3 + sizeof(trials) / sizeof(trials[0]) + 8 + 5 + 7 + 10 + 3 + 4));
 	test_costs();
 	test_large();
 	test_rules();
 	test_window();
 	test_life();
 	test_fence();
+	test_restored_peer();
 	test_strangers();
 	return tap_done();
 }
