@@ -229,10 +229,30 @@ static bool items_emptied(const struct doc *old, const struct doc *new)
 	return !kept && (old->n_items > 0 || (old->list && !new->list));
 }
 
+static bool items_changed(const struct doc *old, const struct doc *new)
+{
+	return old->n_items != new->n_items ||
+	       memcmp(old->item, new->item, old->n_items * sizeof(old->item[0])) != 0;
+}
+
+/* Where a list may have been declared to be something else, a change of an element may write all of it
+ * anew. */
+static void items_settled(struct world *w, struct device *d, const struct id *node,
+			  const struct doc *old, const struct numbers *saw)
+{
+	struct numbers shown = { 0 };
+	for (unsigned i = 0; i < old->n_items; i++)
+		numbers_add(&shown, old->item[i].value);
+	model_settled(w, d, node, "/l", saw, &shown);
+	numbers_clear(&shown);
+}
+
 static void items_model(struct world *w, struct device *d, const struct id *node,
 			const struct doc *old, const struct doc *new, const struct numbers *saw)
 {
 	char place[32];
+	if (w->seed % 7 == 6 && items_changed(old, new))
+		items_settled(w, d, node, old, saw);
 	if (items_emptied(old, new))
 		model_covered(w, d, node, "/l", saw);
 	for (unsigned i = 0; i < old->n_items; i++) {

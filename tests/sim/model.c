@@ -86,7 +86,7 @@ static bool below(const char *place, const char *top)
 }
 
 static void cover(struct world *w, struct device *d, const struct id *node, const char *place,
-		  const struct numbers *saw, bool exactly)
+		  const struct numbers *saw, const struct numbers *stays, bool exactly)
 {
 	struct model *m = w->model;
 	struct actor_id actor;
@@ -96,6 +96,7 @@ static void cover(struct world *w, struct device *d, const struct id *node, cons
 		struct written *x = &m->written[i];
 		if (!id_equal(&x->node, node) || !below(x->place, place) ||
 		    (exactly && strcmp(x->place, place) != 0) || !numbers_has(saw, x->value) ||
+		    (stays && numbers_has(stays, x->value)) ||
 		    (x->seq == seq && actor_id_cmp(&x->actor, &actor) == 0))
 			continue;
 		m->covering =
@@ -109,13 +110,19 @@ static void cover(struct world *w, struct device *d, const struct id *node, cons
 void model_covered(struct world *w, struct device *d, const struct id *node, const char *place,
 		   const struct numbers *saw)
 {
-	cover(w, d, node, place, saw, false);
+	cover(w, d, node, place, saw, NULL, false);
 }
 
 void model_entered(struct world *w, struct device *d, const struct id *node, const char *place,
 		   const struct numbers *saw)
 {
-	cover(w, d, node, place, saw, true);
+	cover(w, d, node, place, saw, NULL, true);
+}
+
+void model_settled(struct world *w, struct device *d, const struct id *node, const char *place,
+		   const struct numbers *saw, const struct numbers *shown)
+{
+	cover(w, d, node, place, saw, shown, false);
 }
 
 static void lose(struct model *m, struct covering *c)

@@ -208,6 +208,9 @@ void model_covered(struct world *w, struct device *d, const struct id *node, con
  * on, so what had lost against it may go. */
 void model_entered(struct world *w, struct device *d, const struct id *node, const char *place,
 		   const struct numbers *saw);
+/* What stands at that place was written anew: what it had won against goes, of what was seen. */
+void model_settled(struct world *w, struct device *d, const struct id *node, const char *place,
+		   const struct numbers *saw, const struct numbers *shown);
 /* The device was opened anew: its commits beyond the newest are lost. */
 void model_lost(struct world *w, struct device *d);
 /* The device is brought back: what it writes from now on. */
