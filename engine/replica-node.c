@@ -298,7 +298,7 @@ int node_get(struct replica *r, struct arena *a, const struct id *id, struct nod
 {
 	_cleanup_(buf_done) struct buf v = { 0 };
 	struct shard *s = shard_of(r, id);
-	struct node n;
+	struct node n = { 0 };
 	int rc = cache_get(s, a, id, UINT64_MAX, ret);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
