@@ -630,7 +630,8 @@ static void test_peers(uint64_t seed, uint64_t rounds)
 int main(int argc, char **argv)
 {
 	tap_plan(15 + 17 + 6 + 3 + 8 + 2 + 3 + 1 + 3 + 3);
-	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 60);
+	/* A history takes as long as many rounds of other tests. */
+	uint64_t seed = tap_seed(argc, argv), rounds = (tap_rounds(argc, argv, 480) + 7) / 8;
 	test_steps();
 	test_refusals();
 	test_observers();
