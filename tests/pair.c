@@ -198,3 +198,14 @@ void pair_run(struct pair *p)
 		}
 	}
 }
+
+bool pair_meet(struct node *x, struct node *y)
+{
+	struct pair p;
+	pair_open(&p, x, y);
+	pair_run(&p);
+	if (p.failed && p.e.code != -ESTALE)
+		tap_diag("%s", p.e.message);
+	pair_close(&p);
+	return !p.failed;
+}

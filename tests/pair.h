@@ -50,3 +50,5 @@ void pair_close(struct pair *p);
 void pair_run(struct pair *p);
 /* One turn: each side's output to the other. True when a byte moved. */
 bool pair_turn(struct pair *p, size_t max);
+/* One session; true if it went well. */
+bool pair_meet(struct node *x, struct node *y);

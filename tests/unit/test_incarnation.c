@@ -13,21 +13,9 @@
 
 static struct node a, b;
 
-/* One session; true if it went well. */
-static bool meet_of(struct node *x, struct node *y)
-{
-	struct pair p;
-	pair_open(&p, x, y);
-	pair_run(&p);
-	if (p.failed && p.e.code != -ESTALE)
-		tap_diag("%s", p.e.message);
-	pair_close(&p);
-	return !p.failed;
-}
-
 static bool meet(void)
 {
-	return meet_of(&a, &b);
+	return pair_meet(&a, &b);
 }
 
 static bool reads(struct node *n, const char *name, const char *want)
@@ -188,11 +176,11 @@ static void test_acknowledged(void)
 	node_open(&c, 3, NULL);
 	struct store *copy = node_copy(&a);
 	node_write(&a, "c", "x.json", A("{\n  \"k\": 2\n}\n"));
-	ok(meet() && meet_of(&a, &c), "one change reaches two devices, one after the other");
+	ok(meet() && pair_meet(&a, &c), "one change reaches two devices, one after the other");
 	node_bring_back(&a, copy);
 	node_write(&a, "c", "new.txt", A("made apart\n"));
-	ok(!meet_of(&a, &c), "it is the second of them that knows");
-	ok(meet_of(&a, &c) && meet() && meet_of(&a, &c), "then they meet in peace");
+	ok(!pair_meet(&a, &c), "it is the second of them that knows");
+	ok(pair_meet(&a, &c) && meet() && pair_meet(&a, &c), "then they meet in peace");
 	ok(both_read("x.json", "{\n  \"k\": 2\n}\n") && both_read("new.txt", "made apart\n") &&
 		   reads(&c, "new.txt", "made apart\n"),
 	   "all have both");

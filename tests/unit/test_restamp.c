@@ -13,20 +13,9 @@
 
 static struct node a, b;
 
-static bool meet_of(struct node *x, struct node *y)
-{
-	struct pair p;
-	pair_open(&p, x, y);
-	pair_run(&p);
-	if (p.failed && p.e.code != -ESTALE)
-		tap_diag("%s", p.e.message);
-	pair_close(&p);
-	return !p.failed;
-}
-
 static bool meet(void)
 {
-	return meet_of(&a, &b);
+	return pair_meet(&a, &b);
 }
 
 static void write_text(struct node *n, const char *name, const char *text)
@@ -423,7 +412,7 @@ static void test_clone(void)
 	write_text(&twin, "l.json", "[\"a\", \"b\", \"y\"]\n");
 	at_once(&a, "c/p.json", "c/q.json", "1");
 	at_once(&twin, "c/p.json", "d/r.json", "\"two\"");
-	ok(meet() && meet_of(&twin, &b) && meet() && meet_of(&twin, &b),
+	ok(meet() && pair_meet(&twin, &b) && meet() && pair_meet(&twin, &b),
 	   "another device meets the two in turn");
 	ok(both("n.json", "{\"n\": 20}\n") && reads(&twin, "c", "n.json", "{\"n\": 20}\n"),
 	   "a counter counts what both added");
