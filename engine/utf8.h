@@ -40,14 +40,14 @@ static inline size_t utf8_sequence(const uint8_t *p, const uint8_t *end)
 	return left >= 4 && (p[3] & 0xc0) == 0x80 ? 4 : 0;
 }
 
-/* Is all of it well-formed? */
+/* Is all of it well-formed? Of no bytes p may be NULL. */
 static inline bool utf8_valid(const uint8_t *p, size_t len)
 {
-	for (const uint8_t *end = p + len; p < end;) {
-		size_t n = *p < 0x80 ? 1 : utf8_sequence(p, end);
+	for (size_t at = 0; at < len;) {
+		size_t n = p[at] < 0x80 ? 1 : utf8_sequence(p + at, p + len);
 		if (n == 0)
 			return false;
-		p += n;
+		at += n;
 	}
 	return true;
 }

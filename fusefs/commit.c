@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "fusefs/draft.h"
+#include "fusefs/flip.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
 #include "fusefs/name.h"
@@ -95,6 +96,8 @@ static void committed(struct fusefs *fs, struct inode *i, struct copy *c, const 
 		      const void *data)
 {
 	bool same = same_bytes(fs, v, content, data), shared = c == i->shared;
+	/* What was written went through the kernel's pages, and so did what it wrote over. */
+	bool met = !c->unread;
 	struct version *written = NULL;
 	if (!same && version_data(v) && data)
 		version_written(fs->replica, base, v, data, content->len, &written);
@@ -106,14 +109,15 @@ static void committed(struct fusefs *fs, struct inode *i, struct copy *c, const 
 		draft_drop(fs, i);
 	copy_reset(c, version_ref(c->users ? written : v));
 	version_unref(written);
-	if (shared && same) {
-		i->cache = *version_id(v);
+	if (shared && same && met) {
+		i->cache = i->told = *version_id(v);
+		c->unread = false;
 		return;
 	}
 	i->cache = (struct id){ 0 };
 	notify_inode(fs, i);
 	if (i->shared && i->shared->users)
-		keeper_add(fs, TIMER_FLIP, i->ino, monotonic_ns() + FLIP_NS);
+		flip_add(fs, i);
 }
 
 /* Deleted by others while it was written: what was written is not lost. */
@@ -175,6 +179,7 @@ static int commit_node(struct fusefs *fs, struct inode *i, struct copy *c, bool 
 		/* Of a handle of its own: everybody is to see the draft. */
 		copy_free(s);
 		i->shared = c;
+		copy_turn(c);
 		i->cache = (struct id){ 0 };
 		notify_inode(fs, i);
 	} else if (c != s && !s->dirty) {
@@ -183,6 +188,7 @@ static int commit_node(struct fusefs *fs, struct inode *i, struct copy *c, bool 
 		s->err = *e;
 		s->mtime_ns = mtime;
 		version_set(&s->base, base);
+		copy_turn(s);
 		c->dirty = c->draft = false;
 		i->cache = (struct id){ 0 };
 		notify_inode(fs, i);
@@ -453,6 +459,7 @@ int commit_draft(struct fusefs *fs, const struct attr *node, struct workfile *wo
 		c->err = *e;
 		c->mtime_ns = wall_ns();
 		version_set(&c->base, base);
+		copy_turn(c);
 		i->cache = (struct id){ 0 };
 		r = draft_store(fs, i);
 		notify_inode(fs, i);
@@ -468,14 +475,6 @@ int commit_draft(struct fusefs *fs, const struct attr *node, struct workfile *wo
 }
 
 /* ---- timers ---- */
-
-bool commit_is_stale(struct fusefs *fs, struct inode *i)
-{
-	struct attr attr;
-	return i->backing == BACK_NODE && i->shared && !i->shared->dirty && i->shared->origin &&
-	       replica_attr(fs->replica, &i->id, &attr) >= 0 &&
-	       !id_equal(&attr.version, version_id(i->shared->origin));
-}
 
 static int64_t due_settle(struct fusefs *fs, struct inode *i, bool now)
 {
@@ -495,27 +494,6 @@ static int64_t due_settle(struct fusefs *fs, struct inode *i, bool now)
 	return r < 0 ? t + 5 * SECOND_NS : 0;
 }
 
-static int64_t due_flip(struct fusefs *fs, struct inode *i)
-{
-	struct copy *c = i->shared;
-	if (i->backing != BACK_NODE || i->kind != NODE_FILE || (c && c->dirty))
-		return 0;
-	if (c && c->users && commit_is_stale(fs, i)) {
-		if (!i->stale && c->writers) {
-			i->stale = true;
-			return monotonic_ns() + FLIP_WRITER_NS;
-		}
-		struct version *v = NULL;
-		if (replica_read(fs->replica, &i->id, &v) < 0)
-			return 0;
-		copy_reset(c, v);
-		i->cache = *version_id(v);
-	}
-	i->stale = false;
-	notify_inode(fs, i);
-	return 0;
-}
-
 int64_t commit_due(struct fusefs *fs, struct inode *i, enum timer_kind kind, bool now)
 {
 	int64_t again = 0;
@@ -524,9 +502,6 @@ int64_t commit_due(struct fusefs *fs, struct inode *i, enum timer_kind kind, boo
 	switch (kind) {
 	case TIMER_SETTLE:
 		again = due_settle(fs, i, now);
-		break;
-	case TIMER_FLIP:
-		again = due_flip(fs, i);
 		break;
 	case TIMER_COMMIT:
 		if (i->shared && i->shared->dirty && !i->shared->draft && !i->shared->writers)
@@ -538,6 +513,7 @@ int64_t commit_due(struct fusefs *fs, struct inode *i, enum timer_kind kind, boo
 			tombstone_store(fs, &i->parent, i->name);
 		break;
 	case TIMER_TOMB:
+	case TIMER_FLIP:
 		break;
 	}
 	pthread_mutex_unlock(&i->lock);

@@ -41,7 +41,3 @@ int64_t commit_due(struct fusefs *fs, struct inode *i, enum timer_kind kind, boo
 
 /* Everything that is dirty or unsettled, for the end of the mount. */
 void commit_all(struct fusefs *fs);
-
-/* The newest version has another content than what page cache and readers have: c is i->shared
- * and clean. i->lock held. */
-bool commit_is_stale(struct fusefs *fs, struct inode *i);

@@ -25,9 +25,8 @@
 #define GRACE_NS (3 * SECOND_NS)
 /* Renamed aside: as long as the process lives, but not longer than this. */
 #define GRACE_ASIDE_NS (60 * SECOND_NS)
-/* Open files keep showing the version they were opened on for so long after it changed. */
-#define FLIP_NS (INT64_C(250) * 1000 * 1000)
-#define FLIP_WRITER_NS (5 * SECOND_NS)
+/* Who has opened, read or written so recently is in the middle of a version (fusefs/flip.h). */
+#define FLIP_NS (5 * SECOND_NS)
 /* Reads by the same group or session count for so long. */
 #define STRANGERS_NS (3600 * SECOND_NS)
 /* ... and for a temp file that is renamed, from so long before it was made. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fusefs/commit.h"
+#include "fusefs/flip.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
 #include "fusefs/notify.h"
@@ -49,7 +50,7 @@ static int choose_copy(struct fusefs *fs, struct inode *i, struct fuse_file_info
 		return -ESTALE;
 	if (i->backing != BACK_NODE || (c && c->dirty)) {
 		int r = inode_shared(fs, i, ret);
-		fi->keep_cache = r == 0 && (*ret)->users > 0;
+		fi->keep_cache = r == 0 && (*ret)->users > 0 && !(*ret)->unread;
 		return r;
 	}
 	struct version *head = NULL;
@@ -64,7 +65,7 @@ static int choose_copy(struct fusefs *fs, struct inode *i, struct fuse_file_info
 		same = version_size(c->origin) == version_size(head) &&
 		       (!version_data(head) || memcmp(version_data(c->origin), version_data(head),
 						      (size_t)version_size(head)) == 0);
-	if (c && c->users && !same) {
+	if (c && c->users && (!same || c->flipping)) {
 		c = copy_new();
 		if (!c) {
 			version_unref(head);
@@ -81,14 +82,30 @@ static int choose_copy(struct fusefs *fs, struct inode *i, struct fuse_file_info
 		version_unref(head);
 		return -ENOMEM;
 	}
-	fi->keep_cache = c->users > 0 || id_equal(&i->cache, version_id(head));
+	fi->keep_cache = id_equal(&i->cache, version_id(head));
 	if (c->users)
 		version_unref(head);
 	else
 		copy_reset(c, head);
-	i->cache = *version_id(c->origin);
+	if (fi->keep_cache)
+		c->unread = false;
 	*ret = c;
 	return 0;
+}
+
+/* The kernel drops older pages when it takes the answer to an open that says so, and answers may
+ * overtake each other: who opens in between must not keep them. The first request through such a
+ * handle is the proof that they are gone. */
+static void note_dropped(struct handle *h)
+{
+	struct inode *i = h->inode;
+	struct copy *c = h->copy;
+	if (h->fresh && c == i->shared && h->turn == c->turn && c->unread) {
+		c->unread = false;
+		if (i->backing == BACK_NODE && !c->dirty && c->origin)
+			i->cache = *version_id(c->origin);
+	}
+	h->fresh = false;
 }
 
 void copy_touch(struct copy *c, const struct proc *writer)
@@ -97,6 +114,7 @@ void copy_touch(struct copy *c, const struct proc *writer)
 		c->dirty = true;
 		c->since_ns = monotonic_ns() - STRANGERS_NS;
 	}
+	c->used_ns = monotonic_ns();
 	c->flushed = false;
 	c->unfinished = true;
 	c->mtime_set = false;
@@ -176,7 +194,9 @@ int handle_open(struct fusefs *fs, struct inode *i, int flags, pid_t tid, struct
 		version_set(&h->seen, copy_basis(c));
 		bases_note(fs->bases, &h->opener, &i->id, h->seen, monotonic_ns());
 	}
+	struct id version = resized ? *version_id(c->origin) : (struct id){ 0 };
 	c->users++;
+	c->used_ns = monotonic_ns();
 	c->readers += h->reads;
 	c->writers += h->writes;
 	h->copy = c;
@@ -190,14 +210,21 @@ int handle_open(struct fusefs *fs, struct inode *i, int flags, pid_t tid, struct
 	}
 	if (!h->writes)
 		fi->noflush = 1;
+	h->fresh = !fi->keep_cache && !fi->direct_io;
+	h->turn = c->turn;
 	pthread_mutex_unlock(&i->lock);
 	pthread_mutex_lock(&fs->lock);
 	i->refs++;
 	i->opens++;
 	fs->n_handles++;
 	pthread_mutex_unlock(&fs->lock);
-	if (resized)
+	if (resized) {
 		notify_size(fs, i);
+		/* Only now: whoever opens it meanwhile sees to it himself. */
+		pthread_mutex_lock(&i->lock);
+		i->told = version;
+		pthread_mutex_unlock(&i->lock);
+	}
 	fi->fh = (uint64_t)(uintptr_t)h;
 	return 0;
 fail:
@@ -248,6 +275,10 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct inode *i = h->inode;
 	pthread_mutex_lock(&i->lock);
 	struct copy *c = h->copy;
+	note_dropped(h);
+	if (c != i->shared)
+		flip_own(fs, i, c);
+	c->used_ns = monotonic_ns();
 	note_read(fs, i, h);
 	if (!c->work) {
 		_cleanup_(version_unrefp) struct version *v =
@@ -345,6 +376,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 	struct inode *i = h->inode;
 	pthread_mutex_lock(&i->lock);
 	handle_begin(fs, h);
+	note_dropped(h);
 	int r = do_write(fs, h, data, size, off, fi->writepage);
 	pthread_mutex_unlock(&i->lock);
 	if (r < 0)
@@ -398,6 +430,26 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 	fuse_reply_err(req, r < 0 ? -r : 0);
 }
 
+bool copy_leave(struct fusefs *fs, struct inode *i, struct copy *c)
+{
+	c->users--;
+	if (c->users)
+		return false;
+	if (c != i->shared) {
+		copy_free(c);
+		return false;
+	}
+	if (c->dirty || i->backing != BACK_NODE)
+		return false;
+	struct attr attr;
+	bool stale = replica_attr(fs->replica, &i->id, &attr) >= 0 &&
+		     !id_equal(&attr.version,
+			       c->unread && c->origin ? version_id(c->origin) : &i->cache);
+	copy_free(c);
+	i->shared = NULL;
+	return stale;
+}
+
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
@@ -405,25 +457,15 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct handle *h = handle_of(fi);
 	struct inode *i = h->inode;
 	struct copy *c = h->copy;
-	bool stale = false;
 	int64_t settle = 0;
 	pthread_mutex_lock(&i->lock);
-	c->users--;
 	c->readers -= h->reads;
 	c->writers -= h->writes;
 	if (h->writes && c->dirty && !c->writers && !(c->draft && c->flushed))
 		commit_copy(fs, i, c, false, NULL);
 	if (h->writes && !c->writers && !c->dirty)
 		c->unfinished = false;
-	if (c != i->shared && c->users == 0) {
-		copy_free(c);
-	} else if (c == i->shared && c->users == 0 && !c->dirty && i->backing == BACK_NODE) {
-		struct attr attr;
-		stale = replica_attr(fs->replica, &i->id, &attr) >= 0 &&
-			!id_equal(&attr.version, &i->cache);
-		copy_free(c);
-		i->shared = NULL;
-	}
+	bool stale = copy_leave(fs, i, c);
 	if (i->backing == BACK_LOCAL && i->local->unsettled && h->writes) {
 		/* Each save puts it off, but a file that is saved all the time leaves as well. */
 		int64_t now = monotonic_ns(), last = i->local->born_ns + SETTLE_MAX_NS;

@@ -13,6 +13,8 @@ struct handle {
 	bool reads, writes, append;
 	bool wrote;           /* since the last commit: the next FLUSH commits */
 	bool began;           /* anything at all was written: a save has begun */
+	bool fresh;           /* its open makes the kernel drop the pages that it has ... */
+	unsigned turn;        /* ... from before the copy took these bytes */
 	struct version *seen; /* what was read through it last */
 };
 
@@ -28,6 +30,9 @@ int copy_truncate(struct fusefs *fs, struct inode *i, struct copy *c, uint64_t s
 /* Called before anything is written through h: the first time, a save begins. i->lock held, and let
  * go in between. */
 void handle_begin(struct fusefs *fs, struct handle *h);
+/* A handle, or who else has counted himself among c's users, has gone: frees it behind the last.
+ * i->lock held. True: the kernel may have pages of another version, and wants notify_inode. */
+bool copy_leave(struct fusefs *fs, struct inode *i, struct copy *c);
 /* The largest size that this file may grow to. */
 uint64_t inode_limit(const struct inode *i);
 /* The copy that somebody without a handle works on, made from the newest version; i->lock held. */

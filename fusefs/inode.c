@@ -20,7 +20,10 @@ struct pin {
 
 struct copy *copy_new(void)
 {
-	return calloc(1, sizeof(struct copy));
+	struct copy *c = calloc(1, sizeof(*c));
+	if (c)
+		c->unread = true;
+	return c;
 }
 
 void version_set(struct version **slot, struct version *v)
@@ -51,6 +54,13 @@ void copy_reset(struct copy *c, struct version *v)
 	version_set(&c->seen, NULL);
 	version_set(&c->fallback, NULL);
 	version_set(&c->base, NULL);
+	copy_turn(c);
+}
+
+void copy_turn(struct copy *c)
+{
+	c->unread = true;
+	c->turn++;
 }
 
 uint64_t copy_size(const struct copy *c)
@@ -597,22 +607,26 @@ int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret
 		return r;
 	}
 	i->last = attr;
-	i->told = attr.version;
 	inode_stat_node(fs, i->ino, &attr, ret);
 	if (i->kind == NODE_DIR)
 		stat_visited(fs, i, ret);
 	struct copy *c = i->shared;
-	if (!c || i->kind != NODE_FILE)
-		return 0;
-	if (c->dirty) {
+	if (c && c->dirty && i->kind == NODE_FILE) {
 		set_copy(ret, c);
 		ret->st_mtim = ret->st_ctim = time_of(c->mtime_ns);
 		*ret_timeout = 0;
-	} else if (c->users && c->origin && !id_equal(version_id(c->origin), &attr.version)) {
+	} else if (c && c->flipping) {
+		set_size(ret, c->shown, c->shown);
+		*ret_timeout = 0;
+	} else if (c && c->users && c->origin &&
+		   !id_equal(version_id(c->origin), &attr.version)) {
 		/* Readers are in the middle of an older version: the size must be its. */
 		if (c->readers)
 			set_copy(ret, c);
 		*ret_timeout = 0;
+	} else if (id_is_zero(&i->told)) {
+		/* Answers can overtake each other: only the first is taken for sure. */
+		i->told = attr.version;
 	}
 	return 0;
 }

@@ -56,6 +56,11 @@ struct copy {
 	bool draft;             /* ... because they could not become one: err says why */
 	bool flushed;           /* nothing was written since the draft was refused */
 	bool unfinished;        /* written, and not closed by a writer since */
+	bool unread;            /* the kernel may still have pages of other bytes: see note_dropped */
+	unsigned turn;          /* how often it took other bytes */
+	bool flipping;          /* the kernel is being told of other bytes (fusefs/flip.h) ... */
+	uint64_t shown;         /* ... and has this size until then */
+	int64_t used_ns;        /* monotonic: last opened, read or written */
 	struct err err;
 
 	/* For the base of the save that is due (fusefs/base.h). */
@@ -99,6 +104,7 @@ struct inode {
 	unsigned refs;    /* fs->lock: operations, handles, overlay, drafts */
 	bool hashed_id;   /* fs->lock: in by_id */
 	bool notify_due;  /* fs->lock: an invalidation is queued */
+	bool flip_queued; /* fs->lock: the keeper looks at its copy */
 	bool drafted;     /* fs->lock: its shared copy is a draft */
 	unsigned opens;   /* fs->lock: handles */
 	uint64_t changes; /* fs->lock: changes heard of; see inode_attr's callers */
@@ -113,9 +119,8 @@ struct inode {
 	struct local *local; /* LOCAL */
 	char *virtual_path;  /* VIRTUAL: below .shoal, "" for itself */
 	struct copy *shared;
-	struct id cache;  /* version whose bytes the page cache holds; zero: unknown */
-	struct id told;   /* version whose size the kernel was told for good; zero: unknown */
-	bool stale;       /* the shared copy is older than the newest version */
+	struct id cache;  /* version whose bytes the page cache holds for sure; zero: unknown */
+	struct id told;   /* version whose size the kernel has for sure; zero: it has none at all */
 	struct attr last; /* ORPHAN: attributes as they were */
 	struct id parent; /* where it was seen last, for files deleted under a writer */
 	char *name;
@@ -187,6 +192,8 @@ int copy_open_work(struct fusefs *fs, struct copy *c);
 int copy_clone(struct fusefs *fs, struct copy *c, struct workfile **ret);
 /* Takes a new origin and forgets what was being written. v is taken over (may be NULL). */
 void copy_reset(struct copy *c, struct version *v);
+/* Other bytes stand behind the handles that have it: the kernel's pages are not of them. */
+void copy_turn(struct copy *c);
 /* What somebody who reads these bytes now has seen: borrowed, may be NULL. */
 struct version *copy_basis(const struct copy *c);
 /* Replaces *slot by another reference to v (may be NULL). */

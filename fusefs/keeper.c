@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "fusefs/commit.h"
+#include "fusefs/flip.h"
 #include "fusefs/tombstone.h"
 
 /* A binary heap, soonest first. fs->lock held in all of these. */
@@ -70,6 +71,11 @@ static void act(struct fusefs *fs, const struct timer *t, bool now)
 	struct inode *i = inode_get(fs, t->ino);
 	if (!i)
 		return;
+	if (t->kind == TIMER_FLIP) {
+		flip_due(fs, i, now);
+		inode_put(fs, i);
+		return;
+	}
 	int64_t again = commit_due(fs, i, t->kind, now);
 	if (again)
 		keeper_add(fs, t->kind, t->ino, again);

@@ -11,6 +11,8 @@ libfusefs_a_SOURCES = \
 	fusefs/fs.h \
 	fusefs/fusefs.c \
 	fusefs/fusefs.h \
+	fusefs/flip.c \
+	fusefs/flip.h \
 	fusefs/handle.c \
 	fusefs/handle.h \
 	fusefs/inode.c \

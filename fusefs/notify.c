@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fusefs/keeper.h"
+#include "fusefs/flip.h"
 
 #define RETRIES 3
 
@@ -75,6 +75,11 @@ void notify_inode_locked(struct fusefs *fs, struct inode *i)
 void notify_size(struct fusefs *fs, struct inode *i)
 {
 	fuse_lowlevel_notify_inval_inode(fs->session, i->ino, -1, 0);
+}
+
+void notify_pages(struct fusefs *fs, struct inode *i)
+{
+	fuse_lowlevel_notify_inval_inode(fs->session, i->ino, 0, 0);
 }
 
 void notify_inode(struct fusefs *fs, struct inode *i)
@@ -237,9 +242,8 @@ void notify_observe(const struct change *change, size_t n, void *userdata)
 		if (!open)
 			notify_inode_locked(fs, i);
 		pthread_mutex_unlock(&fs->lock);
-		/* Who has it open goes on with what he opened, for a moment. */
 		if (open)
-			keeper_add(fs, TIMER_FLIP, i->ino, monotonic_ns() + FLIP_NS);
+			flip_add(fs, i);
 		inode_put(fs, i);
 	}
 }

@@ -19,6 +19,8 @@ void notify_free(struct notify *n);
 /* Its attributes alone, at once: that waits for no page and no name, so an open may do it before it is
  * answered. Under no lock. */
 void notify_size(struct fusefs *fs, struct inode *i);
+/* Its attributes and pages, at once: that waits for reads which are being served. Under no lock. */
+void notify_pages(struct fusefs *fs, struct inode *i);
 /* Any thread, under any lock but the queue's own; not under fs->lock. */
 void notify_inode(struct fusefs *fs, struct inode *i);
 /* The same under fs->lock. */

@@ -730,6 +730,88 @@ def test_no_read_is_half_old_and_half_new(m, d):
     assert m.json("c/a.json") == {"t": "b" * 9000}
 
 
+def read_whole(path, over, torn):
+    """Opens, reads and closes; every text is of one letter, which the document names."""
+    while not over.is_set():
+        data = path.read_bytes()
+        try:
+            document = json.loads(data)
+            whole = set(document["text"]) == {document["letter"]}
+        except ValueError:
+            whole = False
+        if not whole:
+            torn.put((len(data), data[:60], data[-60:]))
+
+
+def test_every_opening_reads_one_version(m, d):
+    """The kernel takes the answers to opens and stats in any order, and asks for pages when it likes."""
+    m.new_document("c/a.json", {"letter": "a", "text": "a"})
+    fork = multiprocessing.get_context("fork")
+    over, torn = fork.Event(), fork.SimpleQueue()
+    jobs = [fork.Process(target=read_whole, args=(d / "a.json", over, torn)) for _ in range(8)]
+    for job in jobs:
+        job.start()
+    rng = random.Random(1)
+    try:
+        for n in range(600):
+            letter = "abcdefghij"[n % 10]
+            m.remote_put("c/a.json", json.dumps({"letter": letter,
+                                                 "text": letter * rng.randrange(1, 9000)}))
+            m.sync()
+        over.set()
+        for job in jobs:
+            job.join(60)
+        assert [job.exitcode for job in jobs] == [0] * 8
+        assert torn.empty(), torn.get()
+    finally:
+        for job in jobs:
+            job.kill()
+            job.join()
+    m.settle()
+    assert (d / "a.json").read_bytes() == m.remote_bytes("c/a.json")
+
+
+def test_an_open_file_follows_what_only_grows(m, d):
+    """As a log is followed; anything else waits until nobody can be in the middle of it."""
+    text = "one\n" * 300
+    (d / "log.txt").write_text(text)
+    m.settle_and_sync()
+    with open(d / "log.txt") as file, open(d / "log.txt", "rb") as other:
+        assert file.read() == text
+        for n in range(20):
+            text += f"line {n}\n" * (n * 40 + 1)
+            m.remote_put("c/log.txt", text)
+            m.sync()
+            more = wait_until(file.read)
+            while not text.endswith(more):
+                more += wait_until(file.read)
+            assert text.endswith(more) and "\0" not in more
+        assert (d / "log.txt").stat().st_size == len(text)
+        assert other.read(4) == b"one\n"
+        m.remote_put("c/log.txt", "two\n" * 200)
+        m.sync()
+        m.ask("stats")
+        assert other.read() == text.encode()[4:]
+        m.settle()
+        other.seek(0)
+        assert other.read() == b"two\n" * 200
+
+
+def test_tail(m, d):
+    (d / "log.txt").write_text("one\n")
+    m.settle_and_sync()
+    with subprocess.Popen(["tail", "-f", "-s", "0.1", d / "log.txt"], stdout=subprocess.PIPE,
+                          text=True) as tail:
+        try:
+            assert tail.stdout.readline() == "one\n"
+            for n in range(5):
+                m.remote_put("c/log.txt", m.remote_bytes("c/log.txt") + b"line %d\n" % n)
+                m.sync()
+                assert tail.stdout.readline() == f"line {n}\n"
+        finally:
+            tail.kill()
+
+
 def test_edit_beats_a_deletion_that_waits(m, d):
     m.new_document("c/a.json", {"n": 1})
     (d / "a.json").unlink()

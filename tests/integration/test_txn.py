@@ -143,10 +143,14 @@ class Watch(threading.Thread):
             if json.loads(line).get("path") not in FILES:
                 continue
             self.told += 1
-            with suppress(FileNotFoundError):
+            try:
                 seen = [read(self.host.dir / name)["n"] for name in FILES]
                 if seen != sorted(seen):
                     self.half.append(seen)
+            except FileNotFoundError:
+                pass
+            except ValueError as error:
+                self.half.append(repr(error))
 
     def end(self):
         self.process.terminate()

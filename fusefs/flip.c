@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fusefs/flip.h"
+
+#include <string.h>
+
+#include "fusefs/handle.h"
+#include "fusefs/keeper.h"
+#include "fusefs/notify.h"
+
+static void queue(struct fusefs *fs, struct inode *i, int64_t due_ns)
+{
+	pthread_mutex_lock(&fs->lock);
+	bool queued = i->flip_queued;
+	i->flip_queued = true;
+	pthread_mutex_unlock(&fs->lock);
+	if (!queued)
+		keeper_add(fs, TIMER_FLIP, i->ino, due_ns);
+}
+
+void flip_add(struct fusefs *fs, struct inode *i)
+{
+	queue(fs, i, monotonic_ns());
+}
+
+/* The newest version if c, clean, is of an older one: referenced. NULL: it is not, or nobody knows. */
+static struct version *newer(struct fusefs *fs, struct inode *i, const struct copy *c)
+{
+	struct attr attr;
+	struct version *v = NULL;
+	if (i->backing != BACK_NODE || c->dirty || !c->origin ||
+	    replica_attr(fs->replica, &i->id, &attr) < 0 ||
+	    id_equal(&attr.version, version_id(c->origin)) ||
+	    replica_read(fs->replica, &i->id, &v) < 0)
+		return NULL;
+	return v;
+}
+
+/* Whatever was read of the old one is in the new one, too, at the same place. */
+static bool has_grown(const struct version *old, const struct version *new)
+{
+	return version_data(old) && version_data(new) && version_size(old) <= version_size(new) &&
+	       memcmp(version_data(old), version_data(new), (size_t)version_size(old)) == 0;
+}
+
+void flip_own(struct fusefs *fs, struct inode *i, struct copy *c)
+{
+	struct version *v = newer(fs, i, c);
+	if (v && (has_grown(c->origin, v) || monotonic_ns() - c->used_ns >= FLIP_NS))
+		copy_reset(c, v);
+	else if (v)
+		version_unref(v);
+}
+
+/* Step 1 of flip.h: true if there is anything to be done. *ret_again: not yet; 0: not at all. */
+static bool begin(struct fusefs *fs, struct inode *i, bool now, int64_t *ret_again)
+{
+	struct copy *c = i->shared;
+	*ret_again = 0;
+	struct version *v = c && c->users ? newer(fs, i, c) : NULL;
+	if (!v)
+		return false;
+	int64_t due = c->used_ns + FLIP_NS;
+	if (!now && due > monotonic_ns() && !has_grown(c->origin, v)) {
+		version_unref(v);
+		*ret_again = due;
+		return false;
+	}
+	c->shown = copy_size(c);
+	c->flipping = true;
+	c->users++;
+	copy_reset(c, v);
+	i->cache = (struct id){ 0 };
+	return true;
+}
+
+void flip_due(struct fusefs *fs, struct inode *i, bool now)
+{
+	pthread_mutex_lock(&fs->lock);
+	i->flip_queued = false; /* from here on a change wants another look */
+	pthread_mutex_unlock(&fs->lock);
+
+	int64_t again;
+	pthread_mutex_lock(&i->lock);
+	bool begun = begin(fs, i, now, &again);
+	struct copy *c = i->shared;
+	unsigned turn = begun ? c->turn : 0;
+	pthread_mutex_unlock(&i->lock);
+	if (again) {
+		/* The time of change may be told before. */
+		notify_size(fs, i);
+		queue(fs, i, again);
+		return;
+	}
+	notify_pages(fs, i);
+	if (!begun)
+		return;
+
+	struct id version = { 0 };
+	pthread_mutex_lock(&i->lock);
+	c->flipping = false;
+	if (c == i->shared && c->turn == turn && !c->dirty) {
+		version = *version_id(c->origin);
+		i->cache = version;
+		c->unread = false;
+	}
+	pthread_mutex_unlock(&i->lock);
+	notify_size(fs, i);
+
+	pthread_mutex_lock(&i->lock);
+	if (!id_is_zero(&version))
+		i->told = version;
+	bool stale = copy_leave(fs, i, c);
+	pthread_mutex_unlock(&i->lock);
+	if (stale)
+		notify_inode(fs, i);
+}
