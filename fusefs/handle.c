@@ -13,6 +13,9 @@
 #include "fusefs/notify.h"
 #include "fusefs/shoaldir.h"
 
+/* Saves that replace a file again and again while it is being opened. */
+#define REPLACED_MAX 100
+
 uint64_t inode_limit(const struct inode *i)
 {
 	return i->backing == BACK_NODE && i->last.form == FORM_JSON ? DOCUMENT_SIZE_MAX
@@ -40,14 +43,38 @@ int inode_shared(struct fusefs *fs, struct inode *i, struct copy **ret)
 	return 0;
 }
 
-/* The copy that a new handle gets, and what the kernel may keep of its pages. */
-static int choose_copy(struct fusefs *fs, struct inode *i, struct fuse_file_info *fi,
+/* A copy of the newest version for one handle alone, past the kernel's pages. v is taken over. */
+static int own_copy(struct version *v, struct fuse_file_info *fi, struct copy **ret)
+{
+	struct copy *c = copy_new();
+	if (!c) {
+		version_unref(v);
+		return -ENOMEM;
+	}
+	c->origin = v;
+	fi->direct_io = 1;
+	fi->keep_cache = 0;
+	*ret = c;
+	return 0;
+}
+
+/* The copy that a new handle gets, and what the kernel may keep of its pages. own: the kernel's
+ * pages are those of another inode. */
+static int choose_copy(struct fusefs *fs, struct inode *i, bool own, struct fuse_file_info *fi,
 		       struct copy **ret)
 {
 	struct copy *c = i->shared;
-	/* Replaced between the kernel's lookup and this: it looks the name up once more. */
-	if (i->backing == BACK_ORPHAN && !c)
+	struct attr attr;
+	/* Replaced or gone between the kernel's lookup and this. */
+	if (i->backing == BACK_ORPHAN && (!c || replica_attr(fs->replica, &i->id, &attr) >= 0))
 		return -ESTALE;
+	if (own && i->backing != BACK_NODE)
+		return -ESTALE;
+	if (own) {
+		struct version *v = NULL;
+		int r = replica_read(fs->replica, &i->id, &v);
+		return r < 0 ? r : own_copy(v, fi, ret);
+	}
 	if (i->backing != BACK_NODE || (c && c->dirty)) {
 		int r = inode_shared(fs, i, ret);
 		fi->keep_cache = r == 0 && (*ret)->users > 0 && !(*ret)->unread;
@@ -65,17 +92,8 @@ static int choose_copy(struct fusefs *fs, struct inode *i, struct fuse_file_info
 		same = version_size(c->origin) == version_size(head) &&
 		       (!version_data(head) || memcmp(version_data(c->origin), version_data(head),
 						      (size_t)version_size(head)) == 0);
-	if (c && c->users && (!same || c->flipping)) {
-		c = copy_new();
-		if (!c) {
-			version_unref(head);
-			return -ENOMEM;
-		}
-		c->origin = head;
-		fi->direct_io = 1;
-		*ret = c;
-		return 0;
-	}
+	if (c && c->users && (!same || c->flipping))
+		return own_copy(head, fi, ret);
 	if (!c)
 		c = i->shared = copy_new();
 	if (!c) {
@@ -156,7 +174,9 @@ void handle_begin(struct fusefs *fs, struct handle *h)
 	h->began = true;
 }
 
-int handle_open(struct fusefs *fs, struct inode *i, int flags, pid_t tid, struct fuse_file_info *fi)
+/* Opens i; own: in the name of another inode. -ESTALE: another one has taken its place. */
+static int open_inode(struct fusefs *fs, struct inode *i, bool own, int flags, pid_t tid,
+		      struct fuse_file_info *fi)
 {
 	struct handle *h = calloc(1, sizeof(*h));
 	if (!h)
@@ -173,7 +193,7 @@ int handle_open(struct fusefs *fs, struct inode *i, int flags, pid_t tid, struct
 		r = h->writes ? -EACCES : shoaldir_read(fs, i, &c);
 		fi->direct_io = 1;
 	} else {
-		r = choose_copy(fs, i, fi, &c);
+		r = choose_copy(fs, i, own, fi, &c);
 	}
 	if (r < 0)
 		goto fail;
@@ -233,7 +253,29 @@ fail:
 	return r;
 }
 
+int handle_open(struct fusefs *fs, struct inode *i, int flags, pid_t tid, struct fuse_file_info *fi)
+{
+	return open_inode(fs, i, false, flags, tid, fi);
+}
+
 /* ---- operations on handles ---- */
+
+/* A save has replaced i since the kernel looked its name up: the inode that stands for the file now,
+ * referenced. The kernel would ask for the name once more, and once only; and who still has i open
+ * must not make others read what it was. NULL: there is none. */
+static struct inode *successor(struct fusefs *fs, struct inode *i)
+{
+	struct attr attr;
+	struct inode *now = NULL;
+	pthread_mutex_lock(&i->lock);
+	bool gone = i->backing == BACK_ORPHAN && i->kind == NODE_FILE;
+	struct id id = i->id;
+	pthread_mutex_unlock(&i->lock);
+	if (!gone || replica_attr(fs->replica, &id, &attr) < 0 || attr.kind != NODE_FILE ||
+	    inode_of_node(fs, &attr, &now) < 0)
+		return NULL;
+	return now;
+}
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -243,13 +285,22 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_err(req, ESTALE);
 		return;
 	}
-	if ((fi->flags & O_ACCMODE) != O_RDONLY) {
-		pthread_mutex_lock(&i->lock);
-		commit_before_save(fs, i);
-		pthread_mutex_unlock(&i->lock);
+	int r = i->kind == NODE_DIR ? -EISDIR : -ESTALE;
+	for (unsigned tries = 0; r == -ESTALE && tries < REPLACED_MAX; tries++) {
+		struct inode *now = successor(fs, i);
+		if (!now && tries)
+			break;
+		if (now) {
+			inode_put(fs, i);
+			i = now;
+		}
+		if ((fi->flags & O_ACCMODE) != O_RDONLY) {
+			pthread_mutex_lock(&i->lock);
+			commit_before_save(fs, i);
+			pthread_mutex_unlock(&i->lock);
+		}
+		r = open_inode(fs, i, i->ino != ino, fi->flags, fuse_req_ctx(req)->pid, fi);
 	}
-	int r = i->kind == NODE_DIR ? -EISDIR
-				    : handle_open(fs, i, fi->flags, fuse_req_ctx(req)->pid, fi);
 	inode_put(fs, i);
 	if (r < 0)
 		fuse_reply_err(req, -r);
@@ -259,11 +310,13 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 static void note_read(struct fusefs *fs, struct inode *i, struct handle *h)
 {
+	/* Of a file that has been replaced meanwhile, too: its reader is about to save. */
 	struct version *basis = copy_basis(h->copy);
-	if (!basis || basis == h->seen || i->backing != BACK_NODE)
+	if (!basis || basis == h->seen ||
+	    (i->backing != BACK_NODE && (i->backing != BACK_ORPHAN || h->copy->dirty)))
 		return;
 	version_set(&h->seen, basis);
-	bases_note(fs->bases, &h->opener, &i->id, basis, monotonic_ns());
+	bases_note(fs->bases, &h->opener, version_node(basis), basis, monotonic_ns());
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,

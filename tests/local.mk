@@ -233,6 +233,7 @@ EXTRA_DIST += \
 	tests/integration/linkpeer.py \
 	tests/integration/test_blobs.py \
 	tests/integration/test_cli.py \
+	tests/integration/test_coherence.py \
 	tests/integration/test_conflicts.py \
 	tests/integration/test_diskfull.py \
 	tests/integration/test_history.py \

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What readers see while a file changes here and elsewhere: one version for each opening, never an old
+one after a save was closed."""
+import errno
+import json
+import mmap
+import multiprocessing
+import os
+import random
+import subprocess
+
+import pytest
+
+from fsmount import Mount, wait_until
+
+FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture
+def m():
+    mount = Mount()
+    yield mount
+    mount.close()
+
+
+@pytest.fixture
+def d(m):
+    m.path("c").mkdir()
+    return m.path("c")
+
+
+class Jobs:
+    """Processes that must all end well."""
+
+    def __init__(self):
+        self.over, self.wrong, self.running = FORK.Event(), FORK.SimpleQueue(), []
+
+    def start(self, target, *args):
+        job = FORK.Process(target=target, args=(*args, self))
+        self.running.append(job)
+        job.start()
+        return job
+
+    def end(self):
+        self.over.set()
+        for job in self.running:
+            job.join(60)
+        assert [job.exitcode for job in self.running] == [0] * len(self.running)
+        assert self.wrong.empty(), self.wrong.get()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for job in self.running:
+            job.kill()
+            job.join()
+
+
+def test_no_read_is_half_old_and_half_new(m, d):
+    m.new_document("c/a.json", {"t": "a" * 6000})
+    fd = os.open(d / "a.json", os.O_RDONLY)
+    first = os.pread(fd, 4096, 0)
+    m.remote_put("c/a.json", json.dumps({"t": "b" * 9000}))
+    m.sync()
+    m.ask("stats")
+    rest = os.pread(fd, 1 << 20, 4096)
+    assert set((first + rest).decode()) & {"a", "b"} in ({"a"}, {"b"})
+    os.close(fd)
+    m.settle()
+    assert m.json("c/a.json") == {"t": "b" * 9000}
+
+
+def read_whole(path, jobs):
+    """Opens, reads and closes; every text is of one letter, which the document names."""
+    while not jobs.over.is_set():
+        data = path.read_bytes()
+        try:
+            document = json.loads(data)
+            whole = set(document["text"]) == {document["letter"]}
+        except ValueError:
+            whole = False
+        if not whole:
+            jobs.wrong.put((len(data), data[:60], data[-60:]))
+
+
+def test_every_opening_reads_one_version(m, d):
+    """The kernel takes the answers to opens and stats in any order, and asks for pages when it likes."""
+    m.new_document("c/a.json", {"letter": "a", "text": "a"})
+    rng = random.Random(1)
+    with Jobs() as jobs:
+        for _ in range(8):
+            jobs.start(read_whole, d / "a.json")
+        for n in range(600):
+            letter = "abcdefghij"[n % 10]
+            m.remote_put("c/a.json", json.dumps({"letter": letter,
+                                                 "text": letter * rng.randrange(1, 9000)}))
+            m.sync()
+        jobs.end()
+    m.settle()
+    assert (d / "a.json").read_bytes() == m.remote_bytes("c/a.json")
+
+
+def test_an_open_file_follows_what_only_grows(m, d):
+    """As a log is followed; anything else waits until nobody can be in the middle of it."""
+    text = "one\n" * 300
+    (d / "log.txt").write_text(text)
+    m.settle_and_sync()
+    with open(d / "log.txt") as file, open(d / "log.txt", "rb") as other:
+        assert file.read() == text
+        for n in range(20):
+            text += f"line {n}\n" * (n * 40 + 1)
+            m.remote_put("c/log.txt", text)
+            m.sync()
+            more = wait_until(file.read)
+            while not text.endswith(more):
+                more += wait_until(file.read)
+            assert text.endswith(more) and "\0" not in more
+        assert (d / "log.txt").stat().st_size == len(text)
+        assert other.read(4) == b"one\n"
+        m.remote_put("c/log.txt", "two\n" * 200)
+        m.sync()
+        m.ask("stats")
+        assert other.read() == text.encode()[4:]
+        m.settle()
+        other.seek(0)
+        assert other.read() == b"two\n" * 200
+
+
+def test_tail(m, d):
+    (d / "log.txt").write_text("one\n")
+    m.settle_and_sync()
+    with subprocess.Popen(["tail", "-f", "-s", "0.1", d / "log.txt"], stdout=subprocess.PIPE,
+                          text=True) as tail:
+        try:
+            assert tail.stdout.readline() == "one\n"
+            for n in range(5):
+                m.remote_put("c/log.txt", m.remote_bytes("c/log.txt") + b"line %d\n" % n)
+                m.sync()
+                assert tail.stdout.readline() == f"line {n}\n"
+        finally:
+            tail.kill()
+
+
+def text_of(who, n):
+    return f"{who}{n} " * (n * 37 % 500)
+
+
+def whole(piece, who):
+    return piece["text"] == text_of(who, piece["n"])
+
+
+def read_all(path, how):
+    if how == 0:
+        return path.read_bytes()
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        if how == 1:
+            try:
+                with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as pages:
+                    return pages[:]
+            except OSError as error:
+                # Somebody has an older version open, and this file no pages.
+                if error.errno != errno.ENODEV:
+                    raise
+        data = b""
+        while piece := os.read(fd, 700):
+            data += piece
+        return data
+    finally:
+        os.close(fd)
+
+
+def check(path, how, closed, jobs):
+    """Whoever opens it sees all that was closed before, of each author the whole, and no step back."""
+    last = [0] * len(closed)
+    while not jobs.over.is_set():
+        before = closed[:]
+        data = read_all(path, how)
+        try:
+            document = json.loads(data)
+            now = [document[f"w{who}"]["n"] for who in range(len(closed))]
+            fine = all(whole(document[f"w{who}"], who) for who in range(len(closed)))
+        except ValueError:
+            fine, now = False, []
+        if not fine or any(map(int.__lt__, now, before)) or any(map(int.__lt__, now, last)):
+            jobs.wrong.put((how, before, last, now, len(data), data[:80], data[-80:]))
+            return
+        last = now
+
+
+def save(path, who, closed, jobs):
+    """Changes its own part of the document, and nothing else."""
+    for n in range(1, 101):
+        document = json.loads(path.read_bytes())
+        document[f"w{who}"] = {"n": n, "text": text_of(who, n)}
+        temp = path.with_name(f".{path.name}.{who}aaaaa")
+        temp.write_text(json.dumps(document))
+        os.replace(temp, path)
+        closed[who] = n
+
+
+def test_readers_writers_and_a_stream_from_elsewhere(m, d):
+    authors = 5  # four here, one there
+    m.new_document("c/a.json", {f"w{who}": {"n": 0, "text": ""} for who in range(authors)})
+    closed = FORK.Array("q", authors)
+    with Jobs() as jobs:
+        for k in range(8):
+            jobs.start(check, d / "a.json", k % 3, closed)
+        writers = [jobs.start(save, d / "a.json", who, closed) for who in range(authors - 1)]
+        n = 0
+        while n < 100 or any(job.is_alive() for job in writers):
+            n += 1
+            m.remote_set("c/a.json", w4={"n": n, "text": text_of(4, n)})
+            closed[authors - 1] = n
+        jobs.end()
+    m.settle_and_sync()
+    document = m.json("c/a.json")
+    assert [document[f"w{who}"]["n"] for who in range(authors)] == [100] * 4 + [n]
+    assert (d / "a.json").read_bytes() == m.remote_bytes("c/a.json")
+    assert m.remote_paths() == ["c", "c/a.json"]
