@@ -67,6 +67,7 @@ static bool begin(struct fusefs *fs, struct inode *i, bool now, int64_t *ret_aga
 	}
 	c->shown = copy_size(c);
 	c->flipping = true;
+	inode_unsteady(i);
 	c->users++;
 	copy_reset(c, v);
 	i->cache = (struct id){ 0 };
@@ -109,6 +110,7 @@ void flip_due(struct fusefs *fs, struct inode *i, bool now)
 	pthread_mutex_lock(&i->lock);
 	if (!id_is_zero(&version))
 		i->told = version;
+	inode_steady(i);
 	bool stale = copy_leave(fs, i, c);
 	pthread_mutex_unlock(&i->lock);
 	if (stale)

@@ -92,7 +92,7 @@ static int choose_copy(struct fusefs *fs, struct inode *i, bool own, struct fuse
 		same = version_size(c->origin) == version_size(head) &&
 		       (!version_data(head) || memcmp(version_data(c->origin), version_data(head),
 						      (size_t)version_size(head)) == 0);
-	if (c && c->users && (!same || c->flipping))
+	if (i->unsteady || (c && c->users && !same))
 		return own_copy(head, fi, ret);
 	if (!c)
 		c = i->shared = copy_new();
@@ -198,7 +198,7 @@ static int open_inode(struct fusefs *fs, struct inode *i, bool own, int flags, p
 	if (r < 0)
 		goto fail;
 	/* A change that the kernel has not been told of yet: reads would end at the old size. */
-	bool resized = i->backing == BACK_NODE && !c->dirty && c->origin &&
+	bool resized = i->backing == BACK_NODE && c == i->shared && !c->dirty && c->origin &&
 		       !id_equal(&i->told, version_id(c->origin));
 	if (i->backing == BACK_NODE)
 		replica_attr(fs->replica, &i->id, &i->last);
@@ -214,7 +214,11 @@ static int open_inode(struct fusefs *fs, struct inode *i, bool own, int flags, p
 		version_set(&h->seen, copy_basis(c));
 		bases_note(fs->bases, &h->opener, &i->id, h->seen, monotonic_ns());
 	}
-	struct id version = resized ? *version_id(c->origin) : (struct id){ 0 };
+	struct id version = { 0 };
+	if (resized) {
+		version = *version_id(c->origin);
+		inode_unsteady(i);
+	}
 	c->users++;
 	c->used_ns = monotonic_ns();
 	c->readers += h->reads;
@@ -240,9 +244,9 @@ static int open_inode(struct fusefs *fs, struct inode *i, bool own, int flags, p
 	pthread_mutex_unlock(&fs->lock);
 	if (resized) {
 		notify_size(fs, i);
-		/* Only now: whoever opens it meanwhile sees to it himself. */
 		pthread_mutex_lock(&i->lock);
 		i->told = version;
+		inode_steady(i);
 		pthread_mutex_unlock(&i->lock);
 	}
 	fi->fh = (uint64_t)(uintptr_t)h;

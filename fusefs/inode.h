@@ -121,6 +121,7 @@ struct inode {
 	struct copy *shared;
 	struct id cache;  /* version whose bytes the page cache holds for sure; zero: unknown */
 	struct id told;   /* version whose size the kernel has for sure; zero: it has none at all */
+	unsigned unsteady; /* what the kernel knows of it is being changed: see inode_unsteady */
 	struct attr last; /* ORPHAN: attributes as they were */
 	struct id parent; /* where it was seen last, for files deleted under a writer */
 	char *name;
@@ -156,6 +157,19 @@ int inode_of_virtual(struct fusefs *fs, const char *path, enum node_kind kind, s
 void inode_bind(struct fusefs *fs, struct inode *i, const struct id *id);
 /* Nothing stands behind i any more but its copy. i->lock held. */
 void inode_orphan(struct fusefs *fs, struct inode *i);
+/* From here until inode_steady those who open a node bypass the kernel's pages: it takes no size out of
+ * an answer that was on its way when attributes were invalidated or the name was replaced, and would
+ * pad a shorter version with zeros. i->lock held. */
+static inline void inode_unsteady(struct inode *i)
+{
+	i->unsteady++;
+}
+
+static inline void inode_steady(struct inode *i)
+{
+	i->unsteady--;
+}
+
 /* A name came or went in the directory; the replica will be told later, with the same time. */
 void inode_visited(struct fusefs *fs, const struct id *dir, uint64_t us);
 /* It got another time since. */

@@ -100,6 +100,22 @@ void notify_entry(struct fusefs *fs, const struct id *parent, const char *name)
 	inode_put(fs, p);
 }
 
+/* False: who has it open has had the kernel forget what it knew, and must not be disturbed. */
+static bool make_unsteady(struct fusefs *fs, struct inode *i)
+{
+	struct attr attr;
+	pthread_mutex_lock(&i->lock);
+	const struct copy *c = i->shared;
+	bool newest = i->backing == BACK_NODE && c && c->users && !c->dirty && c->origin &&
+		      (i->unsteady || id_equal(&i->told, version_id(c->origin))) &&
+		      replica_attr(fs->replica, &i->id, &attr) >= 0 &&
+		      id_equal(&attr.version, version_id(c->origin));
+	if (!newest)
+		inode_unsteady(i);
+	pthread_mutex_unlock(&i->lock);
+	return !newest;
+}
+
 static void send(struct notify *n, struct item *x)
 {
 	struct fusefs *fs = n->fs;
@@ -114,7 +130,14 @@ static void send(struct notify *n, struct item *x)
 	i->notify_due = false; /* from here on a change wants another one */
 	bool known = i->nlookup > 0;
 	pthread_mutex_unlock(&fs->lock);
+	if (!make_unsteady(fs, i)) {
+		inode_put(fs, i);
+		return;
+	}
 	int r = fuse_lowlevel_notify_inval_inode(fs->session, x->ino, 0, 0);
+	pthread_mutex_lock(&i->lock);
+	inode_steady(i);
+	pthread_mutex_unlock(&i->lock);
 	/* Looked up, but the kernel has not digested the answer yet: it may hold old attributes. */
 	if (r == -ENOENT && known && x->tries < RETRIES) {
 		struct timespec ts = { .tv_nsec = 5000000 };

@@ -70,6 +70,11 @@ static int save_over(struct fusefs *fs, struct inode *from, struct inode *old,
 {
 	struct err e = { 0 };
 	struct version *base = NULL;
+	if (old) {
+		pthread_mutex_lock(&old->lock);
+		inode_unsteady(old);
+		pthread_mutex_unlock(&old->lock);
+	}
 	pthread_mutex_lock(&from->lock);
 	int r = commit_over(fs, from, &node->id, fallback, &base, &e);
 	pthread_mutex_unlock(&from->lock);
@@ -77,12 +82,15 @@ static int save_over(struct fusefs *fs, struct inode *from, struct inode *old,
 		refused(fs, from, node, base, &e);
 	else if (base)
 		version_unref(base);
-	if (r == 0 && old) {
+	if (old) {
 		/* Whoever has the old inode open goes on reading what he opened. */
 		pthread_mutex_lock(&old->lock);
-		draft_drop(fs, old);
-		old->last = *node;
-		inode_orphan(fs, old);
+		if (r == 0) {
+			draft_drop(fs, old);
+			old->last = *node;
+			inode_orphan(fs, old);
+		}
+		inode_steady(old);
 		pthread_mutex_unlock(&old->lock);
 	}
 	return r;
