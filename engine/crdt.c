@@ -119,8 +119,6 @@ static int replace_top(struct arena *a, const struct record *r, const char *top,
 	int err = advance(a, r, st, &c);
 	if (err == 0)
 		err = slot_put(a, r->top, top, strlen(top), s, &c->top);
-	if (err == 0)
-		err = record_bound_marks(a, c);
 	if (err < 0)
 		return err;
 	*ret = c;
@@ -165,6 +163,8 @@ int record_set(struct arena *a, const struct actors *actors, const struct record
 		return 0;
 	}
 	err = replace_top(a, r, top, s, st, &c);
+	if (err == 0)
+		err = record_bound_marks(a, c);
 	if (err < 0)
 		return err;
 	*ret = c;
@@ -308,46 +308,77 @@ struct value value_of_int(int64_t n, uint8_t data[static VALUE_INT_MAX])
 	return (struct value){ VALUE_INT, data, len };
 }
 
-/* A sum over the dots of all entries here and below: which of them there are, on every device. */
-static uint64_t entries_sum(const struct slot *s, const struct actors *actors)
+uint64_t dot_sum(const struct actors *actors, struct dot d)
 {
-	const struct reg *reg[2] = { &s->val, &s->look };
-	uint64_t sum = 0;
-	for (unsigned k = 0; k < 2; k++)
-		for (uint32_t i = 0; i < reg[k]->n; i++) {
-			const struct dot *d = &reg[k]->entry[i].dot;
-			const struct actor_id *id = actors_get(actors, d->actor);
-			const uint8_t *b = id->device.b;
-			uint64_t h = d->seq * UINT64_C(0x9e3779b97f4a7c15) + id->incarnation;
-			for (size_t n = 0; n < ID_SIZE; n++)
-				h = (h ^ b[n]) * UINT64_C(0x100000001b3);
-			sum += h ^ (h >> 32);
-		}
-	for (uint32_t i = 0; i < s->n; i++)
-		sum += entries_sum(s->child[i], actors);
-	return sum;
+	const struct actor_id *id = actors_get(actors, d.actor);
+	const uint8_t *b = id->device.b;
+	uint64_t h = d.seq * UINT64_C(0x9e3779b97f4a7c15) + id->incarnation;
+	for (size_t n = 0; n < ID_SIZE; n++)
+		h = (h ^ b[n]) * UINT64_C(0x100000001b3);
+	return h ^ (h >> 32);
 }
 
-int64_t record_mtime_ns(const struct record *r, const struct actors *actors)
+/* Most entries are of the batch of the one before. */
+struct summing {
+	const struct actors *actors;
+	struct dot last;
+	uint64_t of_last, sum;
+};
+
+/* A sum over the dots of all entries here and below: which of them there are, on every device. */
+static void add_entries(struct summing *k, const struct slot *s)
+{
+	const struct reg *reg[2] = { &s->val, &s->look };
+	for (unsigned i = 0; i < 2; i++)
+		for (const struct entry *e = reg[i]->entry; e < reg[i]->entry + reg[i]->n; e++) {
+			if (e->dot.seq != k->last.seq || e->dot.actor != k->last.actor)
+				k->of_last = dot_sum(k->actors, e->dot);
+			k->last = e->dot;
+			k->sum += k->of_last;
+		}
+	for (uint32_t i = 0; i < s->n; i++)
+		add_entries(k, s->child[i]);
+}
+
+/* Of every change of content, and not of the context, because chmod(2) and rename(2) must leave the
+ * time alone. */
+uint64_t record_entries_sum(const struct record *r, const struct actors *actors)
+{
+	static const char *const parts[] = { TOP_CONTENT, TOP_STYLE, TOP_SOURCE };
+	struct summing k = { .actors = actors };
+	for (size_t i = 0; i < 3; i++) {
+		const struct slot *part = top_slot(r, parts[i]);
+		if (part)
+			add_entries(&k, part);
+	}
+	return k.sum;
+}
+
+static const struct entry *mtime_entry(const struct record *r, const struct actors *actors)
 {
 	const struct slot *s = top_slot(r, TOP_MTIME);
-	const struct entry *e = s ? reg_shown(&s->val, actors) : NULL;
+	return s ? reg_shown(&s->val, actors) : NULL;
+}
+
+int64_t record_mtime_of(const struct record *r, const struct actors *actors, uint64_t sum)
+{
+	const struct entry *e = mtime_entry(r, actors);
 	int64_t ns;
 	if (!e)
 		return 0;
 	if (value_int(&e->value, &ns) == 0)
 		return ns;
 	/* Something of the content below the microsecond: every merge shows another time, so
-	 * programs that compare times notice it, and every device shows the same. Not of the
-	 * context, because chmod(2) and rename(2) must leave the time alone. */
-	static const char *const parts[] = { TOP_CONTENT, TOP_STYLE, TOP_SOURCE };
-	uint64_t low = 0;
-	for (size_t i = 0; i < 3; i++) {
-		const struct slot *part = top_slot(r, parts[i]);
-		low += part ? entries_sum(part, actors) : 0;
-	}
-	low %= 1000;
-	return (int64_t)(hlc_us(e->hlc) * 1000 + low);
+	 * programs that compare times notice it, and every device shows the same. */
+	return (int64_t)(hlc_us(e->hlc) * 1000 + sum % 1000);
+}
+
+int64_t record_mtime_ns(const struct record *r, const struct actors *actors)
+{
+	const struct entry *e = mtime_entry(r, actors);
+	int64_t ns;
+	bool given = !e || value_int(&e->value, &ns) == 0;
+	return record_mtime_of(r, actors, given ? 0 : record_entries_sum(r, actors));
 }
 
 uint32_t record_mode(const struct record *r, const struct actors *actors, uint32_t normal)

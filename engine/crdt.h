@@ -250,6 +250,11 @@ int record_touch(struct arena *a, const struct actors *actors, const struct reco
  * given exactly; otherwise it is that of the newest change of content, with a fingerprint of the
  * content below the microsecond, so that a merge shows another time. */
 int64_t record_mtime_ns(const struct record *r, const struct actors *actors);
+/* The same, if somebody knows the fingerprint, which is the sum over all entries of what
+ * record_mtime_ns looks at: so a change can be told from the entries that came and went. */
+int64_t record_mtime_of(const struct record *r, const struct actors *actors, uint64_t sum);
+uint64_t record_entries_sum(const struct record *r, const struct actors *actors);
+uint64_t dot_sum(const struct actors *actors, struct dot d); /* what an entry adds */
 /* Permission bits, `normal` when none were set. */
 uint32_t record_mode(const struct record *r, const struct actors *actors, uint32_t normal);
 

@@ -74,6 +74,8 @@ libengine_a_SOURCES = \
 	engine/jsonstyle.h \
 	engine/jsonw.c \
 	engine/jsonw.h \
+	engine/leaf.c \
+	engine/leaf.h \
 	engine/lis.c \
 	engine/lis.h \
 	engine/look.c \
@@ -111,6 +113,7 @@ libengine_a_SOURCES = \
 	engine/replica-entries.c \
 	engine/replica-history.c \
 	engine/replica-impl.h \
+	engine/replica-leaf.c \
 	engine/replica-lines.c \
 	engine/replica-list.c \
 	engine/replica-meta.c \
@@ -124,6 +127,7 @@ libengine_a_SOURCES = \
 	engine/replica-self.c \
 	engine/replica-sweep.c \
 	engine/replica-thin.c \
+	engine/replica-trail.c \
 	engine/replica-tree.c \
 	engine/replica-txn.c \
 	engine/replica-types.c \

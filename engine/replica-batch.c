@@ -458,7 +458,7 @@ static int look(struct gathering *g, struct found *f)
 	f->looked = true;
 	int rc = store_get(g->r->store, g->snap, STORE_DOCS, f->member.id.b, ID_SIZE, &v);
 	if (rc == 0)
-		rc = stored_decode(g->r->actors, &a, v.data, v.len, &s, NULL);
+		rc = stored_decode(g->r, g->snap, &a, v.data, v.len, &s, NULL);
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
 	const struct vv *ctx = &s.record->ctx;

@@ -108,7 +108,7 @@ int commit_record(struct commit *c, const struct id *id, struct stored *ret, str
 {
 	struct touched *t = touched_find(c, id);
 	if (t && t->record) {
-		*ret = (struct stored){ t->record, t->extra, t->n_extra };
+		*ret = (struct stored){ t->record, t->extra, t->n_extra, t->trail };
 		return 0;
 	}
 	return stored_get(c->r, NULL, &c->arena, id, ret, e);
@@ -125,8 +125,10 @@ int commit_put(struct commit *c, const struct stored *old, const struct record *
 		t->old = old->record;
 		t->extra = old->extra;
 		t->n_extra = old->n_extra;
+		t->trail = old->trail;
 	}
 	t->record = record;
+	t->leaf = NULL;
 	t->what |= what;
 	t->content |= !!(what & CHANGE_CONTENT);
 	if (ret)
@@ -169,17 +171,18 @@ static int count_files(struct commit *c, const struct touched *t)
 	return was == is ? 0 : commit_scope(c, &t->after.attr.scope, is - was);
 }
 
-static void put_record(const struct touched *t, const struct actors *actors, struct store_batch *b,
-		       struct buf *v)
+static void put_record(struct commit *c, struct touched *t, struct store_batch *b, struct buf *v)
 {
+	if (trail_put(c, t, b, v))
+		return;
 	buf_reset(v);
-	buf_u8(v, DOC_FORMAT);
+	buf_u8(v, trail_format(c, t));
 	buf_varint(v, t->n_extra);
 	for (uint32_t i = 0; i < t->n_extra; i++) {
 		buf_varint(v, t->extra[i].actor);
 		buf_varint(v, t->extra[i].seq);
 	}
-	record_encode(t->record, actors, v);
+	record_encode(t->record, c->r->actors, v);
 	store_put(b, STORE_DOCS, t->record->id.b, ID_SIZE, v->data, v->len);
 }
 
@@ -198,7 +201,7 @@ static int put_nodes(struct commit *c, struct store_batch *b, struct buf *v)
 			if (rc == 0 && c->restamp)
 				dots_forget(t, c->restamp->from, b);
 			if (rc == 0)
-				put_record(t, c->r->actors, b, v);
+				put_record(c, t, b, v);
 			c->written += v->len;
 		}
 		if (rc == 0)
@@ -340,8 +343,10 @@ static void publish(struct commit *c, uint32_t actors)
 	for (struct touched *t = c->first; t; t = t->next) {
 		if (t->version)
 			version_keep(r, t->version);
-		if (t->record)
+		if (t->record) {
 			types_changed(r, t->record);
+			large_publish(c, t);
+		}
 		if (t->content && !t->kept && t->had && t->before.attr.form == FORM_BLOB &&
 		    !id_equal(&t->before.attr.version, &t->after.attr.version))
 			atomic_fetch_add(&r->orphaned, t->before.attr.size);
@@ -413,8 +418,10 @@ int commit_end(struct commit *c, struct err *e)
 	if (c->seq_used)
 		r->seq = c->stamp.dot.seq; /* spent even if the write fails */
 	rc = store_write(r->store, b, e);
-	if (rc < 0)
+	if (rc < 0) {
+		large_drop(r);
 		return rc;
+	}
 	publish(c, actors);
 	bool tell = atomic_load(&r->observers) > 0;
 	if (tell)

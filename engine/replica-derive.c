@@ -9,13 +9,14 @@
 #include "engine/edge.h"
 #include "engine/slot.h"
 
-int stored_decode(const struct actors *actors, struct arena *a, const void *data, size_t len,
-		  struct stored *ret, struct err *e)
+int stored_decode(struct replica *r, const struct store_snapshot *snap, struct arena *a,
+		  const void *data, size_t len, struct stored *ret, struct err *e)
 {
+	_cleanup_(buf_done) struct buf trail = { 0 };
 	struct cursor c = cursor_make(data, len);
 	struct stored s = { 0 };
 	uint8_t format = cursor_u8(&c);
-	if (cursor_ok(&c) && format != DOC_FORMAT)
+	if (cursor_ok(&c) && format != DOC_FORMAT && format != DOC_FORMAT_TRAIL)
 		return err_set(e, -EPROTONOSUPPORT,
 			       "a record has format %u, which a newer version of shoal wrote: "
 			       "use that one", format);
@@ -32,12 +33,30 @@ int stored_decode(const struct actors *actors, struct arena *a, const void *data
 	if (!cursor_ok(&c))
 		return err_set(e, -EBADMSG, "a record is damaged");
 	struct record *rec;
-	int rc = record_decode(a, actors, c.p, (size_t)(c.end - c.p), &rec, e);
+	int rc = record_decode(a, r->actors, c.p, (size_t)(c.end - c.p), &rec, e);
+	s.trail = format == DOC_FORMAT_TRAIL;
+	if (rc == 0 && s.trail)
+		rc = trail_get(r->store, snap, &rec->id, &trail);
+	if (rc == 0)
+		rc = trail_replay(a, r->actors, &trail, rec, e);
 	if (rc < 0)
 		return rc;
 	s.record = rec;
 	*ret = s;
 	return 0;
+}
+
+/* What is read in two steps is read in a snapshot. */
+static int get_with_trail(struct replica *r, struct arena *a, const struct id *id,
+			  struct stored *ret, struct err *e)
+{
+	struct store_snapshot *snap;
+	int rc = store_snapshot(r->store, &snap);
+	if (rc < 0)
+		return rc;
+	rc = stored_get(r, snap, a, id, ret, e);
+	store_snapshot_free(r->store, snap);
+	return rc;
 }
 
 int stored_get(struct replica *r, const struct store_snapshot *snap, struct arena *a,
@@ -47,10 +66,12 @@ int stored_get(struct replica *r, const struct store_snapshot *snap, struct aren
 	int rc = store_get(r->store, snap, STORE_DOCS, id->b, ID_SIZE, &v);
 	if (rc < 0)
 		return rc;
+	if (!snap && v.len > 0 && v.data[0] == DOC_FORMAT_TRAIL)
+		return get_with_trail(r, a, id, ret, e);
 	char *copy = arena_dup(a, v.data, v.len);
 	if (!copy)
 		return -ENOMEM;
-	return stored_decode(r->actors, a, copy, v.len, ret, e);
+	return stored_decode(r, snap, a, copy, v.len, ret, e);
 }
 
 bool name_is_document(const char *name, size_t len)
@@ -115,6 +136,11 @@ static int derive_content(struct replica *r, const struct record *rec, struct at
 		if (rc == -ENOMEM)
 			return rc;
 	}
+	if (known && known->gist) {
+		at->author = known->gist->newest.dot.actor;
+		at->conflict = false;
+		return 0;
+	}
 	const struct slot *s = rec->top ? slot_find(rec->top, TOP_CONTENT, strlen(TOP_CONTENT)) :
 					  NULL;
 	const struct entry *e = s ? slot_newest(s, r->actors) : NULL;
@@ -135,7 +161,8 @@ int node_derive(struct replica *r, const struct record *rec, bool content, struc
 	at->mode = record_mode(rec, r->actors, mode_normal(rec->kind)) & 07777;
 	record_version(rec, r->actors, &at->version);
 	n->mtime_hlc = rec->kind == NODE_DIR ? mtime_hlc(r, rec) : 0;
-	at->mtime_ns = record_mtime_ns(rec, r->actors);
+	at->mtime_ns = known && known->gist ? record_mtime_of(rec, r->actors, known->gist->sum) :
+					      record_mtime_ns(rec, r->actors);
 	if (rec->kind == NODE_DIR)
 		node_dir_time(n, at->mtime_ns, r->config.wall_us(r->config.userdata));
 	n->flags = (uint8_t)((n->flags & NODE_LIVE) | (alive ? NODE_ALIVE : 0));

@@ -27,8 +27,10 @@
  *                                       to the second
  *            T, actor u32, seq u64, node  empty: was put into a batch of this device; seq 0: the actor
  *                                       was met
+ *            E, node                    u8 format, changes (engine/leaf.h): the trail of a record
  *   DOCS     node                       format u8, varint n, n × (varint actor, varint seq): entries
- *                                       in DOTS beyond one for each actor of the context; record
+ *                                       in DOTS beyond one for each actor of the context; record.
+ *                                       Format 2: it may have a trail
  *   DOTS     scope, actor u32, seq u64, node   empty
  *   DIRENTS  parent, name               claims, first the one that shows: id 16, kind u8,
  *                                       varint counter, varint actor
@@ -52,6 +54,7 @@
 
 #define REPLICA_FORMAT 1
 #define DOC_FORMAT 1
+#define DOC_FORMAT_TRAIL 2
 #define ATTR_FORMAT 1
 #define ATTR_FORMAT_HOLES 2 /* of files with holes */
 
@@ -59,7 +62,7 @@ enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', 
        META_CONFLICT = 'C', META_CONTESTED = 'N', META_INDEX = 'I', META_THINNED = 'H',
        META_BATCH = 'B', META_MEMBER = 'M',
        META_OWN = 'O', META_TAG = 'W', META_RESTAMP = 'R', META_ADOPTED = 'T',
-       META_COUNTED = 'K', META_RENEWED = 'G' };
+       META_COUNTED = 'K', META_RENEWED = 'G', META_TRAIL = 'E' };
 
 /* ---- nodes: what is derived of a record ---- */
 
@@ -81,11 +84,18 @@ struct node {
 	bool cut;           /* … said a time to come, which was cut off */
 };
 
+/* What else there is to know of a document's content. */
+struct gist {
+	uint64_t sum;        /* record_entries_sum */
+	struct entry newest; /* slot_newest, without its value */
+};
+
 /* A document's bytes and its lists' elements (engine/element.h; NULL: none). */
 struct rendering {
 	uint8_t *data; /* malloc; NULL: not known */
 	size_t len;
 	struct elements *elements;
+	const struct gist *gist; /* borrowed; of one without conflicts. NULL: not known */
 };
 
 struct shard;
@@ -154,12 +164,14 @@ struct stored {
 	const struct record *record;
 	struct dot *extra; /* arena */
 	uint32_t n_extra;
+	bool trail; /* it may have one in the store; record has what it says */
 };
 
 int stored_get(struct replica *r, const struct store_snapshot *snap, struct arena *a,
 	       const struct id *id, struct stored *ret, struct err *e); /* -ENOENT */
-int stored_decode(const struct actors *actors, struct arena *a, const void *data, size_t len,
-		  struct stored *ret, struct err *e);
+/* From a value of STORE_DOCS, which was read in that snapshot; NULL: nobody writes meanwhile. */
+int stored_decode(struct replica *r, const struct store_snapshot *snap, struct arena *a,
+		  const void *data, size_t len, struct stored *ret, struct err *e);
 /* The record of a live node. -ENOENT. */
 int record_live(struct replica *r, struct arena *a, const struct id *id, struct stored *ret);
 /* The content as shown; false when there is none. */
@@ -209,6 +221,8 @@ void history_written(const struct replica *r, const struct record *rec, uint64_t
 int version_restamped(struct replica *r, const struct version *v, struct version **ret);
 /* No dots have got other names since it was made. Commit lock. */
 bool version_names_hold(struct replica *r, const struct version *v);
+/* A document whose record has no source of its own, so that its style alone gives the bytes. */
+bool version_styled(const struct version *v);
 /* Do both hold the same bytes, as the same kind of content? */
 bool version_same(const struct version *x, const struct version *y);
 /* The newest version of a file, live or deleted. */
@@ -256,6 +270,7 @@ struct replica {
 	uint32_t actors_saved;    /* so many are in the store */
 	struct store_batch *batch;
 	struct table loose;
+	struct large *large;      /* replica-trail.c */
 
 	pthread_mutex_t scopes_lock; /* leaf; changed only with the commit lock held too */
 	struct scope **scope;        /* by id */
@@ -327,6 +342,10 @@ struct touched {
 	uint32_t n_extra;
 	bool content;              /* content may have changed */
 	bool kept;                 /* what was there went into the history */
+	const struct leaf *leaf;   /* all that changed in the content; NULL: who knows */
+	struct gist gist;
+	bool trail;                /* what is in the store may have one */
+	bool behind;               /* the leaf goes into the trail */
 	unsigned what;             /* CHANGE_ATTR, CHANGE_CONTENT */
 	struct rendering known;    /* what the document renders to, if known */
 	struct elements *written;  /* of what was saved, when it renders to something else */
@@ -549,6 +568,39 @@ int draft_put(struct commit *c, const struct draft *d, const struct stored *old,
 int save_locked(struct commit *c, const struct id *id, const struct version *base,
 		const struct draft *d, const struct difference *diff, struct touched **ret,
 		struct err *e, const struct err *why);
+
+/* ---- saves of one value (replica-leaf.c, replica-trail.c) ---- */
+
+struct leaf;
+/* Is that all that the draft changes in what its writer had read? 1 if it may be, 0, -ENOMEM. */
+int draft_leaf(struct replica *r, const struct id *scope, struct draft *d, const struct version *base,
+	       struct leaf *ret);
+/* The draft over the base, as a commit of its own. 1, and *ret_version (may be NULL) is what there is
+ * now; 0: this needs the whole difference, nothing is done. */
+int leaf_save(struct replica *r, const struct id *id, const struct version *base,
+	      const struct draft *d, const struct leaf *l, struct version **ret_version,
+	      struct err *e);
+
+/* The trail of a record, empty: none. */
+int trail_get(struct store *store, const struct store_snapshot *snap, const struct id *id,
+	      struct buf *ret);
+/* Makes its changes in a record that was just decoded. -EBADMSG, -EPROTONOSUPPORT, -ENOMEM. */
+int trail_replay(struct arena *a, const struct actors *actors, const struct buf *trail,
+		 struct record *rec, struct err *e);
+/* What to write a record in; puts its trail, or takes it away: true if that is all there is to put. v is
+ * scratch. */
+uint8_t trail_format(struct commit *c, const struct touched *t);
+bool trail_put(struct commit *c, struct touched *t, struct store_batch *b, struct buf *v);
+
+int large_init(struct replica *r);
+void large_done(struct replica *r);
+/* commit_record for leaf_save. */
+int large_get(struct commit *c, const struct node *n, struct stored *ret, struct err *e);
+/* The leaf, borrowed, is all that the record that was put for t changes. */
+void large_changes(struct commit *c, struct touched *t, const struct leaf *leaf);
+void large_publish(struct commit *c, const struct touched *t);
+void large_drop(struct replica *r); /* nothing in memory */
+
 /* ---- declarations (replica-types.c) ---- */
 
 struct type_cache;

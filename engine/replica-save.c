@@ -11,6 +11,7 @@
 
 #include "engine/jdiff.h"
 #include "engine/jsonstyle.h"
+#include "engine/leaf.h"
 #include "engine/naming.h"
 #include "engine/render.h"
 #include "engine/slot.h"
@@ -438,6 +439,7 @@ static int save_over(struct replica *r, const struct id *id, const struct versio
 	struct commit c;
 	struct node n;
 	struct difference diff;
+	struct leaf leaf;
 	struct touched *t = NULL;
 	struct err why = { 0 }; /* kept when it is refused after all, below the lock */
 	int rc = node_get(r, &a, id, &n);
@@ -459,6 +461,12 @@ static int save_over(struct replica *r, const struct id *id, const struct versio
 	rc = base ? same_as_base(base, &d, content) : !d.tree && !d.plain && d.ref.size == 0;
 	if (rc > 0)
 		return ret_version ? replica_read(r, id, ret_version) : 0;
+	if (rc == 0)
+		rc = draft_leaf(r, &n.attr.scope, &d, base, &leaf);
+	if (rc > 0)
+		rc = leaf_save(r, id, base, &d, &leaf, ret_version, e);
+	if (rc > 0)
+		return 0;
 	if (rc == 0)
 		rc = draft_difference(r, &d.arena, &n.attr.scope, &d, base, &diff);
 	if (rc < 0)

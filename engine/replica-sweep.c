@@ -207,7 +207,7 @@ static int mark_records(struct marking *k, const struct store_snapshot *snap)
 		if (k->breaks && atomic_load(&k->r->no_sweeps))
 			return -ECANCELED;
 		arena_reset(&k->arena);
-		rc = stored_decode(k->r->actors, &k->arena, value, len, &s, k->e);
+		rc = stored_decode(k->r, snap, &k->arena, value, len, &s, k->e);
 		if (rc == 0 && s.record->top)
 			rc = mark_slot(k, s.record->top);
 	}

@@ -115,7 +115,7 @@ static int check_record(struct verify *v, const uint8_t *key, size_t key_len, co
 	struct err e = { 0 };
 	char hex[ID_HEX];
 	v->report->records++;
-	int rc = stored_decode(v->r->actors, &a, value, len, &s, &e);
+	int rc = stored_decode(v->r, v->snap, &a, value, len, &s, &e);
 	if (rc == -ENOMEM)
 		return rc;
 	if (rc < 0 || key_len != ID_SIZE || memcmp(s.record->id.b, key, ID_SIZE) != 0) {
@@ -315,7 +315,7 @@ static int check_attr(struct verify *v, const uint8_t *key, size_t key_len, cons
 	struct node want = { 0 }, have = { 0 };
 	struct id id;
 	char hex[ID_HEX];
-	if (key_len != ID_SIZE || stored_decode(v->r->actors, &a, value, len, &s, NULL) < 0)
+	if (key_len != ID_SIZE || stored_decode(v->r, v->snap, &a, value, len, &s, NULL) < 0)
 		return 0; /* told already */
 	memcpy(id.b, key, ID_SIZE);
 	const struct tree_node *t = find_node(v, &id);

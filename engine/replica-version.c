@@ -261,6 +261,8 @@ static int fill(struct replica *r, struct version *v, const struct record *rec,
 		v->data = rc == 0 && buf_reserve(&b, 1) ? buf_take(&b, &len) : NULL;
 		return rc < 0 || v->data ? rc : -ENOMEM;
 	}
+	const struct slot *source = slot_find(rec->top, TOP_SOURCE, strlen(TOP_SOURCE));
+	v->styled = !source || source->val.n == 0;
 	struct rendering own = { 0 }, *x = known && known->data ? known : &own;
 	int rc = x == &own ? render(r, rec, &own) : 0;
 	v->form = FORM_JSON;
@@ -415,6 +417,11 @@ int replica_rival_blob(struct replica *r, const struct id *node, const struct bl
 	v->ref = *ref;
 	v->size = ref->size;
 	return version_list(r, v, ret);
+}
+
+bool version_styled(const struct version *v)
+{
+	return v->styled;
 }
 
 bool version_same(const struct version *x, const struct version *y)

@@ -16,6 +16,7 @@ struct version {
 	uint32_t restamped; /* so many restamps were there when it was made */
 	struct vv context;
 	enum form form;
+	bool styled; /* see version_styled */
 	uint64_t size;
 	uint8_t *data;
 	struct seq_base *anchors; /* text: what edits of it need */

@@ -241,6 +241,8 @@ int replica_open(const struct replica_config *config, struct replica **ret, stru
 	if (!r)
 		return err_set(e, -ENOMEM, "out of memory");
 	r->config = *config;
+	if (r->config.large_min == 0)
+		r->config.large_min = REPLICA_LARGE;
 	r->store = config->store;
 	pthread_mutex_init(&r->commit, NULL);
 	pthread_mutex_init(&r->scopes_lock, NULL);
@@ -257,6 +259,8 @@ int replica_open(const struct replica_config *config, struct replica **ret, stru
 		rc = versions_init(r);
 	if (rc == 0)
 		rc = types_init(r);
+	if (rc == 0)
+		rc = large_init(r);
 	if (rc < 0)
 		err_errno(e, rc, "cannot open the replica");
 	if (rc == 0)
@@ -294,6 +298,7 @@ void replica_free(struct replica *r)
 	}
 	view_unref(r->published);
 	types_done(r);
+	large_done(r);
 	versions_done(r);
 	if (r->shard)
 		nodes_done(r);

@@ -54,7 +54,12 @@ struct replica_config {
 	uint64_t (*wall_us)(void *userdata);                       /* since 1970 */
 	void (*random)(void *userdata, void *data, size_t len);
 	void *userdata;
+	/* Bytes from which a document counts as large: what a save changes in one goes behind its record,
+	 * and the record stays in memory for the next save. 0: REPLICA_LARGE. */
+	uint32_t large_min;
 };
+
+#define REPLICA_LARGE (64u * 1024)
 
 /* A store opened by another device id, or with another fence than the one it was left with, is a
  * copy and goes on as a new incarnation. -EPROTONOSUPPORT for an unknown format version, with advice. */

@@ -58,6 +58,7 @@ unit_tests = \
 	tests/unit/test_jsonptr \
 	tests/unit/test_jsonstyle \
 	tests/unit/test_jsonw \
+	tests/unit/test_leaf \
 	tests/unit/test_lines \
 	tests/unit/test_list \
 	tests/unit/test_manifest \
@@ -85,6 +86,7 @@ unit_tests = \
 	tests/unit/test_thin \
 	tests/unit/test_tls \
 	tests/unit/test_token \
+	tests/unit/test_trail \
 	tests/unit/test_tree \
 	tests/unit/test_treemodel \
 	tests/unit/test_txn \

@@ -18,6 +18,7 @@ struct rep {
 	uint64_t wall; /* microseconds; advances by itself */
 	struct id device;
 	uint8_t fence[16];
+	uint32_t large_min; /* from the next rep_start on */
 };
 
 _unused_ static uint64_t rep_wall(void *userdata)
@@ -37,7 +38,7 @@ _unused_ static struct replica *rep_start(struct rep *p)
 	struct err e = { 0 };
 	struct replica_config config = { .store = p->store, .device = p->device,
 					 .wall_us = rep_wall, .random = rep_random,
-					 .userdata = p };
+					 .userdata = p, .large_min = p->large_min };
 	memcpy(config.fence, p->fence, sizeof(config.fence));
 	int rc = replica_open(&config, &p->r, &e);
 	if (rc < 0)

@@ -21,7 +21,7 @@ int check_record(struct device *d, struct arena *a, const struct id *id, const s
 	if (r == 0) {
 		const char *data = arena_dup(a, v.data, v.len);
 		struct stored stored;
-		r = data ? stored_decode(replica_actors(d->replica), a, data, v.len, &stored, NULL)
+		r = data ? stored_decode(d->replica, NULL, a, data, v.len, &stored, NULL)
 			 : -ENOMEM;
 		if (r == 0)
 			*ret = stored.record;
@@ -47,7 +47,7 @@ static void records_each(struct world *w, struct device *d, record_fn f, void *u
 		const uint8_t *v = store_iter_value(it, &len);
 		arena_reset(&a);
 		if (key_len != ID_SIZE ||
-		    stored_decode(replica_actors(d->replica), &a, v, len, &stored, &e) < 0) {
+		    stored_decode(d->replica, NULL, &a, v, len, &stored, &e) < 0) {
 			store_iter_free(it);
 			arena_done(&a);
 			world_fail(w, "device %u has a bad record: %s", d->no, e.message);

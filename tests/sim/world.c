@@ -97,7 +97,9 @@ void device_start(struct world *w, struct device *d)
 					 .device = d->id,
 					 .wall_us = wall_us,
 					 .random = random_bytes,
-					 .userdata = &clocks[d->no] };
+					 .userdata = &clocks[d->no],
+					 /* To every other one each document is large. */
+					 .large_min = d->no % 2 };
 	memcpy(config.fence, d->fence, sizeof(config.fence));
 	int r = replica_open(&config, &d->replica, &e);
 	if (r < 0)
