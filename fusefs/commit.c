@@ -67,7 +67,9 @@ static struct version *choose_base(struct fusefs *fs, const struct id *node, con
 		.writer = *writer,
 		.born_ns = temp ? born_ns : 0,
 		.since_ns = temp ? born_ns - BEFORE_TEMP_NS : c->since_ns,
-		.until_ns = temp && !fallback ? born_ns : 0,
+		.earlier_ns = temp ? born_ns - STRANGERS_NS : 0,
+		.until_ns = temp ? born_ns : 0,
+		.then = temp ? fallback : NULL,
 		.data = data,
 		.len = len,
 	};
