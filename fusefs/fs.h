@@ -34,7 +34,8 @@
 /* A backup that is still there after a second is worth keeping across a crash. */
 #define ASIDE_STORE_NS SECOND_NS
 
-enum timer_kind { TIMER_SETTLE = 1, TIMER_TOMB, TIMER_FLIP, TIMER_COMMIT, TIMER_STORE };
+enum timer_kind { TIMER_SETTLE = 1, TIMER_TOMB, TIMER_FLIP, TIMER_COMMIT, TIMER_STORE,
+		  TIMER_STRAY };
 
 struct timer {
 	int64_t due_ns;
