@@ -322,7 +322,7 @@ PROGRAMS = [
         os.close(fd)
         os.utime(d)
     """), attributes=True),
-    Program("libreoffice", f"""
+    Program("libreoffice", """
         cp d.json $OUT/d.txt
         sed -i "s/draft/$E/" $OUT/d.txt
         HOME=$OUT soffice --headless --convert-to "json:Text (encoded):ISO_8859_1,LF" \\

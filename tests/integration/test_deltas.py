@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every way of saving (programs.py) between two daemons, with a change of another field that arrives
-when the program has read the document and begins to write: what `shoal watch --json` tells of it on
-both devices."""
+"""Every way of saving (programs.py) between two daemons, with a change of another field that
+arrives when the program has read the document and begins to write: what `shoal watch --json` tells
+of it on both devices."""
 import json
 import os
 import subprocess

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Saves of a document with a change of another field from elsewhere, beyond those of test_matrix.py:
-several threads, handles and saves, and what a program sees afterwards. Both edits survive, it stays
-one document, and no litter reaches the other device."""
+"""Saves of a document with a change of another field from elsewhere, beyond those of
+test_matrix.py: several threads, handles and saves, and what a program sees afterwards. Both edits
+survive, it stays one document, and no litter reaches the other device."""
 import json
 import os
 import shutil
