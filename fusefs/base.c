@@ -277,6 +277,7 @@ static bool same_bytes(const struct version *x, const struct version *y)
 struct candidate {
 	struct version *version;
 	bool fresh; /* opened since the temp file was made */
+	bool then;  /* what was there at that time: no one is known to have read it */
 	uint64_t used;
 };
 
@@ -309,8 +310,10 @@ static size_t collect(struct bases *b, const struct base_question *q, enum match
 	}
 	for (size_t i = 0; i < n_found; i++)
 		ret[i] = (struct candidate){
-			version_ref(found[i]->version),
-			q->born_ns > 0 && found[i]->at_ns >= q->born_ns, found[i]->used };
+			.version = version_ref(found[i]->version),
+			.fresh = q->born_ns > 0 && found[i]->at_ns >= q->born_ns,
+			.used = found[i]->used,
+		};
 	return n_found;
 }
 
@@ -483,6 +486,8 @@ uint64_t base_distance(const void *a, size_t alen, const void *b, size_t blen)
  * turn, and each time the temp file comes first. */
 static bool likelier(const struct candidate *x, const struct candidate *than)
 {
+	if (x->then)
+		return false;
 	if (x->fresh != than->fresh)
 		return x->fresh;
 	return than->used && (!x->used || x->used > than->used);
@@ -520,34 +525,65 @@ static struct version *nearest(const struct candidate *v, size_t n, const struct
 	return same ? same->version : v[0].version;
 }
 
+/* What was there when the temp file was made: the newest that anybody had seen. Referenced. */
+static struct version *find_then(struct bases *b, const struct base_question *q)
+{
+	struct candidate v[CANDIDATES];
+	if (q->then)
+		return version_ref(q->then);
+	pthread_mutex_lock(&b->lock);
+	size_t n = collect(b, q, BY_ANYBODY, v);
+	pthread_mutex_unlock(&b->lock);
+	for (size_t i = 0; i + 1 < n; i++)
+		version_unref(v[i].version);
+	return n ? v[n - 1].version : NULL;
+}
+
+/* Rule 3 among those that match, and `then` (may be NULL) after them. Referenced. */
+static struct version *find_strangers(struct bases *b, const struct base_question *q,
+				      enum match how, struct version *then)
+{
+	struct candidate v[CANDIDATES + 1];
+	pthread_mutex_lock(&b->lock);
+	size_t n = collect(b, q, how, v);
+	pthread_mutex_unlock(&b->lock);
+	if (n == 0)
+		return NULL;
+	if (then)
+		v[n++] = (struct candidate){ .version = version_ref(then), .then = true };
+	struct version *found = version_ref(nearest(v, n, q));
+	for (size_t i = 0; i < n; i++)
+		version_unref(v[i].version);
+	pthread_mutex_lock(&b->lock);
+	mark_used(b, q, how, found);
+	pthread_mutex_unlock(&b->lock);
+	return found;
+}
+
 struct version *bases_find(struct bases *b, const struct base_question *q, int *ret_rule)
 {
+	*ret_rule = 2;
 	pthread_mutex_lock(&b->lock);
-	struct version *own = find_own(b, q);
+	struct version *v = find_own(b, q);
 	pthread_mutex_unlock(&b->lock);
-	if (own) {
-		*ret_rule = 2;
-		return own;
+	if (v)
+		return v;
+	*ret_rule = 3;
+	v = find_strangers(b, q, BY_GROUP, NULL);
+	if (!v)
+		v = find_strangers(b, q, BY_SESSION, NULL);
+	if (v)
+		return v;
+	_cleanup_(version_unrefp) struct version *then = find_then(b, q);
+	if (q->earlier_ns && q->data) {
+		struct base_question earlier = *q;
+		earlier.since_ns = q->earlier_ns;
+		v = find_strangers(b, &earlier, BY_SESSION, then);
 	}
-	for (enum match how = BY_GROUP; how <= BY_ANYBODY; how++) {
-		struct candidate v[CANDIDATES];
-		pthread_mutex_lock(&b->lock);
-		size_t n = collect(b, q, how, v);
-		pthread_mutex_unlock(&b->lock);
-		if (n == 0)
-			continue;
-		/* What was there when the temp file was made: the newest that anybody had seen. */
-		struct version *found = how == BY_ANYBODY ? v[n - 1].version : nearest(v, n, q);
-		version_ref(found);
-		for (size_t i = 0; i < n; i++)
-			version_unref(v[i].version);
-		pthread_mutex_lock(&b->lock);
-		mark_used(b, q, how, found);
-		pthread_mutex_unlock(&b->lock);
-		*ret_rule = how == BY_ANYBODY ? 4 : 3;
-		return found;
-	}
-	return NULL;
+	if (v)
+		return v;
+	*ret_rule = then ? 4 : 0;
+	return TAKE_PTR(then);
 }
 
 uint64_t bases_bytes(struct bases *b)

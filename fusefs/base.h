@@ -15,7 +15,9 @@
  *      file was made. Of several versions the one whose difference to the new content is smallest
  *      and not empty; of equal ones that which was opened since the temp file was made, then that
  *      which was no base since it was opened, the older first: `jq . f > t && mv t f` is three processes. If nothing in the
- *      new content stands in any of them, the one opened last;
+ *      new content stands in any of them, the one opened last. When nobody of them opened it since
+ *      then, what the session opened earlier counts, together with what 4 says: a copy was taken,
+ *      edited for a while and brought back;
  *   4. for a rename by strangers, what the target was when the temp file was made (the caller's
  *      fallback, or what anybody here had opened before then);
  *   5. the version at open (the caller's fallback).
@@ -59,7 +61,9 @@ struct base_question {
 	struct proc writer;
 	int64_t born_ns;  /* when the temp file was made; 0: there is none */
 	int64_t since_ns; /* strangers: only what was opened since then */
+	int64_t earlier_ns; /* ... and if there is nothing, since then; 0: no */
 	int64_t until_ns; /* and, for anybody at all, before then; 0: do not ask anybody */
+	struct version *then; /* what the node was at until_ns, if the caller knows; borrowed */
 	const void *data; /* the new content; NULL: not in memory, no difference is taken */
 	size_t len;
 };

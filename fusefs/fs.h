@@ -29,12 +29,13 @@
 #define FLIP_NS (5 * SECOND_NS)
 /* Reads by the same group or session count for so long. */
 #define STRANGERS_NS (3600 * SECOND_NS)
-/* ... and for a temp file that is renamed, from so long before it was made. */
+/* ... and for a temp file that is renamed, from so long before it was made, if there are any. */
 #define BEFORE_TEMP_NS (5 * SECOND_NS)
 /* A backup that is still there after a second is worth keeping across a crash. */
 #define ASIDE_STORE_NS SECOND_NS
 
-enum timer_kind { TIMER_SETTLE = 1, TIMER_TOMB, TIMER_FLIP, TIMER_COMMIT, TIMER_STORE };
+enum timer_kind { TIMER_SETTLE = 1, TIMER_TOMB, TIMER_FLIP, TIMER_COMMIT, TIMER_STORE,
+		  TIMER_STRAY };
 
 struct timer {
 	int64_t due_ns;

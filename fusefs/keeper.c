@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "fusefs/commit.h"
+#include "fusefs/draft.h"
 #include "fusefs/flip.h"
 #include "fusefs/tombstone.h"
 
@@ -73,6 +74,13 @@ static void act(struct fusefs *fs, const struct timer *t, bool now)
 		return;
 	if (t->kind == TIMER_FLIP) {
 		flip_due(fs, i, now);
+		inode_put(fs, i);
+		return;
+	}
+	if (t->kind == TIMER_STRAY) {
+		pthread_mutex_lock(&fs->names);
+		draft_astray(fs, i);
+		pthread_mutex_unlock(&fs->names);
 		inode_put(fs, i);
 		return;
 	}

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fusefs/flip.h"
+#include "fusefs/keeper.h"
 
 #define RETRIES 3
 
@@ -261,12 +262,14 @@ void notify_observe(const struct change *change, size_t n, void *userdata)
 			continue;
 		pthread_mutex_lock(&fs->lock);
 		i->changes++;
-		bool open = i->opens > 0;
+		bool open = i->opens > 0, drafted = i->drafted;
 		if (!open)
 			notify_inode_locked(fs, i);
 		pthread_mutex_unlock(&fs->lock);
 		if (open)
 			flip_add(fs, i);
+		if (drafted && (c->what & CHANGE_REMOVED) && !(c->what & CHANGE_CREATED))
+			keeper_add(fs, TIMER_STRAY, i->ino, monotonic_ns());
 		inode_put(fs, i);
 	}
 }

@@ -170,6 +170,44 @@ static void test_strangers(void)
 	tear_down(&f);
 }
 
+/* A copy was taken long before the temp file was made, and changes came in meanwhile. */
+static void test_earlier(void)
+{
+	struct fixture f;
+	int rule;
+	set_up(&f, 100, 1 << 20);
+	note(&f, proc(1, 1, 1), 1, 10); /* cp f copy */
+	note(&f, proc(2, 2, 2), 2, 20); /* somebody else has seen what came in */
+	struct base_question q = { .node = f.node, .writer = proc(9, 9, 1), .born_ns = 30,
+				   .since_ns = 25, .earlier_ns = 5, .until_ns = 30 };
+	static const struct {
+		const char *text;
+		int base;
+		const char *what;
+	} saved[] = {
+		{ "{\"a\":9,\"b\":1}", 1, "what the session copied, if it was that" },
+		{ "{\"a\":9,\"b\":2}", 2, "not if what was there then is nearer" },
+		{ "{\"a\":9,\"b\":9}", 1, "the older of equals" },
+	};
+	for (size_t i = 0; i < sizeof(saved) / sizeof(saved[0]); i++) {
+		q.data = saved[i].text;
+		q.len = strlen(saved[i].text);
+		_cleanup_(version_unrefp) struct version *v = bases_find(f.bases, &q, &rule);
+		ok(v == f.v[saved[i].base] && rule == 3, "%s", saved[i].what);
+	}
+	q.then = f.v[3];
+	_cleanup_(version_unrefp) struct version *known = bases_find(f.bases, &q, &rule);
+	q.earlier_ns = 15;
+	_cleanup_(version_unrefp) struct version *then = bases_find(f.bases, &q, &rule);
+	ok(known == f.v[1] && then == f.v[3] && rule == 4,
+	   "what the caller knows to have been there, when nothing was copied");
+	q.earlier_ns = 5;
+	q.data = NULL;
+	_cleanup_(version_unrefp) struct version *blob = bases_find(f.bases, &q, &rule);
+	ok(blob == f.v[3] && rule == 4, "or when there is nothing to be compared");
+	tear_down(&f);
+}
+
 /* Versions that are equally far away from what is saved. */
 static void test_ties(void)
 {
@@ -236,10 +274,11 @@ static void test_distance(void)
 
 int main(void)
 {
-	tap_plan(36);
+	tap_plan(41);
 	test_own();
 	test_backup();
 	test_strangers();
+	test_earlier();
 	test_ties();
 	test_bounds();
 	test_distance();
