@@ -108,6 +108,7 @@ libengine_a_SOURCES = \
 	engine/replica-contest.c \
 	engine/replica-deleted.c \
 	engine/replica-derive.c \
+	engine/replica-edit.c \
 	engine/replica-entries.c \
 	engine/replica-history.c \
 	engine/replica-impl.h \

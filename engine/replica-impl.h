@@ -549,6 +549,11 @@ int draft_put(struct commit *c, const struct draft *d, const struct stored *old,
 int save_locked(struct commit *c, const struct id *id, const struct version *base,
 		const struct draft *d, const struct difference *diff, struct touched **ret,
 		struct err *e, const struct err *why);
+/* The text of a document, in the style of base, which `old` was parsed from (NULL: jq's).
+ * replica-edit.c */
+int document_write(const struct json *tree, const struct json *old, const struct version *base,
+		   struct buf *b);
+
 /* ---- declarations (replica-types.c) ---- */
 
 struct type_cache;

@@ -171,6 +171,14 @@ int replica_save(struct replica *r, const struct id *id, const struct version *b
 		 const struct content *c, enum save_as as, struct version **ret_version,
 		 struct err *e);
 
+struct json;
+/* A document changed by a patch (RFC 6902): applied to `base`, which is what its author had read, and
+ * saved as he would have; the text is written as base is.
+ * *ret: what the author knows then, the base of what he changes next. -EINVAL: no document, no patch;
+ * -ENOENT: no such place in base, or it is not live; -ECANCELED, -EFBIG and errors of saving. */
+int replica_edit(struct replica *r, struct version *base, const struct json *patch,
+		 struct version **ret, struct err *e);
+
 /* True when the content would be taken as a document under this name; e says why not. */
 bool replica_parses(const char *name, size_t len, const struct content *c, struct err *e);
 

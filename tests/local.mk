@@ -41,6 +41,7 @@ unit_tests = \
 	tests/unit/test_cut \
 	tests/unit/test_deleted \
 	tests/unit/test_dirtimes \
+	tests/unit/test_edit \
 	tests/unit/test_evidence \
 	tests/unit/test_examples \
 	tests/unit/test_fence \
