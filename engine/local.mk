@@ -117,6 +117,7 @@ libengine_a_SOURCES = \
 	engine/replica-meta.c \
 	engine/replica-node.c \
 	engine/replica-observe.c \
+	engine/replica-past.c \
 	engine/replica-peer.c \
 	engine/replica-place.c \
 	engine/replica-pointers.c \

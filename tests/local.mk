@@ -64,6 +64,7 @@ unit_tests = \
 	tests/unit/test_list \
 	tests/unit/test_manifest \
 	tests/unit/test_merge \
+	tests/unit/test_past \
 	tests/unit/test_patch \
 	tests/unit/test_pointers \
 	tests/unit/test_proc \
