@@ -5,8 +5,9 @@
  *     u8 kind: 1 a version whose bytes are here, 2 a version as a reference to chunks
  *         u8 form, id version, u64 written, varint author + 1, vector context
  *         1: the rest: bytes         2: varint size, 32 bytes of SHA-256
- *     or 3 a deletion
- *         id node, id parent, u8 kind of node, varint microseconds, varint actor + 1, the rest: name
+ *     or 3 a deletion, 4 a deletion or 5 a move
+ *         id node, id parent, u8 kind of node, varint microseconds, varint actor + 1
+ *         4, 5: varint microseconds when it came there, of 4 not 0; the rest: name
  *
  * Actors are local numbers, so the bytes mean something in one store only. */
 #include "engine/history.h"
@@ -20,7 +21,8 @@
 #define HOUR_US 3600000000ull
 #define DAY_US (24 * HOUR_US)
 
-enum { KIND_BYTES = 1, KIND_BLOB = 2, KIND_DELETION = 3 };
+enum { KIND_BYTES = 1, KIND_BLOB = 2, KIND_DELETION = 3, KIND_DELETION_SINCE = 4,
+       KIND_MOVE = 5 };
 
 void history_key(const struct id *node, uint64_t stamp, uint8_t key[static HISTORY_KEY_SIZE])
 {
@@ -129,13 +131,16 @@ int history_version_decode(struct arena *a, const struct actors *actors, const v
 
 void history_deletion_encode(const struct history_deletion *d, struct buf *b)
 {
+	const uint8_t kind = d->moved ? KIND_MOVE : d->since_us ? KIND_DELETION_SINCE : KIND_DELETION;
 	buf_u8(b, FORMAT);
-	buf_u8(b, KIND_DELETION);
+	buf_u8(b, kind);
 	buf_put(b, d->node.b, ID_SIZE);
 	buf_put(b, d->parent.b, ID_SIZE);
 	buf_u8(b, (uint8_t)d->kind);
 	buf_varint(b, d->when_us);
 	put_actor(b, d->actor);
+	if (kind != KIND_DELETION)
+		buf_varint(b, d->since_us);
 	buf_put(b, d->name, d->name_len);
 }
 
@@ -153,9 +158,13 @@ int history_deletion_decode(const struct actors *actors, const void *data, size_
 	d.kind = (enum node_kind)cursor_u8(&c);
 	d.when_us = cursor_varint(&c);
 	d.actor = take_actor(&c, actors);
+	if (kind != KIND_DELETION)
+		d.since_us = cursor_varint(&c);
+	d.moved = kind == KIND_MOVE;
 	d.name_len = cursor_left(&c);
 	d.name = (const char *)cursor_take(&c, d.name_len);
-	if (!cursor_end(&c) || kind != KIND_DELETION || d.kind < NODE_DIR || d.kind > NODE_LINK ||
+	if (!cursor_end(&c) || kind < KIND_DELETION || kind > KIND_MOVE ||
+	    (kind == KIND_DELETION_SINCE && d.since_us == 0) || d.kind < NODE_DIR || d.kind > NODE_LINK ||
 	    !edge_name_valid(d.name, d.name_len))
 		return damaged(e);
 	*ret = d;

@@ -6,7 +6,8 @@
  * History is this device's own: the contents that it showed, not the replicated state, and it is never
  * sent. Key: node id, then the stamp (engine/clock.h) of this device's clock at which the version was
  * replaced; so a file's history is one range, oldest first, and the version that was there at some
- * time is the first one replaced later. The history of the node TRASH is the list of deletions. */
+ * time is the first one replaced later. The history of the node TRASH is the list of places that
+ * nodes left: deletions, and moves, which renames are too. */
 
 #include <stdbool.h>
 
@@ -35,6 +36,7 @@ struct history_version {
 	struct blob_ref ref;
 };
 
+/* A node left a place. */
 struct history_deletion {
 	struct id node;
 	struct id parent;   /* where it showed */
@@ -43,6 +45,8 @@ struct history_deletion {
 	uint32_t actor;     /* who did; ACTOR_NONE: unknown */
 	const char *name;   /* the name it claimed there */
 	size_t name_len;
+	bool moved;         /* to another directory or name; else it was deleted */
+	uint64_t since_us;  /* when it had come there; 0: unknown */
 };
 
 /* Actors are local numbers. Decoding is strict; what is decoded refers to data, vectors live in the

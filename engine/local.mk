@@ -110,6 +110,7 @@ libengine_a_SOURCES = \
 	engine/replica-contest.c \
 	engine/replica-deleted.c \
 	engine/replica-derive.c \
+	engine/replica-edit.c \
 	engine/replica-entries.c \
 	engine/replica-history.c \
 	engine/replica-impl.h \
@@ -119,6 +120,7 @@ libengine_a_SOURCES = \
 	engine/replica-meta.c \
 	engine/replica-node.c \
 	engine/replica-observe.c \
+	engine/replica-past.c \
 	engine/replica-peer.c \
 	engine/replica-place.c \
 	engine/replica-pointers.c \

@@ -82,6 +82,8 @@ static int take(struct deletions *d, const void *value, size_t len, struct delet
 	struct history_deletion h;
 	if (history_deletion_decode(d->r->actors, value, len, &h, NULL) < 0)
 		return 0; /* verification tells */
+	if (h.moved)
+		return 0;
 	int rc = note(d, &h.node);
 	if (rc <= 0)
 		return rc;

@@ -125,18 +125,39 @@ static int keep_version(struct commit *c, struct touched *t, struct store_batch 
 	return 0;
 }
 
-static int keep_deletion(struct commit *c, const struct touched *t, struct store_batch *b,
-			 struct buf *value)
+/* When the node came to where it hung; 0: its record does not say. */
+static uint64_t came_there(const struct touched *t)
+{
+	const struct record *rec = t->old ? t->old : t->record;
+	for (uint32_t i = 0; rec && i < rec->n_edges; i++)
+		if (id_equal(&rec->edge[i].parent, &t->before.parent))
+			return rec->edge[i].visit.us;
+	return 0;
+}
+
+static bool left_place(const struct touched *t)
+{
+	const struct node *was = &t->before, *is = &t->after;
+	return !(is->flags & NODE_LIVE) || !id_equal(&was->parent, &is->parent) ||
+	       was->name_len != is->name_len || memcmp(was->name, is->name, was->name_len) != 0;
+}
+
+/* What was live and is no more, or shows elsewhere. */
+static int keep_place(struct commit *c, const struct touched *t, struct store_batch *b,
+		      struct buf *value)
 {
 	const struct node *was = &t->before;
-	struct history_deletion d = { was->attr.id, was->parent, was->attr.kind, 0, c->actor,
-				      was->name, was->name_len };
-	if (!t->had || !(was->flags & NODE_LIVE) || (t->after.flags & NODE_LIVE) ||
-	    id_equal(&d.node, &NODE_LOST))
+	struct history_deletion d = { .node = was->attr.id, .parent = was->parent,
+				      .kind = was->attr.kind, .actor = c->actor,
+				      .name = was->name, .name_len = was->name_len };
+	if (!t->had || !(was->flags & NODE_LIVE) || !was->name || id_equal(&d.node, &NODE_ROOT) ||
+	    id_equal(&d.node, &NODE_LOST) || !left_place(t))
 		return 0;
 	uint64_t now = next_stamp(c->r);
 	d.when_us = hlc_us(now);
-	for (uint32_t i = 0; t->record && i < t->record->n_edges; i++)
+	d.since_us = came_there(t);
+	d.moved = t->after.flags & NODE_LIVE;
+	for (uint32_t i = 0; !d.moved && t->record && i < t->record->n_edges; i++)
 		if (id_equal(&t->record->edge[i].parent, &NODE_TRASH)) {
 			d.when_us = t->record->edge[i].visit.us;
 			d.actor = t->record->edge[i].dot.actor;
@@ -155,7 +176,7 @@ int commit_history(struct commit *c, struct store_batch *b, struct buf *v, struc
 	for (struct touched *t = c->first; rc == 0 && t; t = t->next) {
 		rc = keep_version(c, t, b, v, e);
 		if (rc == 0)
-			rc = keep_deletion(c, t, b, v);
+			rc = keep_place(c, t, b, v);
 	}
 	return rc < 0 ? err_errno(e, rc, "cannot keep the earlier version") : 0;
 }

@@ -601,6 +601,11 @@ void large_changes(struct commit *c, struct touched *t, const struct leaf *leaf)
 void large_publish(struct commit *c, const struct touched *t);
 void large_drop(struct replica *r); /* nothing in memory */
 
+/* The text of a document, in the style of base, which `old` was parsed from (NULL: jq's).
+ * replica-edit.c */
+int document_write(const struct json *tree, const struct json *old, const struct version *base,
+		   struct buf *b);
+
 /* ---- declarations (replica-types.c) ---- */
 
 struct type_cache;

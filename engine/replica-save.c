@@ -348,12 +348,12 @@ int draft_difference(struct replica *r, struct arena *a, const struct id *scope,
 static int is_merged(struct commit *c, const struct stored *head, const struct version *base,
 		     bool *ret)
 {
-	struct version *now;
+	_cleanup_(version_unrefp) struct version *now = NULL;
 	*ret = false;
-	if (base && vv_equal(&head->record->ctx, version_context(base)))
-		return 0;
 	int rc = version_make(c->r, head->record, NULL, &now);
-	if (rc < 0)
+	/* Equal contexts do not say so: what a writer knows after a save (version_written) covers all
+	 * that this device made up to then, and shows only what that writer had read. */
+	if (rc < 0 || now == base)
 		return rc;
 	*ret = !base || !version_data(base) || !version_data(now) ||
 	       version_size(base) != version_size(now) ||
@@ -365,7 +365,6 @@ static int is_merged(struct commit *c, const struct stored *head, const struct v
 		const struct slot *s = slot_find(head->record->top, part[i], strlen(part[i]));
 		*ret = s && !slot_covered(s, version_context(base));
 	}
-	version_unref(now);
 	return 0;
 }
 

@@ -9,7 +9,6 @@
 #include <errno.h>
 
 #include "engine/jsonpatch.h"
-#include "engine/jsonstyle.h"
 
 /* A file that the steps name. */
 struct target {
@@ -202,18 +201,6 @@ static int step(struct txn *x, struct target *t, const struct txn_step *s)
 
 /* ---- into the commit ---- */
 
-static int write_text(struct target *t)
-{
-	struct json_style style;
-	if (t->old)
-		json_style_detect(t->old, version_data(t->base), (size_t)version_size(t->base),
-				  &style);
-	else
-		json_style_default(&style);
-	json_style_write(t->tree, &style, &t->text);
-	return buf_failed(&t->text) ? -ENOMEM : 0;
-}
-
 /* The collection that it is in, or will be. */
 static int scope_of(struct replica *r, const struct target *t, struct id *ret)
 {
@@ -233,7 +220,7 @@ static int save(struct txn *x, struct target *t)
 	struct commit *c = &x->c;
 	struct difference diff;
 	struct id scope;
-	int rc = write_text(t);
+	int rc = document_write(t->tree, t->old, t->base, &t->text);
 	const struct content content = { t->text.data, t->text.len, -1 };
 	if (rc == 0)
 		rc = draft_make(c->r, t->name, t->len, &content, SAVE_BY_NAME, &t->draft, &t->why);

@@ -176,6 +176,14 @@ int replica_save(struct replica *r, const struct id *id, const struct version *b
 		 const struct content *c, enum save_as as, struct version **ret_version,
 		 struct err *e);
 
+struct json;
+/* A document changed by a patch (RFC 6902): applied to `base`, which is what its author had read, and
+ * saved as he would have; the text is written as base is.
+ * *ret: what the author knows then, the base of what he changes next. -EINVAL: no document, no patch;
+ * -ENOENT: no such place in base, or it is not live; -ECANCELED, -EFBIG and errors of saving. */
+int replica_edit(struct replica *r, struct version *base, const struct json *patch,
+		 struct version **ret, struct err *e);
+
 /* True when the content would be taken as a document under this name; e says why not. */
 bool replica_parses(const char *name, size_t len, const struct content *c, struct err *e);
 
@@ -236,6 +244,30 @@ int replica_deleted(struct replica *r, struct arena *a, struct deleted **ret, ui
  * -EXDEV: parent is in another collection; e says which. */
 int replica_undelete(struct replica *r, const struct id *id, const struct id *parent,
 		     const char *name, size_t len, struct err *e);
+
+/* ---- the tree as it was (replica-past.c) ----
+ *
+ * What this device showed at a time, as far as it is known still: names and places that were left no
+ * longer ago than deletions are remembered; of a file the version that was there, or the first later one
+ * that is kept. What came from another device counts as here from when it was made there. Modes and
+ * targets of links are those of now, or of when it was deleted. */
+
+struct moment;
+
+/* us since 1970. Any thread, as with all that follow. -EINVAL. */
+int moment_new(struct replica *r, uint64_t us, struct moment **ret);
+void moment_free(struct moment *m); /* before the replica; NULL is fine */
+int moment_root(struct moment *m, struct attr *ret);
+/* As replica_lookup, and replica_list. A parent that was no directory, or was not there: as if empty. */
+int moment_lookup(struct moment *m, const struct id *parent, const char *name, size_t len,
+		  struct attr *ret);
+int moment_list(struct moment *m, const struct id *parent, list_fn f, void *userdata);
+/* Of a node that was found so. -ESTALE: look it up again; -EHOSTDOWN, -EBADMSG: its bytes are missing
+ * or damaged. */
+int moment_read(struct moment *m, const struct id *id, struct version **ret);
+int moment_readlink(struct moment *m, const struct id *id, struct buf *ret);
+
+DEFINE_CLEANUP(struct moment *, moment_free)
 
 struct history_policy {
 	uint64_t keep_us; /* how long after it was replaced a version stays, and a deletion is remembered */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "fusefs/draft.h"
+#include "fusefs/field.h"
 #include "fusefs/flip.h"
 #include "fusefs/handle.h"
 #include "fusefs/keeper.h"
@@ -247,8 +248,10 @@ int commit_copy(struct fusefs *fs, struct inode *i, struct copy *c, bool quiet, 
 		return commit_node(fs, i, c, quiet, e);
 	case BACK_LOCAL:
 		return commit_local(fs, i, c, quiet, e);
-	case BACK_ORPHAN:
 	case BACK_VIRTUAL:
+		/* What others may go on writing is no value yet. */
+		return quiet || !c->field ? 0 : field_commit(fs, c, e);
+	case BACK_ORPHAN:
 		break;
 	}
 	return 0;

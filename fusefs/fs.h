@@ -14,6 +14,7 @@
 #include "fusefs/inode.h"
 
 #define FUSEFS_THREADS 8
+#define DOCTREES 4    /* trees of documents that are kept */
 #define FOREVER 1.0e9 /* seconds that the kernel may keep names and attributes */
 
 /* How long new files stay here before they become nodes: programs that are going to rename or
@@ -51,6 +52,7 @@ struct committer {
 
 struct overlay_entry; /* fusefs/local.h */
 struct notify;
+struct doctree;       /* fusefs/doctree.h */
 
 struct options {
 	bool strict, lenient, readonly, allow_other;
@@ -76,6 +78,7 @@ struct fusefs {
 	struct table by_ino, by_id, pins;
 	struct table overlay;        /* entries: local names and tombstones */
 	struct overlay_entry *tombs; /* list */
+	struct doctree *doctree[DOCTREES]; /* the last one first; NULL: no more */
 	uint64_t n_tombs, n_local, n_drafts;
 	uint64_t next_ino, next_spool;
 	struct committer *committers;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "fusefs/commit.h"
+#include "fusefs/doctree.h"
 #include "fusefs/draft.h"
 #include "fusefs/fs.h"
 #include "fusefs/keeper.h"
@@ -437,6 +438,7 @@ void fusefs_free(struct fusefs *fs)
 	if (fs->session)
 		fuse_session_destroy(fs->session);
 	inodes_done(fs);
+	doctrees_done(fs);
 	tombstones_done(fs);
 	notify_free(fs->notify);
 	bases_free(fs->bases);

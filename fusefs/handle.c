@@ -18,8 +18,8 @@
 
 uint64_t inode_limit(const struct inode *i)
 {
-	return i->backing == BACK_NODE && i->last.form == FORM_JSON ? DOCUMENT_SIZE_MAX
-								    : BLOB_SIZE_MAX;
+	bool document = i->backing == BACK_NODE && i->last.form == FORM_JSON;
+	return document || i->backing == BACK_VIRTUAL ? DOCUMENT_SIZE_MAX : BLOB_SIZE_MAX;
 }
 
 int inode_shared(struct fusefs *fs, struct inode *i, struct copy **ret)
@@ -190,7 +190,7 @@ static int open_inode(struct fusefs *fs, struct inode *i, bool own, int flags, p
 	pthread_mutex_lock(&i->lock);
 	int r;
 	if (i->backing == BACK_VIRTUAL) {
-		r = h->writes ? -EACCES : shoaldir_read(fs, i, &c);
+		r = shoaldir_open(fs, i, h->writes, &c);
 		fi->direct_io = 1;
 	} else {
 		r = choose_copy(fs, i, own, fi, &c);

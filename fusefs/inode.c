@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fusefs/field.h"
 #include "fusefs/fs.h"
 #include "fusefs/local.h"
 #include "fusefs/shoaldir.h"
@@ -39,6 +40,7 @@ void copy_free(struct copy *c)
 	if (!c)
 		return;
 	copy_reset(c, NULL);
+	field_free(c->field);
 	free(c);
 }
 
@@ -344,10 +346,14 @@ int inode_new(struct fusefs *fs, enum backing backing, enum node_kind kind, stru
 	return 0;
 }
 
+uint64_t inode_virtual_number(const char *path, enum node_kind kind)
+{
+	return (table_hash_bytes(path, strlen(path), (uint64_t)kind) >> 3) | (UINT64_C(1) << 61);
+}
+
 int inode_of_virtual(struct fusefs *fs, const char *path, enum node_kind kind, struct inode **ret)
 {
-	uint64_t ino =
-		(table_hash_bytes(path, strlen(path), (uint64_t)kind) >> 3) | (UINT64_C(1) << 61);
+	uint64_t ino = inode_virtual_number(path, kind);
 	struct inode *fresh = alloc(BACK_VIRTUAL, kind);
 	char *text = strdup(path);
 	if (!fresh || !text) {

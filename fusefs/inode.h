@@ -46,6 +46,8 @@
 
 enum backing { BACK_NODE = 1, BACK_LOCAL, BACK_ORPHAN, BACK_VIRTUAL };
 
+struct field;
+
 struct copy {
 	unsigned users;         /* handles */
 	unsigned readers;       /* those of them that can read */
@@ -62,6 +64,7 @@ struct copy {
 	uint64_t shown;         /* ... and has this size until then */
 	int64_t used_ns;        /* monotonic: last opened, read or written */
 	struct err err;
+	struct field *field; /* a value in a document (fusefs/field.h), being written; or NULL */
 
 	/* For the base of the save that is due (fusefs/base.h). */
 	struct proc writer;   /* who wrote last */
@@ -152,6 +155,8 @@ uint64_t inode_number(struct fusefs *fs, const struct id *id, enum node_kind kin
 int inode_new(struct fusefs *fs, enum backing backing, enum node_kind kind, struct inode **ret);
 /* .shoal/PATH, referenced. */
 int inode_of_virtual(struct fusefs *fs, const char *path, enum node_kind kind, struct inode **ret);
+/* Its number. */
+uint64_t inode_virtual_number(const char *path, enum node_kind kind);
 
 /* From now on node id stands behind i; whatever inode did so before becomes an orphan. i->lock
  * is held by the caller. */

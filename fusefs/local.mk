@@ -6,8 +6,18 @@ libfusefs_a_SOURCES = \
 	fusefs/commit.h \
 	fusefs/conflictdir.c \
 	fusefs/conflictdir.h \
+	fusefs/doctree.c \
+	fusefs/doctree.h \
 	fusefs/draft.c \
 	fusefs/draft.h \
+	fusefs/draftdir.c \
+	fusefs/draftdir.h \
+	fusefs/field.c \
+	fusefs/field.h \
+	fusefs/fieldname.c \
+	fusefs/fieldname.h \
+	fusefs/fieldsdir.c \
+	fusefs/fieldsdir.h \
 	fusefs/fs.h \
 	fusefs/fusefs.c \
 	fusefs/fusefs.h \

@@ -11,6 +11,7 @@
 #include "fusefs/handle.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
+#include "fusefs/shoaldir.h"
 
 /* A truncate(2) is followed by an open and a write more often than not. */
 #define TRUNCATE_NS SECOND_NS
@@ -103,7 +104,7 @@ static int set_size(struct fusefs *fs, struct inode *i, uint64_t size, struct ha
 	struct copy *c = h ? h->copy : NULL;
 	struct proc who;
 	int r = 0;
-	if (i->backing == BACK_VIRTUAL)
+	if (i->backing == BACK_VIRTUAL && !c)
 		return -EACCES;
 	procs_of(&fs->procs, tid, monotonic_ns(), &who);
 	if (!c)
@@ -235,6 +236,8 @@ static int shoal_get(struct fusefs *fs, struct inode *i, const char *name, struc
 {
 	struct attr attr = { 0 };
 	char hex[ID_HEX];
+	if (i->backing == BACK_VIRTUAL && strcmp(name, "kind") == 0)
+		return shoaldir_kind(fs, i, ret);
 	bool node = i->backing == BACK_NODE && replica_attr(fs->replica, &i->id, &attr) >= 0;
 	if (!node && i->backing != BACK_LOCAL)
 		return -ENODATA;

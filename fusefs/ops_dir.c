@@ -243,6 +243,22 @@ static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
 	fuse_reply_err(req, 0);
 }
 
+/* Below .shoal the kernel keeps nothing: what it wants to know of a name it asks for. */
+static void set_virtual(const struct inode *dir, const struct dirent *x, struct stat *ret)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	enum node_kind kind = x->attr.kind ? x->attr.kind : NODE_DIR;
+	if (dir->virtual_path[0])
+		buf_putf(&b, "%s/", dir->virtual_path);
+	buf_puts(&b, x->name);
+	const char *path = buf_cstr(&b);
+	ret->st_ino = path ? inode_virtual_number(path, kind) : 1;
+	if (x->attr.kind)
+		ret->st_mode = x->attr.kind == NODE_DIR	   ? S_IFDIR
+			       : x->attr.kind == NODE_LINK ? S_IFLNK
+							   : S_IFREG;
+}
+
 /* One entry into the answer; its size, or more than room. */
 static size_t emit(fuse_req_t req, struct fusefs *fs, struct inode *dir, struct dir *d, size_t at,
 		   bool plus, char *p, size_t room)
@@ -257,6 +273,11 @@ static size_t emit(fuse_req_t req, struct fusefs *fs, struct inode *dir, struct 
 			    : fuse_add_direntry(req, p, room, dots[at], &e.attr, next);
 	}
 	struct dirent *x = &d->item[at - 2];
+	if (dir->backing == BACK_VIRTUAL) {
+		set_virtual(dir, x, &e.attr);
+		return plus ? fuse_add_direntry_plus(req, p, room, x->name, &e, next)
+			    : fuse_add_direntry(req, p, room, x->name, &e.attr, next);
+	}
 	if (!plus) {
 		if (x->inode) {
 			e.attr.st_ino = x->inode->ino;

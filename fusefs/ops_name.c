@@ -10,6 +10,7 @@
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
 #include "fusefs/name.h"
+#include "fusefs/shoaldir.h"
 #include "fusefs/spot.h"
 #include "fusefs/tombstone.h"
 
@@ -60,6 +61,8 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 		pthread_mutex_lock(&fs->names);
 		r = do_unlink(fs, &dir, name, fuse_req_ctx(req)->pid);
 		pthread_mutex_unlock(&fs->names);
+	} else if (r > 0) {
+		r = shoaldir_remove(fs, parent, name, false);
 	}
 	fuse_reply_err(req, r < 0 ? -r : 0);
 }
@@ -93,6 +96,8 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 		pthread_mutex_lock(&fs->names);
 		r = do_rmdir(fs, &dir, name);
 		pthread_mutex_unlock(&fs->names);
+	} else if (r > 0) {
+		r = shoaldir_remove(fs, parent, name, true);
 	}
 	fuse_reply_err(req, r < 0 ? -r : 0);
 }
@@ -242,6 +247,10 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 		if (r == 0)
 			r = handle_open(fs, i, there ? fi->flags : fi->flags & ~O_TRUNC, tid, fi);
 		pthread_mutex_unlock(&fs->names);
+	} else if (r > 0) {
+		r = shoaldir_create(fs, parent, name, fi->flags & O_EXCL, &i);
+		if (r == 0)
+			r = handle_open(fs, i, fi->flags, tid, fi);
 	}
 	if (r == 0) {
 		r = make_entry(fs, i, &e);
@@ -262,7 +271,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	struct inode *i = NULL;
 	bool there = false;
 	int r = spot_parent(fs, parent, name, &dir);
-	if (r == 0 && !S_ISREG(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode))
+	if (r > 0 || (r == 0 && !S_ISREG(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode)))
 		r = -EPERM;
 	if (r == 0) {
 		pthread_mutex_lock(&fs->names);
@@ -317,6 +326,8 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 		if (r >= 0)
 			r = inode_of_node(fs, &attr, &i);
 		pthread_mutex_unlock(&fs->names);
+	} else if (r > 0) {
+		r = shoaldir_mkdir(fs, parent, name, &i);
 	}
 	if (r < 0) {
 		fuse_reply_err(req, -r);
@@ -362,6 +373,8 @@ static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, cons
 	struct id dir;
 	struct inode *i = NULL;
 	int r = spot_parent(fs, parent, name, &dir);
+	if (r > 0)
+		r = -EPERM;
 	if (r == 0 && strlen(link) > LINK_SIZE_MAX)
 		r = -ENAMETOOLONG;
 	if (r == 0) {
@@ -389,8 +402,8 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const 
 	size_t len = strlen(newname);
 	const char *part;
 	size_t part_len;
-	if (r == 0 && !name_is_local(newname, len) &&
-	    !name_backup_of(newname, len, &part, &part_len))
+	if (r > 0 || (r == 0 && !name_is_local(newname, len) &&
+		      !name_backup_of(newname, len, &part, &part_len)))
 		r = -EPERM;
 	if (r < 0)
 		goto out;

@@ -12,6 +12,7 @@
 #include "fusefs/local.h"
 #include "fusefs/name.h"
 #include "fusefs/notify.h"
+#include "fusefs/shoaldir.h"
 #include "fusefs/spot.h"
 #include "fusefs/tombstone.h"
 
@@ -474,12 +475,16 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 {
 	struct fusefs *fs = fs_of(req);
 	struct id a, b;
-	int r = flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)
-			? -EINVAL
-			: spot_parent(fs, parent, name, &a);
-	if (r == 0)
-		r = spot_parent(fs, newparent, newname, &b);
-	if (r == 0) {
+	int q = 0, r = flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)
+			       ? -EINVAL
+			       : spot_parent(fs, parent, name, &a);
+	if (r >= 0)
+		q = spot_parent(fs, newparent, newname, &b);
+	if (r < 0 || q < 0) {
+		r = r < 0 ? r : q;
+	} else if (r > 0 || q > 0) {
+		r = shoaldir_rename(fs, parent, name, newparent, newname, flags);
+	} else {
 		pthread_mutex_lock(&fs->names);
 		r = do_rename(fs, &a, name, &b, newname, flags, fuse_req_ctx(req)->pid);
 		pthread_mutex_unlock(&fs->names);

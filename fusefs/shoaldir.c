@@ -6,126 +6,44 @@
 #include <string.h>
 
 #include "fusefs/conflictdir.h"
-#include "fusefs/draft.h"
+#include "fusefs/draftdir.h"
+#include "fusefs/fieldsdir.h"
 #include "fusefs/fs.h"
 
-#define CONFLICTS "conflicts"
-#define DRAFTS "drafts"
-
-/* Paths of all drafts, and their bytes if wanted. */
-struct draft_path {
-	char *path;
-	struct inode *inode; /* borrowed from the list */
+/* What has a directory of its own. Paths are below it. */
+struct area {
+	const char *name;
+	int (*attr)(struct fusefs *fs, const char *path, struct attr *ret);
+	int (*read)(struct fusefs *fs, const char *path, struct copy *to);
+	int (*list)(struct fusefs *fs, const char *path, list_fn f, void *userdata);
+	bool fields; /* what is in it can be changed */
 };
 
-struct draft_list {
-	struct inode **inode;
-	struct draft_path *item;
-	size_t n_inodes, n;
+static int read_field(struct fusefs *fs, const char *path, struct copy *to)
+{
+	return fieldsdir_open(fs, path, false, to);
+}
+
+static const struct area areas[] = {
+	{ "conflicts", conflictdir_attr, conflictdir_read, conflictdir_list, false },
+	{ "drafts", draftdir_attr, draftdir_read, draftdir_list, false },
+	{ "fields", fieldsdir_attr, read_field, fieldsdir_list, true },
 };
+#define N_AREAS (sizeof(areas) / sizeof(areas[0]))
 
-static void list_done(struct fusefs *fs, struct draft_list *l)
+/* The area that a path is in, and the path there; NULL: none. */
+static const struct area *area_of(const char *path, const char **ret)
 {
-	for (size_t k = 0; k < l->n; k++)
-		free(l->item[k].path);
-	free(l->item);
-	inodes_put(fs, l->inode, l->n_inodes);
-}
-
-static int list_get(struct fusefs *fs, struct draft_list *ret)
-{
-	*ret = (struct draft_list){ 0 };
-	int r = drafts_get(fs, &ret->inode, &ret->n_inodes);
-	if (r < 0)
-		return r;
-	ret->item = calloc(ret->n_inodes + 1, sizeof(*ret->item));
-	for (size_t k = 0; ret->item && k < ret->n_inodes; k++) {
-		struct inode *i = ret->inode[k];
-		_cleanup_(buf_done) struct buf b = { 0 };
-		pthread_mutex_lock(&i->lock);
-		int q;
-		if (i->backing == BACK_LOCAL && i->local) {
-			q = id_equal(&i->local->parent, &NODE_ROOT)
-				    ? 0
-				    : replica_path(fs->replica, &i->local->parent, &b);
-			if (q >= 0 && b.len)
-				buf_u8(&b, '/');
-			buf_puts(&b, i->local->name);
-		} else {
-			q = replica_path(fs->replica, &i->id, &b);
+	size_t len = strcspn(path, "/");
+	for (size_t k = 0; k < N_AREAS; k++)
+		if (strlen(areas[k].name) == len && strncmp(path, areas[k].name, len) == 0) {
+			*ret = path + len + (path[len] == '/');
+			return &areas[k];
 		}
-		pthread_mutex_unlock(&i->lock);
-		const char *text = q < 0 ? NULL : buf_cstr(&b);
-		char *copy = text ? strdup(text) : NULL;
-		if (copy)
-			ret->item[ret->n++] = (struct draft_path){ copy, i };
-	}
-	return 0;
+	return NULL;
 }
 
-/* What stands at a path below drafts/ ("" for it): a draft, a directory on the way to one. */
-static enum node_kind find_draft(const struct draft_list *l, const char *path, struct inode **ret)
-{
-	size_t len = strlen(path);
-	if (len == 0)
-		return NODE_DIR;
-	for (size_t k = 0; k < l->n; k++) {
-		const char *p = l->item[k].path;
-		if (strncmp(p, path, len) != 0)
-			continue;
-		if (p[len] == '\0') {
-			if (ret)
-				*ret = l->item[k].inode;
-			return NODE_FILE;
-		}
-		if (p[len] == '/')
-			return NODE_DIR;
-	}
-	return 0;
-}
-
-/* The path below one of our directories, "" for itself; NULL: it is not there. */
-static const char *below(const char *path, const char *dir)
-{
-	size_t len = strlen(dir);
-	if (strncmp(path, dir, len) != 0)
-		return NULL;
-	path += len;
-	return *path == '\0' ? path : *path == '/' ? path + 1 : NULL;
-}
-
-static enum node_kind kind_of(struct fusefs *fs, const char *path)
-{
-	if (*path == '\0')
-		return NODE_DIR;
-	if (strcmp(path, "status.json") == 0)
-		return fs->config.status ? NODE_FILE : 0;
-	if (strcmp(path, "peers.json") == 0)
-		return fs->config.peers ? NODE_FILE : 0;
-	const char *draft = below(path, DRAFTS), *conflict = below(path, CONFLICTS);
-	struct draft_list l;
-	struct attr at;
-	if (conflict)
-		return conflictdir_attr(fs, conflict, &at) < 0 ? 0 : at.kind;
-	if (!draft || list_get(fs, &l) < 0)
-		return 0;
-	enum node_kind kind = find_draft(&l, draft, NULL);
-	list_done(fs, &l);
-	return kind;
-}
-
-int shoaldir_lookup(struct fusefs *fs, struct inode *dir, const char *name, struct inode **ret)
-{
-	_cleanup_(buf_done) struct buf b = { 0 };
-	if (dir->virtual_path[0])
-		buf_putf(&b, "%s/", dir->virtual_path);
-	buf_puts(&b, name);
-	const char *path = buf_cstr(&b);
-	if (!path)
-		return -ENOMEM;
-	enum node_kind kind = kind_of(fs, path);
-	return kind ? inode_of_virtual(fs, path, kind, ret) : -ENOENT;
-}
+/* ---- single files ---- */
 
 static int generate(struct fusefs *fs, const char *path, struct buf *ret)
 {
@@ -136,76 +54,104 @@ static int generate(struct fusefs *fs, const char *path, struct buf *ret)
 	return -ENOENT;
 }
 
-/* A draft's size, and its bytes when to is not NULL. */
-static int read_draft(struct fusefs *fs, const char *path, uint64_t *ret_size, struct workfile **to)
+static enum node_kind kind_of_file(struct fusefs *fs, const char *path)
 {
-	struct draft_list l;
-	int r = list_get(fs, &l);
+	bool is = (strcmp(path, "status.json") == 0 && fs->config.status) ||
+		  (strcmp(path, "peers.json") == 0 && fs->config.peers);
+	return is ? NODE_FILE : 0;
+}
+
+static int read_file(struct fusefs *fs, const char *path, struct copy *to)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	int r = generate(fs, path, &b);
+	if (r >= 0 && buf_failed(&b))
+		r = -ENOMEM;
+	if (r >= 0)
+		r = workfile_new(fs->spool, &to->work);
+	return r < 0 ? r : workfile_pwrite(to->work, b.data, b.len, 0);
+}
+
+static int attr_of_file(struct fusefs *fs, const char *path, struct attr *ret)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	*ret = (struct attr){ .kind = *path ? NODE_FILE : NODE_DIR, .mode = *path ? 0444 : 0555 };
+	ret->mtime_ns = ret->ctime_ns = wall_ns();
+	int r = *path ? generate(fs, path, &b) : 0;
+	ret->size = ret->stored = b.len;
+	return r;
+}
+
+/* ---- reading ---- */
+
+static int path_in(const char *dir, const char *name, struct buf *ret)
+{
+	if (*dir)
+		buf_putf(ret, "%s/", dir);
+	buf_puts(ret, name);
+	return buf_cstr(ret) ? 0 : -ENOMEM;
+}
+
+int shoaldir_lookup(struct fusefs *fs, struct inode *dir, const char *name, struct inode **ret)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	const char *rest;
+	struct attr attr = { 0 };
+	int r = path_in(dir->virtual_path, name, &b);
 	if (r < 0)
 		return r;
-	struct inode *i = NULL;
-	r = -ENOENT;
-	if (find_draft(&l, path, &i) == NODE_FILE && i) {
-		pthread_mutex_lock(&i->lock);
-		if (i->shared && i->shared->draft) {
-			*ret_size = copy_size(i->shared);
-			r = to ? copy_clone(fs, i->shared, to) : 0;
-		}
-		pthread_mutex_unlock(&i->lock);
-	}
-	list_done(fs, &l);
-	return r;
+	const char *path = (char *)b.data;
+	const struct area *a = area_of(path, &rest);
+	if (a && a->fields)
+		fieldsdir_settle(fs, rest);
+	if (a)
+		r = a->attr(fs, rest, &attr);
+	else
+		attr.kind = kind_of_file(fs, path);
+	if (r < 0)
+		return r;
+	return attr.kind ? inode_of_virtual(fs, path, attr.kind, ret) : -ENOENT;
+}
+
+/* One that is being created shows as an empty file until it is. */
+static bool is_coming(struct fusefs *fs, const struct area *a, const struct inode *i)
+{
+	pthread_mutex_lock(&fs->lock);
+	bool is = a && a->fields && i->kind == NODE_FILE && i->opens > 0;
+	pthread_mutex_unlock(&fs->lock);
+	return is;
 }
 
 int shoaldir_stat(struct fusefs *fs, struct inode *i, struct stat *ret)
 {
-	struct attr attr = { .kind = i->kind, .mode = i->kind == NODE_DIR ? 0555 : 0444 };
-	const char *conflict = below(i->virtual_path, CONFLICTS);
-	const char *draft = below(i->virtual_path, DRAFTS);
-	attr.mtime_ns = attr.ctime_ns = wall_ns();
-	if (conflict) {
-		int r = conflictdir_attr(fs, conflict, &attr);
-		if (r == 0 && attr.kind != i->kind)
-			r = -ENOENT;
-		if (r < 0)
-			return r;
-	} else if (i->kind == NODE_FILE && draft) {
-		int r = read_draft(fs, draft, &attr.size, NULL);
-		if (r < 0)
-			return r;
-		attr.stored = attr.size;
-	} else if (i->kind == NODE_FILE) {
-		_cleanup_(buf_done) struct buf b = { 0 };
-		int r = generate(fs, i->virtual_path, &b);
-		if (r < 0)
-			return r;
-		attr.size = attr.stored = b.len;
+	struct attr attr;
+	const char *rest;
+	const struct area *a = area_of(i->virtual_path, &rest);
+	int r = a ? a->attr(fs, rest, &attr) : attr_of_file(fs, i->virtual_path, &attr);
+	if (r == 0 && attr.kind != i->kind)
+		r = -ENOENT;
+	if (r == -ENOENT && is_coming(fs, a, i)) {
+		attr = (struct attr){ .kind = NODE_FILE, .mode = 0644 };
+		attr.mtime_ns = attr.ctime_ns = wall_ns();
+		r = 0;
 	}
+	if (r < 0)
+		return r;
 	inode_stat_node(fs, i->ino, &attr, ret);
 	return 0;
 }
 
-int shoaldir_read(struct fusefs *fs, struct inode *i, struct copy **ret)
+int shoaldir_open(struct fusefs *fs, struct inode *i, bool write, struct copy **ret)
 {
-	_cleanup_(buf_done) struct buf b = { 0 };
-	const char *conflict = below(i->virtual_path, CONFLICTS);
-	const char *draft = below(i->virtual_path, DRAFTS);
+	const char *rest;
+	const struct area *a = area_of(i->virtual_path, &rest);
+	if (write && !(a && a->fields))
+		return -EACCES;
 	struct copy *c = copy_new();
-	int r = c ? 0 : -ENOMEM;
-	if (r >= 0 && conflict) {
-		r = conflictdir_read(fs, conflict, c);
-	} else if (r >= 0 && draft) {
-		uint64_t size;
-		r = read_draft(fs, draft, &size, &c->work);
-	} else if (r >= 0) {
-		r = workfile_new(fs->spool, &c->work);
-		if (r >= 0)
-			r = generate(fs, i->virtual_path, &b);
-		if (r >= 0 && buf_failed(&b))
-			r = -ENOMEM;
-		if (r >= 0)
-			r = workfile_pwrite(c->work, b.data, b.len, 0);
-	}
+	int r = !c	? -ENOMEM
+		: write ? fieldsdir_open(fs, rest, true, c)
+		: a	? a->read(fs, rest, c)
+			: read_file(fs, i->virtual_path, c);
 	if (r < 0) {
 		copy_free(c);
 		return r;
@@ -216,44 +162,99 @@ int shoaldir_read(struct fusefs *fs, struct inode *i, struct copy **ret)
 
 int shoaldir_list(struct fusefs *fs, struct inode *i, list_fn f, void *userdata)
 {
-	static const char *const top[] = { CONFLICTS, DRAFTS, "peers.json", "status.json" };
-	struct attr attr = { .mode = 0444 };
-	const char *path = i->virtual_path;
-	if (*path == '\0') {
-		for (size_t k = 0; k < sizeof(top) / sizeof(top[0]); k++) {
-			attr.kind = kind_of(fs, top[k]);
-			int r = attr.kind ? f(top[k], strlen(top[k]), &attr, userdata) : 0;
-			if (r)
-				return r;
-		}
-		return 0;
-	}
-	const char *draft = below(path, DRAFTS), *conflict = below(path, CONFLICTS);
-	struct draft_list l;
-	if (conflict)
-		return conflictdir_list(fs, conflict, f, userdata);
-	if (!draft)
+	static const char *const file[] = { "peers.json", "status.json" };
+	struct attr attr = { .kind = NODE_DIR };
+	const char *path = i->virtual_path, *rest;
+	const struct area *a = area_of(path, &rest);
+	int r = 0;
+	if (a)
+		return a->list(fs, rest, f, userdata);
+	if (*path)
 		return -ENOTDIR;
-	int r = list_get(fs, &l);
+	for (size_t k = 0; r == 0 && k < N_AREAS; k++)
+		r = f(areas[k].name, strlen(areas[k].name), &attr, userdata);
+	for (size_t k = 0; r == 0 && k < sizeof(file) / sizeof(file[0]); k++) {
+		attr.kind = kind_of_file(fs, file[k]);
+		if (attr.kind)
+			r = f(file[k], strlen(file[k]), &attr, userdata);
+	}
+	return r;
+}
+
+int shoaldir_kind(struct fusefs *fs, struct inode *i, struct buf *ret)
+{
+	const char *rest, *type;
+	const struct area *a = area_of(i->virtual_path, &rest);
+	int r = a && a->fields ? fieldsdir_type(fs, rest, &type) : -ENODATA;
+	if (r == 0)
+		buf_puts(ret, type);
+	return r;
+}
+
+/* ---- changing ---- */
+
+/* The path below fields/ of a name in the directory; *ret points into b. */
+static int field_path(struct fusefs *fs, uint64_t ino, const char *name, struct buf *b,
+		      const char **ret)
+{
+	struct inode *dir = inode_get(fs, ino);
+	if (!dir)
+		return -ESTALE;
+	int r = dir->virtual_path ? path_in(dir->virtual_path, name, b) : -EXDEV;
+	inode_put(fs, dir);
 	if (r < 0)
 		return r;
-	size_t skip = *draft ? strlen(draft) + 1 : 0;
-	for (size_t k = 0; r == 0 && k < l.n; k++) {
-		const char *p = l.item[k].path;
-		if (skip && (strncmp(p, draft, skip - 1) != 0 || p[skip - 1] != '/'))
-			continue;
-		p += skip;
-		size_t len = strcspn(p, "/");
-		bool seen = false;
-		for (size_t m = 0; m < k && !seen; m++) {
-			const char *q = l.item[m].path;
-			seen = strlen(q) > skip && strncmp(l.item[k].path, q, skip + len) == 0 &&
-			       (q[skip + len] == '/' || q[skip + len] == '\0');
-		}
-		attr.kind = p[len] ? NODE_DIR : NODE_FILE;
-		if (!seen)
-			r = f(p, len, &attr, userdata);
-	}
-	list_done(fs, &l);
-	return r;
+	const struct area *a = area_of((char *)b->data, ret);
+	return a && a->fields && **ret ? 0 : -EACCES;
+}
+
+static int made(struct fusefs *fs, struct buf *rest, enum node_kind kind, struct inode **ret)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	const char *text = buf_cstr(rest);
+	int r = text ? path_in("fields", text, &b) : -ENOMEM;
+	return r < 0 ? r : inode_of_virtual(fs, (char *)b.data, kind, ret);
+}
+
+int shoaldir_create(struct fusefs *fs, uint64_t dir, const char *name, bool excl,
+		    struct inode **ret)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	_cleanup_(buf_done) struct buf final = { 0 };
+	const char *path;
+	int r = field_path(fs, dir, name, &b, &path);
+	if (r == 0)
+		r = fieldsdir_create(fs, path, excl, &final);
+	return r < 0 ? r : made(fs, &final, NODE_FILE, ret);
+}
+
+int shoaldir_mkdir(struct fusefs *fs, uint64_t dir, const char *name, struct inode **ret)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	_cleanup_(buf_done) struct buf final = { 0 };
+	const char *path;
+	int r = field_path(fs, dir, name, &b, &path);
+	if (r == 0)
+		r = fieldsdir_mkdir(fs, path, &final);
+	return r < 0 ? r : made(fs, &final, NODE_DIR, ret);
+}
+
+int shoaldir_remove(struct fusefs *fs, uint64_t dir, const char *name, bool is_dir)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	const char *path;
+	int r = field_path(fs, dir, name, &b, &path);
+	return r < 0 ? r : fieldsdir_remove(fs, path, is_dir);
+}
+
+int shoaldir_rename(struct fusefs *fs, uint64_t dir, const char *name, uint64_t newdir,
+		    const char *newname, unsigned flags)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	_cleanup_(buf_done) struct buf c = { 0 };
+	const char *from, *to;
+	int r = field_path(fs, dir, name, &b, &from);
+	if (r == 0)
+		r = field_path(fs, newdir, newname, &c, &to);
+	return r < 0 ? r : fieldsdir_rename(fs, from, to, flags);
 }

@@ -1,14 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* .shoal/ in the root: reachable by name, in no listing. status.json, peers.json, drafts/PATH,
- * conflicts/PATH (fusefs/conflictdir.h). Everything is made at the moment it is asked for. */
+/* .shoal/ in the root: reachable by name, in no listing. status.json and peers.json; below drafts/,
+ * conflicts/ and fields/ what their modules say (fusefs/draftdir.h, conflictdir.h, fieldsdir.h).
+ * Everything is made at the moment it is asked for. */
 
 #include "fusefs/inode.h"
 
-/* i: VIRTUAL. -ENOENT. */
+/* i, dir: VIRTUAL. -ENOENT. No locks held. */
 int shoaldir_lookup(struct fusefs *fs, struct inode *dir, const char *name, struct inode **ret);
 int shoaldir_stat(struct fusefs *fs, struct inode *i, struct stat *ret);
-/* The bytes of a file, for one handle. */
-int shoaldir_read(struct fusefs *fs, struct inode *i, struct copy **ret);
+/* The bytes of a file, for one handle that will only read, or write as well. -EACCES: it cannot be
+ * written. */
+int shoaldir_open(struct fusefs *fs, struct inode *i, bool write, struct copy **ret);
+/* No locks held, here and below. */
 int shoaldir_list(struct fusefs *fs, struct inode *i, list_fn f, void *userdata);
+/* user.shoal.kind of what is in fields/. -ENODATA. */
+int shoaldir_kind(struct fusefs *fs, struct inode *i, struct buf *ret);
+
+/* ---- names in a directory that change: those of fields/ can. -EACCES: others ---- */
+
+/* A file that is going to be opened for writing. */
+int shoaldir_create(struct fusefs *fs, uint64_t dir, const char *name, bool excl,
+		    struct inode **ret);
+int shoaldir_mkdir(struct fusefs *fs, uint64_t dir, const char *name, struct inode **ret);
+int shoaldir_remove(struct fusefs *fs, uint64_t dir, const char *name, bool is_dir);
+/* -EXDEV: between a directory of ours and another one. */
+int shoaldir_rename(struct fusefs *fs, uint64_t dir, const char *name, uint64_t newdir,
+		    const char *newname, unsigned flags);

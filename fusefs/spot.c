@@ -51,11 +51,11 @@ int spot_parent(struct fusefs *fs, fuse_ino_t ino, const char *name, struct id *
 	int r = 0;
 	pthread_mutex_lock(&i->lock);
 	if (i->backing == BACK_VIRTUAL)
-		r = -EACCES;
+		r = 1;
 	else if (i->backing != BACK_NODE)
 		r = -ENOENT;
 	else if (ino == INO_ROOT && strcmp(name, ".shoal") == 0)
-		r = -EEXIST;
+		r = -EPERM;
 	*ret = i->id;
 	pthread_mutex_unlock(&i->lock);
 	inode_put(fs, i);

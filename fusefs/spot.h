@@ -19,8 +19,8 @@ struct spot {
 /* name is borrowed as long as the spot is used. Nothing there: 0 and SPOT_NONE. -ENAMETOOLONG. */
 int spot_find(struct fusefs *fs, const struct id *parent, const char *name, struct spot *ret);
 void spot_done(struct fusefs *fs, struct spot *s);
-/* The directory that a request names. -ESTALE, -EACCES (below .shoal), -ENOENT (it is removed),
- * -EEXIST (name is .shoal). */
+/* The directory that a request names; 1: it is .shoal or below (fusefs/shoaldir.h). -ESTALE, -ENOENT (it
+ * is removed), -EPERM (name is .shoal). */
 int spot_parent(struct fusefs *fs, fuse_ino_t ino, const char *name, struct id *ret);
 
 /* ---- taking names away ---- */

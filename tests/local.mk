@@ -41,9 +41,11 @@ unit_tests = \
 	tests/unit/test_cut \
 	tests/unit/test_deleted \
 	tests/unit/test_dirtimes \
+	tests/unit/test_edit \
 	tests/unit/test_evidence \
 	tests/unit/test_examples \
 	tests/unit/test_fence \
+	tests/unit/test_fieldname \
 	tests/unit/test_filenames \
 	tests/unit/test_frame \
 	tests/unit/test_histdiff \
@@ -63,6 +65,7 @@ unit_tests = \
 	tests/unit/test_list \
 	tests/unit/test_manifest \
 	tests/unit/test_merge \
+	tests/unit/test_past \
 	tests/unit/test_patch \
 	tests/unit/test_pointers \
 	tests/unit/test_proc \
@@ -129,6 +132,7 @@ tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_deleted_SOURCES = tests/unit/test_deleted.c $(pair)
 tests_unit_test_evidence_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_fence_LDADD = tests/libtap.a $(TOOLS_LIBS)
+tests_unit_test_fieldname_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_filenames_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_incarnation_SOURCES = tests/unit/test_incarnation.c $(pair)
 tests_unit_test_rename_SOURCES = tests/unit/test_rename.c $(pair)
@@ -260,7 +264,8 @@ EXTRA_DIST += \
 	tests/integration/test_texts.py \
 	tests/integration/test_two_hosts.py \
 	tests/integration/test_txn.py \
-	tests/integration/test_types.py
+	tests/integration/test_types.py \
+	tests/integration/test_views.py
 
 # Only what a sanitizer build should run again.
 check-quick:

@@ -12,6 +12,7 @@
  *     put PATH CONTENT    made or saved there, over its newest version
  *     here PATH CONTENT   the same on this device, past the mount, as tools do
  *     rm PATH, mkdir PATH, mv PATH PATH
+ *     type DIRECTORY POINTER TYPE
  *     ls                  all paths there
  *     sync                both hold the same afterwards
  *     settle              grace periods end now, all news has reached the kernel
@@ -271,6 +272,15 @@ static int do_changes(struct world *w)
 	return 1;
 }
 
+static int do_type(struct device *d, char *word[4], struct err *e)
+{
+	struct id parent;
+	const char *name;
+	struct attr attr;
+	int r = find(d->replica, word[1], &parent, &name, &attr);
+	return r < 0 ? r : replica_declare(d->replica, &attr.id, word[2], strlen(word[2]), word[3], e);
+}
+
 struct listing {
 	struct replica *replica;
 	struct buf prefix;
@@ -404,6 +414,8 @@ static int run(struct world *w, char *word[4], int n, struct err *e)
 		return do_mkdir(&w->b, word[1]);
 	if (strcmp(word[0], "mv") == 0 && n == 3)
 		return do_mv(&w->b, word[1], word[2]);
+	if (strcmp(word[0], "type") == 0 && n == 4)
+		return do_type(&w->b, word, e);
 	if (strcmp(word[0], "ls") == 0)
 		return do_ls(&w->b);
 	if (strcmp(word[0], "sync") == 0)

@@ -65,8 +65,9 @@ static void test_codec(void)
 				     .author = 2, .context = { item, 2, 2 },
 				     .data = (const uint8_t *)"{}\n", .len = 3 };
 	struct history_version got;
-	struct history_deletion d = { { { 4 } }, { { 5 } }, NODE_LINK, 1700000000000000, ACTOR_NONE,
-				      "a b", 3 };
+	struct history_deletion d = { .node = { { 4 } }, .parent = { { 5 } }, .kind = NODE_LINK,
+				      .when_us = 1700000000000000, .actor = ACTOR_NONE,
+				      .name = "a b", .name_len = 3 };
 	struct err e = { 0 };
 	history_version_encode(&h, actors, &b);
 	int rc = history_version_decode(&a, actors, b.data, b.len, &got, &e);
@@ -96,6 +97,14 @@ static void test_codec(void)
 	buf_reset(&b);
 	history_deletion_encode(&d, &b);
 	strict(actors, &b, true, "a deletion");
+	d.since_us = 1600000000000000;
+	buf_reset(&b);
+	history_deletion_encode(&d, &b);
+	strict(actors, &b, true, "one that says since when it was there");
+	d.moved = true;
+	buf_reset(&b);
+	history_deletion_encode(&d, &b);
+	strict(actors, &b, true, "a move");
 	b.data[b.len - 1] = '/';
 	is_int(accepts(actors, &b, true), 0, "a name that no file can have is refused");
 }
@@ -223,7 +232,7 @@ static void test_disk(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(33);
+	tap_plan(35);
 	seed = tap_seed(argc, argv);
 	test_codec();
 	test_keep(100);
