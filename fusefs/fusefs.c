@@ -22,6 +22,7 @@
 #include "fusefs/local.h"
 #include "fusefs/notify.h"
 #include "fusefs/options.h"
+#include "fusefs/owner.h"
 #include "fusefs/tombstone.h"
 
 /* Versions kept for saves to come. */
@@ -276,7 +277,9 @@ int fusefs_mount(const struct fusefs_config *config, struct fusefs **ret, struct
 		return r;
 	struct attr root = { .id = NODE_ROOT, .kind = NODE_DIR };
 	struct inode *i = NULL;
-	r = inode_of_node(fs, &root, &i);
+	r = owner_load(fs);
+	if (r == 0)
+		r = inode_of_node(fs, &root, &i);
 	if (r == 0)
 		r = tombstone_load(fs);
 	if (r == 0)
@@ -438,6 +441,7 @@ void fusefs_free(struct fusefs *fs)
 		fuse_session_destroy(fs->session);
 	inodes_done(fs);
 	tombstones_done(fs);
+	owners_done(fs);
 	notify_free(fs->notify);
 	bases_free(fs->bases);
 	if (fs->spool >= 0)
