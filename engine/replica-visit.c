@@ -82,8 +82,12 @@ static int visit(struct commit *c, const struct id *id, uint64_t us)
 	if (rc == 0 && dir->after.attr.kind == NODE_DIR)
 		rc = forget_visit(c, dir);
 	if (rc == 0 && dir->after.attr.kind == NODE_DIR &&
-	    node_visit(&dir->after, us, wall_us(c->r)))
-		dir->after.attr.ctime_ns = (int64_t)wall_us(c->r) * 1000;
+	    node_visit(&dir->after, us, wall_us(c->r))) {
+		/* Who did it here has seen it when he did. */
+		int64_t ns = (int64_t)(c->remote ? wall_us(c->r) : us) * 1000;
+		if (ns > dir->after.attr.ctime_ns)
+			dir->after.attr.ctime_ns = ns;
+	}
 	return rc;
 }
 

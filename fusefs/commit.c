@@ -18,6 +18,8 @@
 
 /* A program that keeps a new file open this long wants it to be seen. */
 #define SETTLE_OPEN_NS (5 * SECOND_NS)
+/* A commit that comes so long after the write says when that was. */
+#define LATE_NS (SECOND_NS / 4)
 
 /* The bytes in memory when they can be a document; what is read when it is needed otherwise. *own
  * must live as long. */
@@ -113,6 +115,9 @@ static void committed(struct fusefs *fs, struct inode *i, struct copy *c, const 
 		draft_drop(fs, i);
 	copy_reset(c, version_ref(c->users ? written : v));
 	version_unref(written);
+	/* Whoever looked has seen the time of the write. */
+	if (same)
+		i->unseen_ns = wall_ns();
 	if (shared && same && met) {
 		i->cache = i->told = *version_id(v);
 		c->unread = false;
@@ -157,8 +162,9 @@ static int commit_node(struct fusefs *fs, struct inode *i, struct copy *c, bool 
 	_cleanup_(version_unrefp) struct version *base =
 		choose_base(fs, &i->id, c, &writer, false, 0, fallback, data, content.len);
 	_cleanup_(version_unrefp) struct version *v = NULL;
-	bool mtime_set = c->mtime_set;
 	int64_t mtime = c->mtime_ns;
+	/* Written a while ago: the time that programs have seen stays. */
+	bool mtime_set = c->mtime_set || wall_ns() - mtime > LATE_NS;
 
 	struct committer own;
 	fs_own_begin(fs, &own);

@@ -76,6 +76,7 @@ struct fusefs {
 	pthread_mutex_t names;
 	pthread_mutex_t lock;
 	struct table by_ino, by_id, pins;
+	struct table owners;         /* that are not the mount's: fusefs/owner.h */
 	struct table overlay;        /* entries: local names and tombstones */
 	struct overlay_entry *tombs; /* list */
 	struct doctree *doctree[DOCTREES]; /* the last one first; NULL: no more */

@@ -23,6 +23,7 @@
 #include "fusefs/local.h"
 #include "fusefs/notify.h"
 #include "fusefs/options.h"
+#include "fusefs/owner.h"
 #include "fusefs/tombstone.h"
 
 /* Versions kept for saves to come. */
@@ -277,7 +278,9 @@ int fusefs_mount(const struct fusefs_config *config, struct fusefs **ret, struct
 		return r;
 	struct attr root = { .id = NODE_ROOT, .kind = NODE_DIR };
 	struct inode *i = NULL;
-	r = inode_of_node(fs, &root, &i);
+	r = owner_load(fs);
+	if (r == 0)
+		r = inode_of_node(fs, &root, &i);
 	if (r == 0)
 		r = tombstone_load(fs);
 	if (r == 0)
@@ -440,6 +443,7 @@ void fusefs_free(struct fusefs *fs)
 	inodes_done(fs);
 	doctrees_done(fs);
 	tombstones_done(fs);
+	owners_done(fs);
 	notify_free(fs->notify);
 	bases_free(fs->bases);
 	if (fs->spool >= 0)

@@ -141,6 +141,14 @@ void copy_touch(struct copy *c, const struct proc *writer)
 		c->writer = *writer;
 }
 
+static void touch(struct inode *i, struct copy *c, const struct proc *writer)
+{
+	copy_touch(c, writer);
+	i->ctime_ns = c->mtime_ns;
+	if (i->backing == BACK_LOCAL)
+		i->local->mtime_ns = c->mtime_ns;
+}
+
 int copy_truncate(struct fusefs *fs, struct inode *i, struct copy *c, uint64_t size,
 		  const struct proc *writer, struct handle *h)
 {
@@ -157,7 +165,7 @@ int copy_truncate(struct fusefs *fs, struct inode *i, struct copy *c, uint64_t s
 		return r;
 	if (c->covered > size)
 		c->covered = size;
-	copy_touch(c, writer);
+	touch(i, c, writer);
 	if (h) {
 		if (size > 0)
 			h->wrote = true;
@@ -183,13 +191,17 @@ static int open_inode(struct fusefs *fs, struct inode *i, bool own, int flags, p
 		return -ENOMEM;
 	int mode = flags & O_ACCMODE;
 	h->reads = mode != O_WRONLY;
-	h->writes = mode != O_RDONLY;
+	h->writes = mode != O_RDONLY || (flags & O_TRUNC);
 	h->append = flags & O_APPEND;
 	procs_of(&fs->procs, tid, monotonic_ns(), &h->opener);
 	struct copy *c = NULL;
 	pthread_mutex_lock(&i->lock);
 	int r;
-	if (i->backing == BACK_VIRTUAL) {
+	if (mode == O_RDONLY && (flags & O_TRUNC) && (inode_mode(i) & 0111)) {
+		/* The kernel looks whether it is running only after this, and has emptied its pages
+		 * by then: the program would die of it. */
+		r = -ETXTBSY;
+	} else if (i->backing == BACK_VIRTUAL) {
 		r = shoaldir_open(fs, i, h->writes, &c);
 		fi->direct_io = 1;
 	} else {
@@ -281,6 +293,19 @@ static struct inode *successor(struct fusefs *fs, struct inode *i)
 	return now;
 }
 
+/* Who is not root has written to the file, or emptied it: it does not run as somebody else any more. The
+ * kernel sees to that itself where the bytes go through its pages. i->lock held. */
+static void drop_set_id(struct fusefs *fs, struct inode *i, uid_t writer)
+{
+	mode_t mode = inode_mode(i), drop = mode & S_ISUID;
+	if (mode & S_IXGRP)
+		drop |= mode & S_ISGID;
+	if (writer == 0 || !drop || i->kind != NODE_FILE)
+		return;
+	inode_set_mode(fs, i, mode & ~drop);
+	inode_changed(i);
+}
+
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fusefs *fs = fs_of(req);
@@ -298,12 +323,17 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 			inode_put(fs, i);
 			i = now;
 		}
-		if ((fi->flags & O_ACCMODE) != O_RDONLY) {
+		if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC)) {
 			pthread_mutex_lock(&i->lock);
 			commit_before_save(fs, i);
 			pthread_mutex_unlock(&i->lock);
 		}
 		r = open_inode(fs, i, i->ino != ino, fi->flags, fuse_req_ctx(req)->pid, fi);
+	}
+	if (r == 0 && (fi->flags & O_TRUNC)) {
+		pthread_mutex_lock(&i->lock);
+		drop_set_id(fs, i, fuse_req_ctx(req)->uid);
+		pthread_mutex_unlock(&i->lock);
 	}
 	inode_put(fs, i);
 	if (r < 0)
@@ -413,13 +443,11 @@ static int do_write(struct fusefs *fs, struct handle *h, const char *data, size_
 		r = workfile_pwrite(c->work, data, size, at);
 	if (r < 0)
 		return r;
-	copy_touch(c, &h->opener);
+	touch(i, c, &h->opener);
 	if (at <= c->covered && end > c->covered)
 		c->covered = end;
 	if (h->seen)
 		version_set(&c->seen, h->seen);
-	if (i->backing == BACK_LOCAL)
-		i->local->mtime_ns = c->mtime_ns;
 	h->wrote = true;
 	return 0;
 }
@@ -435,6 +463,8 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 	handle_begin(fs, h);
 	note_dropped(h);
 	int r = do_write(fs, h, data, size, off, fi->writepage);
+	if (r == 0)
+		drop_set_id(fs, i, fuse_req_ctx(req)->uid);
 	pthread_mutex_unlock(&i->lock);
 	if (r < 0)
 		fuse_reply_err(req, -r);
@@ -547,6 +577,34 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	free(h);
 }
 
+static int zero(struct fusefs *fs, struct handle *h, uint64_t offset, uint64_t len)
+{
+	struct copy *c = h->copy;
+	int r = copy_open_work(fs, c);
+	if (r == 0)
+		r = workfile_zero(c->work, offset, len);
+	if (r < 0)
+		return r;
+	touch(h->inode, c, &h->opener);
+	if (h->seen)
+		version_set(&c->seen, h->seen);
+	h->wrote = true;
+	return 0;
+}
+
+static int allocate(struct fusefs *fs, struct handle *h, int mode, uint64_t offset, uint64_t len)
+{
+	uint64_t end, size = copy_size(h->copy);
+	if (__builtin_add_overflow(offset, len, &end) || end > inode_limit(h->inode))
+		return -EFBIG;
+	int r = 0;
+	if ((mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) && offset < size)
+		r = zero(fs, h, offset, len);
+	if (r == 0 && !(mode & FALLOC_FL_KEEP_SIZE) && end > size)
+		r = copy_truncate(fs, h->inode, h->copy, end, &h->opener, h);
+	return r;
+}
+
 static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
 			 struct fuse_file_info *fi)
 {
@@ -554,19 +612,16 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 	struct fusefs *fs = fs_of(req);
 	struct handle *h = handle_of(fi);
 	struct inode *i = h->inode;
-	int r = 0;
-	uint64_t end;
-	if (mode & ~FALLOC_FL_KEEP_SIZE) {
+	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
 		fuse_reply_err(req, EOPNOTSUPP);
 		return;
 	}
 	pthread_mutex_lock(&i->lock);
 	handle_begin(fs, h);
-	if (__builtin_add_overflow((uint64_t)offset, (uint64_t)length, &end) ||
-	    end > inode_limit(i))
-		r = -EFBIG;
-	else if (!mode && end > copy_size(h->copy))
-		r = copy_truncate(fs, i, h->copy, end, &h->opener, h);
+	note_dropped(h);
+	int r = allocate(fs, h, mode, (uint64_t)offset, (uint64_t)length);
+	if (r == 0)
+		drop_set_id(fs, i, fuse_req_ctx(req)->uid);
 	pthread_mutex_unlock(&i->lock);
 	fuse_reply_err(req, -r);
 }

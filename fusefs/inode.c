@@ -297,6 +297,7 @@ int inode_of_node(struct fusefs *fs, const struct attr *attr, struct inode **ret
 				return -ENOMEM;
 			}
 			fresh->hashed_id = true;
+			owner_find(fs, &attr->id, &fresh->owner, &fresh->ctime_ns);
 			pthread_mutex_unlock(&fs->lock);
 			*ret = fresh;
 			return 0;
@@ -334,6 +335,7 @@ int inode_new(struct fusefs *fs, enum backing backing, enum node_kind kind, stru
 	struct inode *i = alloc(backing, kind);
 	if (!i)
 		return -ENOMEM;
+	i->owner = (struct owner){ fs->options.uid, fs->options.gid };
 	pthread_mutex_lock(&fs->lock);
 	i->ino = fs->next_ino++;
 	int r = table_add(&fs->by_ino, &i->by_ino, table_mix(i->ino));
@@ -383,11 +385,14 @@ int inode_of_virtual(struct fusefs *fs, const char *path, enum node_kind kind, s
 void inode_orphan(struct fusefs *fs, struct inode *i)
 {
 	pthread_mutex_lock(&fs->lock);
+	bool owned = i->hashed_id;
 	if (i->hashed_id)
 		table_remove(&fs->by_id, &i->by_id);
 	i->hashed_id = false;
 	pthread_mutex_unlock(&fs->lock);
 	i->backing = BACK_ORPHAN;
+	if (owned)
+		owner_forget(fs, &i->id);
 }
 
 void inode_bind(struct fusefs *fs, struct inode *i, const struct id *id)
@@ -398,6 +403,8 @@ void inode_bind(struct fusefs *fs, struct inode *i, const struct id *id)
 		table_remove(&fs->by_id, &old->by_id);
 		old->hashed_id = false;
 	}
+	bool moved = i->hashed_id && !id_equal(&i->id, id);
+	const struct id before = i->id;
 	if (i->hashed_id)
 		table_remove(&fs->by_id, &i->by_id);
 	i->id = *id;
@@ -405,6 +412,9 @@ void inode_bind(struct fusefs *fs, struct inode *i, const struct id *id)
 	pin(fs, id, i->ino);
 	pthread_mutex_unlock(&fs->lock);
 	i->backing = BACK_NODE;
+	if (moved)
+		owner_forget(fs, &before);
+	owner_put(fs, id, &i->owner, i->ctime_ns);
 }
 
 void inode_visited(struct fusefs *fs, const struct id *dir, uint64_t us)
@@ -433,6 +443,73 @@ void inode_set_place(struct inode *i, const struct id *parent, const char *name)
 		free(i->name);
 		i->name = text;
 	}
+}
+
+void inode_changed(struct inode *i)
+{
+	i->ctime_ns = wall_ns();
+}
+
+int inode_set_owner(struct fusefs *fs, struct inode *i, const struct owner *owner)
+{
+	i->owner = *owner;
+	inode_changed(i);
+	switch (i->backing) {
+	case BACK_NODE:
+		return owner_put(fs, &i->id, owner, i->ctime_ns);
+	case BACK_LOCAL:
+		return i->local->stored ? local_store(fs, i, false) : 0;
+	case BACK_ORPHAN:
+		return 0;
+	case BACK_VIRTUAL:
+		break;
+	}
+	return -EPERM;
+}
+
+mode_t inode_mode(const struct inode *i)
+{
+	return (i->backing == BACK_LOCAL ? i->local->mode : i->last.mode) & 07777;
+}
+
+int inode_set_mode(struct fusefs *fs, struct inode *i, mode_t mode)
+{
+	struct committer own;
+	int r;
+	mode &= 07777;
+	switch (i->backing) {
+	case BACK_NODE:
+		fs_own_begin(fs, &own);
+		r = replica_set_mode(fs->replica, &i->id, mode);
+		fs_own_end(fs, &own);
+		if (r >= 0)
+			i->last.mode = mode;
+		return r;
+	case BACK_LOCAL:
+		i->local->mode = (i->local->mode & S_IFMT) | mode;
+		return i->local->stored ? local_store(fs, i, false) : 0;
+	case BACK_ORPHAN:
+		i->last.mode = mode;
+		return 0;
+	case BACK_VIRTUAL:
+		break;
+	}
+	return -EPERM;
+}
+
+void inode_recount_locked(struct inode *dir)
+{
+	dir->counted = false;
+	dir->moves++;
+}
+
+void inode_recount(struct fusefs *fs, const struct id *dir)
+{
+	pthread_mutex_lock(&fs->lock);
+	struct inode *i = find_id(fs, dir);
+	if (i)
+		inode_recount_locked(i);
+	pthread_mutex_unlock(&fs->lock);
 }
 
 int inodes_get(struct fusefs *fs, bool (*f)(const struct inode *i), struct inode ***ret,
@@ -507,6 +584,16 @@ static mode_t type_of(enum node_kind kind)
 	return S_IFREG;
 }
 
+mode_t inode_special(mode_t mode)
+{
+	return S_ISREG(mode) || S_ISLNK(mode) || S_ISDIR(mode) ? 0 : mode & S_IFMT;
+}
+
+mode_t inode_type(const struct inode *i)
+{
+	return i->special ? i->special : type_of(i->kind);
+}
+
 static void set_size(struct stat *st, uint64_t size, uint64_t stored)
 {
 	st->st_size = (off_t)size;
@@ -541,18 +628,15 @@ void inode_stat_node(struct fusefs *fs, uint64_t ino, const struct attr *attr, s
 	}
 }
 
-static void stat_local(struct fusefs *fs, const struct inode *i, struct stat *ret)
+static void stat_local(const struct inode *i, struct stat *ret)
 {
 	const struct local *l = i->local;
 	*ret = (struct stat){
 		.st_ino = i->ino,
 		.st_mode = l->mode,
 		.st_nlink = 1,
-		.st_uid = fs->options.uid,
-		.st_gid = fs->options.gid,
 		.st_blksize = 4096,
 		.st_mtim = time_of(l->mtime_ns),
-		.st_ctim = time_of(l->mtime_ns),
 		.st_atim = time_of(l->mtime_ns),
 	};
 	if (l->target)
@@ -566,13 +650,69 @@ static bool later(struct timespec x, struct timespec y)
 	return x.tv_sec != y.tv_sec ? x.tv_sec > y.tv_sec : x.tv_nsec > y.tv_nsec;
 }
 
-static void stat_visited(struct fusefs *fs, const struct inode *i, struct stat *ret)
+/* What programs here have been told beyond what the record says, or instead of it. */
+static void stat_here(const struct inode *i, int64_t ctime_ns, struct stat *ret)
 {
+	if (i->ctime_ns && (i->ctime_ns > ctime_ns || ctime_ns <= i->unseen_ns))
+		ret->st_ctim = time_of(i->ctime_ns);
+	if (i->atime_ns)
+		ret->st_atim = time_of(i->atime_ns);
+	else
+		ret->st_atim = ret->st_mtim;
+	if (i->special)
+		ret->st_mode = i->special | (ret->st_mode & 07777);
+	ret->st_rdev = i->rdev;
+	ret->st_uid = i->owner.uid;
+	ret->st_gid = i->owner.gid;
+}
+
+struct count {
+	uint64_t names, dirs;
+};
+
+static int count_one(const char *name, size_t len, const struct attr *attr, void *userdata)
+{
+	(void)name;
+	(void)len;
+	struct count *c = userdata;
+	c->dirs += attr->kind == NODE_DIR;
+	return ++c->names > COUNT_MAX;
+}
+
+/* As other file systems that cannot count them have it, one link means: not counted. */
+static uint64_t count_links(struct fusefs *fs, struct inode *i)
+{
+	struct count n = { 0 };
 	pthread_mutex_lock(&fs->lock);
-	struct timespec ts = time_of((int64_t)i->visited_us * 1000);
+	bool counted = i->counted;
+	uint64_t links = i->links, moves = i->moves;
 	pthread_mutex_unlock(&fs->lock);
-	if (later(ts, ret->st_mtim))
-		ret->st_mtim = ret->st_atim = ts;
+	if (counted)
+		return links;
+	links = replica_list(fs->replica, &i->id, count_one, &n) == 0 ? n.dirs + 2 : 1;
+	pthread_mutex_lock(&fs->lock);
+	if (i->moves == moves) {
+		i->links = links;
+		i->counted = true;
+	}
+	pthread_mutex_unlock(&fs->lock);
+	return links;
+}
+
+static void stat_dir(struct fusefs *fs, struct inode *i, struct stat *ret)
+{
+	ret->st_nlink = count_links(fs, i);
+	pthread_mutex_lock(&fs->lock);
+	uint64_t us = i->visited_us;
+	pthread_mutex_unlock(&fs->lock);
+	if (!us)
+		return;
+	struct timespec ts = time_of((int64_t)us * 1000);
+	if (later(ts, ret->st_mtim)) {
+		ret->st_mtim = ts;
+		if (!i->atime_ns)
+			ret->st_atim = ts;
+	}
 	if (later(ts, ret->st_ctim))
 		ret->st_ctim = ts;
 }
@@ -588,7 +728,8 @@ int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret
 	case BACK_LOCAL:
 		/* May become a node, with other times, any moment. */
 		*ret_timeout = 0;
-		stat_local(fs, i, ret);
+		stat_local(i, ret);
+		stat_here(i, 0, ret);
 		return 0;
 	case BACK_ORPHAN:
 		*ret_timeout = 0;
@@ -599,6 +740,7 @@ int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret
 			if (i->shared->dirty)
 				ret->st_mtim = time_of(i->shared->mtime_ns);
 		}
+		stat_here(i, i->last.ctime_ns, ret);
 		return 0;
 	case BACK_NODE:
 		break;
@@ -614,12 +756,14 @@ int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret
 	}
 	i->last = attr;
 	inode_stat_node(fs, i->ino, &attr, ret);
-	if (i->kind == NODE_DIR)
-		stat_visited(fs, i, ret);
 	struct copy *c = i->shared;
+	if (c && c->dirty && i->kind == NODE_FILE)
+		ret->st_mtim = time_of(c->mtime_ns);
+	stat_here(i, attr.ctime_ns, ret);
+	if (i->kind == NODE_DIR)
+		stat_dir(fs, i, ret);
 	if (c && c->dirty && i->kind == NODE_FILE) {
 		set_copy(ret, c);
-		ret->st_mtim = ret->st_ctim = time_of(c->mtime_ns);
 		*ret_timeout = 0;
 	} else if (c && c->flipping) {
 		set_size(ret, c->shown, c->shown);

@@ -38,6 +38,7 @@
 #include "engine/replica.h"
 #include "engine/table.h"
 #include "fusefs/fusefs.h"
+#include "fusefs/owner.h"
 #include "fusefs/proc.h"
 #include "fusefs/workfile.h"
 
@@ -115,6 +116,10 @@ struct inode {
 	/* fs->lock; directories: when a name came or went that the replica does not know of yet
 	 * (us since 1970): new files that have not settled, deletions in their grace. */
 	uint64_t visited_us;
+	/* fs->lock; directories: two and one for each directory in it, if that was counted since one
+	 * came or went; how often that happened. */
+	uint64_t links, moves;
+	bool counted;
 
 	pthread_mutex_t lock;
 	enum backing backing;
@@ -122,6 +127,13 @@ struct inode {
 	struct id id;        /* NODE; ORPHAN: what it was */
 	struct local *local; /* LOCAL */
 	char *virtual_path;  /* VIRTUAL: below .shoal, "" for itself */
+	struct owner owner;  /* but of VIRTUAL */
+	mode_t special;      /* S_IFIFO and the like, LOCAL and what was it; 0: kind says it */
+	dev_t rdev;
+	int64_t ctime_ns;    /* at least */
+	int64_t unseen_ns;   /* NODE: ... and what the record says of it up to here is not news:
+			      * commits of what programs did before */
+	int64_t atime_ns;    /* what utimens said; 0: as mtime */
 	struct copy *shared;
 	struct id cache;  /* version whose bytes the page cache holds for sure; zero: unknown */
 	struct id told;   /* version whose size the kernel has for sure; zero: it has none at all */
@@ -181,6 +193,17 @@ void inode_visited(struct fusefs *fs, const struct id *dir, uint64_t us);
 /* It got another time since. */
 void inode_unvisited(struct fusefs *fs, struct inode *i);
 void inode_set_place(struct inode *i, const struct id *parent, const char *name);
+/* Its owner changes; i->lock held. */
+int inode_set_owner(struct fusefs *fs, struct inode *i, const struct owner *owner);
+/* Permission bits, as seen last; changed; i->lock held. */
+mode_t inode_mode(const struct inode *i);
+int inode_set_mode(struct fusefs *fs, struct inode *i, mode_t mode);
+/* Something about it has changed now that programs have to see; i->lock held. */
+void inode_changed(struct inode *i);
+/* A directory came to this one or left it; fs->lock held. */
+void inode_recount_locked(struct inode *dir);
+/* The same by its id, without the lock. */
+void inode_recount(struct fusefs *fs, const struct id *dir);
 
 /* All inodes for which f is true (f NULL: all; fs->lock is held while it looks), referenced, in
  * *ret, which inodes_put gives back. -ENOMEM. */
@@ -192,9 +215,16 @@ void inodes_done(struct fusefs *fs);
 
 /* ---- attributes; i->lock held ---- */
 
+/* A directory of more names than this does not count its subdirectories. */
+#define COUNT_MAX 256
+
 /* stat(2)'s view. *ret_timeout: how long the kernel may keep it, in seconds. -ENOENT, -ESTALE. */
 int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret_timeout);
 void inode_stat_node(struct fusefs *fs, uint64_t ino, const struct attr *attr, struct stat *ret);
+/* The type bits of st_mode. */
+mode_t inode_type(const struct inode *i);
+/* What inode->special is for a file of this mode. */
+mode_t inode_special(mode_t mode);
 
 /* ---- copies; i->lock held ---- */
 

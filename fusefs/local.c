@@ -242,13 +242,17 @@ int local_store(struct fusefs *fs, struct inode *i, bool sync)
 	_cleanup_(buf_done) struct buf key = { 0 };
 	_cleanup_(buf_done) struct buf value = { 0 };
 	overlay_key(&key, 'L', &l->parent, l->name);
-	buf_u8(&value, 1);
+	buf_u8(&value, 2);
 	buf_u8(&value, (uint8_t)((l->unsettled ? FLAG_UNSETTLED : 0) | (l->aside ? FLAG_ASIDE : 0) |
 				 (l->mtime_set ? FLAG_MTIME : 0) |
 				 (l->astray ? FLAG_ASTRAY : 0)));
 	buf_u32(&value, l->mode);
 	buf_u64(&value, (uint64_t)l->mtime_ns);
 	buf_u64(&value, l->named_us);
+	buf_u32(&value, i->owner.uid);
+	buf_u32(&value, i->owner.gid);
+	buf_u64(&value, (uint64_t)i->ctime_ns);
+	buf_u64(&value, i->rdev);
 	buf_bytes(&value, l->target ? l->target : "", l->target ? strlen(l->target) : 0);
 	buf_bytes(&value, l->xattr.data, l->xattr.len);
 	int r = put_content(fs, i, &value, sync);
@@ -275,12 +279,22 @@ static int load_one(const uint8_t *key, size_t key_len, const uint8_t *value, si
 	name[key_len - 3 - ID_SIZE] = '\0';
 
 	struct cursor c = cursor_make(value, len);
-	if (cursor_u8(&c) != 1)
+	const uint8_t format = cursor_u8(&c);
+	if (format != 1 && format != 2)
 		return -EPROTONOSUPPORT;
 	uint8_t flags = cursor_u8(&c);
 	uint32_t mode = cursor_u32(&c);
 	int64_t mtime = (int64_t)cursor_u64(&c);
 	uint64_t named = cursor_u64(&c);
+	struct owner owner = { fs->options.uid, fs->options.gid };
+	int64_t ctime = mtime;
+	dev_t rdev = 0;
+	if (format == 2) {
+		owner.uid = cursor_u32(&c);
+		owner.gid = cursor_u32(&c);
+		ctime = (int64_t)cursor_u64(&c);
+		rdev = cursor_u64(&c);
+	}
 	size_t target_len, xattr_len, content_len;
 	const uint8_t *target = cursor_bytes(&c, LINK_SIZE_MAX, &target_len);
 	const uint8_t *xattr = cursor_bytes(&c, 1u << 20, &xattr_len);
@@ -293,6 +307,10 @@ static int load_one(const uint8_t *key, size_t key_len, const uint8_t *value, si
 	struct inode *i = NULL;
 	if (!l || inode_new(fs, BACK_LOCAL, S_ISLNK(mode) ? NODE_LINK : NODE_FILE, &i) < 0)
 		return -ENOMEM;
+	i->owner = owner;
+	i->ctime_ns = ctime;
+	i->rdev = rdev;
+	i->special = inode_special(mode);
 	l->mtime_ns = mtime;
 	l->named_us = named;
 	l->unsettled = flags & FLAG_UNSETTLED;

@@ -6,8 +6,10 @@
  * node. A name here comes before a node of the same name.
  *
  * Records of the store (STORE_LOCAL): "f/L" parent id, name ->
- *   u8 format (1), u8 flags, u32 mode, u64 mtime (ns), u64 named (us), bytes target of a link, bytes extended
- *   attributes, u8 content (0 none, 1 inline, 2 spool file), bytes content or name of the file. */
+ *   u8 format (2), u8 flags, u32 mode, u64 mtime (ns), u64 named (us), u32 user, u32 group, u64 ctime (ns),
+ *   u64 number of a device, bytes target of a link, bytes extended attributes, u8 content (0 none,
+ *   1 inline, 2 spool file), bytes content or name of the file.
+ * Format 1 is the same without the four behind `named`. */
 
 #include <stdbool.h>
 

@@ -41,6 +41,8 @@ libfusefs_a_SOURCES = \
 	fusefs/ops_rename.c \
 	fusefs/options.c \
 	fusefs/options.h \
+	fusefs/owner.c \
+	fusefs/owner.h \
 	fusefs/proc.c \
 	fusefs/proc.h \
 	fusefs/ranges.c \

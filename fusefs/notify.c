@@ -67,6 +67,7 @@ static void queue(struct notify *n, uint64_t ino, const char *name, unsigned tri
 
 void notify_inode_locked(struct fusefs *fs, struct inode *i)
 {
+	inode_recount_locked(i);
 	if (i->notify_due)
 		return;
 	i->notify_due = true;

@@ -16,6 +16,12 @@
 /* A truncate(2) is followed by an open and a write more often than not. */
 #define TRUNCATE_NS SECOND_NS
 
+#define SET_TIMES                                                                                  \
+	(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME |                     \
+	 FUSE_SET_ATTR_MTIME_NOW)
+#define SET_ANY                                                                                    \
+	(FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_SIZE | SET_TIMES)
+
 static void reply_attr(fuse_req_t req, struct fusefs *fs, struct inode *i)
 {
 	struct stat st;
@@ -40,28 +46,6 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	}
 	reply_attr(req, fs, i);
 	inode_put(fs, i);
-}
-
-static int set_mode(struct fusefs *fs, struct inode *i, mode_t mode)
-{
-	switch (i->backing) {
-	case BACK_NODE: {
-		struct committer own;
-		fs_own_begin(fs, &own);
-		int r = replica_set_mode(fs->replica, &i->id, mode & 07777);
-		fs_own_end(fs, &own);
-		return r;
-	}
-	case BACK_LOCAL:
-		i->local->mode = (i->local->mode & S_IFMT) | (mode & 07777);
-		return i->local->stored ? local_store(fs, i, false) : 0;
-	case BACK_ORPHAN:
-		i->last.mode = mode & 07777;
-		return 0;
-	case BACK_VIRTUAL:
-		break;
-	}
-	return -EPERM;
 }
 
 static int set_mtime(struct fusefs *fs, struct inode *i, int64_t ns, struct handle *h)
@@ -92,6 +76,8 @@ static int set_mtime(struct fusefs *fs, struct inode *i, int64_t ns, struct hand
 		return i->local->stored ? local_store(fs, i, false) : 0;
 	case BACK_ORPHAN:
 		i->last.mtime_ns = ns;
+		if (c)
+			c->mtime_ns = ns;
 		return 0;
 	case BACK_VIRTUAL:
 		break;
@@ -113,7 +99,7 @@ static int set_size(struct fusefs *fs, struct inode *i, uint64_t size, struct ha
 		return r;
 	/* O_TRUNC arrives as ftruncate in some kernels' paths; the same size is no write. */
 	if (!c->dirty && copy_size(c) == size)
-		return 0;
+		return i->backing == BACK_NODE ? 0 : set_mtime(fs, i, wall_ns(), h);
 	if (size == 0 && !c->fallback && copy_basis(c))
 		version_set(&c->fallback, copy_basis(c));
 	r = copy_truncate(fs, i, c, size, h ? &h->opener : &who, h);
@@ -123,6 +109,49 @@ static int set_size(struct fusefs *fs, struct inode *i, uint64_t size, struct ha
 		keeper_add(fs, TIMER_COMMIT, i->ino, monotonic_ns() + TRUNCATE_NS);
 	}
 	return r;
+}
+
+/* Of utimens; what is beyond the years 1678 to 2261 becomes their end. */
+static int64_t ns_of(struct timespec ts, bool now)
+{
+	int64_t ns;
+	if (now)
+		return wall_ns();
+	if (__builtin_mul_overflow(ts.tv_sec, SECOND_NS, &ns) ||
+	    __builtin_add_overflow(ns, ts.tv_nsec, &ns))
+		return ts.tv_sec < 0 ? INT64_MIN : INT64_MAX;
+	return ns;
+}
+
+static int set_times(struct fusefs *fs, struct inode *i, const struct stat *attr, int to_set,
+		     struct handle *h)
+{
+	struct stat st;
+	double timeout;
+	if (i->backing == BACK_VIRTUAL)
+		return -EPERM;
+	int r = inode_attr(fs, i, &st, &timeout);
+	if (r < 0)
+		return r;
+	/* Only what is said changes, although one shows the other as long as nothing is said. */
+	int64_t atime = ns_of(st.st_atim, false);
+	if (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW))
+		atime = ns_of(attr->st_atim, to_set & FUSE_SET_ATTR_ATIME_NOW);
+	if (to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW))
+		r = set_mtime(fs, i, ns_of(attr->st_mtim, to_set & FUSE_SET_ATTR_MTIME_NOW), h);
+	if (r >= 0)
+		i->atime_ns = atime ? atime : 1;
+	return r < 0 ? r : 0;
+}
+
+static int set_owner(struct fusefs *fs, struct inode *i, const struct stat *attr, int to_set)
+{
+	struct owner owner = i->owner;
+	if (to_set & FUSE_SET_ATTR_UID)
+		owner.uid = attr->st_uid;
+	if (to_set & FUSE_SET_ATTR_GID)
+		owner.gid = attr->st_gid;
+	return inode_set_owner(fs, i, &owner);
 }
 
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
@@ -145,24 +174,18 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		commit_before_save(fs, i);
 	if (i->backing == BACK_NODE)
 		replica_attr(fs->replica, &i->id, &i->last);
-	/* There is one owner, who mounted. Root may say otherwise and is not heard, as on other
-	 * file systems without owners. */
-	if ((to_set & FUSE_SET_ATTR_UID) && attr->st_uid != fs->options.uid && ctx->uid != 0)
-		r = -EPERM;
-	if ((to_set & FUSE_SET_ATTR_GID) && attr->st_gid != fs->options.gid && ctx->uid != 0)
-		r = -EPERM;
+	/* The kernel has seen to it that who asks may. */
+	if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
+		r = set_owner(fs, i, attr, to_set);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_MODE))
-		r = set_mode(fs, i, attr->st_mode);
+		r = inode_set_mode(fs, i, attr->st_mode);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE))
 		r = i->kind == NODE_FILE ? set_size(fs, i, (uint64_t)attr->st_size, h, ctx->pid)
 					 : -EISDIR;
-	if (r == 0 && (to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW))) {
-		int64_t ns =
-			to_set & FUSE_SET_ATTR_MTIME_NOW
-				? wall_ns()
-				: (int64_t)attr->st_mtim.tv_sec * SECOND_NS + attr->st_mtim.tv_nsec;
-		r = set_mtime(fs, i, ns, h);
-	}
+	if (r == 0 && (to_set & SET_TIMES))
+		r = set_times(fs, i, attr, to_set, h);
+	if (r == 0 && (to_set & SET_ANY))
+		inode_changed(i);
 	pthread_mutex_unlock(&i->lock);
 	if (r < 0)
 		fuse_reply_err(req, -r);
@@ -390,6 +413,8 @@ static int change_xattr(struct fusefs *fs, struct inode *i, const char *name, co
 		r = remove ? local_xattr_remove(i->local, name)
 			   : local_xattr_set(i->local, name, value, size, flags & XATTR_CREATE,
 					     flags & XATTR_REPLACE);
+		if (r == 0)
+			inode_changed(i);
 		if (r == 0 && i->local->stored)
 			r = local_store(fs, i, false);
 		break;

@@ -42,6 +42,12 @@ static int do_unlink(struct fusefs *fs, const struct id *parent, const char *nam
 			r = spot_remove_now(fs, &s.attr.id);
 			break;
 		}
+		/* Now, so that a handle that is being released does not commit in between: the
+		 * deletion would take that for somebody else's change. */
+		spot_drop_node(fs, s.inode);
+		r = replica_attr(fs->replica, &s.attr.id, &s.attr);
+		if (r < 0)
+			break;
 		replica_read(fs->replica, &s.attr.id, &v);
 		r = tombstone_add(fs, parent, name, &s.attr, v, &who, false);
 		break;
@@ -81,8 +87,10 @@ static int do_rmdir(struct fusefs *fs, const struct id *parent, const char *name
 		r = spot_only_nodes(fs, &s.attr.id);
 	if (r == 0)
 		r = spot_remove_now(fs, &s.attr.id);
-	if (r >= 0)
+	if (r >= 0) {
 		spot_drop_node(fs, s.inode);
+		inode_recount(fs, parent);
+	}
 	spot_done(fs, &s);
 	return r;
 }
@@ -103,6 +111,47 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 }
 
 /* ---- making ---- */
+
+/* Who makes something, and whose it becomes. */
+struct maker {
+	pid_t tid;
+	struct owner owner;
+	mode_t setgid; /* what a new directory inherits */
+};
+
+/* As in other file systems: a directory with the set-group-id bit gives its group on. */
+static struct maker maker_of(fuse_req_t req, fuse_ino_t parent)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct maker m = { .tid = ctx->pid, .owner = { ctx->uid, ctx->gid } };
+	struct inode *dir = inode_get(fs_of(req), parent);
+	if (!dir)
+		return m;
+	pthread_mutex_lock(&dir->lock);
+	if (dir->last.mode & S_ISGID) {
+		m.owner.gid = dir->owner.gid;
+		m.setgid = S_ISGID;
+	}
+	pthread_mutex_unlock(&dir->lock);
+	inode_put(fs_of(req), dir);
+	return m;
+}
+
+/* A new node is his who made it, whoever had one of this id before. */
+static int give_node(struct fusefs *fs, const struct attr *attr, const struct maker *m,
+		     struct inode **ret)
+{
+	struct inode *i;
+	int r = inode_of_node(fs, attr, &i);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&i->lock);
+	inode_set_owner(fs, i, &m->owner);
+	i->atime_ns = 0;
+	pthread_mutex_unlock(&i->lock);
+	*ret = i;
+	return 0;
+}
 
 /* The file that a temporary or backup name is about is looked at now: rule 4 wants the version
  * from when the temp file was made; a backup means that the last read was for copying. */
@@ -126,7 +175,7 @@ static bool look_about(struct fusefs *fs, struct local *l, int64_t now)
 
 /* A new local inode under the name, which is free. */
 static int make_local(struct fusefs *fs, const struct id *parent, const char *name, uint32_t mode,
-		      bool excl, pid_t tid, struct inode **ret)
+		      bool excl, const struct maker *m, struct inode **ret)
 {
 	struct inode *i = NULL;
 	struct local *l = local_new(parent, name, mode);
@@ -139,7 +188,7 @@ static int make_local(struct fusefs *fs, const struct id *parent, const char *na
 		copy_free(c);
 		return r;
 	}
-	procs_of(&fs->procs, tid, monotonic_ns(), &l->creator);
+	procs_of(&fs->procs, m->tid, monotonic_ns(), &l->creator);
 	bool temp = look_about(fs, l, monotonic_ns());
 	l->unsettled = S_ISREG(mode) && !temp && !name_is_local(name, strlen(name));
 	l->settle_ns = excl ? 1 : 0;
@@ -148,6 +197,9 @@ static int make_local(struct fusefs *fs, const struct id *parent, const char *na
 	l->named_us = replica_now_us(fs->replica);
 	i->local = l;
 	i->shared = c;
+	i->owner = m->owner;
+	i->special = inode_special(mode);
+	i->ctime_ns = l->mtime_ns;
 	r = local_add(fs, i);
 	if (r < 0) {
 		inode_put(fs, i);
@@ -161,7 +213,7 @@ static int make_local(struct fusefs *fs, const struct id *parent, const char *na
 
 /* The name of a document that was removed a moment ago: it is being saved. */
 static int adopt(struct fusefs *fs, const struct id *parent, const char *name, uint32_t mode,
-		 pid_t tid, struct inode **ret)
+		 const struct maker *m, struct inode **ret)
 {
 	struct id node;
 	_cleanup_(version_unrefp) struct version *v = NULL;
@@ -177,10 +229,12 @@ static int adopt(struct fusefs *fs, const struct id *parent, const char *name, u
 		return r;
 	}
 	struct proc who;
-	procs_of(&fs->procs, tid, monotonic_ns(), &who);
+	procs_of(&fs->procs, m->tid, monotonic_ns(), &who);
 	version_set(&c->fallback, v);
 	copy_touch(c, &who);
 	pthread_mutex_lock(&i->lock);
+	i->owner = m->owner;
+	i->ctime_ns = c->mtime_ns;
 	inode_bind(fs, i, &node);
 	inode_set_place(i, parent, name);
 	i->shared = c;
@@ -197,7 +251,7 @@ static int adopt(struct fusefs *fs, const struct id *parent, const char *name, u
 }
 
 static int make_file(struct fusefs *fs, const struct id *parent, const char *name, uint32_t mode,
-		     int flags, pid_t tid, struct inode **ret, bool *ret_there)
+		     int flags, const struct maker *m, struct inode **ret, bool *ret_there)
 {
 	struct spot s;
 	*ret_there = false;
@@ -217,7 +271,7 @@ static int make_file(struct fusefs *fs, const struct id *parent, const char *nam
 		return r;
 	}
 	if (s.tomb) {
-		r = adopt(fs, parent, name, mode, tid, ret);
+		r = adopt(fs, parent, name, mode, m, ret);
 		if (r != -ENOENT)
 			return r;
 	}
@@ -225,14 +279,14 @@ static int make_file(struct fusefs *fs, const struct id *parent, const char *nam
 	struct attr attr;
 	if (!id_equal(parent, &NODE_ROOT) && replica_attr(fs->replica, parent, &attr) < 0)
 		return -ENOENT;
-	return make_local(fs, parent, name, S_IFREG | (mode & 07777), flags & O_EXCL, tid, ret);
+	return make_local(fs, parent, name, S_IFREG | (mode & 07777), flags & O_EXCL, m, ret);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		      struct fuse_file_info *fi)
 {
 	struct fusefs *fs = fs_of(req);
-	pid_t tid = fuse_req_ctx(req)->pid;
+	const struct maker m = maker_of(req, parent);
 	struct id dir;
 	struct inode *i = NULL;
 	bool there = false;
@@ -240,17 +294,17 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	int r = spot_parent(fs, parent, name, &dir);
 	if (r == 0) {
 		pthread_mutex_lock(&fs->names);
-		r = make_file(fs, &dir, name, mode, fi->flags, tid, &i, &there);
+		r = make_file(fs, &dir, name, mode, fi->flags, &m, &i, &there);
 		if (r == 0 && there && (fi->flags & O_ACCMODE) != O_RDONLY)
 			commit_finished(fs, i);
 		/* Opened under names: it does not settle in between. */
 		if (r == 0)
-			r = handle_open(fs, i, there ? fi->flags : fi->flags & ~O_TRUNC, tid, fi);
+			r = handle_open(fs, i, there ? fi->flags : fi->flags & ~O_TRUNC, m.tid, fi);
 		pthread_mutex_unlock(&fs->names);
 	} else if (r > 0) {
 		r = shoaldir_create(fs, parent, name, fi->flags & O_EXCL, &i);
 		if (r == 0)
-			r = handle_open(fs, i, fi->flags, tid, fi);
+			r = handle_open(fs, i, fi->flags, m.tid, fi);
 	}
 	if (r == 0) {
 		r = make_entry(fs, i, &e);
@@ -262,32 +316,44 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 		fuse_reply_err(req, -r);
 }
 
+/* A fifo, socket or device: stays here. */
+static int make_special(struct fusefs *fs, const struct id *dir, const char *name, mode_t mode,
+			dev_t rdev, const struct maker *m, struct inode **ret)
+{
+	struct spot s;
+	int r = spot_find(fs, dir, name, &s);
+	if (r == 0 && s.what != SPOT_NONE)
+		r = -EEXIST;
+	spot_done(fs, &s);
+	if (r == 0)
+		r = spot_bury(fs, &s);
+	if (r == 0)
+		r = make_local(fs, dir, name, mode, true, m, ret);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&(*ret)->lock);
+	(*ret)->rdev = rdev;
+	local_store(fs, *ret, false);
+	pthread_mutex_unlock(&(*ret)->lock);
+	return 0;
+}
+
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
-	(void)rdev;
 	struct fusefs *fs = fs_of(req);
-	pid_t tid = fuse_req_ctx(req)->pid;
+	const struct maker m = maker_of(req, parent);
 	struct id dir;
 	struct inode *i = NULL;
 	bool there = false;
 	int r = spot_parent(fs, parent, name, &dir);
-	if (r > 0 || (r == 0 && !S_ISREG(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode)))
+	if (r > 0)
 		r = -EPERM;
 	if (r == 0) {
 		pthread_mutex_lock(&fs->names);
-		if (S_ISREG(mode)) {
-			r = make_file(fs, &dir, name, mode, O_EXCL, tid, &i, &there);
-		} else {
-			struct spot s;
-			r = spot_find(fs, &dir, name, &s);
-			if (r == 0 && s.what != SPOT_NONE)
-				r = -EEXIST;
-			spot_done(fs, &s);
-			if (r == 0)
-				r = spot_bury(fs, &s);
-			if (r == 0)
-				r = make_local(fs, &dir, name, mode, true, tid, &i);
-		}
+		if (S_ISREG(mode))
+			r = make_file(fs, &dir, name, mode, O_EXCL, &m, &i, &there);
+		else
+			r = make_special(fs, &dir, name, mode, rdev, &m, &i);
 		pthread_mutex_unlock(&fs->names);
 	}
 	if (r < 0) {
@@ -303,6 +369,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	struct fusefs *fs = fs_of(req);
+	const struct maker m = maker_of(req, parent);
 	struct id dir;
 	struct inode *i = NULL;
 	int r = spot_parent(fs, parent, name, &dir);
@@ -319,12 +386,13 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 		if (r == 0) {
 			struct committer own;
 			fs_own_begin(fs, &own);
-			r = replica_mkdir(fs->replica, &dir, name, strlen(name), mode & 07777,
-					  &attr);
+			r = replica_mkdir(fs->replica, &dir, name, strlen(name),
+					  (mode & 07777) | m.setgid, &attr);
 			fs_own_end(fs, &own);
+			inode_recount(fs, &dir);
 		}
 		if (r >= 0)
-			r = inode_of_node(fs, &attr, &i);
+			r = give_node(fs, &attr, &m, &i);
 		pthread_mutex_unlock(&fs->names);
 	} else if (r > 0) {
 		r = shoaldir_mkdir(fs, parent, name, &i);
@@ -338,7 +406,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 }
 
 static int do_symlink(struct fusefs *fs, const struct id *dir, const char *name, const char *target,
-		      pid_t tid, struct inode **ret)
+		      const struct maker *m, struct inode **ret)
 {
 	struct spot s;
 	struct attr attr;
@@ -351,7 +419,7 @@ static int do_symlink(struct fusefs *fs, const struct id *dir, const char *name,
 	if (r < 0)
 		return r;
 	if (name_is_local(name, strlen(name))) {
-		r = make_local(fs, dir, name, S_IFLNK | 0777, true, tid, ret);
+		r = make_local(fs, dir, name, S_IFLNK | 0777, true, m, ret);
 		if (r < 0)
 			return r;
 		pthread_mutex_lock(&(*ret)->lock);
@@ -364,12 +432,13 @@ static int do_symlink(struct fusefs *fs, const struct id *dir, const char *name,
 	fs_own_begin(fs, &own);
 	r = replica_symlink(fs->replica, dir, name, strlen(name), target, &attr);
 	fs_own_end(fs, &own);
-	return r < 0 ? r : inode_of_node(fs, &attr, ret);
+	return r < 0 ? r : give_node(fs, &attr, m, ret);
 }
 
 static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
 	struct fusefs *fs = fs_of(req);
+	const struct maker m = maker_of(req, parent);
 	struct id dir;
 	struct inode *i = NULL;
 	int r = spot_parent(fs, parent, name, &dir);
@@ -379,7 +448,7 @@ static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, cons
 		r = -ENAMETOOLONG;
 	if (r == 0) {
 		pthread_mutex_lock(&fs->names);
-		r = do_symlink(fs, &dir, name, link, fuse_req_ctx(req)->pid, &i);
+		r = do_symlink(fs, &dir, name, link, &m, &i);
 		pthread_mutex_unlock(&fs->names);
 	}
 	if (r < 0) {
@@ -417,9 +486,11 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const 
 		r = spot_bury(fs, &s);
 	struct workfile *w = NULL;
 	uint32_t mode = 0644;
+	struct maker m = { .tid = fuse_req_ctx(req)->pid };
 	if (r == 0) {
 		pthread_mutex_lock(&from->lock);
 		mode = from->backing == BACK_LOCAL ? from->local->mode & 07777 : from->last.mode;
+		m.owner = from->owner;
 		if (from->shared && from->shared->work) {
 			r = copy_clone(fs, from->shared, &w);
 		} else if (from->backing == BACK_NODE) {
@@ -432,7 +503,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const 
 		pthread_mutex_unlock(&from->lock);
 	}
 	if (r == 0)
-		r = make_local(fs, &dir, newname, S_IFREG | mode, true, fuse_req_ctx(req)->pid, &i);
+		r = make_local(fs, &dir, newname, S_IFREG | mode, true, &m, &i);
 	if (r == 0) {
 		pthread_mutex_lock(&i->lock);
 		copy_reset(i->shared, TAKE_PTR(v));

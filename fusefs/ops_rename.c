@@ -201,9 +201,12 @@ static int rename_local(struct fusefs *fs, struct spot *from, struct spot *to)
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&i->lock);
+	inode_changed(i);
 	r = local_move(fs, i, &to->parent, to->name);
 	if (r == 0)
 		spot_local_left(fs, from);
+	if (r == 0 && plain)
+		inode_visited(fs, &to->parent, i->local->named_us);
 	if (r == 0 && plain && S_ISLNK(i->local->mode)) {
 		struct attr attr;
 		struct committer own;
@@ -261,6 +264,82 @@ static int rename_aside(struct fusefs *fs, struct spot *from, struct spot *to, p
 	return r;
 }
 
+/* A node has been moved to parent/name, as id. */
+static void moved(struct fusefs *fs, struct inode *i, const struct id *id, const struct id *parent,
+		  const char *name)
+{
+	pthread_mutex_lock(&i->lock);
+	const struct id before = i->id;
+	inode_changed(i);
+	if (!id_equal(id, &before)) {
+		bool draft = i->draft_stored;
+		if (draft)
+			draft_drop(fs, i);
+		inode_bind(fs, i, id);
+		bases_rename(fs->bases, &before, id);
+		if (draft)
+			draft_store(fs, i);
+	}
+	inode_set_place(i, parent, name);
+	i->cache = (struct id){ 0 }; /* versions are of another node, or name the new place */
+	pthread_mutex_unlock(&i->lock);
+}
+
+static int one_is_enough(const char *name, size_t len, const struct attr *attr, void *userdata)
+{
+	(void)name;
+	(void)len;
+	(void)attr;
+	(void)userdata;
+	return 1;
+}
+
+/* Mode, time and attributes of the directory are the new one's as well. */
+static void dress(struct fusefs *fs, struct inode *from, const struct id *id)
+{
+	struct stat st;
+	double timeout;
+	_cleanup_(buf_done) struct buf names = { 0 };
+	pthread_mutex_lock(&from->lock);
+	if (inode_attr(fs, from, &st, &timeout) == 0)
+		replica_set_mtime(fs->replica, id,
+				  (int64_t)st.st_mtim.tv_sec * SECOND_NS + st.st_mtim.tv_nsec);
+	replica_list_xattr(fs->replica, &from->id, &names);
+	for (size_t at = 0; !buf_failed(&names) && at < names.len;) {
+		const char *name = (const char *)names.data + at;
+		_cleanup_(buf_done) struct buf value = { 0 };
+		if (replica_get_xattr(fs->replica, &from->id, name, &value) >= 0)
+			replica_set_xattr(fs->replica, id, name, value.data, value.len, false,
+					  false);
+		at += strlen(name) + 1;
+	}
+	pthread_mutex_unlock(&from->lock);
+}
+
+/* A directory cannot leave its collection, but an empty one can be made there and removed here. What
+ * is in others goes file by file, which is mv(1)'s business: -EXDEV. */
+static int move_empty(struct fusefs *fs, struct spot *from, struct spot *to, struct id *ret)
+{
+	const struct id *id = &from->attr.id;
+	struct attr attr;
+	struct committer own;
+	if (spot_only_nodes(fs, id) < 0 || replica_list(fs->replica, id, one_is_enough, NULL) != 0)
+		return -EXDEV;
+	fs_own_begin(fs, &own);
+	int r = to->what == SPOT_NODE ? replica_remove(fs->replica, &to->attr.id, 0) : 0;
+	if (r == 0)
+		r = replica_mkdir(fs->replica, &to->parent, to->name, strlen(to->name),
+				  from->attr.mode, &attr);
+	if (r >= 0) {
+		dress(fs, from->inode, &attr.id);
+		r = replica_remove(fs->replica, id, 0);
+	}
+	fs_own_end(fs, &own);
+	if (r >= 0)
+		*ret = attr.id;
+	return r;
+}
+
 static int rename_node(struct fusefs *fs, struct spot *from, struct spot *to, unsigned flags,
 		       pid_t tid)
 {
@@ -304,23 +383,45 @@ static int rename_node(struct fusefs *fs, struct spot *from, struct spot *to, un
 				   &id);
 		fs_own_end(fs, &own);
 	}
+	if (r == -EXDEV && from->attr.kind == NODE_DIR)
+		r = move_empty(fs, from, to, &id);
 	if (r < 0)
 		return r;
 	if (to->what == SPOT_NODE)
 		spot_drop_node(fs, to->inode);
-	pthread_mutex_lock(&i->lock);
-	if (!id_equal(&id, &from->attr.id)) {
-		bool draft = i->draft_stored;
-		if (draft)
-			draft_drop(fs, i);
-		inode_bind(fs, i, &id);
-		bases_rename(fs->bases, &from->attr.id, &id);
-		if (draft)
-			draft_store(fs, i);
+	if (from->attr.kind == NODE_DIR) {
+		inode_recount(fs, &from->parent);
+		inode_recount(fs, &to->parent);
 	}
-	inode_set_place(i, &to->parent, to->name);
-	i->cache = (struct id){ 0 }; /* versions are of another node, or name the new place */
-	pthread_mutex_unlock(&i->lock);
+	moved(fs, i, &id, &to->parent, to->name);
+	return 0;
+}
+
+/* a (LOCAL) goes where b (NODE) is, and the other way round. */
+static int exchange_local(struct fusefs *fs, struct spot *a, struct spot *b)
+{
+	const struct id parent = a->parent;
+	struct id id;
+	pthread_mutex_lock(&a->inode->lock);
+	int r = local_move(fs, a->inode, &b->parent, b->name);
+	inode_changed(a->inode);
+	pthread_mutex_unlock(&a->inode->lock);
+	if (r < 0)
+		return r;
+	struct committer own;
+	fs_own_begin(fs, &own);
+	r = replica_rename(fs->replica, &b->attr.id, &parent, a->name, strlen(a->name),
+			   RENAME_FLAG_NOREPLACE, &id);
+	fs_own_end(fs, &own);
+	if (r < 0) {
+		pthread_mutex_lock(&a->inode->lock);
+		local_move(fs, a->inode, &parent, a->name);
+		pthread_mutex_unlock(&a->inode->lock);
+		return r;
+	}
+	moved(fs, b->inode, &id, &parent, a->name);
+	inode_recount(fs, &parent);
+	inode_recount(fs, &b->parent);
 	return 0;
 }
 
@@ -376,7 +477,7 @@ static int exchange(struct fusefs *fs, struct spot *a, struct spot *b)
 		/* The temp file becomes the document's next version; its name gets the old one,
 		 * and others see it there unless that is a temporary name. */
 		if (b->attr.kind != NODE_FILE || !S_ISREG(a->inode->local->mode))
-			return -EINVAL;
+			return exchange_local(fs, a, b);
 		_cleanup_(version_unrefp) struct version *head = NULL;
 		r = replica_read(fs->replica, &b->attr.id, &head);
 		if (r < 0)
@@ -406,11 +507,14 @@ static int exchange(struct fusefs *fs, struct spot *a, struct spot *b)
 	fs_own_end(fs, &own);
 	if (r < 0)
 		return r;
+	inode_recount(fs, &a->parent);
+	inode_recount(fs, &b->parent);
 	struct inode *i[2] = { a->inode, b->inode };
 	const struct spot *at[2] = { b, a };
 	for (unsigned k = 0; k < 2; k++) {
 		struct attr attr;
 		pthread_mutex_lock(&i[k]->lock);
+		inode_changed(i[k]);
 		/* Across collections both are other nodes now. */
 		if (replica_lookup(fs->replica, &at[k]->parent, at[k]->name, strlen(at[k]->name),
 				   &attr) >= 0 &&

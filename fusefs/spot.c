@@ -74,6 +74,7 @@ void spot_drop_local(struct fusefs *fs, struct inode *i)
 				 .mode = l->mode & 07777,
 				 .mtime_ns = l->mtime_ns,
 				 .ctime_ns = l->mtime_ns };
+	inode_changed(i);
 	draft_mark(fs, i, false);
 	inode_orphan(fs, i);
 	local_remove(fs, i);
@@ -93,6 +94,7 @@ void spot_drop_node(struct fusefs *fs, struct inode *i)
 	pthread_mutex_lock(&i->lock);
 	if (i->backing == BACK_NODE) {
 		draft_drop(fs, i);
+		inode_changed(i);
 		inode_orphan(fs, i);
 	}
 	pthread_mutex_unlock(&i->lock);

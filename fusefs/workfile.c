@@ -295,6 +295,42 @@ int workfile_truncate(struct workfile *w, uint64_t size)
 	return 0;
 }
 
+/* A file system without holes gets zeros written. */
+static int fd_zero(int fd, uint64_t offset, uint64_t end)
+{
+	static const uint8_t zeros[COPY_PIECE];
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+		      (off_t)(end - offset)) == 0)
+		return 0;
+	if (errno != EOPNOTSUPP)
+		return -errno;
+	int r = 0;
+	for (; r == 0 && offset < end; offset += COPY_PIECE)
+		r = fd_write(fd, zeros, end - offset < COPY_PIECE ? end - offset : COPY_PIECE,
+			     offset);
+	return r;
+}
+
+int workfile_zero(struct workfile *w, uint64_t offset, uint64_t len)
+{
+	if (offset >= w->size || len == 0)
+		return 0;
+	const uint64_t end = len < w->size - offset ? offset + len : w->size, tail = end % BLOCK;
+	if (w->fd < 0) {
+		memset(w->data + offset, 0, (size_t)(end - offset));
+		return 0;
+	}
+	int r = w->base && offset % BLOCK ? fill_block(w, offset) : 0;
+	if (r == 0 && w->base && tail)
+		r = fill_block(w, end - tail);
+	if (r == 0)
+		r = fd_zero(w->fd, offset, end);
+	if (r == 0 && w->base)
+		r = ranges_add(&w->written, offset - offset % BLOCK,
+			       tail ? end - tail + BLOCK : end);
+	return r;
+}
+
 /* Where the spool's file system knows of no holes all is data. */
 static int fd_next(const struct workfile *w, uint64_t offset, bool hole, uint64_t *ret)
 {
@@ -318,7 +354,9 @@ int workfile_next(struct workfile *w, uint64_t offset, bool hole, uint64_t *ret)
 		int r = 0;
 		if (place == IN_BASE)
 			r = version_next(w->base, offset, hole, &next);
-		else if (hole == (place == IN_FILE))
+		else if (place == IN_FILE)
+			r = fd_next(w, offset, hole, &next);
+		else if (!hole)
 			next = end;
 		if (r < 0)
 			return r;

@@ -34,6 +34,8 @@ ssize_t workfile_pread(struct workfile *w, void *data, size_t len, uint64_t offs
 /* All of it or -ENOSPC, -EDQUOT, -EIO, -ENOMEM. */
 int workfile_pwrite(struct workfile *w, const void *data, size_t len, uint64_t offset);
 int workfile_truncate(struct workfile *w, uint64_t size);
+/* So many bytes from offset on read as zeros, and where it can be they are a hole; the size stays. */
+int workfile_zero(struct workfile *w, uint64_t offset, uint64_t len);
 /* As lseek with SEEK_HOLE (hole) and SEEK_DATA: the first offset from there on that is in a hole, or is
  * not; the size if there is none. */
 int workfile_next(struct workfile *w, uint64_t offset, bool hole, uint64_t *ret);

@@ -3,6 +3,7 @@ dist_man_MANS += \
 	man/mount.fuse.shoal.8 \
 	man/shoal-crdt.7 \
 	man/shoal-format.7 \
+	man/shoal-fs.7 \
 	man/shoal-protocol.7 \
 	man/shoal-security.7 \
 	man/shoal.1 \

@@ -259,6 +259,9 @@ EXTRA_DIST += \
 	tests/integration/test_matrix.py \
 	tests/integration/test_mesh.py \
 	tests/integration/test_mount.py \
+	tests/integration/conformance.py \
+	tests/integration/test_posix.py \
+	tests/integration/test_posix_data.py \
 	tests/integration/test_saves.py \
 	tests/integration/test_lists.py \
 	tests/integration/test_texts.py \
