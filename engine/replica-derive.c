@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "engine/edge.h"
+#include "engine/ignore.h"
 #include "engine/slot.h"
 
 int stored_decode(const struct actors *actors, struct arena *a, const void *data, size_t len,
@@ -67,7 +68,7 @@ bool name_is_text(const char *name, size_t len)
 		if (len > n && !memcmp(name + len - n, suffix[i], n))
 			return true;
 	}
-	return false;
+	return len == strlen(IGNORE_FILE) && !memcmp(name, IGNORE_FILE, len);
 }
 
 bool name_valid(const char *name, size_t len)

@@ -50,6 +50,7 @@ unit_tests = \
 	tests/unit/test_history \
 	tests/unit/test_incarnation \
 	tests/unit/test_identity \
+	tests/unit/test_ignore \
 	tests/unit/test_jdiff \
 	tests/unit/test_join \
 	tests/unit/test_json \
