@@ -260,7 +260,9 @@ static size_t emit(fuse_req_t req, struct fusefs *fs, struct inode *dir, struct 
 	if (!plus) {
 		if (x->inode) {
 			e.attr.st_ino = x->inode->ino;
-			e.attr.st_mode = x->inode->kind == NODE_LINK ? S_IFLNK : S_IFREG;
+			e.attr.st_mode = x->inode->kind == NODE_LINK  ? S_IFLNK
+					 : x->inode->kind == NODE_DIR ? S_IFDIR
+								      : S_IFREG;
 		} else {
 			inode_stat_node(fs, inode_number(fs, &x->attr.id, x->attr.kind), &x->attr,
 					&e.attr);
