@@ -245,6 +245,7 @@ int commit_copy(struct fusefs *fs, struct inode *i, struct copy *c, bool quiet, 
 		return commit_local(fs, i, c, quiet, e);
 	case BACK_ORPHAN:
 	case BACK_VIRTUAL:
+	case BACK_PLAIN:
 		break;
 	}
 	return 0;

@@ -32,6 +32,8 @@ libfusefs_a_SOURCES = \
 	fusefs/options.c \
 	fusefs/options.h \
 	fusefs/ops_plain.c \
+	fusefs/ops_plain_attr.c \
+	fusefs/ops_plain_file.c \
 	fusefs/plain.c \
 	fusefs/plain.h \
 	fusefs/proc.c \

@@ -58,6 +58,7 @@ static int set_mode(struct fusefs *fs, struct inode *i, mode_t mode)
 		i->last.mode = mode & 07777;
 		return 0;
 	case BACK_VIRTUAL:
+	case BACK_PLAIN:
 		break;
 	}
 	return -EPERM;
@@ -93,6 +94,7 @@ static int set_mtime(struct fusefs *fs, struct inode *i, int64_t ns, struct hand
 		i->last.mtime_ns = ns;
 		return 0;
 	case BACK_VIRTUAL:
+	case BACK_PLAIN:
 		break;
 	}
 	return -EPERM;
@@ -298,6 +300,7 @@ static int get_xattr(struct fusefs *fs, struct inode *i, const char *name, struc
 		return local_xattr_get(i->local, name, ret);
 	case BACK_ORPHAN:
 	case BACK_VIRTUAL:
+	case BACK_PLAIN:
 		break;
 	}
 	return -ENODATA;
@@ -393,6 +396,7 @@ static int change_xattr(struct fusefs *fs, struct inode *i, const char *name, co
 		r = -ESTALE;
 		break;
 	case BACK_VIRTUAL:
+	case BACK_PLAIN:
 		break;
 	}
 	return r;

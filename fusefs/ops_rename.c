@@ -8,6 +8,7 @@
 
 #include "fusefs/commit.h"
 #include "fusefs/draft.h"
+#include "fusefs/handle.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
 #include "fusefs/name.h"

@@ -171,6 +171,40 @@ int plain_attr(struct fusefs *fs, struct inode *i, struct stat *ret)
 	return fd < 0 ? fd : plain_stat(fs, i, fd, ret);
 }
 
+/* ---- for the operations ---- */
+
+int plain_open_dir(struct fusefs *fs, fuse_ino_t ino, struct inode **ret)
+{
+	struct inode *dir = inode_get(fs, ino);
+	int fd = dir ? plain_open(fs, dir, O_PATH | O_DIRECTORY) : -ESTALE;
+	if (fd < 0)
+		inode_put(fs, dir);
+	else
+		*ret = dir;
+	return fd;
+}
+
+int plain_entry(struct fusefs *fs, struct inode *dir, int fd, const char *name,
+		struct fuse_entry_param *ret, struct inode **ret_inode)
+{
+	struct inode *i = NULL;
+	struct stat st;
+	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	int r = plain_child(fs, dir, name, &st, &i);
+	if (r < 0)
+		return r;
+	st.st_ino = i->ino;
+	st.st_uid = fs->options.uid;
+	st.st_gid = fs->options.gid;
+	*ret = (struct fuse_entry_param){
+		.ino = i->ino, .attr = st, .attr_timeout = FOREVER, .entry_timeout = FOREVER
+	};
+	inode_looked_up(fs, i);
+	*ret_inode = i;
+	return 0;
+}
+
 /* ---- roots ---- */
 
 int plain_open_root(struct fusefs *fs, const char *spool, struct inode **ret)

@@ -25,6 +25,12 @@ static inline bool plain_is(const struct inode *i)
 	return plain_number(i->ino);
 }
 
+/* An open file's handle. */
+static inline int plain_fd(const struct fuse_file_info *fi)
+{
+	return (int)fi->fh;
+}
+
 /* A new directory of the spool, empty, as a LOCAL inode without local data; its name in ret_spool
  * (32 bytes). -ENOSPC and the like. */
 int plain_make_root(struct fusefs *fs, uint32_t mode, char *ret_spool, struct inode **ret);
@@ -44,8 +50,19 @@ int plain_attr(struct fusefs *fs, struct inode *i, struct stat *ret);
 int plain_child(struct fusefs *fs, struct inode *dir, const char *name, const struct stat *st,
 		struct inode **ret);
 
+/* The directory's descriptor for work on names in it; *ret is referenced. */
+int plain_open_dir(struct fusefs *fs, fuse_ino_t ino, struct inode **ret);
+/* What the kernel is told of a name in the directory, which fd is of; it knows the inode from then
+ * on, *ret_inode is referenced. All changes come through the kernel: it may keep what it knows. */
+int plain_entry(struct fusefs *fs, struct inode *dir, int fd, const char *name,
+		struct fuse_entry_param *ret, struct inode **ret_inode);
+
 /* unlinkat(2), flags 0 or AT_REMOVEDIR; who has it open goes on. */
 int plain_remove(struct fusefs *fs, struct inode *dir, const char *name, int flags);
 /* renameat2(2). */
 int plain_rename(struct fusefs *fs, struct inode *from, const char *name, struct inode *to,
 		 const char *newname, unsigned flags);
+
+/* The parts of ops_plain_fill. */
+void ops_plain_attr_fill(struct fuse_lowlevel_ops *ops);
+void ops_plain_file_fill(struct fuse_lowlevel_ops *ops);
