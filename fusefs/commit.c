@@ -571,6 +571,7 @@ void commit_unignored(struct fusefs *fs)
 {
 	struct inode **list = NULL;
 	size_t n = 0;
+	rules_seen(fs);
 	if (inodes_get(fs, is_ignored, &list, &n) < 0)
 		return;
 	for (size_t k = 0; k < n; k++) {

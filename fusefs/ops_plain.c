@@ -170,7 +170,10 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 		return;
 	}
 	struct inode *from = inode_get(fs, parent), *to = inode_get(fs, newparent);
-	int r = plain_from != plain_to ? -EXDEV : from && to ? 0 : -ESTALE;
+	int r = flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE) ? -EINVAL
+		: plain_from != plain_to                                ? -EXDEV
+		: from && to                                            ? 0
+									: -ESTALE;
 	if (r == 0)
 		r = plain_rename(fs, from, name, to, newname, flags);
 	inode_put(fs, from);

@@ -294,6 +294,8 @@ static int exchange(struct fusefs *fs, struct spot *a, struct spot *b)
 		if (r == 0)
 			r = local_move(fs, a->inode, &b->parent, b->name);
 		pthread_mutex_unlock(&a->inode->lock);
+		/* Each has the other's name, and perhaps no rule any more. */
+		keeper_add(fs, TIMER_RULES, 0, 0);
 		return r;
 	}
 	if (a->what == SPOT_LOCAL) {

@@ -17,13 +17,14 @@ struct dir_rules {
 	struct id id, parent;
 	struct id file; /* the node of its .shoalignore */
 	struct ignore *ignore;
-	char name[NAME_MAX_BYTES + 1];
+	char *name;
 };
 
 struct rules {
 	pthread_mutex_t lock; /* a leaf: nothing is called under it */
 	struct table dirs, files;
-	uint64_t age; /* how often everything was forgotten */
+	uint64_t age; /* how often something was dropped */
+	bool told;    /* the keeper knows of a change and has not come yet */
 };
 
 int rules_new(struct rules **ret)
@@ -41,26 +42,21 @@ static void dir_free(struct dir_rules *d)
 	if (!d)
 		return;
 	ignore_free(d->ignore);
+	free(d->name);
 	free(d);
 }
 DEFINE_CLEANUP(struct dir_rules *, dir_free)
-
-static void forget(struct rules *g)
-{
-	table_done(&g->files);
-	table_each(&g->dirs, b, l, next)
-	{
-		table_remove(&g->dirs, l);
-		dir_free(table_entry(l, struct dir_rules, link));
-	}
-	g->age++;
-}
 
 void rules_free(struct rules *g)
 {
 	if (!g)
 		return;
-	forget(g);
+	table_each(&g->dirs, b, l, next)
+	{
+		table_remove(&g->dirs, l);
+		dir_free(table_entry(l, struct dir_rules, link));
+	}
+	table_done(&g->files);
 	table_done(&g->dirs);
 	pthread_mutex_destroy(&g->lock);
 	free(g);
@@ -78,19 +74,50 @@ static struct dir_rules *get(struct rules *g, const struct id *id)
 
 /* ---- changes ---- */
 
-/* lock held. A directory that comes has no rules yet; one that goes elsewhere stands under others.
- */
-static bool matters(const struct rules *g, const struct change *c)
+/* What is known of a directory is of the past; lock held. */
+static void drop(struct rules *g, const struct id *id)
 {
-	if (c->kind == NODE_DIR)
-		return c->what & CHANGE_REMOVED;
-	if ((c->name && strcmp(c->name, IGNORE_FILE) == 0) ||
-	    (c->old_name && strcmp(c->old_name, IGNORE_FILE) == 0))
-		return true;
-	for (struct table_link *l = table_first(&g->files, id_hash(&c->id)); l; l = l->next)
-		if (id_equal(&table_entry(l, struct dir_rules, by_file)->file, &c->id))
+	struct dir_rules *d = get(g, id);
+	g->age++;
+	if (!d)
+		return;
+	table_remove(&g->dirs, &d->link);
+	if (!id_is_zero(&d->file))
+		table_remove(&g->files, &d->by_file);
+	dir_free(d);
+}
+
+static bool is_rules(const char *name)
+{
+	return name && strcmp(name, IGNORE_FILE) == 0;
+}
+
+/* True when names that are there already may be under other rules now; lock held. */
+static bool changed(struct rules *g, const struct change *c)
+{
+	const unsigned moved = c->what & (CHANGE_CREATED | CHANGE_REMOVED);
+	bool rules = false;
+	if (c->kind == NODE_DIR && moved) {
+		drop(g, &c->id);
+		return moved == (CHANGE_CREATED | CHANGE_REMOVED);
+	}
+	if (is_rules(c->name)) {
+		drop(g, &c->parent);
+		rules = true;
+	}
+	if (is_rules(c->old_name)) {
+		drop(g, &c->old_parent);
+		rules = true;
+	}
+	for (struct table_link *l = table_first(&g->files, id_hash(&c->id)); l; l = l->next) {
+		const struct dir_rules *d = table_entry(l, struct dir_rules, by_file);
+		if (id_equal(&d->file, &c->id)) {
+			const struct id dir = d->id;
+			drop(g, &dir);
 			return true;
-	return false;
+		}
+	}
+	return rules;
 }
 
 void rules_observe(const struct change *change, size_t n, void *userdata)
@@ -99,13 +126,21 @@ void rules_observe(const struct change *change, size_t n, void *userdata)
 	struct rules *g = fs->rules;
 	bool any = false;
 	pthread_mutex_lock(&g->lock);
-	for (size_t k = 0; k < n && !any; k++)
-		any = matters(g, &change[k]);
-	if (any)
-		forget(g);
+	for (size_t k = 0; k < n; k++)
+		any |= changed(g, &change[k]);
+	any &= !g->told;
+	g->told |= any;
 	pthread_mutex_unlock(&g->lock);
 	if (any)
 		keeper_add(fs, TIMER_RULES, 0, 0);
+}
+
+void rules_seen(struct fusefs *fs)
+{
+	struct rules *g = fs->rules;
+	pthread_mutex_lock(&g->lock);
+	g->told = false;
+	pthread_mutex_unlock(&g->lock);
 }
 
 /* ---- asking ---- */
@@ -134,12 +169,16 @@ static int load(struct fusefs *fs, const struct id *id, struct dir_rules **ret)
 {
 	_cleanup_(dir_freep) struct dir_rules *d = calloc(1, sizeof(*d));
 	struct attr attr;
+	char name[NAME_MAX_BYTES + 1] = "";
 	if (!d)
 		return -ENOMEM;
 	d->id = *id;
-	int r = id_equal(id, &NODE_ROOT) ? 0 : replica_parent(fs->replica, id, &d->parent, d->name);
+	int r = id_equal(id, &NODE_ROOT) ? 0 : replica_parent(fs->replica, id, &d->parent, name);
 	if (r < 0)
 		return r;
+	d->name = strdup(name);
+	if (!d->name)
+		return -ENOMEM;
 	if (replica_lookup(fs->replica, id, IGNORE_FILE, strlen(IGNORE_FILE), &attr) >= 0 &&
 	    attr.kind == NODE_FILE) {
 		d->file = attr.id;
@@ -191,20 +230,21 @@ static bool apply(const struct dir_rules *const *way, size_t n, const char *name
 	return text && ignore_path(rules, n, text, strlen(text), is_dir);
 }
 
-/* Everything may have changed since `age`: then it is not kept. */
+/* It may have changed since `age`: then it is not kept. */
 static int keep(struct rules *g, struct dir_rules *d, uint64_t age)
 {
 	int r = 0;
 	pthread_mutex_lock(&g->lock);
 	if (g->age == age && !get(g, &d->id)) {
-		if (!id_is_zero(&d->file))
+		const bool file = !id_is_zero(&d->file);
+		if (file)
 			r = table_add(&g->files, &d->by_file, id_hash(&d->file));
 		if (r == 0)
 			r = table_add(&g->dirs, &d->link, id_hash(&d->id));
+		if (r < 0 && file)
+			table_remove(&g->files, &d->by_file);
 		if (r == 0)
 			d = NULL;
-		else
-			forget(g);
 	}
 	pthread_mutex_unlock(&g->lock);
 	dir_free(d);

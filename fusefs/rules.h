@@ -18,6 +18,9 @@ void rules_free(struct rules *g);
  * The observer of a replica (change_fn), userdata: the fusefs. */
 void rules_observe(const struct change *change, size_t n, void *userdata);
 
+/* The keeper looks at what is there now: changes from here on are told anew. */
+void rules_seen(struct fusefs *fs);
+
 /* True when a rule says that this name in the directory is of this device alone. Not under
  * fs->lock. */
 bool rules_ignore(struct fusefs *fs, const struct id *dir, const char *name, bool is_dir);

@@ -15,6 +15,7 @@ import pytest
 
 from fsmount import Mount, wait_until
 from lab import BUILD, wait_for
+from test_mount import RENAME_EXCHANGE, renameat2
 from test_two_hosts import equal, pair
 
 
@@ -200,11 +201,17 @@ def test_renaming_across_the_rules(mount):
     mount.new_document("d.json", {"a": 1})
     p("d.log").write_text('{"a": 2}')
     os.rename(p("d.log"), p("d.json"))
+    # With each other: the one that was mine is everybody's, and the other way round.
+    p("g.log").write_text("was g.log")
+    p("g.txt").write_text("was g.txt")
+    renameat2(p("g.log"), p("g.txt"), RENAME_EXCHANGE)
     # Among themselves.
     p("e.log").write_text("e")
     p("f.log").write_text("f")
     os.rename(p("e.log"), p("f.log"))
-    assert others(mount) == [".shoalignore", "a.txt", "b.log", "d.json"]
+    assert others(mount) == [".shoalignore", "a.txt", "b.log", "d.json", "g.txt"]
+    assert mount.remote_bytes("g.txt") == b"was g.log"
+    assert p("g.log").read_text() == "was g.txt"
     assert mount.remote_bytes("a.txt") == b"was mine"
     assert mount.remote_bytes("b.log") == b"shared"
     assert mount.remote_json("d.json") == {"a": 2}
@@ -213,7 +220,7 @@ def test_renaming_across_the_rules(mount):
     mount.start()
     assert p("c.log").read_text() == "fresh"
     assert p("f.log").read_text() == "e" and not p("e.log").exists()
-    assert others(mount) == [".shoalignore", "a.txt", "b.log", "d.json"]
+    assert others(mount) == [".shoalignore", "a.txt", "b.log", "d.json", "g.txt"]
 
 
 def test_an_ignored_directory_is_like_a_file_system_of_its_own(mount):
@@ -232,6 +239,7 @@ def test_an_ignored_directory_is_like_a_file_system_of_its_own(mount):
         assert caught.value.errno == number
 
     refused(errno.EXDEV, os.rename, p("build"), p("shared"))
+    refused(errno.EXDEV, renameat2, p("build"), p("dir"), RENAME_EXCHANGE)
     refused(errno.EXDEV, os.rename, p("dir"), p("build/dir"))
     refused(errno.EXDEV, os.rename, p("y"), p("build/y"))
     refused(errno.EXDEV, os.rename, p("build/sub"), p("sub"))
