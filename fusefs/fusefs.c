@@ -88,7 +88,8 @@ static int unmount_path(const char *mountpoint, bool lazy)
 {
 	if (umount2(mountpoint, (lazy ? MNT_DETACH : 0) | UMOUNT_NOFOLLOW) == 0)
 		return 0;
-	if (errno != EPERM)
+	/* EACCES: the mount is dead, and another user than root asks. */
+	if (errno != EPERM && errno != EACCES)
 		return -errno;
 	return run_fusermount(mountpoint, lazy);
 }
@@ -188,6 +189,8 @@ static int check_mountpoint(const char *path, struct err *e)
 		return err_set(e, -EBUSY, "something is mounted on %s already", path);
 	if (access("/dev/fuse", F_OK) < 0)
 		return err_set(e, -ENODEV, "there is no /dev/fuse; load the module: modprobe fuse");
+	if (access("/dev/fuse", R_OK | W_OK) < 0)
+		return err_set(e, -EACCES, "this user may not open /dev/fuse: chmod a+rw /dev/fuse");
 	return 0;
 }
 

@@ -244,6 +244,8 @@ EXTRA_DIST += \
 	tests/integration/test_links.py \
 	tests/integration/test_mesh.py \
 	tests/integration/test_mount.py \
+	XX
+	tests/integration/test_mountlife.py \
 	tests/integration/test_saves.py \
 	tests/integration/test_lists.py \
 	tests/integration/test_texts.py \
