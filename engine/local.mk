@@ -53,6 +53,8 @@ libengine_a_SOURCES = \
 	engine/history.h \
 	engine/id.c \
 	engine/id.h \
+	engine/ignore.c \
+	engine/ignore.h \
 	engine/intake-chunks.c \
 	engine/intake-impl.h \
 	engine/intake.c \

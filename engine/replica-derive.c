@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "engine/edge.h"
+#include "engine/ignore.h"
 #include "engine/slot.h"
 
 int stored_decode(struct replica *r, const struct store_snapshot *snap, struct arena *a,
@@ -88,7 +89,7 @@ bool name_is_text(const char *name, size_t len)
 		if (len > n && !memcmp(name + len - n, suffix[i], n))
 			return true;
 	}
-	return false;
+	return len == strlen(IGNORE_FILE) && !memcmp(name, IGNORE_FILE, len);
 }
 
 bool name_valid(const char *name, size_t len)

@@ -177,7 +177,7 @@ int record_live(struct replica *r, struct arena *a, const struct id *id, struct 
 /* The content as shown; false when there is none. */
 bool content_shown(const struct replica *r, const struct record *rec, struct value *ret);
 bool name_is_document(const char *name, size_t len);
-/* One of those that are merged as texts: .md .markdown .txt .org .rst .adoc .tex .todo. */
+/* One of those that are merged as texts: .md .markdown .txt .org .rst .adoc .tex .todo, and .shoalignore. */
 bool name_is_text(const char *name, size_t len);
 bool name_valid(const char *name, size_t len);
 /* Normal permission bits of a kind. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/ignore.h"
 #include "fusefs/draft.h"
 #include "fusefs/field.h"
 #include "fusefs/flip.h"
@@ -14,6 +15,7 @@
 #include "fusefs/local.h"
 #include "fusefs/name.h"
 #include "fusefs/notify.h"
+#include "fusefs/rules.h"
 #include "fusefs/tombstone.h"
 
 /* A program that keeps a new file open this long wants it to be seen. */
@@ -137,8 +139,8 @@ static int revive(struct fusefs *fs, struct inode *i, const struct content *cont
 		return -ENOENT;
 	struct attr attr;
 	int r = replica_create(fs->replica, &i->parent, i->name, strlen(i->name),
-			       i->last.mode ? i->last.mode : 0644, content, SAVE_BY_NAME, 0,
-			       &attr, ret, e);
+			       i->last.mode ? i->last.mode : 0644, content, SAVE_BY_NAME, 0, &attr,
+			       ret, e);
 	if (r >= 0) {
 		inode_bind(fs, i, &attr.id);
 		notify_entry(fs, &i->parent, i->name);
@@ -258,6 +260,7 @@ int commit_copy(struct fusefs *fs, struct inode *i, struct copy *c, bool quiet, 
 		/* What others may go on writing is no value yet. */
 		return quiet || !c->field ? 0 : field_commit(fs, c, e);
 	case BACK_ORPHAN:
+	case BACK_PLAIN:
 		break;
 	}
 	return 0;
@@ -301,13 +304,30 @@ static void become_node(struct fusefs *fs, struct inode *i, const struct id *id)
 	i->born_ns = l->born_ns;
 	i->creator = l->creator;
 	local_remove(fs, i);
+	local_ignored(fs, i, false);
 	i->local = NULL;
 	local_free(l);
 	replica_attr(fs->replica, id, &i->last);
 }
 
+static int settle_link(struct fusefs *fs, struct inode *i)
+{
+	struct local *l = i->local;
+	struct attr attr;
+	struct committer own;
+	fs_own_begin(fs, &own);
+	int r = replica_symlink(fs->replica, &l->parent, l->name, strlen(l->name), l->target,
+				&attr);
+	fs_own_end(fs, &own);
+	if (r >= 0)
+		become_node(fs, i, &attr.id);
+	return r < 0 ? r : 0;
+}
+
 int commit_settle(struct fusefs *fs, struct inode *i, struct err *e)
 {
+	if (S_ISLNK(i->local->mode))
+		return settle_link(fs, i);
 	struct err local_err = { 0 };
 	struct local *l = i->local;
 	struct copy *c = i->shared;
@@ -510,6 +530,13 @@ static int64_t due_settle(struct fusefs *fs, struct inode *i, bool now)
 		return l->settle_ns;
 	if (i->shared->draft)
 		return 0; /* strict: stays until a save parses */
+	if (rules_ignore(fs, &l->parent, l->name, false)) {
+		l->unsettled = false;
+		local_ignored(fs, i, true);
+		if (local_store(fs, i, false) == 0)
+			local_rest(i);
+		return 0;
+	}
 	struct err e = { 0 };
 	int r = commit_settle(fs, i, &e);
 	/* The directory is gone or full: tried again, the bytes are safe here. */
@@ -537,11 +564,55 @@ int64_t commit_due(struct fusefs *fs, struct inode *i, enum timer_kind kind, boo
 	case TIMER_TOMB:
 	case TIMER_FLIP:
 	case TIMER_STRAY:
+	case TIMER_RULES:
 		break;
 	}
 	pthread_mutex_unlock(&i->lock);
 	pthread_mutex_unlock(&fs->names);
 	return again;
+}
+
+void commit_rules(struct fusefs *fs, struct inode *i)
+{
+	pthread_mutex_lock(&fs->names);
+	pthread_mutex_lock(&i->lock);
+	/* If it cannot be now, the keeper tries on. */
+	if (i->backing == BACK_LOCAL && i->local->unsettled &&
+	    strcmp(i->local->name, IGNORE_FILE) == 0)
+		commit_settle(fs, i, NULL);
+	pthread_mutex_unlock(&i->lock);
+	pthread_mutex_unlock(&fs->names);
+}
+
+static bool is_ignored(const struct inode *i)
+{
+	return i->ignored;
+}
+
+void commit_unignored(struct fusefs *fs)
+{
+	struct inode **list = NULL;
+	size_t n = 0;
+	rules_seen(fs);
+	if (inodes_get(fs, is_ignored, &list, &n) < 0)
+		return;
+	for (size_t k = 0; k < n; k++) {
+		struct inode *i = list[k];
+		struct copy *c;
+		pthread_mutex_lock(&fs->names);
+		pthread_mutex_lock(&i->lock);
+		if (i->backing == BACK_LOCAL && i->kind != NODE_DIR &&
+		    !rules_here(fs, &i->local->parent, i->local->name) &&
+		    inode_shared(fs, i, &c) == 0) {
+			local_ignored(fs, i, false);
+			i->local->unsettled = true;
+			if (c->writers || c->dirty || commit_settle(fs, i, NULL) < 0)
+				keeper_add(fs, TIMER_SETTLE, i->ino, monotonic_ns() + SECOND_NS);
+		}
+		pthread_mutex_unlock(&i->lock);
+		pthread_mutex_unlock(&fs->names);
+	}
+	inodes_put(fs, list, n);
 }
 
 void commit_all(struct fusefs *fs)

@@ -20,6 +20,12 @@ bool commit_refuses(struct fusefs *fs, struct inode *i, const char *name, struct
  * it is a draft now. */
 int commit_settle(struct fusefs *fs, struct inode *i, struct err *e);
 
+/* What has just been written or renamed is in force now: a .shoalignore file becomes a node at once.
+ * Under no lock. */
+void commit_rules(struct fusefs *fs, struct inode *i);
+/* The rules have changed: local files that no rule names any more become nodes. Under no lock. */
+void commit_unignored(struct fusefs *fs);
+
 /* A new *.json file that its writer closed as a document is one from then on, settled or not: when
  * the next save of it is about to begin (opened for writing, truncated, another file renamed over
  * it) it becomes a node first, so that this save has a base and can be refused. A first write that

@@ -35,13 +35,20 @@
 /* A backup that is still there after a second is worth keeping across a crash. */
 #define ASIDE_STORE_NS SECOND_NS
 
-enum timer_kind { TIMER_SETTLE = 1, TIMER_TOMB, TIMER_FLIP, TIMER_COMMIT, TIMER_STORE,
-		  TIMER_STRAY };
+enum timer_kind {
+	TIMER_SETTLE = 1,
+	TIMER_TOMB,
+	TIMER_FLIP,
+	TIMER_COMMIT,
+	TIMER_STORE,
+	TIMER_STRAY,
+	TIMER_RULES
+};
 
 struct timer {
 	int64_t due_ns;
 	enum timer_kind kind;
-	uint64_t ino; /* 0: TIMER_TOMB */
+	uint64_t ino; /* 0: TIMER_TOMB, TIMER_RULES */
 };
 
 /* A thread that commits to the replica for the mount: its changes are no news to the kernel. */
@@ -73,11 +80,16 @@ struct fusefs {
 	atomic_bool stopping, over;
 	struct timespec mount_time;
 
+	pthread_rwlock_t plain; /* places of PLAIN inodes: in reach of names and inode->lock */
+	struct table plains;
+	struct fuse_lowlevel_ops tree_ops; /* for what is not PLAIN */
+
 	pthread_mutex_t names;
 	pthread_mutex_t lock;
 	struct table by_ino, by_id, pins;
 	struct table owners;         /* that are not the mount's: fusefs/owner.h */
 	struct table overlay;        /* entries: local names and tombstones */
+	struct table overlay_dirs;   /* the same by their directories */
 	struct overlay_entry *tombs; /* list */
 	struct doctree *doctree[DOCTREES]; /* the last one first; NULL: no more */
 	uint64_t n_tombs, n_local, n_drafts;
@@ -94,6 +106,7 @@ struct fusefs {
 	size_t settle_left;
 
 	struct bases *bases;
+	struct rules *rules;
 	struct procs procs;
 	struct notify *notify;
 	atomic_uint_fast64_t saves;
@@ -131,3 +144,5 @@ void ops_dir_fill(struct fuse_lowlevel_ops *ops);
 void ops_file_fill(struct fuse_lowlevel_ops *ops);
 void ops_name_fill(struct fuse_lowlevel_ops *ops);
 void ops_rename_fill(struct fuse_lowlevel_ops *ops);
+/* Behind all others: keeps what is there for all but plain files. */
+void ops_plain_fill(struct fusefs *fs, struct fuse_lowlevel_ops *ops);

@@ -24,6 +24,8 @@
 #include "fusefs/notify.h"
 #include "fusefs/options.h"
 #include "fusefs/owner.h"
+#include "fusefs/plain.h"
+#include "fusefs/rules.h"
 #include "fusefs/tombstone.h"
 
 /* Versions kept for saves to come. */
@@ -88,7 +90,8 @@ static int unmount_path(const char *mountpoint, bool lazy)
 {
 	if (umount2(mountpoint, (lazy ? MNT_DETACH : 0) | UMOUNT_NOFOLLOW) == 0)
 		return 0;
-	if (errno != EPERM)
+	/* EACCES: the mount is dead, and another user than root asks. */
+	if (errno != EPERM && errno != EACCES)
 		return -errno;
 	return run_fusermount(mountpoint, lazy);
 }
@@ -135,7 +138,9 @@ static void sweep_spool(struct fusefs *fs)
 	int fd = openat(fs->spool, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
 	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
 	for (struct dirent *x; d && (x = readdir(d));) {
-		if (strncmp(x->d_name, "local-", 6) != 0 && strncmp(x->d_name, "draft-", 6) != 0)
+		bool tree = strncmp(x->d_name, PLAIN_PREFIX, strlen(PLAIN_PREFIX)) == 0;
+		if (!tree && strncmp(x->d_name, "local-", 6) != 0 &&
+		    strncmp(x->d_name, "draft-", 6) != 0)
 			continue;
 		bool used = false;
 		table_each(&fs->by_ino, b, l, next)
@@ -144,8 +149,9 @@ static void sweep_spool(struct fusefs *fs)
 			used |= strcmp(i->draft_spool, x->d_name) == 0 ||
 				(i->local && strcmp(i->local->spool, x->d_name) == 0);
 		}
+		/* A directory was made and never named: it is empty. */
 		if (!used)
-			unlinkat(fs->spool, x->d_name, 0);
+			unlinkat(fs->spool, x->d_name, tree ? AT_REMOVEDIR : 0);
 	}
 	if (d)
 		closedir(d);
@@ -185,6 +191,8 @@ static int check_mountpoint(const char *path, struct err *e)
 		return err_set(e, -EBUSY, "something is mounted on %s already", path);
 	if (access("/dev/fuse", F_OK) < 0)
 		return err_set(e, -ENODEV, "there is no /dev/fuse; load the module: modprobe fuse");
+	if (access("/dev/fuse", R_OK | W_OK) < 0)
+		return err_set(e, -EACCES, "this user may not open /dev/fuse: chmod a+rw /dev/fuse");
 	return 0;
 }
 
@@ -203,6 +211,7 @@ static int make_session(struct fusefs *fs, const char *fuse_options, struct err 
 	ops_file_fill(&ops);
 	ops_name_fill(&ops);
 	ops_rename_fill(&ops);
+	ops_plain_fill(fs, &ops);
 	_cleanup_(buf_done) struct buf opt = { 0 };
 	buf_putf(&opt, "-osubtype=shoal%s,%s",
 		 strstr(fuse_options, "fsname=") ? "" : ",fsname=shoal", fuse_options);
@@ -240,6 +249,7 @@ static int fs_new(const struct fusefs_config *config, struct fusefs **ret)
 	fs->spool = -1;
 	fs->next_ino = 2;
 	fs->next_spool = 1;
+	pthread_rwlock_init(&fs->plain, NULL);
 	pthread_mutex_init(&fs->names, NULL);
 	pthread_mutex_init(&fs->lock, NULL);
 	procs_init(&fs->procs);
@@ -271,7 +281,7 @@ int fusefs_mount(const struct fusefs_config *config, struct fusefs **ret, struct
 	const char *text = buf_cstr(&fuse);
 	const struct bases_limits limits = { BASES_NOTES, BASES_BYTES };
 	if (!fs->mountpoint || !text || bases_new(&limits, &fs->bases) < 0 ||
-	    notify_new(fs, &fs->notify) < 0)
+	    rules_new(&fs->rules) < 0 || notify_new(fs, &fs->notify) < 0)
 		return err_errno(e, -ENOMEM, "mount");
 	r = make_spool(fs, config->spool, e);
 	if (r < 0)
@@ -337,12 +347,17 @@ static void *worker_main(void *userdata)
 
 int fusefs_start(struct fusefs *fs, struct err *e)
 {
-	int r = replica_observe(fs->replica, notify_observe, fs);
+	int r = replica_observe(fs->replica, rules_observe, fs);
+	if (r == 0)
+		r = replica_observe(fs->replica, notify_observe, fs);
 	if (r == 0)
 		r = notify_start(fs->notify);
 	if (r == 0)
 		r = keeper_start(fs);
 	fs->started = r == 0;
+	/* Rules may have changed while nobody looked. */
+	if (r == 0)
+		keeper_add(fs, TIMER_RULES, 0, 0);
 	sigset_t all, old;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -368,6 +383,7 @@ static void stop(struct fusefs *fs)
 	fs->n_workers = 0;
 	if (fs->started) {
 		replica_unobserve(fs->replica, notify_observe, fs);
+		replica_unobserve(fs->replica, rules_observe, fs);
 		keeper_stop(fs);
 		notify_stop(fs->notify);
 		commit_all(fs);
@@ -446,6 +462,7 @@ void fusefs_free(struct fusefs *fs)
 	owners_done(fs);
 	notify_free(fs->notify);
 	bases_free(fs->bases);
+	rules_free(fs->rules);
 	if (fs->spool >= 0)
 		close(fs->spool);
 	free(fs->timer);
@@ -455,6 +472,7 @@ void fusefs_free(struct fusefs *fs)
 	procs_done(&fs->procs);
 	pthread_mutex_destroy(&fs->lock);
 	pthread_mutex_destroy(&fs->names);
+	pthread_rwlock_destroy(&fs->plain);
 	free(fs);
 }
 

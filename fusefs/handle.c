@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/ignore.h"
 #include "fusefs/commit.h"
 #include "fusefs/flip.h"
 #include "fusefs/keeper.h"
@@ -24,6 +25,11 @@ uint64_t inode_limit(const struct inode *i)
 
 int inode_shared(struct fusefs *fs, struct inode *i, struct copy **ret)
 {
+	if (i->backing == BACK_LOCAL) {
+		int r = local_content(fs, i);
+		if (r < 0)
+			return r;
+	}
 	if (!i->shared) {
 		struct version *v = NULL;
 		if (i->backing == BACK_NODE) {
@@ -472,6 +478,13 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 		fuse_reply_write(req, size);
 }
 
+/* New ignore rules that have not settled: i->lock held. */
+static bool is_rules(const struct inode *i)
+{
+	return i->backing == BACK_LOCAL && i->local->unsettled &&
+	       strcmp(i->local->name, IGNORE_FILE) == 0;
+}
+
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
@@ -480,6 +493,7 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct inode *i = h->inode;
 	struct copy *c = h->copy;
 	int r = 0;
+	bool rules = false;
 	pthread_mutex_lock(&i->lock);
 	if (h->writes && (h->wrote || (h->began && c->unfinished))) {
 		/* A child that inherited the file closes it: others may go on writing. */
@@ -492,8 +506,11 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 			h->wrote = false; /* a draft is told of at every close */
 		if (!quiet && !c->dirty)
 			c->unfinished = false;
+		rules = r == 0 && c->flushed && is_rules(i);
 	}
 	pthread_mutex_unlock(&i->lock);
+	if (rules)
+		commit_rules(fs, i);
 	fuse_reply_err(req, -r);
 }
 
@@ -553,6 +570,9 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	if (h->writes && !c->writers && !c->dirty)
 		c->unfinished = false;
 	bool stale = copy_leave(fs, i, c);
+	if (i->backing == BACK_LOCAL && i->ignored && !i->local->stored)
+		local_store(fs, i, false);
+	local_rest(i);
 	if (i->backing == BACK_LOCAL && i->local->unsettled && h->writes) {
 		/* Each save puts it off, but a file that is saved all the time leaves as well. */
 		int64_t now = monotonic_ns(), last = i->local->born_ns + SETTLE_MAX_NS;

@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fusefs/field.h"
 #include "fusefs/fs.h"
 #include "fusefs/local.h"
+#include "fusefs/plain.h"
 #include "fusefs/shoaldir.h"
 
 /* A node's number that is not the one made from its id. Kept as long as the mount. */
@@ -158,6 +160,8 @@ static void inode_free(struct inode *i)
 	local_free(i->local);
 	free(i->virtual_path);
 	free(i->name);
+	if (i->fd >= 0)
+		close(i->fd);
 	pthread_mutex_destroy(&i->lock);
 	free(i);
 }
@@ -171,7 +175,26 @@ static struct inode *unused(struct fusefs *fs, struct inode *i)
 	if (i->hashed_id)
 		table_remove(&fs->by_id, &i->by_id);
 	i->hashed_id = false;
+	if (i->hashed_name)
+		table_remove(&fs->plains, &i->by_name);
+	i->hashed_name = false;
 	return i;
+}
+
+/* Nobody needs it; perhaps nobody needs its directory either then. */
+static void bury(struct fusefs *fs, struct inode *i)
+{
+	while (i) {
+		struct inode *up = i->up;
+		inode_free(i);
+		i = NULL;
+		if (!up)
+			return;
+		pthread_mutex_lock(&fs->lock);
+		up->refs--;
+		i = unused(fs, up);
+		pthread_mutex_unlock(&fs->lock);
+	}
 }
 
 struct inode *inode_get(struct fusefs *fs, uint64_t ino)
@@ -200,8 +223,7 @@ void inode_put(struct fusefs *fs, struct inode *i)
 	i->refs--;
 	struct inode *dead = unused(fs, i);
 	pthread_mutex_unlock(&fs->lock);
-	if (dead)
-		inode_free(dead);
+	bury(fs, dead);
 }
 
 void inode_looked_up(struct fusefs *fs, struct inode *i)
@@ -221,8 +243,7 @@ void inode_forget(struct fusefs *fs, uint64_t ino, uint64_t n)
 		dead = unused(fs, i);
 	}
 	pthread_mutex_unlock(&fs->lock);
-	if (dead)
-		inode_free(dead);
+	bury(fs, dead);
 }
 
 /* From the id and the kind: the same id can come back as another kind. */
@@ -242,6 +263,7 @@ static struct inode *alloc(enum backing backing, enum node_kind kind)
 	i->backing = backing;
 	i->kind = kind;
 	i->refs = 1;
+	i->fd = -1;
 	return i;
 }
 
@@ -332,12 +354,18 @@ uint64_t inode_number(struct fusefs *fs, const struct id *id, enum node_kind kin
 
 int inode_new(struct fusefs *fs, enum backing backing, enum node_kind kind, struct inode **ret)
 {
+	return inode_new_number(fs, backing, kind, 0, 0, ret);
+}
+
+int inode_new_number(struct fusefs *fs, enum backing backing, enum node_kind kind, uint64_t ino,
+		     uint64_t bits, struct inode **ret)
+{
 	struct inode *i = alloc(backing, kind);
 	if (!i)
 		return -ENOMEM;
 	i->owner = (struct owner){ fs->options.uid, fs->options.gid };
 	pthread_mutex_lock(&fs->lock);
-	i->ino = fs->next_ino++;
+	i->ino = !ino || find_ino(fs, ino) ? fs->next_ino++ | bits : ino;
 	int r = table_add(&fs->by_ino, &i->by_ino, table_mix(i->ino));
 	pthread_mutex_unlock(&fs->lock);
 	if (r < 0) {
@@ -462,6 +490,7 @@ int inode_set_owner(struct fusefs *fs, struct inode *i, const struct owner *owne
 	case BACK_ORPHAN:
 		return 0;
 	case BACK_VIRTUAL:
+	case BACK_PLAIN:
 		break;
 	}
 	return -EPERM;
@@ -492,6 +521,7 @@ int inode_set_mode(struct fusefs *fs, struct inode *i, mode_t mode)
 		i->last.mode = mode;
 		return 0;
 	case BACK_VIRTUAL:
+	case BACK_PLAIN:
 		break;
 	}
 	return -EPERM;
@@ -556,6 +586,7 @@ void inodes_done(struct fusefs *fs)
 	}
 	table_done(&fs->by_ino);
 	table_done(&fs->by_id);
+	table_done(&fs->plains);
 	table_done(&fs->pins);
 }
 
@@ -643,6 +674,8 @@ static void stat_local(const struct inode *i, struct stat *ret)
 		set_size(ret, strlen(l->target), strlen(l->target));
 	else if (i->shared)
 		set_copy(ret, i->shared);
+	else
+		set_size(ret, l->size, l->room);
 }
 
 static bool later(struct timespec x, struct timespec y)
@@ -721,6 +754,8 @@ int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret
 {
 	struct attr attr;
 	*ret_timeout = FOREVER;
+	if (plain_is(i))
+		return plain_attr(fs, i, ret);
 	switch (i->backing) {
 	case BACK_VIRTUAL:
 		*ret_timeout = 0;
@@ -743,6 +778,7 @@ int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret
 		stat_here(i, i->last.ctime_ns, ret);
 		return 0;
 	case BACK_NODE:
+	case BACK_PLAIN:
 		break;
 	}
 	int r = replica_attr(fs->replica, &i->id, &attr);
@@ -768,8 +804,7 @@ int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret
 	} else if (c && c->flipping) {
 		set_size(ret, c->shown, c->shown);
 		*ret_timeout = 0;
-	} else if (c && c->users && c->origin &&
-		   !id_equal(version_id(c->origin), &attr.version)) {
+	} else if (c && c->users && c->origin && !id_equal(version_id(c->origin), &attr.version)) {
 		/* Readers are in the middle of an older version: the size must be its. */
 		if (c->readers)
 			set_copy(ret, c);

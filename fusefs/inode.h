@@ -10,6 +10,8 @@
  *   LOCAL    a name that only this device has (fusefs/local.h); the content is in `shared`
  *   ORPHAN   unlinked or replaced, still open or remembered by the kernel; bytes in `shared`
  *   VIRTUAL  something under .shoal/
+ *   PLAIN    what is in a directory that a rule ignores (fusefs/plain.h); the directory itself is a
+ *            LOCAL name
  *
  * A node that the kernel has not seen under another number gets one made from its id and kind, so
  * that numbers are the same at the next mount. A number is never given to another type.
@@ -45,7 +47,7 @@
 #define INO_ROOT 1
 #define SECOND_NS (INT64_C(1000) * 1000 * 1000)
 
-enum backing { BACK_NODE = 1, BACK_LOCAL, BACK_ORPHAN, BACK_VIRTUAL };
+enum backing { BACK_NODE = 1, BACK_LOCAL, BACK_ORPHAN, BACK_VIRTUAL, BACK_PLAIN };
 
 struct field;
 
@@ -93,6 +95,7 @@ struct local {
 	bool mtime_set;
 	char *target;     /* symbolic link */
 	struct buf xattr; /* name NUL, u32 length, value; repeated */
+	uint64_t size, room; /* of the kept bytes while there is no copy: how long, how much of the disk */
 	struct proc creator;
 	int64_t born_ns;               /* monotonic */
 	int64_t settle_ns;             /* not before */
@@ -111,6 +114,7 @@ struct inode {
 	bool notify_due;  /* fs->lock: an invalidation is queued */
 	bool flip_queued; /* fs->lock: the keeper looks at its copy */
 	bool drafted;     /* fs->lock: its shared copy is a draft */
+	bool ignored;     /* fs->lock: LOCAL, because a rule names it */
 	unsigned opens;   /* fs->lock: handles */
 	uint64_t changes; /* fs->lock: changes heard of; see inode_attr's callers */
 	/* fs->lock; directories: when a name came or went that the replica does not know of yet
@@ -141,6 +145,11 @@ struct inode {
 	struct attr last; /* ORPHAN: attributes as they were */
 	struct id parent; /* where it was seen last, for files deleted under a writer */
 	char *name;
+	/* PLAIN; fs->plain and fs->lock. */
+	struct table_link by_name; /* in up, under name */
+	struct inode *up;          /* the directory, referenced */
+	bool hashed_name;
+	int fd; /* O_PATH, when it has lost its name and is in use; -1 */
 	int64_t born_ns; /* NODE that was born here in this mount; 0: not */
 	struct proc creator;
 	char draft_spool[32];
@@ -165,6 +174,9 @@ struct inode *inode_find_node(struct fusefs *fs, const struct id *id);
 uint64_t inode_number(struct fusefs *fs, const struct id *id, enum node_kind kind);
 /* A new one with a fresh number, referenced, not looked up. */
 int inode_new(struct fusefs *fs, enum backing backing, enum node_kind kind, struct inode **ret);
+/* The same with this number, or, when that is taken, a fresh one that has these bits as well. */
+int inode_new_number(struct fusefs *fs, enum backing backing, enum node_kind kind, uint64_t ino,
+		     uint64_t bits, struct inode **ret);
 /* .shoal/PATH, referenced. */
 int inode_of_virtual(struct fusefs *fs, const char *path, enum node_kind kind, struct inode **ret);
 /* Its number. */

@@ -69,6 +69,10 @@ static void act(struct fusefs *fs, const struct timer *t, bool now)
 		pthread_mutex_unlock(&fs->names);
 		return;
 	}
+	if (t->kind == TIMER_RULES) {
+		commit_unignored(fs);
+		return;
+	}
 	struct inode *i = inode_get(fs, t->ino);
 	if (!i)
 		return;

@@ -11,9 +11,18 @@
 #include "fusefs/draft.h"
 #include "fusefs/fs.h"
 #include "fusefs/keeper.h"
+#include "fusefs/plain.h"
 
-enum { FLAG_UNSETTLED = 1, FLAG_ASIDE = 2, FLAG_MTIME = 4, FLAG_ASTRAY = 8 };
-enum { CONTENT_NONE = 0, CONTENT_INLINE = 1, CONTENT_SPOOL = 2 };
+enum { FLAG_UNSETTLED = 1, FLAG_ASIDE = 2, FLAG_MTIME = 4, FLAG_ASTRAY = 8,
+       FLAG_IGNORED = 16 };
+enum { CONTENT_NONE = 0, CONTENT_INLINE = 1, CONTENT_SPOOL = 2, CONTENT_DIR = 3 };
+
+/* The entries of one directory. */
+struct overlay_dir {
+	struct table_link link;
+	struct id id;
+	struct overlay_entry *first;
+};
 
 struct local *local_new(const struct id *parent, const char *name, uint32_t mode)
 {
@@ -61,6 +70,72 @@ struct overlay_entry *overlay_get(struct fusefs *fs, const struct id *parent, co
 	return NULL;
 }
 
+static struct overlay_dir *find_dir(struct fusefs *fs, const struct id *id)
+{
+	for (struct table_link *l = table_first(&fs->overlay_dirs, id_hash(id)); l; l = l->next) {
+		struct overlay_dir *d = table_entry(l, struct overlay_dir, link);
+		if (id_equal(&d->id, id))
+			return d;
+	}
+	return NULL;
+}
+
+static struct overlay_dir *make_dir(struct fusefs *fs, const struct id *id)
+{
+	struct overlay_dir *d = calloc(1, sizeof(*d));
+	if (!d)
+		return NULL;
+	d->id = *id;
+	if (table_add(&fs->overlay_dirs, &d->link, id_hash(id)) < 0) {
+		free(d);
+		return NULL;
+	}
+	return d;
+}
+
+static void drop_empty(struct fusefs *fs, struct overlay_dir *d)
+{
+	if (d->first)
+		return;
+	table_remove(&fs->overlay_dirs, &d->link);
+	free(d);
+}
+
+int overlay_put(struct fusefs *fs, struct overlay_entry *e)
+{
+	if (overlay_get(fs, &e->parent, e->name))
+		return -EEXIST;
+	struct overlay_dir *d = find_dir(fs, &e->parent);
+	if (!d)
+		d = make_dir(fs, &e->parent);
+	if (!d)
+		return -ENOMEM;
+	if (table_add(&fs->overlay, &e->link, overlay_hash(&e->parent, e->name)) < 0) {
+		drop_empty(fs, d);
+		return -ENOMEM;
+	}
+	e->dir = d;
+	e->before = NULL;
+	e->behind = d->first;
+	if (d->first)
+		d->first->before = e;
+	d->first = e;
+	return 0;
+}
+
+void overlay_take(struct fusefs *fs, struct overlay_entry *e)
+{
+	table_remove(&fs->overlay, &e->link);
+	if (e->behind)
+		e->behind->before = e->before;
+	if (e->before)
+		e->before->behind = e->behind;
+	else
+		e->dir->first = e->behind;
+	drop_empty(fs, e->dir);
+	e->dir = NULL;
+}
+
 void overlay_key(struct buf *b, char type, const struct id *parent, const char *name)
 {
 	buf_put(b, "f/", 2);
@@ -84,9 +159,7 @@ int local_add(struct fusefs *fs, struct inode *i)
 	e->name = name;
 	e->inode = i;
 	pthread_mutex_lock(&fs->lock);
-	int r = overlay_get(fs, &l->parent, l->name)
-			? -EEXIST
-			: table_add(&fs->overlay, &e->link, overlay_hash(&l->parent, l->name));
+	int r = overlay_put(fs, e);
 	if (r == 0) {
 		i->refs++;
 		fs->n_local++;
@@ -105,7 +178,7 @@ static void drop_entry(struct fusefs *fs, const struct id *parent, const char *n
 	struct overlay_entry *e = overlay_get(fs, parent, name);
 	struct inode *i = NULL;
 	if (e && e->inode) {
-		table_remove(&fs->overlay, &e->link);
+		overlay_take(fs, e);
 		fs->n_local--;
 		i = e->inode;
 	} else {
@@ -148,10 +221,13 @@ void local_remove(struct fusefs *fs, struct inode *i)
 int local_move(struct fusefs *fs, struct inode *i, const struct id *parent, const char *name)
 {
 	struct local *l = i->local;
+	bool stored = l->stored;
+	int r = stored ? local_content(fs, i) : 0;
+	if (r < 0)
+		return r;
 	char *text = strdup(name);
 	if (!text)
 		return -ENOMEM;
-	bool stored = l->stored;
 	inode_ref(fs, i);
 	drop_record(fs, l);
 	drop_entry(fs, &l->parent, l->name);
@@ -159,7 +235,7 @@ int local_move(struct fusefs *fs, struct inode *i, const struct id *parent, cons
 	l->name = text;
 	l->parent = *parent;
 	l->named_us = replica_now_us(fs->replica);
-	int r = local_add(fs, i);
+	r = local_add(fs, i);
 	if (r == 0 && stored)
 		r = local_store(fs, i, false);
 	inode_put(fs, i);
@@ -187,20 +263,80 @@ enum overlay local_find(struct fusefs *fs, const struct id *parent, const char *
 void local_each(struct fusefs *fs, const struct id *parent, local_entry_fn f, void *userdata)
 {
 	pthread_mutex_lock(&fs->lock);
-	table_each(&fs->overlay, b, l, next)
-	{
-		struct overlay_entry *e = table_entry(l, struct overlay_entry, link);
-		if (id_equal(&e->parent, parent))
-			f(e, userdata);
-	}
+	struct overlay_dir *d = find_dir(fs, parent);
+	for (const struct overlay_entry *e = d ? d->first : NULL; e; e = e->behind)
+		f(e, userdata);
 	pthread_mutex_unlock(&fs->lock);
 }
 
 /* ---- records ---- */
 
-static int put_content(struct fusefs *fs, struct inode *i, struct buf *b, bool sync)
+/* A record of the store. */
+struct kept {
+	uint8_t flags, kind;
+	uint32_t mode;
+	int64_t mtime_ns;
+	uint64_t named_us;
+	struct owner owner;
+	int64_t ctime_ns;
+	dev_t rdev;
+	const uint8_t *target, *xattr, *content;
+	size_t target_len, xattr_len, content_len;
+};
+
+/* -EPROTONOSUPPORT, -EPROTO: damaged, nothing that could be shown. */
+static int kept_decode(struct fusefs *fs, const uint8_t *value, size_t len, struct kept *ret)
+{
+	struct cursor c = cursor_make(value, len);
+	const uint8_t format = cursor_u8(&c);
+	if (format != 1 && format != 2)
+		return -EPROTONOSUPPORT;
+	ret->flags = cursor_u8(&c);
+	ret->mode = cursor_u32(&c);
+	ret->mtime_ns = (int64_t)cursor_u64(&c);
+	ret->named_us = cursor_u64(&c);
+	ret->owner = (struct owner){ fs->options.uid, fs->options.gid };
+	ret->ctime_ns = ret->mtime_ns;
+	ret->rdev = 0;
+	if (format == 2) {
+		ret->owner.uid = cursor_u32(&c);
+		ret->owner.gid = cursor_u32(&c);
+		ret->ctime_ns = (int64_t)cursor_u64(&c);
+		ret->rdev = cursor_u64(&c);
+	}
+	ret->target = cursor_bytes(&c, LINK_SIZE_MAX, &ret->target_len);
+	ret->xattr = cursor_bytes(&c, 1u << 20, &ret->xattr_len);
+	ret->kind = cursor_u8(&c);
+	ret->content = cursor_bytes(&c, LOCAL_INLINE, &ret->content_len);
+	return cursor_ok(&c) ? 0 : -EPROTO;
+}
+
+/* The content of a file at rest is in its record. */
+static int put_again(struct fusefs *fs, const struct buf *key, struct buf *b)
+{
+	_cleanup_(buf_done) struct buf value = { 0 };
+	struct kept k;
+	int r = replica_local_get(fs->replica, key->data, key->len, &value);
+	if (r >= 0)
+		r = kept_decode(fs, value.data, value.len, &k);
+	if (r < 0)
+		return r;
+	buf_u8(b, k.kind);
+	buf_bytes(b, k.content, k.content_len);
+	return 0;
+}
+
+static int put_content(struct fusefs *fs, struct inode *i, const struct buf *key, struct buf *b,
+		       bool sync)
 {
 	struct local *l = i->local;
+	if (!i->shared && l->stored)
+		return put_again(fs, key, b);
+	if (i->kind == NODE_DIR) {
+		buf_u8(b, CONTENT_DIR);
+		buf_bytes(b, l->spool, strlen(l->spool));
+		return 0;
+	}
 	struct copy *c = i->shared;
 	if (!c || (!c->work && !c->origin)) {
 		buf_u8(b, CONTENT_NONE);
@@ -243,9 +379,10 @@ int local_store(struct fusefs *fs, struct inode *i, bool sync)
 	_cleanup_(buf_done) struct buf value = { 0 };
 	overlay_key(&key, 'L', &l->parent, l->name);
 	buf_u8(&value, 2);
-	buf_u8(&value, (uint8_t)((l->unsettled ? FLAG_UNSETTLED : 0) | (l->aside ? FLAG_ASIDE : 0) |
-				 (l->mtime_set ? FLAG_MTIME : 0) |
-				 (l->astray ? FLAG_ASTRAY : 0)));
+	buf_u8(&value,
+	       (uint8_t)((l->unsettled ? FLAG_UNSETTLED : 0) | (l->aside ? FLAG_ASIDE : 0) |
+			 (l->mtime_set ? FLAG_MTIME : 0) | (l->astray ? FLAG_ASTRAY : 0) |
+			 (i->ignored ? FLAG_IGNORED : 0)));
 	buf_u32(&value, l->mode);
 	buf_u64(&value, (uint64_t)l->mtime_ns);
 	buf_u64(&value, l->named_us);
@@ -255,7 +392,7 @@ int local_store(struct fusefs *fs, struct inode *i, bool sync)
 	buf_u64(&value, i->rdev);
 	buf_bytes(&value, l->target ? l->target : "", l->target ? strlen(l->target) : 0);
 	buf_bytes(&value, l->xattr.data, l->xattr.len);
-	int r = put_content(fs, i, &value, sync);
+	int r = put_content(fs, i, &key, &value, sync);
 	if (r < 0)
 		return r;
 	if (buf_failed(&key) || buf_failed(&value))
@@ -264,6 +401,70 @@ int local_store(struct fusefs *fs, struct inode *i, bool sync)
 	if (r >= 0)
 		l->stored = true;
 	return r;
+}
+
+static int open_kept(struct fusefs *fs, const struct local *l, const struct kept *k,
+		     struct workfile **ret)
+{
+	int r = -ENOENT;
+	if (l->spool[0])
+		r = workfile_open(fs->spool, l->spool, ret);
+	if (r != -ENOENT) /* lost with an unsynced spool: an empty file, as after fsck */
+		return r;
+	r = workfile_new(fs->spool, ret);
+	if (r == 0 && k->kind == CONTENT_INLINE)
+		r = workfile_pwrite(*ret, k->content, k->content_len, 0);
+	return r;
+}
+
+int local_content(struct fusefs *fs, struct inode *i)
+{
+	const struct local *l = i->local;
+	if (i->shared || i->kind == NODE_DIR)
+		return 0;
+	_cleanup_(buf_done) struct buf key = { 0 };
+	_cleanup_(buf_done) struct buf value = { 0 };
+	struct kept k = { 0 };
+	struct copy *c = copy_new();
+	overlay_key(&key, 'L', &l->parent, l->name);
+	int r = c && !buf_failed(&key) ? 0 : -ENOMEM;
+	if (r == 0 && l->stored)
+		r = replica_local_get(fs->replica, key.data, key.len, &value);
+	if (r >= 0 && l->stored)
+		r = kept_decode(fs, value.data, value.len, &k);
+	if (r >= 0)
+		r = open_kept(fs, l, &k, &c->work);
+	if (r < 0)
+		copy_free(c);
+	else
+		i->shared = c;
+	return r;
+}
+
+void local_rest(struct inode *i)
+{
+	struct copy *c = i->shared;
+	if (i->backing != BACK_LOCAL || !i->ignored || !i->local->stored ||
+	    !S_ISREG(i->local->mode) || !c || c->users || c->dirty || c->draft)
+		return;
+	i->local->size = copy_size(c);
+	i->local->room = copy_stored(c);
+	copy_free(c);
+	i->shared = NULL;
+}
+
+void local_ignored(struct fusefs *fs, struct inode *i, bool ignored)
+{
+	pthread_mutex_lock(&fs->lock);
+	i->ignored = ignored;
+	pthread_mutex_unlock(&fs->lock);
+}
+
+static int load_inode(struct fusefs *fs, const struct local *l, struct inode **ret)
+{
+	if (S_ISDIR(l->mode))
+		return plain_open_root(fs, l->spool, ret);
+	return inode_new(fs, BACK_LOCAL, S_ISLNK(l->mode) ? NODE_LINK : NODE_FILE, ret);
 }
 
 static int load_one(const uint8_t *key, size_t key_len, const uint8_t *value, size_t len,
@@ -278,62 +479,40 @@ static int load_one(const uint8_t *key, size_t key_len, const uint8_t *value, si
 	memcpy(name, key + 3 + ID_SIZE, key_len - 3 - ID_SIZE);
 	name[key_len - 3 - ID_SIZE] = '\0';
 
-	struct cursor c = cursor_make(value, len);
-	const uint8_t format = cursor_u8(&c);
-	if (format != 1 && format != 2)
-		return -EPROTONOSUPPORT;
-	uint8_t flags = cursor_u8(&c);
-	uint32_t mode = cursor_u32(&c);
-	int64_t mtime = (int64_t)cursor_u64(&c);
-	uint64_t named = cursor_u64(&c);
-	struct owner owner = { fs->options.uid, fs->options.gid };
-	int64_t ctime = mtime;
-	dev_t rdev = 0;
-	if (format == 2) {
-		owner.uid = cursor_u32(&c);
-		owner.gid = cursor_u32(&c);
-		ctime = (int64_t)cursor_u64(&c);
-		rdev = cursor_u64(&c);
-	}
-	size_t target_len, xattr_len, content_len;
-	const uint8_t *target = cursor_bytes(&c, LINK_SIZE_MAX, &target_len);
-	const uint8_t *xattr = cursor_bytes(&c, 1u << 20, &xattr_len);
-	uint8_t kind = cursor_u8(&c);
-	const uint8_t *content = cursor_bytes(&c, LOCAL_INLINE, &content_len);
-	if (!cursor_ok(&c))
-		return 0; /* damaged: nothing that could be shown */
-
-	_cleanup_(local_freep) struct local *l = local_new(&parent, name, mode);
+	struct kept k;
+	int r = kept_decode(fs, value, len, &k);
+	if (r < 0)
+		return r == -EPROTO ? 0 : r;
+	_cleanup_(local_freep) struct local *l = local_new(&parent, name, k.mode);
 	struct inode *i = NULL;
-	if (!l || inode_new(fs, BACK_LOCAL, S_ISLNK(mode) ? NODE_LINK : NODE_FILE, &i) < 0)
+	if (!l)
 		return -ENOMEM;
-	i->owner = owner;
-	i->ctime_ns = ctime;
-	i->rdev = rdev;
-	i->special = inode_special(mode);
-	l->mtime_ns = mtime;
-	l->named_us = named;
-	l->unsettled = flags & FLAG_UNSETTLED;
-	l->aside = flags & FLAG_ASIDE;
-	l->mtime_set = flags & FLAG_MTIME;
-	l->astray = flags & FLAG_ASTRAY;
+	l->mtime_ns = k.mtime_ns;
+	l->named_us = k.named_us;
+	l->unsettled = k.flags & FLAG_UNSETTLED;
+	l->aside = k.flags & FLAG_ASIDE;
+	l->mtime_set = k.flags & FLAG_MTIME;
+	l->astray = k.flags & FLAG_ASTRAY;
 	l->stored = true;
-	if (target_len)
-		l->target = strndup((const char *)target, target_len);
-	buf_put(&l->xattr, xattr, xattr_len);
-	i->shared = copy_new();
-	int r = i->shared ? 0 : -ENOMEM;
-	if (r == 0 && kind == CONTENT_SPOOL && content_len < sizeof(l->spool)) {
-		memcpy(l->spool, content, content_len);
-		r = workfile_open(fs->spool, l->spool, &i->shared->work);
-		if (r == -ENOENT) /* lost with an unsynced spool: an empty file, as after fsck */
-			r = workfile_new(fs->spool, &i->shared->work);
-	} else if (r == 0) {
-		r = workfile_new(fs->spool, &i->shared->work);
-		if (r == 0)
-			r = workfile_pwrite(i->shared->work, content, content_len, 0);
+	if (k.target_len)
+		l->target = strndup((const char *)k.target, k.target_len);
+	buf_put(&l->xattr, k.xattr, k.xattr_len);
+	if (k.kind >= CONTENT_SPOOL && k.content_len < sizeof(l->spool))
+		memcpy(l->spool, k.content, k.content_len);
+	r = load_inode(fs, l, &i);
+	if (r < 0)
+		return r;
+	i->ignored = k.flags & FLAG_IGNORED;
+	i->owner = k.owner;
+	i->ctime_ns = k.ctime_ns;
+	i->rdev = k.rdev;
+	i->special = inode_special(k.mode);
+	if (i->kind != NODE_DIR) {
+		i->shared = copy_new();
+		r = i->shared ? open_kept(fs, l, &k, &i->shared->work) : -ENOMEM;
 	}
 	i->local = TAKE_PTR(l);
+	local_rest(i);
 	if (r == 0)
 		r = local_add(fs, i);
 	if (r == 0 && i->local->astray) {

@@ -2,13 +2,14 @@
 #pragma once
 
 /* Names that only this device has, laid over the directories of the tree: scraps of editors (never
- * synced), new files that have not settled yet, and tombstones (fusefs/tombstone.h), which hide a
- * node. A name here comes before a node of the same name.
+ * synced), what a rule ignores (fusefs/rules.h), new files that have not settled yet, and tombstones
+ * (fusefs/tombstone.h), which hide a node. A name here comes before a node of the same name. An ignored
+ * directory is one name here; what is in it is in fusefs/plain.h.
  *
  * Records of the store (STORE_LOCAL): "f/L" parent id, name ->
  *   u8 format (2), u8 flags, u32 mode, u64 mtime (ns), u64 named (us), u32 user, u32 group, u64 ctime (ns),
  *   u64 number of a device, bytes target of a link, bytes extended attributes, u8 content (0 none,
- *   1 inline, 2 spool file), bytes content or name of the file.
+ *   1 inline, 2 spool file, 3 directory of the spool), bytes content or name of the file or directory.
  * Format 1 is the same without the four behind `named`. */
 
 #include <stdbool.h>
@@ -17,8 +18,12 @@
 
 #define LOCAL_INLINE 65536u /* bytes of content kept in the record itself */
 
+struct overlay_dir;
+
 struct overlay_entry {
 	struct table_link link;
+	struct overlay_dir *dir; /* all of one directory, doubly linked */
+	struct overlay_entry *before, *behind;
 	struct id parent;
 	char *name;
 	struct inode *inode; /* a local file, referenced; NULL: a tombstone */
@@ -57,6 +62,13 @@ void local_each(struct fusefs *fs, const struct id *parent, local_entry_fn f, vo
 /* Writes the record and the bytes; sync: the bytes are on the disk, the record is after
  * replica_flush. i->lock held. */
 int local_store(struct fusefs *fs, struct inode *i, bool sync);
+/* The kept bytes become i's copy, if it has none. i->lock held. */
+int local_content(struct fusefs *fs, struct inode *i);
+/* A file that is kept because of a rule needs no copy while nobody has it open. i->lock held. */
+void local_rest(struct inode *i);
+/* It is here because of a rule, or not any more; counts in the store from the next local_store on.
+ * fs->names and i->lock held. */
+void local_ignored(struct fusefs *fs, struct inode *i, bool ignored);
 /* Brings all of them back at the mount; unsettled ones settle soon. */
 int local_load(struct fusefs *fs);
 
@@ -73,5 +85,8 @@ int local_xattr_each(const struct local *l,
 
 /* Shared by local.c, tombstone.c and draft.c. fs->lock held. */
 struct overlay_entry *overlay_get(struct fusefs *fs, const struct id *parent, const char *name);
+/* Into the tables, by its parent and name: -EEXIST, -ENOMEM; and out of them. */
+int overlay_put(struct fusefs *fs, struct overlay_entry *e);
+void overlay_take(struct fusefs *fs, struct overlay_entry *e);
 void overlay_key(struct buf *b, char type, const struct id *parent, const char *name);
 DEFINE_CLEANUP(struct local *, local_free)

@@ -41,12 +41,19 @@ libfusefs_a_SOURCES = \
 	fusefs/ops_rename.c \
 	fusefs/options.c \
 	fusefs/options.h \
+	fusefs/ops_plain.c \
+	fusefs/ops_plain_attr.c \
+	fusefs/ops_plain_file.c \
+	fusefs/plain.c \
+	fusefs/plain.h \
 	fusefs/owner.c \
 	fusefs/owner.h \
 	fusefs/proc.c \
 	fusefs/proc.h \
 	fusefs/ranges.c \
 	fusefs/ranges.h \
+	fusefs/rules.c \
+	fusefs/rules.h \
 	fusefs/shoaldir.c \
 	fusefs/shoaldir.h \
 	fusefs/spot.c \

@@ -80,6 +80,7 @@ static int set_mtime(struct fusefs *fs, struct inode *i, int64_t ns, struct hand
 			c->mtime_ns = ns;
 		return 0;
 	case BACK_VIRTUAL:
+	case BACK_PLAIN:
 		break;
 	}
 	return -EPERM;
@@ -325,6 +326,7 @@ static int get_xattr(struct fusefs *fs, struct inode *i, const char *name, struc
 		return local_xattr_get(i->local, name, ret);
 	case BACK_ORPHAN:
 	case BACK_VIRTUAL:
+	case BACK_PLAIN:
 		break;
 	}
 	return -ENODATA;
@@ -422,6 +424,7 @@ static int change_xattr(struct fusefs *fs, struct inode *i, const char *name, co
 		r = -ESTALE;
 		break;
 	case BACK_VIRTUAL:
+	case BACK_PLAIN:
 		break;
 	}
 	return r;

@@ -11,6 +11,8 @@
 #include "fusefs/local.h"
 #include "fusefs/name.h"
 #include "fusefs/shoaldir.h"
+#include "fusefs/plain.h"
+#include "fusefs/rules.h"
 #include "fusefs/spot.h"
 #include "fusefs/tombstone.h"
 
@@ -29,6 +31,10 @@ static int do_unlink(struct fusefs *fs, const struct id *parent, const char *nam
 	case SPOT_NONE:
 		return -ENOENT;
 	case SPOT_LOCAL:
+		if (s.inode->kind == NODE_DIR) {
+			r = -EISDIR;
+			break;
+		}
 		spot_drop_local(fs, s.inode);
 		spot_local_left(fs, &s);
 		break;
@@ -73,6 +79,15 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	fuse_reply_err(req, r < 0 ? -r : 0);
 }
 
+/* A directory that a rule ignores. */
+static int rmdir_plain(struct fusefs *fs, struct spot *s)
+{
+	int r = plain_remove_root(fs, s->inode);
+	if (r == 0)
+		spot_drop_local(fs, s->inode);
+	return r;
+}
+
 static int do_rmdir(struct fusefs *fs, const struct id *parent, const char *name)
 {
 	struct spot s;
@@ -81,13 +96,15 @@ static int do_rmdir(struct fusefs *fs, const struct id *parent, const char *name
 		return r;
 	if (s.what == SPOT_NONE)
 		r = -ENOENT;
-	else if (s.what != SPOT_NODE || s.attr.kind != NODE_DIR)
+	else if (s.inode->kind != NODE_DIR)
 		r = -ENOTDIR;
+	else if (s.what == SPOT_LOCAL)
+		r = rmdir_plain(fs, &s);
 	else
 		r = spot_only_nodes(fs, &s.attr.id);
-	if (r == 0)
+	if (r == 0 && s.what == SPOT_NODE)
 		r = spot_remove_now(fs, &s.attr.id);
-	if (r >= 0) {
+	if (r >= 0 && s.what == SPOT_NODE) {
 		spot_drop_node(fs, s.inode);
 		inode_recount(fs, parent);
 	}
@@ -190,7 +207,10 @@ static int make_local(struct fusefs *fs, const struct id *parent, const char *na
 	}
 	procs_of(&fs->procs, m->tid, monotonic_ns(), &l->creator);
 	bool temp = look_about(fs, l, monotonic_ns());
-	l->unsettled = S_ISREG(mode) && !temp && !name_is_local(name, strlen(name));
+	bool litter = name_is_local(name, strlen(name));
+	bool kept = S_ISREG(mode) || S_ISLNK(mode);
+	i->ignored = kept && !litter && rules_ignore(fs, parent, name, false);
+	l->unsettled = S_ISREG(mode) && !temp && !litter && !i->ignored;
 	l->settle_ns = excl ? 1 : 0;
 	c->writer = l->creator;
 	c->since_ns = l->born_ns - BEFORE_TEMP_NS;
@@ -205,7 +225,7 @@ static int make_local(struct fusefs *fs, const struct id *parent, const char *na
 		inode_put(fs, i);
 		return r;
 	}
-	if (!name_is_local(name, strlen(name)))
+	if (!litter && !i->ignored)
 		inode_visited(fs, parent, l->named_us);
 	*ret = i;
 	return 0;
@@ -366,6 +386,45 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	inode_put(fs, i);
 }
 
+/* A directory that is this device's alone, with all that will be in it. */
+static int make_plain(struct fusefs *fs, const struct id *parent, const char *name, mode_t mode,
+		      struct inode **ret)
+{
+	_cleanup_(local_freep) struct local *l = local_new(parent, name, S_IFDIR | (mode & 07777));
+	struct inode *i = NULL;
+	int r = l ? plain_make_root(fs, mode, l->spool, &i) : -ENOMEM;
+	if (r < 0)
+		return r;
+	i->ignored = true;
+	i->local = TAKE_PTR(l);
+	r = local_add(fs, i);
+	if (r == 0)
+		r = local_store(fs, i, false);
+	if (r == 0) {
+		*ret = i;
+		return 0;
+	}
+	plain_remove_root(fs, i);
+	local_remove(fs, i);
+	inode_put(fs, i);
+	return r;
+}
+
+static int make_dir(struct fusefs *fs, const struct id *parent, const char *name, mode_t mode,
+		    const struct maker *m, struct inode **ret)
+{
+	struct attr attr;
+	struct committer own;
+	if (rules_ignore(fs, parent, name, true))
+		return make_plain(fs, parent, name, mode, ret);
+	fs_own_begin(fs, &own);
+	int r = replica_mkdir(fs->replica, parent, name, strlen(name), (mode & 07777) | m->setgid,
+			      &attr);
+	fs_own_end(fs, &own);
+	inode_recount(fs, parent);
+	return r < 0 ? r : give_node(fs, &attr, m, ret);
+}
+
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	struct fusefs *fs = fs_of(req);
@@ -375,7 +434,6 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	int r = spot_parent(fs, parent, name, &dir);
 	if (r == 0) {
 		struct spot s;
-		struct attr attr;
 		pthread_mutex_lock(&fs->names);
 		r = spot_find(fs, &dir, name, &s);
 		if (r == 0 && s.what != SPOT_NONE)
@@ -383,16 +441,8 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 		spot_done(fs, &s);
 		if (r == 0)
 			r = spot_bury(fs, &s);
-		if (r == 0) {
-			struct committer own;
-			fs_own_begin(fs, &own);
-			r = replica_mkdir(fs->replica, &dir, name, strlen(name),
-					  (mode & 07777) | m.setgid, &attr);
-			fs_own_end(fs, &own);
-			inode_recount(fs, &dir);
-		}
-		if (r >= 0)
-			r = give_node(fs, &attr, &m, &i);
+		if (r == 0)
+			r = make_dir(fs, &dir, name, mode, &m, &i);
 		pthread_mutex_unlock(&fs->names);
 	} else if (r > 0) {
 		r = shoaldir_mkdir(fs, parent, name, &i);
@@ -418,7 +468,7 @@ static int do_symlink(struct fusefs *fs, const struct id *dir, const char *name,
 		r = spot_bury(fs, &s);
 	if (r < 0)
 		return r;
-	if (name_is_local(name, strlen(name))) {
+	if (rules_here(fs, dir, name)) {
 		r = make_local(fs, dir, name, S_IFLNK | 0777, true, m, ret);
 		if (r < 0)
 			return r;
@@ -489,9 +539,13 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const 
 	struct maker m = { .tid = fuse_req_ctx(req)->pid };
 	if (r == 0) {
 		pthread_mutex_lock(&from->lock);
+		if (from->backing == BACK_LOCAL)
+			r = local_content(fs, from);
 		mode = from->backing == BACK_LOCAL ? from->local->mode & 07777 : from->last.mode;
 		m.owner = from->owner;
-		if (from->shared && from->shared->work) {
+		if (r < 0) {
+			/* Its bytes cannot be read. */
+		} else if (from->shared && from->shared->work) {
 			r = copy_clone(fs, from->shared, &w);
 		} else if (from->backing == BACK_NODE) {
 			r = replica_read(fs->replica, &from->id, &v);

@@ -8,11 +8,14 @@
 
 #include "fusefs/commit.h"
 #include "fusefs/draft.h"
+#include "fusefs/handle.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
 #include "fusefs/name.h"
 #include "fusefs/notify.h"
 #include "fusefs/shoaldir.h"
+#include "fusefs/plain.h"
+#include "fusefs/rules.h"
 #include "fusefs/spot.h"
 #include "fusefs/tombstone.h"
 
@@ -169,18 +172,42 @@ static bool own_work(struct fusefs *fs, const struct attr *attr)
 	       actor_id_cmp(actors_get(actors, attr->author), &self) == 0;
 }
 
+/* An ignored directory stays with its kind: anything else is a copy, as between file systems. */
+static int rename_plain(struct fusefs *fs, struct spot *from, struct spot *to)
+{
+	struct inode *i = from->inode;
+	if (to->what == SPOT_NODE || !rules_ignore(fs, &to->parent, to->name, true))
+		return -EXDEV;
+	int r = to->what == SPOT_LOCAL ? plain_remove_root(fs, to->inode) : spot_bury(fs, to);
+	if (r < 0)
+		return r;
+	if (to->what == SPOT_LOCAL)
+		spot_drop_local(fs, to->inode);
+	pthread_mutex_lock(&i->lock);
+	r = local_move(fs, i, &to->parent, to->name);
+	pthread_mutex_unlock(&i->lock);
+	return r;
+}
+
 static int rename_local(struct fusefs *fs, struct spot *from, struct spot *to)
 {
 	struct inode *i = from->inode;
-	size_t len = strlen(to->name);
-	bool plain = !name_is_local(to->name, len);
-	int r = 0;
+	bool litter = name_is_local(to->name, strlen(to->name));
+	bool ignored = !litter && rules_ignore(fs, &to->parent, to->name, false);
+	struct copy *c;
+	if (i->kind == NODE_DIR)
+		return rename_plain(fs, from, to);
 	if (to->what == SPOT_NODE && to->attr.kind == NODE_DIR)
 		return -EISDIR;
+	pthread_mutex_lock(&i->lock);
+	int r = inode_shared(fs, i, &c);
+	pthread_mutex_unlock(&i->lock);
+	if (r < 0)
+		return r;
 	if (to->what == SPOT_NODE && to->attr.kind == NODE_FILE && i->kind == NODE_FILE &&
 	    S_ISREG(i->local->mode))
 		return save_over(fs, i, to->inode, &to->attr, NULL);
-	if (to->tomb && S_ISREG(i->local->mode) && plain) {
+	if (to->tomb && S_ISREG(i->local->mode) && !litter) {
 		struct id node;
 		_cleanup_(version_unrefp) struct version *v = NULL;
 		struct attr attr;
@@ -205,22 +232,13 @@ static int rename_local(struct fusefs *fs, struct spot *from, struct spot *to)
 	r = local_move(fs, i, &to->parent, to->name);
 	if (r == 0)
 		spot_local_left(fs, from);
+	if (r == 0)
+		local_ignored(fs, i, ignored);
+	bool plain = !litter && !ignored;
 	if (r == 0 && plain)
 		inode_visited(fs, &to->parent, i->local->named_us);
 	if (r == 0 && plain && S_ISLNK(i->local->mode)) {
-		struct attr attr;
-		struct committer own;
-		fs_own_begin(fs, &own);
-		r = replica_symlink(fs->replica, &to->parent, to->name, len, i->local->target,
-				    &attr);
-		fs_own_end(fs, &own);
-		if (r >= 0) {
-			struct local *l = i->local;
-			inode_bind(fs, i, &attr.id);
-			local_remove(fs, i);
-			i->local = NULL;
-			local_free(l);
-		}
+		r = commit_settle(fs, i, NULL);
 	} else if (r == 0 && plain && S_ISREG(i->local->mode)) {
 		/* This is the name it was made for. If it cannot be now, the keeper tries on. */
 		i->local->unsettled = true;
@@ -230,6 +248,9 @@ static int rename_local(struct fusefs *fs, struct spot *from, struct spot *to)
 	} else if (r == 0) {
 		i->local->unsettled = false;
 		no_draft(fs, i);
+		if (ignored && !c->dirty)
+			r = local_store(fs, i, false);
+		local_rest(i);
 	}
 	pthread_mutex_unlock(&i->lock);
 	return r < 0 ? r : 0;
@@ -471,8 +492,14 @@ static int exchange(struct fusefs *fs, struct spot *a, struct spot *b)
 		b = t;
 	}
 	int r;
-	if (a->what == SPOT_LOCAL && b->what == SPOT_LOCAL)
-		return exchange_locals(fs, a, b);
+	if (a->what == SPOT_LOCAL && (a->inode->kind == NODE_DIR || b->inode->kind == NODE_DIR))
+		return -EXDEV;
+	if (a->what == SPOT_LOCAL && b->what == SPOT_LOCAL) {
+		r = exchange_locals(fs, a, b);
+		/* Each has the other's name, and perhaps no rule any more. */
+		keeper_add(fs, TIMER_RULES, 0, 0);
+		return r;
+	}
 	if (a->what == SPOT_LOCAL) {
 		/* The temp file becomes the document's next version; its name gets the old one,
 		 * and others see it there unless that is a temporary name. */
@@ -559,6 +586,9 @@ static int do_rename(struct fusefs *fs, const struct id *parent, const char *nam
 		r = -EEXIST;
 	else if (flags & RENAME_EXCHANGE)
 		r = exchange(fs, &from, &to);
+	else if (from.what == SPOT_NODE && to.what == SPOT_LOCAL && dir &&
+		 to.inode->kind == NODE_DIR)
+		r = -EXDEV;
 	else if (to.what != SPOT_NONE && dir && to.inode->kind != NODE_DIR)
 		r = -ENOTDIR;
 	else if (to.what != SPOT_NONE && !dir && to.inode->kind == NODE_DIR)

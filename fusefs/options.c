@@ -111,6 +111,10 @@ int options_parse(const char *text, struct options *ret, struct buf *fuse, struc
 			if (!number(p + 4, len - 4, &o.gid))
 				return err_set(e, -EINVAL, "mount option %.*s: not a group number",
 					       (int)len, p);
+		} else if (is(p, len, "remount")) {
+			return err_set(e, -EINVAL,
+				       "a mount of shoal cannot be changed: unmount it and mount it "
+				       "again");
 		} else if (passed_on(p, len)) {
 			pass(fuse, p, len);
 		} else if (!ignored(p, len)) {

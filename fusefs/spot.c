@@ -6,7 +6,7 @@
 
 #include "fusefs/draft.h"
 #include "fusefs/local.h"
-#include "fusefs/name.h"
+#include "fusefs/rules.h"
 #include "fusefs/tombstone.h"
 
 void spot_done(struct fusefs *fs, struct spot *s)
@@ -78,6 +78,7 @@ void spot_drop_local(struct fusefs *fs, struct inode *i)
 	draft_mark(fs, i, false);
 	inode_orphan(fs, i);
 	local_remove(fs, i);
+	local_ignored(fs, i, false);
 	i->local = NULL;
 	local_free(l);
 	pthread_mutex_unlock(&i->lock);
@@ -85,7 +86,7 @@ void spot_drop_local(struct fusefs *fs, struct inode *i)
 
 void spot_local_left(struct fusefs *fs, const struct spot *s)
 {
-	if (!name_is_local(s->name, strlen(s->name)))
+	if (!rules_here(fs, &s->parent, s->name))
 		inode_visited(fs, &s->parent, replica_now_us(fs->replica));
 }
 

@@ -68,10 +68,7 @@ int tombstone_add(struct fusefs *fs, const struct id *parent, const char *name,
 	if (!aside)
 		store(fs, e);
 	pthread_mutex_lock(&fs->lock);
-	int r = overlay_get(fs, parent, name)
-			? -EEXIST
-			: table_add(&fs->overlay, &e->link,
-				    table_hash_bytes(name, strlen(name), id_hash(parent)));
+	int r = overlay_put(fs, e);
 	if (r == 0) {
 		e->next = fs->tombs;
 		fs->tombs = e;
@@ -94,7 +91,7 @@ static void detach(struct fusefs *fs, struct overlay_entry *e)
 {
 	unstore(fs, e);
 	pthread_mutex_lock(&fs->lock);
-	table_remove(&fs->overlay, &e->link);
+	overlay_take(fs, e);
 	for (struct overlay_entry **p = &fs->tombs; *p; p = &(*p)->next)
 		if (*p == e) {
 			*p = e->next;
@@ -266,9 +263,11 @@ void tombstones_done(struct fusefs *fs)
 {
 	table_each(&fs->overlay, b, l, next)
 	{
-		table_remove(&fs->overlay, l);
-		entry_free(table_entry(l, struct overlay_entry, link));
+		struct overlay_entry *e = table_entry(l, struct overlay_entry, link);
+		overlay_take(fs, e);
+		entry_free(e);
 	}
 	fs->tombs = NULL;
 	table_done(&fs->overlay);
+	table_done(&fs->overlay_dirs);
 }

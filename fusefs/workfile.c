@@ -14,9 +14,10 @@
 
 #define COPY_PIECE (256u * 1024)
 
-/* Of a large blob nothing is copied when it is opened for writing: `base` shows through where nothing
- * was written. The file in the spool has the offsets of the whole; `written` says which blocks of it
- * count, and beyond base_size there is nothing of the base. All that is not written is zero there. */
+/* Of a large blob nothing is copied when it is opened for writing: `base` shows through where
+ * nothing was written. The file in the spool has the offsets of the whole; `written` says which
+ * blocks of it count, and beyond base_size there is nothing of the base. All that is not written is
+ * zero there. */
 #define BLOCK 4096u /* written to the spool as a whole, so that its rest need not be remembered */
 
 struct workfile {
@@ -207,12 +208,10 @@ ssize_t workfile_pread(struct workfile *w, void *data, size_t len, uint64_t offs
 	return (ssize_t)len;
 }
 
-/* What is written beyond a small file has to leave the disk room enough for the database, or the next
- * save of a document would fail. */
-static int check_room(const struct workfile *w, uint64_t end, size_t len)
+int workfile_room(int dir, uint64_t end, size_t len)
 {
 	struct statvfs v;
-	if (end <= WORKFILE_SMALL || fstatvfs(w->dir, &v) < 0)
+	if (end <= WORKFILE_SMALL || fstatvfs(dir, &v) < 0)
 		return 0;
 	uint64_t room = (uint64_t)v.f_bavail * v.f_frsize;
 	return room < WORKFILE_RESERVE + len ? -ENOSPC : 0;
@@ -244,7 +243,8 @@ static int write_over(struct workfile *w, const void *data, size_t len, uint64_t
 		r = fill_block(w, end - tail);
 	if (r == 0)
 		r = fd_write(w->fd, data, len, offset);
-	/* The last block may reach beyond the size: its rest is zeros, and not in the file's way. */
+	/* The last block may reach beyond the size: its rest is zeros, and not in the file's way.
+	 */
 	if (r == 0)
 		r = ranges_add(&w->written, offset - offset % BLOCK,
 			       tail ? end - tail + BLOCK : end);
@@ -258,7 +258,7 @@ int workfile_pwrite(struct workfile *w, const void *data, size_t len, uint64_t o
 	uint64_t end;
 	if (__builtin_add_overflow(offset, (uint64_t)len, &end) || end > BLOB_SIZE_MAX)
 		return -EFBIG;
-	int r = check_room(w, end, len);
+	int r = workfile_room(w->dir, end, len);
 	if (r == 0)
 		r = reserve(w, end > w->size ? end : w->size);
 	if (r < 0)
@@ -413,10 +413,12 @@ void workfile_content(struct workfile *w, struct content *ret)
 {
 	*ret = (struct content){ .fd = w->fd, .len = (size_t)w->size };
 	if (w->base) {
-		w->source = (struct blob_source){ .read = source_read, .size = w->size,
+		w->source = (struct blob_source){ .read = source_read,
+						  .size = w->size,
 						  .data = source_data,
 						  .base = version_blob(w->base),
-						  .changed = source_changed, .userdata = w };
+						  .changed = source_changed,
+						  .userdata = w };
 		ret->fd = CONTENT_SOURCE;
 		ret->data = &w->source;
 	} else if (w->fd < 0) {
@@ -498,8 +500,7 @@ static int copy_own(struct workfile *from, struct workfile *to, uint64_t at, uin
 int workfile_copy(struct workfile *from, struct workfile **ret)
 {
 	_cleanup_(workfile_freep) struct workfile *w = NULL;
-	int r = from->base ? workfile_from(from->dir, from->base, &w) :
-			     workfile_new(from->dir, &w);
+	int r = from->base ? workfile_from(from->dir, from->base, &w) : workfile_new(from->dir, &w);
 	/* What the base does not show any more. */
 	if (r == 0 && from->base)
 		r = workfile_truncate(w, from->base_size);
@@ -525,8 +526,8 @@ static int absorb_base(struct workfile *w)
 		/* A write that failed may have left something there. Not every file system can, and
 		 * then it is zero in any other case. */
 		if (place != IN_FILE)
-			(void)fallocate(w->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at,
-					(off_t)(end - at));
+			(void)fallocate(w->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					(off_t)at, (off_t)(end - at));
 		if (place == IN_BASE)
 			r = copy_base(w, w->base, at, end);
 		if (r < 0)

@@ -31,6 +31,9 @@ void workfile_free(struct workfile *w);
 uint64_t workfile_size(const struct workfile *w);
 /* Bytes, less than len only at the end; -errno. */
 ssize_t workfile_pread(struct workfile *w, void *data, size_t len, uint64_t offset);
+/* What is written beyond a small file, up to `end`, has to leave the disk room enough for the database,
+ * or the next save of a document would fail: -ENOSPC. */
+int workfile_room(int dir, uint64_t end, size_t len);
 /* All of it or -ENOSPC, -EDQUOT, -EIO, -ENOMEM. */
 int workfile_pwrite(struct workfile *w, const void *data, size_t len, uint64_t offset);
 int workfile_truncate(struct workfile *w, uint64_t size);

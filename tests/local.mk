@@ -52,6 +52,7 @@ unit_tests = \
 	tests/unit/test_history \
 	tests/unit/test_incarnation \
 	tests/unit/test_identity \
+	tests/unit/test_ignore \
 	tests/unit/test_jdiff \
 	tests/unit/test_join \
 	tests/unit/test_json \
@@ -253,6 +254,7 @@ EXTRA_DIST += \
 	tests/integration/test_drafts.py \
 	tests/integration/test_history.py \
 	tests/integration/test_hostile_tls.py \
+	tests/integration/test_ignore.py \
 	tests/integration/test_incarnations.py \
 	tests/integration/test_lab.py \
 	tests/integration/test_links.py \
@@ -262,6 +264,7 @@ EXTRA_DIST += \
 	tests/integration/conformance.py \
 	tests/integration/test_posix.py \
 	tests/integration/test_posix_data.py \
+	tests/integration/test_mountlife.py \
 	tests/integration/test_saves.py \
 	tests/integration/test_lists.py \
 	tests/integration/test_texts.py \

@@ -265,7 +265,8 @@ int mount_end(const char *dir, bool lazy, struct err *e)
 {
 	if (umount2(dir, (lazy ? MNT_DETACH : 0) | UMOUNT_NOFOLLOW) == 0)
 		return 0;
-	int r = errno == EPERM ? run_fusermount(dir, lazy) : -errno;
+	/* EACCES: the mount is dead, and another user than root asks. */
+	int r = errno == EPERM || errno == EACCES ? run_fusermount(dir, lazy) : -errno;
 	if (r == 0)
 		return 0;
 	if (r == -ENOENT)

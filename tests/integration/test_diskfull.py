@@ -86,3 +86,24 @@ def test_another_program_fills_the_disk(small):
     assert json.loads((small.dir / "keep.json").read_text()) == {"keep": 1}
     (small.dir / "keep.json").write_text('{"keep":2}')
     assert json.loads((small.dir / "keep.json").read_text()) == {"keep": 2}
+
+
+def test_ignored_directories_leave_the_documents_room(small):
+    small.up()
+    (small.dir / ".shoalignore").write_text("build/\n")
+    (small.dir / "keep.json").write_text('{"keep":1}')
+    build = small.dir / "build"
+    build.mkdir()
+    error, good = fill(build, 300)
+    assert error and error.errno == errno.ENOSPC, error
+    assert all(name.stat().st_size == 1 << 20 for name in good) and len(good) > 20
+    # Small files fail as well then, when they are made.
+    assert not all(saved(build / f"small{number}", "x") for number in range(1000))
+    assert saved(small.dir / "keep.json", '{"keep":2}')
+    subprocess.run(["rm", "-r", build], check=True, timeout=60)
+    build.mkdir()
+    assert saved(build / "one more", "x")
+    small.down()
+    small.up()
+    assert json.loads((small.dir / "keep.json").read_text()) == {"keep": 2}
+    assert (build / "one more").read_text() == "x"
