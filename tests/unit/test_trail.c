@@ -206,6 +206,8 @@ static void test_damaged(void)
 	is_int(reread(&p, &at.id), -EBADMSG, "a trail that ends early");
 	replica_verify(p.r, false, rep_problem, NULL, &report, NULL);
 	ok(report.errors > 0, "is told by verify");
+	if (!buf_reserve(&trail, trail.len))
+		tap_bail("no memory");
 	buf_put(&trail, trail.data + 1, trail.len - 1);
 	put_trail(&p, &at.id, trail.data, trail.len);
 	is_int(reread(&p, &at.id), -EBADMSG, "one that says everything twice");
