@@ -418,10 +418,8 @@ int commit_end(struct commit *c, struct err *e)
 	if (c->seq_used)
 		r->seq = c->stamp.dot.seq; /* spent even if the write fails */
 	rc = store_write(r->store, b, e);
-	if (rc < 0) {
-		large_drop(r);
+	if (rc < 0)
 		return rc;
-	}
 	publish(c, actors);
 	bool tell = atomic_load(&r->observers) > 0;
 	if (tell)

@@ -72,7 +72,8 @@ int counted_put(const struct commit *c, struct store_batch *b)
 	const struct noting k = { c, b };
 	int rc = 0;
 	for (const struct touched *t = c->first; rc == 0 && t; t = t->next)
-		if (t->record && t->old && t->old != t->record)
+		/* A leaf is no counter. */
+		if (t->record && t->old && t->old != t->record && !t->leaf)
 			rc = note_slot(&k, &t->record->id, t->old->top, t->record->top);
 	return rc;
 }

@@ -598,8 +598,8 @@ void large_done(struct replica *r);
 int large_get(struct commit *c, const struct node *n, struct stored *ret, struct err *e);
 /* The leaf, borrowed, is all that the record that was put for t changes. */
 void large_changes(struct commit *c, struct touched *t, const struct leaf *leaf);
+/* The commit is in the store. */
 void large_publish(struct commit *c, const struct touched *t);
-void large_drop(struct replica *r); /* nothing in memory */
 
 /* The text of a document, in the style of base, which `old` was parsed from (NULL: jq's).
  * replica-edit.c */

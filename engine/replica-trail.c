@@ -83,11 +83,9 @@ int large_init(struct replica *r)
 	return r->large ? 0 : -ENOMEM;
 }
 
-void large_drop(struct replica *r)
+static void large_drop(struct replica *r)
 {
 	struct large *l = r->large;
-	if (!l)
-		return;
 	arena_done(&l->arena);
 	buf_done(&l->changes);
 	*l = (struct large){ 0 };
@@ -95,7 +93,8 @@ void large_drop(struct replica *r)
 
 void large_done(struct replica *r)
 {
-	large_drop(r);
+	if (r->large)
+		large_drop(r);
 	free(r->large);
 	r->large = NULL;
 }

@@ -206,6 +206,8 @@ static void test_damaged(void)
 	is_int(reread(&p, &at.id), -EBADMSG, "a trail that ends early");
 	replica_verify(p.r, false, rep_problem, NULL, &report, NULL);
 	ok(report.errors > 0, "is told by verify");
+	if (!buf_reserve(&trail, trail.len))
+		tap_bail("no memory");
 	buf_put(&trail, trail.data + 1, trail.len - 1);
 	put_trail(&p, &at.id, trail.data, trail.len);
 	is_int(reread(&p, &at.id), -EBADMSG, "one that says everything twice");
@@ -296,6 +298,8 @@ static bool random_history(uint64_t seed, unsigned *ret_trails)
 	bool good = true;
 	for (unsigned i = 0; i < 3; i++)
 		open_at(&p[i], i / 2, i == 0 ? 1 : UINT32_MAX);
+	/* Its clock is ahead of what others follow: what it writes is the newest for long. */
+	p[2].wall += UINT64_C(600) * 1000000;
 	put_values(&r, &text, value, false);
 	for (unsigned i = 0; i < 2; i++)
 		rep_create(p[i].r, &NODE_ROOT, "x.json", buf_cstr(&text), &at);
@@ -308,8 +312,10 @@ static bool random_history(uint64_t seed, unsigned *ret_trails)
 		put_values(&r, &text, value, what < 10);
 		if (what >= 85) {
 			_cleanup_(arena_done) struct arena a = { 0 };
-			struct delta *d = rep_delta(&p[0], &p[2], &at.id, &a);
-			rep_apply(&p[2], d, NULL);
+			struct attr there;
+			/* It may not have heard of what is here: then there are conflicts. */
+			if (replica_attr(p[2].r, &at.id, &there) < 0 || prng_chance(&r, 40))
+				rep_apply(&p[2], rep_delta(&p[0], &p[2], &at.id, &a), NULL);
 			save(&p[2], &at.id, buf_cstr(&text));
 			for (unsigned i = 0; i < 2; i++)
 				rep_apply(&p[i], rep_delta(&p[2], &p[i], &at.id, &a), NULL);
@@ -325,7 +331,7 @@ static bool random_history(uint64_t seed, unsigned *ret_trails)
 		_cleanup_free_ char *x = rep_read(p[0].r, &at.id), *y = rep_read(p[1].r, &at.id);
 		*ret_trails += trail_len(&p[0], &at.id) > 0;
 		good = good && strcmp(x, y) == 0 && same_store(&p[0], &p[1], &at.id);
-		good = good && (k % 5 > 0 || (rep_sound(p[0].r) && rep_sound(p[1].r)));
+		good = good && (k % 2 > 0 || (rep_sound(p[0].r) && rep_sound(p[1].r)));
 		if (!good)
 			tap_diag("step %u, from %s", k, before);
 	}
