@@ -583,7 +583,7 @@ int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret
 	*ret_timeout = FOREVER;
 	switch (i->backing) {
 	case BACK_VIRTUAL:
-		*ret_timeout = 0;
+		*ret_timeout = shoaldir_timeout(i);
 		return shoaldir_stat(fs, i, ret);
 	case BACK_LOCAL:
 		/* May become a node, with other times, any moment. */

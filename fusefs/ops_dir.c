@@ -18,7 +18,7 @@ int make_entry(struct fusefs *fs, struct inode *i, struct fuse_entry_param *ret)
 	pthread_mutex_lock(&i->lock);
 	int r = inode_attr(fs, i, &ret->attr, &timeout);
 	ret->attr_timeout = timeout;
-	ret->entry_timeout = i->backing == BACK_VIRTUAL ? 0 : FOREVER;
+	ret->entry_timeout = i->backing == BACK_VIRTUAL ? timeout : FOREVER;
 	pthread_mutex_unlock(&i->lock);
 	if (r < 0)
 		inode_forget(fs, i->ino, 1);

@@ -11,6 +11,11 @@
 #include "fusefs/fieldsdir.h"
 #include "fusefs/fs.h"
 
+/* The kernel asks for every name on the way to a file, every time, unless it may keep it: those above
+ * the areas are always there, and what is past stays as it is. */
+#define AREA_SECONDS 1.0
+#define PAST_SECONDS 10.0
+
 /* What has a directory of its own. Paths are below it. */
 struct area {
 	const char *name;
@@ -142,6 +147,15 @@ int shoaldir_stat(struct fusefs *fs, struct inode *i, struct stat *ret)
 		return r;
 	inode_stat_node(fs, i->ino, &attr, ret);
 	return 0;
+}
+
+double shoaldir_timeout(const struct inode *i)
+{
+	const char *rest;
+	const struct area *a = area_of(i->virtual_path, &rest);
+	if (a && a->past && *rest)
+		return PAST_SECONDS;
+	return (a && !*rest) || !i->virtual_path[0] ? AREA_SECONDS : 0;
 }
 
 int shoaldir_open(struct fusefs *fs, struct inode *i, bool write, struct copy **ret)

@@ -10,6 +10,8 @@
 /* i, dir: VIRTUAL. -ENOENT. No locks held. */
 int shoaldir_lookup(struct fusefs *fs, struct inode *dir, const char *name, struct inode **ret);
 int shoaldir_stat(struct fusefs *fs, struct inode *i, struct stat *ret);
+/* How long the kernel may keep its name and attributes, in seconds. */
+double shoaldir_timeout(const struct inode *i);
 /* The bytes of a file, for one handle that will only read, or write as well. -EACCES: it cannot be
  * written; -EROFS: it is past. */
 int shoaldir_open(struct fusefs *fs, struct inode *i, bool write, struct copy **ret);
