@@ -422,6 +422,15 @@ def test_dot_shoal_stays(m, f):
     with pytest.raises(OSError):
         m.path(".shoal").write_text("x")
     assert sorted(os.listdir(m.dir)) == ["cars", "dir"]
+    # Another device, that does not know of it, cannot make one here either
+    m.ask("mkdir", ".shoal")
+    m.ask("put", ".shoal/x.json", "{}")
+    m.ask("put", "last.json", "{}")
+    m.sync()
+    m.settle()
+    assert sorted(os.listdir(m.dir)) == ["cars", "dir", "last.json"]
+    assert sorted(os.listdir(m.path(".shoal"))) == ["at", "conflicts", "drafts", "fields",
+                                                     "status.json"]
 
 
 # ---- the past ----
