@@ -153,10 +153,13 @@ static int keep_place(struct commit *c, const struct touched *t, struct store_ba
 	if (!t->had || !(was->flags & NODE_LIVE) || !was->name || id_equal(&d.node, &NODE_ROOT) ||
 	    id_equal(&d.node, &NODE_LOST) || !left_place(t))
 		return 0;
+	d.moved = t->after.flags & NODE_LIVE;
+	/* What waited there for the directory that it is in has always been in that. */
+	if (d.moved && id_equal(&d.parent, &NODE_LOST))
+		return 0;
 	uint64_t now = next_stamp(c->r);
 	d.when_us = hlc_us(now);
 	d.since_us = came_there(t);
-	d.moved = t->after.flags & NODE_LIVE;
 	for (uint32_t i = 0; !d.moved && t->record && i < t->record->n_edges; i++)
 		if (id_equal(&t->record->edge[i].parent, &NODE_TRASH)) {
 			d.when_us = t->record->edge[i].visit.us;

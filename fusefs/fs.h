@@ -15,6 +15,7 @@
 
 #define FUSEFS_THREADS 8
 #define DOCTREES 4    /* trees of documents that are kept */
+#define ATDIRS 4      /* and of the past */
 #define FOREVER 1.0e9 /* seconds that the kernel may keep names and attributes */
 
 /* How long new files stay here before they become nodes: programs that are going to rename or
@@ -60,6 +61,7 @@ struct committer {
 struct overlay_entry; /* fusefs/local.h */
 struct notify;
 struct doctree;       /* fusefs/doctree.h */
+struct atdir;         /* fusefs/atdir.c */
 
 struct options {
 	bool strict, lenient, readonly, allow_other;
@@ -92,6 +94,8 @@ struct fusefs {
 	struct table overlay_dirs;   /* the same by their directories */
 	struct overlay_entry *tombs; /* list */
 	struct doctree *doctree[DOCTREES]; /* the last one first; NULL: no more */
+	struct atdir *atdir[ATDIRS];
+	unsigned next_atdir; /* to be replaced */
 	uint64_t n_tombs, n_local, n_drafts;
 	uint64_t next_ino, next_spool;
 	struct committer *committers;

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fusefs/atdir.h"
 #include "fusefs/commit.h"
 #include "fusefs/doctree.h"
 #include "fusefs/draft.h"
@@ -458,6 +459,7 @@ void fusefs_free(struct fusefs *fs)
 		fuse_session_destroy(fs->session);
 	inodes_done(fs);
 	doctrees_done(fs);
+	atdirs_done(fs);
 	tombstones_done(fs);
 	owners_done(fs);
 	notify_free(fs->notify);

@@ -490,6 +490,7 @@ int inode_set_owner(struct fusefs *fs, struct inode *i, const struct owner *owne
 	case BACK_ORPHAN:
 		return 0;
 	case BACK_VIRTUAL:
+		return shoaldir_refusal(i);
 	case BACK_PLAIN:
 		break;
 	}
@@ -521,6 +522,7 @@ int inode_set_mode(struct fusefs *fs, struct inode *i, mode_t mode)
 		i->last.mode = mode;
 		return 0;
 	case BACK_VIRTUAL:
+		return shoaldir_refusal(i);
 	case BACK_PLAIN:
 		break;
 	}
@@ -758,7 +760,7 @@ int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret
 		return plain_attr(fs, i, ret);
 	switch (i->backing) {
 	case BACK_VIRTUAL:
-		*ret_timeout = 0;
+		*ret_timeout = shoaldir_timeout(i);
 		return shoaldir_stat(fs, i, ret);
 	case BACK_LOCAL:
 		/* May become a node, with other times, any moment. */

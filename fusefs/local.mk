@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 libfusefs_a_SOURCES = \
+	fusefs/atdir.c \
+	fusefs/atdir.h \
 	fusefs/base.c \
 	fusefs/base.h \
 	fusefs/commit.c \
@@ -60,5 +62,7 @@ libfusefs_a_SOURCES = \
 	fusefs/spot.h \
 	fusefs/tombstone.c \
 	fusefs/tombstone.h \
+	fusefs/when.c \
+	fusefs/when.h \
 	fusefs/workfile.c \
 	fusefs/workfile.h

@@ -80,6 +80,7 @@ static int set_mtime(struct fusefs *fs, struct inode *i, int64_t ns, struct hand
 			c->mtime_ns = ns;
 		return 0;
 	case BACK_VIRTUAL:
+		return shoaldir_refusal(i);
 	case BACK_PLAIN:
 		break;
 	}
@@ -92,7 +93,7 @@ static int set_size(struct fusefs *fs, struct inode *i, uint64_t size, struct ha
 	struct proc who;
 	int r = 0;
 	if (i->backing == BACK_VIRTUAL && !c)
-		return -EACCES;
+		return shoaldir_refusal(i);
 	procs_of(&fs->procs, tid, monotonic_ns(), &who);
 	if (!c)
 		r = inode_shared(fs, i, &c);
@@ -206,6 +207,8 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 		if (i->backing == BACK_LOCAL && i->local->target) {
 			buf_puts(&b, i->local->target);
 			r = 0;
+		} else if (i->backing == BACK_VIRTUAL) {
+			r = shoaldir_readlink(fs, i, &b);
 		} else if (i->backing == BACK_NODE || i->backing == BACK_ORPHAN) {
 			r = replica_readlink(fs->replica, &i->id, &b);
 		} else {
@@ -424,6 +427,8 @@ static int change_xattr(struct fusefs *fs, struct inode *i, const char *name, co
 		r = -ESTALE;
 		break;
 	case BACK_VIRTUAL:
+		r = shoaldir_refusal(i);
+		break;
 	case BACK_PLAIN:
 		break;
 	}

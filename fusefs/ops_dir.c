@@ -18,7 +18,7 @@ int make_entry(struct fusefs *fs, struct inode *i, struct fuse_entry_param *ret)
 	pthread_mutex_lock(&i->lock);
 	int r = inode_attr(fs, i, &ret->attr, &timeout);
 	ret->attr_timeout = timeout;
-	ret->entry_timeout = i->backing == BACK_VIRTUAL ? 0 : FOREVER;
+	ret->entry_timeout = i->backing == BACK_VIRTUAL ? timeout : FOREVER;
 	pthread_mutex_unlock(&i->lock);
 	if (r < 0)
 		inode_forget(fs, i->ino, 1);
@@ -209,6 +209,21 @@ static int merge(struct fusefs *fs, const struct id *id, struct dir *d)
 	return 0;
 }
 
+/* Another device may have made something of that name: it is not to be reached, and not shown. */
+static void hide_shoal(struct fusefs *fs, struct dir *d)
+{
+	size_t kept = 0;
+	for (size_t k = 0; k < d->n; k++) {
+		if (strcmp(d->item[k].name, ".shoal") != 0) {
+			d->item[kept++] = d->item[k];
+			continue;
+		}
+		free(d->item[k].name);
+		inode_put(fs, d->item[k].inode);
+	}
+	d->n = kept;
+}
+
 static int fill(struct fusefs *fs, struct inode *i, struct dir *d)
 {
 	struct id id;
@@ -216,7 +231,10 @@ static int fill(struct fusefs *fs, struct inode *i, struct dir *d)
 	d->filled = true;
 	if (i->backing == BACK_VIRTUAL)
 		return shoaldir_list(fs, i, add_node, d);
-	return dir_id(i, &id) ? merge(fs, &id, d) : -ENOENT;
+	int r = dir_id(i, &id) ? merge(fs, &id, d) : -ENOENT;
+	if (i->ino == INO_ROOT)
+		hide_shoal(fs, d);
+	return r;
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -5,10 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fusefs/atdir.h"
 #include "fusefs/conflictdir.h"
 #include "fusefs/draftdir.h"
 #include "fusefs/fieldsdir.h"
 #include "fusefs/fs.h"
+
+/* The kernel asks for every name on the way to a file, every time, unless it may keep it: those above
+ * the areas are always there, and what is past stays as it is. */
+#define AREA_SECONDS 1.0
+#define PAST_SECONDS 10.0
 
 /* What has a directory of its own. Paths are below it. */
 struct area {
@@ -17,6 +23,7 @@ struct area {
 	int (*read)(struct fusefs *fs, const char *path, struct copy *to);
 	int (*list)(struct fusefs *fs, const char *path, list_fn f, void *userdata);
 	bool fields; /* what is in it can be changed */
+	bool past;   /* it cannot be changed because it is over */
 };
 
 static int read_field(struct fusefs *fs, const char *path, struct copy *to)
@@ -25,9 +32,10 @@ static int read_field(struct fusefs *fs, const char *path, struct copy *to)
 }
 
 static const struct area areas[] = {
-	{ "conflicts", conflictdir_attr, conflictdir_read, conflictdir_list, false },
-	{ "drafts", draftdir_attr, draftdir_read, draftdir_list, false },
-	{ "fields", fieldsdir_attr, read_field, fieldsdir_list, true },
+	{ "at", atdir_attr, atdir_read, atdir_list, false, true },
+	{ "conflicts", conflictdir_attr, conflictdir_read, conflictdir_list, false, false },
+	{ "drafts", draftdir_attr, draftdir_read, draftdir_list, false, false },
+	{ "fields", fieldsdir_attr, read_field, fieldsdir_list, true, false },
 };
 #define N_AREAS (sizeof(areas) / sizeof(areas[0]))
 
@@ -141,12 +149,21 @@ int shoaldir_stat(struct fusefs *fs, struct inode *i, struct stat *ret)
 	return 0;
 }
 
+double shoaldir_timeout(const struct inode *i)
+{
+	const char *rest;
+	const struct area *a = area_of(i->virtual_path, &rest);
+	if (a && a->past && *rest)
+		return PAST_SECONDS;
+	return (a && !*rest) || !i->virtual_path[0] ? AREA_SECONDS : 0;
+}
+
 int shoaldir_open(struct fusefs *fs, struct inode *i, bool write, struct copy **ret)
 {
 	const char *rest;
 	const struct area *a = area_of(i->virtual_path, &rest);
 	if (write && !(a && a->fields))
-		return -EACCES;
+		return a && a->past ? -EROFS : -EACCES;
 	struct copy *c = copy_new();
 	int r = !c	? -ENOMEM
 		: write ? fieldsdir_open(fs, rest, true, c)
@@ -181,6 +198,20 @@ int shoaldir_list(struct fusefs *fs, struct inode *i, list_fn f, void *userdata)
 	return r;
 }
 
+int shoaldir_readlink(struct fusefs *fs, struct inode *i, struct buf *ret)
+{
+	const char *rest;
+	const struct area *a = area_of(i->virtual_path, &rest);
+	return a && a->past ? atdir_readlink(fs, rest, ret) : -EINVAL;
+}
+
+int shoaldir_refusal(const struct inode *i)
+{
+	const char *rest;
+	const struct area *a = area_of(i->virtual_path, &rest);
+	return a && a->past ? -EROFS : -EPERM;
+}
+
 int shoaldir_kind(struct fusefs *fs, struct inode *i, struct buf *ret)
 {
 	const char *rest, *type;
@@ -205,6 +236,8 @@ static int field_path(struct fusefs *fs, uint64_t ino, const char *name, struct 
 	if (r < 0)
 		return r;
 	const struct area *a = area_of((char *)b->data, ret);
+	if (a && a->past)
+		return -EROFS;
 	return a && a->fields && **ret ? 0 : -EACCES;
 }
 

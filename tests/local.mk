@@ -96,6 +96,7 @@ unit_tests = \
 	tests/unit/test_txn \
 	tests/unit/test_types \
 	tests/unit/test_vv \
+	tests/unit/test_when \
 	tests/unit/test_workfile
 
 # A device without documents, for tests of links in network namespaces.
@@ -149,6 +150,7 @@ tests_unit_test_qr_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_tls_SOURCES = tests/unit/test_tls.c $(members)
 tests_unit_test_tls_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_token_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_when_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_workfile_LDADD = $(FUSEFS_TEST_LIBS)
 
 # Simulations: whole engines in one process, from a seed.

@@ -804,7 +804,7 @@ def test_read_only():
 def test_shoal_directory(m, d):
     assert ".shoal" not in os.listdir(m.dir)
     assert json.loads(m.path(".shoal/status.json").read_text())["files"] >= 0
-    assert sorted(os.listdir(m.path(".shoal"))) == ["conflicts", "drafts", "fields",
+    assert sorted(os.listdir(m.path(".shoal"))) == ["at", "conflicts", "drafts", "fields",
                                                        "status.json"]
     fails_with(errno.EACCES, m.path(".shoal/status.json").write_text, "x")
 

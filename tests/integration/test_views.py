@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-""".shoal/fields in a mounted replica beside another device: values as files, for shells."""
+"""Views below .shoal in a mounted replica beside another device: values as files, and the past."""
 import errno
 import json
 import os
@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from fsmount import Mount
+from fsmount import Mount, wait_until
 from test_mount import fails_with, renameat2, RENAME_EXCHANGE, RENAME_NOREPLACE
 
 
@@ -354,7 +354,7 @@ def test_what_is_refused(m, f):
     fails_with(errno.EPERM, os.mkfifo, car / "pipe")
     fails_with(errno.EPERM, os.setxattr, car / "doors", "user.x", b"y")
     fails_with(errno.EPERM, os.utime, car / "doors")
-    fails_with(errno.EACCES, os.truncate, car / "doors", 1)
+    fails_with(errno.EPERM, os.truncate, car / "doors", 1)
     fails_with(errno.EACCES, os.mkdir, f / "cars/8")
     fails_with(errno.EACCES, (f / "cars/8").write_text, "{}")
     fails_with(errno.EACCES, (f / "9").write_text, "{}")
@@ -422,3 +422,149 @@ def test_dot_shoal_stays(m, f):
     with pytest.raises(OSError):
         m.path(".shoal").write_text("x")
     assert sorted(os.listdir(m.dir)) == ["cars", "dir"]
+    # Another device, that does not know of it, cannot make one here either
+    m.ask("mkdir", ".shoal")
+    m.ask("put", ".shoal/x.json", "{}")
+    m.ask("put", "last.json", "{}")
+    m.sync()
+    m.settle()
+    assert sorted(os.listdir(m.dir)) == ["cars", "dir", "last.json"]
+    assert sorted(os.listdir(m.path(".shoal"))) == ["at", "conflicts", "drafts", "fields",
+                                                     "status.json"]
+
+
+# ---- the past ----
+
+
+class Past:
+    """Times that something lies between, however fast it is. New files have their names since they were
+    made, which is at once, and contents are kept when they were not replaced in the same second."""
+
+    def __init__(self, m):
+        self.m = m
+        self.at = m.path(".shoal/at")
+
+    def now(self):
+        self.m.settle()
+        second = time.time()
+        # A version that is replaced within the second in which it was written is not kept
+        wait_until(lambda: int(time.time()) > int(second), what="the next second")
+        text = f"@{time.time():.6f}"
+        wait_until(lambda: (self.at / text).exists(), what="that it is past")
+        return self.at / text
+
+
+@pytest.fixture
+def past(m):
+    return Past(m)
+
+
+def tree(top):
+    """Path to kind, mode and content."""
+    found = {}
+    for path in sorted(top.rglob("*")):
+        st = path.lstat()
+        content = (os.readlink(path) if path.is_symlink() else
+                   path.read_bytes() if path.is_file() else None)
+        assert content is None or st.st_size == len(content)
+        found[str(path.relative_to(top))] = (stat.S_IFMT(st.st_mode), stat.S_IMODE(st.st_mode),
+                                             content)
+    return found
+
+
+def test_the_past(m, past):
+    began = past.now()
+    c = m.path("c")
+    (c / "sub").mkdir(parents=True)
+    (c / "x.json").write_text('{"n": 1}\n')
+    (c / "sub/t.txt").write_text("first\n")
+    (c / "b.bin").write_bytes(os.urandom(300_000))
+    (c / "run.sh").write_text("#!/bin/sh\n")
+    (c / "run.sh").chmod(0o750)
+    (c / "link").symlink_to("x.json")
+    first, shown = past.now(), tree(m.dir)
+    assert tree(began) == {} and began.is_dir()
+    assert tree(first) == shown
+    m.remote_set("c/x.json", n=2)
+    with open(c / "b.bin", "r+b") as b:
+        b.seek(1000)
+        b.write(b"changed")
+    second, shown2 = past.now(), tree(m.dir)
+    (c / "sub/t.txt").rename(c / "sub/u.txt")
+    (c / "link").unlink()
+    (c / "b.bin").unlink()
+    c.rename(m.path("d"))
+    (m.path("d") / "new.txt").write_text("new\n")
+    third, shown3 = past.now(), tree(m.dir)
+    sh(m.dir, "rm -r d")
+    last = past.now()
+    assert tree(m.dir) == tree(last) == {}
+    for _ in range(2):
+        assert tree(first) == shown and tree(second) == shown2 and tree(third) == shown3
+    assert tree(began) == {}
+    # It is so at the next start as well
+    m.stop()
+    m.start()
+    assert tree(first) == shown and tree(second) == shown2 and tree(third) == shown3
+    assert (first / "c/x.json").read_text() == '{"n": 1}\n'
+    assert (first / "c/x.json").stat().st_mtime < float(first.name[1:])
+    # ... and comes back by copying
+    sh(m.dir, f"cp -a '{first}/c' . && diff -r '{first}/c' c")
+    assert tree(m.dir) == shown
+    assert (c / "x.json").stat().st_mtime_ns == (first / "c/x.json").stat().st_mtime_ns
+
+
+def test_the_past_and_shells(m, past):
+    sh(m.dir, "mkdir c; echo '{\"n\": 1}' > c/x.json; echo one > c/t.txt; ln -s t.txt c/l")
+    before = past.now()
+    sh(m.dir, "echo '{\"n\": 2}' > c/x.json; rm c/t.txt; echo two > c/u.txt")
+    m.settle()
+    diff = sh(m.dir, f"diff -r --no-dereference '.shoal/at/{before.name}/c' c", check=False)
+    assert diff.returncode == 1
+    assert '< {"n": 1}\n---\n> {"n": 2}\n' in diff.stdout
+    assert f"Only in .shoal/at/{before.name}/c: t.txt" in diff.stdout
+    assert "Only in c: u.txt" in diff.stdout
+    assert out(before, "find . | sort; jq .n c/x.json; cat c/l; grep -r on . ; ls -i c | wc -l") == \
+        "./c\n./c/l\n./c/t.txt\n./c/x.json\n".join([".\n", "1\none\n./c/t.txt:one\n3\n"])
+    utc = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(float(before.name[1:])))
+    fraction = before.name.split(".")[1]
+    for name in (f"{utc}.{fraction}Z", f"{utc}.{fraction}+00:00"):
+        assert tree(m.path(f".shoal/at/{name}")) == tree(before)
+    with open(before / "c/x.json") as f:
+        sh(m.dir, "echo '{\"n\": 3}' > c/x.json")
+        assert f.read() == '{"n": 1}\n'
+
+
+def test_what_is_no_past(m, past):
+    m.new_document("c/x.json", {"n": 1})
+    now = past.now()
+    assert os.listdir(past.at) == []
+    for name in ("yesterday", "-1h", "2026", "x", "@99999999999", "2099-01-01"):
+        fails_with(errno.ENOENT, os.stat, past.at / name)
+    assert os.listdir(past.at / "1990-01-01") == []
+    x = now / "c/x.json"
+    fails_with(errno.EROFS, x.write_text, "{}")
+    fails_with(errno.EROFS, (now / "new").write_text, "{}")
+    fails_with(errno.EROFS, os.truncate, x, 0)
+    fails_with(errno.EROFS, os.unlink, x)
+    fails_with(errno.EROFS, os.rmdir, now / "c")
+    fails_with(errno.EROFS, os.mkdir, now / "d")
+    fails_with(errno.EROFS, os.rename, x, now / "y.json")
+    fails_with(errno.EXDEV, os.rename, m.path("c/x.json"), now / "y.json")
+    fails_with(errno.EROFS, os.chmod, x, 0o600)
+    fails_with(errno.EROFS, os.utime, x)
+    fails_with(errno.EROFS, os.setxattr, x, "user.x", b"y")
+    fails_with(errno.EROFS, os.mkdir, past.at / "2026-01-01x")
+    fails_with(errno.ENOENT, os.stat, now / ".shoal")
+
+
+def test_the_other_devices_changes_are_of_the_past_too(m, past):
+    m.new_document("c/x.json", {"n": 1})
+    m.new_document("c/y.json", {"n": 1})
+    before, shown = past.now(), tree(m.path("c"))
+    m.ask("mv", "c/x.json", "c/z.json")
+    m.ask("rm", "c/y.json")
+    m.remote_put("c/new.json", "{}")
+    m.sync()
+    assert sorted(os.listdir(m.path("c"))) == ["new.json", "z.json"]
+    assert tree(before / "c") == shown

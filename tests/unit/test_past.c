@@ -236,6 +236,33 @@ static bool random_history(uint64_t number)
 	return good;
 }
 
+/* ---- from another device ---- */
+
+static void test_from_elsewhere(uint64_t number)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct rep p, q;
+	struct attr d, x;
+	rep_open(&p, NULL, 0, number);
+	rep_open(&q, NULL, 1, number);
+	uint64_t began = p.wall;
+	p.wall += HOUR;
+	rep_mkdir(p.r, &NODE_ROOT, "d", &d);
+	rep_create(p.r, &d.id, "x.json", "{}", &x);
+	q.wall += DAY;
+	is_int(rep_apply(&q, rep_delta(&p, &q, &x.id, &a), NULL), APPLY_MERGED,
+	       "a file that comes before its directory");
+	is_int(rep_apply(&q, rep_delta(&p, &q, &d.id, &a), NULL), APPLY_MERGED, "and that");
+	_cleanup_free_ char *now = dump(q.r, NULL);
+	is_str(now, "d/\nd/x.json={}\n", "are where they belong");
+	_cleanup_free_ char *then = dump_at(q.r, began + 2 * HOUR);
+	is_str(then, "d/\nd/x.json={}\n", "since they were made there");
+	_cleanup_free_ char *before = dump_at(q.r, began);
+	is_str(before ? before : "", "", "and not before");
+	rep_close(&p);
+	rep_close(&q);
+}
+
 /* ---- what is not known any more ---- */
 
 static void test_old(uint64_t number)
@@ -260,12 +287,13 @@ static void test_old(uint64_t number)
 
 int main(int argc, char **argv)
 {
-	tap_plan(1 + 7 + 7 + 2 + 1);
+	tap_plan(1 + 7 + 7 + 2 + 5 + 1);
 	seed = tap_seed(argc, argv);
 	uint64_t rounds = tap_rounds(argc, argv, ROUNDS);
 	bool good = true;
 	test_story(seed);
 	test_old(seed + 1);
+	test_from_elsewhere(seed);
 	for (uint64_t i = 0; good && i < rounds; i++) {
 		good = random_history(seed + 2 + i);
 		if (!good)
