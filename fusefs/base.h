@@ -46,6 +46,9 @@ void bases_free(struct bases *b);
 /* Process p opened node at version v for reading at now_ns (monotonic). Takes a reference. */
 void bases_note(struct bases *b, const struct proc *p, const struct id *node, struct version *v,
 		int64_t now_ns);
+/* It has written that: the same, and no part of making a backup. */
+void bases_wrote(struct bases *b, const struct proc *p, const struct id *node, struct version *v,
+		 int64_t now_ns);
 /* Process p makes a backup of the node: its notes of the last two seconds, and of the next two,
  * are of that copying. */
 void bases_backup(struct bases *b, const struct proc *p, const struct id *node, int64_t now_ns);
