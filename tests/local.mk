@@ -252,6 +252,7 @@ EXTRA_DIST += \
 	tests/integration/conformance.py \
 	tests/integration/test_models.py \
 	tests/integration/test_posix.py \
+	tests/integration/test_stress.py \
 	tests/integration/test_posix_data.py \
 	tests/integration/test_saves.py \
 	tests/integration/test_lists.py \
