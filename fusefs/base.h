@@ -7,8 +7,8 @@
  * what it had *read*, not to what is newest when it writes. So each open for reading is noted:
  * which process (with group and session) saw which version of which node when. A save asks:
  *
- *   1. bytes were kept from the file that the handle was opened on, or it was read through the
- *      handle: that version (the caller knows; it does not ask here);
+ *   1. bytes were kept: the version that they are of; none were, but it was read through the handle,
+ *      or written since: that version (the caller knows; it does not ask here);
  *   2. the version last opened for reading by the same process. What it opened only to copy into
  *      a backup (vim, emacs, nano) does not count while there is something better;
  *   3. what the same process group, then the same session, opened since shortly before the temp
