@@ -19,6 +19,7 @@ struct note {
 	struct version *version;
 	int64_t at_ns;
 	bool backup; /* opened to be copied */
+	bool wrote;  /* or what the process made itself */
 	uint64_t used; /* the last save by others that it was the base of since; 0: none */
 };
 
@@ -143,18 +144,19 @@ static void shrink(struct bases *b)
 		note_drop(b, b->oldest);
 }
 
-void bases_note(struct bases *b, const struct proc *p, const struct id *node, struct version *v,
-		int64_t now_ns)
+static void note(struct bases *b, const struct proc *p, const struct id *node, struct version *v,
+		 int64_t now_ns, bool wrote)
 {
 	pthread_mutex_lock(&b->lock);
-	bool backup = proc_same(&b->backup_proc, p) && id_equal(&b->backup_node, node) &&
-		      now_ns - b->backup_ns < BACKUP_NS;
+	bool backup = !wrote && proc_same(&b->backup_proc, p) &&
+		      id_equal(&b->backup_node, node) && now_ns - b->backup_ns < BACKUP_NS;
 	struct note *n = note_find(b, p, node, v);
 	if (n) {
 		n->at_ns = now_ns;
 		n->used = 0;
 		n->proc = *p; /* group and session may have changed */
-		n->backup = n->backup && backup;
+		n->wrote |= wrote;
+		n->backup = n->backup && backup && !n->wrote;
 		note_unlink(b, n);
 		note_append(b, n);
 		goto out;
@@ -162,7 +164,7 @@ void bases_note(struct bases *b, const struct proc *p, const struct id *node, st
 	n = calloc(1, sizeof(*n));
 	if (!n)
 		goto out;
-	*n = (struct note){ .node = *node, .proc = *p, .at_ns = now_ns, .backup = backup };
+	*n = (struct note){ .node = *node, .proc = *p, .at_ns = now_ns, .backup = backup, .wrote = wrote };
 	n->version = version_ref(v);
 	if (table_add(&b->by_node, &n->by_node, id_hash(node)) < 0) {
 		version_unref(n->version);
@@ -176,6 +178,18 @@ void bases_note(struct bases *b, const struct proc *p, const struct id *node, st
 	shrink(b);
 out:
 	pthread_mutex_unlock(&b->lock);
+}
+
+void bases_note(struct bases *b, const struct proc *p, const struct id *node, struct version *v,
+		int64_t now_ns)
+{
+	note(b, p, node, v, now_ns, false);
+}
+
+void bases_wrote(struct bases *b, const struct proc *p, const struct id *node, struct version *v,
+		 int64_t now_ns)
+{
+	note(b, p, node, v, now_ns, true);
 }
 
 void bases_backup(struct bases *b, const struct proc *p, const struct id *node, int64_t now_ns)
@@ -201,7 +215,7 @@ void bases_backup(struct bases *b, const struct proc *p, const struct id *node, 
 			earlier = n;
 		}
 	}
-	if (earlier && now_ns - last->at_ns < BACKUP_NS)
+	if (earlier && !last->wrote && now_ns - last->at_ns < BACKUP_NS)
 		last->backup = true;
 	pthread_mutex_unlock(&b->lock);
 }

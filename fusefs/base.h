@@ -7,8 +7,8 @@
  * what it had *read*, not to what is newest when it writes. So each open for reading is noted:
  * which process (with group and session) saw which version of which node when. A save asks:
  *
- *   1. bytes were kept from the file that the handle was opened on, or it was read through the
- *      handle: that version (the caller knows; it does not ask here);
+ *   1. bytes were kept: the version that they are of; none were, but it was read through the handle,
+ *      or written since: that version (the caller knows; it does not ask here);
  *   2. the version last opened for reading by the same process. What it opened only to copy into
  *      a backup (vim, emacs, nano) does not count while there is something better;
  *   3. what the same process group, then the same session, opened since shortly before the temp
@@ -48,6 +48,9 @@ void bases_free(struct bases *b);
 /* Process p opened node at version v for reading at now_ns (monotonic). Takes a reference. */
 void bases_note(struct bases *b, const struct proc *p, const struct id *node, struct version *v,
 		int64_t now_ns);
+/* It has written that: the same, and no part of making a backup. */
+void bases_wrote(struct bases *b, const struct proc *p, const struct id *node, struct version *v,
+		 int64_t now_ns);
 /* Process p makes a backup of the node: its notes of the last two seconds, and of the next two,
  * are of that copying. */
 void bases_backup(struct bases *b, const struct proc *p, const struct id *node, int64_t now_ns);

@@ -63,8 +63,10 @@ static struct version *choose_base(struct fusefs *fs, const struct id *node, con
 				   struct version *fallback, const void *data, size_t len)
 {
 	if (!temp) {
+		/* Bytes that were kept are of what the copy is of, whatever the writer read before: other
+		 * handles may have changed it since. */
 		bool rewritten = c->covered >= copy_size(c);
-		struct version *v = c->seen ? c->seen : !rewritten ? copy_basis(c) : NULL;
+		struct version *v = rewritten ? c->seen : copy_basis(c);
 		if (v)
 			return version_ref(v);
 	}
@@ -111,7 +113,7 @@ static void committed(struct fusefs *fs, struct inode *i, struct copy *c, const 
 		version_written(fs->replica, base, v, data, content->len, &written);
 	if (!written)
 		written = version_ref(v);
-	bases_note(fs->bases, writer, version_node(v), written, monotonic_ns());
+	bases_wrote(fs->bases, writer, version_node(v), written, monotonic_ns());
 	atomic_fetch_add(&fs->saves, 1);
 	if (shared)
 		draft_drop(fs, i);
@@ -280,6 +282,29 @@ static int carry_xattr(const char *name, const void *value, size_t len, void *us
 	return 0;
 }
 
+int commit_dress(struct fusefs *fs, const struct id *from, const struct id *to)
+{
+	_cleanup_(buf_done) struct buf names = { 0 };
+	struct attr attr;
+	int r = replica_attr(fs->replica, from, &attr);
+	if (r == 0)
+		r = replica_set_mode(fs->replica, to, attr.mode);
+	if (r >= 0)
+		r = replica_set_mtime(fs->replica, to, attr.mtime_ns);
+	if (r >= 0)
+		r = replica_list_xattr(fs->replica, from, &names);
+	for (size_t at = 0; r >= 0 && !buf_failed(&names) && at < names.len;) {
+		const char *name = (const char *)names.data + at;
+		_cleanup_(buf_done) struct buf value = { 0 };
+		r = replica_get_xattr(fs->replica, from, name, &value);
+		if (r >= 0)
+			r = replica_set_xattr(fs->replica, to, name, value.data, value.len, false,
+					      false);
+		at += strlen(name) + 1;
+	}
+	return r < 0 ? r : 0;
+}
+
 /* The local data has served: its mode, times and attributes are the node's. */
 static void carry_over(struct fusefs *fs, struct inode *i, const struct id *id, bool created)
 {
@@ -443,6 +468,8 @@ int commit_over(struct fusefs *fs, struct inode *i, const struct id *node, struc
 	r = replica_save(fs->replica, node, base, &content, SAVE_BY_NAME, &v, e);
 	if (r >= 0 && local)
 		carry_over(fs, i, node, false);
+	else if (r >= 0)
+		commit_dress(fs, &old, node);
 	fs_own_end(fs, &own);
 	if (r == -EINVAL && local && fs->options.lenient) {
 		/* Nothing fails: the path shows what was written, the document is as it was. */
@@ -471,7 +498,7 @@ int commit_over(struct fusefs *fs, struct inode *i, const struct id *node, struc
 	if (c != &clean) {
 		committed(fs, i, c, &writer, base, v, &content, data);
 	} else {
-		bases_note(fs->bases, &writer, node, v, monotonic_ns());
+		bases_wrote(fs->bases, &writer, node, v, monotonic_ns());
 		atomic_fetch_add(&fs->saves, 1);
 		i->cache = (struct id){ 0 };
 		notify_inode(fs, i);

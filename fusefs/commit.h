@@ -42,6 +42,10 @@ void commit_before_save(struct fusefs *fs, struct inode *i);
 int commit_over(struct fusefs *fs, struct inode *i, const struct id *node, struct version *fallback,
 		struct version **ret_base, struct err *e);
 
+/* Mode, time and extended attributes of one node become those of another; what else that has stays.
+ * Between fs_own_begin and fs_own_end. */
+int commit_dress(struct fusefs *fs, const struct id *from, const struct id *to);
+
 /* Bytes that were refused over the node become its draft: work is taken over, as is base. No
  * inode lock held. */
 int commit_draft(struct fusefs *fs, const struct attr *node, struct workfile *work,

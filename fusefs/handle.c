@@ -49,6 +49,17 @@ int inode_shared(struct fusefs *fs, struct inode *i, struct copy **ret)
 	return 0;
 }
 
+static bool same_bytes(const struct version *a, const struct version *b)
+{
+	if (version_size(a) != version_size(b) || !version_data(a) != !version_data(b))
+		return false;
+	if (version_data(a))
+		return version_data(a) == version_data(b) ||
+		       memcmp(version_data(a), version_data(b), (size_t)version_size(a)) == 0;
+	const struct blob_ref *x = version_blob(a), *y = version_blob(b);
+	return x && y && memcmp(&x->manifest, &y->manifest, sizeof(x->manifest)) == 0;
+}
+
 /* A copy of the newest version for one handle alone, past the kernel's pages. v is taken over. */
 static int own_copy(struct version *v, struct fuse_file_info *fi, struct copy **ret)
 {
@@ -90,14 +101,10 @@ static int choose_copy(struct fusefs *fs, struct inode *i, bool own, struct fuse
 	int r = replica_read(fs->replica, &i->id, &head);
 	if (r < 0)
 		return r;
-	bool same = c && c->origin && id_equal(version_id(c->origin), version_id(head)) &&
-		    version_data(c->origin) == version_data(head);
-	/* Equal contexts are equal bytes, unless the copy is what a writer knows (its own bytes
-	 * before the merge). */
-	if (!same && c && c->origin && id_equal(version_id(c->origin), version_id(head)))
-		same = version_size(c->origin) == version_size(head) &&
-		       (!version_data(head) || memcmp(version_data(c->origin), version_data(head),
-						      (size_t)version_size(head)) == 0);
+	/* A newer version of the same bytes (renamed, another mode) is none to its readers: what is
+	 * written through this handle they have to see. And one of the same context has other bytes
+	 * when the copy is what a writer knows, his own before the merge. */
+	bool same = c && c->origin && same_bytes(c->origin, head);
 	if (i->unsteady || (c && c->users && !same))
 		return own_copy(head, fi, ret);
 	if (!c)
@@ -107,10 +114,12 @@ static int choose_copy(struct fusefs *fs, struct inode *i, bool own, struct fuse
 		return -ENOMEM;
 	}
 	fi->keep_cache = id_equal(&i->cache, version_id(head));
-	if (c->users)
-		version_unref(head);
-	else
+	if (!c->users) {
 		copy_reset(c, head);
+	} else {
+		version_unref(c->origin);
+		c->origin = head;
+	}
 	if (fi->keep_cache)
 		c->unread = false;
 	*ret = c;
@@ -155,11 +164,33 @@ static void touch(struct inode *i, struct copy *c, const struct proc *writer)
 		i->local->mtime_ns = c->mtime_ns;
 }
 
+/* Who wrote knows what came of it, when that has been committed since: his next save through the
+ * same handle is no difference to what he had read before. */
+static void note_own(struct handle *h)
+{
+	const struct copy *c = h->copy;
+	if (!h->knows || c->dirty || c->turn == h->knows_turn)
+		return;
+	if (h->seen && c->origin && c->turn == h->knows_turn + 1)
+		version_set(&h->seen, c->origin);
+	h->knows = false;
+}
+
+/* Something is about to be written through it. */
+static void begin_write(struct handle *h)
+{
+	note_own(h);
+	h->knows = true;
+	h->knows_turn = h->copy->turn;
+}
+
 int copy_truncate(struct fusefs *fs, struct inode *i, struct copy *c, uint64_t size,
 		  const struct proc *writer, struct handle *h)
 {
 	if (size > inode_limit(i))
 		return -EFBIG;
+	if (h)
+		begin_write(h);
 	int r = 0;
 	if (size == 0 && !c->work)
 		r = workfile_new(fs->spool, &c->work);
@@ -444,6 +475,7 @@ static int do_write(struct fusefs *fs, struct handle *h, const char *data, size_
 	uint64_t end;
 	if (__builtin_add_overflow(at, (uint64_t)size, &end) || end > inode_limit(i))
 		return -EFBIG;
+	begin_write(h);
 	int r = copy_open_work(fs, c);
 	if (r == 0)
 		r = workfile_pwrite(c->work, data, size, at);
@@ -502,6 +534,7 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		struct err e = { 0 };
 		if (h->wrote)
 			r = commit_copy(fs, i, c, quiet, &e);
+		note_own(h);
 		if (!c->dirty && !c->draft)
 			h->wrote = false; /* a draft is told of at every close */
 		if (!quiet && !c->dirty)
@@ -524,6 +557,7 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 	struct err e = { 0 };
 	pthread_mutex_lock(&i->lock);
 	int r = h->copy->dirty ? commit_copy(fs, i, h->copy, false, &e) : 0;
+	note_own(h);
 	if (r == 0)
 		h->wrote = false;
 	if (r == 0 && i->backing == BACK_LOCAL && i->shared)
@@ -600,6 +634,7 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 static int zero(struct fusefs *fs, struct handle *h, uint64_t offset, uint64_t len)
 {
 	struct copy *c = h->copy;
+	begin_write(h);
 	int r = copy_open_work(fs, c);
 	if (r == 0)
 		r = workfile_zero(c->work, offset, len);

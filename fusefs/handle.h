@@ -15,7 +15,9 @@ struct handle {
 	bool began;           /* anything at all was written: a save has begun */
 	bool fresh;           /* its open makes the kernel drop the pages that it has ... */
 	unsigned turn;        /* ... from before the copy took these bytes */
-	struct version *seen; /* what was read through it last */
+	struct version *seen; /* what was read through it last, or written since */
+	bool knows;           /* it has written to the copy, when that had ... */
+	unsigned knows_turn;  /* ... turned so often: the next turn is the commit of that */
 };
 
 /* flags: of open(2). Sets the cache bits of fi and its fh. truncated: a new, empty file that is

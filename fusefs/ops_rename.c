@@ -22,6 +22,20 @@
 /* A file that was made here so recently and is renamed over a document is a save. */
 #define YOUNG_NS (600 * SECOND_NS)
 
+/* The extended attributes of a node go with it. */
+static void keep_xattrs(struct fusefs *fs, const struct id *node, struct local *l)
+{
+	_cleanup_(buf_done) struct buf names = { 0 };
+	replica_list_xattr(fs->replica, node, &names);
+	for (size_t at = 0; !buf_failed(&names) && at < names.len;) {
+		const char *name = (const char *)names.data + at;
+		_cleanup_(buf_done) struct buf value = { 0 };
+		if (replica_get_xattr(fs->replica, node, name, &value) >= 0)
+			local_xattr_set(l, name, value.data, value.len, false, false);
+		at += strlen(name) + 1;
+	}
+}
+
 /* i (NODE) becomes the local file parent/name with the bytes it has. i->lock held. */
 static int become_aside(struct fusefs *fs, struct inode *i, const struct id *parent,
 			const char *name, struct version *head)
@@ -38,6 +52,7 @@ static int become_aside(struct fusefs *fs, struct inode *i, const struct id *par
 	c->dirty = c->draft = false;
 	l->mtime_ns = i->last.mtime_ns;
 	l->aside = true;
+	keep_xattrs(fs, &i->id, l);
 	inode_orphan(fs, i);
 	i->backing = BACK_LOCAL;
 	i->local = l;
@@ -315,46 +330,34 @@ static int one_is_enough(const char *name, size_t len, const struct attr *attr, 
 	return 1;
 }
 
-/* Mode, time and attributes of the directory are the new one's as well. */
-static void dress(struct fusefs *fs, struct inode *from, const struct id *id)
-{
-	struct stat st;
-	double timeout;
-	_cleanup_(buf_done) struct buf names = { 0 };
-	pthread_mutex_lock(&from->lock);
-	if (inode_attr(fs, from, &st, &timeout) == 0)
-		replica_set_mtime(fs->replica, id,
-				  (int64_t)st.st_mtim.tv_sec * SECOND_NS + st.st_mtim.tv_nsec);
-	replica_list_xattr(fs->replica, &from->id, &names);
-	for (size_t at = 0; !buf_failed(&names) && at < names.len;) {
-		const char *name = (const char *)names.data + at;
-		_cleanup_(buf_done) struct buf value = { 0 };
-		if (replica_get_xattr(fs->replica, &from->id, name, &value) >= 0)
-			replica_set_xattr(fs->replica, id, name, value.data, value.len, false,
-					  false);
-		at += strlen(name) + 1;
-	}
-	pthread_mutex_unlock(&from->lock);
-}
-
 /* A directory cannot leave its collection, but an empty one can be made there and removed here. What
  * is in others goes file by file, which is mv(1)'s business: -EXDEV. */
 static int move_empty(struct fusefs *fs, struct spot *from, struct spot *to, struct id *ret)
 {
 	const struct id *id = &from->attr.id;
+	struct stat st;
+	double timeout;
 	struct attr attr;
 	struct committer own;
 	if (spot_only_nodes(fs, id) < 0 || replica_list(fs->replica, id, one_is_enough, NULL) != 0)
 		return -EXDEV;
+	pthread_mutex_lock(&from->inode->lock);
+	int r = inode_attr(fs, from->inode, &st, &timeout);
+	pthread_mutex_unlock(&from->inode->lock);
 	fs_own_begin(fs, &own);
-	int r = to->what == SPOT_NODE ? replica_remove(fs->replica, &to->attr.id, 0) : 0;
+	if (r == 0 && to->what == SPOT_NODE)
+		r = replica_remove(fs->replica, &to->attr.id, 0);
 	if (r == 0)
 		r = replica_mkdir(fs->replica, &to->parent, to->name, strlen(to->name),
 				  from->attr.mode, &attr);
-	if (r >= 0) {
-		dress(fs, from->inode, &attr.id);
+	if (r >= 0)
+		r = commit_dress(fs, id, &attr.id);
+	/* What came and went in it is seen already. */
+	if (r >= 0)
+		r = replica_set_mtime(fs->replica, &attr.id,
+				      (int64_t)st.st_mtim.tv_sec * SECOND_NS + st.st_mtim.tv_nsec);
+	if (r >= 0)
 		r = replica_remove(fs->replica, id, 0);
-	}
 	fs_own_end(fs, &own);
 	if (r >= 0)
 		*ret = attr.id;

@@ -116,6 +116,13 @@ check_PROGRAMS += tests/helpers/callgate
 tests_helpers_callgate_SOURCES = tests/helpers/callgate.c
 tests_helpers_callgate_LDADD =
 
+# A file and a tree against models of them, on any file system.
+check_PROGRAMS += tests/helpers/filemodel tests/helpers/treemodel
+tests_helpers_filemodel_SOURCES = tests/helpers/filemodel.c tests/prng.h
+tests_helpers_filemodel_LDADD =
+tests_helpers_treemodel_SOURCES = tests/helpers/treemodel.c tests/prng.h
+tests_helpers_treemodel_LDADD =
+
 # Devices of a mesh, for tests of the transports.
 members = \
 	tests/members.c \
@@ -264,7 +271,9 @@ EXTRA_DIST += \
 	tests/integration/test_mesh.py \
 	tests/integration/test_mount.py \
 	tests/integration/conformance.py \
+	tests/integration/test_models.py \
 	tests/integration/test_posix.py \
+	tests/integration/test_stress.py \
 	tests/integration/test_posix_data.py \
 	tests/integration/test_mountlife.py \
 	tests/integration/test_saves.py \

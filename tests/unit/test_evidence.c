@@ -142,6 +142,10 @@ static void test_backup(void)
 	is_int(ask(&f, vim, texts[0], 0, 0, &rule), 1, "unless it is all there is");
 	note(&f, vim, 2, 12);
 	is_int(ask(&f, vim, texts[0], 0, 0, &rule), 1, "loaded and saved within a moment");
+	bases_wrote(f.bases, &vim, &f.node, f.v[2], 13);
+	is_int(ask(&f, vim, texts[0], 0, 0, &rule), 2, "what it wrote then counts");
+	bases_backup(f.bases, &vim, &f.node, 14);
+	is_int(ask(&f, vim, texts[0], 0, 0, &rule), 2, "also when the next backup is made of it");
 	tear_down(&f);
 }
 
@@ -274,7 +278,7 @@ static void test_distance(void)
 
 int main(void)
 {
-	tap_plan(41);
+	tap_plan(42);
 	test_own();
 	test_backup();
 	test_strangers();
