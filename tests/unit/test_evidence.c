@@ -278,7 +278,7 @@ static void test_distance(void)
 
 int main(void)
 {
-	tap_plan(42);
+	tap_plan(43);
 	test_own();
 	test_backup();
 	test_strangers();
