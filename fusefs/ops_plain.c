@@ -24,7 +24,7 @@ static void reply_name(fuse_req_t req, struct fusefs *fs, struct inode *dir, int
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else if (fuse_reply_entry(req, &e) < 0)
-		inode_forget(fs, i->ino, 1);
+		inode_forget(fs, e.ino, 1);
 	inode_put(fs, i);
 	inode_put(fs, dir);
 	close(fd);
@@ -47,7 +47,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	} else if (r < 0) {
 		fuse_reply_err(req, -r);
 	} else if (fuse_reply_entry(req, &e) < 0) {
-		inode_forget(fs, i->ino, 1);
+		inode_forget(fs, e.ino, 1);
 	}
 	inode_put(fs, i);
 	if (fd >= 0) {

@@ -217,14 +217,13 @@ static bool apply(const struct dir_rules *const *way, size_t n, const char *name
 	_cleanup_(buf_done) struct buf path = { 0 };
 	bool any = false;
 	for (size_t k = 0; k < n; k++) {
-		const struct dir_rules *d = way[n - 1 - k];
-		rules[k] = d->ignore;
-		any |= d->ignore != NULL;
-		if (k > 0)
-			buf_putf(&path, "%s/", d->name);
+		rules[k] = way[n - 1 - k]->ignore;
+		any |= rules[k] != NULL;
 	}
 	if (!any)
 		return false;
+	for (size_t k = 1; k < n; k++)
+		buf_putf(&path, "%s/", way[n - 1 - k]->name);
 	buf_puts(&path, name);
 	const char *text = buf_cstr(&path);
 	return text && ignore_path(rules, n, text, strlen(text), is_dir);

@@ -478,3 +478,22 @@ def test_two_devices(lab):
             break
     a.shoal("down")
     b.shoal("down")
+
+
+def test_an_ignored_name_hides_a_shared_one(mount):
+    rules(mount, "build/\n*.log\n")
+    p = mount.path
+    p("build").mkdir()
+    p("build/x").write_text("mine")
+    p("a.log").write_text("mine")
+    mount.ask("mkdir", "build")
+    mount.remote_put("build/x", "theirs")
+    mount.remote_put("a.log", "theirs")
+    mount.sync()
+    mount.settle()
+    assert p("build/x").read_text() == p("a.log").read_text() == "mine"
+    assert sorted(os.listdir(mount.dir)) == [".shoalignore", "a.log", "build"]
+    shutil.rmtree(p("build"))
+    p("a.log").unlink()
+    assert p("build/x").read_text() == p("a.log").read_text() == "theirs"
+    assert others(mount) == [".shoalignore", "a.log", "build", "build/x"]
