@@ -497,3 +497,21 @@ def test_an_ignored_name_hides_a_shared_one(mount):
     p("a.log").unlink()
     assert p("build/x").read_text() == p("a.log").read_text() == "theirs"
     assert others(mount) == [".shoalignore", "a.log", "build", "build/x"]
+
+
+def test_what_was_ignored_in_a_removed_directory_is_there_again(mount):
+    rules(mount, "*.log\nbuild/\n")
+    mount.path("p/build").mkdir(parents=True)
+    mount.path("p/build/x").write_text("x")
+    mount.path("p/a.log").write_text("a")
+    assert others(mount) == [".shoalignore", "p"]
+    mount.ask("rm", "p")
+    mount.sync()
+    mount.settle()
+    assert not mount.path("p").exists()
+    mount.stop()
+    mount.start()
+    mount.path("p").mkdir()
+    assert sorted(os.listdir(mount.path("p"))) == ["a.log", "build"]
+    assert mount.path("p/build/x").read_text() == "x" and mount.path("p/a.log").read_text() == "a"
+    assert others(mount) == [".shoalignore", "p"]
