@@ -567,21 +567,45 @@ static bool is_ignored(const struct inode *i)
 	return i->ignored;
 }
 
-void commit_unignored(struct fusefs *fs)
+/* No rule says any more that it is to stay here, and it can go. i->lock held. */
+static bool may_be_shared(struct fusefs *fs, struct inode *i)
+{
+	struct attr attr;
+	if (i->backing != BACK_LOCAL || i->kind == NODE_DIR)
+		return false;
+	/* A directory that is gone has no rules; what is in it stays. */
+	const struct id *dir = &i->local->parent;
+	return (id_equal(dir, &NODE_ROOT) || replica_attr(fs->replica, dir, &attr) >= 0) &&
+	       !rules_here(fs, dir, i->local->name);
+}
+
+void commit_know_rules(struct fusefs *fs)
 {
 	struct inode **list = NULL;
 	size_t n = 0;
-	rules_seen(fs);
 	if (inodes_get(fs, is_ignored, &list, &n) < 0)
 		return;
+	for (size_t k = 0; k < n; k++) {
+		pthread_mutex_lock(&list[k]->lock);
+		(void)may_be_shared(fs, list[k]);
+		pthread_mutex_unlock(&list[k]->lock);
+	}
+	inodes_put(fs, list, n);
+}
+
+int64_t commit_unignored(struct fusefs *fs, bool now)
+{
+	struct inode **list = NULL;
+	size_t n = 0;
+	int64_t due = rules_due(fs, now);
+	if (due || inodes_get(fs, is_ignored, &list, &n) < 0)
+		return due;
 	for (size_t k = 0; k < n; k++) {
 		struct inode *i = list[k];
 		struct copy *c;
 		pthread_mutex_lock(&fs->names);
 		pthread_mutex_lock(&i->lock);
-		if (i->backing == BACK_LOCAL && i->kind != NODE_DIR &&
-		    !rules_here(fs, &i->local->parent, i->local->name) &&
-		    inode_shared(fs, i, &c) == 0) {
+		if (may_be_shared(fs, i) && inode_shared(fs, i, &c) == 0) {
 			local_ignored(fs, i, false);
 			i->local->unsettled = true;
 			if (c->writers || c->dirty || commit_settle(fs, i, NULL) < 0)
@@ -591,6 +615,7 @@ void commit_unignored(struct fusefs *fs)
 		pthread_mutex_unlock(&fs->names);
 	}
 	inodes_put(fs, list, n);
+	return 0;
 }
 
 void commit_all(struct fusefs *fs)

@@ -373,7 +373,9 @@ int fusefs_start(struct fusefs *fs, struct err *e)
 	fs->started = r == 0;
 	/* Rules may have changed while nobody looked. */
 	if (r == 0)
-		keeper_add(fs, TIMER_RULES, 0, 0);
+		commit_know_rules(fs);
+	if (r == 0)
+		keeper_add(fs, TIMER_RULES, 0, monotonic_ns() + RULES_GONE_NS);
 	sigset_t all, old;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);

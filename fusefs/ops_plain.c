@@ -252,7 +252,7 @@ static size_t emit(fuse_req_t req, struct fusefs *fs, struct inode *dir, const s
 	struct inode *i = NULL;
 	bool dot = strcmp(x->d_name, ".") == 0 || strcmp(x->d_name, "..") == 0;
 	e.attr.st_ino = dot ? dir->ino : UINT32_MAX;
-	e.attr.st_mode = DTTOIF(x->d_type);
+	e.attr.st_mode = (mode_t)DTTOIF(x->d_type);
 	if (!plus)
 		return fuse_add_direntry(req, p, room, x->d_name, &e.attr, x->d_off);
 	size_t need = fuse_add_direntry_plus(req, NULL, 0, x->d_name, &e, x->d_off);
