@@ -81,6 +81,13 @@ static struct version *choose_base(struct fusefs *fs, const struct id *node, con
 	return fallback ? version_ref(fallback) : NULL;
 }
 
+/* These are the bytes of the version, a document's or a text's. */
+static bool holds(const struct version *v, const struct content *content, const void *data)
+{
+	return data && version_data(v) && version_size(v) == content->len &&
+	       memcmp(version_data(v), data, content->len) == 0;
+}
+
 static bool same_bytes(struct fusefs *fs, const struct version *v, const struct content *content,
 		       const void *data)
 {
@@ -334,9 +341,17 @@ int commit_settle(struct fusefs *fs, struct inode *i, struct err *e)
 			   SAVE_BY_NAME, l->named_us, &attr, &v, e);
 	if (r == -EEXIST && replica_lookup(fs->replica, &l->parent, l->name, len, &attr) >= 0 &&
 	    attr.kind == NODE_FILE) {
-		/* Made elsewhere meanwhile: two devices that create one name have one file. */
+		/* Made elsewhere meanwhile: two devices that create one name have one file. Or a
+		 * crash came between the node and the end of the local file: it is these bytes
+		 * already. */
 		created = false;
-		r = replica_save(fs->replica, &attr.id, NULL, &content, SAVE_BY_NAME, &v, e);
+		r = replica_read(fs->replica, &attr.id, &v);
+		if (r >= 0 &&
+		    !holds(v, &content, bytes_of(c, &content, DOCUMENT_SIZE_MAX, &text))) {
+			version_set(&v, NULL);
+			r = replica_save(fs->replica, &attr.id, NULL, &content, SAVE_BY_NAME, &v,
+					 e);
+		}
 	}
 	if (r >= 0)
 		carry_over(fs, i, &attr.id, created);

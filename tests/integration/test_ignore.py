@@ -119,7 +119,7 @@ def test_files_follow_when_no_rule_names_them_any_more(mount):
     mount.stop()
     mount.start()
     mount.remote_put(".shoalignore", "*.bin\n")
-    assert others(mount) == [".shoalignore", "a.log", "c.log"]
+    wait_until(lambda: others(mount) == [".shoalignore", "a.log", "c.log"])
     assert mount.remote_bytes("a.log") == b"first"
     assert mount.path("c.log").read_text() == "first"
     mount.remote_put("a.log", "second")
