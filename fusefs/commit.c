@@ -88,6 +88,13 @@ static struct version *choose_base(struct fusefs *fs, const struct id *node, con
 	return fallback ? version_ref(fallback) : NULL;
 }
 
+/* These are the bytes of the version, a document's or a text's. */
+static bool holds(const struct version *v, const struct content *content, const void *data)
+{
+	return data && version_data(v) && version_size(v) == content->len &&
+	       memcmp(version_data(v), data, content->len) == 0;
+}
+
 static bool same_bytes(struct fusefs *fs, const struct version *v, const struct content *content,
 		       const void *data)
 {
@@ -380,9 +387,17 @@ int commit_settle(struct fusefs *fs, struct inode *i, struct err *e)
 			   SAVE_BY_NAME, l->named_us, &attr, &v, e);
 	if (r == -EEXIST && replica_lookup(fs->replica, &l->parent, l->name, len, &attr) >= 0 &&
 	    attr.kind == NODE_FILE) {
-		/* Made elsewhere meanwhile: two devices that create one name have one file. */
+		/* Made elsewhere meanwhile: two devices that create one name have one file. Or a
+		 * crash came between the node and the end of the local file: it is these bytes
+		 * already. */
 		created = false;
-		r = replica_save(fs->replica, &attr.id, NULL, &content, SAVE_BY_NAME, &v, e);
+		r = replica_read(fs->replica, &attr.id, &v);
+		if (r >= 0 &&
+		    !holds(v, &content, bytes_of(c, &content, DOCUMENT_SIZE_MAX, &text))) {
+			version_set(&v, NULL);
+			r = replica_save(fs->replica, &attr.id, NULL, &content, SAVE_BY_NAME, &v,
+					 e);
+		}
 	}
 	if (r >= 0)
 		carry_over(fs, i, &attr.id, created);
@@ -616,21 +631,45 @@ static bool is_ignored(const struct inode *i)
 	return i->ignored;
 }
 
-void commit_unignored(struct fusefs *fs)
+/* No rule says any more that it is to stay here, and it can go. i->lock held. */
+static bool may_be_shared(struct fusefs *fs, struct inode *i)
+{
+	struct attr attr;
+	if (i->backing != BACK_LOCAL || i->kind == NODE_DIR)
+		return false;
+	/* A directory that is gone has no rules; what is in it stays. */
+	const struct id *dir = &i->local->parent;
+	return (id_equal(dir, &NODE_ROOT) || replica_attr(fs->replica, dir, &attr) >= 0) &&
+	       !rules_here(fs, dir, i->local->name);
+}
+
+void commit_know_rules(struct fusefs *fs)
 {
 	struct inode **list = NULL;
 	size_t n = 0;
-	rules_seen(fs);
 	if (inodes_get(fs, is_ignored, &list, &n) < 0)
 		return;
+	for (size_t k = 0; k < n; k++) {
+		pthread_mutex_lock(&list[k]->lock);
+		(void)may_be_shared(fs, list[k]);
+		pthread_mutex_unlock(&list[k]->lock);
+	}
+	inodes_put(fs, list, n);
+}
+
+int64_t commit_unignored(struct fusefs *fs, bool now)
+{
+	struct inode **list = NULL;
+	size_t n = 0;
+	int64_t due = rules_due(fs, now);
+	if (due || inodes_get(fs, is_ignored, &list, &n) < 0)
+		return due;
 	for (size_t k = 0; k < n; k++) {
 		struct inode *i = list[k];
 		struct copy *c;
 		pthread_mutex_lock(&fs->names);
 		pthread_mutex_lock(&i->lock);
-		if (i->backing == BACK_LOCAL && i->kind != NODE_DIR &&
-		    !rules_here(fs, &i->local->parent, i->local->name) &&
-		    inode_shared(fs, i, &c) == 0) {
+		if (may_be_shared(fs, i) && inode_shared(fs, i, &c) == 0) {
 			local_ignored(fs, i, false);
 			i->local->unsettled = true;
 			if (c->writers || c->dirty || commit_settle(fs, i, NULL) < 0)
@@ -640,6 +679,7 @@ void commit_unignored(struct fusefs *fs)
 		pthread_mutex_unlock(&fs->names);
 	}
 	inodes_put(fs, list, n);
+	return 0;
 }
 
 void commit_all(struct fusefs *fs)

@@ -23,8 +23,12 @@ int commit_settle(struct fusefs *fs, struct inode *i, struct err *e);
 /* What has just been written or renamed is in force now: a .shoalignore file becomes a node at once.
  * Under no lock. */
 void commit_rules(struct fusefs *fs, struct inode *i);
-/* The rules have changed: local files that no rule names any more become nodes. Under no lock. */
-void commit_unignored(struct fusefs *fs);
+/* Asks for the rules of all that is ignored, so that a change of them is noticed. At the start, when
+ * changes are observed and nobody is served. */
+void commit_know_rules(struct fusefs *fs);
+/* The rules have changed: local files that no rule names any more become nodes. Returns when to come
+ * again, 0: never; now: it does not wait. Under no lock. */
+int64_t commit_unignored(struct fusefs *fs, bool now);
 
 /* A new *.json file that its writer closed as a document is one from then on, settled or not: when
  * the next save of it is about to begin (opened for writing, truncated, another file renamed over

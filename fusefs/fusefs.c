@@ -133,26 +133,45 @@ static int make_spool(struct fusefs *fs, const char *path, struct err *e)
 	return 0;
 }
 
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The names of the spool files that records speak of, in order; borrowed. */
+static const char **kept_names(struct fusefs *fs, size_t *ret_n)
+{
+	const char **name = calloc(2 * (size_t)fs->by_ino.n + 1, sizeof(*name));
+	size_t n = 0;
+	table_each(&fs->by_ino, b, l, next)
+	{
+		const struct inode *i = table_entry(l, struct inode, by_ino);
+		if (name && i->draft_spool[0])
+			name[n++] = i->draft_spool;
+		if (name && i->local && i->local->spool[0])
+			name[n++] = i->local->spool;
+	}
+	if (n)
+		qsort(name, n, sizeof(*name), compare_names);
+	*ret_n = n;
+	return name;
+}
+
 /* Spool files that no record speaks of: a crash came between the two. */
 static void sweep_spool(struct fusefs *fs)
 {
-	int fd = openat(fs->spool, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	size_t n;
+	_cleanup_free_ const char **kept = kept_names(fs, &n);
+	int fd = kept ? openat(fs->spool, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC) : -1;
 	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
 	for (struct dirent *x; d && (x = readdir(d));) {
-		bool tree = strncmp(x->d_name, PLAIN_PREFIX, strlen(PLAIN_PREFIX)) == 0;
-		if (!tree && strncmp(x->d_name, "local-", 6) != 0 &&
-		    strncmp(x->d_name, "draft-", 6) != 0)
+		const char *name = x->d_name;
+		bool tree = strncmp(name, PLAIN_PREFIX, strlen(PLAIN_PREFIX)) == 0;
+		if (!tree && strncmp(name, "local-", 6) != 0 && strncmp(name, "draft-", 6) != 0)
 			continue;
-		bool used = false;
-		table_each(&fs->by_ino, b, l, next)
-		{
-			struct inode *i = table_entry(l, struct inode, by_ino);
-			used |= strcmp(i->draft_spool, x->d_name) == 0 ||
-				(i->local && strcmp(i->local->spool, x->d_name) == 0);
-		}
-		/* A directory was made and never named: it is empty. */
-		if (!used)
-			unlinkat(fs->spool, x->d_name, tree ? AT_REMOVEDIR : 0);
+		/* A directory that no record speaks of was made and never named: it is empty. */
+		if (!n || !bsearch(&name, kept, n, sizeof(*kept), compare_names))
+			unlinkat(fs->spool, name, tree ? AT_REMOVEDIR : 0);
 	}
 	if (d)
 		closedir(d);
@@ -193,7 +212,8 @@ static int check_mountpoint(const char *path, struct err *e)
 	if (access("/dev/fuse", F_OK) < 0)
 		return err_set(e, -ENODEV, "there is no /dev/fuse; load the module: modprobe fuse");
 	if (access("/dev/fuse", R_OK | W_OK) < 0)
-		return err_set(e, -EACCES, "this user may not open /dev/fuse: chmod a+rw /dev/fuse");
+		return err_set(e, -EACCES,
+			       "this user may not open /dev/fuse: chmod a+rw /dev/fuse");
 	return 0;
 }
 
@@ -358,7 +378,9 @@ int fusefs_start(struct fusefs *fs, struct err *e)
 	fs->started = r == 0;
 	/* Rules may have changed while nobody looked. */
 	if (r == 0)
-		keeper_add(fs, TIMER_RULES, 0, 0);
+		commit_know_rules(fs);
+	if (r == 0)
+		keeper_add(fs, TIMER_RULES, 0, monotonic_ns() + RULES_GONE_NS);
 	sigset_t all, old;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);

@@ -70,7 +70,9 @@ static void act(struct fusefs *fs, const struct timer *t, bool now)
 		return;
 	}
 	if (t->kind == TIMER_RULES) {
-		commit_unignored(fs);
+		int64_t again = commit_unignored(fs, now);
+		if (again)
+			keeper_add(fs, TIMER_RULES, 0, again);
 		return;
 	}
 	struct inode *i = inode_get(fs, t->ino);

@@ -24,7 +24,7 @@ static void reply_name(fuse_req_t req, struct fusefs *fs, struct inode *dir, int
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else if (fuse_reply_entry(req, &e) < 0)
-		inode_forget(fs, i->ino, 1);
+		inode_forget(fs, e.ino, 1);
 	inode_put(fs, i);
 	inode_put(fs, dir);
 	close(fd);
@@ -47,7 +47,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	} else if (r < 0) {
 		fuse_reply_err(req, -r);
 	} else if (fuse_reply_entry(req, &e) < 0) {
-		inode_forget(fs, i->ino, 1);
+		inode_forget(fs, e.ino, 1);
 	}
 	inode_put(fs, i);
 	if (fd >= 0) {
@@ -252,7 +252,7 @@ static size_t emit(fuse_req_t req, struct fusefs *fs, struct inode *dir, const s
 	struct inode *i = NULL;
 	bool dot = strcmp(x->d_name, ".") == 0 || strcmp(x->d_name, "..") == 0;
 	e.attr.st_ino = dot ? dir->ino : UINT32_MAX;
-	e.attr.st_mode = DTTOIF(x->d_type);
+	e.attr.st_mode = (mode_t)DTTOIF(x->d_type);
 	if (!plus)
 		return fuse_add_direntry(req, p, room, x->d_name, &e.attr, x->d_off);
 	size_t need = fuse_add_direntry_plus(req, NULL, 0, x->d_name, &e, x->d_off);

@@ -23,8 +23,9 @@ struct dir_rules {
 struct rules {
 	pthread_mutex_t lock; /* a leaf: nothing is called under it */
 	struct table dirs, files;
-	uint64_t age; /* how often something was dropped */
-	bool told;    /* the keeper knows of a change and has not come yet */
+	uint64_t age;   /* how often something was dropped */
+	bool told;      /* the keeper knows of a change and has not come yet */
+	int64_t due_ns; /* not before */
 };
 
 int rules_new(struct rules **ret)
@@ -92,32 +93,32 @@ static bool is_rules(const char *name)
 	return name && strcmp(name, IGNORE_FILE) == 0;
 }
 
-/* True when names that are there already may be under other rules now; lock held. */
-static bool changed(struct rules *g, const struct change *c)
+/* What a change means to names that are there already. */
+enum effect { NO_RULES, OTHER_RULES, RULES_GONE };
+
+/* lock held. */
+static enum effect effect_of(struct rules *g, const struct change *c)
 {
 	const unsigned moved = c->what & (CHANGE_CREATED | CHANGE_REMOVED);
-	bool rules = false;
 	if (c->kind == NODE_DIR && moved) {
 		drop(g, &c->id);
-		return moved == (CHANGE_CREATED | CHANGE_REMOVED);
+		return moved == (CHANGE_CREATED | CHANGE_REMOVED) ? RULES_GONE : NO_RULES;
 	}
-	if (is_rules(c->name)) {
+	if (is_rules(c->name))
 		drop(g, &c->parent);
-		rules = true;
-	}
 	if (is_rules(c->old_name)) {
 		drop(g, &c->old_parent);
-		rules = true;
+		return RULES_GONE;
 	}
 	for (struct table_link *l = table_first(&g->files, id_hash(&c->id)); l; l = l->next) {
 		const struct dir_rules *d = table_entry(l, struct dir_rules, by_file);
 		if (id_equal(&d->file, &c->id)) {
 			const struct id dir = d->id;
 			drop(g, &dir);
-			return true;
+			return OTHER_RULES;
 		}
 	}
-	return rules;
+	return is_rules(c->name) ? OTHER_RULES : NO_RULES;
 }
 
 void rules_observe(const struct change *change, size_t n, void *userdata)
@@ -126,21 +127,29 @@ void rules_observe(const struct change *change, size_t n, void *userdata)
 	struct rules *g = fs->rules;
 	bool any = false;
 	pthread_mutex_lock(&g->lock);
-	for (size_t k = 0; k < n; k++)
-		any |= changed(g, &change[k]);
+	for (size_t k = 0; k < n; k++) {
+		enum effect effect = effect_of(g, &change[k]);
+		any |= effect != NO_RULES;
+		if (effect == RULES_GONE)
+			g->due_ns = monotonic_ns() + RULES_GONE_NS;
+	}
 	any &= !g->told;
 	g->told |= any;
+	int64_t due = g->due_ns;
 	pthread_mutex_unlock(&g->lock);
 	if (any)
-		keeper_add(fs, TIMER_RULES, 0, 0);
+		keeper_add(fs, TIMER_RULES, 0, due);
 }
 
-void rules_seen(struct fusefs *fs)
+int64_t rules_due(struct fusefs *fs, bool now)
 {
 	struct rules *g = fs->rules;
 	pthread_mutex_lock(&g->lock);
-	g->told = false;
+	int64_t due = now || g->due_ns <= monotonic_ns() ? 0 : g->due_ns;
+	if (!due)
+		g->told = false;
 	pthread_mutex_unlock(&g->lock);
+	return due;
 }
 
 /* ---- asking ---- */
@@ -217,14 +226,13 @@ static bool apply(const struct dir_rules *const *way, size_t n, const char *name
 	_cleanup_(buf_done) struct buf path = { 0 };
 	bool any = false;
 	for (size_t k = 0; k < n; k++) {
-		const struct dir_rules *d = way[n - 1 - k];
-		rules[k] = d->ignore;
-		any |= d->ignore != NULL;
-		if (k > 0)
-			buf_putf(&path, "%s/", d->name);
+		rules[k] = way[n - 1 - k]->ignore;
+		any |= rules[k] != NULL;
 	}
 	if (!any)
 		return false;
+	for (size_t k = 1; k < n; k++)
+		buf_putf(&path, "%s/", way[n - 1 - k]->name);
 	buf_puts(&path, name);
 	const char *text = buf_cstr(&path);
 	return text && ignore_path(rules, n, text, strlen(text), is_dir);

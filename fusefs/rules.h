@@ -14,12 +14,17 @@ struct rules;
 
 int rules_new(struct rules **ret);
 void rules_free(struct rules *g);
-/* At once for names that are asked about from then on; what has become shareable is seen to later.
- * The observer of a replica (change_fn), userdata: the fusefs. */
+/* Who removes a directory removes its rules first, and perhaps the rest has not arrived yet: what is
+ * ignored by rules that are gone is not shared before. */
+#define RULES_GONE_NS (60 * SECOND_NS)
+
+/* At once for names that are asked about from then on. The observer of a replica (change_fn),
+ * userdata: the fusefs. */
 void rules_observe(const struct change *change, size_t n, void *userdata);
 
-/* The keeper looks at what is there now: changes from here on are told anew. */
-void rules_seen(struct fusefs *fs);
+/* The keeper comes for files that no rule names any more; now: whether it is time or not. 0: it is,
+ * and changes from here on are told anew. Else when it will be. */
+int64_t rules_due(struct fusefs *fs, bool now);
 
 /* True when a rule says that this name in the directory is of this device alone. Not under
  * fs->lock. */

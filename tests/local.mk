@@ -190,6 +190,7 @@ fuzz_targets = \
 	tests/fuzz/fuzz_cursor \
 	tests/fuzz/fuzz_delta \
 	tests/fuzz/fuzz_history \
+	tests/fuzz/fuzz_ignore \
 	tests/fuzz/fuzz_joinmsg \
 	tests/fuzz/fuzz_json \
 	tests/fuzz/fuzz_manifest \
@@ -204,6 +205,7 @@ tests_fuzz_fuzz_control_LDADD = $(FUZZ_MAIN) $(TOOLS_LIBS)
 tests_fuzz_fuzz_cursor_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_delta_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_history_LDADD = $(FUZZ_LDADD)
+tests_fuzz_fuzz_ignore_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_record_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_joinmsg_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)

@@ -6,7 +6,8 @@ import pytest
 
 from lab import Lab, remove_leftovers
 
-NEEDED = {"ip": "iproute2", "nsenter": "util-linux", "fusermount3": "fuse3"}
+NEEDED = {"ip": "iproute2", "nsenter": "util-linux", "fusermount3": "fuse3",
+          "systemd-analyze": "systemd"}
 
 
 def pytest_addoption(parser):

@@ -119,7 +119,7 @@ def test_files_follow_when_no_rule_names_them_any_more(mount):
     mount.stop()
     mount.start()
     mount.remote_put(".shoalignore", "*.bin\n")
-    assert others(mount) == [".shoalignore", "a.log", "c.log"]
+    wait_until(lambda: others(mount) == [".shoalignore", "a.log", "c.log"])
     assert mount.remote_bytes("a.log") == b"first"
     assert mount.path("c.log").read_text() == "first"
     mount.remote_put("a.log", "second")
@@ -127,8 +127,25 @@ def test_files_follow_when_no_rule_names_them_any_more(mount):
     mount.settle()
     assert mount.path("a.log").read_text() == "second"
     mount.path(".shoalignore").unlink()
-    assert others(mount) == ["a.log", "b.bin", "c.log"]
+    wait_until(lambda: others(mount) == ["a.log", "b.bin", "c.log"])
     assert mount.remote_bytes("b.bin") == bytes(300_000)
+
+
+def test_a_directory_that_is_removed_gives_nothing_away(mount):
+    """Its rules go first, and what they ignored is nobody's business even then."""
+    mount.path("p").mkdir()
+    rules(mount, "*.log\n", "p/.shoalignore")
+    mount.path("p/a.log").write_text("secret")
+    mount.ask("rm", "p/.shoalignore")
+    mount.sync()
+    # One after the other the keeper has come for what follows, and for the rules.
+    mount.path("later").write_text("x")
+    wait_until(lambda: (mount.sync(), "later" in mount.remote_paths())[1])
+    assert state(mount.path("p/a.log")) == "local"
+    mount.ask("rm", "p")
+    mount.sync()
+    for _ in range(3):
+        assert others(mount) == ["later"]
 
 
 def test_new_rules_hold_as_soon_as_they_are_written(mount):
@@ -460,16 +477,16 @@ def test_two_devices(lab):
     a.up()
     assert tree(web) == before
     git(web, "fsck", "--strict")
+    (b.dir / "web/.shoalignore").write_text("node_modules/\n.git/\n")
+    wait_for(lambda: (a.dir / "web/b.log").read_text() == "b")
+    wait_for(lambda: (b.dir / "web/a.log").read_text() == "a")
     # Removed elsewhere it goes out of sight, and comes back as it was.
+    before = tree(web)
     shutil.rmtree(b.dir / "web")
     wait_for(lambda: not web.exists())
     a.shoal("restore", web)
     wait_for(lambda: tree(web) == before, what="the directory as it was")
     wait_for(lambda: (b.dir / "web/index.html").read_text() == "hello")
-    (b.dir / "web/b.log").write_text("b")
-    (b.dir / "web/.shoalignore").write_text("node_modules/\n.git/\n")
-    wait_for(lambda: (a.dir / "web/b.log").read_text() == "b")
-    wait_for(lambda: (b.dir / "web/a.log").read_text() == "a")
     (b.dir / "last").write_text("last")
     for line in watch.stdout:
         path = json.loads(line)["path"]
@@ -478,3 +495,40 @@ def test_two_devices(lab):
             break
     a.shoal("down")
     b.shoal("down")
+
+
+def test_an_ignored_name_hides_a_shared_one(mount):
+    rules(mount, "build/\n*.log\n")
+    p = mount.path
+    p("build").mkdir()
+    p("build/x").write_text("mine")
+    p("a.log").write_text("mine")
+    mount.ask("mkdir", "build")
+    mount.remote_put("build/x", "theirs")
+    mount.remote_put("a.log", "theirs")
+    mount.sync()
+    mount.settle()
+    assert p("build/x").read_text() == p("a.log").read_text() == "mine"
+    assert sorted(os.listdir(mount.dir)) == [".shoalignore", "a.log", "build"]
+    shutil.rmtree(p("build"))
+    p("a.log").unlink()
+    assert p("build/x").read_text() == p("a.log").read_text() == "theirs"
+    assert others(mount) == [".shoalignore", "a.log", "build", "build/x"]
+
+
+def test_what_was_ignored_in_a_removed_directory_is_there_again(mount):
+    rules(mount, "*.log\nbuild/\n")
+    mount.path("p/build").mkdir(parents=True)
+    mount.path("p/build/x").write_text("x")
+    mount.path("p/a.log").write_text("a")
+    assert others(mount) == [".shoalignore", "p"]
+    mount.ask("rm", "p")
+    mount.sync()
+    mount.settle()
+    assert not mount.path("p").exists()
+    mount.stop()
+    mount.start()
+    mount.path("p").mkdir()
+    assert sorted(os.listdir(mount.path("p"))) == ["a.log", "build"]
+    assert mount.path("p/build/x").read_text() == "x" and mount.path("p/a.log").read_text() == "a"
+    assert others(mount) == [".shoalignore", "p"]

@@ -761,6 +761,16 @@ def test_a_dead_daemon_and_a_new_mount(m, d):
     assert (d / "a.txt").read_text() == "x"
 
 
+def test_a_file_that_settles_once_more(m, d):
+    """As after a crash between the node and the end of the local file that it was."""
+    with open(d / "a.txt", "w") as f:
+        f.write("once\n")
+        f.flush()
+        m.ask("here", "c/a.txt", "once\n")
+    m.settle_and_sync()
+    assert m.remote_bytes("c/a.txt") == b"once\n" == (d / "a.txt").read_bytes()
+
+
 def test_unmounting(m, d):
     (d / "a.txt").write_text("x")
     fd = os.open(d / "a.txt", os.O_WRONLY | os.O_APPEND)
