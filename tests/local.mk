@@ -104,6 +104,11 @@ check_PROGRAMS += tests/helpers/fsmount
 tests_helpers_fsmount_SOURCES = tests/helpers/fsmount.c
 tests_helpers_fsmount_LDADD = libfusefs.a libengine.a $(FUSEFS_LIBS) $(ENGINE_LIBS)
 
+# Stops programs before their system calls, for tests of how they save.
+check_PROGRAMS += tests/helpers/callgate
+tests_helpers_callgate_SOURCES = tests/helpers/callgate.c
+tests_helpers_callgate_LDADD =
+
 # Devices of a mesh, for tests of the transports.
 members = \
 	tests/members.c \
@@ -227,19 +232,23 @@ EXTRA_DIST += tests/helpers/treehistories.py tests/layers tests/unit/merge-seeds
 # SHOAL_BUILD set to the build directory (default: build/ in the source tree); --times 20 runs
 # every test twenty times.
 EXTRA_DIST += \
+	tests/integration/callgate.py \
 	tests/integration/conftest.py \
 	tests/integration/fsmount.py \
 	tests/integration/lab.py \
 	tests/integration/linkpeer.py \
+	tests/integration/programs.py \
 	tests/integration/test_blobs.py \
 	tests/integration/test_cli.py \
 	tests/integration/test_conflicts.py \
+	tests/integration/test_deltas.py \
 	tests/integration/test_diskfull.py \
 	tests/integration/test_history.py \
 	tests/integration/test_hostile_tls.py \
 	tests/integration/test_incarnations.py \
 	tests/integration/test_lab.py \
 	tests/integration/test_links.py \
+	tests/integration/test_matrix.py \
 	tests/integration/test_mesh.py \
 	tests/integration/test_mount.py \
 	tests/integration/test_saves.py \

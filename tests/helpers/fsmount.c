@@ -16,8 +16,11 @@
  *     sync                both hold the same afterwards
  *     settle              grace periods end now, all news has reached the kernel
  *     idle                all news has reached the kernel
+ *     changes             what changed since this was asked last, as observers are told: a JSON
+ *                         array of two arrays, one for each device, this one first
  *     stats, drafts, unmount, force, quit */
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +29,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "engine/jsonw.h"
 #include "engine/replica.h"
 #include "engine/session.h"
 #include "engine/store.h"
@@ -35,6 +39,9 @@ struct device {
 	struct store *store;
 	struct replica *replica;
 	struct id id;
+	bool watched;
+	pthread_mutex_t lock;
+	struct buf changes; /* lock: JSON objects with a comma before each */
 };
 
 struct world {
@@ -57,6 +64,51 @@ static void random_bytes(void *userdata, void *data, size_t len)
 		abort();
 }
 
+static void put_change(struct device *d, const struct change *c, struct buf *b)
+{
+	_cleanup_(buf_done) struct buf path = { 0 };
+	struct jsonw w;
+	const char *name = c->name ? c->name : c->old_name;
+	if (name && replica_path(d->replica, c->name ? &c->parent : &c->old_parent, &path) == 0)
+		buf_putf(&path, "%s%s", path.len ? "/" : "", name);
+	else
+		replica_path(d->replica, &c->id, &path);
+	jsonw_init(&w, b, 0);
+	jsonw_object_begin(&w);
+	jsonw_key(&w, "path");
+	jsonw_string(&w, buf_cstr(&path));
+	jsonw_key(&w, "remote");
+	jsonw_bool(&w, c->remote);
+	jsonw_key(&w, "content");
+	jsonw_bool(&w, c->what & CHANGE_CONTENT);
+	jsonw_key(&w, "attributes");
+	jsonw_bool(&w, c->what & CHANGE_ATTR);
+	jsonw_key(&w, "created");
+	jsonw_bool(&w, c->what & CHANGE_CREATED);
+	jsonw_key(&w, "removed");
+	jsonw_bool(&w, c->what & CHANGE_REMOVED);
+	jsonw_key(&w, "pointers");
+	jsonw_array_begin(&w);
+	for (uint32_t i = 0; c->pointer && i < c->n_pointers; i++)
+		jsonw_string(&w, c->pointer[i]);
+	jsonw_array_end(&w);
+	jsonw_object_end(&w);
+	jsonw_end(&w);
+}
+
+static void observe(const struct change *change, size_t n, void *userdata)
+{
+	struct device *d = userdata;
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_(buf_done) struct buf one = { 0 };
+		put_change(d, &change[i], &one);
+		pthread_mutex_lock(&d->lock);
+		buf_u8(&d->changes, ',');
+		buf_put(&d->changes, one.data, one.len);
+		pthread_mutex_unlock(&d->lock);
+	}
+}
+
 static int device_open(struct device *d, const char *dir, const char *name, uint8_t byte,
 		       struct err *e)
 {
@@ -69,6 +121,7 @@ static int device_open(struct device *d, const char *dir, const char *name, uint
 	struct replica_config config = {
 		.store = d->store, .device = d->id, .wall_us = wall_us, .random = random_bytes
 	};
+	pthread_mutex_init(&d->lock, NULL);
 	return replica_open(&config, &d->replica, e);
 }
 
@@ -76,6 +129,8 @@ static void device_close(struct device *d)
 {
 	replica_free(d->replica);
 	store_close(d->store);
+	buf_done(&d->changes);
+	pthread_mutex_destroy(&d->lock);
 }
 
 /* ---- the other device ---- */
@@ -187,6 +242,33 @@ static int do_mv(struct device *d, const char *from, const char *to)
 	if (r < 0 && r != -ENOENT)
 		return r;
 	return replica_rename(d->replica, &attr.id, &b, name, strlen(name), 0, &id);
+}
+
+/* Those of the mounted device, then those of the other one. */
+static int do_changes(struct world *w)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	struct device *const device[] = { &w->a, &w->b };
+	buf_u8(&b, '[');
+	for (unsigned i = 0; i < 2; i++) {
+		struct device *d = device[i];
+		if (!d->watched && replica_observe(d->replica, observe, d) == 0)
+			d->watched = true;
+		pthread_mutex_lock(&d->lock);
+		const uint8_t *objects = d->changes.len ? d->changes.data + 1 : NULL;
+		buf_puts(&b, i ? ",[" : "[");
+		buf_put(&b, objects, objects ? d->changes.len - 1 : 0);
+		buf_u8(&b, ']');
+		buf_reset(&d->changes);
+		pthread_mutex_unlock(&d->lock);
+	}
+	buf_u8(&b, ']');
+	if (buf_failed(&b))
+		return -ENOMEM;
+	printf("ok ");
+	print_hex(b.data, b.len);
+	printf("\n");
+	return 1;
 }
 
 struct listing {
@@ -330,6 +412,8 @@ static int run(struct world *w, char *word[4], int n, struct err *e)
 		return fusefs_wait_idle(w->fs, true, 20000);
 	if (strcmp(word[0], "idle") == 0)
 		return fusefs_wait_idle(w->fs, false, 20000);
+	if (strcmp(word[0], "changes") == 0)
+		return do_changes(w);
 	if (strcmp(word[0], "drafts") == 0) {
 		printf("ok");
 		fusefs_drafts(w->fs, print_draft, NULL);

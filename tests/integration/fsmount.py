@@ -103,6 +103,10 @@ class Mount:
     def stats(self):
         return {k: int(v) for k, v in (w.split("=") for w in self.ask("stats"))}
 
+    def changes(self):
+        """What changed here and there since this was asked last; the first time nothing."""
+        return json.loads(bytes.fromhex(self.ask("changes")[0]))
+
     def drafts(self):
         return [bytes.fromhex(w.split(":")[0]).decode() for w in self.ask("drafts")]
 

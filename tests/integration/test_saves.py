@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Real programs save a document while a change of another field arrives between their reading and
-their writing. Both edits survive, it stays one document, and no litter reaches the other device."""
+"""Saves of a document with a change of another field from elsewhere, beyond those of
+test_matrix.py: several threads, handles and saves, and what a program sees afterwards. Both edits
+survive, it stays one document, and no litter reaches the other device."""
 import json
 import os
 import shutil
 import subprocess
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -63,18 +63,6 @@ def edited(text):
     return json.dumps(document, indent=2) + "\n"
 
 
-# ---- programs that hold the text while time passes: the script decides when ----
-
-
-def test_python_json_dump(m, doc):
-    document = json.loads(doc.read_text())
-    remote(m)
-    document["title"] = EDITED
-    with open(doc, "w") as f:
-        json.dump(document, f, indent=2)
-    check(m)
-
-
 def test_threads_are_one_reader(m, doc):
     """mount.fuse.shoal(8), "Saving": of a process what any of its threads opened last counts, except
     for what is read and written through one descriptor."""
@@ -111,17 +99,6 @@ def test_python_read_and_write_through_one_handle(m, doc):
     check(m)
 
 
-def test_python_truncating_first_through_one_handle(m, doc):
-    with open(doc, "r+") as f:
-        document = json.load(f)
-        remote(m)
-        document["title"] = EDITED
-        f.seek(0)
-        f.truncate()
-        json.dump(document, f, indent=2)
-    check(m)
-
-
 def test_temp_file_and_rename(m, doc):
     document = json.loads(doc.read_text())
     remote(m)
@@ -129,36 +106,6 @@ def test_temp_file_and_rename(m, doc):
     temp = doc.with_name("d.json.new")
     temp.write_text(json.dumps(document))
     os.replace(temp, doc)
-    check(m)
-
-
-def test_temp_file_in_python_tempfile(m, doc):
-    run("python3", "-c", textwrap.dedent("""
-        import json, os, sys, tempfile, time
-        path = sys.argv[1]
-        document = json.load(open(path))
-        open("/tmp/" + sys.argv[2], "w").close()
-        document["title"] = sys.argv[3]
-        fd, temp = tempfile.mkstemp(dir=os.path.dirname(path))
-        os.write(fd, json.dumps(document).encode())
-        os.fsync(fd)
-        os.close(fd)
-        os.rename(temp, path)
-    """), str(doc), m.top.name + "/read", EDITED)
-    remote(m)
-    check(m)
-
-
-def test_rename_while_the_temp_file_is_still_open(m, doc):
-    """GLib's order: fsync, rename, close."""
-    document = json.loads(doc.read_text())
-    remote(m)
-    document["title"] = EDITED
-    temp = doc.with_name(".goutputstream-AB12CD")
-    with open(temp, "x") as f:
-        json.dump(document, f)
-        f.flush()
-        os.rename(temp, doc)
     check(m)
 
 
@@ -177,16 +124,6 @@ def test_rename_exchange(m, doc):
     check(m)
 
 
-def test_unlink_and_create(m, doc):
-    """tar, install, mv across devices."""
-    text = doc.read_text()
-    remote(m)
-    doc.unlink()
-    with open(doc, "x") as f:
-        f.write(edited(text))
-    check(m)
-
-
 def test_two_saves_without_reading_in_between(m, doc):
     document = json.loads(doc.read_text())
     remote(m)
@@ -198,13 +135,6 @@ def test_two_saves_without_reading_in_between(m, doc):
     check(m, title="draft", count=8)
 
 
-def test_an_unmodified_save_changes_nothing(m, doc):
-    text = doc.read_text()
-    remote(m)
-    doc.write_text(text)
-    check(m, title="draft")
-
-
 def test_append_to_a_document_is_an_edit_in_place(m, doc):
     size = doc.stat().st_size
     with open(doc, "r+") as f:
@@ -214,248 +144,6 @@ def test_append_to_a_document_is_an_edit_in_place(m, doc):
         f.write('"other"')
     assert doc.stat().st_size == size
     check(m, title="other", count=1)
-
-
-def test_mmap(m, doc):
-    import mmap
-    with open(doc, "r+b") as f, mmap.mmap(f.fileno(), 0) as view:
-        at = view.find(b'"draft"')
-        remote(m)
-        view[at:at + 7] = b'"other"'
-    check(m, title="other")
-
-
-# ---- programs run as they are; the change arrives before they write, at a place they wait at ----
-
-
-def test_sed_i(m, doc):
-    # sed runs a shell command for each line with the e flag: the change arrives while it works.
-    gate = m.top / "gate"
-    os.mkfifo(gate)
-    p = subprocess.Popen(["sed", "-i", "-e", f"1e cat {gate}", "-e", f"s/draft/{EDITED}/", str(doc)])
-    with open(gate, "w") as f:  # opens when sed's cat does: sed has read by then
-        remote(m)
-        f.write("")
-    assert p.wait(30) == 0
-    check(m)
-
-
-def test_jq_and_mv(m, doc):
-    """Three processes; the temp file is opened before jq reads."""
-    gate = m.top / "gate"
-    os.mkfifo(gate)
-    p = subprocess.Popen(
-        ["bash", "-c", f"jq '.title=\"{EDITED}\"' d.json > t && cat {gate} && mv t d.json"],
-        cwd=doc.parent)
-    with open(gate, "w") as f:
-        remote(m)
-        f.write("")
-    assert p.wait(30) == 0
-    check(m)
-
-
-def test_jq_and_mv_of_a_json_name(m, doc):
-    run(f"jq '.title=\"{EDITED}\"' d.json > new.json && mv new.json d.json", shell=True,
-        cwd=doc.parent)
-    remote(m)
-    check(m)
-
-
-def test_sponge(m, doc):
-    need("jq", "sponge")
-    gate = m.top / "gate"
-    os.mkfifo(gate)
-    p = subprocess.Popen(["bash", "-c", f"(jq '.title=\"{EDITED}\"' d.json; cat {gate}) | "
-                          "sponge d.json"], cwd=doc.parent)
-    with open(gate, "w") as f:
-        remote(m)
-        f.write("")
-    assert p.wait(30) == 0
-    check(m)
-
-
-def test_shell_redirection(m, doc):
-    """echo "$(...)" > file: the shell flushes before it writes."""
-    gate = m.top / "gate"
-    os.mkfifo(gate)
-    p = subprocess.Popen(["bash", "-c", f"x=$(jq '.title=\"{EDITED}\"' d.json); cat {gate}; "
-                          "echo \"$x\" > d.json"], cwd=doc.parent)
-    with open(gate, "w") as f:
-        remote(m)
-        f.write("")
-    assert p.wait(30) == 0
-    check(m)
-
-
-def test_tee(m, doc):
-    gate = m.top / "gate"
-    os.mkfifo(gate)
-    p = subprocess.Popen(["bash", "-c", f"x=$(cat d.json); cat {gate}; "
-                          f"echo \"${{x/draft/{EDITED}}}\" | tee d.json > /dev/null"],
-                         cwd=doc.parent)
-    with open(gate, "w") as f:
-        remote(m)
-        f.write("")
-    assert p.wait(30) == 0
-    check(m)
-
-
-def vim(m, doc, *settings, edit=True):
-    need("vim", "expect")
-    ready, go = m.top / "ready", m.top / "go"
-    substitute = f'send ":%s/draft/{EDITED}/\\r"' if edit else ""
-    script = textwrap.dedent(f"""
-        set timeout 20
-        log_user 0
-        spawn vim -N -u NONE -i NONE {' '.join(f'-c "set {s}"' for s in settings)} {doc}
-        {substitute}
-        send ":call writefile(\\[\\], '{ready}')\\r"
-        while {{![file exists {go}]}} {{ after 10 }}
-        send ":w!\\r"
-        expect {{
-            "y/n" {{ send "y\\r"; exp_continue }}
-            "oad File" {{ send "o\\r"; exp_continue }}
-            "written" {{ }}
-        }}
-        send ":q!\\r"
-        expect eof
-    """)
-    p = subprocess.Popen(["expect", "-c", script], env={**os.environ, "TERM": "xterm"})
-    wait_until(ready.exists, 20, "vim has read and edited")
-    remote(m)
-    go.touch()
-    assert p.wait(60) == 0
-    check(m, title=EDITED if edit else "draft")
-
-
-def test_vim_renaming_aside(m, doc):
-    vim(m, doc, "backupcopy=no", "swapfile", "writebackup")
-
-
-def test_vim_keeping_a_backup(m, doc):
-    vim(m, doc, "backupcopy=no", "backup")
-
-
-def test_vim_copying_the_backup(m, doc):
-    vim(m, doc, "backupcopy=yes", "writebackup")
-
-
-def test_vim_unmodified_with_a_copied_backup(m, doc):
-    """vim reads the file once more to make the backup; that is not what its user edited."""
-    vim(m, doc, "backupcopy=yes", "backup", edit=False)
-
-
-def emacs(m, doc, *forms):
-    need("emacs")
-    gate = m.top / "gate"
-    os.mkfifo(gate)
-    p = subprocess.Popen(["emacs", "-Q", "--batch", *[x for f in forms for x in ("--eval", f)],
-                          "--eval", f'(find-file "{doc}")',
-                          "--eval", f'(while (search-forward "draft" nil t) (replace-match "{EDITED}"))',
-                          "--eval", f'(call-process "cat" "{gate}")',
-                          "--eval", "(set-visited-file-modtime)",
-                          "--eval", "(save-buffer)"])
-    with open(gate, "w") as f:
-        remote(m)
-        f.write("")
-    assert p.wait(60) == 0
-    check(m)
-
-
-def test_emacs(m, doc):
-    emacs(m, doc)
-
-
-def test_emacs_copying_the_backup(m, doc):
-    emacs(m, doc, "(setq backup-by-copying t)")
-
-
-def test_emacs_without_backup(m, doc):
-    emacs(m, doc, "(setq make-backup-files nil)")
-
-
-def test_emacs_writing_carefully(m, doc):
-    emacs(m, doc, "(setq file-precious-flag t)")
-
-
-def nano(m, doc, *options):
-    need("nano", "expect")
-    gate = m.top / "ready"
-    script = textwrap.dedent(f"""
-        set timeout 20
-        log_user 0
-        spawn nano --ignorercfiles {' '.join(options)} {doc}
-        expect "draft"
-        exec touch {gate}
-        while {{![file exists {gate}.go]}} {{ after 10 }}
-        send "\\x1c"
-        expect "Search"
-        send "draft\\r"
-        expect "Replace with"
-        send "{EDITED}\\r"
-        expect "instance"
-        send "y"
-        expect "eplaced"
-        send "\\x0f"
-        expect {{
-            "File Name" {{ send "\\r"; exp_continue }}
-            "was modified" {{ send "y"; exp_continue }}
-            "has changed" {{ send "y"; exp_continue }}
-            "changed on disk" {{ send "y"; exp_continue }}
-            "Wrote" {{ }}
-        }}
-        send "\\x18"
-        expect {{
-            "odified buffer" {{ send "n"; exp_continue }}
-            eof {{ }}
-        }}
-    """)
-    p = subprocess.Popen(["expect", "-c", script], env={**os.environ, "TERM": "xterm"})
-    wait_until(gate.exists, 20, "nano shows the file")
-    remote(m)
-    gate.with_suffix(".go").touch()
-    assert p.wait(60) == 0
-    check(m)
-
-
-def test_nano(m, doc):
-    nano(m, doc)
-
-
-def test_nano_with_backup(m, doc):
-    nano(m, doc, "-B")
-
-
-def test_ed(m, doc):
-    need("ed")
-    p = subprocess.Popen(["ed", "-s", str(doc)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                         text=True)
-    p.stdin.write("1p\n")
-    p.stdin.flush()
-    assert p.stdout.readline().strip() == "{"
-    remote(m)
-    p.communicate(f"g/draft/s/draft/{EDITED}/\nw\nq\n", timeout=30)
-    assert p.returncode == 0
-    check(m)
-
-
-def test_perl_i(m, doc):
-    run("perl", "-i", "-pe", f"s/draft/{EDITED}/", str(doc))
-    remote(m)
-    check(m)
-
-
-def test_patch(m, doc):
-    need("patch")
-    difference = m.top / "diff"
-    old, new = m.top / "old", m.top / "new"
-    old.write_bytes(doc.read_bytes())
-    new.write_text(edited(doc.read_text()))
-    with open(difference, "w") as f:
-        subprocess.run(["diff", "-u", old, new], stdout=f, check=False)
-    run("patch", "-s", str(doc), str(difference))
-    remote(m)
-    check(m)
 
 
 @pytest.mark.parametrize("options", [[], ["--inplace"]])
@@ -476,44 +164,6 @@ def test_rsync(m, options):
     assert m.json("c/d.json") == want
     assert m.remote_json("c/d.json") == want
     assert m.remote_paths() == ["c", "c/d.json"]
-
-
-def test_cp_back(m, doc):
-    outside = m.top / "copy.json"
-    run("cp", str(doc), str(outside))
-    outside.write_text(edited(outside.read_text()))
-    remote(m)
-    run("cp", str(outside), str(doc))
-    check(m)
-
-
-def test_mv_back_across_devices(m, doc):
-    outside = m.top / "copy.json"
-    run("cp", str(doc), str(outside))
-    outside.write_text(edited(outside.read_text()))
-    remote(m)
-    run("mv", str(outside), str(doc))
-    check(m)
-
-
-def test_install_back(m, doc):
-    outside = m.top / "copy.json"
-    run("cp", str(doc), str(outside))
-    outside.write_text(edited(outside.read_text()))
-    remote(m)
-    run("install", "-m", "644", str(outside), str(doc))
-    check(m)
-
-
-def test_tar_back(m, doc):
-    tree = m.top / "tree"
-    (tree / "c").mkdir(parents=True)
-    run("cp", str(doc), str(tree / "c/d.json"))
-    (tree / "c/d.json").write_text(edited(doc.read_text()))
-    run("tar", "-C", str(tree), "-cf", str(m.top / "t.tar"), "c/d.json")
-    remote(m)
-    run("tar", "-C", str(m.dir), "-xf", str(m.top / "t.tar"))
-    check(m)
 
 
 def test_git_checkout_of_a_document(m):
