@@ -8,6 +8,7 @@
 
 #include "fusefs/draft.h"
 #include "fusefs/flip.h"
+#include "fusefs/handle.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
 #include "fusefs/name.h"
@@ -200,12 +201,24 @@ static int commit_node(struct fusefs *fs, struct inode *i, struct copy *c, bool 
 	return r == -EINVAL && fs->options.lenient ? 0 : r;
 }
 
+bool commit_refuses(struct fusefs *fs, struct inode *i, const char *name, struct err *e)
+{
+	_cleanup_(workfile_freep) struct workfile *own_work = NULL;
+	struct content content;
+	struct copy *c;
+	bool asked = fs->options.strict || (i->backing == BACK_LOCAL && i->local->astray);
+	return asked && name_is_json(name, strlen(name)) &&
+	       inode_shared(fs, i, &c) == 0 && content_of(fs, c, &content, &own_work) == 0 &&
+	       !replica_parses(name, strlen(name), &content, e);
+}
+
 static int commit_local(struct fusefs *fs, struct inode *i, struct copy *c, bool quiet,
 			struct err *e)
 {
 	struct local *l = i->local;
 	l->mtime_ns = c->mtime_ns;
 	l->mtime_set |= c->mtime_set;
+	l->astray = false;
 	int r = local_store(fs, i, false);
 	if (r < 0)
 		return err_errno(e, r, "cannot keep %s", l->name);
@@ -213,19 +226,12 @@ static int commit_local(struct fusefs *fs, struct inode *i, struct copy *c, bool
 	c->flushed = true;
 	c->draft = false;
 	draft_mark(fs, i, false);
-	if (l->unsettled && fs->options.strict && name_is_json(l->name, strlen(l->name))) {
-		struct content content;
-		workfile_content(c->work, &content);
-		if (!replica_parses(l->name, strlen(l->name), &content, &c->err)) {
-			if (quiet)
-				return 0;
-			c->draft = true;
-			draft_mark(fs, i, true);
-			*e = c->err;
-			return -EINVAL;
-		}
-	}
-	return 0;
+	if (!l->unsettled || !commit_refuses(fs, i, l->name, &c->err) || quiet)
+		return 0;
+	c->draft = true;
+	draft_mark(fs, i, true);
+	*e = c->err;
+	return -EINVAL;
 }
 
 int commit_copy(struct fusefs *fs, struct inode *i, struct copy *c, bool quiet, struct err *e)
@@ -234,11 +240,11 @@ int commit_copy(struct fusefs *fs, struct inode *i, struct copy *c, bool quiet, 
 	if (!e)
 		e = &local_err;
 	if (!c->dirty)
-		return c->draft && c->flushed && !fs->options.lenient ? c->err.code : 0;
+		return c->draft && c->flushed && !quiet && !fs->options.lenient ? c->err.code : 0;
 	switch (i->backing) {
 	case BACK_NODE:
 		if (c->draft && c->flushed)
-			return fs->options.lenient ? 0 : c->err.code;
+			return quiet || fs->options.lenient ? 0 : c->err.code;
 		return commit_node(fs, i, c, quiet, e);
 	case BACK_LOCAL:
 		return commit_local(fs, i, c, quiet, e);
@@ -310,6 +316,12 @@ int commit_settle(struct fusefs *fs, struct inode *i, struct err *e)
 	struct committer own;
 	if (!e)
 		e = &local_err;
+	if (commit_refuses(fs, i, l->name, e)) {
+		c->draft = c->flushed = true;
+		c->err = *e;
+		draft_mark(fs, i, true);
+		return -EINVAL;
+	}
 	fs_own_begin(fs, &own);
 	r = replica_create(fs->replica, &l->parent, l->name, len, l->mode & 07777, &content,
 			   SAVE_BY_NAME, l->named_us, &attr, &v, e);
@@ -493,7 +505,7 @@ static int64_t due_settle(struct fusefs *fs, struct inode *i, bool now)
 	struct err e = { 0 };
 	int r = commit_settle(fs, i, &e);
 	/* The directory is gone or full: tried again, the bytes are safe here. */
-	return r < 0 ? t + 5 * SECOND_NS : 0;
+	return r < 0 && !i->shared->draft ? t + 5 * SECOND_NS : 0;
 }
 
 int64_t commit_due(struct fusefs *fs, struct inode *i, enum timer_kind kind, bool now)
@@ -516,6 +528,7 @@ int64_t commit_due(struct fusefs *fs, struct inode *i, enum timer_kind kind, boo
 		break;
 	case TIMER_TOMB:
 	case TIMER_FLIP:
+	case TIMER_STRAY:
 		break;
 	}
 	pthread_mutex_unlock(&i->lock);
@@ -538,7 +551,7 @@ void commit_all(struct fusefs *fs)
 		if (i->backing == BACK_LOCAL && i->local->unsettled && i->shared &&
 		    !i->shared->draft)
 			commit_settle(fs, i, NULL);
-		else if (i->backing == BACK_LOCAL && !i->local->stored)
+		if (i->backing == BACK_LOCAL && !i->local->stored)
 			local_store(fs, i, false);
 		pthread_mutex_unlock(&i->lock);
 	}

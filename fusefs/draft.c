@@ -9,6 +9,8 @@
 
 #include "engine/cursor.h"
 #include "fusefs/fs.h"
+#include "fusefs/local.h"
+#include "fusefs/notify.h"
 
 #define INLINE_MAX 65536u
 #define BASE_MAX (DOCUMENT_SIZE_MAX + (1u << 20))
@@ -121,8 +123,10 @@ static int load_one(const uint8_t *key, size_t key_len, const uint8_t *value, si
 	const uint8_t *base = cursor_bytes(&c, BASE_MAX, &base_len);
 	uint8_t kind = cursor_u8(&c);
 	const uint8_t *content = cursor_bytes(&c, INLINE_MAX, &content_len);
-	if (!cursor_ok(&c) || replica_attr(fs->replica, &id, &attr) < 0)
-		return 0; /* the document is gone, and the draft with it */
+	if (!cursor_ok(&c))
+		return 0;
+	if (replica_attr(fs->replica, &id, &attr) < 0)
+		attr = (struct attr){ .id = id, .kind = NODE_FILE }; /* drafts_astray */
 	memcpy(e.message, message, message_len);
 
 	struct inode *i = NULL;
@@ -154,14 +158,123 @@ static int load_one(const uint8_t *key, size_t key_len, const uint8_t *value, si
 	return 0;
 }
 
-int draft_load(struct fusefs *fs)
-{
-	return replica_local_scan(fs->replica, "f/D", 3, load_one, fs);
-}
-
 static bool is_drafted(const struct inode *i)
 {
 	return i->drafted;
+}
+
+int draft_load(struct fusefs *fs)
+{
+	int r = replica_local_scan(fs->replica, "f/D", 3, load_one, fs);
+	if (r >= 0)
+		drafts_astray(fs);
+	return r;
+}
+
+/* ---- documents that were deleted elsewhere ---- */
+
+/* A name for what was in there as `name`: that, unless somebody else has it now. */
+static int free_name(struct fusefs *fs, const struct id *dir, const char *name, struct buf *ret)
+{
+	for (unsigned n = 1; n < 100; n++) {
+		struct attr attr;
+		struct inode *i = NULL;
+		struct id hidden;
+		buf_reset(ret);
+		if (n > 1)
+			buf_putf(ret, "draft-%u-", n);
+		buf_puts(ret, name);
+		const char *text = buf_cstr(ret);
+		if (!text || ret->len > NAME_MAX_BYTES)
+			break;
+		enum overlay o = local_find(fs, dir, text, &i, &hidden);
+		if (i)
+			inode_put(fs, i);
+		if (o == OVERLAY_NONE &&
+		    replica_lookup(fs->replica, dir, text, strlen(text), &attr) == -ENOENT)
+			return 0;
+	}
+	return -EEXIST;
+}
+
+/* Where the document was; what of its directories is gone as well is left out. */
+static int last_place(struct fusefs *fs, const struct id *id, struct id *ret_dir, struct buf *ret)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct deleted *d;
+	uint32_t n;
+	struct attr attr;
+	int r = replica_deleted(fs->replica, &a, &d, &n);
+	if (r < 0)
+		return r;
+	for (uint32_t k = 0; k < n; k++) {
+		if (!id_equal(&d[k].id, id))
+			continue;
+		*ret_dir = d[k].parent;
+		if (replica_attr(fs->replica, ret_dir, &attr) < 0)
+			*ret_dir = NODE_ROOT;
+		return free_name(fs, ret_dir, d[k].name, ret);
+	}
+	return -ENOENT;
+}
+
+/* The document of i, a node, is gone: its bytes become a local file. i->lock held. */
+static void without_document(struct fusefs *fs, struct inode *i)
+{
+	_cleanup_(buf_done) struct buf name = { 0 };
+	struct id dir;
+	struct copy *c = i->shared;
+	if (last_place(fs, &i->id, &dir, &name) < 0)
+		return;
+	struct local *l = local_new(&dir, buf_cstr(&name), S_IFREG | 0644);
+	if (!l)
+		return;
+	if (i->last.mode)
+		l->mode = S_IFREG | i->last.mode;
+	l->mtime_ns = c->mtime_ns;
+	l->unsettled = l->astray = true;
+	c->dirty = false; /* as other local files; a draft it stays */
+	inode_orphan(fs, i);
+	i->backing = BACK_LOCAL;
+	i->local = l;
+	local_add(fs, i);
+	if (local_store(fs, i, false) == 0)
+		draft_drop(fs, i);
+	draft_mark(fs, i, true);
+	notify_entry(fs, &dir, l->name);
+}
+
+/* i is a local file, and its directory is gone. i->lock held. */
+static void without_directory(struct fusefs *fs, struct inode *i)
+{
+	_cleanup_(buf_done) struct buf name = { 0 };
+	if (free_name(fs, &NODE_ROOT, i->local->name, &name) == 0 &&
+	    local_move(fs, i, &NODE_ROOT, buf_cstr(&name)) == 0)
+		notify_entry(fs, &NODE_ROOT, i->local->name);
+}
+
+void drafts_astray(struct fusefs *fs)
+{
+	struct inode **list = NULL;
+	struct attr attr;
+	size_t n = 0;
+	pthread_mutex_lock(&fs->lock);
+	fs->stray_queued = false; /* what goes from here on wants another look */
+	pthread_mutex_unlock(&fs->lock);
+	if (drafts_get(fs, &list, &n) < 0)
+		return;
+	for (size_t k = 0; k < n; k++) {
+		struct inode *i = list[k];
+		pthread_mutex_lock(&i->lock);
+		if (i->backing == BACK_NODE && i->shared && i->shared->draft &&
+		    replica_attr(fs->replica, &i->id, &attr) == -ENOENT)
+			without_document(fs, i);
+		else if (i->backing == BACK_LOCAL && !id_equal(&i->local->parent, &NODE_ROOT) &&
+			 replica_attr(fs->replica, &i->local->parent, &attr) == -ENOENT)
+			without_directory(fs, i);
+		pthread_mutex_unlock(&i->lock);
+	}
+	inodes_put(fs, list, n);
 }
 
 int drafts_get(struct fusefs *fs, struct inode ***ret, size_t *ret_n)

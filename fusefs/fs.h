@@ -34,12 +34,13 @@
 /* A backup that is still there after a second is worth keeping across a crash. */
 #define ASIDE_STORE_NS SECOND_NS
 
-enum timer_kind { TIMER_SETTLE = 1, TIMER_TOMB, TIMER_FLIP, TIMER_COMMIT, TIMER_STORE };
+enum timer_kind { TIMER_SETTLE = 1, TIMER_TOMB, TIMER_FLIP, TIMER_COMMIT, TIMER_STORE,
+		  TIMER_STRAY };
 
 struct timer {
 	int64_t due_ns;
 	enum timer_kind kind;
-	uint64_t ino; /* 0: TIMER_TOMB */
+	uint64_t ino; /* 0: TIMER_TOMB, TIMER_STRAY */
 };
 
 /* A thread that commits to the replica for the mount: its changes are no news to the kernel. */
@@ -85,7 +86,7 @@ struct fusefs {
 	pthread_cond_t keeper_wake, keeper_idle;
 	struct timer *timer; /* a heap, soonest first */
 	size_t n_timers, cap_timers;
-	bool keeper_stop, keeper_busy, settle_now;
+	bool keeper_stop, keeper_busy, settle_now, stray_queued;
 	size_t settle_left;
 
 	struct bases *bases;

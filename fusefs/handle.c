@@ -401,8 +401,8 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		struct err e = { 0 };
 		if (h->wrote)
 			r = commit_copy(fs, i, c, quiet, &e);
-		if (!c->dirty || c->draft)
-			h->wrote = false;
+		if (!c->dirty && !c->draft)
+			h->wrote = false; /* a draft is told of at every close */
 		if (!quiet && !c->dirty)
 			c->unfinished = false;
 	}

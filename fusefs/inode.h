@@ -84,6 +84,7 @@ struct local {
 	uint64_t named_us; /* when it got its name, since 1970 */
 	bool unsettled; /* new: becomes a node when nobody renames or removes it soon */
 	bool aside;     /* a document renamed aside: its content is a snapshot */
+	bool astray;    /* a draft of a document that was deleted elsewhere; unsettled as well */
 	bool stored;    /* has a record in the store */
 	bool mtime_set;
 	char *target;     /* symbolic link */

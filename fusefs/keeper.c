@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "fusefs/commit.h"
+#include "fusefs/draft.h"
 #include "fusefs/flip.h"
 #include "fusefs/tombstone.h"
 
@@ -65,6 +66,12 @@ static void act(struct fusefs *fs, const struct timer *t, bool now)
 	if (t->kind == TIMER_TOMB) {
 		pthread_mutex_lock(&fs->names);
 		tombstone_expire(fs, NULL, now ? INT64_MAX : monotonic_ns());
+		pthread_mutex_unlock(&fs->names);
+		return;
+	}
+	if (t->kind == TIMER_STRAY) {
+		pthread_mutex_lock(&fs->names);
+		drafts_astray(fs);
 		pthread_mutex_unlock(&fs->names);
 		return;
 	}

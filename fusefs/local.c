@@ -8,10 +8,11 @@
 #include <unistd.h>
 
 #include "engine/cursor.h"
+#include "fusefs/draft.h"
 #include "fusefs/fs.h"
 #include "fusefs/keeper.h"
 
-enum { FLAG_UNSETTLED = 1, FLAG_ASIDE = 2, FLAG_MTIME = 4 };
+enum { FLAG_UNSETTLED = 1, FLAG_ASIDE = 2, FLAG_MTIME = 4, FLAG_ASTRAY = 8 };
 enum { CONTENT_NONE = 0, CONTENT_INLINE = 1, CONTENT_SPOOL = 2 };
 
 struct local *local_new(const struct id *parent, const char *name, uint32_t mode)
@@ -243,7 +244,8 @@ int local_store(struct fusefs *fs, struct inode *i, bool sync)
 	overlay_key(&key, 'L', &l->parent, l->name);
 	buf_u8(&value, 1);
 	buf_u8(&value, (uint8_t)((l->unsettled ? FLAG_UNSETTLED : 0) | (l->aside ? FLAG_ASIDE : 0) |
-				 (l->mtime_set ? FLAG_MTIME : 0)));
+				 (l->mtime_set ? FLAG_MTIME : 0) |
+				 (l->astray ? FLAG_ASTRAY : 0)));
 	buf_u32(&value, l->mode);
 	buf_u64(&value, (uint64_t)l->mtime_ns);
 	buf_u64(&value, l->named_us);
@@ -296,6 +298,7 @@ static int load_one(const uint8_t *key, size_t key_len, const uint8_t *value, si
 	l->unsettled = flags & FLAG_UNSETTLED;
 	l->aside = flags & FLAG_ASIDE;
 	l->mtime_set = flags & FLAG_MTIME;
+	l->astray = flags & FLAG_ASTRAY;
 	l->stored = true;
 	if (target_len)
 		l->target = strndup((const char *)target, target_len);
@@ -315,6 +318,13 @@ static int load_one(const uint8_t *key, size_t key_len, const uint8_t *value, si
 	i->local = TAKE_PTR(l);
 	if (r == 0)
 		r = local_add(fs, i);
+	if (r == 0 && i->local->astray) {
+		struct content bytes;
+		workfile_content(i->shared->work, &bytes);
+		i->shared->draft = i->shared->flushed =
+			!replica_parses(name, strlen(name), &bytes, &i->shared->err);
+		draft_mark(fs, i, i->shared->draft);
+	}
 	if (r == 0 && i->local->unsettled)
 		keeper_add(fs, TIMER_SETTLE, i->ino, 0);
 	inode_put(fs, i);

@@ -8,9 +8,11 @@
 
 #include "fusefs/commit.h"
 #include "fusefs/draft.h"
+#include "fusefs/handle.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
 #include "fusefs/name.h"
+#include "fusefs/notify.h"
 #include "fusefs/spot.h"
 #include "fusefs/tombstone.h"
 
@@ -61,6 +63,69 @@ static void refused(struct fusefs *fs, struct inode *from, const struct attr *no
 	}
 	if (base)
 		version_unref(base);
+}
+
+/* A local file whose name wants no document. i->lock held. */
+static void no_draft(struct fusefs *fs, struct inode *i)
+{
+	if (i->shared)
+		i->shared->draft = false;
+	draft_mark(fs, i, false);
+}
+
+/* What is no document under a name that wants one, where that is refused, is a draft there, so
+ * that it survives the program's tidying up. The file itself stays what it is. */
+static int refused_new(struct fusefs *fs, struct inode *from, const struct spot *to,
+		       const struct err *e)
+{
+	_cleanup_(local_freep) struct local *l = local_new(&to->parent, to->name, S_IFREG | 0644);
+	struct copy *c = copy_new(), *bytes;
+	struct inode *i = NULL;
+	int r = l && c ? 0 : -ENOMEM;
+	pthread_mutex_lock(&from->lock);
+	if (r == 0)
+		r = inode_shared(fs, from, &bytes);
+	if (r == 0)
+		r = copy_clone(fs, bytes, &c->work);
+	if (r == 0) {
+		l->mode = from->backing == BACK_LOCAL ? from->local->mode
+						      : S_IFREG | from->last.mode;
+		l->creator = from->backing == BACK_LOCAL ? from->local->creator : from->creator;
+	}
+	pthread_mutex_unlock(&from->lock);
+	if (r == 0)
+		r = inode_new(fs, BACK_LOCAL, NODE_FILE, &i);
+	if (r < 0) {
+		copy_free(c);
+		return r;
+	}
+	if (to->what == SPOT_LOCAL)
+		spot_drop_local(fs, to->inode);
+	pthread_mutex_lock(&i->lock);
+	c->draft = c->flushed = true;
+	c->err = *e;
+	l->unsettled = true;
+	i->shared = c;
+	i->local = TAKE_PTR(l);
+	r = local_add(fs, i);
+	if (r == 0) {
+		draft_mark(fs, i, true);
+		r = local_store(fs, i, false);
+	}
+	pthread_mutex_unlock(&i->lock);
+	inode_put(fs, i);
+	notify_entry(fs, &to->parent, to->name);
+	return r < 0 ? r : -EINVAL;
+}
+
+/* 0: the file may have the name. */
+static int check_name(struct fusefs *fs, struct inode *i, const struct spot *to)
+{
+	struct err e = { 0 };
+	pthread_mutex_lock(&i->lock);
+	bool refused = commit_refuses(fs, i, to->name, &e) && !i->shared->draft;
+	pthread_mutex_unlock(&i->lock);
+	return refused ? refused_new(fs, i, to, &e) : 0;
 }
 
 /* The temp file's bytes over a document: an edit of it. from: LOCAL, or a NODE made here just
@@ -119,6 +184,8 @@ static int rename_local(struct fusefs *fs, struct spot *from, struct spot *to)
 	} else if (to->tomb) {
 		r = spot_bury(fs, to);
 	}
+	if (r == 0 && S_ISREG(i->local->mode) && to->what != SPOT_NODE)
+		r = check_name(fs, i, to);
 	if (r == 0 && to->what == SPOT_LOCAL)
 		spot_drop_local(fs, to->inode);
 	if (r == 0 && to->what == SPOT_NODE) {
@@ -149,12 +216,11 @@ static int rename_local(struct fusefs *fs, struct spot *from, struct spot *to)
 		/* This is the name it was made for. If it cannot be now, the keeper tries on. */
 		i->local->unsettled = true;
 		i->local->aside = false;
-		if (fs->options.strict && i->shared->draft)
-			r = 0;
-		else if (commit_settle(fs, i, NULL) < 0)
+		if (commit_settle(fs, i, NULL) < 0)
 			keeper_add(fs, TIMER_SETTLE, i->ino, monotonic_ns() + SECOND_NS);
 	} else if (r == 0) {
 		i->local->unsettled = false;
+		no_draft(fs, i);
 	}
 	pthread_mutex_unlock(&i->lock);
 	return r < 0 ? r : 0;
@@ -202,6 +268,11 @@ static int rename_node(struct fusefs *fs, struct spot *from, struct spot *to, un
 		if (r < 0)
 			return r;
 	}
+	if (from->attr.kind == NODE_FILE && from->attr.form != FORM_JSON &&
+	    !name_is_json(from->name, strlen(from->name)) && to->what != SPOT_NODE)
+		r = check_name(fs, i, to);
+	if (r < 0)
+		return r;
 	if (from->attr.kind == NODE_FILE) {
 		pthread_mutex_lock(&i->lock);
 		if (i->shared && i->shared->dirty && !i->shared->draft)
@@ -247,6 +318,44 @@ static int rename_node(struct fusefs *fs, struct spot *from, struct spot *to, un
 	return 0;
 }
 
+/* Whether a file is to leave this device belongs to its name. */
+static int exchange_move(struct fusefs *fs, struct inode *i, const struct id *parent,
+			 const char *name, bool unsettled, bool aside)
+{
+	pthread_mutex_lock(&i->lock);
+	i->local->unsettled = unsettled;
+	i->local->aside = aside;
+	if (!unsettled)
+		no_draft(fs, i);
+	int r = local_move(fs, i, parent, name);
+	pthread_mutex_unlock(&i->lock);
+	if (r == 0 && unsettled)
+		keeper_add(fs, TIMER_SETTLE, i->ino, monotonic_ns() + SETTLE_NS);
+	return r;
+}
+
+static int exchange_locals(struct fusefs *fs, const struct spot *a, const struct spot *b)
+{
+	const struct local *x = a->inode->local, *y = b->inode->local;
+	struct id parent = a->parent;
+	_cleanup_free_ char *name = strdup(a->name);
+	bool unsettled = x->unsettled, aside = x->aside;
+	int r = name ? 0 : -ENOMEM;
+	if (r == 0 && S_ISREG(x->mode) && S_ISREG(y->mode)) {
+		r = check_name(fs, a->inode, b);
+		if (r == 0)
+			r = check_name(fs, b->inode, a);
+	}
+	/* By a name that no one can have. */
+	if (r == 0)
+		r = exchange_move(fs, a->inode, &parent, "/", y->unsettled, y->aside);
+	if (r == 0)
+		r = exchange_move(fs, b->inode, &parent, name, unsettled, aside);
+	if (r == 0)
+		r = exchange_move(fs, a->inode, &b->parent, b->name, x->unsettled, x->aside);
+	return r;
+}
+
 static int exchange(struct fusefs *fs, struct spot *a, struct spot *b)
 {
 	if (a->what == SPOT_NODE && b->what == SPOT_LOCAL) {
@@ -255,25 +364,8 @@ static int exchange(struct fusefs *fs, struct spot *a, struct spot *b)
 		b = t;
 	}
 	int r;
-	if (a->what == SPOT_LOCAL && b->what == SPOT_LOCAL) {
-		struct id parent = a->parent;
-		_cleanup_free_ char *name = strdup(a->name);
-		if (!name)
-			return -ENOMEM;
-		/* By a name that no one can have. */
-		pthread_mutex_lock(&a->inode->lock);
-		r = local_move(fs, a->inode, &a->parent, "/");
-		pthread_mutex_unlock(&a->inode->lock);
-		pthread_mutex_lock(&b->inode->lock);
-		if (r == 0)
-			r = local_move(fs, b->inode, &parent, name);
-		pthread_mutex_unlock(&b->inode->lock);
-		pthread_mutex_lock(&a->inode->lock);
-		if (r == 0)
-			r = local_move(fs, a->inode, &b->parent, b->name);
-		pthread_mutex_unlock(&a->inode->lock);
-		return r;
-	}
+	if (a->what == SPOT_LOCAL && b->what == SPOT_LOCAL)
+		return exchange_locals(fs, a, b);
 	if (a->what == SPOT_LOCAL) {
 		/* The temp file becomes the document's next version; its name gets the old one,
 		 * and others see it there unless that is a temporary name. */

@@ -243,6 +243,7 @@ EXTRA_DIST += \
 	tests/integration/test_conflicts.py \
 	tests/integration/test_deltas.py \
 	tests/integration/test_diskfull.py \
+	tests/integration/test_drafts.py \
 	tests/integration/test_history.py \
 	tests/integration/test_hostile_tls.py \
 	tests/integration/test_incarnations.py \
