@@ -224,7 +224,8 @@ bool commit_refuses(struct fusefs *fs, struct inode *i, const char *name, struct
 	_cleanup_(workfile_freep) struct workfile *own_work = NULL;
 	struct content content;
 	struct copy *c;
-	return fs->options.strict && name_is_json(name, strlen(name)) &&
+	bool asked = fs->options.strict || (i->backing == BACK_LOCAL && i->local->astray);
+	return asked && name_is_json(name, strlen(name)) &&
 	       inode_shared(fs, i, &c) == 0 && content_of(fs, c, &content, &own_work) == 0 &&
 	       !replica_parses(name, strlen(name), &content, e);
 }

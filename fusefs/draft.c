@@ -126,7 +126,7 @@ static int load_one(const uint8_t *key, size_t key_len, const uint8_t *value, si
 	if (!cursor_ok(&c))
 		return 0;
 	if (replica_attr(fs->replica, &id, &attr) < 0)
-		attr = (struct attr){ .id = id, .kind = NODE_FILE }; /* draft_astray */
+		attr = (struct attr){ .id = id, .kind = NODE_FILE }; /* drafts_astray */
 	memcpy(e.message, message, message_len);
 
 	struct inode *i = NULL;
@@ -165,14 +165,9 @@ static bool is_drafted(const struct inode *i)
 
 int draft_load(struct fusefs *fs)
 {
-	struct inode **list = NULL;
-	size_t n = 0;
 	int r = replica_local_scan(fs->replica, "f/D", 3, load_one, fs);
 	if (r >= 0)
-		r = drafts_get(fs, &list, &n);
-	for (size_t k = 0; r >= 0 && k < n; k++)
-		draft_astray(fs, list[k]);
-	inodes_put(fs, list, n);
+		drafts_astray(fs);
 	return r;
 }
 
@@ -223,35 +218,63 @@ static int last_place(struct fusefs *fs, const struct id *id, struct id *ret_dir
 	return -ENOENT;
 }
 
-void draft_astray(struct fusefs *fs, struct inode *i)
+/* The document of i, a node, is gone: its bytes become a local file. i->lock held. */
+static void without_document(struct fusefs *fs, struct inode *i)
 {
 	_cleanup_(buf_done) struct buf name = { 0 };
 	struct id dir;
-	struct attr attr;
-	pthread_mutex_lock(&i->lock);
 	struct copy *c = i->shared;
-	if (i->backing == BACK_NODE && c && c->draft &&
-	    replica_attr(fs->replica, &i->id, &attr) == -ENOENT &&
-	    last_place(fs, &i->id, &dir, &name) == 0) {
-		const char *text = buf_cstr(&name);
-		struct local *l = text ? local_new(&dir, text, S_IFREG | 0644) : NULL;
-		if (l) {
-			if (i->last.mode)
-				l->mode = S_IFREG | i->last.mode;
-			l->mtime_ns = c->mtime_ns;
-			l->unsettled = l->astray = true;
-			c->dirty = false; /* as other local files; a draft it stays */
-			inode_orphan(fs, i);
-			i->backing = BACK_LOCAL;
-			i->local = l;
-			local_add(fs, i);
-			if (local_store(fs, i, false) == 0)
-				draft_drop(fs, i);
-			draft_mark(fs, i, true);
-			notify_entry(fs, &dir, text);
-		}
+	if (last_place(fs, &i->id, &dir, &name) < 0)
+		return;
+	struct local *l = local_new(&dir, buf_cstr(&name), S_IFREG | 0644);
+	if (!l)
+		return;
+	if (i->last.mode)
+		l->mode = S_IFREG | i->last.mode;
+	l->mtime_ns = c->mtime_ns;
+	l->unsettled = l->astray = true;
+	c->dirty = false; /* as other local files; a draft it stays */
+	inode_orphan(fs, i);
+	i->backing = BACK_LOCAL;
+	i->local = l;
+	local_add(fs, i);
+	if (local_store(fs, i, false) == 0)
+		draft_drop(fs, i);
+	draft_mark(fs, i, true);
+	notify_entry(fs, &dir, l->name);
+}
+
+/* i is a local file, and its directory is gone. i->lock held. */
+static void without_directory(struct fusefs *fs, struct inode *i)
+{
+	_cleanup_(buf_done) struct buf name = { 0 };
+	if (free_name(fs, &NODE_ROOT, i->local->name, &name) == 0 &&
+	    local_move(fs, i, &NODE_ROOT, buf_cstr(&name)) == 0)
+		notify_entry(fs, &NODE_ROOT, i->local->name);
+}
+
+void drafts_astray(struct fusefs *fs)
+{
+	struct inode **list = NULL;
+	struct attr attr;
+	size_t n = 0;
+	pthread_mutex_lock(&fs->lock);
+	fs->stray_queued = false; /* what goes from here on wants another look */
+	pthread_mutex_unlock(&fs->lock);
+	if (drafts_get(fs, &list, &n) < 0)
+		return;
+	for (size_t k = 0; k < n; k++) {
+		struct inode *i = list[k];
+		pthread_mutex_lock(&i->lock);
+		if (i->backing == BACK_NODE && i->shared && i->shared->draft &&
+		    replica_attr(fs->replica, &i->id, &attr) == -ENOENT)
+			without_document(fs, i);
+		else if (i->backing == BACK_LOCAL && !id_equal(&i->local->parent, &NODE_ROOT) &&
+			 replica_attr(fs->replica, &i->local->parent, &attr) == -ENOENT)
+			without_directory(fs, i);
+		pthread_mutex_unlock(&i->lock);
 	}
-	pthread_mutex_unlock(&i->lock);
+	inodes_put(fs, list, n);
 }
 
 int drafts_get(struct fusefs *fs, struct inode ***ret, size_t *ret_n)

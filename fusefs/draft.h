@@ -18,9 +18,9 @@ void draft_drop(struct fusefs *fs, struct inode *i);
 /* Counted among the drafts, or not any more; for those without a record (strict: new files). */
 void draft_mark(struct fusefs *fs, struct inode *i, bool drafted);
 int draft_load(struct fusefs *fs);
-/* i's document was deleted elsewhere: if i is a draft still, its bytes become a file that only this
- * device has, under the name that the document had, and a draft as before. fs->names held, no
- * inode lock. */
-void draft_astray(struct fusefs *fs, struct inode *i);
+/* Drafts whose documents were deleted elsewhere become files that only this device has, under the
+ * name that the document had, and drafts as before; those whose directory was, go to the root.
+ * fs->names held (or nobody is there yet), no inode lock. */
+void drafts_astray(struct fusefs *fs);
 /* Inodes with drafts, referenced, in *ret (given back with inodes_put). */
 int drafts_get(struct fusefs *fs, struct inode ***ret, size_t *ret_n);

@@ -49,7 +49,7 @@ enum timer_kind {
 struct timer {
 	int64_t due_ns;
 	enum timer_kind kind;
-	uint64_t ino; /* 0: TIMER_TOMB, TIMER_RULES */
+	uint64_t ino; /* 0: TIMER_TOMB, TIMER_STRAY, TIMER_RULES */
 };
 
 /* A thread that commits to the replica for the mount: its changes are no news to the kernel. */
@@ -106,7 +106,7 @@ struct fusefs {
 	pthread_cond_t keeper_wake, keeper_idle;
 	struct timer *timer; /* a heap, soonest first */
 	size_t n_timers, cap_timers;
-	bool keeper_stop, keeper_busy, settle_now;
+	bool keeper_stop, keeper_busy, settle_now, stray_queued;
 	size_t settle_left;
 
 	struct bases *bases;

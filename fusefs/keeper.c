@@ -69,6 +69,12 @@ static void act(struct fusefs *fs, const struct timer *t, bool now)
 		pthread_mutex_unlock(&fs->names);
 		return;
 	}
+	if (t->kind == TIMER_STRAY) {
+		pthread_mutex_lock(&fs->names);
+		drafts_astray(fs);
+		pthread_mutex_unlock(&fs->names);
+		return;
+	}
 	if (t->kind == TIMER_RULES) {
 		int64_t again = commit_unignored(fs, now);
 		if (again)
@@ -80,13 +86,6 @@ static void act(struct fusefs *fs, const struct timer *t, bool now)
 		return;
 	if (t->kind == TIMER_FLIP) {
 		flip_due(fs, i, now);
-		inode_put(fs, i);
-		return;
-	}
-	if (t->kind == TIMER_STRAY) {
-		pthread_mutex_lock(&fs->names);
-		draft_astray(fs, i);
-		pthread_mutex_unlock(&fs->names);
 		inode_put(fs, i);
 		return;
 	}

@@ -247,6 +247,17 @@ static bool is_own(struct fusefs *fs)
 	return own;
 }
 
+/* It may have been the document of a draft, or a directory with one. */
+static void look_for_strays(struct fusefs *fs)
+{
+	pthread_mutex_lock(&fs->lock);
+	bool queue = fs->n_drafts > 0 && !fs->stray_queued;
+	fs->stray_queued |= queue;
+	pthread_mutex_unlock(&fs->lock);
+	if (queue)
+		keeper_add(fs, TIMER_STRAY, 0, monotonic_ns());
+}
+
 void notify_observe(const struct change *change, size_t n, void *userdata)
 {
 	struct fusefs *fs = userdata;
@@ -258,19 +269,19 @@ void notify_observe(const struct change *change, size_t n, void *userdata)
 			notify_entry(fs, &c->old_parent, c->old_name);
 		if (c->name && (c->what & CHANGE_CREATED))
 			notify_entry(fs, &c->parent, c->name);
+		if ((c->what & CHANGE_REMOVED) && !(c->what & CHANGE_CREATED))
+			look_for_strays(fs);
 		struct inode *i = inode_find_node(fs, &c->id);
 		if (!i)
 			continue;
 		pthread_mutex_lock(&fs->lock);
 		i->changes++;
-		bool open = i->opens > 0, drafted = i->drafted;
+		bool open = i->opens > 0;
 		if (!open)
 			notify_inode_locked(fs, i);
 		pthread_mutex_unlock(&fs->lock);
 		if (open)
 			flip_add(fs, i);
-		if (drafted && (c->what & CHANGE_REMOVED) && !(c->what & CHANGE_CREATED))
-			keeper_add(fs, TIMER_STRAY, i->ino, monotonic_ns());
 		inode_put(fs, i);
 	}
 }

@@ -97,12 +97,14 @@ static int refused_new(struct fusefs *fs, struct inode *from, const struct spot 
 		       const struct err *e)
 {
 	_cleanup_(local_freep) struct local *l = local_new(&to->parent, to->name, S_IFREG | 0644);
-	struct copy *c = copy_new();
+	struct copy *c = copy_new(), *bytes;
 	struct inode *i = NULL;
 	int r = l && c ? 0 : -ENOMEM;
 	pthread_mutex_lock(&from->lock);
 	if (r == 0)
-		r = copy_clone(fs, from->shared, &c->work);
+		r = inode_shared(fs, from, &bytes);
+	if (r == 0)
+		r = copy_clone(fs, bytes, &c->work);
 	if (r == 0) {
 		l->mode = from->backing == BACK_LOCAL ? from->local->mode
 						      : S_IFREG | from->last.mode;

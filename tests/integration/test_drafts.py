@@ -450,6 +450,12 @@ def test_the_document_of_a_draft_is_deleted_elsewhere(m, d):
     m.settle_and_sync()
     is_draft(m, p, BAD)
     assert path not in m.remote_paths()
+    os.rename(p, d / "b.json")
+    m.settle_and_sync()
+    is_draft(m, d / "b.json", BAD)
+    os.rename(d / "b.json", p)
+    m.settle_and_sync()
+    assert [x for x in m.remote_paths() if x.startswith(d.name)] == [d.name]
     write(p, dump(FIXED))
     m.settle_and_sync()
     assert m.json(path) == m.remote_json(path) == FIXED and path not in m.drafts()

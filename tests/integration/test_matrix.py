@@ -21,10 +21,11 @@ def shared():
 
 
 class Case:
-    """A document that both devices hold, in a directory of its own."""
+    """A document that both devices hold, in a directory of its own; all in one collection."""
 
     def __init__(self, m, name):
-        self.m, self.name, self.path = m, name, f"{name}/d.json"
+        self.m, self.name = m, "c/" + name
+        self.path = f"{self.name}/d.json"
         self.document = m.path(self.path)
         m.new_document(self.path, START)
         self.identity = os.getxattr(self.document, "user.shoal.id")
