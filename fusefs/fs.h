@@ -49,6 +49,7 @@ struct committer {
 };
 
 struct overlay_entry; /* fusefs/local.h */
+struct events;
 struct notify;
 
 struct options {
@@ -68,6 +69,7 @@ struct fusefs {
 	pthread_t worker[FUSEFS_THREADS];
 	unsigned n_workers;
 	atomic_bool stopping, over;
+	atomic_bool entered; /* some program other than ours has looked at the root */
 	struct timespec mount_time;
 
 	pthread_mutex_t names;
@@ -91,6 +93,7 @@ struct fusefs {
 	struct bases *bases;
 	struct procs procs;
 	struct notify *notify;
+	struct events *events;
 	atomic_uint_fast64_t saves;
 };
 
@@ -115,6 +118,8 @@ void fs_own_end(struct fusefs *fs, struct committer *c);
 /* Replies with an entry for i (referenced by the caller, not locked), or its failure. */
 void reply_entry(fuse_req_t req, struct fusefs *fs, struct inode *i);
 int make_entry(struct fusefs *fs, struct inode *i, struct fuse_entry_param *ret);
+/* What stands under a name, referenced. -ENOENT, -ENOTDIR, -ENAMETOOLONG. */
+int dir_find(struct fusefs *fs, struct inode *dir, const char *name, struct inode **ret);
 static inline struct fusefs *fs_of(fuse_req_t req)
 {
 	return fuse_req_userdata(req);

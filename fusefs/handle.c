@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fusefs/commit.h"
+#include "fusefs/event.h"
 #include "fusefs/flip.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
@@ -237,6 +238,8 @@ fail:
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	if (event_open(req, fi))
+		return;
 	struct fusefs *fs = fs_of(req);
 	struct inode *i = inode_get(fs, ino);
 	if (!i) {
@@ -390,6 +393,10 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	(void)ino;
 	struct fusefs *fs = fs_of(req);
 	struct handle *h = handle_of(fi);
+	if (!h) {
+		fuse_reply_err(req, 0);
+		return;
+	}
 	struct inode *i = h->inode;
 	struct copy *c = h->copy;
 	int r = 0;
@@ -455,6 +462,10 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	(void)ino;
 	struct fusefs *fs = fs_of(req);
 	struct handle *h = handle_of(fi);
+	if (!h) {
+		fuse_reply_err(req, 0);
+		return;
+	}
 	struct inode *i = h->inode;
 	struct copy *c = h->copy;
 	int64_t settle = 0;
@@ -496,6 +507,10 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 	(void)ino;
 	struct fusefs *fs = fs_of(req);
 	struct handle *h = handle_of(fi);
+	if (!h) {
+		fuse_reply_err(req, 0);
+		return;
+	}
 	struct inode *i = h->inode;
 	int r = 0;
 	uint64_t end;

@@ -8,6 +8,8 @@ libfusefs_a_SOURCES = \
 	fusefs/conflictdir.h \
 	fusefs/draft.c \
 	fusefs/draft.h \
+	fusefs/event.c \
+	fusefs/event.h \
 	fusefs/fs.h \
 	fusefs/fusefs.c \
 	fusefs/fusefs.h \
@@ -31,8 +33,12 @@ libfusefs_a_SOURCES = \
 	fusefs/ops_rename.c \
 	fusefs/options.c \
 	fusefs/options.h \
+	fusefs/order.c \
+	fusefs/order.h \
 	fusefs/proc.c \
 	fusefs/proc.h \
+	fusefs/puppet.c \
+	fusefs/puppet.h \
 	fusefs/ranges.c \
 	fusefs/ranges.h \
 	fusefs/shoaldir.c \

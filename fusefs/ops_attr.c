@@ -8,6 +8,7 @@
 #include <sys/xattr.h>
 
 #include "fusefs/commit.h"
+#include "fusefs/event.h"
 #include "fusefs/handle.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
@@ -37,7 +38,8 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		fuse_reply_err(req, ESTALE);
 		return;
 	}
-	reply_attr(req, fs, i);
+	if (!event_getattr(req, i))
+		reply_attr(req, fs, i);
 	inode_put(fs, i);
 }
 
@@ -132,6 +134,10 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	struct inode *i = inode_get(fs, ino);
 	if (!i) {
 		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	if (event_setattr(req, i)) {
+		inode_put(fs, i);
 		return;
 	}
 	struct handle *h = fi ? handle_of(fi) : NULL;
@@ -417,7 +423,8 @@ static void set_or_remove(fuse_req_t req, fuse_ino_t ino, const char *name, cons
 static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 			size_t size, int flags)
 {
-	set_or_remove(req, ino, name, value, size, flags, false);
+	if (!event_setxattr(req))
+		set_or_remove(req, ino, name, value, size, flags, false);
 }
 
 static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)

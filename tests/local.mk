@@ -229,12 +229,14 @@ EXTRA_DIST += tests/helpers/treehistories.py tests/layers tests/unit/merge-seeds
 EXTRA_DIST += \
 	tests/integration/conftest.py \
 	tests/integration/fsmount.py \
+	tests/integration/inotify.py \
 	tests/integration/lab.py \
 	tests/integration/linkpeer.py \
 	tests/integration/test_blobs.py \
 	tests/integration/test_cli.py \
 	tests/integration/test_conflicts.py \
 	tests/integration/test_diskfull.py \
+	tests/integration/test_events.py \
 	tests/integration/test_history.py \
 	tests/integration/test_hostile_tls.py \
 	tests/integration/test_incarnations.py \
