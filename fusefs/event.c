@@ -41,7 +41,9 @@ struct events {
 	bool started;
 
 	pthread_mutex_t lock;
-	pthread_cond_t wake, idle;
+	pthread_cond_t wake, idle, turn;
+	bool calling;      /* our process, or the notifier: see event_turn_begin */
+	unsigned dropping; /* notifiers that wait for their turn */
 	struct event *first, **last;
 	struct table nodes, labels, leaving;
 	uint64_t serial;
@@ -72,6 +74,7 @@ int events_new(struct fusefs *fs, struct events **ret)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&s->wake, &attr);
 	pthread_cond_init(&s->idle, &attr);
+	pthread_cond_init(&s->turn, &attr);
 	pthread_condattr_destroy(&attr);
 	int r = puppet_new(fs->mountpoint, &s->puppet);
 	if (r < 0) {
@@ -292,9 +295,34 @@ void event_add(struct events *s, struct event *e)
 
 /* ---- telling ---- */
 
+void event_turn_begin(struct events *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->dropping++;
+	while (s->calling)
+		pthread_cond_wait(&s->turn, &s->lock);
+	s->dropping--;
+	s->calling = true;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void event_turn_end(struct events *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->calling = false;
+	pthread_cond_broadcast(&s->turn);
+	pthread_mutex_unlock(&s->lock);
+}
+
 static int call(struct events *s, const struct job *job)
 {
+	pthread_mutex_lock(&s->lock);
+	while (s->calling || s->dropping)
+		pthread_cond_wait(&s->turn, &s->lock);
+	s->calling = true;
+	pthread_mutex_unlock(&s->lock);
 	int r = puppet_do(s->puppet, job);
+	event_turn_end(s);
 	pthread_mutex_lock(&s->lock);
 	s->calls++;
 	s->dead |= r == -EPIPE;
@@ -564,6 +592,7 @@ void events_free(struct events *s)
 	table_done(&s->leaving);
 	pthread_cond_destroy(&s->wake);
 	pthread_cond_destroy(&s->idle);
+	pthread_cond_destroy(&s->turn);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }

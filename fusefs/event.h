@@ -18,10 +18,10 @@
  * The replica has changed long before, so the kernel must not know what it is about to do. From the
  * observer on, a name whose event is due is handed out without a time to live. The notifier drops it
  * from the kernel's cache; then the event's turn comes. The kernel asks for the name, and the process
- * alone is told what was: the old name is still there, the new one is not. What stands under the old one
- * is the inode that the kernel knows, else one made for the purpose (a ghost). In the same way our process finds
- * everything else where it was before what has not been told yet. What the call leaves in
- * the cache is without a time to live as well: whoever comes next asks, and is told what is.
+ * alone is told what was: the old name is still there, the new one is not. What stands under the old
+ * one is the inode that the kernel knows, else one made for the purpose (a ghost). In the same way it
+ * finds everything else where it was before what has not been told yet. What the call leaves in the
+ * cache is without a time to live as well: whoever comes next asks, and is told what is.
  *
  * Order: content and attributes are told when the kernel has dropped its pages, of an open file when
  * that has gone over to the newer version or has been left to those who have it open (fusefs/flip.h).
@@ -31,6 +31,10 @@
  *
  * Who watches is not to be found out, but a watch pins its inode. So nothing is done where the kernel
  * does not know the directory, and for a mount that nobody has looked into that is everywhere.
+ *
+ * Dropping a name waits for whoever is busy in its directory. If that were our process, and the daemon
+ * killed, its thread would wait for the process, the process for an answer, and the mount for that
+ * thread to close the device. So it is either the notifier's turn or our process's.
  *
  * Locks: `lock` comes before fs->lock, behind all others. The thread that waits for the process, and
  * so for answers of the mount, holds nothing. */
@@ -62,6 +66,10 @@ struct event *event_of_node(const struct id *id, enum node_kind kind, unsigned w
 /* Takes e over (may be NULL). */
 void event_add(struct events *s, struct event *e);
 void event_free(struct events *s, struct event *e);
+
+/* Around dropping a name from the kernel's cache. Under no lock. */
+void event_turn_begin(struct events *s);
+void event_turn_end(struct events *s);
 
 /* ---- for the handlers ---- */
 

@@ -127,7 +127,9 @@ static void send(struct notify *n, struct item *x)
 		return;
 	}
 	if (x->name) {
+		event_turn_begin(fs->events);
 		fuse_lowlevel_notify_inval_entry(fs->session, x->ino, x->name, strlen(x->name));
+		event_turn_end(fs->events);
 		return;
 	}
 	struct inode *i = inode_get(fs, x->ino);
