@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "fusefs/event.h"
 #include "fusefs/handle.h"
 #include "fusefs/keeper.h"
 #include "fusefs/notify.h"
@@ -78,6 +79,8 @@ void flip_due(struct fusefs *fs, struct inode *i, bool now)
 {
 	pthread_mutex_lock(&fs->lock);
 	i->flip_queued = false; /* from here on a change wants another look */
+	unsigned news = i->news;
+	i->news = 0;
 	pthread_mutex_unlock(&fs->lock);
 
 	int64_t again;
@@ -85,16 +88,21 @@ void flip_due(struct fusefs *fs, struct inode *i, bool now)
 	bool begun = begin(fs, i, now, &again);
 	struct copy *c = i->shared;
 	unsigned turn = begun ? c->turn : 0;
+	struct id id = i->id;
 	pthread_mutex_unlock(&i->lock);
 	if (again) {
 		/* The time of change may be told before. */
 		notify_size(fs, i);
 		queue(fs, i, again);
+		/* Who opens it now reads what is new; who has it open is told again. */
+		event_add(fs->events, event_of_node(&id, i->kind, news));
 		return;
 	}
 	notify_pages(fs, i);
-	if (!begun)
+	if (!begun) {
+		event_add(fs->events, event_of_node(&id, i->kind, news));
 		return;
+	}
 
 	struct id version = { 0 };
 	pthread_mutex_lock(&i->lock);
@@ -115,4 +123,5 @@ void flip_due(struct fusefs *fs, struct inode *i, bool now)
 	pthread_mutex_unlock(&i->lock);
 	if (stale)
 		notify_inode(fs, i);
+	event_add(fs->events, event_of_node(&id, i->kind, news | CHANGE_CONTENT));
 }

@@ -19,7 +19,7 @@
 /* The node behind i has a newer version (queued: the keeper looks at once, and again when it may have
  * been idle for long enough). Under no lock but i->lock. */
 void flip_add(struct fusefs *fs, struct inode *i);
-/* What the timer is for. No locks held. now: nobody's time is waited for. */
+/* What the timer is for; then i->news are told. No locks held. now: nobody's time is waited for. */
 void flip_due(struct fusefs *fs, struct inode *i, bool now);
 /* A handle's own copy, which is in no cache: it goes over by the same rule. i->lock held. */
 void flip_own(struct fusefs *fs, struct inode *i, struct copy *c);

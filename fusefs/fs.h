@@ -59,6 +59,7 @@ struct committer {
 };
 
 struct overlay_entry; /* fusefs/local.h */
+struct events;
 struct notify;
 struct doctree;       /* fusefs/doctree.h */
 struct atdir;         /* fusefs/atdir.c */
@@ -80,6 +81,7 @@ struct fusefs {
 	pthread_t worker[FUSEFS_THREADS];
 	unsigned n_workers;
 	atomic_bool stopping, over;
+	atomic_bool entered; /* some program other than ours has looked at the root */
 	struct timespec mount_time;
 
 	pthread_rwlock_t plain; /* places of PLAIN inodes: in reach of names and inode->lock */
@@ -113,6 +115,7 @@ struct fusefs {
 	struct rules *rules;
 	struct procs procs;
 	struct notify *notify;
+	struct events *events;
 	atomic_uint_fast64_t saves;
 };
 
@@ -137,6 +140,8 @@ void fs_own_end(struct fusefs *fs, struct committer *c);
 /* Replies with an entry for i (referenced by the caller, not locked), or its failure. */
 void reply_entry(fuse_req_t req, struct fusefs *fs, struct inode *i);
 int make_entry(struct fusefs *fs, struct inode *i, struct fuse_entry_param *ret);
+/* What stands under a name, referenced. -ENOENT, -ENOTDIR, -ENAMETOOLONG. */
+int dir_find(struct fusefs *fs, struct inode *dir, const char *name, struct inode **ret);
 static inline struct fusefs *fs_of(fuse_req_t req)
 {
 	return fuse_req_userdata(req);

@@ -19,6 +19,7 @@
 #include "fusefs/commit.h"
 #include "fusefs/doctree.h"
 #include "fusefs/draft.h"
+#include "fusefs/event.h"
 #include "fusefs/fs.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
@@ -302,7 +303,8 @@ int fusefs_mount(const struct fusefs_config *config, struct fusefs **ret, struct
 	const char *text = buf_cstr(&fuse);
 	const struct bases_limits limits = { BASES_NOTES, BASES_BYTES };
 	if (!fs->mountpoint || !text || bases_new(&limits, &fs->bases) < 0 ||
-	    rules_new(&fs->rules) < 0 || notify_new(fs, &fs->notify) < 0)
+	    rules_new(&fs->rules) < 0 || notify_new(fs, &fs->notify) < 0 ||
+	    events_new(fs, &fs->events) < 0)
 		return err_errno(e, -ENOMEM, "mount");
 	r = make_spool(fs, config->spool, e);
 	if (r < 0)
@@ -389,6 +391,8 @@ int fusefs_start(struct fusefs *fs, struct err *e)
 		fs->n_workers += r == 0;
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r == 0)
+		r = events_start(fs->events);
 	return r < 0 ? err_errno(e, r, "cannot start the threads of the mount") : 0;
 }
 
@@ -396,6 +400,8 @@ int fusefs_start(struct fusefs *fs, struct err *e)
 
 static void stop(struct fusefs *fs)
 {
+	/* Waits for answers of the threads. */
+	events_stop(fs->events);
 	atomic_store(&fs->stopping, true);
 	if (fs->session)
 		fuse_session_exit(fs->session);
@@ -445,11 +451,15 @@ int fusefs_unmount(struct fusefs *fs, bool force, struct err *e)
 		if (there) {
 			void (*ended)(void *) = fs->config.ended;
 			fs->config.ended = NULL;
+			/* It must not be what the mount is busy with. */
+			events_stop(fs->events);
 			r = unmount_path(fs->mountpoint, false);
 			if (r == -EBUSY && force)
 				r = unmount_path(fs->mountpoint, true);
-			if (r < 0)
+			if (r < 0) {
 				fs->config.ended = ended;
+				events_start(fs->events);
+			}
 		}
 		if (r == -EBUSY)
 			return err_set(e, r,
@@ -485,6 +495,7 @@ void fusefs_free(struct fusefs *fs)
 	tombstones_done(fs);
 	owners_done(fs);
 	notify_free(fs->notify);
+	events_free(fs->events);
 	bases_free(fs->bases);
 	rules_free(fs->rules);
 	if (fs->spool >= 0)
@@ -547,6 +558,7 @@ void fusefs_stats(struct fusefs *fs, struct fusefs_stats *ret)
 	s.pinned = bases_bytes(fs->bases);
 	s.saves = atomic_load(&fs->saves);
 	s.notifies = notify_count(fs->notify);
+	s.calls = events_count(fs->events);
 	*ret = s;
 }
 
@@ -595,5 +607,7 @@ int fusefs_wait_idle(struct fusefs *fs, bool settle, unsigned timeout_ms)
 		nanosleep(&ts, NULL);
 	}
 	int r = keeper_wait(fs, settle, until);
-	return r < 0 ? r : notify_wait(fs->notify, until);
+	if (r == 0)
+		r = notify_wait(fs->notify, until);
+	return r < 0 ? r : events_wait(fs->events, until);
 }

@@ -69,6 +69,7 @@ struct fusefs_stats {
 	uint64_t pinned;     /* bytes of versions held for later saves */
 	uint64_t saves;      /* versions made since the mount */
 	uint64_t notifies;   /* invalidations sent to the kernel */
+	uint64_t calls;      /* made of the mount itself, for inotify(7) */
 };
 void fusefs_stats(struct fusefs *fs, struct fusefs_stats *ret);
 

@@ -8,6 +8,7 @@
 
 #include "engine/ignore.h"
 #include "fusefs/commit.h"
+#include "fusefs/event.h"
 #include "fusefs/flip.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
@@ -345,6 +346,8 @@ static void drop_set_id(struct fusefs *fs, struct inode *i, uid_t writer)
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	if (event_open(req, fi))
+		return;
 	struct fusefs *fs = fs_of(req);
 	struct inode *i = inode_get(fs, ino);
 	if (!i) {
@@ -522,6 +525,10 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	(void)ino;
 	struct fusefs *fs = fs_of(req);
 	struct handle *h = handle_of(fi);
+	if (!h) {
+		fuse_reply_err(req, 0);
+		return;
+	}
 	struct inode *i = h->inode;
 	struct copy *c = h->copy;
 	int r = 0;
@@ -593,6 +600,10 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	(void)ino;
 	struct fusefs *fs = fs_of(req);
 	struct handle *h = handle_of(fi);
+	if (!h) {
+		fuse_reply_err(req, 0);
+		return;
+	}
 	struct inode *i = h->inode;
 	struct copy *c = h->copy;
 	int64_t settle = 0;
@@ -666,6 +677,10 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 	(void)ino;
 	struct fusefs *fs = fs_of(req);
 	struct handle *h = handle_of(fi);
+	if (!h) {
+		fuse_reply_err(req, 0);
+		return;
+	}
 	struct inode *i = h->inode;
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
 		fuse_reply_err(req, EOPNOTSUPP);

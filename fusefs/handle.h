@@ -40,6 +40,7 @@ uint64_t inode_limit(const struct inode *i);
 /* The copy that somebody without a handle works on, made from the newest version; i->lock held. */
 int inode_shared(struct fusefs *fs, struct inode *i, struct copy **ret);
 
+/* NULL: the opening is one of those that raise events (fusefs/event.h), and nothing stands behind it. */
 static inline struct handle *handle_of(const struct fuse_file_info *fi)
 {
 	return (struct handle *)(uintptr_t)fi->fh;

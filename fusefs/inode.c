@@ -233,6 +233,21 @@ void inode_looked_up(struct fusefs *fs, struct inode *i)
 	pthread_mutex_unlock(&fs->lock);
 }
 
+void inode_looked_up_by_us(struct fusefs *fs, struct inode *i)
+{
+	pthread_mutex_lock(&fs->lock);
+	i->own++;
+	pthread_mutex_unlock(&fs->lock);
+}
+
+bool inode_is_known(struct fusefs *fs, struct inode *i)
+{
+	pthread_mutex_lock(&fs->lock);
+	bool known = i->ino == INO_ROOT ? atomic_load(&fs->entered) : i->nlookup > i->own;
+	pthread_mutex_unlock(&fs->lock);
+	return known;
+}
+
 void inode_forget(struct fusefs *fs, uint64_t ino, uint64_t n)
 {
 	struct inode *dead = NULL;
@@ -240,6 +255,8 @@ void inode_forget(struct fusefs *fs, uint64_t ino, uint64_t n)
 	struct inode *i = find_ino(fs, ino);
 	if (i) {
 		i->nlookup -= n < i->nlookup ? n : i->nlookup;
+		if (!i->nlookup)
+			i->own = 0;
 		dead = unused(fs, i);
 	}
 	pthread_mutex_unlock(&fs->lock);

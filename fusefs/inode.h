@@ -109,10 +109,12 @@ struct inode {
 	struct table_link by_id; /* NODE only */
 	uint64_t ino;
 	uint64_t nlookup; /* fs->lock */
+	uint64_t own;     /* fs->lock: those of them that raising events made (fusefs/event.h) */
 	unsigned refs;    /* fs->lock: operations, handles, overlay, drafts */
 	bool hashed_id;   /* fs->lock: in by_id */
 	bool notify_due;  /* fs->lock: an invalidation is queued */
 	bool flip_queued; /* fs->lock: the keeper looks at its copy */
+	unsigned news;    /* fs->lock: what is to be told when that has happened (CHANGE_*) */
 	bool drafted;     /* fs->lock: its shared copy is a draft */
 	bool ignored;     /* fs->lock: LOCAL, because a rule names it */
 	unsigned opens;   /* fs->lock: handles */
@@ -164,6 +166,10 @@ struct inode *inode_ref(struct fusefs *fs, struct inode *i);
 void inode_put(struct fusefs *fs, struct inode *i);
 /* The kernel was told of it, or forgets n lookups. */
 void inode_looked_up(struct fusefs *fs, struct inode *i);
+/* The last lookup was not for any program but ours. */
+void inode_looked_up_by_us(struct fusefs *fs, struct inode *i);
+/* Some program other than ours has come by it, so far as the kernel remembers. */
+bool inode_is_known(struct fusefs *fs, struct inode *i);
 void inode_forget(struct fusefs *fs, uint64_t ino, uint64_t n);
 
 /* The inode of a node, referenced; made when the kernel does not know it. */

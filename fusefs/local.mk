@@ -20,6 +20,8 @@ libfusefs_a_SOURCES = \
 	fusefs/fieldname.h \
 	fusefs/fieldsdir.c \
 	fusefs/fieldsdir.h \
+	fusefs/event.c \
+	fusefs/event.h \
 	fusefs/fs.h \
 	fusefs/fusefs.c \
 	fusefs/fusefs.h \
@@ -50,8 +52,12 @@ libfusefs_a_SOURCES = \
 	fusefs/plain.h \
 	fusefs/owner.c \
 	fusefs/owner.h \
+	fusefs/order.c \
+	fusefs/order.h \
 	fusefs/proc.c \
 	fusefs/proc.h \
+	fusefs/puppet.c \
+	fusefs/puppet.h \
 	fusefs/ranges.c \
 	fusefs/ranges.h \
 	fusefs/rules.c \

@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fusefs/event.h"
 #include "fusefs/flip.h"
 #include "fusefs/keeper.h"
+#include "fusefs/order.h"
 
 #define RETRIES 3
 
@@ -15,7 +17,8 @@ struct item {
 	struct item *next;
 	uint64_t ino; /* inode, or the parent of a name */
 	unsigned tries;
-	char *name; /* NULL: the inode itself */
+	char *name;          /* NULL: the inode itself */
+	struct event *event; /* or what is to be told now that the kernel has forgotten it */
 };
 
 struct notify {
@@ -46,6 +49,15 @@ int notify_new(struct fusefs *fs, struct notify **ret)
 	return 0;
 }
 
+static void append(struct notify *n, struct item *x)
+{
+	pthread_mutex_lock(&n->lock);
+	*n->last = x;
+	n->last = &x->next;
+	pthread_cond_signal(&n->wake);
+	pthread_mutex_unlock(&n->lock);
+}
+
 static void queue(struct notify *n, uint64_t ino, const char *name, unsigned tries)
 {
 	struct item *x = calloc(1, sizeof(*x));
@@ -58,11 +70,18 @@ static void queue(struct notify *n, uint64_t ino, const char *name, unsigned tri
 	x->ino = ino;
 	x->name = text;
 	x->tries = tries;
-	pthread_mutex_lock(&n->lock);
-	*n->last = x;
-	n->last = &x->next;
-	pthread_cond_signal(&n->wake);
-	pthread_mutex_unlock(&n->lock);
+	append(n, x);
+}
+
+static void queue_event(struct fusefs *fs, struct event *e)
+{
+	struct item *x = e ? calloc(1, sizeof(*x)) : NULL;
+	if (x) {
+		x->event = e;
+		append(fs->notify, x);
+	} else if (e) {
+		event_free(fs->events, e);
+	}
 }
 
 void notify_inode_locked(struct fusefs *fs, struct inode *i)
@@ -121,8 +140,14 @@ static bool make_unsteady(struct fusefs *fs, struct inode *i)
 static void send(struct notify *n, struct item *x)
 {
 	struct fusefs *fs = n->fs;
+	if (x->event) {
+		event_add(fs->events, TAKE_PTR(x->event));
+		return;
+	}
 	if (x->name) {
+		event_turn_begin(fs->events);
 		fuse_lowlevel_notify_inval_entry(fs->session, x->ino, x->name, strlen(x->name));
+		event_turn_end(fs->events);
 		return;
 	}
 	struct inode *i = inode_get(fs, x->ino);
@@ -207,6 +232,8 @@ void notify_free(struct notify *n)
 	while (n->first) {
 		struct item *x = n->first;
 		n->first = x->next;
+		if (x->event)
+			event_free(n->fs->events, x->event);
 		free(x->name);
 		free(x);
 	}
@@ -258,30 +285,52 @@ static void look_for_strays(struct fusefs *fs)
 		keeper_add(fs, TIMER_STRAY, 0, monotonic_ns());
 }
 
+/* names: their event, to be taken over; may be NULL. */
+static void observe(struct fusefs *fs, const struct change *c, struct event *names)
+{
+	unsigned what = c->what & (CHANGE_CONTENT | CHANGE_ATTR);
+	/* What comes into being is told whole. */
+	if (c->what & CHANGE_CREATED && !(c->what & CHANGE_REMOVED))
+		what = 0;
+	if (c->old_name && (c->what & CHANGE_REMOVED))
+		notify_entry(fs, &c->old_parent, c->old_name);
+	if (c->name && (c->what & CHANGE_CREATED))
+		notify_entry(fs, &c->parent, c->name);
+	struct inode *i = inode_find_node(fs, &c->id);
+	bool open = false;
+	if (i) {
+		pthread_mutex_lock(&fs->lock);
+		i->changes++;
+		open = i->opens > 0;
+		if (open)
+			i->news |= what;
+		else
+			notify_inode_locked(fs, i);
+		pthread_mutex_unlock(&fs->lock);
+	}
+	queue_event(fs, names);
+	if (open)
+		flip_add(fs, i);
+	else if (!(c->what & CHANGE_REMOVED) || c->what & CHANGE_CREATED)
+		queue_event(fs, event_of_node(&c->id, c->kind, what));
+	if ((c->what & CHANGE_REMOVED) && !(c->what & CHANGE_CREATED))
+		look_for_strays(fs);
+	inode_put(fs, i);
+}
+
 void notify_observe(const struct change *change, size_t n, void *userdata)
 {
 	struct fusefs *fs = userdata;
 	if (is_own(fs))
 		return;
+	_cleanup_free_ uint32_t *order = calloc(n + 1, sizeof(*order));
+	_cleanup_free_ struct event **names = calloc(n + 1, sizeof(struct event *));
+	bool ordered = order && order_changes(change, n, order) == 0;
+	/* From here on the kernel may not keep the names: before it is told to forget the first. */
+	for (size_t k = 0; names && k < n; k++)
+		names[k] = event_of_names(fs, &change[k]);
 	for (size_t k = 0; k < n; k++) {
-		const struct change *c = &change[k];
-		if (c->old_name && (c->what & CHANGE_REMOVED))
-			notify_entry(fs, &c->old_parent, c->old_name);
-		if (c->name && (c->what & CHANGE_CREATED))
-			notify_entry(fs, &c->parent, c->name);
-		if ((c->what & CHANGE_REMOVED) && !(c->what & CHANGE_CREATED))
-			look_for_strays(fs);
-		struct inode *i = inode_find_node(fs, &c->id);
-		if (!i)
-			continue;
-		pthread_mutex_lock(&fs->lock);
-		i->changes++;
-		bool open = i->opens > 0;
-		if (!open)
-			notify_inode_locked(fs, i);
-		pthread_mutex_unlock(&fs->lock);
-		if (open)
-			flip_add(fs, i);
-		inode_put(fs, i);
+		size_t at = ordered ? order[k] : k;
+		observe(fs, &change[at], names ? names[at] : NULL);
 	}
 }

@@ -8,6 +8,7 @@
 #include <sys/xattr.h>
 
 #include "fusefs/commit.h"
+#include "fusefs/event.h"
 #include "fusefs/handle.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
@@ -44,7 +45,8 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		fuse_reply_err(req, ESTALE);
 		return;
 	}
-	reply_attr(req, fs, i);
+	if (!event_getattr(req, i))
+		reply_attr(req, fs, i);
 	inode_put(fs, i);
 }
 
@@ -166,6 +168,10 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	struct inode *i = h ? inode_ref(fs, h->inode) : inode_get(fs, ino);
 	if (!i) {
 		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	if (event_setattr(req, i)) {
+		inode_put(fs, i);
 		return;
 	}
 	int r = 0;
@@ -454,7 +460,8 @@ static void set_or_remove(fuse_req_t req, fuse_ino_t ino, const char *name, cons
 static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 			size_t size, int flags)
 {
-	set_or_remove(req, ino, name, value, size, flags, false);
+	if (!event_setxattr(req))
+		set_or_remove(req, ino, name, value, size, flags, false);
 }
 
 static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)

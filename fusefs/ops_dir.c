@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fusefs/event.h"
 #include "fusefs/fs.h"
 #include "fusefs/local.h"
 #include "fusefs/shoaldir.h"
@@ -45,7 +46,7 @@ static bool dir_id(struct inode *i, struct id *ret)
 	return ok;
 }
 
-static int find(struct fusefs *fs, struct inode *dir, const char *name, struct inode **ret)
+int dir_find(struct fusefs *fs, struct inode *dir, const char *name, struct inode **ret)
 {
 	struct id parent, hidden = { 0 };
 	struct attr attr;
@@ -75,6 +76,15 @@ static int find(struct fusefs *fs, struct inode *dir, const char *name, struct i
 	return 0;
 }
 
+/* How long the kernel may keep an entry, or that there is none. */
+static double life(struct fusefs *fs, struct inode *dir, const char *name)
+{
+	struct id id;
+	if (dir->backing == BACK_VIRTUAL)
+		return 0;
+	return dir_id(dir, &id) && event_awaits(fs->events, &id, name) ? 0 : FOREVER;
+}
+
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fusefs *fs = fs_of(req);
@@ -83,18 +93,25 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		fuse_reply_err(req, ESTALE);
 		return;
 	}
-	int r = find(fs, dir, name, &i);
-	bool virtual = dir->backing == BACK_VIRTUAL;
-	inode_put(fs, dir);
-	if (r == -ENOENT) {
-		struct fuse_entry_param e = { .entry_timeout = virtual ? 0 : FOREVER };
-		fuse_reply_entry(req, &e);
-	} else if (r < 0) {
-		fuse_reply_err(req, -r);
-	} else {
-		reply_entry(req, fs, i);
-		inode_put(fs, i);
+	if (event_lookup(req, dir, name)) {
+		inode_put(fs, dir);
+		return;
 	}
+	struct fuse_entry_param e = { 0 };
+	int r = dir_find(fs, dir, name, &i);
+	bool there = r == 0;
+	if (there)
+		r = make_entry(fs, i, &e);
+	else if (r == -ENOENT)
+		r = 0;
+	if (r == 0 && (!there || e.entry_timeout > 0))
+		e.entry_timeout = life(fs, dir, name);
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else if (fuse_reply_entry(req, &e) < 0 && there)
+		inode_forget(fs, i->ino, 1);
+	inode_put(fs, i);
+	inode_put(fs, dir);
 }
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
@@ -311,9 +328,11 @@ static size_t emit(fuse_req_t req, struct fusefs *fs, struct inode *dir, struct 
 		return need;
 	struct inode *i = NULL;
 	/* Asked for again, so that what is not there any more is not handed out. */
-	int r = find(fs, dir, x->name, &i);
+	int r = dir_find(fs, dir, x->name, &i);
 	if (r == 0)
 		r = make_entry(fs, i, &e);
+	if (r == 0 && e.entry_timeout > 0)
+		e.entry_timeout = life(fs, dir, x->name);
 	if (r < 0) {
 		e = (struct fuse_entry_param){ 0 };
 		e.attr.st_ino = inode_number(fs, &x->attr.id, x->attr.kind);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fusefs/commit.h"
+#include "fusefs/event.h"
 #include "fusefs/handle.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
@@ -66,6 +67,8 @@ static int do_unlink(struct fusefs *fs, const struct id *parent, const char *nam
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	if (event_remove(req, parent, name))
+		return;
 	struct fusefs *fs = fs_of(req);
 	struct id dir;
 	int r = spot_parent(fs, parent, name, &dir);
@@ -114,6 +117,8 @@ static int do_rmdir(struct fusefs *fs, const struct id *parent, const char *name
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	if (event_remove(req, parent, name))
+		return;
 	struct fusefs *fs = fs_of(req);
 	struct id dir;
 	int r = spot_parent(fs, parent, name, &dir);
@@ -305,6 +310,8 @@ static int make_file(struct fusefs *fs, const struct id *parent, const char *nam
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		      struct fuse_file_info *fi)
 {
+	if (event_create(req, parent, name, fi))
+		return;
 	struct fusefs *fs = fs_of(req);
 	const struct maker m = maker_of(req, parent);
 	struct id dir;
@@ -427,6 +434,8 @@ static int make_dir(struct fusefs *fs, const struct id *parent, const char *name
 
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
+	if (event_create(req, parent, name, NULL))
+		return;
 	struct fusefs *fs = fs_of(req);
 	const struct maker m = maker_of(req, parent);
 	struct id dir;
@@ -487,6 +496,8 @@ static int do_symlink(struct fusefs *fs, const struct id *dir, const char *name,
 
 static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
+	if (event_create(req, parent, name, NULL))
+		return;
 	struct fusefs *fs = fs_of(req);
 	const struct maker m = maker_of(req, parent);
 	struct id dir;

@@ -8,6 +8,7 @@
 
 #include "fusefs/commit.h"
 #include "fusefs/draft.h"
+#include "fusefs/event.h"
 #include "fusefs/handle.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
@@ -612,6 +613,8 @@ out:
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
 		      const char *newname, unsigned flags)
 {
+	if (event_rename(req, parent, name, newparent, newname))
+		return;
 	struct fusefs *fs = fs_of(req);
 	struct id a, b;
 	int q = 0, r = flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)

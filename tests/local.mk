@@ -253,6 +253,7 @@ EXTRA_DIST += \
 	tests/integration/callgate.py \
 	tests/integration/conftest.py \
 	tests/integration/fsmount.py \
+	tests/integration/inotify.py \
 	tests/integration/lab.py \
 	tests/integration/linkpeer.py \
 	tests/integration/programs.py \
@@ -263,6 +264,7 @@ EXTRA_DIST += \
 	tests/integration/test_deltas.py \
 	tests/integration/test_diskfull.py \
 	tests/integration/test_drafts.py \
+	tests/integration/test_events.py \
 	tests/integration/test_history.py \
 	tests/integration/test_hostile_tls.py \
 	tests/integration/test_ignore.py \

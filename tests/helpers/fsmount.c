@@ -11,7 +11,7 @@
  *     cat PATH            contents on the other device
  *     put PATH CONTENT    made or saved there, over its newest version
  *     here PATH CONTENT   the same on this device, past the mount, as tools do
- *     rm PATH, mkdir PATH, mv PATH PATH
+ *     rm PATH, mkdir PATH, mv PATH PATH, ln TARGET PATH, chmod MODE PATH (octal)
  *     type DIRECTORY POINTER TYPE
  *     ls                  all paths there
  *     sync                both hold the same afterwards
@@ -281,6 +281,27 @@ static int do_type(struct device *d, char *word[4], struct err *e)
 	return r < 0 ? r : replica_declare(d->replica, &attr.id, word[2], strlen(word[2]), word[3], e);
 }
 
+static int do_ln(struct device *d, const char *target, const char *path)
+{
+	struct id parent;
+	const char *name;
+	struct attr attr;
+	int r = find(d->replica, path, &parent, &name, &attr);
+	return r == -ENOENT ? replica_symlink(d->replica, &parent, name, strlen(name), target, &attr)
+	       : r < 0      ? r
+			    : -EEXIST;
+}
+
+static int do_chmod(struct device *d, const char *mode, const char *path)
+{
+	struct id parent;
+	const char *name;
+	struct attr attr;
+	int r = find(d->replica, path, &parent, &name, &attr);
+	return r < 0 ? r
+		     : replica_set_mode(d->replica, &attr.id, (uint32_t)strtoul(mode, NULL, 8));
+}
+
 struct listing {
 	struct replica *replica;
 	struct buf prefix;
@@ -416,6 +437,10 @@ static int run(struct world *w, char *word[4], int n, struct err *e)
 		return do_mv(&w->b, word[1], word[2]);
 	if (strcmp(word[0], "type") == 0 && n == 4)
 		return do_type(&w->b, word, e);
+	if (strcmp(word[0], "ln") == 0 && n == 3)
+		return do_ln(&w->b, word[1], word[2]);
+	if (strcmp(word[0], "chmod") == 0 && n == 3)
+		return do_chmod(&w->b, word[1], word[2]);
 	if (strcmp(word[0], "ls") == 0)
 		return do_ls(&w->b);
 	if (strcmp(word[0], "sync") == 0)
@@ -436,12 +461,12 @@ static int run(struct world *w, char *word[4], int n, struct err *e)
 		struct fusefs_stats s;
 		fusefs_stats(w->fs, &s);
 		printf("ok inodes=%llu handles=%llu dirty=%llu drafts=%llu local=%llu "
-		       "tombstones=%llu pinned=%llu saves=%llu notifies=%llu\n",
+		       "tombstones=%llu pinned=%llu saves=%llu notifies=%llu calls=%llu\n",
 		       (unsigned long long)s.inodes, (unsigned long long)s.handles,
 		       (unsigned long long)s.dirty, (unsigned long long)s.drafts,
 		       (unsigned long long)s.local, (unsigned long long)s.tombstones,
 		       (unsigned long long)s.pinned, (unsigned long long)s.saves,
-		       (unsigned long long)s.notifies);
+		       (unsigned long long)s.notifies, (unsigned long long)s.calls);
 		return 1;
 	}
 	if (strcmp(word[0], "unmount") == 0)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -30,19 +31,34 @@ def wait_until(condition, timeout=10, what="condition"):
         time.sleep(0.01)
 
 
+def as_user(number):
+    return ["setpriv", "--reuid", str(number), "--regid", str(number), "--clear-groups"]
+
+
 class Mount:
-    def __init__(self, options=""):
+    def __init__(self, options="", user=None):
         self.top = Path(tempfile.mkdtemp(prefix="fusefs-", dir="/tmp"))
         self.dir = self.top / "mnt"
         self.dir.mkdir()
         self.options = options
         self.process = None
+        self.command = [PROGRAM]
+        if user is not None:
+            # Who need not be able to reach what was built, nor the device: it has its own.
+            shutil.copy(PROGRAM, self.top / "fsmount")
+            os.mknod(self.top / "fuse", 0o600 | stat.S_IFCHR, os.stat("/dev/fuse").st_rdev)
+            os.chmod(self.top / "fuse", 0o666)
+            self.command = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /dev/fuse; exec "$@"',
+                            self.top / "fuse"] + as_user(user) + [self.top / "fsmount"]
+            for path in (self.top, self.dir):
+                os.chown(path, user, user)
         self.start()
 
     def start(self, options=None):
         self.log = open(self.top / "log", "ab")
         self.process = subprocess.Popen(
-            [PROGRAM, self.top / "store", self.dir, self.options if options is None else options],
+            self.command + [self.top / "store", self.dir,
+                            self.options if options is None else options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log)
         self._answer()
 
