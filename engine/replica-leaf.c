@@ -106,10 +106,10 @@ int leaf_save(struct replica *r, const struct id *id, const struct version *base
 	struct touched *t = NULL;
 	commit_begin(&c, r, false);
 	int rc = leaf_locked(&c, id, base, d, l, &t, e);
-	bool saved = rc > 0;
-	if (saved)
+	bool saved = t != NULL;
+	if (t)
 		rc = commit_end(&c, e);
-	if (saved && rc == 0 && ret_version)
+	if (t && rc == 0 && ret_version)
 		*ret_version = version_ref(t->version);
 	commit_done(&c);
 	if (rc < 0)
