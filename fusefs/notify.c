@@ -48,8 +48,23 @@ int notify_new(struct fusefs *fs, struct notify **ret)
 	return 0;
 }
 
-static void append(struct notify *n, struct item *x)
+/* An inode, a name (copied), or an event (taken over). */
+static void queue(struct notify *n, uint64_t ino, const char *name, unsigned tries,
+		  struct event *event)
 {
+	struct item *x = calloc(1, sizeof(*x));
+	char *text = name ? strdup(name) : NULL;
+	if (!x || (name && !text)) {
+		free(x);
+		free(text);
+		if (event)
+			event_free(n->fs->events, event);
+		return;
+	}
+	x->ino = ino;
+	x->name = text;
+	x->tries = tries;
+	x->event = event;
 	pthread_mutex_lock(&n->lock);
 	*n->last = x;
 	n->last = &x->next;
@@ -57,38 +72,12 @@ static void append(struct notify *n, struct item *x)
 	pthread_mutex_unlock(&n->lock);
 }
 
-static void queue(struct notify *n, uint64_t ino, const char *name, unsigned tries)
-{
-	struct item *x = calloc(1, sizeof(*x));
-	char *text = name ? strdup(name) : NULL;
-	if (!x || (name && !text)) {
-		free(x);
-		free(text);
-		return;
-	}
-	x->ino = ino;
-	x->name = text;
-	x->tries = tries;
-	append(n, x);
-}
-
-static void queue_event(struct fusefs *fs, struct event *e)
-{
-	struct item *x = e ? calloc(1, sizeof(*x)) : NULL;
-	if (x) {
-		x->event = e;
-		append(fs->notify, x);
-	} else if (e) {
-		event_free(fs->events, e);
-	}
-}
-
 void notify_inode_locked(struct fusefs *fs, struct inode *i)
 {
 	if (i->notify_due)
 		return;
 	i->notify_due = true;
-	queue(fs->notify, i->ino, NULL, 0);
+	queue(fs->notify, i->ino, NULL, 0, NULL);
 }
 
 void notify_size(struct fusefs *fs, struct inode *i)
@@ -114,7 +103,7 @@ void notify_entry(struct fusefs *fs, const struct id *parent, const char *name)
 	struct inode *p = inode_find_node(fs, parent);
 	if (!p)
 		return; /* the kernel has never been there */
-	queue(fs->notify, p->ino, name, 0);
+	queue(fs->notify, p->ino, name, 0, NULL);
 	notify_inode(fs, p);
 	inode_put(fs, p);
 }
@@ -144,7 +133,7 @@ static void send(struct notify *n, struct item *x)
 	if (r == -ENOENT && known && x->tries < RETRIES) {
 		struct timespec ts = { .tv_nsec = 5000000 };
 		nanosleep(&ts, NULL);
-		queue(n, x->ino, NULL, x->tries + 1);
+		queue(n, x->ino, NULL, x->tries + 1, NULL);
 	}
 	inode_put(fs, i);
 }
@@ -272,11 +261,15 @@ static void observe(struct fusefs *fs, const struct change *c, struct event *nam
 			notify_inode_locked(fs, i);
 		pthread_mutex_unlock(&fs->lock);
 	}
-	queue_event(fs, names);
+	if (names)
+		queue(fs->notify, 0, NULL, 0, names);
+	struct event *node = NULL;
 	if (open)
 		flip_add(fs, i);
 	else if (!(c->what & CHANGE_REMOVED) || c->what & CHANGE_CREATED)
-		queue_event(fs, event_of_node(&c->id, c->kind, what));
+		node = event_of_node(&c->id, c->kind, what);
+	if (node)
+		queue(fs->notify, 0, NULL, 0, node);
 	inode_put(fs, i);
 }
 
