@@ -49,39 +49,28 @@ int notify_new(struct fusefs *fs, struct notify **ret)
 	return 0;
 }
 
-static void append(struct notify *n, struct item *x)
-{
-	pthread_mutex_lock(&n->lock);
-	*n->last = x;
-	n->last = &x->next;
-	pthread_cond_signal(&n->wake);
-	pthread_mutex_unlock(&n->lock);
-}
-
-static void queue(struct notify *n, uint64_t ino, const char *name, unsigned tries)
+/* An inode, a name (copied), or an event (taken over). */
+static void queue(struct notify *n, uint64_t ino, const char *name, unsigned tries,
+		  struct event *event)
 {
 	struct item *x = calloc(1, sizeof(*x));
 	char *text = name ? strdup(name) : NULL;
 	if (!x || (name && !text)) {
 		free(x);
 		free(text);
+		if (event)
+			event_free(n->fs->events, event);
 		return;
 	}
 	x->ino = ino;
 	x->name = text;
 	x->tries = tries;
-	append(n, x);
-}
-
-static void queue_event(struct fusefs *fs, struct event *e)
-{
-	struct item *x = e ? calloc(1, sizeof(*x)) : NULL;
-	if (x) {
-		x->event = e;
-		append(fs->notify, x);
-	} else if (e) {
-		event_free(fs->events, e);
-	}
+	x->event = event;
+	pthread_mutex_lock(&n->lock);
+	*n->last = x;
+	n->last = &x->next;
+	pthread_cond_signal(&n->wake);
+	pthread_mutex_unlock(&n->lock);
 }
 
 void notify_inode_locked(struct fusefs *fs, struct inode *i)
@@ -90,7 +79,7 @@ void notify_inode_locked(struct fusefs *fs, struct inode *i)
 	if (i->notify_due)
 		return;
 	i->notify_due = true;
-	queue(fs->notify, i->ino, NULL, 0);
+	queue(fs->notify, i->ino, NULL, 0, NULL);
 }
 
 void notify_size(struct fusefs *fs, struct inode *i)
@@ -116,7 +105,7 @@ void notify_entry(struct fusefs *fs, const struct id *parent, const char *name)
 	struct inode *p = inode_find_node(fs, parent);
 	if (!p)
 		return; /* the kernel has never been there */
-	queue(fs->notify, p->ino, name, 0);
+	queue(fs->notify, p->ino, name, 0, NULL);
 	notify_inode(fs, p);
 	inode_put(fs, p);
 }
@@ -169,7 +158,7 @@ static void send(struct notify *n, struct item *x)
 	if (r == -ENOENT && known && x->tries < RETRIES) {
 		struct timespec ts = { .tv_nsec = 5000000 };
 		nanosleep(&ts, NULL);
-		queue(n, x->ino, NULL, x->tries + 1);
+		queue(n, x->ino, NULL, x->tries + 1, NULL);
 	}
 	inode_put(fs, i);
 }
@@ -308,11 +297,15 @@ static void observe(struct fusefs *fs, const struct change *c, struct event *nam
 			notify_inode_locked(fs, i);
 		pthread_mutex_unlock(&fs->lock);
 	}
-	queue_event(fs, names);
+	if (names)
+		queue(fs->notify, 0, NULL, 0, names);
+	struct event *node = NULL;
 	if (open)
 		flip_add(fs, i);
 	else if (!(c->what & CHANGE_REMOVED) || c->what & CHANGE_CREATED)
-		queue_event(fs, event_of_node(&c->id, c->kind, what));
+		node = event_of_node(&c->id, c->kind, what);
+	if (node)
+		queue(fs->notify, 0, NULL, 0, node);
 	if ((c->what & CHANGE_REMOVED) && !(c->what & CHANGE_CREATED))
 		look_for_strays(fs);
 	inode_put(fs, i);

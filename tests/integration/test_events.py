@@ -655,7 +655,7 @@ def test_readers_writers_and_watchers_at_once(m, d, reading):
         elif what == 1:
             name.rename(folder / f"mine{rnd.randint(10, 19)}.json")
         else:
-            scrap = folder / f"mine{rnd.randint(0, 1000)}.tmp"
+            scrap = folder / f"mine{threading.get_ident()}.tmp"
             scrap.write_text(json.dumps({"by": "me", "n": rnd.random()}))
             scrap.rename(name)
 
