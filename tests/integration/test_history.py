@@ -432,6 +432,9 @@ def test_blame_by_a_device_that_comes_late(lab):
     (a.dir / "notes").mkdir()
     for poem in ("one\n", "one\ntwo\n", "one\ntwo\nthree\n"):
         write(a, "notes/poem.md", poem)
+    # Others are sent what is durable: not the version before, and then this one.
+    with open(a.dir / "notes/poem.md", "rb+") as file:
+        os.fsync(file.fileno())
     b.join(a)
     meet(a, b)
     equal(a, b)
