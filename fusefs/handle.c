@@ -114,6 +114,8 @@ static int choose_copy(struct fusefs *fs, struct inode *i, bool own, struct fuse
 		version_unref(head);
 		return -ENOMEM;
 	}
+	if (c->users && id_equal(&i->cache, version_id(c->origin)))
+		i->cache = *version_id(head);
 	fi->keep_cache = id_equal(&i->cache, version_id(head));
 	if (!c->users) {
 		copy_reset(c, head);

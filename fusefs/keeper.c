@@ -127,6 +127,15 @@ static void *keeper_main(void *userdata)
 	return NULL;
 }
 
+/* Rules that may have gone are no news: fs->lock held. */
+static bool is_due_soon(const struct fusefs *fs)
+{
+	for (size_t k = 0; k < fs->n_timers; k++)
+		if (fs->timer[k].kind != TIMER_RULES)
+			return true;
+	return false;
+}
+
 int keeper_wait(struct fusefs *fs, bool settle, int64_t until_ns)
 {
 	struct timespec ts = { .tv_sec = until_ns / SECOND_NS, .tv_nsec = until_ns % SECOND_NS };
@@ -138,7 +147,7 @@ int keeper_wait(struct fusefs *fs, bool settle, int64_t until_ns)
 		pthread_cond_signal(&fs->keeper_wake);
 	}
 	while (r == 0 && !fs->keeper_stop &&
-	       (fs->keeper_busy || (settle ? fs->settle_now : fs->n_timers > 0)))
+	       (fs->keeper_busy || (settle ? fs->settle_now : is_due_soon(fs))))
 		r = -pthread_cond_timedwait(&fs->keeper_idle, &fs->lock, &ts);
 	pthread_mutex_unlock(&fs->lock);
 	return r;

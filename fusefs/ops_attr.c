@@ -103,7 +103,9 @@ static int set_size(struct fusefs *fs, struct inode *i, uint64_t size, struct ha
 		return r;
 	/* O_TRUNC arrives as ftruncate in some kernels' paths; the same size is no write. */
 	if (!c->dirty && copy_size(c) == size)
-		return i->backing == BACK_NODE ? 0 : set_mtime(fs, i, wall_ns(), h);
+		return i->backing == BACK_NODE || i->backing == BACK_VIRTUAL
+			       ? 0
+			       : set_mtime(fs, i, wall_ns(), h);
 	if (size == 0 && !c->fallback && copy_basis(c))
 		version_set(&c->fallback, copy_basis(c));
 	r = copy_truncate(fs, i, c, size, h ? &h->opener : &who, h);
@@ -133,7 +135,7 @@ static int set_times(struct fusefs *fs, struct inode *i, const struct stat *attr
 	struct stat st;
 	double timeout;
 	if (i->backing == BACK_VIRTUAL)
-		return -EPERM;
+		return shoaldir_refusal(i);
 	int r = inode_attr(fs, i, &st, &timeout);
 	if (r < 0)
 		return r;

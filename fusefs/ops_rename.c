@@ -498,8 +498,9 @@ static int exchange(struct fusefs *fs, struct spot *a, struct spot *b)
 		b = t;
 	}
 	int r;
-	if (a->what == SPOT_LOCAL && (a->inode->kind == NODE_DIR || b->inode->kind == NODE_DIR))
-		return -EXDEV;
+	if ((a->what == SPOT_LOCAL && a->inode->kind == NODE_DIR) ||
+	    (b->what == SPOT_LOCAL && b->inode->kind == NODE_DIR))
+		return -EXDEV; /* ignored directories */
 	if (a->what == SPOT_LOCAL && b->what == SPOT_LOCAL) {
 		r = exchange_locals(fs, a, b);
 		/* Each has the other's name, and perhaps no rule any more. */
