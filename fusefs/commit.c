@@ -351,6 +351,8 @@ static int settle_link(struct fusefs *fs, struct inode *i)
 	fs_own_begin(fs, &own);
 	int r = replica_symlink(fs->replica, &l->parent, l->name, strlen(l->name), l->target,
 				&attr);
+	if (r >= 0)
+		carry_over(fs, i, &attr.id, true);
 	fs_own_end(fs, &own);
 	if (r >= 0)
 		become_node(fs, i, &attr.id);
