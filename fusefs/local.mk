@@ -8,11 +8,11 @@ libfusefs_a_SOURCES = \
 	fusefs/conflictdir.h \
 	fusefs/draft.c \
 	fusefs/draft.h \
+	fusefs/flip.c \
+	fusefs/flip.h \
 	fusefs/fs.h \
 	fusefs/fusefs.c \
 	fusefs/fusefs.h \
-	fusefs/flip.c \
-	fusefs/flip.h \
 	fusefs/handle.c \
 	fusefs/handle.h \
 	fusefs/inode.c \
