@@ -43,10 +43,11 @@ static bool has_grown(const struct version *old, const struct version *new)
 	       memcmp(version_data(old), version_data(new), (size_t)version_size(old)) == 0;
 }
 
-void flip_own(struct fusefs *fs, struct inode *i, struct copy *c)
+void flip_own(struct fusefs *fs, struct inode *i, struct copy *c, uint64_t end)
 {
-	struct version *v = newer(fs, i, c);
-	if (v && (has_grown(c->origin, v) || monotonic_ns() - c->used_ns >= FLIP_NS))
+	bool idle = monotonic_ns() - c->used_ns >= FLIP_NS;
+	struct version *v = idle || end > copy_size(c) ? newer(fs, i, c) : NULL;
+	if (v && (idle || has_grown(c->origin, v)))
 		copy_reset(c, v);
 	else if (v)
 		version_unref(v);

@@ -21,5 +21,6 @@
 void flip_add(struct fusefs *fs, struct inode *i);
 /* What the timer is for; then i->news are told. No locks held. now: nobody's time is waited for. */
 void flip_due(struct fusefs *fs, struct inode *i, bool now);
-/* A handle's own copy, which is in no cache: it goes over by the same rule. i->lock held. */
-void flip_own(struct fusefs *fs, struct inode *i, struct copy *c);
+/* A handle's own copy, which is in no cache, is about to be read up to end: it goes over by the same rule,
+ * to what was added when that is asked for. i->lock held. */
+void flip_own(struct fusefs *fs, struct inode *i, struct copy *c, uint64_t end);

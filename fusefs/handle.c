@@ -406,7 +406,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct copy *c = h->copy;
 	note_dropped(h);
 	if (c != i->shared)
-		flip_own(fs, i, c);
+		flip_own(fs, i, c, (uint64_t)off + size);
 	c->used_ns = monotonic_ns();
 	note_read(fs, i, h);
 	if (!c->work) {

@@ -22,11 +22,11 @@ libfusefs_a_SOURCES = \
 	fusefs/fieldsdir.h \
 	fusefs/event.c \
 	fusefs/event.h \
+	fusefs/flip.c \
+	fusefs/flip.h \
 	fusefs/fs.h \
 	fusefs/fusefs.c \
 	fusefs/fusefs.h \
-	fusefs/flip.c \
-	fusefs/flip.h \
 	fusefs/handle.c \
 	fusefs/handle.h \
 	fusefs/inode.c \

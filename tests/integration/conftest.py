@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from fsmount import Mount
 from lab import Lab, remove_leftovers
 
 NEEDED = {"ip": "iproute2", "nsenter": "util-linux", "fusermount3": "fuse3",
@@ -33,6 +34,21 @@ def pytest_sessionstart(session):
     if missing:
         pytest.exit("the integration tests need " + ", ".join(missing), returncode=1)
     remove_leftovers()
+
+
+@pytest.fixture
+def m():
+    """A mounted replica, and another device beside it."""
+    mount = Mount()
+    yield mount
+    mount.close()
+
+
+@pytest.fixture
+def d(m):
+    """A collection of it."""
+    m.path("c").mkdir()
+    return m.path("c")
 
 
 @pytest.fixture

@@ -9,24 +9,9 @@ import os
 import random
 import subprocess
 
-import pytest
-
-from fsmount import Mount, wait_until
+from fsmount import wait_until
 
 FORK = multiprocessing.get_context("fork")
-
-
-@pytest.fixture
-def m():
-    mount = Mount()
-    yield mount
-    mount.close()
-
-
-@pytest.fixture
-def d(m):
-    m.path("c").mkdir()
-    return m.path("c")
 
 
 class Jobs:
@@ -125,6 +110,29 @@ def test_an_open_file_follows_what_only_grows(m, d):
         m.settle()
         other.seek(0)
         assert other.read() == b"two\n" * 200
+
+
+def test_who_bypasses_the_pages_follows_too(m, d):
+    """Opened while somebody has an older version open."""
+    (d / "log.txt").write_text("one\n")
+    m.settle_and_sync()
+    with open(d / "log.txt") as old:
+        assert old.read() == "one\n"
+        m.remote_put("c/log.txt", "two\n")
+        m.sync()
+        fd = os.open(d / "log.txt", os.O_RDONLY)
+        try:
+            assert os.read(fd, 4) == b"two\n"
+            m.remote_put("c/log.txt", "two\nthree\n")
+            m.sync()
+            assert os.pread(fd, 4, 0) == b"two\n"
+            assert os.read(fd, 100) == b"three\n"
+            m.remote_put("c/log.txt", "four\n" * 9)
+            m.sync()
+            assert os.pread(fd, 100, 0) == b"two\nthree\n"
+        finally:
+            os.close(fd)
+        assert (d / "log.txt").read_text() == "four\n" * 9
 
 
 def test_tail(m, d):

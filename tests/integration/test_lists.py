@@ -8,7 +8,6 @@ import subprocess
 
 import pytest
 
-from fsmount import Mount
 
 TASKS = {
     "title": "Saturday",
@@ -20,13 +19,6 @@ TASKS = {
     ],
     "position": [54.3, 10.1],
 }
-
-
-@pytest.fixture
-def m():
-    mount = Mount()
-    yield mount
-    mount.close()
 
 
 @pytest.fixture

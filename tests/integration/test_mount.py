@@ -17,19 +17,6 @@ import pytest
 from fsmount import Failed, Mount, wait_until
 
 
-@pytest.fixture
-def m():
-    mount = Mount()
-    yield mount
-    mount.close()
-
-
-@pytest.fixture
-def d(m):
-    m.path("c").mkdir()
-    return m.path("c")
-
-
 def run(*command, **options):
     return subprocess.run(command, check=True, timeout=120, capture_output=True, text=True,
                           **options)

@@ -10,17 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fsmount import Mount, wait_until
+from fsmount import wait_until
 
 START = {"title": "draft", "count": 1, "tags": ["a", "b"], "owner": {"name": "ann", "age": 30}}
 EDITED = "edited here"
-
-
-@pytest.fixture
-def m():
-    mount = Mount()
-    yield mount
-    mount.close()
 
 
 @pytest.fixture

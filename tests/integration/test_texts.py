@@ -6,19 +6,12 @@ import subprocess
 
 import pytest
 
-from fsmount import Mount, wait_until
+from fsmount import wait_until
 
 POEM = "".join(f"line {n} of the poem\n" for n in range(1, 21))
 HERE = POEM.replace("line 3 ", "line three ")
 THERE = POEM.replace("line 12 ", "line twelve ").replace("line 20 of the poem\n", "")
 BOTH = HERE.replace("line 12 ", "line twelve ").replace("line 20 of the poem\n", "")
-
-
-@pytest.fixture
-def m():
-    mount = Mount()
-    yield mount
-    mount.close()
 
 
 @pytest.fixture(params=["notes.txt", "notes.md"])
