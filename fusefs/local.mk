@@ -14,14 +14,18 @@ libfusefs_a_SOURCES = \
 	fusefs/draft.h \
 	fusefs/draftdir.c \
 	fusefs/draftdir.h \
+	fusefs/event-answer.c \
+	fusefs/event-impl.h \
+	fusefs/event-queue.c \
+	fusefs/event-tell.c \
+	fusefs/event.c \
+	fusefs/event.h \
 	fusefs/field.c \
 	fusefs/field.h \
 	fusefs/fieldname.c \
 	fusefs/fieldname.h \
 	fusefs/fieldsdir.c \
 	fusefs/fieldsdir.h \
-	fusefs/event.c \
-	fusefs/event.h \
 	fusefs/flip.c \
 	fusefs/flip.h \
 	fusefs/fs.h \
@@ -42,18 +46,18 @@ libfusefs_a_SOURCES = \
 	fusefs/ops_attr.c \
 	fusefs/ops_dir.c \
 	fusefs/ops_name.c \
-	fusefs/ops_rename.c \
-	fusefs/options.c \
-	fusefs/options.h \
 	fusefs/ops_plain.c \
 	fusefs/ops_plain_attr.c \
 	fusefs/ops_plain_file.c \
-	fusefs/plain.c \
-	fusefs/plain.h \
-	fusefs/owner.c \
-	fusefs/owner.h \
+	fusefs/ops_rename.c \
+	fusefs/options.c \
+	fusefs/options.h \
 	fusefs/order.c \
 	fusefs/order.h \
+	fusefs/owner.c \
+	fusefs/owner.h \
+	fusefs/plain.c \
+	fusefs/plain.h \
 	fusefs/proc.c \
 	fusefs/proc.h \
 	fusefs/puppet.c \

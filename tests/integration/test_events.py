@@ -20,13 +20,6 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def m():
-    mount = Mount()
-    yield mount
-    mount.close()
-
-
-@pytest.fixture
 def d(m):
     m.path("c").mkdir()
     m.settle_and_sync()

@@ -15,13 +15,6 @@ from test_mount import fails_with, renameat2, RENAME_EXCHANGE, RENAME_NOREPLACE
 
 
 @pytest.fixture
-def m():
-    mount = Mount()
-    yield mount
-    mount.close()
-
-
-@pytest.fixture
 def f(m):
     m.new_document("cars/7.json", {"model": "Panda", "doors": 5, "sold": False, "price": None,
                                    "tags": ["a", "b"], "owner": {"name": "Ana", "age": 30}})
