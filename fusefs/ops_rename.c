@@ -468,12 +468,22 @@ static int exchange_move(struct fusefs *fs, struct inode *i, const struct id *pa
 	return r;
 }
 
+/* Will it be shared in the other one's place? A special file has no say in that, and stays here itself. */
+static bool settles_there(const struct local *l, const struct local *other)
+{
+	if (!S_ISREG(l->mode))
+		return false;
+	return S_ISREG(other->mode) ? other->unsettled
+				    : !name_is_local(other->name, strlen(other->name));
+}
+
 static int exchange_locals(struct fusefs *fs, const struct spot *a, const struct spot *b)
 {
 	const struct local *x = a->inode->local, *y = b->inode->local;
 	struct id parent = a->parent;
 	_cleanup_free_ char *name = strdup(a->name);
-	bool unsettled = x->unsettled, aside = x->aside;
+	const bool x_settles = settles_there(x, y), y_settles = settles_there(y, x);
+	const bool x_aside = x->aside, y_aside = y->aside;
 	int r = name ? 0 : -ENOMEM;
 	if (r == 0 && S_ISREG(x->mode) && S_ISREG(y->mode)) {
 		r = check_name(fs, a->inode, b);
@@ -482,11 +492,11 @@ static int exchange_locals(struct fusefs *fs, const struct spot *a, const struct
 	}
 	/* By a name that no one can have. */
 	if (r == 0)
-		r = exchange_move(fs, a->inode, &parent, "/", y->unsettled, y->aside);
+		r = exchange_move(fs, a->inode, &parent, "/", x_settles, y_aside);
 	if (r == 0)
-		r = exchange_move(fs, b->inode, &parent, name, unsettled, aside);
+		r = exchange_move(fs, b->inode, &parent, name, y_settles, x_aside);
 	if (r == 0)
-		r = exchange_move(fs, a->inode, &b->parent, b->name, x->unsettled, x->aside);
+		r = exchange_move(fs, a->inode, &b->parent, b->name, x_settles, y_aside);
 	return r;
 }
 

@@ -285,6 +285,22 @@ def test_rename_flags(m, d):
     assert m.remote_bytes("c/a") == b"B" and m.remote_bytes("c/b") == b"A"
 
 
+def test_exchange_of_a_fifo_and_a_new_file(m, d):
+    """Each stays what it is, and what can be shared is, in whichever place it ends."""
+    os.mkfifo(d / "a")
+    (d / "b").write_text("B")
+    os.mkfifo(d / "x")
+    (d / "y.tmp").write_text("Y")
+    renameat2(d / "a", d / "b", RENAME_EXCHANGE)
+    renameat2(d / "y.tmp", d / "x", RENAME_EXCHANGE)
+    m.settle_and_sync()
+    m.stop()
+    m.start()
+    assert stat.S_ISFIFO((d / "b").stat().st_mode) and (d / "a").read_text() == "B"
+    assert stat.S_ISFIFO((d / "y.tmp").stat().st_mode) and (d / "x").read_text() == "Y"
+    assert m.remote_paths() == ["c", "c/a", "c/x"]
+
+
 def test_exchange_of_a_document_and_a_new_file(m, d):
     m.new_document("c/a.json", {"n": 1})
     (d / "b.txt").write_text('{"n": 2}')
