@@ -634,7 +634,11 @@ static void test_rush(unsigned ms, const char *path)
 			tap_bail("pthread_create");
 	}
 	const struct timespec time = { ms / 1000, (long)(ms % 1000) * 1000000 };
+	const struct timespec moment = { .tv_nsec = 10000000 };
 	nanosleep(&time, NULL);
+	/* On a busy machine not everybody has had a turn by then. */
+	for (unsigned n = 0; n < 3000 && !(t.deleted > 0 && t.saves > 0 && t.reads > 0); n++)
+		nanosleep(&moment, NULL);
 	atomic_store(&t.stop, true);
 	for (unsigned i = 0; i < SAVERS + READERS + 1; i++)
 		pthread_join(thread[i], NULL);
