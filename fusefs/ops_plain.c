@@ -17,7 +17,7 @@
 static void reply_name(fuse_req_t req, struct fusefs *fs, struct inode *dir, int fd,
 		       const char *name, int r)
 {
-	struct fuse_entry_param e;
+	struct fuse_entry_param e = { 0 };
 	struct inode *i = NULL;
 	if (r == 0)
 		r = plain_entry(fs, dir, fd, name, &e, &i);
