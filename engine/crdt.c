@@ -330,7 +330,8 @@ static void add_entries(struct summing *k, const struct slot *s)
 {
 	const struct reg *reg[2] = { &s->val, &s->look };
 	for (unsigned i = 0; i < 2; i++)
-		for (const struct entry *e = reg[i]->entry; e < reg[i]->entry + reg[i]->n; e++) {
+		for (uint32_t n = 0; n < reg[i]->n; n++) {
+			const struct entry *e = &reg[i]->entry[n];
 			if (e->dot.seq != k->last.seq || e->dot.actor != k->last.actor)
 				k->of_last = dot_sum(k->actors, e->dot);
 			k->last = e->dot;
