@@ -691,7 +691,7 @@ void commit_all(struct fusefs *fs)
 	size_t n = 0;
 	inodes_get(fs, NULL, &list, &n);
 	pthread_mutex_lock(&fs->names);
-	tombstone_expire(fs, NULL, INT64_MAX);
+	tombstone_expire(fs, INT64_MAX);
 	for (size_t k = 0; k < n; k++) {
 		struct inode *i = list[k];
 		pthread_mutex_lock(&i->lock);

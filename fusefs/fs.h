@@ -94,7 +94,8 @@ struct fusefs {
 	struct table owners;         /* that are not the mount's: fusefs/owner.h */
 	struct table overlay;        /* entries: local names and tombstones */
 	struct table overlay_dirs;   /* the same by their directories */
-	struct overlay_entry *tombs; /* list */
+	struct overlay_entry *first_tomb, *last_tomb; /* list, soonest due first */
+	bool tomb_timer;             /* TIMER_TOMB is set */
 	struct doctree *doctree[DOCTREES]; /* the last one first; NULL: no more */
 	struct atdir *atdir[ATDIRS];
 	unsigned next_atdir; /* to be replaced */
@@ -116,7 +117,9 @@ struct fusefs {
 	struct procs procs;
 	struct notify *notify;
 	struct events *events;
-	atomic_uint_fast64_t saves;
+	atomic_uint_fast64_t saves, requests;
+	uint64_t init_unique; /* the kernel's INIT, and the flags that it offered there */
+	uint32_t init_flags;
 };
 
 static inline int64_t monotonic_ns(void)

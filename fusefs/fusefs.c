@@ -29,6 +29,7 @@
 #include "fusefs/plain.h"
 #include "fusefs/rules.h"
 #include "fusefs/tombstone.h"
+#include "fusefs/wire.h"
 
 /* Versions kept for saves to come. */
 #define BASES_NOTES 16384
@@ -107,9 +108,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_AUTO_INVAL_DATA |
 				  FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_LOCKS |
 				  FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_HANDLE_KILLPRIV);
+	/* And what fusefs/wire.h adds. */
 	const unsigned want = FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_READDIRPLUS |
-			      FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_CACHE_SYMLINKS |
-			      FUSE_CAP_PARALLEL_DIROPS;
+			      FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_CACHE_SYMLINKS;
 	conn->want |= conn->capable & want;
 	conn->time_gran = 1;
 }
@@ -258,7 +259,8 @@ static int make_session(struct fusefs *fs, const char *fuse_options, struct err 
 					 : "is fusermount3 installed, is the directory yours?");
 	}
 	fs->mounted = true;
-	return 0;
+	int r = wire_attach(fs);
+	return r < 0 ? err_errno(e, r, "mount") : 0;
 }
 
 static int fs_new(const struct fusefs_config *config, struct fusefs **ret)
@@ -559,6 +561,7 @@ void fusefs_stats(struct fusefs *fs, struct fusefs_stats *ret)
 	s.saves = atomic_load(&fs->saves);
 	s.notifies = notify_count(fs->notify);
 	s.calls = events_count(fs->events);
+	s.requests = atomic_load(&fs->requests);
 	*ret = s;
 }
 

@@ -333,17 +333,28 @@ static struct inode *successor(struct fusefs *fs, struct inode *i)
 	return now;
 }
 
-/* Who is not root has written to the file, or emptied it: it does not run as somebody else any more. The
- * kernel sees to that itself where the bytes go through its pages. i->lock held. */
-static void drop_set_id(struct fusefs *fs, struct inode *i, uid_t writer)
+bool inode_drop_set_id(struct fusefs *fs, struct inode *i)
 {
 	mode_t mode = inode_mode(i), drop = mode & S_ISUID;
 	if (mode & S_IXGRP)
 		drop |= mode & S_ISGID;
-	if (writer == 0 || !drop || i->kind != NODE_FILE)
-		return;
+	if (!drop || i->kind != NODE_FILE)
+		return false;
 	inode_set_mode(fs, i, mode & ~drop);
 	inode_changed(i);
+	return true;
+}
+
+/* Who is not root has written to the file, or emptied it. Before he is answered. */
+static void written_by(struct fusefs *fs, struct inode *i, uid_t writer)
+{
+	if (writer == 0)
+		return;
+	pthread_mutex_lock(&i->lock);
+	bool dropped = inode_drop_set_id(fs, i);
+	pthread_mutex_unlock(&i->lock);
+	if (dropped)
+		notify_size(fs, i);
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -372,11 +383,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		}
 		r = open_inode(fs, i, i->ino != ino, fi->flags, fuse_req_ctx(req)->pid, fi);
 	}
-	if (r == 0 && (fi->flags & O_TRUNC)) {
-		pthread_mutex_lock(&i->lock);
-		drop_set_id(fs, i, fuse_req_ctx(req)->uid);
-		pthread_mutex_unlock(&i->lock);
-	}
+	if (r == 0 && (fi->flags & O_TRUNC))
+		written_by(fs, i, fuse_req_ctx(req)->uid);
 	inode_put(fs, i);
 	if (r < 0)
 		fuse_reply_err(req, -r);
@@ -506,9 +514,9 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 	handle_begin(fs, h);
 	note_dropped(h);
 	int r = do_write(fs, h, data, size, off, fi->writepage);
-	if (r == 0)
-		drop_set_id(fs, i, fuse_req_ctx(req)->uid);
 	pthread_mutex_unlock(&i->lock);
+	if (r == 0)
+		written_by(fs, i, fuse_req_ctx(req)->uid);
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else
@@ -692,9 +700,9 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 	handle_begin(fs, h);
 	note_dropped(h);
 	int r = allocate(fs, h, mode, (uint64_t)offset, (uint64_t)length);
-	if (r == 0)
-		drop_set_id(fs, i, fuse_req_ctx(req)->uid);
 	pthread_mutex_unlock(&i->lock);
+	if (r == 0)
+		written_by(fs, i, fuse_req_ctx(req)->uid);
 	fuse_reply_err(req, -r);
 }
 

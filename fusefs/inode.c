@@ -722,12 +722,14 @@ struct count {
 	uint64_t names, dirs;
 };
 
-static int count_one(const char *name, size_t len, const struct attr *attr, void *userdata)
+static int count_one(const char *name, size_t len, const struct id *id, enum node_kind kind,
+		     void *userdata)
 {
 	(void)name;
 	(void)len;
+	(void)id;
 	struct count *c = userdata;
-	c->dirs += attr->kind == NODE_DIR;
+	c->dirs += kind == NODE_DIR;
 	return ++c->names > COUNT_MAX;
 }
 
@@ -741,7 +743,7 @@ static uint64_t count_links(struct fusefs *fs, struct inode *i)
 	pthread_mutex_unlock(&fs->lock);
 	if (counted)
 		return links;
-	links = replica_list(fs->replica, &i->id, count_one, &n) == 0 ? n.dirs + 2 : 1;
+	links = replica_names(fs->replica, &i->id, count_one, &n) == 0 ? n.dirs + 2 : 1;
 	pthread_mutex_lock(&fs->lock);
 	if (i->moves == moves) {
 		i->links = links;

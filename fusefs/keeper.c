@@ -65,7 +65,7 @@ static void act(struct fusefs *fs, const struct timer *t, bool now)
 {
 	if (t->kind == TIMER_TOMB) {
 		pthread_mutex_lock(&fs->names);
-		tombstone_expire(fs, NULL, now ? INT64_MAX : monotonic_ns());
+		tombstone_expire(fs, now ? INT64_MAX : monotonic_ns());
 		pthread_mutex_unlock(&fs->names);
 		return;
 	}
