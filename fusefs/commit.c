@@ -441,6 +441,7 @@ void commit_before_save(struct fusefs *fs, struct inode *i)
 {
 	if (!may_be_finished(i))
 		return;
+	turn_pass(&fs->turns);
 	pthread_mutex_unlock(&i->lock);
 	pthread_mutex_lock(&fs->names);
 	commit_finished(fs, i);

@@ -12,6 +12,7 @@
 #include "fusefs/base.h"
 #include "fusefs/fusefs.h"
 #include "fusefs/inode.h"
+#include "fusefs/turn.h"
 
 #define FUSEFS_THREADS 8
 #define DOCTREES 4    /* trees of documents that are kept */
@@ -115,6 +116,7 @@ struct fusefs {
 	struct bases *bases;
 	struct rules *rules;
 	struct procs procs;
+	struct turns turns;
 	struct notify *notify;
 	struct events *events;
 	atomic_uint_fast64_t saves, requests;

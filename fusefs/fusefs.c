@@ -277,6 +277,7 @@ static int fs_new(const struct fusefs_config *config, struct fusefs **ret)
 	pthread_mutex_init(&fs->names, NULL);
 	pthread_mutex_init(&fs->lock, NULL);
 	procs_init(&fs->procs);
+	turns_init(&fs->turns);
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -354,17 +355,20 @@ static void *worker_main(void *userdata)
 	int state;
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	pthread_cleanup_push(free_buf, &buf);
-	while (!fuse_session_exited(fs->session) && !atomic_load(&fs->stopping)) {
+	while (!fuse_session_exited(fs->session) && !atomic_load(&fs->stopping) &&
+	       turn_take(&fs->turns)) {
 		/* Waiting for a request is the one place to stop at. */
 		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
 		int n = fuse_session_receive_buf(fs->session, &buf);
 		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+		turn_give(&fs->turns, n > 0 ? buf.mem : NULL, n > 0 ? (size_t)n : 0);
 		if (n == -EINTR || n == -EAGAIN)
 			continue;
 		if (n <= 0)
 			break;
 		fuse_session_process_buf(fs->session, &buf);
 	}
+	turns_end(&fs->turns);
 	gone(fs);
 	pthread_cleanup_pop(1);
 	return NULL;
@@ -407,6 +411,7 @@ static void stop(struct fusefs *fs)
 	atomic_store(&fs->stopping, true);
 	if (fs->session)
 		fuse_session_exit(fs->session);
+	turns_end(&fs->turns);
 	for (unsigned k = 0; k < fs->n_workers; k++)
 		pthread_cancel(fs->worker[k]);
 	for (unsigned k = 0; k < fs->n_workers; k++)
@@ -507,6 +512,7 @@ void fusefs_free(struct fusefs *fs)
 	pthread_cond_destroy(&fs->keeper_wake);
 	pthread_cond_destroy(&fs->keeper_idle);
 	procs_done(&fs->procs);
+	turns_done(&fs->turns);
 	pthread_mutex_destroy(&fs->lock);
 	pthread_mutex_destroy(&fs->names);
 	pthread_rwlock_destroy(&fs->plain);

@@ -17,6 +17,8 @@
 
 /* Saves that replace a file again and again while it is being opened. */
 #define REPLACED_MAX 100
+/* A file of more bytes is no quick work to open: they may have to be made. */
+#define QUICK_SIZE (64u * 1024)
 
 uint64_t inode_limit(const struct inode *i)
 {
@@ -222,6 +224,15 @@ void handle_begin(struct fusefs *fs, struct handle *h)
 	h->began = true;
 }
 
+/* For what is quick work (fusefs/turn.h) unless somebody is busy with the file. */
+static void lock_quickly(struct fusefs *fs, struct inode *i)
+{
+	if (pthread_mutex_trylock(&i->lock) == 0)
+		return;
+	turn_pass(&fs->turns);
+	pthread_mutex_lock(&i->lock);
+}
+
 /* Opens i; own: in the name of another inode. -ESTALE: another one has taken its place. */
 static int open_inode(struct fusefs *fs, struct inode *i, bool own, int flags, pid_t tid,
 		      struct fuse_file_info *fi)
@@ -235,7 +246,9 @@ static int open_inode(struct fusefs *fs, struct inode *i, bool own, int flags, p
 	h->append = flags & O_APPEND;
 	procs_of(&fs->procs, tid, monotonic_ns(), &h->opener);
 	struct copy *c = NULL;
-	pthread_mutex_lock(&i->lock);
+	lock_quickly(fs, i);
+	if (i->backing == BACK_VIRTUAL || i->last.size > QUICK_SIZE)
+		turn_pass(&fs->turns);
 	int r;
 	if (mode == O_RDONLY && (flags & O_TRUNC) && (inode_mode(i) & 0111)) {
 		/* The kernel looks whether it is running only after this, and has emptied its pages
@@ -510,7 +523,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 	struct fusefs *fs = fs_of(req);
 	struct handle *h = handle_of(fi);
 	struct inode *i = h->inode;
-	pthread_mutex_lock(&i->lock);
+	lock_quickly(fs, i);
 	handle_begin(fs, h);
 	note_dropped(h);
 	int r = do_write(fs, h, data, size, off, fi->writepage);
@@ -617,7 +630,9 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct inode *i = h->inode;
 	struct copy *c = h->copy;
 	int64_t settle = 0;
-	pthread_mutex_lock(&i->lock);
+	lock_quickly(fs, i);
+	if (h->writes)
+		turn_pass(&fs->turns);
 	c->readers -= h->reads;
 	c->writers -= h->writes;
 	if (h->writes && c->dirty && !c->writers && !(c->draft && c->flushed))

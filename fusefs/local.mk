@@ -74,6 +74,8 @@ libfusefs_a_SOURCES = \
 	fusefs/spot.h \
 	fusefs/tombstone.c \
 	fusefs/tombstone.h \
+	fusefs/turn.c \
+	fusefs/turn.h \
 	fusefs/when.c \
 	fusefs/when.h \
 	fusefs/wire.c \
