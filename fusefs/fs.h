@@ -34,6 +34,10 @@
 #define STRANGERS_NS (3600 * SECOND_NS)
 /* ... and for a temp file that is renamed, from so long before it was made, if there are any. */
 #define BEFORE_TEMP_NS (5 * SECOND_NS)
+/* The kernel forgets many inodes at once, when it needs memory: after so many, and then a moment, what they
+ * took is given back to the system. */
+#define TRIM_INODES 8192
+#define TRIM_NS SECOND_NS
 /* A backup that is still there after a second is worth keeping across a crash. */
 #define ASIDE_STORE_NS SECOND_NS
 
@@ -44,13 +48,14 @@ enum timer_kind {
 	TIMER_COMMIT,
 	TIMER_STORE,
 	TIMER_STRAY,
-	TIMER_RULES
+	TIMER_RULES,
+	TIMER_TRIM
 };
 
 struct timer {
 	int64_t due_ns;
 	enum timer_kind kind;
-	uint64_t ino; /* 0: TIMER_TOMB, TIMER_STRAY, TIMER_RULES */
+	uint64_t ino; /* 0: TIMER_TOMB, TIMER_STRAY, TIMER_RULES, TIMER_TRIM */
 };
 
 /* A thread that commits to the replica for the mount: its changes are no news to the kernel. */
@@ -102,6 +107,7 @@ struct fusefs {
 	unsigned next_atdir; /* to be replaced */
 	uint64_t n_tombs, n_local, n_drafts;
 	uint64_t next_ino, next_spool;
+	uint64_t n_forgotten;              /* inodes, since memory was given back last */
 	struct committer *committers;
 	uint64_t n_handles;
 

@@ -8,6 +8,7 @@
 
 #include "fusefs/field.h"
 #include "fusefs/fs.h"
+#include "fusefs/keeper.h"
 #include "fusefs/local.h"
 #include "fusefs/plain.h"
 #include "fusefs/shoaldir.h"
@@ -259,8 +260,14 @@ void inode_forget(struct fusefs *fs, uint64_t ino, uint64_t n)
 			i->own = 0;
 		dead = unused(fs, i);
 	}
+	fs->n_forgotten += dead != NULL;
+	bool trim = fs->n_forgotten >= TRIM_INODES;
+	if (trim)
+		fs->n_forgotten = 0;
 	pthread_mutex_unlock(&fs->lock);
 	bury(fs, dead);
+	if (trim)
+		keeper_add(fs, TIMER_TRIM, 0, monotonic_ns() + TRIM_NS);
 }
 
 /* From the id and the kind: the same id can come back as another kind. */

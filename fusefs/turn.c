@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <string.h>
 
 #define QUICK_WRITE (64u * 1024)
 
@@ -53,6 +54,13 @@ static bool is_quick(const struct fuse_in_header *in, size_t len)
 	}
 	case FUSE_WRITE:
 		return len < QUICK_WRITE;
+	case FUSE_GETXATTR: {
+		/* Of security.capability before a write; there are none. */
+		static const char security[] = "security.";
+		const char *name = (const char *)(in + 1) + sizeof(struct fuse_getxattr_in);
+		return len > sizeof(*in) + sizeof(struct fuse_getxattr_in) + sizeof(security) &&
+		       memcmp(name, security, sizeof(security) - 1) == 0;
+	}
 	default:
 		return false;
 	}

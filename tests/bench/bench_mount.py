@@ -18,9 +18,9 @@ os.environ.setdefault("SHOAL_BUILD", os.getcwd())
 from lab import BUILD, Lab, wait_for  # noqa: E402
 
 FILES = BUILD / "tests/bench/files"
-SMALL = 5_000      # documents that are worked on one by one
-SAVES = 300        # of those, for what waits for the disk
-BLOB = 256         # MiB
+SMALL = 2_000      # documents that are worked on one by one
+SAVES = 100        # of those, for what waits for the disk
+BLOB = 128         # MiB
 LARGE = 100_000    # documents in one directory
 TREE = 5_000       # files of a git repository
 
@@ -52,17 +52,17 @@ class Places:
     def __init__(self, lab):
         self.host = lab.host("anna")
         self.host.up()
-        plain = lab.directory / "plain"
-        below = lab.directory / "below"
-        self.dirs = {"ext4": plain, "mount": self.host.dir / "bench"}
+        # As deep below the root, so that each path has as many names.
+        top = {kind: lab.directory / "other" / kind for kind in ("ext4", "below", "bindfs")}
+        for path in top.values():
+            path.mkdir(parents=True)
+        self.dirs = {"ext4": top["ext4"] / "bench", "mount": self.host.dir / "bench"}
         if shutil.which("bindfs"):
-            self.dirs["bindfs"] = lab.directory / "bindfs"
-            below.mkdir()
+            self.dirs["bindfs"] = top["bindfs"] / "bench"
+            subprocess.run(["bindfs", top["below"], top["bindfs"]], check=True, timeout=20)
+            lab.undo.callback(subprocess.run, ["umount", "-l", top["bindfs"]], timeout=20)
         for path in self.dirs.values():
             path.mkdir()
-        if "bindfs" in self.dirs:
-            subprocess.run(["bindfs", below, self.dirs["bindfs"]], check=True, timeout=20)
-            lab.undo.callback(subprocess.run, ["umount", self.dirs["bindfs"]], timeout=20)
 
     def settle(self):
         """Until new files are nodes, and nothing is on its way to the disk."""
