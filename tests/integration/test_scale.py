@@ -42,6 +42,21 @@ def test_a_second_listing_asks_for_nothing(m):
     assert requests(m, lambda: ls(m.dir / "c")) < 20
 
 
+def test_a_second_listing_of_what_is_ignored(m):
+    (m.dir / ".shoalignore").write_text("out/\n")
+    m.settle()
+    out = m.dir / "out"
+    out.mkdir()
+    names = {f"n{number}" for number in range(500)}
+    for name in names:
+        (out / name).write_text("x")
+    assert set(os.listdir(out)) == names
+    assert requests(m, lambda: os.listdir(out)) < 10
+    (out / "n7").rename(out / "m7")
+    (out / "n8").unlink()
+    assert set(os.listdir(out)) == names - {"n7", "n8"} | {"m7"}
+
+
 def test_saving_again_and_again_asks_four_times(m, d):
     path = d / "a.json"
     m.new_document("c/a.json", {"n": -1})
