@@ -264,6 +264,7 @@ struct replica {
 	pthread_mutex_t commit;   /* what follows up to the next lock */
 	uint32_t self;            /* own actor */
 	uint64_t seq;             /* its last batch */
+	uint64_t tags_gone, counted_gone; /* of its batches before these no tags, no counts are kept */
 	unsigned renewals_own;    /* those that nobody's word brought about */
 	struct restamp *restamped;
 	struct clock clock;

@@ -41,6 +41,14 @@ struct items {
 	bool unsorted;
 };
 
+static int item_cmp(const void *x, const void *y)
+{
+	const struct item *a = x, *b = y;
+	size_t len = a->len < b->len ? a->len : b->len;
+	int c = memcmp(a->name, b->name, len);
+	return c ? c : (a->len > b->len) - (a->len < b->len);
+}
+
 static int items_add(struct arena *a, struct items *l, const char *name, size_t len,
 		     const struct id *id)
 {
@@ -56,20 +64,15 @@ static int items_add(struct arena *a, struct items *l, const char *name, size_t 
 	if (!copy)
 		return -ENOMEM;
 	l->item[l->n++] = (struct item){ copy, len, *id };
+	/* Names of claims that lost come behind the one that they are made of. */
+	l->unsorted |= l->n > 1 && item_cmp(&l->item[l->n - 2], &l->item[l->n - 1]) > 0;
 	return 0;
-}
-
-static int item_cmp(const void *x, const void *y)
-{
-	const struct item *a = x, *b = y;
-	size_t len = a->len < b->len ? a->len : b->len;
-	int c = memcmp(a->name, b->name, len);
-	return c ? c : (a->len > b->len) - (a->len < b->len);
 }
 
 struct listing {
 	struct replica *r;
 	struct store_snapshot *snap;
+	uint64_t commits;
 	struct arena arena;
 	struct items items;
 };
@@ -92,21 +95,21 @@ static bool taken_in_snapshot(const char *name, size_t len, void *userdata)
 	return store_has(l->r->store, l->snap, STORE_DIRENTS, key, ID_SIZE + len);
 }
 
-static int listing_losers(struct listing *l, const struct id *parent, const char *name, size_t len,
-			  const struct claims *c)
+/* Names of claims that lost, in a's memory, to f. */
+static int each_loser(struct listing *l, struct arena *a, const struct id *parent, const char *name,
+		      size_t len, const struct claims *c, name_fn f, void *userdata)
 {
 	const void *where[2] = { l, parent };
-	char (*names)[NAME_MAX_BYTES + 1] = arena_array(&l->arena, c->n, sizeof(*names));
+	char (*names)[NAME_MAX_BYTES + 1] = arena_array(a, c->n, sizeof(*names));
 	int rc = names ? 0 : -ENOMEM;
 	if (rc == 0)
 		claims_names(l->r->actors, c, name, len, taken_in_snapshot, where, names);
 	for (uint32_t i = 1; rc == 0 && i < c->n; i++)
-		rc = items_add(&l->arena, &l->items, names[i], strlen(names[i]), &c->claim[i].id);
-	l->items.unsorted = true;
+		rc = f(names[i], strlen(names[i]), &c->claim[i].id, c->claim[i].kind, userdata);
 	return rc;
 }
 
-static int listing_collect(struct listing *l, const struct id *parent)
+static int each_name(struct listing *l, const struct id *parent, name_fn f, void *userdata)
 {
 	_cleanup_(buf_done) struct buf end = { 0 };
 	_cleanup_(arena_done) struct arena a = { 0 };
@@ -123,36 +126,57 @@ static int listing_collect(struct listing *l, const struct id *parent)
 		arena_reset(&a);
 		rc = claims_decode(&a, value, len, &c);
 		if (rc == 0)
-			rc = items_add(&l->arena, &l->items, name, key_len - ID_SIZE,
-				       &c.claim[0].id);
+			rc = f(name, key_len - ID_SIZE, &c.claim[0].id, c.claim[0].kind, userdata);
 		if (rc == 0 && c.n > 1)
-			rc = listing_losers(l, parent, name, key_len - ID_SIZE, &c);
+			rc = each_loser(l, &a, parent, name, key_len - ID_SIZE, &c, f, userdata);
 	}
 	if (rc == 0)
 		rc = store_iter_error(it);
 	return rc;
 }
 
-int replica_list(struct replica *r, const struct id *parent, list_fn f, void *userdata)
+/* The parent is looked at in the snapshot that is taken here. */
+static int listing_begin(struct listing *l, const struct id *parent)
 {
-	_cleanup_(listing_done) struct listing l = { .r = r };
 	struct node n;
-	uint64_t commits = atomic_load(&r->commits);
-	int rc = store_snapshot(r->store, &l.snap);
+	l->commits = atomic_load(&l->r->commits);
+	int rc = store_snapshot(l->r->store, &l->snap);
 	if (rc == 0)
-		rc = node_get_at(r, l.snap, commits, parent, &n);
+		rc = node_get_at(l->r, l->snap, l->commits, parent, &n);
 	if (rc < 0)
 		return rc;
 	if (!(n.flags & NODE_LIVE))
 		return -ENOENT;
-	if (n.attr.kind != NODE_DIR)
-		return -ENOTDIR;
-	rc = listing_collect(&l, parent);
+	return n.attr.kind == NODE_DIR ? 0 : -ENOTDIR;
+}
+
+int replica_names(struct replica *r, const struct id *parent, name_fn f, void *userdata)
+{
+	_cleanup_(listing_done) struct listing l = { .r = r };
+	int rc = listing_begin(&l, parent);
+	return rc < 0 ? rc : each_name(&l, parent, f, userdata);
+}
+
+static int collect(const char *name, size_t len, const struct id *id, enum node_kind kind,
+		   void *userdata)
+{
+	struct listing *l = userdata;
+	(void)kind;
+	return items_add(&l->arena, &l->items, name, len, id);
+}
+
+int replica_list(struct replica *r, const struct id *parent, list_fn f, void *userdata)
+{
+	_cleanup_(listing_done) struct listing l = { .r = r };
+	struct node n;
+	int rc = listing_begin(&l, parent);
+	if (rc == 0)
+		rc = each_name(&l, parent, collect, &l);
 	if (rc == 0 && l.items.unsorted)
 		qsort(l.items.item, l.items.n, sizeof(*l.items.item), item_cmp);
 	for (uint32_t i = 0; rc == 0 && i < l.items.n; i++) {
 		const struct item *item = &l.items.item[i];
-		rc = node_get_at(r, l.snap, commits, &item->id, &n);
+		rc = node_get_at(r, l.snap, l.commits, &item->id, &n);
 		if (rc == -ENOENT) { /* cannot be but in a damaged store: verify tells */
 			rc = 0;
 			continue;

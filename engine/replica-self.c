@@ -75,12 +75,13 @@ static uint64_t acknowledged(struct replica *r)
 	return seq;
 }
 
-/* Deletes what is kept of own batches up to a number. */
-static int kind_drop(struct replica *r, struct store_batch *b, uint8_t kind, uint64_t upto)
+/* Deletes what is kept of own batches from one number up to another. */
+static int kind_drop(struct replica *r, struct store_batch *b, uint8_t kind, uint64_t first,
+		     uint64_t upto)
 {
 	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
 	uint8_t from[9], end[9];
-	own_key(kind, 0, from);
+	own_key(kind, first, from);
 	own_key(kind, upto + 1, end);
 	int rc = store_iter_new(r->store, NULL, STORE_META, from, sizeof(from), end, sizeof(end), &it);
 	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
@@ -93,8 +94,19 @@ static int kind_drop(struct replica *r, struct store_batch *b, uint8_t kind, uin
 
 static int own_drop(struct replica *r, struct store_batch *b, uint64_t upto)
 {
-	int rc = kind_drop(r, b, META_OWN, upto);
-	return rc < 0 ? rc : kind_drop(r, b, META_COUNTED, upto);
+	int rc = kind_drop(r, b, META_OWN, 0, upto);
+	return rc < 0 ? rc : kind_drop(r, b, META_COUNTED, 0, upto);
+}
+
+/* The same of a kind from time to time; *gone: what was dropped before, since the store was opened. Who
+ * looks there again reads all that the store has deleted there, and that grows with each save. */
+static int kind_trim(struct replica *r, struct store_batch *b, uint8_t kind, uint64_t *gone,
+		     uint64_t upto)
+{
+	int rc = upto >= *gone ? kind_drop(r, b, kind, *gone, upto) : 0;
+	if (rc == 0 && upto >= *gone)
+		*gone = upto + 1;
+	return rc;
 }
 
 int own_put(struct commit *c, struct store_batch *b)
@@ -112,8 +124,8 @@ int own_put(struct commit *c, struct store_batch *b)
 	if (seq % TRIM_EVERY != 0)
 		return 0;
 	/* Tags are for whoever meets a store that was brought back, from before any acknowledgement. */
-	rc = seq > TAGS_MAX ? kind_drop(r, b, META_OWN, seq - TAGS_MAX) : 0;
-	return rc < 0 ? rc : kind_drop(r, b, META_COUNTED, acknowledged(r));
+	rc = seq > TAGS_MAX ? kind_trim(r, b, META_OWN, &r->tags_gone, seq - TAGS_MAX) : 0;
+	return rc < 0 ? rc : kind_trim(r, b, META_COUNTED, &r->counted_gone, acknowledged(r));
 }
 
 void replica_own(struct replica *r, struct actor_id *ret_actor, uint64_t *ret_acknowledged)
@@ -237,6 +249,7 @@ void incarnation_is(struct replica *r, uint32_t self, uint64_t seq)
 {
 	r->self = self;
 	r->seq = seq;
+	r->tags_gone = r->counted_gone = 0;
 	atomic_fetch_add(&r->renewals, 1);
 }
 

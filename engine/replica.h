@@ -102,6 +102,10 @@ int replica_lookup(struct replica *r, const struct id *parent, const char *name,
  * returns that. One consistent snapshot. */
 typedef int (*list_fn)(const char *name, size_t len, const struct attr *attr, void *userdata);
 int replica_list(struct replica *r, const struct id *parent, list_fn f, void *userdata);
+/* The same without attributes, in no order, and as cheap when f stops early. The name has no NUL. */
+typedef int (*name_fn)(const char *name, size_t len, const struct id *id, enum node_kind kind,
+		       void *userdata);
+int replica_names(struct replica *r, const struct id *parent, name_fn f, void *userdata);
 /* Where a live node hangs; name is the shown one (NAME_MAX_BYTES + 1 bytes of room). -ENOENT. */
 int replica_parent(struct replica *r, const struct id *id, struct id *ret_parent, char *name);
 /* The path from the root without a leading slash, as text in ret. */

@@ -140,6 +140,13 @@ static void committed(struct fusefs *fs, struct inode *i, struct copy *c, const 
 		flip_add(fs, i);
 }
 
+/* The same bytes were written again over a file that is no document and no text. To make(1) and git(1) its
+ * time says that: what it is made of is older. before: as it was. */
+static bool is_rewritten(const struct attr *before, const struct version *v)
+{
+	return before->form == FORM_BLOB && id_equal(&before->version, version_id(v));
+}
+
 /* Deleted by others while it was written: what was written is not lost. */
 static int revive(struct fusefs *fs, struct inode *i, const struct content *content,
 		  struct version **ret, struct err *e)
@@ -176,13 +183,15 @@ static int commit_node(struct fusefs *fs, struct inode *i, struct copy *c, bool 
 	int64_t mtime = c->mtime_ns;
 	/* Written a while ago: the time that programs have seen stays. */
 	bool mtime_set = c->mtime_set || wall_ns() - mtime > LATE_NS;
+	struct attr before = { 0 };
+	replica_attr(fs->replica, &i->id, &before);
 
 	struct committer own;
 	fs_own_begin(fs, &own);
 	r = replica_save(fs->replica, &i->id, base, &content, SAVE_BY_NAME, &v, e);
 	if (r == -ENOENT)
 		r = revive(fs, i, &content, &v, e);
-	if (r >= 0 && mtime_set)
+	if (r >= 0 && (mtime_set || is_rewritten(&before, v)))
 		replica_set_mtime(fs->replica, &i->id, mtime);
 	fs_own_end(fs, &own);
 	if (r >= 0) {
@@ -441,6 +450,7 @@ void commit_before_save(struct fusefs *fs, struct inode *i)
 {
 	if (!may_be_finished(i))
 		return;
+	turn_pass(&fs->turns);
 	pthread_mutex_unlock(&i->lock);
 	pthread_mutex_lock(&fs->names);
 	commit_finished(fs, i);
@@ -472,7 +482,8 @@ int commit_over(struct fusefs *fs, struct inode *i, const struct id *node, struc
 	int r = content_of(fs, c, &content, &own_work);
 	if (r < 0)
 		return r;
-	struct attr attr;
+	struct attr attr = { 0 };
+	int64_t mtime = local ? i->local->mtime_ns : i->last.mtime_ns;
 	bool blob = replica_attr(fs->replica, node, &attr) >= 0 && attr.form == FORM_BLOB;
 	const void *data = bytes_of(c, &content, blob ? 0 : DOCUMENT_SIZE_MAX, &text);
 	_cleanup_(version_unrefp) struct version *head = NULL;
@@ -488,6 +499,8 @@ int commit_over(struct fusefs *fs, struct inode *i, const struct id *node, struc
 		carry_over(fs, i, node, false);
 	else if (r >= 0)
 		commit_dress(fs, &old, node);
+	if (r >= 0 && local && is_rewritten(&attr, v))
+		replica_set_mtime(fs->replica, node, mtime);
 	fs_own_end(fs, &own);
 	if (r == -EINVAL && local && fs->options.lenient) {
 		/* Nothing fails: the path shows what was written, the document is as it was. */
@@ -610,6 +623,7 @@ int64_t commit_due(struct fusefs *fs, struct inode *i, enum timer_kind kind, boo
 	case TIMER_FLIP:
 	case TIMER_STRAY:
 	case TIMER_RULES:
+	case TIMER_TRIM:
 		break;
 	}
 	pthread_mutex_unlock(&i->lock);
@@ -691,7 +705,7 @@ void commit_all(struct fusefs *fs)
 	size_t n = 0;
 	inodes_get(fs, NULL, &list, &n);
 	pthread_mutex_lock(&fs->names);
-	tombstone_expire(fs, NULL, INT64_MAX);
+	tombstone_expire(fs, INT64_MAX);
 	for (size_t k = 0; k < n; k++) {
 		struct inode *i = list[k];
 		pthread_mutex_lock(&i->lock);

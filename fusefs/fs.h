@@ -12,6 +12,7 @@
 #include "fusefs/base.h"
 #include "fusefs/fusefs.h"
 #include "fusefs/inode.h"
+#include "fusefs/turn.h"
 
 #define FUSEFS_THREADS 8
 #define DOCTREES 4    /* trees of documents that are kept */
@@ -33,6 +34,10 @@
 #define STRANGERS_NS (3600 * SECOND_NS)
 /* ... and for a temp file that is renamed, from so long before it was made, if there are any. */
 #define BEFORE_TEMP_NS (5 * SECOND_NS)
+/* The kernel forgets many inodes at once, when it needs memory: after so many, and then a moment, what they
+ * took is given back to the system. */
+#define TRIM_INODES 8192
+#define TRIM_NS SECOND_NS
 /* A backup that is still there after a second is worth keeping across a crash. */
 #define ASIDE_STORE_NS SECOND_NS
 
@@ -43,13 +48,14 @@ enum timer_kind {
 	TIMER_COMMIT,
 	TIMER_STORE,
 	TIMER_STRAY,
-	TIMER_RULES
+	TIMER_RULES,
+	TIMER_TRIM
 };
 
 struct timer {
 	int64_t due_ns;
 	enum timer_kind kind;
-	uint64_t ino; /* 0: TIMER_TOMB, TIMER_STRAY, TIMER_RULES */
+	uint64_t ino; /* 0: TIMER_TOMB, TIMER_STRAY, TIMER_RULES, TIMER_TRIM */
 };
 
 /* A thread that commits to the replica for the mount: its changes are no news to the kernel. */
@@ -94,12 +100,14 @@ struct fusefs {
 	struct table owners;         /* that are not the mount's: fusefs/owner.h */
 	struct table overlay;        /* entries: local names and tombstones */
 	struct table overlay_dirs;   /* the same by their directories */
-	struct overlay_entry *tombs; /* list */
+	struct overlay_entry *first_tomb, *last_tomb; /* list, soonest due first */
+	bool tomb_timer;             /* TIMER_TOMB is set */
 	struct doctree *doctree[DOCTREES]; /* the last one first; NULL: no more */
 	struct atdir *atdir[ATDIRS];
 	unsigned next_atdir; /* to be replaced */
 	uint64_t n_tombs, n_local, n_drafts;
 	uint64_t next_ino, next_spool;
+	uint64_t n_forgotten;              /* inodes, since memory was given back last */
 	struct committer *committers;
 	uint64_t n_handles;
 
@@ -114,9 +122,12 @@ struct fusefs {
 	struct bases *bases;
 	struct rules *rules;
 	struct procs procs;
+	struct turns turns;
 	struct notify *notify;
 	struct events *events;
-	atomic_uint_fast64_t saves;
+	atomic_uint_fast64_t saves, requests;
+	uint64_t init_unique; /* the kernel's INIT, and the flags that it offered there */
+	uint32_t init_flags;
 };
 
 static inline int64_t monotonic_ns(void)

@@ -29,6 +29,7 @@
 #include "fusefs/plain.h"
 #include "fusefs/rules.h"
 #include "fusefs/tombstone.h"
+#include "fusefs/wire.h"
 
 /* Versions kept for saves to come. */
 #define BASES_NOTES 16384
@@ -107,9 +108,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_AUTO_INVAL_DATA |
 				  FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_LOCKS |
 				  FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_HANDLE_KILLPRIV);
+	/* And what fusefs/wire.h adds. */
 	const unsigned want = FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_READDIRPLUS |
-			      FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_CACHE_SYMLINKS |
-			      FUSE_CAP_PARALLEL_DIROPS;
+			      FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_CACHE_SYMLINKS;
 	conn->want |= conn->capable & want;
 	conn->time_gran = 1;
 }
@@ -258,7 +259,8 @@ static int make_session(struct fusefs *fs, const char *fuse_options, struct err 
 					 : "is fusermount3 installed, is the directory yours?");
 	}
 	fs->mounted = true;
-	return 0;
+	int r = wire_attach(fs);
+	return r < 0 ? err_errno(e, r, "mount") : 0;
 }
 
 static int fs_new(const struct fusefs_config *config, struct fusefs **ret)
@@ -275,6 +277,7 @@ static int fs_new(const struct fusefs_config *config, struct fusefs **ret)
 	pthread_mutex_init(&fs->names, NULL);
 	pthread_mutex_init(&fs->lock, NULL);
 	procs_init(&fs->procs);
+	turns_init(&fs->turns);
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -352,17 +355,20 @@ static void *worker_main(void *userdata)
 	int state;
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	pthread_cleanup_push(free_buf, &buf);
-	while (!fuse_session_exited(fs->session) && !atomic_load(&fs->stopping)) {
+	while (!fuse_session_exited(fs->session) && !atomic_load(&fs->stopping) &&
+	       turn_take(&fs->turns)) {
 		/* Waiting for a request is the one place to stop at. */
 		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
 		int n = fuse_session_receive_buf(fs->session, &buf);
 		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+		turn_give(&fs->turns, n > 0 ? buf.mem : NULL, n > 0 ? (size_t)n : 0);
 		if (n == -EINTR || n == -EAGAIN)
 			continue;
 		if (n <= 0)
 			break;
 		fuse_session_process_buf(fs->session, &buf);
 	}
+	turns_end(&fs->turns);
 	gone(fs);
 	pthread_cleanup_pop(1);
 	return NULL;
@@ -405,6 +411,7 @@ static void stop(struct fusefs *fs)
 	atomic_store(&fs->stopping, true);
 	if (fs->session)
 		fuse_session_exit(fs->session);
+	turns_end(&fs->turns);
 	for (unsigned k = 0; k < fs->n_workers; k++)
 		pthread_cancel(fs->worker[k]);
 	for (unsigned k = 0; k < fs->n_workers; k++)
@@ -505,6 +512,7 @@ void fusefs_free(struct fusefs *fs)
 	pthread_cond_destroy(&fs->keeper_wake);
 	pthread_cond_destroy(&fs->keeper_idle);
 	procs_done(&fs->procs);
+	turns_done(&fs->turns);
 	pthread_mutex_destroy(&fs->lock);
 	pthread_mutex_destroy(&fs->names);
 	pthread_rwlock_destroy(&fs->plain);
@@ -559,6 +567,7 @@ void fusefs_stats(struct fusefs *fs, struct fusefs_stats *ret)
 	s.saves = atomic_load(&fs->saves);
 	s.notifies = notify_count(fs->notify);
 	s.calls = events_count(fs->events);
+	s.requests = atomic_load(&fs->requests);
 	*ret = s;
 }
 

@@ -70,6 +70,7 @@ struct fusefs_stats {
 	uint64_t saves;      /* versions made since the mount */
 	uint64_t notifies;   /* invalidations sent to the kernel */
 	uint64_t calls;      /* made of the mount itself, for inotify(7) */
+	uint64_t requests;   /* of the kernel */
 };
 void fusefs_stats(struct fusefs *fs, struct fusefs_stats *ret);
 

@@ -17,6 +17,8 @@
 
 /* Saves that replace a file again and again while it is being opened. */
 #define REPLACED_MAX 100
+/* A file of more bytes is no quick work to open: they may have to be made. */
+#define QUICK_SIZE (64u * 1024)
 
 uint64_t inode_limit(const struct inode *i)
 {
@@ -222,6 +224,15 @@ void handle_begin(struct fusefs *fs, struct handle *h)
 	h->began = true;
 }
 
+/* For what is quick work (fusefs/turn.h) unless somebody is busy with the file. */
+static void lock_quickly(struct fusefs *fs, struct inode *i)
+{
+	if (pthread_mutex_trylock(&i->lock) == 0)
+		return;
+	turn_pass(&fs->turns);
+	pthread_mutex_lock(&i->lock);
+}
+
 /* Opens i; own: in the name of another inode. -ESTALE: another one has taken its place. */
 static int open_inode(struct fusefs *fs, struct inode *i, bool own, int flags, pid_t tid,
 		      struct fuse_file_info *fi)
@@ -235,7 +246,9 @@ static int open_inode(struct fusefs *fs, struct inode *i, bool own, int flags, p
 	h->append = flags & O_APPEND;
 	procs_of(&fs->procs, tid, monotonic_ns(), &h->opener);
 	struct copy *c = NULL;
-	pthread_mutex_lock(&i->lock);
+	lock_quickly(fs, i);
+	if (i->backing == BACK_VIRTUAL || i->last.size > QUICK_SIZE)
+		turn_pass(&fs->turns);
 	int r;
 	if (mode == O_RDONLY && (flags & O_TRUNC) && (inode_mode(i) & 0111)) {
 		/* The kernel looks whether it is running only after this, and has emptied its pages
@@ -333,17 +346,28 @@ static struct inode *successor(struct fusefs *fs, struct inode *i)
 	return now;
 }
 
-/* Who is not root has written to the file, or emptied it: it does not run as somebody else any more. The
- * kernel sees to that itself where the bytes go through its pages. i->lock held. */
-static void drop_set_id(struct fusefs *fs, struct inode *i, uid_t writer)
+bool inode_drop_set_id(struct fusefs *fs, struct inode *i)
 {
 	mode_t mode = inode_mode(i), drop = mode & S_ISUID;
 	if (mode & S_IXGRP)
 		drop |= mode & S_ISGID;
-	if (writer == 0 || !drop || i->kind != NODE_FILE)
-		return;
+	if (!drop || i->kind != NODE_FILE)
+		return false;
 	inode_set_mode(fs, i, mode & ~drop);
 	inode_changed(i);
+	return true;
+}
+
+/* Who is not root has written to the file, or emptied it. Before he is answered. */
+static void written_by(struct fusefs *fs, struct inode *i, uid_t writer)
+{
+	if (writer == 0)
+		return;
+	pthread_mutex_lock(&i->lock);
+	bool dropped = inode_drop_set_id(fs, i);
+	pthread_mutex_unlock(&i->lock);
+	if (dropped)
+		notify_size(fs, i);
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -372,11 +396,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		}
 		r = open_inode(fs, i, i->ino != ino, fi->flags, fuse_req_ctx(req)->pid, fi);
 	}
-	if (r == 0 && (fi->flags & O_TRUNC)) {
-		pthread_mutex_lock(&i->lock);
-		drop_set_id(fs, i, fuse_req_ctx(req)->uid);
-		pthread_mutex_unlock(&i->lock);
-	}
+	if (r == 0 && (fi->flags & O_TRUNC))
+		written_by(fs, i, fuse_req_ctx(req)->uid);
 	inode_put(fs, i);
 	if (r < 0)
 		fuse_reply_err(req, -r);
@@ -502,13 +523,13 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 	struct fusefs *fs = fs_of(req);
 	struct handle *h = handle_of(fi);
 	struct inode *i = h->inode;
-	pthread_mutex_lock(&i->lock);
+	lock_quickly(fs, i);
 	handle_begin(fs, h);
 	note_dropped(h);
 	int r = do_write(fs, h, data, size, off, fi->writepage);
-	if (r == 0)
-		drop_set_id(fs, i, fuse_req_ctx(req)->uid);
 	pthread_mutex_unlock(&i->lock);
+	if (r == 0)
+		written_by(fs, i, fuse_req_ctx(req)->uid);
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else
@@ -609,7 +630,9 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct inode *i = h->inode;
 	struct copy *c = h->copy;
 	int64_t settle = 0;
-	pthread_mutex_lock(&i->lock);
+	lock_quickly(fs, i);
+	if (h->writes)
+		turn_pass(&fs->turns);
 	c->readers -= h->reads;
 	c->writers -= h->writes;
 	if (h->writes && c->dirty && !c->writers && !(c->draft && c->flushed))
@@ -692,9 +715,9 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 	handle_begin(fs, h);
 	note_dropped(h);
 	int r = allocate(fs, h, mode, (uint64_t)offset, (uint64_t)length);
-	if (r == 0)
-		drop_set_id(fs, i, fuse_req_ctx(req)->uid);
 	pthread_mutex_unlock(&i->lock);
+	if (r == 0)
+		written_by(fs, i, fuse_req_ctx(req)->uid);
 	fuse_reply_err(req, -r);
 }
 

@@ -37,6 +37,9 @@ void handle_begin(struct fusefs *fs, struct handle *h);
 bool copy_leave(struct fusefs *fs, struct inode *i, struct copy *c);
 /* The largest size that this file may grow to. */
 uint64_t inode_limit(const struct inode *i);
+/* Somebody else has it now, or who is not root has changed its bytes: it does not run as its owner or group
+ * any more. True if it would have. i->lock held. */
+bool inode_drop_set_id(struct fusefs *fs, struct inode *i);
 /* The copy that somebody without a handle works on, made from the newest version; i->lock held. */
 int inode_shared(struct fusefs *fs, struct inode *i, struct copy **ret);
 

@@ -8,6 +8,7 @@
 
 #include "fusefs/field.h"
 #include "fusefs/fs.h"
+#include "fusefs/keeper.h"
 #include "fusefs/local.h"
 #include "fusefs/plain.h"
 #include "fusefs/shoaldir.h"
@@ -259,8 +260,14 @@ void inode_forget(struct fusefs *fs, uint64_t ino, uint64_t n)
 			i->own = 0;
 		dead = unused(fs, i);
 	}
+	fs->n_forgotten += dead != NULL;
+	bool trim = fs->n_forgotten >= TRIM_INODES;
+	if (trim)
+		fs->n_forgotten = 0;
 	pthread_mutex_unlock(&fs->lock);
 	bury(fs, dead);
+	if (trim)
+		keeper_add(fs, TIMER_TRIM, 0, monotonic_ns() + TRIM_NS);
 }
 
 /* From the id and the kind: the same id can come back as another kind. */
@@ -722,12 +729,14 @@ struct count {
 	uint64_t names, dirs;
 };
 
-static int count_one(const char *name, size_t len, const struct attr *attr, void *userdata)
+static int count_one(const char *name, size_t len, const struct id *id, enum node_kind kind,
+		     void *userdata)
 {
 	(void)name;
 	(void)len;
+	(void)id;
 	struct count *c = userdata;
-	c->dirs += attr->kind == NODE_DIR;
+	c->dirs += kind == NODE_DIR;
 	return ++c->names > COUNT_MAX;
 }
 
@@ -741,7 +750,7 @@ static uint64_t count_links(struct fusefs *fs, struct inode *i)
 	pthread_mutex_unlock(&fs->lock);
 	if (counted)
 		return links;
-	links = replica_list(fs->replica, &i->id, count_one, &n) == 0 ? n.dirs + 2 : 1;
+	links = replica_names(fs->replica, &i->id, count_one, &n) == 0 ? n.dirs + 2 : 1;
 	pthread_mutex_lock(&fs->lock);
 	if (i->moves == moves) {
 		i->links = links;

@@ -126,6 +126,12 @@ struct inode {
 	 * came or went; how often that happened. */
 	uint64_t links, moves;
 	bool counted;
+	/* fs->lock; directories: what the kernel has of their names (fusefs/dirpages.h), as of which count of
+	 * moves, or of several; openings that may add to it. */
+	enum pages { PAGES_NONE, PAGES_SOME, PAGES_ALL } pages;
+	uint64_t pages_turn;
+	bool pages_mixed;
+	unsigned fillers;
 
 	pthread_mutex_t lock;
 	enum backing backing;

@@ -2,6 +2,7 @@
 #include "fusefs/keeper.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -65,7 +66,7 @@ static void act(struct fusefs *fs, const struct timer *t, bool now)
 {
 	if (t->kind == TIMER_TOMB) {
 		pthread_mutex_lock(&fs->names);
-		tombstone_expire(fs, NULL, now ? INT64_MAX : monotonic_ns());
+		tombstone_expire(fs, now ? INT64_MAX : monotonic_ns());
 		pthread_mutex_unlock(&fs->names);
 		return;
 	}
@@ -73,6 +74,10 @@ static void act(struct fusefs *fs, const struct timer *t, bool now)
 		pthread_mutex_lock(&fs->names);
 		drafts_astray(fs);
 		pthread_mutex_unlock(&fs->names);
+		return;
+	}
+	if (t->kind == TIMER_TRIM) {
+		malloc_trim(0);
 		return;
 	}
 	if (t->kind == TIMER_RULES) {
@@ -127,11 +132,11 @@ static void *keeper_main(void *userdata)
 	return NULL;
 }
 
-/* Rules that may have gone are no news: fs->lock held. */
+/* Rules that may have gone are no news, nor is memory: fs->lock held. */
 static bool is_due_soon(const struct fusefs *fs)
 {
 	for (size_t k = 0; k < fs->n_timers; k++)
-		if (fs->timer[k].kind != TIMER_RULES)
+		if (fs->timer[k].kind != TIMER_RULES && fs->timer[k].kind != TIMER_TRIM)
 			return true;
 	return false;
 }

@@ -29,7 +29,7 @@ struct overlay_entry {
 	struct inode *inode; /* a local file, referenced; NULL: a tombstone */
 
 	/* tombstone */
-	struct overlay_entry *next;
+	struct overlay_entry *next, *prev; /* those that are due later, and sooner */
 	struct id node;
 	struct version *version; /* what the remover had before its eyes; may be NULL (links) */
 	struct id version_id;

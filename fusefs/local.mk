@@ -8,6 +8,8 @@ libfusefs_a_SOURCES = \
 	fusefs/commit.h \
 	fusefs/conflictdir.c \
 	fusefs/conflictdir.h \
+	fusefs/dirpages.c \
+	fusefs/dirpages.h \
 	fusefs/doctree.c \
 	fusefs/doctree.h \
 	fusefs/draft.c \
@@ -72,7 +74,11 @@ libfusefs_a_SOURCES = \
 	fusefs/spot.h \
 	fusefs/tombstone.c \
 	fusefs/tombstone.h \
+	fusefs/turn.c \
+	fusefs/turn.h \
 	fusefs/when.c \
 	fusefs/when.h \
+	fusefs/wire.c \
+	fusefs/wire.h \
 	fusefs/workfile.c \
 	fusefs/workfile.h

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fusefs/dirpages.h"
 #include "fusefs/event.h"
 #include "fusefs/flip.h"
 #include "fusefs/keeper.h"
@@ -150,7 +151,8 @@ static void send(struct notify *n, struct item *x)
 		inode_put(fs, i);
 		return;
 	}
-	int r = fuse_lowlevel_notify_inval_inode(fs->session, x->ino, 0, 0);
+	int r = i->kind == NODE_DIR ? dirpages_drop(fs, i)
+				    : fuse_lowlevel_notify_inval_inode(fs->session, x->ino, 0, 0);
 	pthread_mutex_lock(&i->lock);
 	inode_steady(i);
 	pthread_mutex_unlock(&i->lock);

@@ -2,6 +2,7 @@
 /* Attributes, times, modes, sizes; extended attributes. */
 #include <errno.h>
 #include <limits.h>
+#include <linux/xattr.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -185,13 +186,17 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	if (i->backing == BACK_NODE)
 		replica_attr(fs->replica, &i->id, &i->last);
 	/* The kernel has seen to it that who asks may. */
-	if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
+	if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) {
 		r = set_owner(fs, i, attr, to_set);
+		inode_drop_set_id(fs, i);
+	}
 	if (r == 0 && (to_set & FUSE_SET_ATTR_MODE))
 		r = inode_set_mode(fs, i, attr->st_mode);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE))
 		r = i->kind == NODE_FILE ? set_size(fs, i, (uint64_t)attr->st_size, h, ctx->pid)
 					 : -EISDIR;
+	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE) && ctx->uid != 0)
+		inode_drop_set_id(fs, i);
 	if (r == 0 && (to_set & SET_TIMES))
 		r = set_times(fs, i, attr, to_set, h);
 	if (r == 0 && (to_set & SET_ANY))
@@ -329,7 +334,7 @@ static int get_xattr(struct fusefs *fs, struct inode *i, const char *name, struc
 		return shoal_get(fs, i, name + 11, ret);
 	/* Opaque ACLs would leave `cp -a` with files of mode 0600. */
 	if (!is_user(name))
-		return strncmp(name, "security.", 9) == 0 ? -ENODATA : -EOPNOTSUPP;
+		return -EOPNOTSUPP;
 	switch (i->backing) {
 	case BACK_NODE:
 		return replica_get_xattr(fs->replica, &i->id, name, ret);
@@ -358,9 +363,10 @@ static void reply_buf(fuse_req_t req, const struct buf *b, size_t size)
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct fusefs *fs = fs_of(req);
-	/* Asked for before every write; there are none. */
+	/* Asked for before the first write; there are none. Of what there cannot be, as in
+	 * security.selinux, ls(1) asks once only. */
 	if (strncmp(name, "security.", 9) == 0) {
-		fuse_reply_err(req, ENODATA);
+		fuse_reply_err(req, strcmp(name, XATTR_NAME_CAPS) == 0 ? ENODATA : EOPNOTSUPP);
 		return;
 	}
 	struct inode *i = inode_get(fs, ino);

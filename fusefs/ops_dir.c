@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/arena.h"
+#include "fusefs/dirpages.h"
 #include "fusefs/event.h"
 #include "fusefs/fs.h"
 #include "fusefs/local.h"
@@ -127,20 +129,31 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 	fuse_reply_none(req);
 }
 
-/* ---- listing: a snapshot for each opening, so that offsets are stable ---- */
+/* ---- listing: what was there when an opening began, so that it sees each name once ----
+ *
+ * The offset of a name is made of the name alone and names come in the order of their offsets. So one that
+ * is there all the time has its place in every listing, whatever comes and goes around it. */
+
+#define OFFSET_DOTS 2 /* of ".."; that of "." is less */
+/* In a directory of more names than this the kernel is not given attributes unasked: each would cost
+ * both sides the memory of an inode. */
+#define PLUS_MAX (128 * 1024)
 
 struct dirent {
-	char *name;
-	struct attr attr;    /* a node */
-	struct inode *inode; /* or a local file, referenced */
+	off_t offset; /* the next one's are greater */
+	const char *name;
+	struct id id;
+	enum node_kind kind; /* of a node; 0: a local name, or what hides a node */
+	struct inode *inode; /* the local file, referenced */
 };
 
 struct dir {
 	pthread_mutex_t lock;
+	struct arena names;
 	struct dirent *item;
 	size_t n, cap;
-	bool filled;
-	int error;
+	bool filled, plus;
+	struct dirpages pages;
 };
 
 static struct dirent *add(struct dir *d, const char *name, size_t len)
@@ -154,38 +167,41 @@ static struct dirent *add(struct dir *d, const char *name, size_t len)
 		d->cap = cap;
 	}
 	struct dirent *x = &d->item[d->n];
-	*x = (struct dirent){ .name = strndup(name, len) };
+	*x = (struct dirent){ .name = arena_dup(&d->names, name, len) };
 	if (!x->name)
 		return NULL;
+	/* 61 bits: programs and the kernel want it positive, and those of equal hash are told apart. */
+	x->offset = (off_t)(table_hash_bytes(name, len, 0) >> 3) + OFFSET_DOTS + 1;
 	d->n++;
 	return x;
 }
 
 static void clear(struct fusefs *fs, struct dir *d)
 {
-	for (size_t k = 0; k < d->n; k++) {
-		free(d->item[k].name);
+	for (size_t k = 0; k < d->n; k++)
 		inode_put(fs, d->item[k].inode);
-	}
 	d->n = 0;
 	d->filled = false;
+	arena_reset(&d->names);
 }
 
-static int add_node(const char *name, size_t len, const struct attr *attr, void *userdata)
+static int add_name(const char *name, size_t len, const struct id *id, enum node_kind kind,
+		    void *userdata)
 {
 	struct dirent *x = add(userdata, name, len);
 	if (!x)
 		return -ENOMEM;
-	x->attr = *attr;
+	x->id = *id;
+	x->kind = kind;
 	return 0;
 }
 
-static int compare(const void *a, const void *b)
+static int add_node(const char *name, size_t len, const struct attr *attr, void *userdata)
 {
-	return strcmp(((const struct dirent *)a)->name, ((const struct dirent *)b)->name);
+	return add_name(name, len, &attr->id, attr->kind, userdata);
 }
 
-/* A local name, or (no inode, no kind) a tombstone that hides attr.id. */
+/* A local name, or (no inode, no kind) a tombstone that hides a node. */
 static void add_overlay(const struct overlay_entry *e, void *userdata)
 {
 	struct dirent *x = add(userdata, e->name, strlen(e->name));
@@ -194,152 +210,228 @@ static void add_overlay(const struct overlay_entry *e, void *userdata)
 	if (e->inode)
 		e->inode->refs++; /* fs->lock is held */
 	x->inode = e->inode;
-	x->attr.id = e->node;
+	x->id = e->node;
 }
 
-/* Nodes, less what is hidden, and local names, in one order. The local names are looked at first:
- * a file that settles in between is seen twice then, and not missed. */
-static int merge(struct fusefs *fs, const struct id *id, struct dir *d)
+/* What is laid over a node stands before it. */
+static int compare(const void *a, const void *b)
 {
-	local_each(fs, id, add_overlay, d);
-	size_t laid = d->n;
-	if (laid)
-		qsort(d->item, laid, sizeof(*d->item), compare);
-	int r = replica_list(fs->replica, id, add_node, d);
-	if (r < 0 || !laid)
-		return r;
-	for (size_t k = laid; k < d->n; k++) {
-		struct dirent *node = &d->item[k];
-		const struct dirent *x = bsearch(node, d->item, laid, sizeof(*x), compare);
-		if (x && (x->inode || id_equal(&x->attr.id, &node->attr.id)))
-			node->attr.kind = 0;
-	}
-	size_t kept = 0;
-	for (size_t k = 0; k < d->n; k++) {
-		if (d->item[k].inode || d->item[k].attr.kind)
-			d->item[kept++] = d->item[k];
-		else
-			free(d->item[k].name);
-	}
-	d->n = kept;
-	qsort(d->item, d->n, sizeof(*d->item), compare);
-	return 0;
+	const struct dirent *x = a, *y = b;
+	if (x->offset != y->offset)
+		return x->offset < y->offset ? -1 : 1;
+	int c = strcmp(x->name, y->name);
+	return c ? c : (x->kind != 0) - (y->kind != 0);
 }
 
 /* Another device may have made something of that name: it is not to be reached, and not shown. */
-static void hide_shoal(struct fusefs *fs, struct dir *d)
+static bool is_shoal(const struct inode *dir, const struct dirent *x)
 {
+	return dir->ino == INO_ROOT && strcmp(x->name, ".shoal") == 0;
+}
+
+/* Below .shoal the order says something, as that of a list's elements. */
+static void arrange_virtual(struct dir *d)
+{
+	for (size_t k = 0; k < d->n; k++)
+		d->item[k].offset = (off_t)k + OFFSET_DOTS + 1;
+}
+
+/* In order, less what is hidden and what hides it; each offset is greater than that of the one before. */
+static void arrange(struct fusefs *fs, const struct inode *dir, struct dir *d)
+{
+	const struct dirent *over = NULL; /* what is laid over this name */
+	struct dirent last = { 0 };
+	off_t offset = OFFSET_DOTS;
 	size_t kept = 0;
+	if (d->n)
+		qsort(d->item, d->n, sizeof(*d->item), compare);
 	for (size_t k = 0; k < d->n; k++) {
-		if (strcmp(d->item[k].name, ".shoal") != 0) {
-			d->item[kept++] = d->item[k];
+		struct dirent x = d->item[k];
+		if (over && strcmp(over->name, x.name) != 0)
+			over = NULL;
+		bool hidden = over && (over->inode || id_equal(&over->id, &x.id));
+		if (!x.kind) {
+			last = x;
+			over = &last;
+			hidden = !x.inode;
+		}
+		if (hidden || is_shoal(dir, &x)) {
+			inode_put(fs, x.inode);
 			continue;
 		}
-		free(d->item[k].name);
-		inode_put(fs, d->item[k].inode);
+		x.offset = offset = x.offset > offset ? x.offset : offset + 1;
+		d->item[kept++] = x;
 	}
 	d->n = kept;
 }
 
+/* Nodes and local names. The local names are looked at first: a file that settles in between is seen
+ * twice then, and not missed. */
 static int fill(struct fusefs *fs, struct inode *i, struct dir *d)
 {
 	struct id id;
+	int r;
 	clear(fs, d);
 	d->filled = true;
-	if (i->backing == BACK_VIRTUAL)
-		return shoaldir_list(fs, i, add_node, d);
-	int r = dir_id(i, &id) ? merge(fs, &id, d) : -ENOENT;
-	if (i->ino == INO_ROOT)
-		hide_shoal(fs, d);
+	if (i->backing == BACK_VIRTUAL) {
+		r = shoaldir_list(fs, i, add_node, d);
+		arrange_virtual(d);
+	} else if (dir_id(i, &id)) {
+		dirpages_read(fs, i, &d->pages);
+		local_each(fs, &id, add_overlay, d);
+		r = replica_names(fs->replica, &id, add_name, d);
+		arrange(fs, i, d);
+	} else {
+		r = -ENOENT;
+	}
+	d->plus = d->n <= PLUS_MAX;
 	return r;
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
-	struct dir *d = calloc(1, sizeof(*d));
+	struct fusefs *fs = fs_of(req);
+	struct inode *i = inode_get(fs, ino);
+	struct dir *d = i ? calloc(1, sizeof(*d)) : NULL;
+	struct id id;
 	if (!d) {
-		fuse_reply_err(req, ENOMEM);
+		inode_put(fs, i);
+		fuse_reply_err(req, i ? ENOMEM : ESTALE);
 		return;
 	}
 	pthread_mutex_init(&d->lock, NULL);
+	if (dir_id(i, &id))
+		dirpages_open(fs, i, &d->pages, fi);
+	inode_put(fs, i);
 	fi->fh = (uint64_t)(uintptr_t)d;
 	fuse_reply_open(req, fi);
 }
 
 static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
+	struct fusefs *fs = fs_of(req);
+	struct inode *i = inode_get(fs, ino);
 	struct dir *d = (struct dir *)(uintptr_t)fi->fh;
-	clear(fs_of(req), d);
+	if (i)
+		dirpages_close(fs, i, &d->pages);
+	inode_put(fs, i);
+	clear(fs, d);
+	arena_done(&d->names);
 	free(d->item);
 	pthread_mutex_destroy(&d->lock);
 	free(d);
 	fuse_reply_err(req, 0);
 }
 
+static mode_t mode_of(enum node_kind kind)
+{
+	return kind == NODE_DIR ? S_IFDIR : kind == NODE_LINK ? S_IFLNK : S_IFREG;
+}
+
 /* Below .shoal the kernel keeps nothing: what it wants to know of a name it asks for. */
 static void set_virtual(const struct inode *dir, const struct dirent *x, struct stat *ret)
 {
 	_cleanup_(buf_done) struct buf b = { 0 };
-	enum node_kind kind = x->attr.kind ? x->attr.kind : NODE_DIR;
+	enum node_kind kind = x->kind ? x->kind : NODE_DIR;
 	if (dir->virtual_path[0])
 		buf_putf(&b, "%s/", dir->virtual_path);
 	buf_puts(&b, x->name);
 	const char *path = buf_cstr(&b);
 	ret->st_ino = path ? inode_virtual_number(path, kind) : 1;
-	if (x->attr.kind)
-		ret->st_mode = x->attr.kind == NODE_DIR	   ? S_IFDIR
-			       : x->attr.kind == NODE_LINK ? S_IFLNK
-							   : S_IFREG;
+	if (x->kind)
+		ret->st_mode = mode_of(x->kind);
+}
+
+/* Its number and type only. */
+static void set_named(struct fusefs *fs, const struct inode *dir, const struct dirent *x,
+		      struct stat *ret)
+{
+	if (dir->backing == BACK_VIRTUAL) {
+		set_virtual(dir, x, ret);
+		return;
+	}
+	ret->st_ino = x->inode ? x->inode->ino : inode_number(fs, &x->id, x->kind);
+	ret->st_mode = x->inode ? inode_type(x->inode) : mode_of(x->kind);
+}
+
+/* What stands under the name, asked for again, so that what is not there any more is not handed out. */
+static void set_found(struct fusefs *fs, struct inode *dir, const struct dirent *x,
+		      struct fuse_entry_param *ret)
+{
+	struct inode *i = NULL;
+	int r = dir_find(fs, dir, x->name, &i);
+	if (r == 0)
+		r = make_entry(fs, i, ret);
+	if (r == 0 && ret->entry_timeout > 0)
+		ret->entry_timeout = life(fs, dir, x->name);
+	if (r < 0) {
+		*ret = (struct fuse_entry_param){ 0 };
+		set_named(fs, dir, x, &ret->attr);
+	}
+	inode_put(fs, i);
+}
+
+static size_t emit_dots(fuse_req_t req, const struct inode *dir, off_t offset, bool plus, char *p,
+			size_t room)
+{
+	struct fuse_entry_param e = { .attr = { .st_ino = dir->ino, .st_mode = S_IFDIR } };
+	const char *name = offset < OFFSET_DOTS ? "." : "..";
+	return plus ? fuse_add_direntry_plus(req, p, room, name, &e, offset)
+		    : fuse_add_direntry(req, p, room, name, &e.attr, offset);
 }
 
 /* One entry into the answer; its size, or more than room. */
-static size_t emit(fuse_req_t req, struct fusefs *fs, struct inode *dir, struct dir *d, size_t at,
+static size_t emit(fuse_req_t req, struct inode *dir, const struct dir *d, const struct dirent *x,
 		   bool plus, char *p, size_t room)
 {
-	static const char *const dots[] = { ".", ".." };
+	struct fusefs *fs = fs_of(req);
 	struct fuse_entry_param e = { 0 };
-	off_t next = (off_t)at + 1;
-	if (at < 2) {
-		e.attr.st_ino = dir->ino;
-		e.attr.st_mode = S_IFDIR;
-		return plus ? fuse_add_direntry_plus(req, p, room, dots[at], &e, next)
-			    : fuse_add_direntry(req, p, room, dots[at], &e.attr, next);
-	}
-	struct dirent *x = &d->item[at - 2];
-	if (dir->backing == BACK_VIRTUAL) {
-		set_virtual(dir, x, &e.attr);
-		return plus ? fuse_add_direntry_plus(req, p, room, x->name, &e, next)
-			    : fuse_add_direntry(req, p, room, x->name, &e.attr, next);
-	}
 	if (!plus) {
-		if (x->inode) {
-			e.attr.st_ino = x->inode->ino;
-			e.attr.st_mode = inode_type(x->inode);
-		} else {
-			inode_stat_node(fs, inode_number(fs, &x->attr.id, x->attr.kind), &x->attr,
-					&e.attr);
-		}
-		return fuse_add_direntry(req, p, room, x->name, &e.attr, next);
+		set_named(fs, dir, x, &e.attr);
+		return fuse_add_direntry(req, p, room, x->name, &e.attr, x->offset);
 	}
-	size_t need = fuse_add_direntry_plus(req, NULL, 0, x->name, &e, next);
+	size_t need = fuse_add_direntry_plus(req, NULL, 0, x->name, &e, x->offset);
 	if (need > room)
 		return need;
-	struct inode *i = NULL;
-	/* Asked for again, so that what is not there any more is not handed out. */
-	int r = dir_find(fs, dir, x->name, &i);
-	if (r == 0)
-		r = make_entry(fs, i, &e);
-	if (r == 0 && e.entry_timeout > 0)
-		e.entry_timeout = life(fs, dir, x->name);
-	if (r < 0) {
-		e = (struct fuse_entry_param){ 0 };
-		e.attr.st_ino = inode_number(fs, &x->attr.id, x->attr.kind);
-		e.attr.st_mode = S_IFREG;
+	if (dir->backing == BACK_VIRTUAL || !d->plus)
+		set_named(fs, dir, x, &e.attr);
+	else
+		set_found(fs, dir, x, &e);
+	return fuse_add_direntry_plus(req, p, room, x->name, &e, x->offset);
+}
+
+/* The first one behind an offset. */
+static size_t find_behind(const struct dir *d, off_t offset)
+{
+	size_t low = 0, high = d->n;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (d->item[middle].offset <= offset)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	inode_put(fs, i);
-	return fuse_add_direntry_plus(req, p, room, x->name, &e, next);
+	return low;
+}
+
+/* All that fits into room, from behind an offset on. */
+static size_t emit_some(fuse_req_t req, struct inode *dir, const struct dir *d, off_t offset,
+			bool plus, char *room, size_t size)
+{
+	size_t used = 0, n;
+	for (; offset < OFFSET_DOTS; offset++) {
+		n = emit_dots(req, dir, offset + 1, plus, room + used, size - used);
+		if (n > size - used)
+			return used;
+		used += n;
+	}
+	for (size_t at = find_behind(d, offset); at < d->n; at++) {
+		n = emit(req, dir, d, &d->item[at], plus, room + used, size - used);
+		if (n > size - used)
+			return used;
+		used += n;
+	}
+	return used;
 }
 
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi,
@@ -359,12 +451,10 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct 
 	pthread_mutex_lock(&d->lock);
 	if (off == 0 || !d->filled)
 		r = fill(fs, i, d);
-	for (size_t at = (size_t)off; r == 0 && at < d->n + 2; at++) {
-		size_t n = emit(req, fs, i, d, at, plus, room + used, size - used);
-		if (n > size - used)
-			break;
-		used += n;
-	}
+	if (r == 0)
+		used = emit_some(req, i, d, off, plus, room, size);
+	if (r == 0 && used == 0)
+		dirpages_end(fs, i, &d->pages);
 	pthread_mutex_unlock(&d->lock);
 	inode_put(fs, i);
 	if (r < 0)

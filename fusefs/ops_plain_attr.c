@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/xattr.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,8 +83,12 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		r = -EPERM;
 	char path[64];
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (r == 0 && (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)))
+		plain_drop_set_id(fs, ino, fd);
 	if (r == 0)
 		r = change_attr(fs, path, attr, to_set, fi);
+	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE) && who != 0)
+		plain_drop_set_id(fs, ino, fd);
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else
@@ -128,7 +133,7 @@ static int open_path(struct fusefs *fs, fuse_ino_t ino, char *path, enum node_ki
 /* -EOPNOTSUPP: not ours; -ENODATA: never there. */
 static int check_name(const char *name)
 {
-	if (strncmp(name, "security.", 9) == 0)
+	if (strcmp(name, XATTR_NAME_CAPS) == 0)
 		return -ENODATA;
 	return strncmp(name, "user.", 5) == 0 ? 0 : -EOPNOTSUPP;
 }

@@ -32,6 +32,13 @@ static void take_open(struct fusefs *fs, struct inode *i, int fd, struct fuse_fi
 	fi->noflush = 1;
 }
 
+/* Before the answer. */
+static void written_by(fuse_req_t req, fuse_ino_t ino, int fd)
+{
+	if (fuse_req_ctx(req)->uid != 0)
+		plain_drop_set_id(fs_of(req), ino, fd);
+}
+
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fusefs *fs = fs_of(req);
@@ -43,6 +50,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	int fd = i ? plain_open(fs, i, open_flags(fi->flags)) : -ESTALE;
 	if (fd >= 0)
 		take_open(fs, i, fd, fi);
+	if (fd >= 0 && (fi->flags & O_TRUNC))
+		written_by(req, ino, fd);
 	inode_put(fs, i);
 	if (fd < 0)
 		fuse_reply_err(req, -fd);
@@ -141,6 +150,8 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 	int r = workfile_room(fs->spool, (uint64_t)off + size, size);
 	if (r == 0)
 		r = write_all(plain_fd(fi), data, size, off);
+	if (r > 0)
+		written_by(req, ino, plain_fd(fi));
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else
@@ -195,6 +206,8 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 	int r = workfile_room(fs->spool, (uint64_t)offset + (uint64_t)length, (size_t)length);
 	if (r == 0 && fallocate(plain_fd(fi), mode, offset, length) < 0)
 		r = -errno;
+	if (r == 0)
+		written_by(req, ino, plain_fd(fi));
 	fuse_reply_err(req, -r);
 }
 

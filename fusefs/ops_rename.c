@@ -324,11 +324,13 @@ static void moved(struct fusefs *fs, struct inode *i, const struct id *id, const
 	pthread_mutex_unlock(&i->lock);
 }
 
-static int one_is_enough(const char *name, size_t len, const struct attr *attr, void *userdata)
+static int one_is_enough(const char *name, size_t len, const struct id *id, enum node_kind kind,
+			 void *userdata)
 {
 	(void)name;
 	(void)len;
-	(void)attr;
+	(void)id;
+	(void)kind;
 	(void)userdata;
 	return 1;
 }
@@ -342,7 +344,7 @@ static int move_empty(struct fusefs *fs, struct spot *from, struct spot *to, str
 	double timeout;
 	struct attr attr;
 	struct committer own;
-	if (spot_only_nodes(fs, id) < 0 || replica_list(fs->replica, id, one_is_enough, NULL) != 0)
+	if (spot_only_nodes(fs, id) < 0 || replica_names(fs->replica, id, one_is_enough, NULL) != 0)
 		return -EXDEV;
 	pthread_mutex_lock(&from->inode->lock);
 	int r = inode_attr(fs, from->inode, &st, &timeout);

@@ -171,6 +171,20 @@ int plain_attr(struct fusefs *fs, struct inode *i, struct stat *ret)
 	return fd < 0 ? fd : plain_stat(fs, i, fd, ret);
 }
 
+void plain_drop_set_id(struct fusefs *fs, fuse_ino_t ino, int fd)
+{
+	char path[64];
+	struct stat st;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	mode_t drop = st.st_mode & S_ISUID;
+	if (st.st_mode & S_IXGRP)
+		drop |= st.st_mode & S_ISGID;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (drop && chmod(path, (st.st_mode & ~drop) & 07777) == 0)
+		fuse_lowlevel_notify_inval_inode(fs->session, ino, -1, 0);
+}
+
 /* ---- for the operations ---- */
 
 int plain_open_dir(struct fusefs *fs, fuse_ino_t ino, struct inode **ret)

@@ -63,6 +63,9 @@ int plain_remove(struct fusefs *fs, struct inode *dir, const char *name, int fla
 int plain_rename(struct fusefs *fs, struct inode *from, const char *name, struct inode *to,
 		 const char *newname, unsigned flags);
 
+/* As inode_drop_set_id (fusefs/handle.h); the kernel knows no better until it is told. */
+void plain_drop_set_id(struct fusefs *fs, fuse_ino_t ino, int fd);
+
 /* The parts of ops_plain_fill. */
 void ops_plain_attr_fill(struct fuse_lowlevel_ops *ops);
 void ops_plain_file_fill(struct fuse_lowlevel_ops *ops);

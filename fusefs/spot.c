@@ -129,5 +129,5 @@ int spot_only_nodes(struct fusefs *fs, const struct id *dir)
 {
 	struct counted c = { 0 };
 	local_each(fs, dir, count_local, &c);
-	return c.local ? -ENOTEMPTY : tombstone_expire(fs, dir, 0);
+	return c.local ? -ENOTEMPTY : tombstone_bury_all(fs, dir);
 }

@@ -43,6 +43,38 @@ static void unstore(struct fusefs *fs, struct overlay_entry *e)
 	e->stored = false;
 }
 
+/* ---- those that wait, soonest first; fs->lock held ---- */
+
+static void wait_put(struct fusefs *fs, struct overlay_entry *e)
+{
+	struct overlay_entry *last = fs->last_tomb;
+	while (last && last->due_ns > e->due_ns)
+		last = last->prev;
+	e->prev = last;
+	e->next = last ? last->next : fs->first_tomb;
+	*(e->prev ? &e->prev->next : &fs->first_tomb) = e;
+	*(e->next ? &e->next->prev : &fs->last_tomb) = e;
+	fs->n_tombs++;
+}
+
+static void wait_take(struct fusefs *fs, struct overlay_entry *e)
+{
+	*(e->prev ? &e->prev->next : &fs->first_tomb) = e->next;
+	*(e->next ? &e->next->prev : &fs->last_tomb) = e->prev;
+	fs->n_tombs--;
+}
+
+/* One timer is for all of them. True: the caller has to set it, without the lock. */
+static bool wants_timer(struct fusefs *fs, int64_t *ret_due)
+{
+	bool wants = fs->first_tomb && !fs->tomb_timer;
+	if (wants) {
+		fs->tomb_timer = true;
+		*ret_due = fs->first_tomb->due_ns;
+	}
+	return wants;
+}
+
 int tombstone_add(struct fusefs *fs, const struct id *parent, const char *name,
 		  const struct attr *node, struct version *version, const struct proc *proc,
 		  bool aside)
@@ -67,20 +99,20 @@ int tombstone_add(struct fusefs *fs, const struct id *parent, const char *name,
 	/* The only copy of what was renamed aside is not stored yet: tombstone_store(). */
 	if (!aside)
 		store(fs, e);
+	int64_t due = 0;
 	pthread_mutex_lock(&fs->lock);
 	int r = overlay_put(fs, e);
-	if (r == 0) {
-		e->next = fs->tombs;
-		fs->tombs = e;
-		fs->n_tombs++;
-	}
+	if (r == 0)
+		wait_put(fs, e);
+	bool timer = wants_timer(fs, &due);
 	pthread_mutex_unlock(&fs->lock);
+	if (timer)
+		keeper_add(fs, TIMER_TOMB, 0, due);
 	if (r < 0) {
 		unstore(fs, e);
 		entry_free(e);
 		return r;
 	}
-	keeper_add(fs, TIMER_TOMB, 0, e->due_ns);
 	if (!aside)
 		inode_visited(fs, parent, e->when_us);
 	return 0;
@@ -92,12 +124,7 @@ static void detach(struct fusefs *fs, struct overlay_entry *e)
 	unstore(fs, e);
 	pthread_mutex_lock(&fs->lock);
 	overlay_take(fs, e);
-	for (struct overlay_entry **p = &fs->tombs; *p; p = &(*p)->next)
-		if (*p == e) {
-			*p = e->next;
-			break;
-		}
-	fs->n_tombs--;
+	wait_take(fs, e);
 	pthread_mutex_unlock(&fs->lock);
 }
 
@@ -172,36 +199,60 @@ int tombstone_bury(struct fusefs *fs, const struct id *parent, const char *name)
 	return e ? bury(fs, e) : 0;
 }
 
-int tombstone_expire(struct fusefs *fs, const struct id *parent, int64_t now_ns)
+/* Waits on as long as whoever renamed it aside lives. */
+static bool put_off(struct fusefs *fs, struct overlay_entry *e, int64_t now_ns)
 {
-	int r = 0;
+	if (now_ns == INT64_MAX || e->last_ns <= now_ns || !proc_alive(&e->proc))
+		return false;
+	pthread_mutex_lock(&fs->lock);
+	wait_take(fs, e);
+	e->due_ns = now_ns + GRACE_NS < e->last_ns ? now_ns + GRACE_NS : e->last_ns;
+	wait_put(fs, e);
+	pthread_mutex_unlock(&fs->lock);
+	return true;
+}
+
+void tombstone_expire(struct fusefs *fs, int64_t now_ns)
+{
+	int64_t next = 0;
 	for (;;) {
-		struct overlay_entry *due = NULL;
-		int64_t next = INT64_MAX;
 		pthread_mutex_lock(&fs->lock);
-		for (struct overlay_entry *e = fs->tombs; e && !due; e = e->next)
-			if (parent ? id_equal(&e->parent, parent) : e->due_ns <= now_ns)
-				due = e;
-			else if (e->due_ns < next)
-				next = e->due_ns;
+		struct overlay_entry *e = fs->first_tomb;
 		pthread_mutex_unlock(&fs->lock);
-		if (!due) {
-			if (!parent && next != INT64_MAX)
-				keeper_add(fs, TIMER_TOMB, 0, next);
-			return r;
-		}
-		if (!parent && now_ns != INT64_MAX && due->last_ns > now_ns &&
-		    proc_alive(&due->proc)) {
-			pthread_mutex_lock(&fs->lock);
-			due->due_ns =
-				now_ns + GRACE_NS < due->last_ns ? now_ns + GRACE_NS : due->last_ns;
-			pthread_mutex_unlock(&fs->lock);
-			continue;
-		}
-		int q = bury(fs, due);
+		if (!e || e->due_ns > now_ns)
+			break;
+		if (!put_off(fs, e, now_ns))
+			bury(fs, e);
+	}
+	pthread_mutex_lock(&fs->lock);
+	fs->tomb_timer = false;
+	bool timer = wants_timer(fs, &next);
+	pthread_mutex_unlock(&fs->lock);
+	if (timer)
+		keeper_add(fs, TIMER_TOMB, 0, next);
+}
+
+static void add_tomb(const struct overlay_entry *e, void *userdata)
+{
+	if (!e->inode)
+		buf_put(userdata, &e, sizeof(e));
+}
+
+int tombstone_bury_all(struct fusefs *fs, const struct id *parent)
+{
+	_cleanup_(buf_done) struct buf list = { 0 };
+	int r = 0;
+	local_each(fs, parent, add_tomb, &list);
+	if (buf_failed(&list))
+		return -ENOMEM;
+	for (size_t at = 0; at < list.len; at += sizeof(struct overlay_entry *)) {
+		struct overlay_entry *e;
+		memcpy(&e, list.data + at, sizeof(e));
+		int q = bury(fs, e);
 		if (q < 0)
 			r = q;
 	}
+	return r;
 }
 
 /* ---- after a restart ---- */
@@ -267,7 +318,7 @@ void tombstones_done(struct fusefs *fs)
 		overlay_take(fs, e);
 		entry_free(e);
 	}
-	fs->tombs = NULL;
+	fs->first_tomb = fs->last_tomb = NULL;
 	table_done(&fs->overlay);
 	table_done(&fs->overlay_dirs);
 }

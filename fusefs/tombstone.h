@@ -20,9 +20,11 @@ int tombstone_add(struct fusefs *fs, const struct id *parent, const char *name,
  * referenced, may be NULL. */
 bool tombstone_take(struct fusefs *fs, const struct id *parent, const char *name,
 		    struct id *ret_node, struct version **ret_version);
-/* Deletes what is due; parent: everything in that directory, due or not; now_ns INT64_MAX:
- * everything. */
-int tombstone_expire(struct fusefs *fs, const struct id *parent, int64_t now_ns);
+/* Deletes what is due; now_ns INT64_MAX: everything. For the timer that there is as long as anything waits,
+ * and at the end. */
+void tombstone_expire(struct fusefs *fs, int64_t now_ns);
+/* Everything in that directory, due or not. */
+int tombstone_bury_all(struct fusefs *fs, const struct id *parent);
 /* The tombstone on this name is carried out now. */
 int tombstone_bury(struct fusefs *fs, const struct id *parent, const char *name);
 /* A renamed-aside document whose backup has been stored: the tombstone may be too. */

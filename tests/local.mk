@@ -281,6 +281,7 @@ EXTRA_DIST += \
 	tests/integration/test_posix_data.py \
 	tests/integration/test_mountlife.py \
 	tests/integration/test_saves.py \
+	tests/integration/test_scale.py \
 	tests/integration/test_lists.py \
 	tests/integration/test_texts.py \
 	tests/integration/test_two_hosts.py \
@@ -316,13 +317,19 @@ bench_programs = \
 	tests/bench/bench_sync \
 	tests/bench/bench_tree
 tests_bench_bench_sync_SOURCES = tests/bench/bench_sync.c $(pair)
+# What scripts start to be timed.
+bench_helpers = \
+	tests/bench/files
+tests_bench_files_SOURCES = tests/bench/files.c tests/bench/figure.h
+tests_bench_files_LDADD =
 bench_scripts = \
-	tests/bench/bench_hosts.py
-EXTRA_PROGRAMS += $(bench_programs)
+	tests/bench/bench_hosts.py \
+	tests/bench/bench_mount.py
+EXTRA_PROGRAMS += $(bench_programs) $(bench_helpers)
 noinst_HEADERS += tests/bench/figure.h
 dist_noinst_SCRIPTS = tests/bench/run $(bench_scripts)
 
-bench: all $(bench_programs)
+bench: all $(bench_programs) $(bench_helpers)
 	@SHOAL_TEST_DATA="$${SHOAL_TEST_DATA:-$(TEST_DATA)}" srcdir="$(srcdir)" \
 		$(SHELL) $(srcdir)/tests/bench/run $(bench_programs) $(bench_scripts)
 

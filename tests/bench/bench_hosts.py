@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a user waits for: the mount against a plain directory, a first sync, one change.
+"""What a user waits for: a first sync, one change.
 
 Two daemons in two network namespaces of this machine; needs root, /dev/fuse and iproute2."""
 import contextlib
@@ -8,7 +8,6 @@ import json
 import os
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -35,36 +34,7 @@ def document(number, value=0):
     return json.dumps(body) + "\n"
 
 
-def timed(work):
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def create(directory, texts):
-    for number, text in enumerate(texts):
-        with open(f"{directory}/{number}.json", "w") as file:
-            file.write(text)
-
-
-def read_all(directory):
-    for number in range(COUNT):
-        with open(f"{directory}/{number}.json") as file:
-            file.read()
-
-
-def save_all(directory, texts):
-    """As an editor does: read, write a temporary file, rename it over."""
-    for number, text in enumerate(texts):
-        path = f"{directory}/{number}.json"
-        with open(path) as file:
-            file.read()
-        with open(f"{directory}/.{number}.json.Ab3xYz", "w") as file:
-            file.write(text)
-        os.rename(f"{directory}/.{number}.json.Ab3xYz", path)
-
-
-def overwrite_all(directory, texts):
     for number, text in enumerate(texts):
         with open(f"{directory}/{number}.json", "w") as file:
             file.write(text)
@@ -113,23 +83,8 @@ def main():
         anna, ben = lab.host("anna", lan), lab.host("ben", lan)
         anna.up()
 
-        # --- the mount against ext4 ---
-        texts = [document(number) for number in range(COUNT)]
-        changed = [document(number, 1) for number in range(COUNT)]
-        again = [document(number, 2) for number in range(COUNT)]
-        with tempfile.TemporaryDirectory(dir=lab.directory) as plain:
-            (anna.dir / "docs").mkdir()
-            mounted = anna.dir / "docs"
-            for name, work in (
-                    ("create", lambda d: create(d, texts)),
-                    ("read", read_all),
-                    ("overwrite", lambda d: overwrite_all(d, changed)),
-                    ("read, write aside, rename", lambda d: save_all(d, again)),
-                    ("stat", lambda d: [os.stat(f"{d}/{n}.json") for n in range(COUNT)])):
-                reference = timed(lambda: work(plain))
-                seconds = timed(lambda: work(mounted))
-                figure(f"mount: {name}, {COUNT} documents of 1 KB", seconds, "s",
-                       f"plain={reference:.6g}")
+        (anna.dir / "docs").mkdir()
+        create(anna.dir / "docs", [document(number) for number in range(COUNT)])
 
         # --- first sync ---
         ben.shoal("join", "-", input=anna.shoal("invite"))

@@ -461,12 +461,14 @@ static int run(struct world *w, char *word[4], int n, struct err *e)
 		struct fusefs_stats s;
 		fusefs_stats(w->fs, &s);
 		printf("ok inodes=%llu handles=%llu dirty=%llu drafts=%llu local=%llu "
-		       "tombstones=%llu pinned=%llu saves=%llu notifies=%llu calls=%llu\n",
+		       "tombstones=%llu pinned=%llu saves=%llu notifies=%llu calls=%llu "
+		       "requests=%llu\n",
 		       (unsigned long long)s.inodes, (unsigned long long)s.handles,
 		       (unsigned long long)s.dirty, (unsigned long long)s.drafts,
 		       (unsigned long long)s.local, (unsigned long long)s.tombstones,
 		       (unsigned long long)s.pinned, (unsigned long long)s.saves,
-		       (unsigned long long)s.notifies, (unsigned long long)s.calls);
+		       (unsigned long long)s.notifies, (unsigned long long)s.calls,
+		       (unsigned long long)s.requests);
 		return 1;
 	}
 	if (strcmp(word[0], "unmount") == 0)

@@ -229,6 +229,33 @@ def test_writing_takes_the_set_id_bits(d, settle):
             assert mode_of(p) == mode
 
 
+@pytest.fixture
+def ignored():
+    """A directory that a rule ignores."""
+    m = Mount("allow_other,dev,suid")
+    m.top.chmod(0o755)
+    (m.dir / ".shoalignore").write_text("out/\n")
+    m.settle()
+    (m.dir / "out").mkdir()
+    (m.dir / "out").chmod(0o777)
+    yield m.dir / "out"
+    m.close()
+
+
+def test_writing_takes_the_set_id_bits_of_what_is_ignored(ignored):
+    assert os.getxattr(ignored, "user.shoal.state") == b"local"
+    p = ignored / "x.bin"
+    p.write_bytes(b"program")
+    for work in ((write_at, p, b"P", 0), (os.truncate, p, 3),
+                 (open_with, p, os.O_WRONLY | os.O_TRUNC)):
+        os.chmod(p, 0o6777)
+        as_user((BEN, BEN), *work)
+        assert mode_of(p) == 0o777, work
+    os.chmod(p, 0o6777)
+    os.chown(p, os.getuid(), os.getgid())
+    assert mode_of(p) == 0o777
+
+
 def write_at(path, data, offset):
     fd = os.open(path, os.O_WRONLY)
     os.pwrite(fd, data, offset)
