@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "fusefs/event-impl.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fusefs/local.h"
+#include "fusefs/saver.h"
 
 /* ---- names of which events are due; lock held ---- */
 
@@ -125,6 +127,35 @@ static bool full(struct events *s)
 	return no;
 }
 
+struct place {
+	const struct id *dir;
+	const char *name;
+};
+
+/* from, to: NULL: it did not have a name, or has none. */
+static struct event *new_event(struct events *s, const struct id *id, enum node_kind kind,
+			       const struct place *from, const struct place *to)
+{
+	struct event *e = calloc(1, sizeof(*e));
+	if (!e)
+		return NULL;
+	e->id = *id;
+	e->kind = kind;
+	pthread_mutex_lock(&s->lock);
+	if (from)
+		e->from = label_use(s, from->dir, from->name);
+	if (to)
+		e->to = label_use(s, to->dir, to->name);
+	if (e->from)
+		leaves(s, e);
+	pthread_mutex_unlock(&s->lock);
+	if ((from && !e->from) || (to && !e->to)) {
+		event_free(s, e);
+		return NULL;
+	}
+	return e;
+}
+
 struct event *event_of_names(struct fusefs *fs, const struct change *c)
 {
 	struct events *s = fs->events;
@@ -135,24 +166,10 @@ struct event *event_of_names(struct fusefs *fs, const struct change *c)
 		return NULL;
 	from = from && !event_is_hidden(fs, &c->old_parent, c->old_name, &c->id);
 	to = to && !event_is_hidden(fs, &c->parent, c->name, &c->id);
-	struct event *e = from || to ? calloc(1, sizeof(*e)) : NULL;
-	if (!e)
+	if (!from && !to)
 		return NULL;
-	e->id = c->id;
-	e->kind = c->kind;
-	pthread_mutex_lock(&s->lock);
-	if (from)
-		e->from = label_use(s, &c->old_parent, c->old_name);
-	if (to)
-		e->to = label_use(s, &c->parent, c->name);
-	if (e->from)
-		leaves(s, e);
-	pthread_mutex_unlock(&s->lock);
-	if ((from && !e->from) || (to && !e->to)) {
-		event_free(s, e);
-		return NULL;
-	}
-	return e;
+	const struct place old = { &c->old_parent, c->old_name }, new = { &c->parent, c->name };
+	return new_event(s, &c->id, c->kind, from ? &old : NULL, to ? &new : NULL);
 }
 
 struct event *event_of_node(const struct id *id, enum node_kind kind, unsigned what)
@@ -210,4 +227,57 @@ void event_add(struct events *s, struct event *e)
 	pthread_mutex_unlock(&s->lock);
 	if (!kept)
 		event_free(s, e);
+}
+
+/* ---- handing over ---- */
+
+static void save_label(struct saver *s, const struct label *x)
+{
+	save_text(s, x ? x->name : NULL);
+	if (x)
+		save_id(s, &x->dir);
+}
+
+void event_save(struct saver *s, const struct event *e)
+{
+	save_id(s, &e->id);
+	buf_u8(s->out, (uint8_t)e->kind);
+	buf_u32(s->out, e->what);
+	save_label(s, e->from);
+	save_label(s, e->to);
+}
+
+struct event *event_load(struct events *s, struct loader *l)
+{
+	struct id id = { 0 }, from_dir = { 0 }, to_dir = { 0 };
+	load_id(l, &id);
+	enum node_kind kind = (enum node_kind)cursor_u8(&l->in);
+	unsigned what = cursor_u32(&l->in);
+	_cleanup_free_ char *from = load_text(l);
+	if (from)
+		load_id(l, &from_dir);
+	_cleanup_free_ char *to = load_text(l);
+	if (to)
+		load_id(l, &to_dir);
+	if (!load_ok(l))
+		return NULL;
+	const struct place old = { &from_dir, from }, new = { &to_dir, to };
+	struct event *e = what ? event_of_node(&id, kind, what)
+			       : new_event(s, &id, kind, from ? &old : NULL, to ? &new : NULL);
+	if (!e)
+		load_fail(l, -ENOMEM);
+	return e;
+}
+
+void events_save(struct events *s, struct saver *to)
+{
+	save_u64(to, s->n);
+	for (const struct event *e = s->first; e; e = e->next)
+		event_save(to, e);
+}
+
+void events_load(struct events *s, struct loader *l)
+{
+	for (uint64_t n = load_count(l); n && load_ok(l); n--)
+		event_add(s, event_load(s, l));
 }

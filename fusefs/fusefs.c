@@ -21,6 +21,8 @@
 #include "fusefs/draft.h"
 #include "fusefs/event.h"
 #include "fusefs/fs.h"
+#include "fusefs/handle.h"
+#include "fusefs/handover.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
 #include "fusefs/notify.h"
@@ -225,8 +227,25 @@ static void ignore_log(enum fuse_log_level level, const char *fmt, va_list ap)
 	(void)ap;
 }
 
-static int make_session(struct fusefs *fs, const char *fuse_options, struct err *e)
+static int mount_session(struct fusefs *fs, struct err *e)
 {
+	errno = 0;
+	if (fuse_session_mount(fs->session, fs->mountpoint) != 0) {
+		int code = errno ? -errno : -EPERM;
+		return err_errno(e, code, "cannot mount on %s (%s)", fs->mountpoint,
+				 fs->options.allow_other
+					 ? "allow_other wants user_allow_other in /etc/fuse.conf"
+					 : "is fusermount3 installed, is the directory yours?");
+	}
+	fs->mounted = true;
+	return 0;
+}
+
+static int make_session(struct fusefs *fs, struct buf *options, struct err *e)
+{
+	const char *fuse_options = buf_cstr(options);
+	if (!fuse_options)
+		return err_errno(e, -ENOMEM, "mount");
 	struct fuse_lowlevel_ops ops = { .init = op_init };
 	ops_attr_fill(&ops);
 	ops_dir_fill(&ops);
@@ -249,15 +268,6 @@ static int make_session(struct fusefs *fs, const char *fuse_options, struct err 
 	if (!fs->session)
 		return err_set(e, -EINVAL, "libfuse does not take the mount options %s",
 			       fuse_options);
-	errno = 0;
-	if (fuse_session_mount(fs->session, fs->mountpoint) != 0) {
-		int code = errno ? -errno : -EPERM;
-		return err_errno(e, code, "cannot mount on %s (%s)", fs->mountpoint,
-				 fs->options.allow_other
-					 ? "allow_other wants user_allow_other in /etc/fuse.conf"
-					 : "is fusermount3 installed, is the directory yours?");
-	}
-	fs->mounted = true;
 	return 0;
 }
 
@@ -275,6 +285,9 @@ static int fs_new(const struct fusefs_config *config, struct fusefs **ret)
 	pthread_mutex_init(&fs->names, NULL);
 	pthread_mutex_init(&fs->lock, NULL);
 	procs_init(&fs->procs);
+	slots_init(&fs->files);
+	slots_init(&fs->lists);
+	slots_init(&fs->plain_lists);
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -286,11 +299,25 @@ static int fs_new(const struct fusefs_config *config, struct fusefs **ret)
 	return 0;
 }
 
+/* What it consists of, when its mount point is known. */
+static int make_parts(struct fusefs *fs, const char *spool, struct err *e)
+{
+	const struct bases_limits limits = { BASES_NOTES, BASES_BYTES };
+	if (!fs->mountpoint || bases_new(&limits, &fs->bases) < 0 || rules_new(&fs->rules) < 0 ||
+	    notify_new(fs, &fs->notify) < 0 || events_new(fs, &fs->events) < 0)
+		return err_errno(e, -ENOMEM, "mount");
+	return make_spool(fs, spool, e);
+}
+
 int fusefs_mount(const struct fusefs_config *config, struct fusefs **ret, struct err *e)
 {
 	_cleanup_(fusefs_freep) struct fusefs *fs = NULL;
 	_cleanup_(buf_done) struct buf fuse = { 0 };
 	int r = fs_new(config, &fs);
+	if (r == 0 && config->options) {
+		fs->options_text = strdup(config->options);
+		r = fs->options_text ? 0 : -ENOMEM;
+	}
 	if (r < 0)
 		return err_errno(e, r, "mount");
 	r = options_parse(config->options, &fs->options, &fuse, e);
@@ -300,13 +327,7 @@ int fusefs_mount(const struct fusefs_config *config, struct fusefs **ret, struct
 	if (r < 0)
 		return r;
 	fs->mountpoint = realpath(config->mountpoint, NULL);
-	const char *text = buf_cstr(&fuse);
-	const struct bases_limits limits = { BASES_NOTES, BASES_BYTES };
-	if (!fs->mountpoint || !text || bases_new(&limits, &fs->bases) < 0 ||
-	    rules_new(&fs->rules) < 0 || notify_new(fs, &fs->notify) < 0 ||
-	    events_new(fs, &fs->events) < 0)
-		return err_errno(e, -ENOMEM, "mount");
-	r = make_spool(fs, config->spool, e);
+	r = make_parts(fs, config->spool, e);
 	if (r < 0)
 		return r;
 	struct attr root = { .id = NODE_ROOT, .kind = NODE_DIR };
@@ -323,9 +344,48 @@ int fusefs_mount(const struct fusefs_config *config, struct fusefs **ret, struct
 	if (r < 0)
 		return err_errno(e, r, "cannot read what this device keeps to itself");
 	sweep_spool(fs);
-	r = make_session(fs, text, e);
+	r = make_session(fs, &fuse, e);
+	if (r == 0)
+		r = mount_session(fs, e);
 	if (r < 0)
 		return r;
+	*ret = TAKE_PTR(fs);
+	return 0;
+}
+
+int fusefs_take(const struct fusefs_config *config, const void *data, size_t len,
+		struct fusefs **ret, struct err *e)
+{
+	_cleanup_(fusefs_freep) struct fusefs *fs = NULL;
+	_cleanup_(buf_done) struct buf fuse = { 0 };
+	_cleanup_(loader_done) struct loader l = { .in = cursor_make(data, len),
+						   .replica = config->replica };
+	char path[32];
+	int fd, r = fs_new(config, &fs);
+	if (r < 0)
+		return err_errno(e, r, "cannot take the mount over");
+	fs->taken = true;
+	handover_load_mount(fs, &l);
+	if (!load_ok(&l))
+		return err_errno(e, l.error, "cannot take the mount over");
+	r = options_parse(fs->options_text, &fs->options, &fuse, e);
+	if (r == 0)
+		r = make_parts(fs, config->spool, e);
+	if (r == 0)
+		r = make_session(fs, &fuse, e);
+	if (r < 0)
+		return r;
+	r = owner_load(fs);
+	if (r == 0)
+		handover_load(fs, &l, &fd);
+	if (r == 0)
+		r = l.error;
+	snprintf(path, sizeof(path), "/dev/fd/%d", r == 0 ? fd : -1);
+	if (r == 0 && fuse_session_mount(fs->session, path) != 0)
+		r = -EBADF;
+	if (r < 0)
+		return err_errno(e, r, "cannot take the mount at %s over", fs->mountpoint);
+	fs->mounted = true;
 	*ret = TAKE_PTR(fs);
 	return 0;
 }
@@ -345,55 +405,183 @@ static void free_buf(void *p)
 	free(((struct fuse_buf *)p)->mem);
 }
 
-static void *worker_main(void *userdata)
+static bool ending(struct fusefs *fs)
 {
-	struct fusefs *fs = userdata;
-	struct fuse_buf buf = { 0 };
+	return fuse_session_exited(fs->session) || atomic_load(&fs->stopping);
+}
+
+/* Until the mount ends, or (false) until others are to serve it. */
+static bool serve(struct worker *w, struct fuse_buf *buf)
+{
+	struct fusefs *fs = w->fs;
 	int state;
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-	pthread_cleanup_push(free_buf, &buf);
-	while (!fuse_session_exited(fs->session) && !atomic_load(&fs->stopping)) {
+	while (!ending(fs)) {
+		if (atomic_load(&fs->parking))
+			return false;
 		/* Waiting for a request is the one place to stop at. */
+		atomic_store(&w->waits, true);
 		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
-		int n = fuse_session_receive_buf(fs->session, &buf);
+		int n = fuse_session_receive_buf(fs->session, buf);
 		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+		atomic_store(&w->waits, false);
 		if (n == -EINTR || n == -EAGAIN)
 			continue;
 		if (n <= 0)
 			break;
-		fuse_session_process_buf(fs->session, &buf);
+		fuse_session_process_buf(fs->session, buf);
 	}
-	gone(fs);
+	return true;
+}
+
+static void *worker_main(void *userdata)
+{
+	struct worker *w = userdata;
+	struct fuse_buf buf = { 0 };
+	int state;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	pthread_cleanup_push(free_buf, &buf);
+	if (serve(w, &buf))
+		gone(w->fs);
 	pthread_cleanup_pop(1);
 	return NULL;
 }
 
-int fusefs_start(struct fusefs *fs, struct err *e)
+/* Of the mount's first request (FUSE_INIT), as the kernel sends it: u32 length, u32 what, u64 number. */
+#define FIRST_NUMBER 8
+
+/* It comes before all others, and once: what the next daemon would not be told is in it. */
+static int first_request(struct fusefs *fs)
 {
-	int r = replica_observe(fs->replica, rules_observe, fs);
-	if (r == 0)
-		r = replica_observe(fs->replica, notify_observe, fs);
-	if (r == 0)
-		r = notify_start(fs->notify);
+	struct fuse_buf buf = { 0 };
+	int n;
+	do {
+		n = fuse_session_receive_buf(fs->session, &buf);
+	} while (n == -EINTR || n == -EAGAIN);
+	if (n > 0 && !(buf.flags & FUSE_BUF_IS_FD))
+		buf_put(&fs->first, buf.mem, buf.size);
+	if (n > 0)
+		fuse_session_process_buf(fs->session, &buf);
+	free(buf.mem);
+	return n <= 0 ? (n ? n : -ENODEV) : fs->first.len && !buf_failed(&fs->first) ? 0 : -ENOMEM;
+}
+
+/* libfuse gets to know what it has never heard. The kernel has no question of such a number, and lets the
+ * answer go. */
+static int first_request_again(struct fusefs *fs)
+{
+	const uint64_t nobody = UINT64_MAX - 1;
+	struct fuse_buf buf = { .size = fs->first.len };
+	_cleanup_free_ uint8_t *copy = malloc(fs->first.len);
+	if (!copy || buf.size < FIRST_NUMBER + sizeof(nobody))
+		return -EBADMSG;
+	memcpy(copy, fs->first.data, buf.size);
+	memcpy(copy + FIRST_NUMBER, &nobody, sizeof(nobody));
+	buf.mem = copy;
+	fuse_session_process_buf(fs->session, &buf);
+	return fuse_session_exited(fs->session) ? -EPROTO : 0;
+}
+
+static void on_interrupt(int signo)
+{
+	(void)signo;
+}
+
+static int start_workers(struct fusefs *fs)
+{
+	/* Without SA_RESTART: who waits for a request returns. */
+	const struct sigaction interrupt = { .sa_handler = on_interrupt };
+	sigset_t most, old;
+	int r = sigaction(SIGUSR1, &interrupt, NULL) < 0 ? -errno : 0;
+	sigfillset(&most);
+	sigdelset(&most, SIGUSR1);
+	pthread_sigmask(SIG_SETMASK, &most, &old);
+	while (r == 0 && fs->n_workers < FUSEFS_THREADS) {
+		struct worker *w = &fs->worker[fs->n_workers];
+		w->fs = fs;
+		r = -pthread_create(&w->thread, NULL, worker_main, w);
+		fs->n_workers += r == 0;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return r;
+}
+
+static int start_threads(struct fusefs *fs)
+{
+	int r = notify_start(fs->notify);
 	if (r == 0)
 		r = keeper_start(fs);
 	fs->started = r == 0;
+	if (r == 0)
+		r = start_workers(fs);
+	return r < 0 ? r : events_start(fs->events);
+}
+
+int fusefs_start(struct fusefs *fs, struct err *e)
+{
+	int r = fs->taken ? first_request_again(fs) : first_request(fs);
+	if (r == 0)
+		r = replica_observe(fs->replica, rules_observe, fs);
+	if (r == 0)
+		r = replica_observe(fs->replica, notify_observe, fs);
 	/* Rules may have changed while nobody looked. */
 	if (r == 0)
 		commit_know_rules(fs);
 	if (r == 0)
 		keeper_add(fs, TIMER_RULES, 0, monotonic_ns() + RULES_GONE_NS);
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	while (r == 0 && fs->n_workers < FUSEFS_THREADS) {
-		r = -pthread_create(&fs->worker[fs->n_workers], NULL, worker_main, fs);
-		fs->n_workers += r == 0;
-	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (r == 0)
-		r = events_start(fs->events);
+		r = start_threads(fs);
 	return r < 0 ? err_errno(e, r, "cannot start the threads of the mount") : 0;
+}
+
+/* ---- handing over ---- */
+
+/* pthread_cancel might take a request along that has just been read, and whoever made it would wait for
+ * ever. */
+static void park(struct fusefs *fs)
+{
+	const struct timespec moment = { .tv_nsec = 200000 };
+	atomic_store(&fs->parking, true);
+	for (unsigned k = 0; k < fs->n_workers; k++) {
+		struct worker *w = &fs->worker[k];
+		/* It may have been about to wait when the signal came. */
+		while (pthread_tryjoin_np(w->thread, NULL) == EBUSY) {
+			if (atomic_load(&w->waits))
+				pthread_kill(w->thread, SIGUSR1);
+			nanosleep(&moment, NULL);
+		}
+	}
+	fs->n_workers = 0;
+	atomic_store(&fs->parking, false);
+}
+
+int fusefs_leave(struct fusefs *fs, struct buf *out, struct err *e)
+{
+	struct saver *s = calloc(1, sizeof(*s));
+	if (!s)
+		return err_errno(e, -ENOMEM, "cannot hand the mount over");
+	/* Each of them may wait for answers of those behind it. */
+	events_stop(fs->events);
+	keeper_stop(fs);
+	notify_stop(fs->notify);
+	park(fs);
+	s->out = out;
+	s->replica = fs->replica;
+	fs->leaving = s;
+	handover_save(fs, s);
+	int r = atomic_load(&fs->over) ? -ENODEV : s->error;
+	if (r < 0) {
+		fusefs_stay(fs);
+		return err_errno(e, r, "cannot hand the mount at %s over", fs->mountpoint);
+	}
+	return 0;
+}
+
+void fusefs_stay(struct fusefs *fs)
+{
+	saver_undo(fs->leaving);
+	saver_done(fs->leaving);
+	free(TAKE_PTR(fs->leaving));
+	start_threads(fs);
 }
 
 /* ---- stopping ---- */
@@ -406,9 +594,9 @@ static void stop(struct fusefs *fs)
 	if (fs->session)
 		fuse_session_exit(fs->session);
 	for (unsigned k = 0; k < fs->n_workers; k++)
-		pthread_cancel(fs->worker[k]);
+		pthread_cancel(fs->worker[k].thread);
 	for (unsigned k = 0; k < fs->n_workers; k++)
-		pthread_join(fs->worker[k], NULL);
+		pthread_join(fs->worker[k].thread, NULL);
 	fs->n_workers = 0;
 	if (fs->started) {
 		replica_unobserve(fs->replica, notify_observe, fs);
@@ -489,6 +677,9 @@ void fusefs_free(struct fusefs *fs)
 		fusefs_unmount(fs, true, NULL);
 	if (fs->session)
 		fuse_session_destroy(fs->session);
+	handles_done(fs);
+	ops_dir_done(fs);
+	ops_plain_done(fs);
 	inodes_done(fs);
 	doctrees_done(fs);
 	atdirs_done(fs);
@@ -500,7 +691,9 @@ void fusefs_free(struct fusefs *fs)
 	rules_free(fs->rules);
 	if (fs->spool >= 0)
 		close(fs->spool);
+	buf_done(&fs->first);
 	free(fs->timer);
+	free(fs->options_text);
 	free(fs->mountpoint);
 	pthread_cond_destroy(&fs->keeper_wake);
 	pthread_cond_destroy(&fs->keeper_idle);
@@ -518,9 +711,10 @@ bool fusefs_mounted(const struct fusefs *fs)
 
 /* ---- asking ---- */
 
+/* Not the reports: whoever opens one holds its lock, and waits for the report that asks for this. */
 static bool is_open(const struct inode *i)
 {
-	return i->opens > 0;
+	return i->opens > 0 && i->backing != BACK_VIRTUAL;
 }
 
 static uint64_t count_dirty(struct fusefs *fs)

@@ -231,6 +231,12 @@ void inodes_put(struct fusefs *fs, struct inode **list, size_t n);
 
 void inodes_done(struct fusefs *fs);
 
+/* The numbers of nodes that are not the ones made from their ids, handed over and taken over. */
+struct saver;
+struct loader;
+void pins_save(struct fusefs *fs, struct saver *s);
+void pins_load(struct fusefs *fs, struct loader *l);
+
 /* ---- attributes; i->lock held ---- */
 
 /* A directory of more names than this does not count its subdirectories. */

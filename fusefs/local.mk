@@ -33,6 +33,8 @@ libfusefs_a_SOURCES = \
 	fusefs/fusefs.h \
 	fusefs/handle.c \
 	fusefs/handle.h \
+	fusefs/handover.c \
+	fusefs/handover.h \
 	fusefs/inode.c \
 	fusefs/inode.h \
 	fusefs/keeper.c \
@@ -66,8 +68,12 @@ libfusefs_a_SOURCES = \
 	fusefs/ranges.h \
 	fusefs/rules.c \
 	fusefs/rules.h \
+	fusefs/saver.c \
+	fusefs/saver.h \
 	fusefs/shoaldir.c \
 	fusefs/shoaldir.h \
+	fusefs/slots.c \
+	fusefs/slots.h \
 	fusefs/spot.c \
 	fusefs/spot.h \
 	fusefs/tombstone.c \

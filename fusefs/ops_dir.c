@@ -7,6 +7,7 @@
 #include "fusefs/event.h"
 #include "fusefs/fs.h"
 #include "fusefs/local.h"
+#include "fusefs/saver.h"
 #include "fusefs/shoaldir.h"
 
 int make_entry(struct fusefs *fs, struct inode *i, struct fuse_entry_param *ret)
@@ -254,27 +255,48 @@ static int fill(struct fusefs *fs, struct inode *i, struct dir *d)
 	return r;
 }
 
+static struct dir *dir_new(void)
+{
+	struct dir *d = calloc(1, sizeof(*d));
+	if (d)
+		pthread_mutex_init(&d->lock, NULL);
+	return d;
+}
+
+static void dir_free(struct fusefs *fs, struct dir *d)
+{
+	clear(fs, d);
+	free(d->item);
+	pthread_mutex_destroy(&d->lock);
+	free(d);
+}
+
+static struct dir *dir_of(fuse_req_t req, const struct fuse_file_info *fi)
+{
+	return slots_get(&fs_of(req)->lists, fi->fh);
+}
+
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	struct dir *d = calloc(1, sizeof(*d));
-	if (!d) {
-		fuse_reply_err(req, ENOMEM);
+	struct dir *d = dir_new();
+	fi->fh = d ? slots_add(&fs_of(req)->lists, d) : 0;
+	if (fi->fh) {
+		fuse_reply_open(req, fi);
 		return;
 	}
-	pthread_mutex_init(&d->lock, NULL);
-	fi->fh = (uint64_t)(uintptr_t)d;
-	fuse_reply_open(req, fi);
+	if (d)
+		dir_free(fs_of(req), d);
+	fuse_reply_err(req, ENOMEM);
 }
 
 static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	struct dir *d = (struct dir *)(uintptr_t)fi->fh;
-	clear(fs_of(req), d);
-	free(d->item);
-	pthread_mutex_destroy(&d->lock);
-	free(d);
+	struct fusefs *fs = fs_of(req);
+	struct dir *d = dir_of(req, fi);
+	slots_remove(&fs->lists, fi->fh);
+	dir_free(fs, d);
 	fuse_reply_err(req, 0);
 }
 
@@ -346,7 +368,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct 
 		 bool plus)
 {
 	struct fusefs *fs = fs_of(req);
-	struct dir *d = (struct dir *)(uintptr_t)fi->fh;
+	struct dir *d = dir_of(req, fi);
 	struct inode *i = inode_get(fs, ino);
 	_cleanup_free_ char *room = malloc(size);
 	if (!i || !room) {
@@ -393,6 +415,62 @@ static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fus
 	struct err e = { 0 };
 	int r = replica_flush(fs_of(req)->replica, &e);
 	fuse_reply_err(req, r < 0 ? -r : 0);
+}
+
+/* ---- handing over ---- */
+
+void ops_dir_save(struct fusefs *fs, struct saver *s)
+{
+	for (uint64_t k = slots_next(&fs->lists, 1); k; k = slots_next(&fs->lists, k + 1)) {
+		const struct dir *d = slots_get(&fs->lists, k);
+		save_u64(s, k);
+		save_bool(s, d->filled);
+		save_u64(s, d->n);
+		for (size_t n = 0; n < d->n; n++) {
+			save_text(s, d->item[n].name);
+			save_attr(s, &d->item[n].attr);
+			save_u64(s, d->item[n].inode ? d->item[n].inode->ino : 0);
+		}
+	}
+	save_u64(s, 0);
+}
+
+static void load_items(struct fusefs *fs, struct loader *l, struct dir *d)
+{
+	d->filled = load_bool(l);
+	for (uint64_t n = load_count(l); n && load_ok(l); n--) {
+		_cleanup_free_ char *name = load_text(l);
+		struct dirent *x = name ? add(d, name, strlen(name)) : NULL;
+		if (!x) {
+			load_fail(l, -ENOMEM);
+			return;
+		}
+		load_attr(l, &x->attr);
+		uint64_t ino = load_u64(l);
+		x->inode = ino ? inode_get(fs, ino) : NULL;
+	}
+}
+
+void ops_dir_load(struct fusefs *fs, struct loader *l)
+{
+	for (uint64_t k = load_u64(l); k && load_ok(l); k = load_u64(l)) {
+		struct dir *d = dir_new();
+		int r = d ? slots_put(&fs->lists, k, d) : -ENOMEM;
+		if (r == 0) {
+			load_items(fs, l, d);
+			continue;
+		}
+		if (d)
+			dir_free(fs, d);
+		load_fail(l, r);
+	}
+}
+
+void ops_dir_done(struct fusefs *fs)
+{
+	for (uint64_t k = slots_next(&fs->lists, 1); k; k = slots_next(&fs->lists, k + 1))
+		dir_free(fs, slots_get(&fs->lists, k));
+	slots_done(&fs->lists);
 }
 
 void ops_dir_fill(struct fuse_lowlevel_ops *ops)

@@ -63,6 +63,11 @@ int plain_remove(struct fusefs *fs, struct inode *dir, const char *name, int fla
 int plain_rename(struct fusefs *fs, struct inode *from, const char *name, struct inode *to,
 		 const char *newname, unsigned flags);
 
+/* i, which is in no directory, is in that one: it was handed over (fusefs/handover.h). */
+int plain_put(struct fusefs *fs, struct inode *i, struct inode *dir, bool named);
+/* It is open by this descriptor, which is its handle, until it is released. -ENOMEM. */
+int plain_take_open(struct fusefs *fs, struct inode *i, int fd);
+
 /* The parts of ops_plain_fill. */
 void ops_plain_attr_fill(struct fuse_lowlevel_ops *ops);
 void ops_plain_file_fill(struct fuse_lowlevel_ops *ops);

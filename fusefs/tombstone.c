@@ -43,6 +43,27 @@ static void unstore(struct fusefs *fs, struct overlay_entry *e)
 	e->stored = false;
 }
 
+static int attach(struct fusefs *fs, struct overlay_entry *e)
+{
+	pthread_mutex_lock(&fs->lock);
+	int r = overlay_put(fs, e);
+	if (r == 0) {
+		e->next = fs->tombs;
+		fs->tombs = e;
+		fs->n_tombs++;
+	}
+	pthread_mutex_unlock(&fs->lock);
+	return r;
+}
+
+int tombstone_put(struct fusefs *fs, struct overlay_entry *e)
+{
+	int r = e->name ? attach(fs, e) : -ENOMEM;
+	if (r < 0)
+		entry_free(e);
+	return r;
+}
+
 int tombstone_add(struct fusefs *fs, const struct id *parent, const char *name,
 		  const struct attr *node, struct version *version, const struct proc *proc,
 		  bool aside)
@@ -67,14 +88,7 @@ int tombstone_add(struct fusefs *fs, const struct id *parent, const char *name,
 	/* The only copy of what was renamed aside is not stored yet: tombstone_store(). */
 	if (!aside)
 		store(fs, e);
-	pthread_mutex_lock(&fs->lock);
-	int r = overlay_put(fs, e);
-	if (r == 0) {
-		e->next = fs->tombs;
-		fs->tombs = e;
-		fs->n_tombs++;
-	}
-	pthread_mutex_unlock(&fs->lock);
+	int r = attach(fs, e);
 	if (r < 0) {
 		unstore(fs, e);
 		entry_free(e);

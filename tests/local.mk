@@ -286,6 +286,7 @@ EXTRA_DIST += \
 	tests/integration/test_two_hosts.py \
 	tests/integration/test_txn.py \
 	tests/integration/test_types.py \
+	tests/integration/test_upgrade.py \
 	tests/integration/test_views.py
 
 # Only what a sanitizer build should run again.

@@ -61,6 +61,8 @@ libtools_a_SOURCES = \
 	tools/sweeper.h \
 	tools/txn.c \
 	tools/types.c \
+	tools/upgrade.c \
+	tools/upgrade.h \
 	tools/waits.c \
 	tools/world.c \
 	tools/world.h
