@@ -79,6 +79,7 @@ unit_tests = \
 	tests/unit/test_record \
 	tests/unit/test_rename \
 	tests/unit/test_render \
+	tests/unit/test_saver \
 	tests/unit/test_seq \
 	tests/unit/test_seqcodec \
 	tests/unit/test_session \
@@ -154,6 +155,7 @@ tests_unit_test_session_SOURCES = tests/unit/test_session.c $(pair)
 tests_unit_test_txn_SOURCES = tests/unit/test_txn.c $(pair)
 tests_unit_test_proc_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_qr_LDADD = tests/libtap.a $(TOOLS_LIBS)
+tests_unit_test_saver_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_tls_SOURCES = tests/unit/test_tls.c $(members)
 tests_unit_test_tls_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_token_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
