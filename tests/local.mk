@@ -279,6 +279,7 @@ EXTRA_DIST += \
 	tests/integration/conformance.py \
 	tests/integration/test_models.py \
 	tests/integration/test_posix.py \
+	tests/integration/test_soak.py \
 	tests/integration/test_stress.py \
 	tests/integration/test_posix_data.py \
 	tests/integration/test_mountlife.py \
@@ -323,7 +324,7 @@ bench_scripts = \
 	tests/bench/bench_hosts.py
 EXTRA_PROGRAMS += $(bench_programs)
 noinst_HEADERS += tests/bench/figure.h
-dist_noinst_SCRIPTS = tests/bench/run $(bench_scripts)
+dist_noinst_SCRIPTS = tests/bench/run $(bench_scripts) tests/soak
 
 bench: all $(bench_programs)
 	@SHOAL_TEST_DATA="$${SHOAL_TEST_DATA:-$(TEST_DATA)}" srcdir="$(srcdir)" \
