@@ -16,6 +16,7 @@
 #include "tools/devices.h"
 #include "tools/mounts.h"
 #include "tools/spawn.h"
+#include "tools/suspend.h"
 #include "tools/upgrade.h"
 #include "tools/world.h"
 #include "transports/tcp.h"
@@ -403,6 +404,59 @@ int daemon_reload(struct daemon *d, struct err *e)
 	return 0;
 }
 
+/* ---- sleep ---- */
+
+static int count_behind(const struct peer_status *s, void *userdata)
+{
+	unsigned *n = userdata;
+	*n += !s->in_step;
+	return 0;
+}
+
+/* What was committed last goes out while the links are up, if the others take it soon. */
+static void last_words(struct daemon *d)
+{
+	uint64_t until = world_boot_us() + LAST_WORDS_US;
+	while (world_boot_us() < until) {
+		unsigned behind = 0;
+		peers_news(d->peers);
+		peers_each(d->peers, count_behind, &behind);
+		if (!behind || sd_event_run(d->event, 10000) < 0)
+			return;
+	}
+}
+
+static void on_going(void *userdata)
+{
+	struct daemon *d = userdata;
+	d->resting = true;
+}
+
+/* Others know at once that nobody is here, and have what was saved. */
+static void rest(struct daemon *d)
+{
+	struct err e = { 0 };
+	log_info(d->log, "the machine is about to sleep");
+	daemon_settle(d);
+	if (replica_flush(d->replica, &e) < 0)
+		log_error(d->log, "%s", e.message);
+	else if (peers_count(d->peers))
+		last_words(d);
+	mesh_rest(d->mesh);
+	suspend_ready(d->suspend);
+}
+
+static void on_woke(uint64_t slept_us, void *userdata)
+{
+	struct daemon *d = userdata;
+	log_info(d->log, "the machine is awake after %llu s of sleep",
+		 (unsigned long long)slept_us / 1000000);
+	d->resting = false;
+	mesh_wake(d->mesh);
+}
+
+static const struct suspend_handler suspend_handler = { on_going, on_woke };
+
 /* ---- beginning and end ---- */
 
 static int watch_signals(struct daemon *d, struct err *e)
@@ -469,6 +523,11 @@ static int start(struct daemon *d, const struct daemon_options *o, struct handov
 			      &d->peers, e);
 	if (r == 0)
 		r = start_mesh(d, o->listen ? o->listen : config_text(&d->config, CONFIG_LISTEN), e);
+	if (r == 0) {
+		r = suspend_new(d->event, &suspend_handler, d, &d->suspend);
+		if (r < 0)
+			err_errno(e, r, "cannot start");
+	}
 	if (r == 0 && h && h->mount_dir)
 		r = take_mount(d, h, e);
 	else if (r == 0 && o->mount)
@@ -560,26 +619,6 @@ void daemon_stop(struct daemon *d, struct call *who)
 		d->stopper = who;
 }
 
-static int count_behind(const struct peer_status *s, void *userdata)
-{
-	unsigned *n = userdata;
-	*n += !s->in_step;
-	return 0;
-}
-
-/* What was committed last goes out while the links are up, if the others take it soon. */
-static void last_words(struct daemon *d)
-{
-	uint64_t until = world_boot_us() + LAST_WORDS_US;
-	while (world_boot_us() < until) {
-		unsigned behind = 0;
-		peers_news(d->peers);
-		peers_each(d->peers, count_behind, &behind);
-		if (!behind || sd_event_run(d->event, 10000) < 0)
-			return;
-	}
-}
-
 static void close_questions(struct daemon *d)
 {
 	pthread_mutex_lock(&d->lock);
@@ -617,6 +656,7 @@ static int finish(struct daemon *d, struct err *e)
 	peers_free(d->peers);
 	feed_free(d->feed);
 	waits_free(d->waits);
+	suspend_free(d->suspend);
 	sweeper_free(d->sweeper);
 	flusher_free(d->flusher);
 	fusefs_free(d->fs);
@@ -651,6 +691,11 @@ static void run_loop(struct daemon *d, const struct daemon_options *o)
 		if (r < 0) {
 			log_error(d->log, "the event loop failed: %s", strerror(-r));
 			return;
+		}
+		suspend_look(d->suspend, world_boot_us(), world_awake_us());
+		if (d->resting) {
+			d->resting = false;
+			rest(d);
 		}
 		if (d->stop && d->successor) {
 			d->stop = false;

@@ -40,6 +40,8 @@ struct daemon {
 	struct ctlserver *control;
 	struct feed *feed;
 	struct waits *waits;
+	struct suspend *suspend;
+	bool resting; /* the machine is about to sleep, and waits for us */
 	uint64_t started_us; /* CLOCK_BOOTTIME */
 
 	struct fusefs *fs; /* NULL: not mounted */

@@ -57,6 +57,8 @@ libtools_a_SOURCES = \
 	tools/spawn.h \
 	tools/storedir.c \
 	tools/storedir.h \
+	tools/suspend.c \
+	tools/suspend.h \
 	tools/sweeper.c \
 	tools/sweeper.h \
 	tools/txn.c \
