@@ -6,6 +6,7 @@
 
 #include "fusefs/fs.h"
 
+/* All of it is handed over: fusefs/handover.c. */
 struct handle {
 	struct inode *inode; /* referenced */
 	struct copy *copy;   /* inode->shared, or its own */

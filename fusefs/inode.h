@@ -51,6 +51,7 @@ enum backing { BACK_NODE = 1, BACK_LOCAL, BACK_ORPHAN, BACK_VIRTUAL, BACK_PLAIN 
 
 struct field;
 
+/* What is added to a copy, to local data or to an inode has to be handed over: fusefs/handover.c. */
 struct copy {
 	unsigned users;         /* handles */
 	unsigned readers;       /* those of them that can read */

@@ -70,6 +70,8 @@ libfusefs_a_SOURCES = \
 	fusefs/rules.h \
 	fusefs/saver.c \
 	fusefs/saver.h \
+	fusefs/serve.c \
+	fusefs/serve.h \
 	fusefs/shoaldir.c \
 	fusefs/shoaldir.h \
 	fusefs/slots.c \

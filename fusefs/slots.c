@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+typedef _Atomic(void *) slot;
+
 void slots_init(struct slots *s)
 {
 	*s = (struct slots){ .next = 1 };
@@ -28,23 +30,23 @@ static unsigned block_of(uint64_t number, uint64_t *ret_at)
 	return k;
 }
 
-static void **find(struct slots *s, uint64_t number)
+static slot *find(struct slots *s, uint64_t number)
 {
 	uint64_t at;
 	const unsigned k = block_of(number, &at);
-	void **block = k < SLOTS_BLOCKS ? atomic_load_explicit(&s->block[k], memory_order_acquire)
+	slot *block = k < SLOTS_BLOCKS ? atomic_load_explicit(&s->block[k], memory_order_acquire)
 					: NULL;
 	return block ? &block[at] : NULL;
 }
 
 /* lock held. */
-static void **make(struct slots *s, uint64_t number)
+static slot *make(struct slots *s, uint64_t number)
 {
 	uint64_t at;
 	const unsigned k = block_of(number, &at);
 	if (k >= SLOTS_BLOCKS)
 		return NULL;
-	void **block = atomic_load(&s->block[k]);
+	slot *block = atomic_load(&s->block[k]);
 	if (!block) {
 		block = calloc((size_t)SLOTS_FIRST << k, sizeof(*block));
 		atomic_store_explicit(&s->block[k], block, memory_order_release);
@@ -56,13 +58,13 @@ uint64_t slots_add(struct slots *s, void *p)
 {
 	pthread_mutex_lock(&s->lock);
 	uint64_t number = s->n_free ? s->free[--s->n_free] : s->next;
-	void **slot = make(s, number);
-	if (slot) {
-		*slot = p;
+	slot *at = make(s, number);
+	if (at) {
+		atomic_store(at, p);
 		s->next += number == s->next;
 	}
 	pthread_mutex_unlock(&s->lock);
-	return slot ? number : 0;
+	return at ? number : 0;
 }
 
 int slots_put(struct slots *s, uint64_t number, void *p)
@@ -71,29 +73,29 @@ int slots_put(struct slots *s, uint64_t number, void *p)
 	if (number == 0 || number >= UINT32_MAX)
 		return -EBADMSG;
 	pthread_mutex_lock(&s->lock);
-	void **slot = make(s, number);
-	const bool taken = slot && *slot;
-	if (slot && !taken)
-		*slot = p;
+	slot *at = make(s, number);
+	const bool taken = at && atomic_load(at);
+	if (at && !taken)
+		atomic_store(at, p);
 	if (number >= s->next)
 		s->next = number + 1;
 	pthread_mutex_unlock(&s->lock);
-	return taken ? -EBADMSG : slot ? 0 : -ENOMEM;
+	return taken ? -EBADMSG : at ? 0 : -ENOMEM;
 }
 
 void *slots_get(struct slots *s, uint64_t number)
 {
-	void **slot = find(s, number);
-	return slot ? *slot : NULL;
+	slot *at = find(s, number);
+	return at ? atomic_load_explicit(at, memory_order_acquire) : NULL;
 }
 
 void slots_remove(struct slots *s, uint64_t number)
 {
-	void **slot = find(s, number);
-	if (!slot)
+	slot *at = find(s, number);
+	if (!at)
 		return;
 	pthread_mutex_lock(&s->lock);
-	*slot = NULL;
+	atomic_store(at, NULL);
 	if (s->n_free == s->cap_free) {
 		size_t cap = s->cap_free ? s->cap_free * 2 : 64;
 		uint64_t *x = reallocarray(s->free, cap, sizeof(*x));

@@ -15,7 +15,7 @@
 
 struct slots {
 	pthread_mutex_t lock;
-	_Atomic(void **) block[SLOTS_BLOCKS];
+	_Atomic(_Atomic(void *) *) block[SLOTS_BLOCKS];
 	uint64_t next;  /* greater than all that were given */
 	uint64_t *free; /* given back */
 	size_t n_free, cap_free;

@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
@@ -23,6 +24,7 @@
 
 #define LAST_WORDS_US 250000 /* at the end: for sending what was committed last */
 #define SETTLE_MS 1000       /* for files that were made a moment ago */
+#define UPGRADE_ROOM (32ull * 1024 * 1024) /* that a database wants when it is opened, and more */
 #define QUESTION_SECONDS 2   /* a reader of .shoal/status.json waits at most so long */
 
 /* ---- words from other threads ---- */
@@ -549,6 +551,11 @@ int daemon_upgrade(struct daemon *d, const char *program, struct call *who, stru
 		program = d->program;
 	if (!program || *program != '/')
 		return err_set(e, -EINVAL, "the program has to be named by an absolute path");
+	struct statvfs v;
+	if (fstatvfs(storedir_fd(d->dir), &v) == 0 && v.f_bavail * v.f_frsize < UPGRADE_ROOM)
+		return err_set(e, -ENOSPC,
+			       "the disk of the store %.150s is full: nothing could open it anew",
+			       storedir_path(d->dir));
 	int r = upgrade_check(program, e);
 	if (r < 0)
 		return r;

@@ -383,6 +383,25 @@ def test_not_a_successor(host, opened, tmp_path):
     assert os.pread(fd, 20, 0) == b"here and there"
 
 
+def test_full_disk(lab, opened):
+    """The next one could not open the store: this one goes on."""
+    host = lab.host("anna")
+    host.store.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150m,mode=0700", "none", host.store],
+                   check=True, timeout=20)
+    host.up()
+    fd = opened(host.dir / "x.txt", os.O_RDWR | os.O_CREAT)
+    os.write(fd, b"here")
+    filler = host.store / "spool/filler"
+    filler.write_bytes(bytes(shutil.disk_usage(host.store).free - (10 << 20)))
+    failed = host.run(BUILD / "shoal", "upgrade", check=False)
+    assert failed.returncode == 1 and "full" in failed.stderr, failed
+    assert os.pread(fd, 10, 0) == b"here"
+    filler.unlink()
+    upgrade(host)
+    assert os.pread(fd, 10, 0) == b"here"
+
+
 def test_it_goes_on_reaching_others(lab, tmp_path):
     """What came to nothing has cut the links: they are made again."""
     _, a, b = pair(lab)
