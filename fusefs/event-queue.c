@@ -2,6 +2,7 @@
 #include "fusefs/event-impl.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -127,14 +128,10 @@ static bool full(struct events *s)
 	return no;
 }
 
-struct place {
-	const struct id *dir;
-	const char *name;
-};
-
-/* from, to: NULL: it did not have a name, or has none. */
+/* from, to: names; NULL: it did not have one, or has none. */
 static struct event *new_event(struct events *s, const struct id *id, enum node_kind kind,
-			       const struct place *from, const struct place *to)
+			       const struct id *from_dir, const char *from,
+			       const struct id *to_dir, const char *to)
 {
 	struct event *e = calloc(1, sizeof(*e));
 	if (!e)
@@ -143,9 +140,9 @@ static struct event *new_event(struct events *s, const struct id *id, enum node_
 	e->kind = kind;
 	pthread_mutex_lock(&s->lock);
 	if (from)
-		e->from = label_use(s, from->dir, from->name);
+		e->from = label_use(s, from_dir, from);
 	if (to)
-		e->to = label_use(s, to->dir, to->name);
+		e->to = label_use(s, to_dir, to);
 	if (e->from)
 		leaves(s, e);
 	pthread_mutex_unlock(&s->lock);
@@ -168,8 +165,8 @@ struct event *event_of_names(struct fusefs *fs, const struct change *c)
 	to = to && !event_is_hidden(fs, &c->parent, c->name, &c->id);
 	if (!from && !to)
 		return NULL;
-	const struct place old = { &c->old_parent, c->old_name }, new = { &c->parent, c->name };
-	return new_event(s, &c->id, c->kind, from ? &old : NULL, to ? &new : NULL);
+	return new_event(s, &c->id, c->kind, &c->old_parent, from ? c->old_name : NULL, &c->parent,
+			 to ? c->name : NULL);
 }
 
 struct event *event_of_node(const struct id *id, enum node_kind kind, unsigned what)
@@ -247,23 +244,30 @@ void event_save(struct saver *s, const struct event *e)
 	save_label(s, e->to);
 }
 
+/* False: there is none. */
+static bool load_label(struct loader *l, struct id *dir, char name[static NAME_MAX_BYTES + 1])
+{
+	_cleanup_free_ char *text = load_text(l);
+	if (!text)
+		return false;
+	load_id(l, dir);
+	snprintf(name, NAME_MAX_BYTES + 1, "%s", text);
+	return true;
+}
+
 struct event *event_load(struct events *s, struct loader *l)
 {
 	struct id id = { 0 }, from_dir = { 0 }, to_dir = { 0 };
+	char from[NAME_MAX_BYTES + 1], to[NAME_MAX_BYTES + 1];
 	load_id(l, &id);
 	enum node_kind kind = (enum node_kind)cursor_u8(&l->in);
 	unsigned what = cursor_u32(&l->in);
-	_cleanup_free_ char *from = load_text(l);
-	if (from)
-		load_id(l, &from_dir);
-	_cleanup_free_ char *to = load_text(l);
-	if (to)
-		load_id(l, &to_dir);
+	bool had = load_label(l, &from_dir, from), has = load_label(l, &to_dir, to);
 	if (!load_ok(l))
 		return NULL;
-	const struct place old = { &from_dir, from }, new = { &to_dir, to };
 	struct event *e = what ? event_of_node(&id, kind, what)
-			       : new_event(s, &id, kind, from ? &old : NULL, to ? &new : NULL);
+			       : new_event(s, &id, kind, &from_dir, had ? from : NULL, &to_dir,
+					   has ? to : NULL);
 	if (!e)
 		load_fail(l, -ENOMEM);
 	return e;

@@ -18,7 +18,7 @@
 static void reply_name(fuse_req_t req, struct fusefs *fs, struct inode *dir, int fd,
 		       const char *name, int r)
 {
-	struct fuse_entry_param e;
+	struct fuse_entry_param e = { 0 };
 	struct inode *i = NULL;
 	if (r == 0)
 		r = plain_entry(fs, dir, fd, name, &e, &i);
@@ -195,18 +195,18 @@ static struct plain_dir *dir_of(fuse_req_t req, const struct fuse_file_info *fi)
 	return slots_get(&fs_of(req)->plain_lists, fi->fh);
 }
 
-/* The descriptor is taken over if that succeeds. */
-static int dir_new(int fd, struct plain_dir **ret)
+/* The descriptor is taken over if that succeeds. NULL: no memory. */
+static struct plain_dir *dir_new(int fd)
 {
-	_cleanup_free_ struct plain_dir *d = calloc(1, sizeof(*d));
-	if (!d)
-		return -ENOMEM;
-	d->stream = fdopendir(fd);
-	if (!d->stream)
-		return -errno;
+	struct plain_dir *d = calloc(1, sizeof(*d));
+	DIR *stream = d ? fdopendir(fd) : NULL;
+	if (!stream) {
+		free(d);
+		return NULL;
+	}
+	d->stream = stream;
 	pthread_mutex_init(&d->lock, NULL);
-	*ret = TAKE_PTR(d);
-	return 0;
+	return d;
 }
 
 static void dir_free(struct plain_dir *d)
@@ -218,13 +218,12 @@ static void dir_free(struct plain_dir *d)
 
 static int dir_open(struct fusefs *fs, fuse_ino_t ino, uint64_t *ret)
 {
-	struct plain_dir *d = NULL;
 	struct inode *i = inode_get(fs, ino);
 	_cleanup_close_ int fd = i ? plain_open(fs, i, O_RDONLY | O_DIRECTORY) : -ESTALE;
 	inode_put(fs, i);
-	int r = fd < 0 ? fd : dir_new(fd, &d);
-	if (r < 0)
-		return r;
+	struct plain_dir *d = fd < 0 ? NULL : dir_new(fd);
+	if (!d)
+		return fd < 0 ? fd : -ENOMEM;
 	TAKE_FD(fd);
 	*ret = slots_add(&fs->plain_lists, d);
 	if (*ret)
@@ -375,12 +374,11 @@ void ops_plain_save(struct fusefs *fs, struct saver *s)
 /* Where the kernel has come to it says with its next request: no stream stands there yet. */
 static int take_dir(struct fusefs *fs, uint64_t number, int fd)
 {
-	struct plain_dir *d = NULL;
-	int r = dir_new(fd, &d);
-	if (r < 0)
-		return r;
+	struct plain_dir *d = dir_new(fd);
+	if (!d)
+		return -ENOMEM;
 	d->at = -1;
-	r = slots_put(&fs->plain_lists, number, d);
+	int r = slots_put(&fs->plain_lists, number, d);
 	if (r < 0)
 		dir_free(d);
 	return r;
