@@ -142,17 +142,29 @@ static void newest_visit(struct newest *n, const struct record *rec)
 	}
 }
 
+/* The time of a save is part of it; one that somebody has set is not. */
+static bool has_time(const struct delta *d, bool save)
+{
+	const struct slot *s = slot_find(d->state.top, TOP_MTIME, strlen(TOP_MTIME));
+	bool set = s && !save;
+	for (uint32_t i = 0; s && i < s->val.n; i++)
+		set |= s->val.entry[i].value.kind != VALUE_NULL;
+	return set;
+}
+
 static unsigned what_of(const struct delta *d)
 {
 	static const char *const content[] = { TOP_CONTENT, TOP_STYLE, TOP_SOURCE };
-	static const char *const attr[] = { TOP_MODE, TOP_MTIME, TOP_XATTR, TOP_TYPES };
+	static const char *const attr[] = { TOP_MODE, TOP_XATTR, TOP_TYPES };
 	unsigned what = d->complete ? CHANGE_CONTENT | CHANGE_ATTR : 0;
 	for (unsigned i = 0; d->state.top && i < 3; i++)
 		if (slot_find(d->state.top, content[i], strlen(content[i])))
 			what |= CHANGE_CONTENT;
-	for (unsigned i = 0; d->state.top && i < 4; i++)
+	for (unsigned i = 0; d->state.top && i < 3; i++)
 		if (slot_find(d->state.top, attr[i], strlen(attr[i])))
 			what |= CHANGE_ATTR;
+	if (d->state.top && has_time(d, what & CHANGE_CONTENT))
+		what |= CHANGE_ATTR;
 	return what;
 }
 

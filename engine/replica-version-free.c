@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "engine/history.h"
 #include "engine/text.h"
 #include "engine/textedit.h"
 
@@ -183,16 +184,22 @@ enum { MORE_ANCHORS = 1, MORE_ELEMENTS = 2 };
 
 /* u8 format (2), node id, version id, varint restamps before it, context (vv_encode with local numbers),
  * bytes text; of a text also u8 1 and its base (engine/seqcodec.c), of a document with lists u8 2 and
- * their elements (engine/elements.c). */
+ * their elements (engine/elements.c). Format 3 is a blob: after the context its size as a varint, and
+ * the hash of its manifest. */
+enum { FORMAT_BYTES = 2, FORMAT_BLOB = 3 };
+
 int version_encode(struct replica *r, const struct version *v, struct buf *b)
 {
-	if (!v->data)
-		return -EINVAL;
-	buf_u8(b, 2);
+	buf_u8(b, v->data ? FORMAT_BYTES : FORMAT_BLOB);
 	buf_put(b, v->node.b, ID_SIZE);
 	buf_put(b, v->id.b, ID_SIZE);
 	buf_varint(b, v->restamped);
 	vv_encode(&v->context, r->actors, NULL, b);
+	if (!v->data) {
+		buf_varint(b, v->ref.size);
+		buf_put(b, v->ref.manifest.b, SHA256_SIZE);
+		return buf_failed(b) ? -ENOMEM : 0;
+	}
 	buf_bytes(b, v->data, (size_t)v->size);
 	if (v->anchors) {
 		buf_u8(b, MORE_ANCHORS);
@@ -204,16 +211,47 @@ int version_encode(struct replica *r, const struct version *v, struct buf *b)
 	return buf_failed(b) ? -ENOMEM : 0;
 }
 
+/* In the table, so that sweeps see it. */
+static int decode_blob(struct replica *r, const struct id *node, const struct id *id,
+		       uint32_t restamped, const struct vv *context, struct cursor *c,
+		       struct version **ret)
+{
+	struct history_version h = { .version = *id, .context = *context, .form = FORM_BLOB,
+				     .blob = true };
+	h.ref.size = cursor_varint_max(c, BLOB_SIZE_MAX);
+	const uint8_t *manifest = cursor_take(c, SHA256_SIZE);
+	if (!cursor_end(c))
+		return -EBADMSG;
+	memcpy(h.ref.manifest.b, manifest, SHA256_SIZE);
+	*ret = version_find(r, node, id);
+	if (*ret)
+		return 0;
+	int rc = version_past(r, node, &h, ret);
+	if (rc == 0)
+		(*ret)->restamped = restamped;
+	return rc;
+}
+
 int version_decode(struct replica *r, const void *data, size_t len, struct version **ret)
 {
 	struct cursor c = cursor_make(data, len);
 	struct id node, id;
 	struct vv context = { 0 };
-	if (cursor_u8(&c) != 2)
+	const uint8_t format = cursor_u8(&c);
+	if (format != FORMAT_BYTES && format != FORMAT_BLOB)
 		return -EBADMSG;
 	const uint8_t *ids = cursor_take(&c, 2 * ID_SIZE);
 	uint32_t restamped = (uint32_t)cursor_varint_max(&c, atomic_load(&r->n_restamped));
 	int rc = ids ? vv_decode(&c, r->actors, NULL, &context) : -EBADMSG;
+	if (rc == 0) {
+		memcpy(node.b, ids, ID_SIZE);
+		memcpy(id.b, ids + ID_SIZE, ID_SIZE);
+	}
+	if (rc == 0 && format == FORMAT_BLOB) {
+		rc = decode_blob(r, &node, &id, restamped, &context, &c, ret);
+		vv_done(&context);
+		return rc;
+	}
 	size_t n;
 	const uint8_t *text = cursor_bytes(&c, TEXT_SIZE_MAX, &n);
 	struct seq_base *anchors = NULL;
@@ -225,12 +263,9 @@ int version_decode(struct replica *r, const void *data, size_t len, struct versi
 		rc = elements_decode(&c, r->actors, &elements);
 	if (rc == 0 && (!cursor_end(&c) || (anchors && seq_base_length(anchors) != n)))
 		rc = -EBADMSG;
-	if (rc == 0) {
-		memcpy(node.b, ids, ID_SIZE);
-		memcpy(id.b, ids + ID_SIZE, ID_SIZE);
+	if (rc == 0)
 		rc = version_free_standing(r, &node, &id, &context, text, n, TAKE_PTR(anchors),
 					   TAKE_PTR(elements), ret);
-	}
 	if (rc == 0)
 		(*ret)->restamped = restamped;
 	seq_base_free(anchors);

@@ -137,7 +137,8 @@ ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset
  * saved holds just these bytes, *ret is another reference to it. Blobs: always so. */
 int version_written(struct replica *r, const struct version *base, struct version *saved,
 		    const void *data, size_t len, struct version **ret);
-/* A version as bytes for STORE_LOCAL (format version first), and back. -EBADMSG. */
+/* A version as bytes for STORE_LOCAL (format version first), and back. Of a blob that is what it is of:
+ * its chunks have to be there still. -EBADMSG. */
 int version_encode(struct replica *r, const struct version *v, struct buf *b);
 int version_decode(struct replica *r, const void *data, size_t len, struct version **ret);
 

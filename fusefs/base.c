@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/table.h"
+#include "fusefs/saver.h"
 
 #define BACKUP_NS (INT64_C(2) * 1000 * 1000 * 1000)
 #define CANDIDATES 16 /* versions compared for one save */
@@ -144,6 +145,19 @@ static void shrink(struct bases *b)
 		note_drop(b, b->oldest);
 }
 
+/* A new note, behind all others; the reference of its version is taken over if that succeeds. */
+static int note_add(struct bases *b, struct note *n)
+{
+	int r = table_add(&b->by_node, &n->by_node, id_hash(&n->node));
+	if (r < 0)
+		return r;
+	if (!held_elsewhere(b, n))
+		b->bytes += version_cost(n->version);
+	b->n++;
+	note_append(b, n);
+	return 0;
+}
+
 static void note(struct bases *b, const struct proc *p, const struct id *node, struct version *v,
 		 int64_t now_ns, bool wrote)
 {
@@ -166,15 +180,11 @@ static void note(struct bases *b, const struct proc *p, const struct id *node, s
 		goto out;
 	*n = (struct note){ .node = *node, .proc = *p, .at_ns = now_ns, .backup = backup, .wrote = wrote };
 	n->version = version_ref(v);
-	if (table_add(&b->by_node, &n->by_node, id_hash(node)) < 0) {
+	if (note_add(b, n) < 0) {
 		version_unref(n->version);
 		free(n);
 		goto out;
 	}
-	if (!held_elsewhere(b, n))
-		b->bytes += version_cost(v);
-	b->n++;
-	note_append(b, n);
 	shrink(b);
 out:
 	pthread_mutex_unlock(&b->lock);
@@ -606,4 +616,60 @@ uint64_t bases_bytes(struct bases *b)
 	uint64_t n = b->bytes;
 	pthread_mutex_unlock(&b->lock);
 	return n;
+}
+
+/* ---- handing over ---- */
+
+void bases_save(struct bases *b, struct saver *s)
+{
+	pthread_mutex_lock(&b->lock);
+	save_u64(s, b->saves);
+	save_proc(s, &b->backup_proc);
+	save_id(s, &b->backup_node);
+	save_u64(s, (uint64_t)b->backup_ns);
+	save_u64(s, b->n);
+	for (const struct note *n = b->oldest; n; n = n->next) {
+		save_id(s, &n->node);
+		save_proc(s, &n->proc);
+		save_version(s, n->version);
+		save_u64(s, (uint64_t)n->at_ns);
+		save_bool(s, n->backup);
+		save_bool(s, n->wrote);
+		save_u64(s, n->used);
+	}
+	pthread_mutex_unlock(&b->lock);
+}
+
+static int load_note(struct bases *b, struct loader *l)
+{
+	struct note *n = calloc(1, sizeof(*n));
+	if (!n)
+		return -ENOMEM;
+	load_id(l, &n->node);
+	load_proc(l, &n->proc);
+	n->version = load_version(l);
+	n->at_ns = (int64_t)load_u64(l);
+	n->backup = load_bool(l);
+	n->wrote = load_bool(l);
+	n->used = load_u64(l);
+	int r = n->version ? note_add(b, n) : -EBADMSG;
+	if (r == 0)
+		return 0;
+	if (n->version)
+		version_unref(n->version);
+	free(n);
+	return r;
+}
+
+void bases_load(struct bases *b, struct loader *l)
+{
+	b->saves = load_u64(l);
+	load_proc(l, &b->backup_proc);
+	load_id(l, &b->backup_node);
+	b->backup_ns = (int64_t)load_u64(l);
+	for (uint64_t n = load_count(l); n && load_ok(l); n--) {
+		int r = load_note(b, l);
+		if (r < 0)
+			load_fail(l, r);
+	}
 }

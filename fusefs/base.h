@@ -80,4 +80,9 @@ uint64_t bases_bytes(struct bases *b);
  * wherever they stand; blanks outside strings do not count. 0: nothing differs but order. */
 uint64_t base_distance(const void *a, size_t alen, const void *b, size_t blen);
 
+struct saver;
+struct loader;
+void bases_save(struct bases *b, struct saver *s);
+void bases_load(struct bases *b, struct loader *l);
+
 DEFINE_CLEANUP(struct bases *, bases_free)

@@ -72,6 +72,23 @@ void dirpages_close(struct fusefs *fs, struct inode *i, struct dirpages *p)
 	pthread_mutex_unlock(&fs->lock);
 }
 
+void dirpages_taken(struct fusefs *fs, struct inode *i, const struct dirpages *p)
+{
+	pthread_mutex_lock(&fs->lock);
+	i->fillers += p->fills;
+	pthread_mutex_unlock(&fs->lock);
+}
+
+void dirpages_unknown(struct fusefs *fs, struct inode *i)
+{
+	pthread_mutex_lock(&fs->lock);
+	i->pages = i->fillers ? PAGES_SOME : PAGES_ALL;
+	i->pages_mixed = i->fillers > 0;
+	i->pages_turn = i->moves - 1;
+	pthread_mutex_unlock(&fs->lock);
+	notify_inode(fs, i);
+}
+
 int dirpages_drop(struct fusefs *fs, struct inode *i)
 {
 	pthread_mutex_lock(&fs->lock);

@@ -35,6 +35,11 @@ void dirpages_read(struct fusefs *fs, struct inode *i, struct dirpages *p);
 void dirpages_end(struct fusefs *fs, struct inode *i, struct dirpages *p);
 void dirpages_close(struct fusefs *fs, struct inode *i, struct dirpages *p);
 
+/* The opening was handed over. What the kernel has by then is of no count that this daemon knows: of all
+ * directories, dirpages_unknown. */
+void dirpages_taken(struct fusefs *fs, struct inode *i, const struct dirpages *p);
+void dirpages_unknown(struct fusefs *fs, struct inode *i);
+
 /* For the notifier: drops the pages of a directory if that can be, and what else the kernel knows
  * of it. 0 or -errno. */
 int dirpages_drop(struct fusefs *fs, struct inode *i);

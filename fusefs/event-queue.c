@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "fusefs/event-impl.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fusefs/local.h"
+#include "fusefs/saver.h"
 
 /* ---- names of which events are due; lock held ---- */
 
@@ -125,6 +128,31 @@ static bool full(struct events *s)
 	return no;
 }
 
+/* from, to: names; NULL: it did not have one, or has none. */
+static struct event *new_event(struct events *s, const struct id *id, enum node_kind kind,
+			       const struct id *from_dir, const char *from,
+			       const struct id *to_dir, const char *to)
+{
+	struct event *e = calloc(1, sizeof(*e));
+	if (!e)
+		return NULL;
+	e->id = *id;
+	e->kind = kind;
+	pthread_mutex_lock(&s->lock);
+	if (from)
+		e->from = label_use(s, from_dir, from);
+	if (to)
+		e->to = label_use(s, to_dir, to);
+	if (e->from)
+		leaves(s, e);
+	pthread_mutex_unlock(&s->lock);
+	if ((from && !e->from) || (to && !e->to)) {
+		event_free(s, e);
+		return NULL;
+	}
+	return e;
+}
+
 struct event *event_of_names(struct fusefs *fs, const struct change *c)
 {
 	struct events *s = fs->events;
@@ -135,24 +163,10 @@ struct event *event_of_names(struct fusefs *fs, const struct change *c)
 		return NULL;
 	from = from && !event_is_hidden(fs, &c->old_parent, c->old_name, &c->id);
 	to = to && !event_is_hidden(fs, &c->parent, c->name, &c->id);
-	struct event *e = from || to ? calloc(1, sizeof(*e)) : NULL;
-	if (!e)
+	if (!from && !to)
 		return NULL;
-	e->id = c->id;
-	e->kind = c->kind;
-	pthread_mutex_lock(&s->lock);
-	if (from)
-		e->from = label_use(s, &c->old_parent, c->old_name);
-	if (to)
-		e->to = label_use(s, &c->parent, c->name);
-	if (e->from)
-		leaves(s, e);
-	pthread_mutex_unlock(&s->lock);
-	if ((from && !e->from) || (to && !e->to)) {
-		event_free(s, e);
-		return NULL;
-	}
-	return e;
+	return new_event(s, &c->id, c->kind, &c->old_parent, from ? c->old_name : NULL, &c->parent,
+			 to ? c->name : NULL);
 }
 
 struct event *event_of_node(const struct id *id, enum node_kind kind, unsigned what)
@@ -210,4 +224,64 @@ void event_add(struct events *s, struct event *e)
 	pthread_mutex_unlock(&s->lock);
 	if (!kept)
 		event_free(s, e);
+}
+
+/* ---- handing over ---- */
+
+static void save_label(struct saver *s, const struct label *x)
+{
+	save_text(s, x ? x->name : NULL);
+	if (x)
+		save_id(s, &x->dir);
+}
+
+void event_save(struct saver *s, const struct event *e)
+{
+	save_id(s, &e->id);
+	buf_u8(s->out, (uint8_t)e->kind);
+	buf_u32(s->out, e->what);
+	save_label(s, e->from);
+	save_label(s, e->to);
+}
+
+/* False: there is none. */
+static bool load_label(struct loader *l, struct id *dir, char name[static NAME_MAX_BYTES + 1])
+{
+	_cleanup_free_ char *text = load_text(l);
+	if (!text)
+		return false;
+	load_id(l, dir);
+	snprintf(name, NAME_MAX_BYTES + 1, "%s", text);
+	return true;
+}
+
+struct event *event_load(struct events *s, struct loader *l)
+{
+	struct id id = { 0 }, from_dir = { 0 }, to_dir = { 0 };
+	char from[NAME_MAX_BYTES + 1], to[NAME_MAX_BYTES + 1];
+	load_id(l, &id);
+	enum node_kind kind = (enum node_kind)cursor_u8(&l->in);
+	unsigned what = cursor_u32(&l->in);
+	bool had = load_label(l, &from_dir, from), has = load_label(l, &to_dir, to);
+	if (!load_ok(l))
+		return NULL;
+	struct event *e = what ? event_of_node(&id, kind, what)
+			       : new_event(s, &id, kind, &from_dir, had ? from : NULL, &to_dir,
+					   has ? to : NULL);
+	if (!e)
+		load_fail(l, -ENOMEM);
+	return e;
+}
+
+void events_save(struct events *s, struct saver *to)
+{
+	save_u64(to, s->n);
+	for (const struct event *e = s->first; e; e = e->next)
+		event_save(to, e);
+}
+
+void events_load(struct events *s, struct loader *l)
+{
+	for (uint64_t n = load_count(l); n && load_ok(l); n--)
+		event_add(s, event_load(s, l));
 }

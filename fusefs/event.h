@@ -67,6 +67,15 @@ struct event *event_of_node(const struct id *id, enum node_kind kind, unsigned w
 void event_add(struct events *s, struct event *e);
 void event_free(struct events *s, struct event *e);
 
+struct saver;
+struct loader;
+/* An event that waits; loading gives NULL when that failed. */
+void event_save(struct saver *s, const struct event *e);
+struct event *event_load(struct events *s, struct loader *l);
+/* Those that are due, in order. Nothing is told meanwhile. */
+void events_save(struct events *s, struct saver *to);
+void events_load(struct events *s, struct loader *l);
+
 /* Around dropping a name from the kernel's cache. Under no lock. */
 void event_turn_begin(struct events *s);
 void event_turn_end(struct events *s);

@@ -8,6 +8,7 @@
 #include "engine/jsonw.h"
 #include "engine/utf8.h"
 #include "fusefs/fs.h"
+#include "fusefs/saver.h"
 
 struct field {
 	struct version *base; /* the document that its writer had read */
@@ -62,6 +63,44 @@ void field_free(struct field *f)
 	buf_done(&f->pointer);
 	buf_done(&f->before);
 	free(f);
+}
+
+void field_save(struct saver *s, const struct field *f)
+{
+	save_version(s, f->base);
+	save_bytes(s, f->pointer.data, f->pointer.len);
+	save_bytes(s, f->before.data, f->before.len);
+	save_bool(s, f->there);
+	save_bool(s, f->string);
+}
+
+struct field *field_load(struct loader *l)
+{
+	size_t len;
+	struct field *f = calloc(1, sizeof(*f));
+	if (!f) {
+		load_fail(l, -ENOMEM);
+		return NULL;
+	}
+	f->base = load_version(l);
+	const void *p = load_bytes(l, &len);
+	buf_put(&f->pointer, p, len);
+	p = load_bytes(l, &len);
+	buf_put(&f->before, p, len);
+	f->there = load_bool(l);
+	f->string = load_bool(l);
+	if (buf_failed(&f->pointer) || buf_failed(&f->before))
+		load_fail(l, -ENOMEM);
+	if (!f->base)
+		load_fail(l, -EBADMSG);
+	if (load_ok(l))
+		return f;
+	if (f->base)
+		version_unref(f->base);
+	buf_done(&f->pointer);
+	buf_done(&f->before);
+	free(f);
+	return NULL;
 }
 
 /* ---- into the document ---- */

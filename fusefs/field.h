@@ -23,6 +23,11 @@ int field_new(struct doctree *t, const char *pointer, size_t len, const struct j
 	      struct field **ret);
 void field_free(struct field *f); /* NULL is fine */
 
+struct saver;
+struct loader;
+void field_save(struct saver *s, const struct field *f);
+struct field *field_load(struct loader *l); /* NULL: it failed */
+
 /* The bytes of c, which has a field, become the value. 0: or there are none, or the same as before.
  * -EINVAL: not UTF-8; -EFBIG; errors of replica_edit. */
 int field_commit(struct fusefs *fs, struct copy *c, struct err *e);

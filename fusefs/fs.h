@@ -12,6 +12,7 @@
 #include "fusefs/base.h"
 #include "fusefs/fusefs.h"
 #include "fusefs/inode.h"
+#include "fusefs/slots.h"
 #include "fusefs/turn.h"
 
 #define FUSEFS_THREADS 8
@@ -70,6 +71,13 @@ struct notify;
 struct doctree;       /* fusefs/doctree.h */
 struct atdir;         /* fusefs/atdir.c */
 
+/* A thread that serves. */
+struct worker {
+	struct fusefs *fs;
+	pthread_t thread;
+	atomic_bool waits; /* for a request, or is about to */
+};
+
 struct options {
 	bool strict, lenient, readonly, allow_other;
 	uid_t uid;
@@ -81,12 +89,16 @@ struct fusefs {
 	struct fusefs_config config; /* mountpoint, options, spool: own copies */
 	char *mountpoint;
 	struct options options;
+	char *options_text; /* as they were given; NULL: none */
 	int spool;
 	struct fuse_session *session;
+	struct buf first; /* request of the kernel: the next daemon needs it */
+	bool taken;       /* from another daemon: the first request has been answered */
+	struct saver *leaving;
 	bool mounted, started, own_unmount;
-	pthread_t worker[FUSEFS_THREADS];
+	struct worker worker[FUSEFS_THREADS];
 	unsigned n_workers;
-	atomic_bool stopping, over;
+	atomic_bool stopping, parking, over;
 	atomic_bool entered; /* some program other than ours has looked at the root */
 	struct timespec mount_time;
 
@@ -110,6 +122,9 @@ struct fusefs {
 	uint64_t n_forgotten;              /* inodes, since memory was given back last */
 	struct committer *committers;
 	uint64_t n_handles;
+	struct slots files, lists, plain_lists; /* what is open: handles, directories, plain ones */
+	uint64_t *plain_file; /* fs->lock: by descriptor, whose it is; 0: not an open plain file */
+	size_t n_plain_files;
 
 	/* The keeper: one thread that does what is due. fs->lock. */
 	pthread_t keeper;
@@ -157,6 +172,16 @@ static inline struct fusefs *fs_of(fuse_req_t req)
 {
 	return fuse_req_userdata(req);
 }
+
+struct saver; /* fusefs/saver.h */
+struct loader;
+/* Open directories, and plain files: handed over, taken over, closed at the end. */
+void ops_dir_save(struct fusefs *fs, struct saver *s);
+void ops_dir_load(struct fusefs *fs, struct loader *l);
+void ops_dir_done(struct fusefs *fs);
+void ops_plain_save(struct fusefs *fs, struct saver *s);
+void ops_plain_load(struct fusefs *fs, struct loader *l);
+void ops_plain_done(struct fusefs *fs);
 
 /* The operations, one table from several files. */
 void ops_attr_fill(struct fuse_lowlevel_ops *ops);

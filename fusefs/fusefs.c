@@ -21,6 +21,8 @@
 #include "fusefs/draft.h"
 #include "fusefs/event.h"
 #include "fusefs/fs.h"
+#include "fusefs/handle.h"
+#include "fusefs/handover.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
 #include "fusefs/notify.h"
@@ -28,6 +30,7 @@
 #include "fusefs/owner.h"
 #include "fusefs/plain.h"
 #include "fusefs/rules.h"
+#include "fusefs/serve.h"
 #include "fusefs/tombstone.h"
 #include "fusefs/wire.h"
 
@@ -226,8 +229,26 @@ static void ignore_log(enum fuse_log_level level, const char *fmt, va_list ap)
 	(void)ap;
 }
 
-static int make_session(struct fusefs *fs, const char *fuse_options, struct err *e)
+static int mount_session(struct fusefs *fs, struct err *e)
 {
+	errno = 0;
+	if (fuse_session_mount(fs->session, fs->mountpoint) != 0) {
+		int code = errno ? -errno : -EPERM;
+		return err_errno(e, code, "cannot mount on %s (%s)", fs->mountpoint,
+				 fs->options.allow_other
+					 ? "allow_other wants user_allow_other in /etc/fuse.conf"
+					 : "is fusermount3 installed, is the directory yours?");
+	}
+	fs->mounted = true;
+	int r = wire_attach(fs);
+	return r < 0 ? err_errno(e, r, "mount") : 0;
+}
+
+static int make_session(struct fusefs *fs, struct buf *options, struct err *e)
+{
+	const char *fuse_options = buf_cstr(options);
+	if (!fuse_options)
+		return err_errno(e, -ENOMEM, "mount");
 	struct fuse_lowlevel_ops ops = { .init = op_init };
 	ops_attr_fill(&ops);
 	ops_dir_fill(&ops);
@@ -250,17 +271,7 @@ static int make_session(struct fusefs *fs, const char *fuse_options, struct err 
 	if (!fs->session)
 		return err_set(e, -EINVAL, "libfuse does not take the mount options %s",
 			       fuse_options);
-	errno = 0;
-	if (fuse_session_mount(fs->session, fs->mountpoint) != 0) {
-		int code = errno ? -errno : -EPERM;
-		return err_errno(e, code, "cannot mount on %s (%s)", fs->mountpoint,
-				 fs->options.allow_other
-					 ? "allow_other wants user_allow_other in /etc/fuse.conf"
-					 : "is fusermount3 installed, is the directory yours?");
-	}
-	fs->mounted = true;
-	int r = wire_attach(fs);
-	return r < 0 ? err_errno(e, r, "mount") : 0;
+	return 0;
 }
 
 static int fs_new(const struct fusefs_config *config, struct fusefs **ret)
@@ -278,6 +289,9 @@ static int fs_new(const struct fusefs_config *config, struct fusefs **ret)
 	pthread_mutex_init(&fs->lock, NULL);
 	procs_init(&fs->procs);
 	turns_init(&fs->turns);
+	slots_init(&fs->files);
+	slots_init(&fs->lists);
+	slots_init(&fs->plain_lists);
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -289,11 +303,25 @@ static int fs_new(const struct fusefs_config *config, struct fusefs **ret)
 	return 0;
 }
 
+/* What it consists of, when its mount point is known. */
+static int make_parts(struct fusefs *fs, const char *spool, struct err *e)
+{
+	const struct bases_limits limits = { BASES_NOTES, BASES_BYTES };
+	if (!fs->mountpoint || bases_new(&limits, &fs->bases) < 0 || rules_new(&fs->rules) < 0 ||
+	    notify_new(fs, &fs->notify) < 0 || events_new(fs, &fs->events) < 0)
+		return err_errno(e, -ENOMEM, "mount");
+	return make_spool(fs, spool, e);
+}
+
 int fusefs_mount(const struct fusefs_config *config, struct fusefs **ret, struct err *e)
 {
 	_cleanup_(fusefs_freep) struct fusefs *fs = NULL;
 	_cleanup_(buf_done) struct buf fuse = { 0 };
 	int r = fs_new(config, &fs);
+	if (r == 0 && config->options) {
+		fs->options_text = strdup(config->options);
+		r = fs->options_text ? 0 : -ENOMEM;
+	}
 	if (r < 0)
 		return err_errno(e, r, "mount");
 	r = options_parse(config->options, &fs->options, &fuse, e);
@@ -303,13 +331,7 @@ int fusefs_mount(const struct fusefs_config *config, struct fusefs **ret, struct
 	if (r < 0)
 		return r;
 	fs->mountpoint = realpath(config->mountpoint, NULL);
-	const char *text = buf_cstr(&fuse);
-	const struct bases_limits limits = { BASES_NOTES, BASES_BYTES };
-	if (!fs->mountpoint || !text || bases_new(&limits, &fs->bases) < 0 ||
-	    rules_new(&fs->rules) < 0 || notify_new(fs, &fs->notify) < 0 ||
-	    events_new(fs, &fs->events) < 0)
-		return err_errno(e, -ENOMEM, "mount");
-	r = make_spool(fs, config->spool, e);
+	r = make_parts(fs, config->spool, e);
 	if (r < 0)
 		return r;
 	struct attr root = { .id = NODE_ROOT, .kind = NODE_DIR };
@@ -326,80 +348,114 @@ int fusefs_mount(const struct fusefs_config *config, struct fusefs **ret, struct
 	if (r < 0)
 		return err_errno(e, r, "cannot read what this device keeps to itself");
 	sweep_spool(fs);
-	r = make_session(fs, text, e);
+	r = make_session(fs, &fuse, e);
+	if (r == 0)
+		r = mount_session(fs, e);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(fs);
 	return 0;
 }
 
+int fusefs_take(const struct fusefs_config *config, const void *data, size_t len,
+		struct fusefs **ret, struct err *e)
+{
+	_cleanup_(fusefs_freep) struct fusefs *fs = NULL;
+	_cleanup_(buf_done) struct buf fuse = { 0 };
+	_cleanup_(loader_done) struct loader l = { .in = cursor_make(data, len),
+						   .replica = config->replica };
+	char path[32];
+	int fd, r = fs_new(config, &fs);
+	if (r < 0)
+		return err_errno(e, r, "cannot take the mount over");
+	fs->taken = true;
+	handover_load_mount(fs, &l);
+	if (!load_ok(&l))
+		return err_errno(e, l.error, "cannot take the mount over");
+	r = options_parse(fs->options_text, &fs->options, &fuse, e);
+	if (r == 0)
+		r = make_parts(fs, config->spool, e);
+	if (r == 0)
+		r = make_session(fs, &fuse, e);
+	if (r < 0)
+		return r;
+	r = owner_load(fs);
+	if (r == 0)
+		handover_load(fs, &l, &fd);
+	if (r == 0)
+		r = l.error;
+	snprintf(path, sizeof(path), "/dev/fd/%d", r == 0 ? fd : -1);
+	if (r == 0 && fuse_session_mount(fs->session, path) != 0)
+		r = -EBADF;
+	if (r == 0)
+		r = wire_attach(fs);
+	if (r < 0)
+		return err_errno(e, r, "cannot take the mount at %s over", fs->mountpoint);
+	fs->mounted = true;
+	*ret = TAKE_PTR(fs);
+	return 0;
+}
+
 /* ---- serving ---- */
 
-static void gone(struct fusefs *fs)
+static int start_threads(struct fusefs *fs)
 {
-	if (atomic_exchange(&fs->over, true) || atomic_load(&fs->stopping))
-		return;
-	if (fs->config.ended)
-		fs->config.ended(fs->config.userdata);
-}
-
-static void free_buf(void *p)
-{
-	free(((struct fuse_buf *)p)->mem);
-}
-
-static void *worker_main(void *userdata)
-{
-	struct fusefs *fs = userdata;
-	struct fuse_buf buf = { 0 };
-	int state;
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-	pthread_cleanup_push(free_buf, &buf);
-	while (!fuse_session_exited(fs->session) && !atomic_load(&fs->stopping) &&
-	       turn_take(&fs->turns)) {
-		/* Waiting for a request is the one place to stop at. */
-		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
-		int n = fuse_session_receive_buf(fs->session, &buf);
-		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-		turn_give(&fs->turns, n > 0 ? buf.mem : NULL, n > 0 ? (size_t)n : 0);
-		if (n == -EINTR || n == -EAGAIN)
-			continue;
-		if (n <= 0)
-			break;
-		fuse_session_process_buf(fs->session, &buf);
-	}
-	turns_end(&fs->turns);
-	gone(fs);
-	pthread_cleanup_pop(1);
-	return NULL;
+	int r = notify_start(fs->notify);
+	if (r == 0)
+		r = keeper_start(fs);
+	fs->started = r == 0;
+	if (r == 0)
+		r = serve_start(fs);
+	return r < 0 ? r : events_start(fs->events);
 }
 
 int fusefs_start(struct fusefs *fs, struct err *e)
 {
-	int r = replica_observe(fs->replica, rules_observe, fs);
+	int r = fs->taken ? serve_first_again(fs) : serve_first(fs);
+	if (r == 0)
+		r = replica_observe(fs->replica, rules_observe, fs);
 	if (r == 0)
 		r = replica_observe(fs->replica, notify_observe, fs);
-	if (r == 0)
-		r = notify_start(fs->notify);
-	if (r == 0)
-		r = keeper_start(fs);
-	fs->started = r == 0;
 	/* Rules may have changed while nobody looked. */
 	if (r == 0)
 		commit_know_rules(fs);
 	if (r == 0)
 		keeper_add(fs, TIMER_RULES, 0, monotonic_ns() + RULES_GONE_NS);
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	while (r == 0 && fs->n_workers < FUSEFS_THREADS) {
-		r = -pthread_create(&fs->worker[fs->n_workers], NULL, worker_main, fs);
-		fs->n_workers += r == 0;
-	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (r == 0)
-		r = events_start(fs->events);
+		r = start_threads(fs);
 	return r < 0 ? err_errno(e, r, "cannot start the threads of the mount") : 0;
+}
+
+/* ---- handing over ---- */
+
+int fusefs_leave(struct fusefs *fs, struct buf *out, struct err *e)
+{
+	struct saver *s = calloc(1, sizeof(*s));
+	if (!s)
+		return err_errno(e, -ENOMEM, "cannot hand the mount over");
+	/* Each of them may wait for answers of those behind it. */
+	events_stop(fs->events);
+	keeper_stop(fs);
+	notify_stop(fs->notify);
+	serve_park(fs);
+	s->out = out;
+	s->replica = fs->replica;
+	fs->leaving = s;
+	handover_save(fs, s);
+	int r = atomic_load(&fs->over) ? -ENODEV : s->error;
+	if (r < 0) {
+		fusefs_stay(fs);
+		return err_errno(e, r, "cannot hand the mount at %s over", fs->mountpoint);
+	}
+	return 0;
+}
+
+void fusefs_stay(struct fusefs *fs)
+{
+	saver_undo(fs->leaving);
+	saver_done(fs->leaving);
+	free(TAKE_PTR(fs->leaving));
+	start_threads(fs);
 }
 
 /* ---- stopping ---- */
@@ -411,12 +467,7 @@ static void stop(struct fusefs *fs)
 	atomic_store(&fs->stopping, true);
 	if (fs->session)
 		fuse_session_exit(fs->session);
-	turns_end(&fs->turns);
-	for (unsigned k = 0; k < fs->n_workers; k++)
-		pthread_cancel(fs->worker[k]);
-	for (unsigned k = 0; k < fs->n_workers; k++)
-		pthread_join(fs->worker[k], NULL);
-	fs->n_workers = 0;
+	serve_stop(fs);
 	if (fs->started) {
 		replica_unobserve(fs->replica, notify_observe, fs);
 		replica_unobserve(fs->replica, rules_observe, fs);
@@ -496,6 +547,9 @@ void fusefs_free(struct fusefs *fs)
 		fusefs_unmount(fs, true, NULL);
 	if (fs->session)
 		fuse_session_destroy(fs->session);
+	handles_done(fs);
+	ops_dir_done(fs);
+	ops_plain_done(fs);
 	inodes_done(fs);
 	doctrees_done(fs);
 	atdirs_done(fs);
@@ -507,7 +561,9 @@ void fusefs_free(struct fusefs *fs)
 	rules_free(fs->rules);
 	if (fs->spool >= 0)
 		close(fs->spool);
+	buf_done(&fs->first);
 	free(fs->timer);
+	free(fs->options_text);
 	free(fs->mountpoint);
 	pthread_cond_destroy(&fs->keeper_wake);
 	pthread_cond_destroy(&fs->keeper_idle);
@@ -526,9 +582,10 @@ bool fusefs_mounted(const struct fusefs *fs)
 
 /* ---- asking ---- */
 
+/* Not the reports: whoever opens one holds its lock, and waits for the report that asks for this. */
 static bool is_open(const struct inode *i)
 {
-	return i->opens > 0;
+	return i->opens > 0 && i->backing != BACK_VIRTUAL;
 }
 
 static uint64_t count_dirty(struct fusefs *fs)

@@ -9,6 +9,12 @@
  *     fusefs_unmount(fs, false, &e);      or somebody else unmounts: config.ended is called
  *     fusefs_free(fs);                    before replica_free
  *
+ * Another process may go on where this one is, with everything open:
+ *
+ *     fusefs_leave(fs, &out, &e);         nobody is served from here on; and, in a program that
+ *                                         execve(2) has begun, where the replica is open again,
+ *     fusefs_take(&config, data, len, &fs, &e);  in place of fusefs_mount
+ *
  * Several may live in one process, each on its own replica. */
 
 #include <stdbool.h>
@@ -48,6 +54,18 @@ int fusefs_check_options(const char *options, struct err *e);
  * deletions of an earlier run come back. */
 int fusefs_mount(const struct fusefs_config *config, struct fusefs **ret, struct err *e);
 int fusefs_start(struct fusefs *fs, struct err *e);
+
+/* What the format of fusefs_leave is; another number is another format. */
+#define FUSEFS_HANDOVER 1
+/* Stops serving: what was asked is answered, what is asked from here on waits for who takes over.
+ * Appends what he has to know to out; descriptors that are named in it stay open across execve(2). No
+ * other thread may use the replica for a change meanwhile. On failure it goes on serving. */
+int fusefs_leave(struct fusefs *fs, struct buf *out, struct err *e);
+/* After fusefs_leave: it goes on serving here. */
+void fusefs_stay(struct fusefs *fs);
+/* Takes over; mount point and options are in the data. Then fusefs_start. */
+int fusefs_take(const struct fusefs_config *config, const void *data, size_t len,
+		struct fusefs **ret, struct err *e);
 
 /* Commits dirty handles and pending deletions, makes them durable, unmounts, waits for the threads.
  * -EBUSY while files are open or a process stands in it; force: unmounts lazily and cuts them off

@@ -238,8 +238,11 @@ static int open_inode(struct fusefs *fs, struct inode *i, bool own, int flags, p
 		      struct fuse_file_info *fi)
 {
 	struct handle *h = calloc(1, sizeof(*h));
-	if (!h)
+	uint64_t number = h ? slots_add(&fs->files, h) : 0;
+	if (!number) {
+		free(h);
 		return -ENOMEM;
+	}
 	int mode = flags & O_ACCMODE;
 	h->reads = mode != O_WRONLY;
 	h->writes = mode != O_RDONLY || (flags & O_TRUNC);
@@ -314,10 +317,11 @@ static int open_inode(struct fusefs *fs, struct inode *i, bool own, int flags, p
 		inode_steady(i);
 		pthread_mutex_unlock(&i->lock);
 	}
-	fi->fh = (uint64_t)(uintptr_t)h;
+	fi->fh = number;
 	return 0;
 fail:
 	pthread_mutex_unlock(&i->lock);
+	slots_remove(&fs->files, number);
 	free(h);
 	return r;
 }
@@ -421,7 +425,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
 	(void)ino;
 	struct fusefs *fs = fs_of(req);
-	struct handle *h = handle_of(fi);
+	struct handle *h = handle_of(fs, fi);
 	struct inode *i = h->inode;
 	pthread_mutex_lock(&i->lock);
 	struct copy *c = h->copy;
@@ -472,7 +476,7 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		     struct fuse_file_info *fi)
 {
 	(void)ino;
-	struct handle *h = handle_of(fi);
+	struct handle *h = handle_of(fs_of(req), fi);
 	struct inode *i = h->inode;
 	uint64_t next = 0;
 	int r = whence == SEEK_HOLE || whence == SEEK_DATA ? 0 : -EINVAL;
@@ -521,7 +525,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 {
 	(void)ino;
 	struct fusefs *fs = fs_of(req);
-	struct handle *h = handle_of(fi);
+	struct handle *h = handle_of(fs, fi);
 	struct inode *i = h->inode;
 	lock_quickly(fs, i);
 	handle_begin(fs, h);
@@ -547,7 +551,7 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
 	struct fusefs *fs = fs_of(req);
-	struct handle *h = handle_of(fi);
+	struct handle *h = handle_of(fs, fi);
 	if (!h) {
 		fuse_reply_err(req, 0);
 		return;
@@ -582,7 +586,7 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 	(void)ino;
 	(void)datasync;
 	struct fusefs *fs = fs_of(req);
-	struct handle *h = handle_of(fi);
+	struct handle *h = handle_of(fs, fi);
 	struct inode *i = h->inode;
 	struct err e = { 0 };
 	pthread_mutex_lock(&i->lock);
@@ -622,7 +626,7 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 {
 	(void)ino;
 	struct fusefs *fs = fs_of(req);
-	struct handle *h = handle_of(fi);
+	struct handle *h = handle_of(fs, fi);
 	if (!h) {
 		fuse_reply_err(req, 0);
 		return;
@@ -662,9 +666,23 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	fs->n_handles--;
 	pthread_mutex_unlock(&fs->lock);
 	inode_put(fs, i);
+	slots_remove(&fs->files, fi->fh);
 	if (h->seen)
 		version_unref(h->seen);
 	free(h);
+}
+
+void handles_done(struct fusefs *fs)
+{
+	for (uint64_t k = slots_next(&fs->files, 1); k; k = slots_next(&fs->files, k + 1)) {
+		struct handle *h = slots_get(&fs->files, k);
+		if (h->inode && h->copy && h->copy != h->inode->shared && --h->copy->users == 0)
+			copy_free(h->copy);
+		if (h->seen)
+			version_unref(h->seen);
+		free(h);
+	}
+	slots_done(&fs->files);
 }
 
 static int zero(struct fusefs *fs, struct handle *h, uint64_t offset, uint64_t len)
@@ -701,7 +719,7 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 {
 	(void)ino;
 	struct fusefs *fs = fs_of(req);
-	struct handle *h = handle_of(fi);
+	struct handle *h = handle_of(fs, fi);
 	if (!h) {
 		fuse_reply_err(req, 0);
 		return;

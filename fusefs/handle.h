@@ -6,6 +6,7 @@
 
 #include "fusefs/fs.h"
 
+/* All of it is handed over: fusefs/handover.c. */
 struct handle {
 	struct inode *inode; /* referenced */
 	struct copy *copy;   /* inode->shared, or its own */
@@ -35,6 +36,8 @@ void handle_begin(struct fusefs *fs, struct handle *h);
 /* A handle, or who else has counted himself among c's users, has gone: frees it behind the last.
  * i->lock held. True: the kernel may have pages of another version, and wants notify_inode. */
 bool copy_leave(struct fusefs *fs, struct inode *i, struct copy *c);
+/* Whatever is open still, when nobody is served any more. */
+void handles_done(struct fusefs *fs);
 /* The largest size that this file may grow to. */
 uint64_t inode_limit(const struct inode *i);
 /* Somebody else has it now, or who is not root has changed its bytes: it does not run as its owner or group
@@ -44,7 +47,7 @@ bool inode_drop_set_id(struct fusefs *fs, struct inode *i);
 int inode_shared(struct fusefs *fs, struct inode *i, struct copy **ret);
 
 /* NULL: the opening is one of those that raise events (fusefs/event.h), and nothing stands behind it. */
-static inline struct handle *handle_of(const struct fuse_file_info *fi)
+static inline struct handle *handle_of(struct fusefs *fs, const struct fuse_file_info *fi)
 {
-	return (struct handle *)(uintptr_t)fi->fh;
+	return slots_get(&fs->files, fi->fh);
 }

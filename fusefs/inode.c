@@ -11,6 +11,7 @@
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
 #include "fusefs/plain.h"
+#include "fusefs/saver.h"
 #include "fusefs/shoaldir.h"
 
 /* A node's number that is not the one made from its id. Kept as long as the mount. */
@@ -596,6 +597,26 @@ void inodes_put(struct fusefs *fs, struct inode **list, size_t n)
 	for (size_t k = 0; k < n; k++)
 		inode_put(fs, list[k]);
 	free(list);
+}
+
+void pins_save(struct fusefs *fs, struct saver *s)
+{
+	save_u64(s, fs->pins.n);
+	table_each(&fs->pins, b, l, next)
+	{
+		const struct pin *p = table_entry(l, struct pin, link);
+		save_id(s, &p->id);
+		save_u64(s, p->ino);
+	}
+}
+
+void pins_load(struct fusefs *fs, struct loader *l)
+{
+	for (uint64_t n = load_count(l); n && load_ok(l); n--) {
+		struct id id = { 0 };
+		load_id(l, &id);
+		pin(fs, &id, load_u64(l));
+	}
 }
 
 void inodes_done(struct fusefs *fs)

@@ -51,6 +51,7 @@ enum backing { BACK_NODE = 1, BACK_LOCAL, BACK_ORPHAN, BACK_VIRTUAL, BACK_PLAIN 
 
 struct field;
 
+/* What is added to a copy, to local data or to an inode has to be handed over: fusefs/handover.c. */
 struct copy {
 	unsigned users;         /* handles */
 	unsigned readers;       /* those of them that can read */
@@ -236,6 +237,12 @@ int inodes_get(struct fusefs *fs, bool (*f)(const struct inode *i), struct inode
 void inodes_put(struct fusefs *fs, struct inode **list, size_t n);
 
 void inodes_done(struct fusefs *fs);
+
+/* The numbers of nodes that are not the ones made from their ids, handed over and taken over. */
+struct saver;
+struct loader;
+void pins_save(struct fusefs *fs, struct saver *s);
+void pins_load(struct fusefs *fs, struct loader *l);
 
 /* ---- attributes; i->lock held ---- */
 

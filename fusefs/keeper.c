@@ -163,6 +163,7 @@ int keeper_start(struct fusefs *fs)
 	sigset_t all, old;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
+	fs->keeper_stop = false;
 	int r = -pthread_create(&fs->keeper, NULL, keeper_main, fs);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return r;

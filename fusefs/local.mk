@@ -35,6 +35,8 @@ libfusefs_a_SOURCES = \
 	fusefs/fusefs.h \
 	fusefs/handle.c \
 	fusefs/handle.h \
+	fusefs/handover.c \
+	fusefs/handover.h \
 	fusefs/inode.c \
 	fusefs/inode.h \
 	fusefs/keeper.c \
@@ -68,8 +70,14 @@ libfusefs_a_SOURCES = \
 	fusefs/ranges.h \
 	fusefs/rules.c \
 	fusefs/rules.h \
+	fusefs/saver.c \
+	fusefs/saver.h \
+	fusefs/serve.c \
+	fusefs/serve.h \
 	fusefs/shoaldir.c \
 	fusefs/shoaldir.h \
+	fusefs/slots.c \
+	fusefs/slots.h \
 	fusefs/spot.c \
 	fusefs/spot.h \
 	fusefs/tombstone.c \

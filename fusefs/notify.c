@@ -11,6 +11,7 @@
 #include "fusefs/flip.h"
 #include "fusefs/keeper.h"
 #include "fusefs/order.h"
+#include "fusefs/saver.h"
 
 #define RETRIES 3
 
@@ -197,6 +198,7 @@ static void *notify_main(void *userdata)
 int notify_start(struct notify *n)
 {
 	sigset_t all, old;
+	n->stop = false;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	int r = -pthread_create(&n->thread, NULL, notify_main, n);
@@ -251,6 +253,52 @@ uint64_t notify_count(struct notify *n)
 	uint64_t sent = n->sent;
 	pthread_mutex_unlock(&n->lock);
 	return sent;
+}
+
+/* ---- handing over ---- */
+
+enum { SAVED_INODE = 1, SAVED_NAME = 2, SAVED_EVENT = 3 };
+
+void notify_save(struct notify *n, struct saver *s)
+{
+	for (const struct item *x = n->first; x; x = x->next) {
+		buf_u8(s->out, x->event ? SAVED_EVENT : x->name ? SAVED_NAME : SAVED_INODE);
+		if (x->event) {
+			event_save(s, x->event);
+			continue;
+		}
+		save_u64(s, x->ino);
+		if (x->name)
+			save_text(s, x->name);
+	}
+	buf_u8(s->out, 0);
+}
+
+static void load_item(struct notify *n, struct loader *l, uint8_t kind)
+{
+	if (kind == SAVED_EVENT) {
+		struct event *e = event_load(n->fs->events, l);
+		if (e)
+			queue(n, 0, NULL, 0, e);
+		return;
+	}
+	uint64_t ino = load_u64(l);
+	if (kind == SAVED_NAME) {
+		_cleanup_free_ char *name = load_text(l);
+		if (name)
+			queue(n, ino, name, 0, NULL);
+		return;
+	}
+	struct inode *i = inode_get(n->fs, ino);
+	if (i)
+		notify_inode(n->fs, i);
+	inode_put(n->fs, i);
+}
+
+void notify_load(struct notify *n, struct loader *l)
+{
+	for (uint8_t kind = cursor_u8(&l->in); kind && load_ok(l); kind = cursor_u8(&l->in))
+		load_item(n, l, kind);
 }
 
 /* ---- the observer ---- */

@@ -26,6 +26,11 @@ void notify_inode(struct fusefs *fs, struct inode *i);
 /* The same under fs->lock. */
 void notify_inode_locked(struct fusefs *fs, struct inode *i);
 void notify_entry(struct fusefs *fs, const struct id *parent, const char *name);
+struct saver;
+struct loader;
+/* What is queued. Nothing is sent meanwhile. */
+void notify_save(struct notify *n, struct saver *s);
+void notify_load(struct notify *n, struct loader *l);
 /* 0 when everything queued before has been sent. */
 int notify_wait(struct notify *n, int64_t until_ns);
 uint64_t notify_count(struct notify *n);

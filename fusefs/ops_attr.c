@@ -166,7 +166,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 {
 	struct fusefs *fs = fs_of(req);
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	struct handle *h = fi ? handle_of(fi) : NULL;
+	struct handle *h = fi ? handle_of(fs, fi) : NULL;
 	/* The handle's may be another one, which took the place of what was asked for. */
 	struct inode *i = h ? inode_ref(fs, h->inode) : inode_get(fs, ino);
 	if (!i) {

@@ -9,6 +9,7 @@
 #include "fusefs/event.h"
 #include "fusefs/fs.h"
 #include "fusefs/local.h"
+#include "fusefs/saver.h"
 #include "fusefs/shoaldir.h"
 
 int make_entry(struct fusefs *fs, struct inode *i, struct fuse_entry_param *ret)
@@ -149,6 +150,7 @@ struct dirent {
 
 struct dir {
 	pthread_mutex_t lock;
+	fuse_ino_t ino;
 	struct arena names;
 	struct dirent *item;
 	size_t n, cap;
@@ -288,38 +290,59 @@ static int fill(struct fusefs *fs, struct inode *i, struct dir *d)
 	return r;
 }
 
+static struct dir *dir_new(fuse_ino_t ino)
+{
+	struct dir *d = calloc(1, sizeof(*d));
+	if (!d)
+		return NULL;
+	pthread_mutex_init(&d->lock, NULL);
+	d->ino = ino;
+	return d;
+}
+
+static void dir_free(struct fusefs *fs, struct dir *d)
+{
+	clear(fs, d);
+	arena_done(&d->names);
+	free(d->item);
+	pthread_mutex_destroy(&d->lock);
+	free(d);
+}
+
+static struct dir *dir_of(fuse_req_t req, const struct fuse_file_info *fi)
+{
+	return slots_get(&fs_of(req)->lists, fi->fh);
+}
+
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fusefs *fs = fs_of(req);
 	struct inode *i = inode_get(fs, ino);
-	struct dir *d = i ? calloc(1, sizeof(*d)) : NULL;
+	struct dir *d = i ? dir_new(ino) : NULL;
 	struct id id;
-	if (!d) {
-		inode_put(fs, i);
-		fuse_reply_err(req, i ? ENOMEM : ESTALE);
-		return;
-	}
-	pthread_mutex_init(&d->lock, NULL);
-	if (dir_id(i, &id))
+	fi->fh = d ? slots_add(&fs->lists, d) : 0;
+	if (fi->fh && dir_id(i, &id))
 		dirpages_open(fs, i, &d->pages, fi);
 	inode_put(fs, i);
-	fi->fh = (uint64_t)(uintptr_t)d;
-	fuse_reply_open(req, fi);
+	if (fi->fh) {
+		fuse_reply_open(req, fi);
+		return;
+	}
+	if (d)
+		dir_free(fs, d);
+	fuse_reply_err(req, i ? ENOMEM : ESTALE);
 }
 
 static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fusefs *fs = fs_of(req);
 	struct inode *i = inode_get(fs, ino);
-	struct dir *d = (struct dir *)(uintptr_t)fi->fh;
+	struct dir *d = dir_of(req, fi);
+	slots_remove(&fs->lists, fi->fh);
 	if (i)
 		dirpages_close(fs, i, &d->pages);
 	inode_put(fs, i);
-	clear(fs, d);
-	arena_done(&d->names);
-	free(d->item);
-	pthread_mutex_destroy(&d->lock);
-	free(d);
+	dir_free(fs, d);
 	fuse_reply_err(req, 0);
 }
 
@@ -438,7 +461,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct 
 		 bool plus)
 {
 	struct fusefs *fs = fs_of(req);
-	struct dir *d = (struct dir *)(uintptr_t)fi->fh;
+	struct dir *d = dir_of(req, fi);
 	struct inode *i = inode_get(fs, ino);
 	_cleanup_free_ char *room = malloc(size);
 	if (!i || !room) {
@@ -483,6 +506,75 @@ static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fus
 	struct err e = { 0 };
 	int r = replica_flush(fs_of(req)->replica, &e);
 	fuse_reply_err(req, r < 0 ? -r : 0);
+}
+
+/* ---- handing over ---- */
+
+void ops_dir_save(struct fusefs *fs, struct saver *s)
+{
+	for (uint64_t k = slots_next(&fs->lists, 1); k; k = slots_next(&fs->lists, k + 1)) {
+		const struct dir *d = slots_get(&fs->lists, k);
+		save_u64(s, k);
+		save_u64(s, d->ino);
+		save_bool(s, d->pages.fills);
+		save_bool(s, d->filled);
+		save_bool(s, d->plus);
+		save_u64(s, d->n);
+		for (size_t n = 0; n < d->n; n++) {
+			save_text(s, d->item[n].name);
+			save_u64(s, (uint64_t)d->item[n].offset);
+			save_id(s, &d->item[n].id);
+			buf_u8(s->out, (uint8_t)d->item[n].kind);
+			save_u64(s, d->item[n].inode ? d->item[n].inode->ino : 0);
+		}
+	}
+	save_u64(s, 0);
+}
+
+static void load_items(struct fusefs *fs, struct loader *l, struct dir *d)
+{
+	d->pages.fills = load_bool(l);
+	d->filled = load_bool(l);
+	d->plus = load_bool(l);
+	for (uint64_t n = load_count(l); n && load_ok(l); n--) {
+		_cleanup_free_ char *name = load_text(l);
+		struct dirent *x = name ? add(d, name, strlen(name)) : NULL;
+		if (!x) {
+			load_fail(l, -ENOMEM);
+			return;
+		}
+		x->offset = (off_t)load_u64(l);
+		load_id(l, &x->id);
+		x->kind = (enum node_kind)cursor_u8(&l->in);
+		uint64_t ino = load_u64(l);
+		x->inode = ino ? inode_get(fs, ino) : NULL;
+	}
+}
+
+void ops_dir_load(struct fusefs *fs, struct loader *l)
+{
+	for (uint64_t k = load_u64(l); k && load_ok(l); k = load_u64(l)) {
+		struct dir *d = dir_new(load_u64(l));
+		int r = d ? slots_put(&fs->lists, k, d) : -ENOMEM;
+		if (r == 0) {
+			load_items(fs, l, d);
+			struct inode *i = inode_get(fs, d->ino);
+			if (i)
+				dirpages_taken(fs, i, &d->pages);
+			inode_put(fs, i);
+			continue;
+		}
+		if (d)
+			dir_free(fs, d);
+		load_fail(l, r);
+	}
+}
+
+void ops_dir_done(struct fusefs *fs)
+{
+	for (uint64_t k = slots_next(&fs->lists, 1); k; k = slots_next(&fs->lists, k + 1))
+		dir_free(fs, slots_get(&fs->lists, k));
+	slots_done(&fs->lists);
 }
 
 void ops_dir_fill(struct fuse_lowlevel_ops *ops)

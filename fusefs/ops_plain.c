@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fusefs/plain.h"
+#include "fusefs/saver.h"
 
 /* ---- names ---- */
 
@@ -189,44 +190,60 @@ struct plain_dir {
 	off_t at; /* where the stream stands */
 };
 
-static struct plain_dir *dir_of(const struct fuse_file_info *fi)
+static struct plain_dir *dir_of(fuse_req_t req, const struct fuse_file_info *fi)
 {
-	return (struct plain_dir *)(uintptr_t)fi->fh;
+	return slots_get(&fs_of(req)->plain_lists, fi->fh);
 }
 
-static int dir_new(struct fusefs *fs, fuse_ino_t ino, struct plain_dir **ret)
+/* The descriptor is taken over if that succeeds. NULL: no memory. */
+static struct plain_dir *dir_new(int fd)
+{
+	struct plain_dir *d = calloc(1, sizeof(*d));
+	DIR *stream = d ? fdopendir(fd) : NULL;
+	if (!stream) {
+		free(d);
+		return NULL;
+	}
+	d->stream = stream;
+	pthread_mutex_init(&d->lock, NULL);
+	return d;
+}
+
+static void dir_free(struct plain_dir *d)
+{
+	closedir(d->stream);
+	pthread_mutex_destroy(&d->lock);
+	free(d);
+}
+
+static int dir_open(struct fusefs *fs, fuse_ino_t ino, uint64_t *ret)
 {
 	struct inode *i = inode_get(fs, ino);
 	_cleanup_close_ int fd = i ? plain_open(fs, i, O_RDONLY | O_DIRECTORY) : -ESTALE;
 	inode_put(fs, i);
-	if (fd < 0)
-		return fd;
-	_cleanup_free_ struct plain_dir *d = calloc(1, sizeof(*d));
+	struct plain_dir *d = fd < 0 ? NULL : dir_new(fd);
 	if (!d)
-		return -ENOMEM;
-	d->stream = fdopendir(fd);
-	if (!d->stream)
-		return -errno;
+		return fd < 0 ? fd : -ENOMEM;
 	TAKE_FD(fd);
-	pthread_mutex_init(&d->lock, NULL);
-	*ret = TAKE_PTR(d);
-	return 0;
+	*ret = slots_add(&fs->plain_lists, d);
+	if (*ret)
+		return 0;
+	dir_free(d);
+	return -ENOMEM;
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fusefs *fs = fs_of(req);
-	struct plain_dir *d = NULL;
 	if (!plain_number(ino)) {
 		fs->tree_ops.opendir(req, ino, fi);
 		return;
 	}
-	int r = dir_new(fs, ino, &d);
+	int r = dir_open(fs, ino, &fi->fh);
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
 	}
-	fi->fh = (uint64_t)(uintptr_t)d;
 	/* All changes come through the kernel: it may list from what it knows. */
 	fi->cache_readdir = fi->keep_cache = 1;
 	fuse_reply_open(req, fi);
@@ -239,10 +256,9 @@ static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
 		fs->tree_ops.releasedir(req, ino, fi);
 		return;
 	}
-	struct plain_dir *d = dir_of(fi);
-	closedir(d->stream);
-	pthread_mutex_destroy(&d->lock);
-	free(d);
+	struct plain_dir *d = dir_of(req, fi);
+	slots_remove(&fs->plain_lists, fi->fh);
+	dir_free(d);
 	fuse_reply_err(req, 0);
 }
 
@@ -296,7 +312,7 @@ static void reply_list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		       struct fuse_file_info *fi, bool plus)
 {
 	struct fusefs *fs = fs_of(req);
-	struct plain_dir *d = dir_of(fi);
+	struct plain_dir *d = dir_of(req, fi);
 	struct inode *dir = inode_get(fs, ino);
 	_cleanup_free_ char *room = malloc(size);
 	size_t used = 0;
@@ -331,11 +347,73 @@ static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
 static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	struct fusefs *fs = fs_of(req);
-	int r = plain_number(ino) && fsync(dirfd(dir_of(fi)->stream)) < 0 ? -errno : 0;
+	int r = plain_number(ino) && fsync(dirfd(dir_of(req, fi)->stream)) < 0 ? -errno : 0;
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else
 		fs->tree_ops.fsyncdir(req, ino, datasync, fi);
+}
+
+/* ---- handing over ---- */
+
+void ops_plain_save(struct fusefs *fs, struct saver *s)
+{
+	struct slots *dirs = &fs->plain_lists;
+	for (uint64_t k = slots_next(dirs, 1); k; k = slots_next(dirs, k + 1)) {
+		const struct plain_dir *d = slots_get(dirs, k);
+		save_u64(s, k);
+		save_fd(s, dirfd(d->stream));
+	}
+	save_u64(s, 0);
+	for (size_t fd = 0; fd < fs->n_plain_files; fd++) {
+		if (!fs->plain_file[fd])
+			continue;
+		save_u64(s, fs->plain_file[fd]);
+		save_fd(s, (int)fd);
+	}
+	save_u64(s, 0);
+}
+
+/* Where the kernel has come to it says with its next request: no stream stands there yet. */
+static int take_dir(struct fusefs *fs, uint64_t number, int fd)
+{
+	struct plain_dir *d = dir_new(fd);
+	if (!d)
+		return -ENOMEM;
+	d->at = -1;
+	int r = slots_put(&fs->plain_lists, number, d);
+	if (r < 0)
+		dir_free(d);
+	return r;
+}
+
+void ops_plain_load(struct fusefs *fs, struct loader *l)
+{
+	for (uint64_t k = load_u64(l); k && load_ok(l); k = load_u64(l)) {
+		int fd = load_fd(l), r = fd < 0 ? -EBADF : take_dir(fs, k, fd);
+		if (r < 0)
+			load_fail(l, r);
+	}
+	for (uint64_t ino = load_u64(l); ino && load_ok(l); ino = load_u64(l)) {
+		int fd = load_fd(l);
+		struct inode *i = fd < 0 ? NULL : inode_get(fs, ino);
+		int r = i ? plain_take_open(fs, i, fd) : -EBADMSG;
+		inode_put(fs, i);
+		if (r < 0)
+			load_fail(l, r);
+	}
+}
+
+void ops_plain_done(struct fusefs *fs)
+{
+	struct slots *dirs = &fs->plain_lists;
+	for (uint64_t k = slots_next(dirs, 1); k; k = slots_next(dirs, k + 1))
+		dir_free(slots_get(dirs, k));
+	slots_done(dirs);
+	for (size_t fd = 0; fd < fs->n_plain_files; fd++)
+		if (fs->plain_file[fd])
+			close((int)fd);
+	free(fs->plain_file);
 }
 
 void ops_plain_fill(struct fusefs *fs, struct fuse_lowlevel_ops *ops)

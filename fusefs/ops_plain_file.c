@@ -2,20 +2,49 @@
 /* Open plain files. A handle is a descriptor. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "fusefs/plain.h"
 
-static void count_open(struct fusefs *fs, struct inode *i, bool more)
+/* fs->lock held. */
+static bool note_file(struct fusefs *fs, int fd, uint64_t ino)
+{
+	const size_t at = (size_t)fd;
+	if (at >= fs->n_plain_files) {
+		size_t n = (at | 63) + 1;
+		uint64_t *x = reallocarray(fs->plain_file, n, sizeof(*x));
+		if (!x)
+			return false;
+		memset(x + fs->n_plain_files, 0, (n - fs->n_plain_files) * sizeof(*x));
+		fs->plain_file = x;
+		fs->n_plain_files = n;
+	}
+	fs->plain_file[at] = ino;
+	return true;
+}
+
+int plain_take_open(struct fusefs *fs, struct inode *i, int fd)
 {
 	pthread_mutex_lock(&fs->lock);
-	i->opens += more ? 1 : -1u;
-	fs->n_handles += more ? 1 : -(uint64_t)1;
-	if (more)
+	bool noted = note_file(fs, fd, i->ino);
+	if (noted) {
+		i->opens++;
 		i->refs++;
+		fs->n_handles++;
+	}
 	pthread_mutex_unlock(&fs->lock);
-	if (!more)
-		inode_put(fs, i);
+	return noted ? 0 : -ENOMEM;
+}
+
+static void closed(struct fusefs *fs, struct inode *i)
+{
+	pthread_mutex_lock(&fs->lock);
+	i->opens--;
+	fs->n_handles--;
+	pthread_mutex_unlock(&fs->lock);
+	inode_put(fs, i);
 }
 
 /* What is passed on of the flags of an open. Where to append is known to the kernel. */
@@ -24,12 +53,12 @@ static int open_flags(int flags)
 	return flags & (O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC);
 }
 
-static void take_open(struct fusefs *fs, struct inode *i, int fd, struct fuse_file_info *fi)
+static int take_open(struct fusefs *fs, struct inode *i, int fd, struct fuse_file_info *fi)
 {
-	count_open(fs, i, true);
 	fi->fh = (uint64_t)fd;
 	fi->keep_cache = 1;
 	fi->noflush = 1;
+	return plain_take_open(fs, i, fd);
 }
 
 /* Before the answer. */
@@ -47,16 +76,17 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	struct inode *i = inode_get(fs, ino);
-	int fd = i ? plain_open(fs, i, open_flags(fi->flags)) : -ESTALE;
-	if (fd >= 0)
-		take_open(fs, i, fd, fi);
-	if (fd >= 0 && (fi->flags & O_TRUNC))
+	_cleanup_close_ int fd = i ? plain_open(fs, i, open_flags(fi->flags)) : -ESTALE;
+	int r = fd < 0 ? fd : take_open(fs, i, fd, fi);
+	if (r == 0 && (fi->flags & O_TRUNC))
 		written_by(req, ino, fd);
 	inode_put(fs, i);
-	if (fd < 0)
-		fuse_reply_err(req, -fd);
-	else
-		fuse_reply_open(req, fi);
+	if (r < 0) {
+		fuse_reply_err(req, -r);
+		return;
+	}
+	TAKE_FD(fd);
+	fuse_reply_open(req, fi);
 }
 
 static int create(struct fusefs *fs, int dir, const char *name, mode_t mode, int flags)
@@ -86,13 +116,15 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	_cleanup_close_ int at = plain_open_dir(fs, parent, &dir);
 	_cleanup_close_ int fd = at < 0 ? at : create(fs, at, name, mode, fi->flags);
 	int r = fd < 0 ? fd : plain_entry(fs, dir, at, name, &e, &i);
-	if (r < 0) {
+	const bool entered = r == 0;
+	if (r == 0)
+		r = take_open(fs, i, fd, fi);
+	if (r == 0)
+		TAKE_FD(fd);
+	if (r < 0)
 		fuse_reply_err(req, -r);
-	} else {
-		take_open(fs, i, TAKE_FD(fd), fi);
-		if (fuse_reply_create(req, &e, fi) < 0)
-			inode_forget(fs, i->ino, 1);
-	}
+	if (entered && (r < 0 || fuse_reply_create(req, &e, fi) < 0))
+		inode_forget(fs, i->ino, 1);
 	inode_put(fs, i);
 	inode_put(fs, dir);
 }
@@ -104,11 +136,14 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		fs->tree_ops.release(req, ino, fi);
 		return;
 	}
+	pthread_mutex_lock(&fs->lock);
+	fs->plain_file[plain_fd(fi)] = 0;
+	pthread_mutex_unlock(&fs->lock);
 	close(plain_fd(fi));
 	fuse_reply_err(req, 0);
 	struct inode *i = inode_get(fs, ino);
 	if (i)
-		count_open(fs, i, false);
+		closed(fs, i);
 	inode_put(fs, i);
 }
 

@@ -219,6 +219,21 @@ int plain_entry(struct fusefs *fs, struct inode *dir, int fd, const char *name,
 	return 0;
 }
 
+int plain_put(struct fusefs *fs, struct inode *i, struct inode *dir, bool named)
+{
+	int r = i->name ? 0 : -EBADMSG;
+	pthread_mutex_lock(&fs->lock);
+	if (r == 0 && named)
+		r = table_add(&fs->plains, &i->by_name, name_hash(dir, i->name));
+	if (r == 0) {
+		i->hashed_name = named;
+		i->up = dir;
+		dir->refs++;
+	}
+	pthread_mutex_unlock(&fs->lock);
+	return r;
+}
+
 /* ---- roots ---- */
 
 int plain_open_root(struct fusefs *fs, const char *spool, struct inode **ret)

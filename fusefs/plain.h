@@ -65,6 +65,10 @@ int plain_rename(struct fusefs *fs, struct inode *from, const char *name, struct
 
 /* As inode_drop_set_id (fusefs/handle.h); the kernel knows no better until it is told. */
 void plain_drop_set_id(struct fusefs *fs, fuse_ino_t ino, int fd);
+/* i, which is in no directory, is in that one: it was handed over (fusefs/handover.h). */
+int plain_put(struct fusefs *fs, struct inode *i, struct inode *dir, bool named);
+/* It is open by this descriptor, which is its handle, until it is released. -ENOMEM. */
+int plain_take_open(struct fusefs *fs, struct inode *i, int fd);
 
 /* The parts of ops_plain_fill. */
 void ops_plain_attr_fill(struct fuse_lowlevel_ops *ops);

@@ -75,6 +75,28 @@ static bool wants_timer(struct fusefs *fs, int64_t *ret_due)
 	return wants;
 }
 
+static int attach(struct fusefs *fs, struct overlay_entry *e)
+{
+	int64_t due = 0;
+	pthread_mutex_lock(&fs->lock);
+	int r = overlay_put(fs, e);
+	if (r == 0)
+		wait_put(fs, e);
+	bool timer = wants_timer(fs, &due);
+	pthread_mutex_unlock(&fs->lock);
+	if (timer)
+		keeper_add(fs, TIMER_TOMB, 0, due);
+	return r;
+}
+
+int tombstone_put(struct fusefs *fs, struct overlay_entry *e)
+{
+	int r = e->name ? attach(fs, e) : -ENOMEM;
+	if (r < 0)
+		entry_free(e);
+	return r;
+}
+
 int tombstone_add(struct fusefs *fs, const struct id *parent, const char *name,
 		  const struct attr *node, struct version *version, const struct proc *proc,
 		  bool aside)
@@ -99,15 +121,7 @@ int tombstone_add(struct fusefs *fs, const struct id *parent, const char *name,
 	/* The only copy of what was renamed aside is not stored yet: tombstone_store(). */
 	if (!aside)
 		store(fs, e);
-	int64_t due = 0;
-	pthread_mutex_lock(&fs->lock);
-	int r = overlay_put(fs, e);
-	if (r == 0)
-		wait_put(fs, e);
-	bool timer = wants_timer(fs, &due);
-	pthread_mutex_unlock(&fs->lock);
-	if (timer)
-		keeper_add(fs, TIMER_TOMB, 0, due);
+	int r = attach(fs, e);
 	if (r < 0) {
 		unstore(fs, e);
 		entry_free(e);

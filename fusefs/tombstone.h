@@ -16,6 +16,8 @@
 int tombstone_add(struct fusefs *fs, const struct id *parent, const char *name,
 		  const struct attr *node, struct version *version, const struct proc *proc,
 		  bool aside);
+/* One that was handed over (fusefs/handover.h): taken over. -EEXIST, -ENOMEM. */
+int tombstone_put(struct fusefs *fs, struct overlay_entry *e);
 /* The name is created again: takes the tombstone away. False when there is none. *ret_version is
  * referenced, may be NULL. */
 bool tombstone_take(struct fusefs *fs, const struct id *parent, const char *name,

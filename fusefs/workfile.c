@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fusefs/ranges.h"
+#include "fusefs/saver.h"
 
 #define COPY_PIECE (256u * 1024)
 
@@ -621,4 +622,62 @@ void workfile_unkeep(struct workfile *w)
 		unlinkat(w->dir, w->name, 0);
 		w->name[0] = '\0';
 	}
+}
+
+/* ---- handing over ---- */
+
+void workfile_save(struct saver *s, const struct workfile *w)
+{
+	save_u64(s, w->size);
+	save_fd(s, w->fd);
+	if (w->fd < 0)
+		save_bytes(s, w->data, w->size);
+	save_text(s, w->name);
+	save_version(s, w->base);
+	save_u64(s, w->base_size);
+	save_u64(s, w->written.n);
+	for (size_t k = 0; k < w->written.n; k++) {
+		save_u64(s, w->written.r[k].start);
+		save_u64(s, w->written.r[k].end);
+	}
+}
+
+static int load_data(struct loader *l, struct workfile *w)
+{
+	size_t len;
+	const void *p = load_bytes(l, &len);
+	if (!load_ok(l) || len != w->size || len > WORKFILE_MEMORY)
+		return -EBADMSG;
+	w->size = 0;
+	int r = reserve(w, len);
+	if (r == 0 && len)
+		memcpy(w->data, p, len);
+	w->size = len;
+	return r;
+}
+
+struct workfile *workfile_load(struct loader *l, int dir)
+{
+	_cleanup_(workfile_freep) struct workfile *w = NULL;
+	int r = workfile_new(dir, &w);
+	if (r < 0) {
+		load_fail(l, r);
+		return NULL;
+	}
+	w->size = load_u64(l);
+	w->fd = load_fd(l);
+	if (w->fd < 0)
+		r = load_data(l, w);
+	_cleanup_free_ char *name = load_text(l);
+	if (name)
+		snprintf(w->name, sizeof(w->name), "%s", name);
+	w->base = load_version(l);
+	w->base_size = load_u64(l);
+	for (uint64_t n = load_count(l); r == 0 && n && load_ok(l); n--) {
+		uint64_t start = load_u64(l);
+		r = ranges_add(&w->written, start, load_u64(l));
+	}
+	if (r < 0)
+		load_fail(l, r);
+	return load_ok(l) ? TAKE_PTR(w) : NULL;
 }

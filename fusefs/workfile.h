@@ -53,4 +53,10 @@ int workfile_keep(struct workfile *w, const char *name, bool sync);
 /* The spool file goes with the workfile again. */
 void workfile_unkeep(struct workfile *w);
 
+/* Handed over with its descriptor, and taken over: NULL when that failed. */
+struct saver;
+struct loader;
+void workfile_save(struct saver *s, const struct workfile *w);
+struct workfile *workfile_load(struct loader *l, int dir);
+
 DEFINE_CLEANUP(struct workfile *, workfile_free)

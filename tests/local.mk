@@ -79,10 +79,12 @@ unit_tests = \
 	tests/unit/test_record \
 	tests/unit/test_rename \
 	tests/unit/test_render \
+	tests/unit/test_saver \
 	tests/unit/test_seq \
 	tests/unit/test_seqcodec \
 	tests/unit/test_session \
 	tests/unit/test_store \
+	tests/unit/test_suspend \
 	tests/unit/test_sweep \
 	tests/unit/test_tap \
 	tests/unit/test_text \
@@ -115,6 +117,11 @@ tests_helpers_fsmount_LDADD = libfusefs.a libengine.a $(FUSEFS_LIBS) $(ENGINE_LI
 check_PROGRAMS += tests/helpers/callgate
 tests_helpers_callgate_SOURCES = tests/helpers/callgate.c
 tests_helpers_callgate_LDADD =
+
+# logind, as far as it speaks of sleep.
+check_PROGRAMS += tests/helpers/logind
+tests_helpers_logind_SOURCES = tests/helpers/logind.c
+tests_helpers_logind_LDADD = $(TRANSPORTS_LIBS)
 
 # A file and a tree against models of them, on any file system.
 check_PROGRAMS += tests/helpers/filemodel tests/helpers/treemodel
@@ -154,6 +161,8 @@ tests_unit_test_session_SOURCES = tests/unit/test_session.c $(pair)
 tests_unit_test_txn_SOURCES = tests/unit/test_txn.c $(pair)
 tests_unit_test_proc_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_qr_LDADD = tests/libtap.a $(TOOLS_LIBS)
+tests_unit_test_saver_LDADD = $(FUSEFS_TEST_LIBS)
+tests_unit_test_suspend_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_tls_SOURCES = tests/unit/test_tls.c $(members)
 tests_unit_test_tls_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_token_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
@@ -277,16 +286,19 @@ EXTRA_DIST += \
 	tests/integration/conformance.py \
 	tests/integration/test_models.py \
 	tests/integration/test_posix.py \
+	tests/integration/test_soak.py \
 	tests/integration/test_stress.py \
 	tests/integration/test_posix_data.py \
 	tests/integration/test_mountlife.py \
 	tests/integration/test_saves.py \
 	tests/integration/test_scale.py \
 	tests/integration/test_lists.py \
+	tests/integration/test_suspend.py \
 	tests/integration/test_texts.py \
 	tests/integration/test_two_hosts.py \
 	tests/integration/test_txn.py \
 	tests/integration/test_types.py \
+	tests/integration/test_upgrade.py \
 	tests/integration/test_views.py
 
 # Only what a sanitizer build should run again.
@@ -327,7 +339,7 @@ bench_scripts = \
 	tests/bench/bench_mount.py
 EXTRA_PROGRAMS += $(bench_programs) $(bench_helpers)
 noinst_HEADERS += tests/bench/figure.h
-dist_noinst_SCRIPTS = tests/bench/run $(bench_scripts)
+dist_noinst_SCRIPTS = tests/bench/run $(bench_scripts) tests/soak
 
 bench: all $(bench_programs) $(bench_helpers)
 	@SHOAL_TEST_DATA="$${SHOAL_TEST_DATA:-$(TEST_DATA)}" srcdir="$(srcdir)" \

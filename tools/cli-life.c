@@ -410,6 +410,38 @@ int cmd_down(void *context)
 	return r < 0 ? cli_fail(c, &e) : print_done(c, storedir_path(dir), "is down");
 }
 
+static int put_program(const struct cli *c, struct buf *params, struct err *e)
+{
+	char path[PATH_MAX];
+	int r = 0;
+	if (!c->line.n_args)
+		r = spawn_find(path, e);
+	else if (!realpath(c->line.arg[0], path))
+		r = err_errno(e, -errno, "%.200s", c->line.arg[0]);
+	if (r < 0)
+		return r;
+	buf_puts(params, "{\"program\":");
+	cli_put_text(params, path);
+	buf_u8(params, '}');
+	return 0;
+}
+
+static void print_upgraded(const struct cli *c, struct arena *a, const struct json *answer)
+{
+	const struct json *is = json_get_z(answer, "version"), *was = json_get_z(answer, "before");
+	(void)c;
+	(void)a;
+	if (is && was)
+		printf("shoald %.*s goes on as %.*s.\n", (int)was->len, was->text, (int)is->len,
+		       is->text);
+}
+
+int cmd_upgrade(void *context)
+{
+	static const struct question q = { "upgrade", put_program, print_upgraded };
+	return cli_run(context, &q);
+}
+
 int cmd_mount(void *context)
 {
 	struct cli *c = context;

@@ -96,6 +96,7 @@ void listing_done(struct listing *t);
 
 int cmd_up(void *context);
 int cmd_down(void *context);
+int cmd_upgrade(void *context);
 int cmd_init(void *context);
 int cmd_mount(void *context);
 int cmd_umount(void *context);

@@ -218,6 +218,16 @@ void call_fail(struct call *c, int code, const char *fmt, ...)
 	call_error(c, &e);
 }
 
+int call_fd(const struct call *c)
+{
+	return c->client->fd;
+}
+
+void call_id(const struct call *c, struct buf *ret)
+{
+	buf_put(ret, c->id, c->id_len);
+}
+
 static void run_method(struct client *k, struct call *c, const struct control_request *q)
 {
 	const struct ctlserver *s = k->server;
@@ -371,16 +381,10 @@ static int on_connect(sd_event_source *source, int fd, uint32_t events, void *us
 	return 0;
 }
 
-int ctlserver_new(sd_event *event, const struct storedir *dir, const struct method *table,
-		  unsigned n, void *userdata, struct log *log, struct ctlserver **ret,
-		  struct err *e)
+static int make_socket(struct ctlserver *s, struct err *e)
 {
-	_cleanup_(ctlserver_freep) struct ctlserver *s = calloc(1, sizeof(*s));
+	const struct storedir *dir = s->dir;
 	struct sockaddr_un sa;
-	if (!s)
-		return err_errno(e, -ENOMEM, "cannot open the control socket");
-	*s = (struct ctlserver){ .event = event, .dir = dir, .table = table, .n_methods = n,
-				 .userdata = userdata, .log = log, .fd = -1 };
 	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->fd < 0)
 		return err_errno(e, -errno, "cannot open the control socket");
@@ -391,11 +395,32 @@ int ctlserver_new(sd_event *event, const struct storedir *dir, const struct meth
 	    fchmodat(storedir_fd(dir), STOREDIR_SOCKET, 0600, 0) < 0 || listen(s->fd, 64) < 0)
 		return err_errno(e, -errno, "cannot open the control socket in %s",
 				 storedir_path(dir));
-	int r = sd_event_add_io(event, &s->source, s->fd, EPOLLIN, on_connect, s);
+	return 0;
+}
+
+int ctlserver_new(sd_event *event, const struct storedir *dir, int listening_take,
+		  const struct method *table, unsigned n, void *userdata, struct log *log,
+		  struct ctlserver **ret, struct err *e)
+{
+	_cleanup_close_ int listening = listening_take;
+	_cleanup_(ctlserver_freep) struct ctlserver *s = calloc(1, sizeof(*s));
+	if (!s)
+		return err_errno(e, -ENOMEM, "cannot open the control socket");
+	*s = (struct ctlserver){ .event = event, .dir = dir, .table = table, .n_methods = n,
+				 .userdata = userdata, .log = log, .fd = TAKE_FD(listening) };
+	int r = s->fd < 0 ? make_socket(s, e) : 0;
+	if (r < 0)
+		return r;
+	r = sd_event_add_io(event, &s->source, s->fd, EPOLLIN, on_connect, s);
 	if (r < 0)
 		return err_errno(e, r, "cannot watch the control socket");
 	*ret = TAKE_PTR(s);
 	return 0;
+}
+
+int ctlserver_fd(const struct ctlserver *s)
+{
+	return s->fd;
 }
 
 void ctlserver_stop_listening(struct ctlserver *s)

@@ -31,10 +31,12 @@ struct method {
 	method_fn run; /* answers now, or keeps the call and answers later */
 };
 
-/* The socket is made anew in dir, which must be locked. table and userdata are borrowed. */
-int ctlserver_new(sd_event *event, const struct storedir *dir, const struct method *table,
-		  unsigned n, void *userdata, struct log *log, struct ctlserver **ret,
-		  struct err *e);
+/* The socket is made anew in dir, which must be locked; or is listening_take, one that listens there (-1:
+ * none). table and userdata are borrowed. */
+int ctlserver_new(sd_event *event, const struct storedir *dir, int listening_take,
+		  const struct method *table, unsigned n, void *userdata, struct log *log,
+		  struct ctlserver **ret, struct err *e);
+int ctlserver_fd(const struct ctlserver *s); /* the socket that listens; borrowed */
 /* Ends all calls and removes the socket. */
 void ctlserver_free(struct ctlserver *s);
 /* Takes no more clients and removes the socket; those that are there stay. */
@@ -52,6 +54,10 @@ void call_fail(struct call *c, int code, const char *fmt, ...) _printf_(3, 4);
 /* Bytes that the client has not read yet: a producer stops above CTL_ROOM and goes on when
  * drained is called. */
 size_t call_backlog(const struct call *c);
+/* For another process that will answer: the client's socket, borrowed; and what the answer has to carry
+ * (JSON, appended; nothing: none). */
+int call_fd(const struct call *c);
+void call_id(const struct call *c, struct buf *ret);
 /* What a call that stays open needs to know. cancel: the client left, or the server ends; called
  * at most once, and not after the call ended by itself. drained: the client caught up. Either may
  * be NULL. */

@@ -4,22 +4,27 @@
 #include "tools/daemon.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
 #include "tools/devices.h"
 #include "tools/mounts.h"
 #include "tools/spawn.h"
+#include "tools/suspend.h"
+#include "tools/upgrade.h"
 #include "tools/world.h"
 #include "transports/tcp.h"
 
 #define LAST_WORDS_US 250000 /* at the end: for sending what was committed last */
 #define SETTLE_MS 1000       /* for files that were made a moment ago */
+#define UPGRADE_ROOM (32ull * 1024 * 1024) /* that a database wants when it is opened, and more */
 #define QUESTION_SECONDS 2   /* a reader of .shoal/status.json waits at most so long */
 
 /* ---- words from other threads ---- */
@@ -66,6 +71,12 @@ static int ask(struct daemon *d, void (*report)(struct daemon *d, struct buf *ou
 	if (d->closing) {
 		pthread_mutex_unlock(&d->lock);
 		return -ESHUTDOWN;
+	}
+	if (d->leaving) {
+		const struct buf *last = report == report_status ? &d->last_status : &d->last_peers;
+		buf_put(out, last->data, last->len);
+		pthread_mutex_unlock(&d->lock);
+		return 0;
 	}
 	q.next = d->questions;
 	d->questions = &q;
@@ -170,6 +181,34 @@ static void put_fsname(struct buf *b, const char *path)
 	}
 }
 
+/* All but where it is and how. spool: room for the text. */
+static struct fusefs_config config_of(struct daemon *d, struct buf *spool)
+{
+	buf_putf(spool, "%s/" STOREDIR_SPOOL, storedir_path(d->dir));
+	return (struct fusefs_config){ .replica = d->replica, .spool = buf_cstr(spool),
+				       .status = ask_status, .peers = ask_peers,
+				       .ended = on_unmounted, .userdata = d };
+}
+
+/* The mount of the program before this one. */
+static int take_mount(struct daemon *d, struct handover *h, struct err *e)
+{
+	_cleanup_(buf_done) struct buf spool = { 0 };
+	_cleanup_(fusefs_freep) struct fusefs *fs = NULL;
+	const struct fusefs_config config = config_of(d, &spool);
+	if (!config.spool)
+		return err_errno(e, -ENOMEM, "cannot take the mount over");
+	int r = fusefs_take(&config, h->mount, h->mount_len, &fs, e);
+	if (r == 0)
+		r = fusefs_start(fs, e);
+	if (r < 0)
+		return r;
+	d->fs = TAKE_PTR(fs);
+	d->mount_dir = TAKE_PTR(h->mount_dir);
+	d->mount_opts = TAKE_PTR(h->mount_opts);
+	return 0;
+}
+
 int daemon_mount(struct daemon *d, const char *dir, const char *options, struct err *e)
 {
 	if (d->fs)
@@ -182,12 +221,9 @@ int daemon_mount(struct daemon *d, const char *dir, const char *options, struct 
 		buf_putf(&all, ",%s", fixed);
 	if (options && *options)
 		buf_putf(&all, ",%s", options);
-	buf_putf(&spool, "%s/" STOREDIR_SPOOL, storedir_path(d->dir));
-	const struct fusefs_config config = {
-		.replica = d->replica, .mountpoint = dir, .options = buf_cstr(&all),
-		.spool = buf_cstr(&spool), .status = ask_status, .peers = ask_peers,
-		.ended = on_unmounted, .userdata = d,
-	};
+	struct fusefs_config config = config_of(d, &spool);
+	config.mountpoint = dir;
+	config.options = buf_cstr(&all);
 	_cleanup_free_ char *copy = strdup(dir), *opts = strdup(options ? options : "");
 	_cleanup_(fusefs_freep) struct fusefs *fs = NULL;
 	if (!config.options || !config.spool || !copy || !opts)
@@ -330,6 +366,17 @@ static int on_reload_signal(sd_event_source *s, const struct signalfd_siginfo *s
 	return 0;
 }
 
+static int on_upgrade_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
+{
+	struct daemon *d = userdata;
+	struct err e = { 0 };
+	(void)s;
+	(void)si;
+	if (daemon_upgrade(d, NULL, NULL, &e) < 0)
+		log_error(d->log, "%s", e.message);
+	return 0;
+}
+
 static void apply_log_level(struct daemon *d)
 {
 	enum log_level level = LOG_LEVEL_INFO;
@@ -359,6 +406,59 @@ int daemon_reload(struct daemon *d, struct err *e)
 	return 0;
 }
 
+/* ---- sleep ---- */
+
+static int count_behind(const struct peer_status *s, void *userdata)
+{
+	unsigned *n = userdata;
+	*n += !s->in_step;
+	return 0;
+}
+
+/* What was committed last goes out while the links are up, if the others take it soon. */
+static void last_words(struct daemon *d)
+{
+	uint64_t until = world_boot_us() + LAST_WORDS_US;
+	while (world_boot_us() < until) {
+		unsigned behind = 0;
+		peers_news(d->peers);
+		peers_each(d->peers, count_behind, &behind);
+		if (!behind || sd_event_run(d->event, 10000) < 0)
+			return;
+	}
+}
+
+static void on_going(void *userdata)
+{
+	struct daemon *d = userdata;
+	d->resting = true;
+}
+
+/* Others know at once that nobody is here, and have what was saved. */
+static void rest(struct daemon *d)
+{
+	struct err e = { 0 };
+	log_info(d->log, "the machine is about to sleep");
+	daemon_settle(d);
+	if (replica_flush(d->replica, &e) < 0)
+		log_error(d->log, "%s", e.message);
+	else if (peers_count(d->peers))
+		last_words(d);
+	mesh_rest(d->mesh);
+	suspend_ready(d->suspend);
+}
+
+static void on_woke(uint64_t slept_us, void *userdata)
+{
+	struct daemon *d = userdata;
+	log_info(d->log, "the machine is awake after %llu s of sleep",
+		 (unsigned long long)slept_us / 1000000);
+	d->resting = false;
+	mesh_wake(d->mesh);
+}
+
+static const struct suspend_handler suspend_handler = { on_going, on_woke };
+
 /* ---- beginning and end ---- */
 
 static int watch_signals(struct daemon *d, struct err *e)
@@ -368,6 +468,8 @@ static int watch_signals(struct daemon *d, struct err *e)
 		r = sd_event_add_signal(d->event, NULL, SIGINT, on_end_signal, d);
 	if (r >= 0)
 		r = sd_event_add_signal(d->event, NULL, SIGHUP, on_reload_signal, d);
+	if (r >= 0)
+		r = sd_event_add_signal(d->event, NULL, SIGUSR2, on_upgrade_signal, d);
 	return r < 0 ? err_errno(e, r, "cannot watch for signals") : 0;
 }
 
@@ -382,10 +484,14 @@ static int open_log(struct daemon *d, bool foreground, struct err *e)
 	return r;
 }
 
-static int start(struct daemon *d, const struct daemon_options *o, struct err *e)
+/* h: from the program before; NULL: there was none. */
+static int start(struct daemon *d, const struct daemon_options *o, struct handover *h,
+		 struct err *e)
 {
 	int r = storedir_open(o->store, false, &d->dir, e);
-	if (r == 0)
+	if (r == 0 && h)
+		storedir_take_lock(d->dir, TAKE_FD(h->lock));
+	else if (r == 0)
 		r = storedir_lock(d->dir, e);
 	if (r == 0)
 		r = config_read(storedir_fd(d->dir), STOREDIR_CONF, &d->config, e);
@@ -419,13 +525,98 @@ static int start(struct daemon *d, const struct daemon_options *o, struct err *e
 			      &d->peers, e);
 	if (r == 0)
 		r = start_mesh(d, o->listen ? o->listen : config_text(&d->config, CONFIG_LISTEN), e);
-	if (r == 0 && o->mount)
+	if (r == 0) {
+		r = suspend_new(d->event, &suspend_handler, d, &d->suspend);
+		if (r < 0)
+			err_errno(e, r, "cannot start");
+	}
+	if (r == 0 && h && h->mount_dir)
+		r = take_mount(d, h, e);
+	else if (r == 0 && o->mount)
 		r = daemon_mount(d, o->mount, o->options, e);
-	d->mount_bound = o->mount != NULL;
+	d->mount_bound = h ? h->mount_bound : o->mount != NULL;
 	if (r == 0)
-		r = ctlserver_new(d->event, d->dir, daemon_methods, daemon_n_methods, d, d->log,
-				  &d->control, e);
+		r = ctlserver_new(d->event, d->dir, h ? TAKE_FD(h->listen) : -1, daemon_methods,
+				  daemon_n_methods, d, d->log, &d->control, e);
 	return r;
+}
+
+/* ---- becoming another program ---- */
+
+int daemon_upgrade(struct daemon *d, const char *program, struct call *who, struct err *e)
+{
+	if (d->jobs)
+		return err_set(e, -EBUSY, "`shoal verify` runs: wait for its end");
+	if (!program)
+		program = d->program;
+	if (!program || *program != '/')
+		return err_set(e, -EINVAL, "the program has to be named by an absolute path");
+	struct statvfs v;
+	if (fstatvfs(storedir_fd(d->dir), &v) == 0 && v.f_bavail * v.f_frsize < UPGRADE_ROOM)
+		return err_set(e, -ENOSPC,
+			       "the disk of the store %.150s is full: nothing could open it anew",
+			       storedir_path(d->dir));
+	int r = upgrade_check(program, e);
+	if (r < 0)
+		return r;
+	char *copy = strdup(program);
+	if (!copy)
+		return err_errno(e, -ENOMEM, "cannot upgrade");
+	free(d->successor);
+	d->successor = copy;
+	d->upgrader = who;
+	d->stop = true;
+	return 0;
+}
+
+/* Readers of reports do not wait for the loop while it is busy with other things. */
+static void answer_in_advance(struct daemon *d, bool yes)
+{
+	struct buf status = { 0 }, peers = { 0 };
+	if (yes) {
+		report_status(d, &status);
+		report_peers(d, &peers);
+		buf_u8(&status, '\n');
+		buf_u8(&peers, '\n');
+	}
+	pthread_mutex_lock(&d->lock);
+	d->leaving = yes;
+	buf_done(&d->last_status);
+	buf_done(&d->last_peers);
+	d->last_status = status;
+	d->last_peers = peers;
+	pthread_mutex_unlock(&d->lock);
+	answer_with(d, report_status);
+	answer_with(d, report_peers);
+}
+
+/* Returns only if that came to nothing. */
+static void hand_over(struct daemon *d, const struct daemon_options *o)
+{
+	struct err e = { 0 };
+	const struct upgrade u = {
+		.program = d->successor, .dir = d->dir, .control = d->control, .who = d->upgrader,
+		.fs = d->fs, .mount_dir = d->fs ? d->mount_dir : NULL,
+		.mount_opts = d->mount_opts, .mount_bound = d->mount_bound, .listen = o->listen,
+		.foreground = o->foreground,
+	};
+	log_info(d->log, "becoming %s", d->successor);
+	answer_in_advance(d, true);
+	/* Nothing arrives any more. */
+	mesh_free(TAKE_PTR(d->mesh));
+	invites_free(TAKE_PTR(d->invites));
+	int r = replica_flush(d->replica, &e);
+	if (r == 0)
+		r = upgrade_exec(&u, &e);
+	log_error(d->log, "%s; this one goes on", e.message);
+	struct call *who = TAKE_PTR(d->upgrader);
+	if (who)
+		call_error(who, &e);
+	free(TAKE_PTR(d->successor));
+	answer_in_advance(d, false);
+	r = start_mesh(d, o->listen ? o->listen : config_text(&d->config, CONFIG_LISTEN), &e);
+	if (r < 0)
+		log_error(d->log, "%s; no device is reached", e.message);
 }
 
 void daemon_stop(struct daemon *d, struct call *who)
@@ -433,26 +624,6 @@ void daemon_stop(struct daemon *d, struct call *who)
 	d->stop = true;
 	if (who && !d->stopper)
 		d->stopper = who;
-}
-
-static int count_behind(const struct peer_status *s, void *userdata)
-{
-	unsigned *n = userdata;
-	*n += !s->in_step;
-	return 0;
-}
-
-/* What was committed last goes out while the links are up, if the others take it soon. */
-static void last_words(struct daemon *d)
-{
-	uint64_t until = world_boot_us() + LAST_WORDS_US;
-	while (world_boot_us() < until) {
-		unsigned behind = 0;
-		peers_news(d->peers);
-		peers_each(d->peers, count_behind, &behind);
-		if (!behind || sd_event_run(d->event, 10000) < 0)
-			return;
-	}
 }
 
 static void close_questions(struct daemon *d)
@@ -492,6 +663,7 @@ static int finish(struct daemon *d, struct err *e)
 	peers_free(d->peers);
 	feed_free(d->feed);
 	waits_free(d->waits);
+	suspend_free(d->suspend);
 	sweeper_free(d->sweeper);
 	flusher_free(d->flusher);
 	fusefs_free(d->fs);
@@ -514,23 +686,44 @@ static void block_signals(void)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGPIPE);
+	sigaddset(&set, SIGUSR1); /* fusefs has a use for it */
+	sigaddset(&set, SIGUSR2);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-static void run_loop(struct daemon *d)
+static void run_loop(struct daemon *d, const struct daemon_options *o)
 {
 	while (!d->stop) {
 		int r = sd_event_run(d->event, UINT64_MAX);
-		if (r >= 0)
-			continue;
-		log_error(d->log, "the event loop failed: %s", strerror(-r));
-		return;
+		if (r < 0) {
+			log_error(d->log, "the event loop failed: %s", strerror(-r));
+			return;
+		}
+		suspend_look(d->suspend, world_boot_us(), world_awake_us());
+		if (d->resting) {
+			d->resting = false;
+			rest(d);
+		}
+		if (d->stop && d->successor) {
+			d->stop = false;
+			hand_over(d, o);
+		}
 	}
+}
+
+static char *own_path(void)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path));
+	return n > 0 && n < (ssize_t)sizeof(path) ? strndup(path, (size_t)n) : NULL;
 }
 
 int daemon_run(const struct daemon_options *o, struct err *e)
 {
-	struct daemon d = { .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .started_us = world_boot_us() };
+	struct daemon d = { .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+			    .started_us = world_boot_us(), .program = own_path() };
+	_cleanup_(handover_done) struct handover h = { .lock = -1, .listen = -1, .client = -1 };
+	const bool successor = o->handover >= 0;
 	pthread_condattr_t attr;
 	if (d.wake_fd < 0)
 		return err_errno(e, -errno, "cannot start");
@@ -543,13 +736,18 @@ int daemon_run(const struct daemon_options *o, struct err *e)
 	pthread_cond_init(&d.answered, &attr);
 	pthread_condattr_destroy(&attr);
 
-	int r = start(&d, o, e);
+	int r = successor ? handover_read(o->handover, &h, e) : 0;
+	if (r == 0)
+		r = start(&d, o, successor ? &h : NULL, e);
 	bool served = r == 0;
 	if (served) {
 		sd_notifyf(0, "READY=1\nSTATUS=serving %s%s%s", storedir_path(d.dir),
 			   d.mount_dir ? " at " : "", d.mount_dir ? d.mount_dir : "");
 		spawn_tell(o->ready_fd, NULL);
-		run_loop(&d);
+		if (successor)
+			log_info(d.log, "took over from shoald %s", h.version);
+		handover_answer(&h, NULL);
+		run_loop(&d, o);
 		sd_notify(0, "STOPPING=1");
 	} else if (d.log) {
 		log_error(d.log, "%s", e->message);
@@ -566,12 +764,18 @@ int daemon_run(const struct daemon_options *o, struct err *e)
 			*e = end;
 	}
 	config_done(&d.config);
+	buf_done(&d.last_status);
+	buf_done(&d.last_peers);
+	free(d.program);
+	free(d.successor);
 	log_free(d.log);
 	pthread_cond_destroy(&d.answered);
 	pthread_mutex_destroy(&d.lock);
 	close(d.wake_fd);
 	storedir_free(d.dir); /* the lock last */
-	if (!served)
+	if (!served) {
 		spawn_tell(o->ready_fd, e);
+		handover_answer(&h, e);
+	}
 	return r;
 }

@@ -40,6 +40,8 @@ struct daemon {
 	struct ctlserver *control;
 	struct feed *feed;
 	struct waits *waits;
+	struct suspend *suspend;
+	bool resting; /* the machine is about to sleep, and waits for us */
 	uint64_t started_us; /* CLOCK_BOOTTIME */
 
 	struct fusefs *fs; /* NULL: not mounted */
@@ -55,8 +57,13 @@ struct daemon {
 	struct question *questions; /* lock: reports that FUSE's threads wait for */
 	bool closing;              /* lock: no more questions */
 	unsigned jobs;             /* threads of long methods */
+	bool leaving;              /* lock: the loop is not there to answer them; what follows does */
+	struct buf last_status, last_peers;
 	bool stop;                 /* the loop ends */
 	struct call *stopper;      /* who asked for it and waits for the answer; NULL: nobody */
+	char *program;             /* this one's path, as it was when it began */
+	char *successor;           /* the program to become; NULL: none */
+	struct call *upgrader;     /* who asked for that and waits for the answer; NULL: nobody */
 };
 
 struct daemon_options {
@@ -66,6 +73,7 @@ struct daemon_options {
 	const char *listen;  /* NULL: as in shoal.conf */
 	bool foreground;
 	int ready_fd;        /* -1: nobody waits */
+	int handover;        /* from the program that this process was before; -1: none */
 };
 
 /* Runs until told to end. 0, or -errno with e when it could not start. */
@@ -79,6 +87,10 @@ int daemon_umount(struct daemon *d, bool force, struct err *e);
 void daemon_settle(struct daemon *d);
 /* Begins a clean end. who (may be NULL) is answered when everything is durable. */
 void daemon_stop(struct daemon *d, struct call *who);
+/* Becomes that program (NULL: this one's own path, where there may be another one by now) with
+ * everything open (tools/upgrade.h). who (may be NULL) is answered by it, or here when it comes to
+ * nothing later. */
+int daemon_upgrade(struct daemon *d, const char *program, struct call *who, struct err *e);
 /* Reads shoal.conf again and applies what can change while it runs. */
 int daemon_reload(struct daemon *d, struct err *e);
 /* Wakes the loop; any thread. */

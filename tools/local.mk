@@ -57,10 +57,14 @@ libtools_a_SOURCES = \
 	tools/spawn.h \
 	tools/storedir.c \
 	tools/storedir.h \
+	tools/suspend.c \
+	tools/suspend.h \
 	tools/sweeper.c \
 	tools/sweeper.h \
 	tools/txn.c \
 	tools/types.c \
+	tools/upgrade.c \
+	tools/upgrade.h \
 	tools/waits.c \
 	tools/world.c \
 	tools/world.h

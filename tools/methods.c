@@ -184,6 +184,17 @@ static void method_stop(struct call *c, const struct json *params, void *userdat
 	daemon_stop(d, c);
 }
 
+static void method_upgrade(struct call *c, const struct json *params, void *userdata)
+{
+	const char *program = NULL;
+	struct err e = { 0 };
+	int r = param_text(call_arena(c), params, "program", &program, &e);
+	if (r == 0)
+		r = daemon_upgrade(userdata, program, c, &e);
+	if (r < 0)
+		call_error(c, &e);
+}
+
 static void method_reload(struct call *c, const struct json *params, void *userdata)
 {
 	struct err e = { 0 };
@@ -238,6 +249,7 @@ const struct method daemon_methods[] = {
 	{ "txn", method_txn },
 	{ "type", method_type },
 	{ "umount", method_umount },
+	{ "upgrade", method_upgrade },
 	{ "verify", method_verify },
 	{ "wait", method_wait },
 	{ "watch", method_watch },

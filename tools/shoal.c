@@ -55,6 +55,10 @@ static const struct command_def commands[] = {
 	  up_options, UP_COUNT, 0, 1, true, cmd_up },
 	{ "down", "[DIR]", "Unmount and stop the daemon",
 	  "Everything is durable when it returns.", NULL, 0, 0, 1, true, cmd_down },
+	{ "upgrade", "[PROGRAM]", "Have the daemon become a newer one",
+	  "The daemon goes on as PROGRAM (default: the shoald beside this shoal) with all that is open:\n"
+	  "no program that uses the directory notices. Links to other devices are made anew.",
+	  NULL, 0, 0, 1, true, cmd_upgrade },
 	{ "init", "", "Make a store and a mesh",
 	  "This device becomes the mesh's first admin. `shoal up` does it, too, when there is no store.",
 	  init_options, INIT_COUNT, 0, 0, true, cmd_init },

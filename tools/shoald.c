@@ -9,14 +9,18 @@
 #include "tools/daemon.h"
 #include "tools/mounts.h"
 #include "tools/spawn.h"
+#include "tools/upgrade.h"
 
-enum { OPT_MOUNT, OPT_OPTIONS, OPT_NO_MOUNT, OPT_LISTEN, OPT_FOREGROUND, OPT_READY_FD, OPTS };
+enum { OPT_MOUNT, OPT_OPTIONS, OPT_NO_MOUNT, OPT_LISTEN, OPT_FOREGROUND, OPT_READY_FD,
+       OPT_HANDOVER, OPT_CHECK, OPTS };
 static const struct option_def options[OPTS] = {
 	[OPT_MOUNT] = { "mount", 0, OPTION_TEXT, "DIR", "serve the store at this directory", 0, 0 },
 	[OPT_OPTIONS] = { "options", 'o', OPTION_TEXT, "OPTS", "mount options, as in fstab(5)", 0, 0 },
 	[OPT_NO_MOUNT] = { "no-mount", 0, OPTION_FLAG, NULL, "sync only", 0, 0 },
 	[OPT_LISTEN] = { "listen", 0, OPTION_TEXT, "[ADDR:]PORT", "instead of the setting network.listen", 0, 0 },
 	[OPT_FOREGROUND] = { "foreground", 'f', OPTION_FLAG, NULL, "log to standard error", 0, 0 },
+	[OPT_HANDOVER] = { "handover", 0, OPTION_NUMBER, "FD", "what the daemon before this one left", 0, 1048576 },
+	[OPT_CHECK] = { "check-handover", 0, OPTION_NUMBER, "N", "can it take over in this format?", 0, 1u << 30 },
 	[OPT_READY_FD] = { "ready-fd", 0, OPTION_NUMBER, "FD", "where to say that it serves", 0, 1048576 },
 };
 static const struct command_def table[] = {
@@ -33,6 +37,7 @@ static int run(const struct cmdline *c, struct err *e)
 		.options = c->value[OPT_OPTIONS].text,
 		.listen = c->value[OPT_LISTEN].text,
 		.foreground = c->value[OPT_FOREGROUND].set,
+		.handover = c->value[OPT_HANDOVER].set ? (int)c->value[OPT_HANDOVER].number : -1,
 		.ready_fd = c->value[OPT_READY_FD].set ? (int)c->value[OPT_READY_FD].number : -1,
 	};
 	int r = storedir_find(c->store, &store, e);
@@ -65,6 +70,8 @@ int main(int argc, char **argv)
 		_cleanup_(buf_done) struct buf b = { 0 };
 		cmdline_help("shoald", table, &b);
 		fputs(buf_cstr(&b), stdout);
+	} else if (c.value[OPT_CHECK].set) {
+		status = c.value[OPT_CHECK].number == SHOALD_HANDOVER ? 0 : 1;
 	} else if (run(&c, &e) < 0) {
 		fprintf(stderr, "shoald: %s\n", e.message);
 		status = 1;

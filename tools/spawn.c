@@ -12,8 +12,7 @@
 #define DAEMON "shoald"
 #define ARGS_MAX 32
 
-/* Where the daemon is: beside this program, where the build installs it, in $PATH. */
-static int find_daemon(char path[static PATH_MAX], struct err *e)
+int spawn_find(char path[static PATH_MAX], struct err *e)
 {
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -125,7 +124,7 @@ int spawn_daemon(const struct storedir *dir, const char *const *args, struct err
 	char path[PATH_MAX], text[16];
 	char *argv[ARGS_MAX] = { 0 };
 	int pipe_fd[2];
-	int r = find_daemon(path, e);
+	int r = spawn_find(path, e);
 	if (r < 0)
 		return r;
 	if (pipe2(pipe_fd, O_CLOEXEC) < 0)
@@ -153,7 +152,7 @@ int spawn_exec(const char *const *args, struct err *e)
 {
 	char path[PATH_MAX];
 	char *argv[ARGS_MAX] = { 0 };
-	int r = find_daemon(path, e);
+	int r = spawn_find(path, e);
 	if (r < 0)
 		return r;
 	r = make_argv(args, NULL, argv);

@@ -6,6 +6,8 @@
  * The starter passes the write end of a pipe as --ready-fd. The daemon writes one line to it, "0"
  * when it serves or "ERRNO MESSAGE", and closes it. */
 
+#include <limits.h>
+
 #include "engine/err.h"
 #include "tools/storedir.h"
 
@@ -14,6 +16,8 @@
  * Its failure becomes the returned error. */
 int spawn_daemon(const struct storedir *dir, const char *const *args, struct err *e);
 
+/* Where the daemon is: beside this program, where the build installs it, in $PATH. */
+int spawn_find(char path[static PATH_MAX], struct err *e);
 /* Becomes shoald. Returns only on failure. */
 int spawn_exec(const char *const *args, struct err *e);
 

@@ -189,6 +189,16 @@ int storedir_lock(struct storedir *d, struct err *e)
 	return 0;
 }
 
+void storedir_take_lock(struct storedir *d, int fd)
+{
+	d->lock = fd;
+}
+
+int storedir_lock_fd(const struct storedir *d)
+{
+	return d->lock;
+}
+
 void storedir_unlock(struct storedir *d)
 {
 	if (d->lock < 0)

@@ -50,6 +50,9 @@ bool storedir_has_identity(const struct storedir *d);
 
 /* Takes the lock until storedir_unlock or storedir_free. -EBUSY when another process has it, with its id in e. */
 int storedir_lock(struct storedir *d, struct err *e);
+/* The lock that this process had under another program (tools/upgrade.h). */
+void storedir_take_lock(struct storedir *d, int fd);
+int storedir_lock_fd(const struct storedir *d); /* borrowed; -1: not locked by us */
 void storedir_unlock(struct storedir *d);
 /* The process that holds the lock; 0: nobody. */
 pid_t storedir_holder(const struct storedir *d);

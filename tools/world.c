@@ -24,6 +24,11 @@ uint64_t world_boot_us(void)
 	return read_clock(CLOCK_BOOTTIME);
 }
 
+uint64_t world_awake_us(void)
+{
+	return read_clock(CLOCK_MONOTONIC);
+}
+
 static uint64_t engine_wall_us(void *userdata)
 {
 	(void)userdata;

@@ -11,6 +11,7 @@
 
 uint64_t world_wall_us(void); /* CLOCK_REALTIME, microseconds since 1970 */
 uint64_t world_boot_us(void); /* CLOCK_BOOTTIME */
+uint64_t world_awake_us(void); /* CLOCK_MONOTONIC: the same without what the machine slept */
 
 /* Opens what is in the directory, which must be locked, and renews its fence: a copy goes on as a new
  * incarnation (replica_renewals). All three are the caller's to free, the

@@ -283,6 +283,10 @@ void mesh_accept(struct wire *wire, const struct address *remote, void *user)
 {
 	struct mesh *m = user;
 	struct tls_options o = { .server = true, .kinds = TLS_LINK };
+	if (m->resting) {
+		wire_free(wire);
+		return;
+	}
 	limit_half_open(m, remote);
 	if (m->joinserver && joinserver_open(m->joinserver, remote))
 		o.kinds |= TLS_JOIN;

@@ -69,6 +69,7 @@ struct mesh {
 	struct target *targets;
 	unsigned found; /* targets that are not fixed */
 	bool closing;
+	bool resting; /* from mesh_rest to mesh_wake */
 };
 
 void mesh_note(const struct mesh *m, int priority, const char *fmt, ...) _printf_(3, 4);
@@ -98,5 +99,7 @@ void target_failed(struct target *t, const struct err *why);
 /* The device got a link: its addresses rest. It lost it: they are dialled, soon. */
 void targets_rest(struct mesh *m, const struct id *device);
 void targets_wake(struct mesh *m, const struct id *device);
+/* There may be a way to all of them now: those that wait are dialled at once. */
+void targets_hurry(struct mesh *m);
 /* What discovery calls, of a mesh. */
 void targets_found(const struct id *device, const struct address *a, void *mesh);

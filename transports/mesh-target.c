@@ -12,6 +12,7 @@
 #define SELF_PAUSE (600 * SECOND)  /* an address that turned out to be ours */
 #define YIELD (3 * SECOND / 2)     /* the larger id lets the smaller dial first */
 #define SPARE_PAUSE SECOND         /* while another address of the device is tried */
+#define REST_PAUSE (60 * SECOND)   /* should nobody say that the machine is awake */
 #define FOUND_FORGET (45 * SECOND) /* a found address that no beacon confirms */
 #define FOUND_PER_DEVICE 4
 #define FOUND_MAX 256
@@ -20,6 +21,8 @@
 
 void target_plan(struct target *t, uint64_t pause)
 {
+	if (t->mesh->resting && pause < REST_PAUSE)
+		pause = REST_PAUSE;
 	t->due = mesh_now(t->mesh) + pause;
 	(void)sd_event_source_set_time(t->timer, t->due);
 	(void)sd_event_source_set_enabled(t->timer, SD_EVENT_ONESHOT);
@@ -76,6 +79,15 @@ void targets_wake(struct mesh *m, const struct id *device)
 	for (struct target *t = m->targets; t; t = t->next)
 		if (id_equal(&t->device, device) && !t->dial && !t->conn && !t->due)
 			target_plan(t, jitter(smaller || t->fixed ? SECOND / 5 : YIELD));
+}
+
+void targets_hurry(struct mesh *m)
+{
+	for (struct target *t = m->targets; t; t = t->next)
+		if (!t->dial && !t->conn && t->due) {
+			t->backoff = 0;
+			target_plan(t, SECOND / 20);
+		}
 }
 
 void target_free(struct target *t)

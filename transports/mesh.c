@@ -49,11 +49,33 @@ static void on_network(void *user)
 		if (info.local[0] && !ifaces_has(m->ifaces, info.local))
 			conn_end(c, &why);
 	}
+	targets_hurry(m);
+}
+
+static void end_all(struct mesh *m, const char *text)
+{
+	struct err why = { 0 };
+	err_set(&why, -ESHUTDOWN, "%s", text);
+	for (struct conn *c = m->conns; c; c = c->next)
+		conn_end(c, &why);
+}
+
+void mesh_rest(struct mesh *m)
+{
+	m->resting = true;
+	end_all(m, "this device goes to sleep");
+}
+
+void mesh_wake(struct mesh *m)
+{
+	m->resting = false;
+	end_all(m, "this device has slept");
+	if (m->discovery)
+		discovery_network_changed(m->discovery);
+	/* Where somebody was he may be still. */
 	for (struct target *t = m->targets; t; t = t->next)
-		if (!t->dial && !t->conn && t->due) {
-			t->backoff = 0;
-			target_plan(t, SECOND / 20);
-		}
+		t->heard = mesh_now(m);
+	targets_hurry(m);
 }
 
 static void on_joined(const struct id *device, const char *name, enum role role, void *user)
@@ -106,13 +128,10 @@ int mesh_new(sd_event *event, const struct identity *identity, const struct mesh
 
 void mesh_free(struct mesh *m)
 {
-	struct err why = { 0 };
 	if (!m)
 		return;
 	m->closing = true;
-	err_set(&why, -ESHUTDOWN, "this device shuts down");
-	for (struct conn *c = m->conns; c; c = c->next)
-		conn_end(c, &why);
+	end_all(m, "this device shuts down");
 	while (m->targets)
 		target_free(m->targets);
 	while (m->conns)

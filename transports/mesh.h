@@ -82,6 +82,12 @@ int mesh_connect(struct mesh *m, const struct token_address *a, struct err *e);
 /* Forgets the address and cuts a link that was dialled through it; -ENOENT. */
 int mesh_disconnect(struct mesh *m, const struct token_address *a);
 
+/* The machine is about to sleep: all links end, and none is made. */
+void mesh_rest(struct mesh *m);
+/* It has slept, or did not after all: whatever looks like a link is none, and all that is known is dialled
+ * at once. Without mesh_rest as well. */
+void mesh_wake(struct mesh *m);
+
 struct mesh_fixed {
 	struct token_address address;
 	bool connected;          /* the device there has a link, this way or another */

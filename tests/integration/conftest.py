@@ -13,6 +13,7 @@ NEEDED = {"ip": "iproute2", "nsenter": "util-linux", "fusermount3": "fuse3",
 
 def pytest_addoption(parser):
     parser.addoption("--times", type=int, default=1, help="run every test so many times")
+    parser.addoption("--soak", type=int, default=20, help="seconds that test_soak lasts")
 
 
 def pytest_generate_tests(metafunc):

@@ -325,8 +325,8 @@ class Host:
 
     # --- Avahi ------------------------------------------------------------------------------
 
-    def start_avahi(self):
-        """A message bus and an Avahi daemon of this host's own, on its networks only."""
+    def start_bus(self):
+        """A system bus of this host's own."""
         bus = self.runtime / "bus"
         config = self.runtime / "bus.conf"
         config.write_text(
@@ -342,6 +342,10 @@ class Host:
             "</policy></busconfig>\n")
         self.popen("dbus-daemon", "--nofork", f"--config-file={config}")
         wait_for(bus.exists, what="the message bus")
+
+    def start_avahi(self):
+        """An Avahi daemon of this host's own, on its networks only, and a bus."""
+        self.start_bus()
         avahi = self.runtime / "avahi.conf"
         avahi.write_text(f"[server]\nhost-name={self.name}\nuse-ipv4=yes\nuse-ipv6=yes\n"
                          "[wide-area]\nenable-wide-area=no\n")

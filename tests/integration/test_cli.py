@@ -23,8 +23,8 @@ PEER_KEYS = {"device", "id", "role", "state", "transport", "address", "dialled",
              "bytes_in", "bytes_out", "sync_bytes_in", "sync_bytes_out", "deltas_in", "deltas_out",
              "behind_here", "behind_there", "in_step", "copies", "connected_s"}
 DEVICE_KEYS = {"name", "id", "role", "self", "connected", "last_seen"}
-COMMANDS = ("up down init mount umount invite join status peers devices connect disconnect wait "
-            "watch cat log diff restore blame conflicts resolve txn type config log-level doctor "
+COMMANDS = ("up down upgrade init mount umount invite join status peers devices connect disconnect "
+            "wait watch cat log diff restore blame conflicts resolve txn type config log-level doctor "
             "verify").split()
 
 

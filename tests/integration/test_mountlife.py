@@ -131,11 +131,14 @@ def test_ordinary_user(machine):
         "65534:65534:644\n65534:65534:700\n65534:65534:400\n")
     # Not even root enters without allow_other.
     assert "Permission denied" in machine.sh(ROOT, f"ls {mount}", status=2)
+    shoal("upgrade")
+    assert machine.sh(NOBODY, "cat Shoal/a/x.txt Shoal/build/y") == "one\ntwo\n"
     for how in ("up", "umount"):
         pid = machine.daemon(home)
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not alive(pid))
-        assert "not connected" in machine.sh(NOBODY, "ls Shoal", status=2)
+        # What is asked while its threads are still ending is told of the end in other words.
+        wait_for(lambda: "not connected" in machine.sh(NOBODY, "ls Shoal", status=2))
         if how == "umount":
             shoal("umount", mount)
         shoal("up", mount)

@@ -194,7 +194,7 @@ static void test_server(void)
 		tap_bail("%s", e.message);
 	is_errno(ctlclient_new(dir, &c, &e), -ESRCH, "nobody serves yet: %s", e.message);
 	sd_event_new(&loop);
-	is_int(ctlserver_new(loop, dir, methods, 4, NULL, log, &s, &e), 0, "a server");
+	is_int(ctlserver_new(loop, dir, -1, methods, 4, NULL, log, &s, &e), 0, "a server");
 	ok(fstatat(storedir_fd(dir), STOREDIR_SOCKET, &st, 0) == 0 &&
 		   (st.st_mode & 07777) == 0600,
 	   "its socket is private");

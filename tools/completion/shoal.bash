@@ -23,7 +23,8 @@ _shoal_options() {
 }
 
 _shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down init invite join
-	log log-level mount peers resolve restore status txn type umount up verify wait watch'
+	log log-level mount peers resolve restore status txn type umount up upgrade verify wait
+	watch'
 
 _shoal_names() { # _shoal_names COMMAND: the names that its --json lists
 	timeout 1 shoal ${store:+--store "$store"} "$1" --json 2>/dev/null |
@@ -102,7 +103,7 @@ _shoal() {
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
-	blame | cat | conflicts | diff | log | resolve | restore | wait | watch)
+	blame | cat | conflicts | diff | log | resolve | restore | upgrade | wait | watch)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
