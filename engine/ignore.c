@@ -287,7 +287,7 @@ int ignore_parse(const char *text, size_t len, struct ignore **ret)
 		const char *end = memchr(p, '\n', len - at);
 		size_t n = end ? (size_t)(end - p) : len - at;
 		at += n + 1;
-		if (end && n && p[n - 1] == '\r')
+		if (n && p[n - 1] == '\r')
 			n--;
 		/* As in a C string. */
 		n = strnlen(p, n);

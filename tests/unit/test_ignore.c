@@ -46,7 +46,8 @@ static void examples(void)
 	   "blanks at the end count when escaped");
 	ok(ignored("\\#a\n\\!b", "#a", false) && ignored("\\#a\n\\!b", "!b", false),
 	   "what begins like something else is escaped");
-	ok(ignored("[!a-c]x\r\n", "dx", false) && !ignored("[!a-c]x\r\n", "bx", false),
+	ok(ignored("[!a-c]x\r\n", "dx", false) && !ignored("[!a-c]x\r\n", "bx", false) &&
+		   ignored("dx\r", "dx", false),
 	   "sets, and lines of another system");
 	ok(!ignored("[a", "[a", false) && !ignored("a\\", "a\\", false) && !ignored("", "a", false),
 	   "what makes no sense matches nothing");
