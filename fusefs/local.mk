@@ -37,6 +37,7 @@ libfusefs_a_SOURCES = \
 	fusefs/handle.h \
 	fusefs/handover.c \
 	fusefs/handover.h \
+	fusefs/inode-attr.c \
 	fusefs/inode.c \
 	fusefs/inode.h \
 	fusefs/keeper.c \
