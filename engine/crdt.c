@@ -15,6 +15,7 @@ const struct id NODE_ROOT = { { [15] = 1 } };
 const struct id NODE_TRASH = { { [15] = 2 } };
 const struct id NODE_TYPES = { { [15] = 4 } };
 const struct id NODE_LOST = { { [15] = 3 } };
+const struct id NODE_INODES = { { [15] = 5 } };
 
 int record_new(struct arena *a, const struct id *id, const struct id *scope, enum node_kind kind,
 	       struct record **ret)

@@ -75,6 +75,7 @@ enum value_kind {
 	VALUE_LIST = 12,  /* an array: its elements are the slot's children (engine/element.h) */
 	VALUE_COUNTER = 13, /* data: lexeme: what one actor has added (engine/counter.h) */
 	VALUE_CHARS = 14,   /* a string: the slot's sequence (engine/chars.h) */
+	VALUE_NODE = 15,    /* data: id of the node that a hard link names (engine/replica-link.c) */
 	/* A decoder refuses what it does not know with -EPROTONOSUPPORT. */
 };
 
@@ -184,6 +185,8 @@ struct record {
 extern const struct id NODE_ROOT;  /* 00…01 */
 extern const struct id NODE_TRASH; /* 00…02 */
 extern const struct id NODE_LOST;  /* 00…03 */
+/* Where files are that have hard links: no directory, and shown nowhere (engine/replica-link.c). */
+extern const struct id NODE_INODES; /* 00…05 */
 /* An ordinary node in every respect but its id: holds what is declared for the root. */
 extern const struct id NODE_TYPES; /* 00…04 */
 

@@ -69,10 +69,10 @@ int edge_join(struct arena *a, const struct actors *actors, struct record *r,
 	}
 	uint32_t room = EDGES_MAX;
 	for (uint32_t i = 0; i < count; i++)
-		room -= edge_is_trash(&all[i]);
+		room -= edge_is_trash(&all[i]) || edge_is_inodes(&all[i]);
 	r->n_edges = 0;
 	for (uint32_t i = 0; i < count; i++) {
-		if (edge_is_trash(&all[i]))
+		if (edge_is_trash(&all[i]) || edge_is_inodes(&all[i]))
 			r->edge[r->n_edges++] = all[i];
 		else if (room > 0) {
 			r->edge[r->n_edges++] = all[i];

@@ -3,7 +3,8 @@
 
 /* Edges of a node: where it hangs or hung. A set of edges is kept newest first, one per
  * parent, at most EDGES_MAX. The edge to TRASH is never dropped for newer ones, because what
- * its `seen` says must not be forgotten; it takes the place of the oldest other edge. */
+ * its `seen` says must not be forgotten; it takes the place of the oldest other edge. So does
+ * that to INODES, because there are names that lead there. */
 
 #include "engine/crdt.h"
 
@@ -13,6 +14,11 @@ int edge_rank(const struct actors *actors, const struct edge *x, const struct ed
 static inline bool edge_is_trash(const struct edge *e)
 {
 	return id_equal(&e->parent, &NODE_TRASH);
+}
+
+static inline bool edge_is_inodes(const struct edge *e)
+{
+	return id_equal(&e->parent, &NODE_INODES);
 }
 
 /* Order of visits to one directory: time, actor identifier, seq. */

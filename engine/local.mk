@@ -118,6 +118,7 @@ libengine_a_SOURCES = \
 	engine/replica-impl.h \
 	engine/replica-leaf.c \
 	engine/replica-lines.c \
+	engine/replica-link.c \
 	engine/replica-list.c \
 	engine/replica-meta.c \
 	engine/replica-node.c \

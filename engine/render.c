@@ -194,6 +194,7 @@ static int build_value(const struct builder *b, const struct slot *s, enum value
 	case VALUE_TEXT:
 	case VALUE_BLOB:
 	case VALUE_LINK:
+	case VALUE_NODE:
 	case VALUE_INT:
 	case VALUE_BYTES:
 		break;

@@ -11,7 +11,8 @@
 
 static bool is_fixed(const struct id *id)
 {
-	return id_equal(id, &NODE_ROOT) || id_equal(id, &NODE_TRASH) || id_equal(id, &NODE_LOST);
+	return id_equal(id, &NODE_ROOT) || id_equal(id, &NODE_TRASH) || id_equal(id, &NODE_LOST) ||
+	       id_equal(id, &NODE_INODES);
 }
 
 static int delta_check(const struct delta *d, struct err *e)
@@ -19,7 +20,7 @@ static int delta_check(const struct delta *d, struct err *e)
 	const struct record *s = &d->state;
 	if (is_fixed(&s->id) || id_is_zero(&s->id))
 		return err_set(e, -EBADMSG, "a peer sent a change of a node that has no record");
-	if (id_equal(&s->scope, &NODE_TRASH) || id_equal(&s->scope, &NODE_LOST))
+	if (is_fixed(&s->scope) && !id_equal(&s->scope, &NODE_ROOT))
 		return err_set(e, -EBADMSG, "a peer sent a node of no collection");
 	if (s->kind < NODE_DIR || s->kind > NODE_LINK)
 		return err_set(e, -EBADMSG, "a peer sent a node of an unknown kind");

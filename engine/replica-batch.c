@@ -210,7 +210,7 @@ static int note_own(struct commit *c, struct store_batch *b)
 {
 	uint32_t n = 0;
 	for (const struct touched *t = c->first; t; t = t->next)
-		n += t->record != NULL;
+		n += t->record && !touched_same(t);
 	if (n < 2)
 		return 0;
 	struct batch_node *m = arena_array(&c->arena, n, sizeof(*m));
@@ -218,7 +218,7 @@ static int note_own(struct commit *c, struct store_batch *b)
 		return -ENOMEM;
 	n = 0;
 	for (const struct touched *t = c->first; t; t = t->next)
-		if (t->record)
+		if (t->record && !touched_same(t))
 			m[n++] = (struct batch_node){ t->record->id, t->record->scope };
 	qsort(m, n, sizeof(*m), by_member);
 	return note(c, b, c->stamp.dot, m, n);
@@ -251,7 +251,7 @@ int commit_batches(struct commit *c, struct store_batch *b)
 {
 	if (c->bundle)
 		return note_bundle(c, b, c->bundle);
-	return c->whole ? note_own(c, b) : 0;
+	return c->whole || c->together ? note_own(c, b) : 0;
 }
 
 int batches_load(struct replica *r, struct err *e)

@@ -95,6 +95,15 @@ int claims_drop(struct arena *a, struct claims *c, const struct id *id)
 	return 0;
 }
 
+uint64_t claims_highest(const struct claims *c, const struct id *but)
+{
+	uint64_t highest = 0;
+	for (uint32_t i = 0; i < c->n; i++)
+		if (!(but && id_equal(&c->claim[i].id, but)) && c->claim[i].counter > highest)
+			highest = c->claim[i].counter;
+	return highest;
+}
+
 void dirent_key(struct buf *b, const struct id *parent, const char *name, size_t len)
 {
 	buf_put(b, parent->b, ID_SIZE);

@@ -78,9 +78,10 @@ static int touched_get(struct commit *c, const struct id *id, struct touched **r
 		return rc;
 	t->had = rc == 0;
 	if (!t->had)
-		t->before = (struct node){ .attr = { .id = *id } };
+		t->before = (struct node){ .attr = { .id = *id, .entry = *id } };
 	t->after = t->before;
-	if (t->had && (t->before.flags & NODE_LIVE) && !id_equal(id, &NODE_ROOT)) {
+	if (t->had && (t->before.flags & NODE_LIVE) && !id_equal(id, &NODE_ROOT) &&
+	    !id_equal(&t->before.parent, &NODE_INODES)) {
 		t->listed = true;
 		t->at = (struct place){ t->before.parent, t->before.name, t->before.name_len };
 	}
@@ -164,10 +165,16 @@ int commit_scope(struct commit *c, const struct id *scope, int64_t files)
 	return 0;
 }
 
+/* A file with hard links counts as often as it has names. */
+static bool is_named(const struct node *n)
+{
+	return n->attr.kind != NODE_DIR && (n->flags & NODE_LIVE) &&
+	       !id_equal(&n->parent, &NODE_INODES);
+}
+
 static int count_files(struct commit *c, const struct touched *t)
 {
-	int was = t->had && t->before.attr.kind != NODE_DIR && (t->before.flags & NODE_LIVE);
-	int is = t->after.attr.kind != NODE_DIR && (t->after.flags & NODE_LIVE);
+	int was = t->had && is_named(&t->before), is = is_named(&t->after);
 	return was == is ? 0 : commit_scope(c, &t->after.attr.scope, is - was);
 }
 
@@ -196,7 +203,7 @@ static int put_nodes(struct commit *c, struct store_batch *b, struct buf *v)
 {
 	for (struct touched *t = c->first; t; t = t->next) {
 		int rc = 0;
-		if (t->record) {
+		if (t->record && !touched_same(t)) {
 			rc = commit_dots(c, t, b);
 			if (rc == 0 && c->restamp)
 				dots_forget(t, c->restamp->from, b);
@@ -214,6 +221,7 @@ static int put_nodes(struct commit *c, struct store_batch *b, struct buf *v)
 			continue;
 		buf_reset(v);
 		conflict_put(t, b);
+		link_put(t, b);
 		if (kept(&t->after)) {
 			node_encode(&t->after, v);
 			store_put(b, STORE_ATTRS, t->after.attr.id.b, ID_SIZE, v->data, v->len);
@@ -361,7 +369,7 @@ static void publish(struct commit *c, uint32_t actors)
 
 static int derive(struct commit *c)
 {
-	int rc = 0;
+	int rc = links_touch(c);
 	for (struct touched *t = c->first; rc == 0 && t; t = t->next) {
 		if (!t->record)
 			continue;
@@ -402,6 +410,7 @@ int commit_end(struct commit *c, struct err *e)
 		rc = put_meta(c, b, &v);
 	if (rc == 0)
 		rc = put_visits(c, b);
+	c->together &= c->written <= TXN_BYTES_MAX;
 	if (rc == 0)
 		rc = commit_batches(c, b);
 	if (rc == 0 && c->seq_used)

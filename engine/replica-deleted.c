@@ -76,6 +76,24 @@ static int is_live(struct replica *r, const struct id *id)
 	return (n.flags & NODE_LIVE) != 0;
 }
 
+/* What a hard link named. */
+static int find_file(struct replica *r, struct deleted *x)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct stored s;
+	struct id target;
+	int rc = x->kind == NODE_LINK ? stored_get(r, NULL, &a, &x->id, &s, NULL) : -ENOENT;
+	if (rc == 0) {
+		link_target(r, s.record, &target);
+		rc = id_is_zero(&target) ? -ENOENT : stored_get(r, NULL, &a, &target, &s, NULL);
+	}
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	x->file = target;
+	x->kind = s.record->kind;
+	return 0;
+}
+
 /* 1: it belongs in the list. */
 static int take(struct deletions *d, const void *value, size_t len, struct deleted *ret)
 {
@@ -90,10 +108,11 @@ static int take(struct deletions *d, const void *value, size_t len, struct delet
 	rc = is_live(d->r, &h.node);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
-	*ret = (struct deleted){ .id = h.node, .kind = h.kind, .parent = h.parent,
+	*ret = (struct deleted){ .id = h.node, .file = h.node, .kind = h.kind, .parent = h.parent,
 				 .name = arena_dup(d->arena, h.name, h.name_len),
 				 .name_len = h.name_len, .when_us = h.when_us, .actor = h.actor };
-	return ret->name ? 1 : -ENOMEM;
+	rc = ret->name ? find_file(d->r, ret) : -ENOMEM;
+	return rc < 0 ? rc : 1;
 }
 
 int replica_deleted(struct replica *r, struct arena *a, struct deleted **ret, uint32_t *ret_n)
@@ -127,7 +146,7 @@ int replica_deleted(struct replica *r, struct arena *a, struct deleted **ret, ui
 static const struct edge *last_place(const struct record *rec)
 {
 	for (uint32_t i = 0; i < rec->n_edges; i++)
-		if (!edge_is_trash(&rec->edge[i]))
+		if (!edge_is_trash(&rec->edge[i]) && !edge_is_inodes(&rec->edge[i]))
 			return &rec->edge[i];
 	return NULL;
 }
@@ -141,6 +160,8 @@ static int check_free(struct commit *c, const struct id *parent, const char *nam
 		return 0;
 	if (rc < 0)
 		return rc;
+	if (link_state(c->r, &other) == LINK_WAITS)
+		return 0;
 	return err_set(e, -EEXIST, "something else has the name \"%.*s\" now", (int)len, name);
 }
 
@@ -202,6 +223,8 @@ int replica_undelete(struct replica *r, const struct id *id, const struct id *pa
 	rc = is_live(r, id);
 	if (rc > 0)
 		rc = err_set(e, -ENOENT, "it is not deleted");
+	else if (rc == 0 && link_state(r, id) == LINK_IDLE)
+		rc = err_set(e, -ENOENT, "it was a hard link to what can have none");
 	else if (rc == 0)
 		rc = parent ? put_there(&c, id, parent, name, len, e) : bring_back(&c, id, e);
 	if (rc < 0 && e && !e->code)

@@ -124,6 +124,7 @@ static int derive_content(struct replica *r, const struct record *rec, struct at
 		return 0;
 	}
 	if (rec->kind == NODE_LINK) {
+		link_target(r, rec, &at->target);
 		at->size = content_shown(r, rec, &shown) && shown.kind == VALUE_LINK ? shown.len : 0;
 		at->stored = at->size;
 	} else {
@@ -155,8 +156,8 @@ int node_derive(struct replica *r, const struct record *rec, bool content, struc
 		struct rendering *known, struct version **ret_version)
 {
 	struct attr *at = &n->attr;
-	bool alive = record_alive(rec);
-	at->id = rec->id;
+	bool alive = record_alive(rec) || at->linked;
+	at->id = at->entry = rec->id;
 	at->scope = rec->scope;
 	at->kind = rec->kind;
 	at->mode = record_mode(rec, r->actors, mode_normal(rec->kind)) & 07777;
@@ -177,8 +178,11 @@ int commit_derive(struct commit *c, struct touched *t)
 	struct replica *r = c->r;
 	version_unref(TAKE_PTR(t->version));
 	t->after.attr.ctime_ns = (int64_t)r->config.wall_us(r->config.userdata) * 1000;
+	int rc = link_alive(c, t->record, &t->after.attr.linked);
+	if (rc < 0)
+		return rc;
 	bool content = t->content || !t->had || t->record->kind == NODE_DIR;
-	int rc = node_derive(r, t->record, content, &t->after, &t->known, &t->version);
+	rc = node_derive(r, t->record, content, &t->after, &t->known, &t->version);
 	if (rc == 0 && t->version && t->written)
 		version_set_written(t->version, TAKE_PTR(t->written));
 	return rc;

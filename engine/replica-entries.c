@@ -145,6 +145,9 @@ static int unlist(struct commit *c, struct touched *t)
 /* Lists the node where it belongs, and makes that directory live. */
 static int list(struct commit *c, struct touched *t)
 {
+	/* It has names elsewhere. */
+	if (id_equal(&t->after.parent, &NODE_INODES))
+		return t->listed ? unlist(c, t) : 0;
 	for (unsigned depth = 0; !id_equal(&t->after.attr.id, &NODE_ROOT); depth++) {
 		struct place place = { t->after.parent, t->after.name, t->after.name_len };
 		struct claim claim = { t->after.attr.id, t->after.attr.kind, t->after.counter,

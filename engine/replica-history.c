@@ -151,7 +151,7 @@ static int keep_place(struct commit *c, const struct touched *t, struct store_ba
 				      .kind = was->attr.kind, .actor = c->actor,
 				      .name = was->name, .name_len = was->name_len };
 	if (!t->had || !(was->flags & NODE_LIVE) || !was->name || id_equal(&d.node, &NODE_ROOT) ||
-	    id_equal(&d.node, &NODE_LOST) || !left_place(t))
+	    id_equal(&d.node, &NODE_LOST) || id_equal(&d.parent, &NODE_INODES) || !left_place(t))
 		return 0;
 	d.moved = t->after.flags & NODE_LIVE;
 	/* What waited there for the directory that it is in has always been in that. */

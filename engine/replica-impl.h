@@ -27,6 +27,7 @@
  *                                       to the second
  *            T, actor u32, seq u64, node  empty: was put into a batch of this device; seq 0: the actor
  *                                       was met
+ *            L, node, link              empty: that hard link to the node is live
  *            E, node                    u8 format, changes (engine/leaf.h): the trail of a record
  *   DOCS     node                       format u8, varint n, n × (varint actor, varint seq): entries
  *                                       in DOTS beyond one for each actor of the context; record.
@@ -57,12 +58,13 @@
 #define DOC_FORMAT_TRAIL 2
 #define ATTR_FORMAT 1
 #define ATTR_FORMAT_HOLES 2 /* of files with holes */
+#define ATTR_FORMAT_LINK 3  /* of hard links */
 
 enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', META_VISIT = 'V', META_PEER = 'P',
        META_CONFLICT = 'C', META_CONTESTED = 'N', META_INDEX = 'I', META_THINNED = 'H',
        META_BATCH = 'B', META_MEMBER = 'M',
        META_OWN = 'O', META_TAG = 'W', META_RESTAMP = 'R', META_ADOPTED = 'T',
-       META_COUNTED = 'K', META_RENEWED = 'G', META_TRAIL = 'E' };
+       META_COUNTED = 'K', META_RENEWED = 'G', META_TRAIL = 'E', META_LINK = 'L' };
 
 /* ---- nodes: what is derived of a record ---- */
 
@@ -110,7 +112,7 @@ void node_encode(const struct node *n, struct buf *b);
 int node_decode(const void *data, size_t len, struct node *ret); /* name refers to data */
 void node_cache(struct replica *r, const struct node *n, uint64_t commit);
 void node_forget(struct replica *r, const struct id *id);
-/* What the record itself says; live flag, place and ctime stay. content: size, form, author and
+/* What the record itself says; live flag, place, ctime and attr.linked stay. content: size, form, author and
  * conflict as well. data (malloc, taken over, may be NULL): bytes of a document, if known.
  * *ret_version: the version that was made of a file's content; else it is left alone. */
 int node_derive(struct replica *r, const struct record *rec, bool content, struct node *n,
@@ -142,6 +144,8 @@ void claims_encode(const struct claims *c, struct buf *b);
 int claims_put(struct arena *a, const struct actors *actors, struct claims *c,
 	       const struct claim *add);
 int claims_drop(struct arena *a, struct claims *c, const struct id *id);
+/* The highest counter, but for that of one node (or NULL); 0: there is no claim. */
+uint64_t claims_highest(const struct claims *c, const struct id *but);
 /* -ENOENT when nobody claims the name. */
 int claims_get(struct replica *r, const struct store_snapshot *snap, struct arena *a,
 	       const struct id *parent, const char *name, size_t len, struct claims *ret);
@@ -343,6 +347,7 @@ struct touched {
 	uint32_t n_extra;
 	bool content;              /* content may have changed */
 	bool kept;                 /* what was there went into the history */
+	bool same;                 /* record is old, unless somebody has put another one since */
 	const struct leaf *leaf;   /* all that changed in the content; NULL: who knows */
 	struct gist gist;
 	bool trail;                /* what is in the store may have one */
@@ -352,6 +357,8 @@ struct touched {
 	struct elements *written;  /* of what was saved, when it renders to something else */
 	struct version *version;   /* made of it */
 	const struct vv *to, *upto; /* remote: the delta's context and the round's */
+	struct id target;          /* of a hard link, from links_touch on */
+	struct touched *next_link; /* those of the commit */
 	struct place was, is;      /* where and under which name it showed and shows; observers */
 	const char **pointer;
 	uint32_t n_pointers;
@@ -374,12 +381,14 @@ struct commit {
 	const struct restamp *restamp; /* the stamp is the first of that new incarnation */
 	bool locked, remote, seq_used;
 	bool whole;      /* local: its records make a batch (replica-batch.c) */
+	bool together;   /* the same, if they are not too large for one */
 	size_t written;  /* bytes of its records */
 	const struct bundle *bundle; /* remote: as what it came; NULL: a single node */
 	uint64_t hlc;    /* of the change, for observers and directories' times; 0: unknown */
 	uint32_t actor;
 	struct table nodes, dirents;
 	struct touched *first, **last;
+	struct touched *links;
 	struct dirent *first_dirent, **last_dirent;
 	struct id *loose_add, *loose_drop; /* loose set afterwards: arena */
 	struct tree_node *loose_node;
@@ -423,6 +432,11 @@ int commit_entries(struct commit *c);
 int commit_history(struct commit *c, struct store_batch *b, struct buf *v, struct err *e);
 /* replica-place.c: places of all touched nodes with a changed record. */
 int commit_place(struct commit *c);
+/* The record is in the store as it is; what follows from it and others may have changed. */
+static inline bool touched_same(const struct touched *t)
+{
+	return t->same && t->record == t->old;
+}
 /* Puts a node where tree_resolve says. */
 void node_place(struct node *n, const struct tree_node *at, struct arena *a);
 int loose_load(struct replica *r, struct err *e); /* at open */
@@ -463,6 +477,48 @@ typedef const struct vv *(*known_fn)(const struct id *scope, void *userdata);
 int bundle_make(struct replica *r, const struct store_snapshot *snap, struct arena *a,
 	       const struct batch_node *m, known_fn known, void *userdata, struct bundle *ret,
 	       struct batch_node **ret_wanted, uint32_t *ret_n);
+
+/* replica-link.c: hard links. Takes a name away, and with the last one the file. */
+int node_unlink(struct commit *c, const struct id *id);
+/* Takes links to nothing out of a directory that has nothing else; 0: it has. */
+int links_clear(struct commit *c, const struct id *dir);
+/* -EEXIST: something shows under the name. A link that can lead to nothing goes; what waits for its file
+ * stays, and *ret_above is the highest claim to the name then: who takes it has to be above. */
+int name_free(struct commit *c, const struct id *parent, const char *name, size_t len,
+	      uint64_t *ret_above);
+/* Puts the files of all links that the commit has into it. */
+int links_touch(struct commit *c);
+/* Will the file have a link that is alive? */
+int link_alive(struct commit *c, const struct record *file, bool *ret);
+/* Observers are told of the names of files that have come behind them. */
+int links_appear(struct commit *c);
+/* The place of one of the file's links, always the same one. -ENOENT. */
+int link_first(struct replica *r, struct arena *a, const struct id *id, struct node *ret);
+/* Does a name show? It is no hard link, or one to a file that is there; that file, or what says that it lives, is
+ * still to come; what it names can be no file of it whatever comes. */
+enum link_state { LINK_SHOWS, LINK_WAITS, LINK_IDLE };
+enum link_state link_state(struct replica *r, const struct id *id);
+/* As replica_lookup and replica_list, but hard links are what they are. */
+int entry_lookup(struct replica *r, const struct id *parent, const char *name, size_t len,
+		 struct attr *ret);
+int entries_list(struct replica *r, const struct id *parent, list_fn f, void *userdata);
+/* The node whose id is the content of a link; zero: it is a symbolic one. */
+void link_target(const struct replica *r, const struct record *rec, struct id *ret);
+/* A file can be what the link names: no directory, no other link, nothing of another collection, whatever a
+ * peer may say. */
+bool link_holds(const struct attr *link, const struct attr *file);
+/* The file behind the name, whose own attributes are in at: another node if it is a hard link.
+ * -ENOENT: that is not here (any more). */
+int link_follow(struct replica *r, struct attr *at);
+/* What a commit changes in the index. */
+void link_put(const struct touched *t, struct store_batch *b);
+/* A link that is alive, by its record. */
+struct link_truth {
+	struct id target, link, scope;
+};
+/* Compares the index with all of these, sorted by target and link; *ret: differences. fix may be NULL. */
+int links_check(struct replica *r, const struct store_snapshot *snap, const struct link_truth *truth,
+		size_t n, struct store_batch *fix, uint64_t *ret);
 
 /* replica-conflict.c: what a commit changes in the index of conflicts. key: of the directory entry. */
 void conflict_put(const struct touched *t, struct store_batch *b);
@@ -632,6 +688,8 @@ int dir_get(struct replica *r, const struct id *id, struct node *ret);
  * taken though it lives: it is about to be replaced. *ret_old: the record that the id has. */
 int id_choose(struct commit *c, enum node_kind kind, const struct id *parent, const char *name,
 	      size_t len, const struct id *own, struct id *ret, struct stored *ret_old);
+/* Among several claims the highest shows: the record's newest edge is above that. */
+int record_above(struct arena *a, uint64_t counter, const struct record **r);
 /* A record for a new node, or the one of a deleted node, hanging at parent under name. */
 int record_begin(struct commit *c, const struct id *id, const struct id *scope, enum node_kind kind,
 		 const struct stored *old, const struct id *parent, const char *name, size_t len,
@@ -640,5 +698,5 @@ int node_trash(struct commit *c, const struct id *id);
 /* Hangs the node there so that it is what shows under the name (replica-rename.c). */
 int node_move(struct commit *c, const struct id *id, const struct id *parent, const char *name,
 	      size_t len);
-void tree_node_of(struct tree_node *node, const struct record *rec);
+void tree_node_of(struct tree_node *node, const struct record *rec, bool linked);
 bool loose_has(const struct replica *r, const struct id *id);

@@ -8,8 +8,8 @@
 
 #define PATH_DEPTH_MAX 4096
 
-int replica_lookup(struct replica *r, const struct id *parent, const char *name, size_t len,
-		   struct attr *ret)
+int entry_lookup(struct replica *r, const struct id *parent, const char *name, size_t len,
+		 struct attr *ret)
 {
 	struct id id;
 	struct attr at;
@@ -27,6 +27,13 @@ int replica_lookup(struct replica *r, const struct id *parent, const char *name,
 			return rc;
 	}
 	return -ENOENT;
+}
+
+int replica_lookup(struct replica *r, const struct id *parent, const char *name, size_t len,
+		   struct attr *ret)
+{
+	int rc = entry_lookup(r, parent, name, len, ret);
+	return rc == 0 ? link_follow(r, ret) : rc;
 }
 
 struct item {
@@ -135,6 +142,19 @@ static int each_name(struct listing *l, const struct id *parent, name_fn f, void
 	return rc;
 }
 
+/* link_follow, in the snapshot. */
+static int follow_at(struct listing *l, struct node *n)
+{
+	const struct attr link = n->attr;
+	if (id_is_zero(&link.target))
+		return 0;
+	int rc = node_get_at(l->r, l->snap, l->commits, &link.target, n);
+	if (rc == 0 && (!(n->flags & NODE_LIVE) || !link_holds(&link, &n->attr)))
+		rc = -ENOENT;
+	n->attr.entry = link.id;
+	return rc;
+}
+
 /* The parent is looked at in the snapshot that is taken here. */
 static int listing_begin(struct listing *l, const struct id *parent)
 {
@@ -150,11 +170,34 @@ static int listing_begin(struct listing *l, const struct id *parent)
 	return n.attr.kind == NODE_DIR ? 0 : -ENOTDIR;
 }
 
+struct telling {
+	struct listing *l;
+	name_fn f;
+	void *userdata;
+};
+
+/* Only a link has to be looked at: it may be a hard one. */
+static int tell_name(const char *name, size_t len, const struct id *id, enum node_kind kind,
+		     void *userdata)
+{
+	const struct telling *t = userdata;
+	struct node n;
+	if (kind != NODE_LINK)
+		return t->f(name, len, id, kind, t->userdata);
+	int rc = node_get_at(t->l->r, t->l->snap, t->l->commits, id, &n);
+	if (rc == 0)
+		rc = follow_at(t->l, &n);
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	return t->f(name, len, &n.attr.id, n.attr.kind, t->userdata);
+}
+
 int replica_names(struct replica *r, const struct id *parent, name_fn f, void *userdata)
 {
 	_cleanup_(listing_done) struct listing l = { .r = r };
+	struct telling t = { &l, f, userdata };
 	int rc = listing_begin(&l, parent);
-	return rc < 0 ? rc : each_name(&l, parent, f, userdata);
+	return rc < 0 ? rc : each_name(&l, parent, tell_name, &t);
 }
 
 static int collect(const char *name, size_t len, const struct id *id, enum node_kind kind,
@@ -165,7 +208,7 @@ static int collect(const char *name, size_t len, const struct id *id, enum node_
 	return items_add(&l->arena, &l->items, name, len, id);
 }
 
-int replica_list(struct replica *r, const struct id *parent, list_fn f, void *userdata)
+static int list(struct replica *r, const struct id *parent, bool follow, list_fn f, void *userdata)
 {
 	_cleanup_(listing_done) struct listing l = { .r = r };
 	struct node n;
@@ -177,7 +220,9 @@ int replica_list(struct replica *r, const struct id *parent, list_fn f, void *us
 	for (uint32_t i = 0; rc == 0 && i < l.items.n; i++) {
 		const struct item *item = &l.items.item[i];
 		rc = node_get_at(r, l.snap, l.commits, &item->id, &n);
-		if (rc == -ENOENT) { /* cannot be but in a damaged store: verify tells */
+		if (rc == 0 && follow)
+			rc = follow_at(&l, &n);
+		if (rc == -ENOENT) { /* a hard link to what is not here; else verify tells */
 			rc = 0;
 			continue;
 		}
@@ -185,6 +230,16 @@ int replica_list(struct replica *r, const struct id *parent, list_fn f, void *us
 			rc = f(item->name, item->len, &n.attr, userdata);
 	}
 	return rc;
+}
+
+int replica_list(struct replica *r, const struct id *parent, list_fn f, void *userdata)
+{
+	return list(r, parent, true, f, userdata);
+}
+
+int entries_list(struct replica *r, const struct id *parent, list_fn f, void *userdata)
+{
+	return list(r, parent, false, f, userdata);
 }
 
 int replica_parent(struct replica *r, const struct id *id, struct id *ret_parent, char *name)
@@ -197,6 +252,11 @@ int replica_parent(struct replica *r, const struct id *id, struct id *ret_parent
 			return rc;
 		if (!(n.flags & NODE_LIVE) || id_equal(id, &NODE_ROOT))
 			return -ENOENT;
+		if (id_equal(&n.parent, &NODE_INODES)) {
+			rc = link_first(r, &a, id, &n);
+			if (rc < 0)
+				return rc;
+		}
 		rc = dirent_shown(r, &n, name);
 		if (rc == 0)
 			*ret_parent = n.parent;

@@ -3,16 +3,17 @@
 /* Attributes of nodes: derived from records, kept in STORE_ATTRS, with a cache in front.
  *
  * Value: format u8, flags u8 (1 live, 2 alive, 4 conflict, 8 absent, 16 a
- * visit was cut off), kind u8, form u8, scope 16,
+ * visit was cut off, 32 hard links were made to it), kind u8, form u8, scope 16,
  * parent 16, version 16, varints: mode, size, mtime and ctime (ns, zigzag), author + 1, counter,
  * actor + 1 (0: none), hlc of the mtime register, latest visit (us); the rest: name.
- * Format 1 for what has no holes; 2 with another varint behind the size: bytes in no hole. */
+ * Format 1 for what has no holes; 2 with another varint behind the size: bytes in no hole; 3, of a hard
+ * link, with the id of the node that it names behind the version. */
 
 #include "engine/replica-impl.h"
 
 #include <errno.h>
 
-enum { ATTR_CONFLICT = 4, ATTR_ABSENT = 8, ATTR_CUT = 16 };
+enum { ATTR_CONFLICT = 4, ATTR_ABSENT = 8, ATTR_CUT = 16, ATTR_LINKED = 32 };
 
 static uint64_t zigzag(int64_t v)
 {
@@ -28,14 +29,18 @@ void node_encode(const struct node *n, struct buf *b)
 {
 	const struct attr *at = &n->attr;
 	bool holes = at->stored < at->size;
-	buf_u8(b, holes ? ATTR_FORMAT_HOLES : ATTR_FORMAT);
+	bool hard = !id_is_zero(&at->target);
+	buf_u8(b, holes ? ATTR_FORMAT_HOLES : hard ? ATTR_FORMAT_LINK : ATTR_FORMAT);
 	buf_u8(b, (uint8_t)(n->flags | (at->conflict ? ATTR_CONFLICT : 0) |
-			    (at->absent ? ATTR_ABSENT : 0) | (n->cut ? ATTR_CUT : 0)));
+			    (at->absent ? ATTR_ABSENT : 0) | (n->cut ? ATTR_CUT : 0) |
+			    (at->linked ? ATTR_LINKED : 0)));
 	buf_u8(b, (uint8_t)at->kind);
 	buf_u8(b, (uint8_t)at->form);
 	buf_put(b, at->scope.b, ID_SIZE);
 	buf_put(b, n->parent.b, ID_SIZE);
 	buf_put(b, at->version.b, ID_SIZE);
+	if (hard)
+		buf_put(b, at->target.b, ID_SIZE);
 	buf_varint(b, at->mode);
 	buf_varint(b, at->size);
 	if (holes)
@@ -62,18 +67,21 @@ int node_decode(const void *data, size_t len, struct node *ret)
 	struct node n = { 0 };
 	struct cursor c = cursor_make(data, len);
 	uint8_t format = cursor_u8(&c);
-	if (format != ATTR_FORMAT && format != ATTR_FORMAT_HOLES)
+	if (format < ATTR_FORMAT || format > ATTR_FORMAT_LINK)
 		return -EPROTONOSUPPORT;
 	uint8_t flags = cursor_u8(&c);
 	n.flags = flags & (NODE_LIVE | NODE_ALIVE);
 	n.attr.conflict = flags & ATTR_CONFLICT;
 	n.attr.absent = flags & ATTR_ABSENT;
 	n.cut = flags & ATTR_CUT;
+	n.attr.linked = flags & ATTR_LINKED;
 	n.attr.kind = (enum node_kind)cursor_u8(&c);
 	n.attr.form = (enum form)cursor_u8(&c);
 	take_id(&c, &n.attr.scope);
 	take_id(&c, &n.parent);
 	take_id(&c, &n.attr.version);
+	if (format == ATTR_FORMAT_LINK)
+		take_id(&c, &n.attr.target);
 	n.attr.mode = (uint32_t)cursor_varint_max(&c, 07777);
 	n.attr.size = n.attr.stored = cursor_varint(&c);
 	if (format == ATTR_FORMAT_HOLES)
@@ -290,7 +298,7 @@ static int load(struct replica *r, const struct store_snapshot *snap, const stru
 	if (rc == 0)
 		rc = node_decode(v->data, v->len, ret);
 	if (rc == 0)
-		ret->attr.id = *id;
+		ret->attr.id = ret->attr.entry = *id;
 	return rc;
 }
 

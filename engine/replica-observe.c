@@ -78,10 +78,30 @@ static bool moved(const struct touched *t)
 
 static unsigned what_of(const struct touched *t)
 {
-	unsigned what = t->what;
+	/* Of a hard link there is nothing but its name. */
+	unsigned what = id_is_zero(&t->target) ? t->what : 0;
 	if (moved(t))
 		what |= (t->is.name ? CHANGE_CREATED : 0) | (t->was.name ? CHANGE_REMOVED : 0);
 	return what;
+}
+
+/* The name that a file had for itself is a link to it now: nothing that anybody could see. */
+static void pair_links(struct commit *c)
+{
+	for (struct touched *t = c->links; t; t = t->next_link) {
+		struct touched *file = commit_touched(c, &t->target);
+		if (!t->is.name || t->was.name || !file || !file->was.name || file->is.name ||
+		    !id_equal(&t->is.parent, &file->was.parent) ||
+		    strcmp(t->is.name, file->was.name) != 0)
+			continue;
+		t->was = t->is;
+		file->was.name = NULL;
+	}
+}
+
+static bool is_fresh(const struct touched *file)
+{
+	return file && file->record && !(file->had && (file->before.flags & NODE_LIVE));
 }
 
 void commit_notify(struct commit *c)
@@ -91,6 +111,9 @@ void commit_notify(struct commit *c)
 	for (struct dirent *d = c->first_dirent; d; d = d->next)
 		if (note(c, d, &d->before, false) < 0 || note(c, d, &d->after, true) < 0)
 			return;
+	pair_links(c);
+	if (links_appear(c) < 0)
+		return;
 	for (struct touched *t = c->first; t; t = t->next)
 		n += what_of(t) != 0;
 	struct change *change = arena_array(&c->arena, n ? n : 1, sizeof(*change));
@@ -104,6 +127,8 @@ void commit_notify(struct commit *c)
 		x->id = t->after.attr.id;
 		x->what = what;
 		x->kind = t->after.attr.kind;
+		x->target = t->after.attr.target;
+		x->fresh = is_fresh(commit_touched(c, &x->target));
 		x->remote = c->remote;
 		x->hlc = c->hlc;
 		x->actor = c->actor;

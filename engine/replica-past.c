@@ -205,7 +205,7 @@ static int attr_then(struct moment *m, const struct stored *s, struct attr *ret)
 {
 	const struct record *rec = s->record;
 	const int64_t then_ns = (int64_t)m->us * 1000;
-	struct attr at = { .id = rec->id, .scope = rec->scope, .kind = rec->kind,
+	struct attr at = { .id = rec->id, .entry = rec->id, .scope = rec->scope, .kind = rec->kind,
 			   .mode = record_mode(rec, m->r->actors, mode_normal(rec->kind)),
 			   .author = ACTOR_NONE };
 	struct value link;
@@ -215,11 +215,29 @@ static int attr_then(struct moment *m, const struct stored *s, struct attr *ret)
 		rc = content_attr(m, rec, &at);
 	else if (rec->kind == NODE_LINK && content_shown(m->r, rec, &link))
 		at.size = at.stored = link.len;
+	link_target(m->r, rec, &at.target);
 	/* A directory's time is that of what came and went since. */
 	if (at.mtime_ns > then_ns && rec->kind != NODE_FILE)
 		at.mtime_ns = then_ns;
 	at.ctime_ns = at.mtime_ns;
 	*ret = at;
+	return rc;
+}
+
+/* The file behind a hard link that was there, as it was. -ENOENT: nothing was. */
+static int follow_then(struct moment *m, struct attr *at)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct stored s;
+	const struct attr link = *at;
+	if (id_is_zero(&link.target))
+		return 0;
+	int rc = stored_get(m->r, NULL, &a, &link.target, &s, NULL);
+	if (rc == 0)
+		rc = attr_then(m, &s, at);
+	if (rc == 0 && !link_holds(&link, at))
+		rc = -ENOENT;
+	at->entry = link.id;
 	return rc;
 }
 
@@ -282,7 +300,7 @@ int moment_lookup(struct moment *m, const struct id *parent, const char *name, s
 		  struct attr *ret)
 {
 	struct attr now;
-	int found = replica_lookup(m->r, parent, name, len, &now);
+	int found = entry_lookup(m->r, parent, name, len, &now);
 	if (found < 0 && found != -ENOENT && found != -ENOTDIR)
 		return found;
 	pthread_mutex_lock(&m->lock);
@@ -296,6 +314,8 @@ int moment_lookup(struct moment *m, const struct id *parent, const char *name, s
 		if (is_at(x, parent, name, len))
 			rc = attr_left(m, x, ret);
 	}
+	if (rc == 0)
+		rc = follow_then(m, ret);
 	pthread_mutex_unlock(&m->lock);
 	return rc;
 }
@@ -354,6 +374,8 @@ static int keep_staying(struct items *l, const struct id *parent)
 		struct attr now = x[i].attr;
 		int rc = find_left(l->m, &now.id) ? -ENOENT :
 						     attr_staying(l->m, &now, parent, &x[i].attr);
+		if (rc == 0)
+			rc = follow_then(l->m, &x[i].attr);
 		if (rc == -ENOENT)
 			x[i].attr.kind = 0;
 		else if (rc < 0)
@@ -370,6 +392,8 @@ static int add_left_ones(struct items *l, const struct id *parent)
 		struct attr attr;
 		int rc = id_equal(&x->parent, parent) ? attr_left(l->m, x, &attr) : -ENOENT;
 		if (rc == 0)
+			rc = follow_then(l->m, &attr);
+		if (rc == 0)
 			rc = items_add(l, x->name, x->len, &attr, false);
 		if (rc < 0 && rc != -ENOENT)
 			return rc;
@@ -380,7 +404,7 @@ static int add_left_ones(struct items *l, const struct id *parent)
 int moment_list(struct moment *m, const struct id *parent, list_fn f, void *userdata)
 {
 	_cleanup_(items_done) struct items l = { .m = m };
-	int rc = replica_list(m->r, parent, add_now, &l);
+	int rc = entries_list(m->r, parent, add_now, &l);
 	if (rc < 0 && rc != -ENOENT && rc != -ENOTDIR)
 		return rc;
 	pthread_mutex_lock(&m->lock);

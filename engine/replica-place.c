@@ -58,14 +58,16 @@ static struct member *member_find(const struct members *m, const struct id *id)
 
 static bool is_top(const struct id *id)
 {
-	return id_equal(id, &NODE_ROOT) || id_equal(id, &NODE_LOST);
+	return id_equal(id, &NODE_ROOT) || id_equal(id, &NODE_LOST) || id_equal(id, &NODE_INODES);
 }
 
-void tree_node_of(struct tree_node *node, const struct record *rec)
+void tree_node_of(struct tree_node *node, const struct record *rec, bool linked)
 {
 	tree_node_init(node, &rec->id, rec->edge, rec->n_edges, record_alive(rec),
 		       rec->kind != NODE_DIR);
 	node->kind = rec->kind;
+	if (linked)
+		tree_node_linked(node, rec->edge, rec->n_edges);
 }
 
 /* 1: newest edges lead from here to the root; 0: they do not, or pass `avoid`, something loose or
@@ -83,7 +85,7 @@ static int walk(struct commit *c, const struct members *m, const struct id *from
 		struct touched *t = commit_touched(c, &at);
 		if (t && t->record) {
 			struct tree_node node;
-			tree_node_of(&node, t->record);
+			tree_node_of(&node, t->record, t->after.attr.linked);
 			if (node.leaf)
 				return 0;
 			if (node.n == 0)
@@ -199,7 +201,13 @@ static int member_load(struct members *m, const struct id *id)
 	int rc = commit_record(m->c, id, &s, NULL);
 	if (rc < 0)
 		return rc;
-	tree_node_of(&node, s.record);
+	const struct touched *t = commit_touched(m->c, id);
+	struct node n = { 0 };
+	if (!t)
+		rc = node_get(m->c->r, NULL, id, &n);
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	tree_node_of(&node, s.record, t ? t->after.attr.linked : n.attr.linked);
 	return member_add(m, &node, NULL);
 }
 
@@ -238,7 +246,7 @@ static int gather(struct members *m)
 		struct touched *t = commit_touched(c, &loose->node.id);
 		struct tree_node node = loose->node;
 		if (t && t->record)
-			tree_node_of(&node, t->record);
+			tree_node_of(&node, t->record, t->after.attr.linked);
 		/* The loose set may let go of its names before the commit does. */
 		for (uint32_t k = 0; k < node.n; k++) {
 			struct edge *e = &node.edge[k];
@@ -353,14 +361,15 @@ static bool awaited(const struct replica *r, const struct id *id)
 static int place_alone(struct commit *c, struct touched *t)
 {
 	struct tree_node node;
-	tree_node_of(&node, t->record);
+	tree_node_of(&node, t->record, t->after.attr.linked);
 	bool was_loose = loose_find(c->r, &node.id);
 	if (node.leaf && !node.alive) {
 		if (was_loose)
 			mark(c, &node, false);
 		return 1;
 	}
-	if (t->had && same_edges(t->old, t->record))
+	if (t->had && same_edges(t->old, t->record) &&
+	    t->before.attr.linked == t->after.attr.linked)
 		return 1;
 	if (was_loose && !node.leaf)
 		return 0;
@@ -476,7 +485,9 @@ int loose_load(struct replica *r, struct err *e)
 		memcpy(id.b, key + 1, ID_SIZE);
 		rc = stored_get(r, NULL, &a, &id, &s, e);
 		if (rc == 0) {
-			tree_node_of(&node, s.record);
+			struct node n = { 0 };
+			node_get(r, NULL, &id, &n);
+			tree_node_of(&node, s.record, n.attr.linked);
 			rc = loose_put(r, &node);
 		}
 	}

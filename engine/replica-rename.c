@@ -16,6 +16,7 @@ struct rename {
 	size_t len;
 	unsigned flags;
 	struct id scope; /* of the new place */
+	uint64_t above;  /* of claims to the name that do not show */
 };
 
 /* Is dir the node itself or below it? */
@@ -51,9 +52,11 @@ static int rename_check(struct commit *c, const struct id *id, struct rename *m)
 		if (rc != 0)
 			return rc < 0 ? rc : -EINVAL;
 	}
-	rc = dirent_find(r, m->parent, m->name, m->len, &at);
-	if (rc == -ENOENT)
+	rc = name_free(c, m->parent, m->name, m->len, &m->above);
+	if (rc == 0)
 		return m->flags & RENAME_FLAG_EXCHANGE ? -ENOENT : 0;
+	if (rc == -EEXIST)
+		rc = dirent_find(r, m->parent, m->name, m->len, &at);
 	if (rc == 0)
 		rc = node_get(r, &c->arena, &at, &m->target);
 	if (rc < 0)
@@ -72,7 +75,10 @@ static int rename_check(struct commit *c, const struct id *id, struct rename *m)
 	if (m->target.attr.kind == NODE_DIR) {
 		if (m->src.attr.kind != NODE_DIR)
 			return -EISDIR;
-		return commit_dir_empty(c, &at) ? 0 : -ENOTEMPTY;
+		if (commit_dir_empty(c, &at))
+			return 0;
+		rc = links_clear(c, &at);
+		return rc < 0 ? rc : rc > 0 ? 0 : -ENOTEMPTY;
 	}
 	return m->src.attr.kind == NODE_DIR ? -ENOTDIR : 0;
 }
@@ -95,19 +101,9 @@ int node_move(struct commit *c, const struct id *id, const struct id *parent, co
 		rc = 0;
 	if (rc < 0)
 		return rc;
-	uint64_t highest = 0;
-	for (uint32_t i = 0; i < claims.n; i++)
-		if (!id_equal(&claims.claim[i].id, id) && claims.claim[i].counter > highest)
-			highest = claims.claim[i].counter;
-	if (moved != s.record && moved->edge[0].counter <= highest && highest < UINT64_MAX / 2) {
-		struct record *copy = arena_new(&c->arena, struct record);
-		if (!copy)
-			return -ENOMEM;
-		*copy = *moved;
-		copy->edge[0].counter = highest + 1;
-		moved = copy;
-	}
-	return commit_put(c, &s, moved, 0, NULL);
+	if (moved != s.record)
+		rc = record_above(&c->arena, claims_highest(&claims, id), &moved);
+	return rc == 0 ? commit_put(c, &s, moved, 0, NULL) : rc;
 }
 
 static int copy_xattrs(struct commit *c, const struct record *from, const struct record *to,
@@ -160,6 +156,8 @@ static int copy_over(struct commit *c, const struct rename *m, const struct stor
 	enum node_kind kind = m->src.attr.kind;
 	int rc = record_begin(c, id, &m->scope, kind, old, m->parent, m->name, m->len,
 			      m->src.attr.mode, &rec);
+	if (rc == 0)
+		rc = record_above(a, m->above, &rec);
 	if (rc == 0 && kind == NODE_LINK) {
 		if (!content_shown(c->r, src->record, &value))
 			value = (struct value){ VALUE_LINK, (const uint8_t *)"", 0 };
@@ -190,15 +188,19 @@ static int across(struct commit *c, const struct rename *m, struct id *ret_id)
 	struct id id;
 	if (m->src.attr.kind == NODE_DIR || (m->flags & RENAME_FLAG_EXCHANGE))
 		return -EXDEV;
+	/* What has several names stays with them; mv(1) copies it then. */
+	if (m->src.attr.linked || !id_is_zero(&m->src.attr.target))
+		return -EXDEV;
 	int rc = commit_record(c, &m->src.attr.id, &src, NULL);
 	if (rc == 0)
 		rc = id_choose(c, m->src.attr.kind, m->parent, m->name, m->len,
-			       m->has_target && m->target.attr.kind == m->src.attr.kind ?
+			       m->has_target && m->target.attr.kind == m->src.attr.kind &&
+			       !m->target.attr.linked ?
 				       &m->target.attr.id : NULL, &id, &old);
 	if (rc == 0)
 		rc = copy_over(c, m, &src, &old, &id);
 	if (rc == 0 && m->has_target && !id_equal(&m->target.attr.id, &id))
-		rc = node_trash(c, &m->target.attr.id);
+		rc = node_unlink(c, &m->target.attr.id);
 	if (rc == 0)
 		rc = node_trash(c, &m->src.attr.id);
 	if (rc == 0)
@@ -218,7 +220,7 @@ static int rename_locked(struct commit *c, const struct id *id, struct rename *m
 	if (!id_equal(&m->src.attr.scope, &m->scope))
 		return across(c, m, ret_id);
 	if (m->has_target && !(m->flags & RENAME_FLAG_EXCHANGE))
-		rc = node_trash(c, &m->target.attr.id);
+		rc = node_unlink(c, &m->target.attr.id);
 	if (rc == 0 && m->has_target && (m->flags & RENAME_FLAG_EXCHANGE)) {
 		if (!id_equal(&m->target.attr.scope, &m->src.attr.scope))
 			return -EXDEV;

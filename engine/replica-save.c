@@ -384,7 +384,7 @@ static int untrash(struct commit *c, const struct record *rec, const struct reco
 		return 0;
 	for (uint32_t i = 1; i < rec->n_edges; i++) {
 		const struct edge *edge = &rec->edge[i];
-		if (!edge_is_trash(edge))
+		if (!edge_is_trash(edge) && !edge_is_inodes(edge))
 			return record_move(&c->arena, c->r->actors, rec, &edge->parent, edge->name,
 					   edge->name_len, &c->stamp, ret);
 	}
@@ -417,7 +417,8 @@ int save_locked(struct commit *c, const struct id *id, const struct version *bas
 		rc = draft_write(c, d, diff, head.record, base ? version_context(base) : &nothing,
 				 merged, &pointers, &rec);
 	bool changed = rec != head.record;
-	if (rc == 0 && changed)
+	/* Who took one of several names away has taken no place. */
+	if (rc == 0 && changed && !t->before.attr.linked)
 		rc = untrash(c, rec, &rec);
 	if (rc == 0 && changed)
 		rc = draft_put(c, d, &head, rec, merged, &pointers, 0, &t);

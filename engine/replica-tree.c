@@ -68,7 +68,19 @@ int id_choose(struct commit *c, enum node_kind kind, const struct id *parent, co
 	return 0;
 }
 
-/* A record for a new node, or the one of a deleted node, hanging at parent under name. */
+int record_above(struct arena *a, uint64_t counter, const struct record **r)
+{
+	if ((*r)->n_edges == 0 || (*r)->edge[0].counter > counter || counter >= UINT64_MAX / 2)
+		return 0;
+	struct record *copy = arena_new(a, struct record);
+	if (!copy)
+		return -ENOMEM;
+	*copy = **r;
+	copy->edge[0].counter = counter + 1;
+	*r = copy;
+	return 0;
+}
+
 int record_begin(struct commit *c, const struct id *id, const struct id *scope, enum node_kind kind,
 		 const struct stored *old, const struct id *parent, const char *name, size_t len,
 		 uint32_t mode, const struct record **ret)
@@ -117,17 +129,20 @@ static int create_locked(struct commit *c, const struct birth *b, struct touched
 	struct node dir;
 	struct id id, scope;
 	const struct record *rec;
+	uint64_t above;
 	int rc = dir_get(r, b->parent, &dir);
 	if (rc < 0)
 		return rc;
-	rc = dirent_find(r, b->parent, b->name, b->len, &id);
-	if (rc != -ENOENT)
-		return rc < 0 ? rc : -EEXIST;
+	rc = name_free(c, b->parent, b->name, b->len, &above);
+	if (rc < 0)
+		return rc;
 	child_scope(&dir, &scope);
 	rc = id_choose(c, b->kind, b->parent, b->name, b->len, NULL, &id, &old);
 	if (rc == 0)
 		rc = record_begin(c, &id, &scope, b->kind, &old, b->parent, b->name, b->len,
 				  b->mode, &rec);
+	if (rc == 0)
+		rc = record_above(&c->arena, above, &rec);
 	if (rc < 0)
 		return rc;
 	if (b->draft) {
@@ -253,9 +268,12 @@ static int remove_locked(struct commit *c, const struct id *id)
 		return rc;
 	if (!(n.flags & NODE_LIVE))
 		return -ENOENT;
-	if (n.attr.kind == NODE_DIR && !commit_dir_empty(c, id))
-		return -ENOTEMPTY;
-	return node_trash(c, id);
+	if (n.attr.kind == NODE_DIR && !commit_dir_empty(c, id)) {
+		rc = links_clear(c, id);
+		if (rc <= 0)
+			return rc < 0 ? rc : -ENOTEMPTY;
+	}
+	return node_unlink(c, id);
 }
 
 int replica_remove(struct replica *r, const struct id *id, uint64_t when_us)

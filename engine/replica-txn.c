@@ -112,6 +112,10 @@ static int target_get(struct txn *x, const char *path, struct target **ret)
 	t->was = t->is = rc == 0;
 	if (t->was && t->attr.kind == NODE_DIR)
 		return err_set(x->e, -EISDIR, "\"%.120s\" is a directory", path);
+	for (const struct target *other = x->first; other; other = other->next)
+		if (t->was && other->was && id_equal(&other->attr.id, &t->attr.id))
+			return err_set(x->e, -EINVAL, "\"%.120s\" and \"%.*s\" are one file: "
+				       "name it once", path, (int)other->len, other->name);
 	*x->last = t;
 	x->last = &t->next;
 	*ret = t;
@@ -250,7 +254,7 @@ static int finish(struct txn *x, struct target *t)
 			rc = save(x, t);
 		x->changed |= t->touched != NULL;
 	} else if (t->was) {
-		rc = node_trash(&x->c, &t->attr.id);
+		rc = node_unlink(&x->c, &t->attr.entry);
 		if (rc < 0)
 			err_errno(x->e, rc, "cannot delete it");
 		x->changed = true;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdarg.h>
 
+#include "engine/edge.h"
 #include "engine/history.h"
 
 struct verify {
@@ -22,6 +23,8 @@ struct verify {
 	struct tree_node *node; /* of every record, by id once resolved */
 	uint32_t n, cap;
 	uint64_t *visit; /* the latest one of each node, as its place */
+	struct buf filed;    /* struct filed */
+	struct buf links;    /* struct link_truth, sorted once all are there */
 	struct want *want; /* directory entries that should be there */
 	uint32_t n_want;
 	uint64_t dots;     /* that should be there */
@@ -30,6 +33,14 @@ struct verify {
 	struct marks marks; /* chunks that are needed */
 	bool marked;        /* … as far as could be read */
 	uint64_t listed, hashes; /* chunks in STORE_HASHES; entries of it */
+};
+
+/* A file that is in INODES if a link to it is alive. */
+struct filed {
+	uint32_t node; /* its place before they are sorted */
+	struct id id, scope;
+	struct edge edge[EDGES_MAX];
+	uint32_t n_edges;
 };
 
 struct want {
@@ -74,6 +85,66 @@ static int each(struct verify *v, enum store_family family, entry_fn f)
 
 /* ---- records and the tree ---- */
 
+/* What tree_node_linked needs when all records have been read. */
+static int note_links(struct verify *v, const struct record *rec)
+{
+	struct link_truth p = { .link = rec->id, .scope = rec->scope };
+	struct filed f = { v->n, rec->id, rec->scope, { { .counter = 0 } }, rec->n_edges };
+	bool filed = false;
+	link_target(v->r, rec, &p.target);
+	if (!id_is_zero(&p.target) && record_alive(rec))
+		buf_put(&v->links, &p, sizeof(p));
+	for (uint32_t i = 0; i < rec->n_edges; i++) {
+		f.edge[i] = rec->edge[i];
+		f.edge[i].seen = (struct vv){ 0 };
+		f.edge[i].name = arena_dup(&v->names, rec->edge[i].name, rec->edge[i].name_len);
+		filed |= edge_is_inodes(&rec->edge[i]);
+	}
+	if (filed && rec->kind != NODE_DIR && id_is_zero(&p.target))
+		buf_put(&v->filed, &f, sizeof(f));
+	return buf_failed(&v->filed) || buf_failed(&v->links) ? -ENOMEM : 0;
+}
+
+static int link_cmp(const void *x, const void *y)
+{
+	const struct link_truth *a = x, *b = y;
+	int c = id_cmp(&a->target, &b->target);
+	if (c == 0)
+		c = id_cmp(&a->scope, &b->scope);
+	return c ? c : id_cmp(&a->link, &b->link);
+}
+
+static int target_cmp(const void *x, const void *y)
+{
+	return id_cmp(&((const struct link_truth *)x)->target, &((const struct link_truth *)y)->target);
+}
+
+static bool is_linked(const struct link_truth *link, size_t n, const struct filed *f)
+{
+	const struct link_truth key = { .target = f->id };
+	const struct link_truth *x = bsearch(&key, link, n, sizeof(*x), target_cmp);
+	if (!x)
+		return false;
+	while (x > link && id_equal(&x[-1].target, &f->id))
+		x--;
+	for (; x < link + n && id_equal(&x->target, &f->id); x++)
+		if (id_equal(&x->scope, &f->scope))
+			return true;
+	return false;
+}
+
+static void set_linked(struct verify *v)
+{
+	struct link_truth *link = (void *)v->links.data;
+	const struct filed *f = (const void *)v->filed.data;
+	size_t n = v->filed.len / sizeof(*f), m = v->links.len / sizeof(*link);
+	if (m)
+		qsort(link, m, sizeof(*link), link_cmp);
+	for (size_t i = 0; m && i < n; i++)
+		if (is_linked(link, m, &f[i]))
+			tree_node_linked(&v->node[f[i].node], f[i].edge, f[i].n_edges);
+}
+
 static int add_node(struct verify *v, const struct record *rec)
 {
 	if (v->n == v->cap) {
@@ -85,7 +156,10 @@ static int add_node(struct verify *v, const struct record *rec)
 		v->cap = cap;
 	}
 	struct tree_node *n = &v->node[v->n];
-	tree_node_of(n, rec);
+	tree_node_of(n, rec, false);
+	int rc = note_links(v, rec);
+	if (rc < 0)
+		return rc;
 	for (uint32_t i = 0; i < n->n; i++) {
 		n->edge[i].name = arena_dup(&v->names, n->edge[i].name, n->edge[i].name_len);
 		n->edge[i].seen = (struct vv){ 0 };
@@ -196,6 +270,8 @@ static int wants(struct verify *v)
 		if (!t->live)
 			continue;
 		node_place(&n, t, &v->names);
+		if (id_equal(&n.parent, &NODE_INODES))
+			continue;
 		v->lost |= id_equal(&n.parent, &NODE_LOST);
 		v->want[v->n_want++] = (struct want){ n.parent, n.name, n.name_len,
 						      { t->id, t->kind, n.counter, n.actor } };
@@ -277,10 +353,12 @@ static const char *attr_difference(const struct node *x, const struct node *y)
 	    memcmp(x->name, y->name, x->name_len) != 0 || x->counter != y->counter ||
 	    x->actor != y->actor)
 		return "place";
-	if (!id_equal(&a->version, &b->version))
+	if (!id_equal(&a->version, &b->version) || !id_equal(&a->target, &b->target))
 		return "version";
 	if (a->mode != b->mode)
 		return "mode";
+	if (a->linked != b->linked)
+		return "hard links";
 	if (a->size != b->size || a->stored != b->stored)
 		return "size";
 	if (a->mtime_ns != b->mtime_ns || x->visit_us != y->visit_us)
@@ -329,6 +407,7 @@ static int check_attr(struct verify *v, const uint8_t *key, size_t key_len, cons
 		have = (struct node){ 0 };
 	want.attr.ctime_ns = have.attr.ctime_ns;
 	want.cut = have.cut;
+	want.attr.linked = t->linked;
 	want.flags = t->live ? NODE_LIVE : 0;
 	bool keep = t->live || !t->leaf;
 	rc = node_derive(v->r, s.record, keep, &want, NULL, &version);
@@ -508,6 +587,17 @@ static int check_conflicts(struct verify *v)
 	return rc;
 }
 
+static int check_links(struct verify *v)
+{
+	uint64_t n = 0;
+	int rc = links_check(v->r, v->snap, (const void *)v->links.data,
+			     v->links.len / sizeof(struct link_truth), v->fix, &n);
+	if (rc == 0 && n > 0)
+		problem(v, true, "the list of hard links is wrong in %llu places",
+			(unsigned long long)n);
+	return rc;
+}
+
 static int check_batches(struct verify *v)
 {
 	uint64_t wrong = 0, damaged = 0;
@@ -585,6 +675,8 @@ static int check_all(struct verify *v)
 {
 	int rc = each(v, STORE_DOCS, check_record);
 	if (rc == 0)
+		set_linked(v);
+	if (rc == 0)
 		rc = tree_resolve(v->node, v->n, v->r->actors, NULL, NULL);
 	if (rc == 0)
 		rc = visits(v);
@@ -600,6 +692,8 @@ static int check_all(struct verify *v)
 		rc = check_dirents(v);
 	if (rc == 0)
 		rc = check_conflicts(v);
+	if (rc == 0)
+		rc = check_links(v);
 	if (rc == 0)
 		rc = check_batches(v);
 	if (rc == 0)
@@ -619,6 +713,8 @@ static void verify_done(struct verify *v)
 	store_batch_free(v->fix);
 	arena_done(&v->names);
 	marks_done(&v->marks);
+	buf_done(&v->filed);
+	buf_done(&v->links);
 	free(v->node);
 	free(v->visit);
 	free(v->want);

@@ -241,7 +241,8 @@ static int fill(struct replica *r, struct version *v, const struct record *rec,
 		struct rendering *known)
 {
 	struct value shown;
-	if (!content_shown(r, rec, &shown) || shown.kind == VALUE_LINK || rec->kind != NODE_FILE) {
+	if (!content_shown(r, rec, &shown) || shown.kind == VALUE_LINK || shown.kind == VALUE_NODE ||
+	    rec->kind != NODE_FILE) {
 		v->form = rec->kind == NODE_FILE ? FORM_BLOB : FORM_NONE;
 		return 0;
 	}

@@ -110,7 +110,8 @@ int commit_visits(struct commit *c)
 	for (struct touched *t = c->first; rc == 0 && t; t = t->next) {
 		for (uint32_t i = 0; rc == 0 && t->record && i < t->record->n_edges; i++) {
 			const struct edge *e = &t->record->edge[i];
-			if (!edge_is_trash(e) && e->visit.us > visit_to(t->old, &e->parent))
+			if (!edge_is_trash(e) && !edge_is_inodes(e) &&
+			    e->visit.us > visit_to(t->old, &e->parent))
 				rc = visit(c, &e->parent, e->visit.us);
 		}
 	}

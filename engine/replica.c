@@ -365,6 +365,14 @@ uint64_t replica_now_us(struct replica *r)
 
 /* ---- what only this device knows ---- */
 
+int replica_local_write(struct replica *r, struct store_batch *b)
+{
+	int rc = store_write(r->store, b, NULL);
+	if (rc == 0)
+		atomic_fetch_add(&r->local_writes, 1);
+	return rc;
+}
+
 int replica_local_put(struct replica *r, const void *key, size_t key_len, const void *value,
 		      size_t len)
 {
@@ -373,10 +381,7 @@ int replica_local_put(struct replica *r, const void *key, size_t key_len, const 
 	if (rc < 0)
 		return rc;
 	store_put(b, STORE_LOCAL, key, key_len, value, len);
-	rc = store_write(r->store, b, NULL);
-	if (rc == 0)
-		atomic_fetch_add(&r->local_writes, 1);
-	return rc;
+	return replica_local_write(r, b);
 }
 
 int replica_local_delete(struct replica *r, const void *key, size_t key_len)
@@ -386,10 +391,7 @@ int replica_local_delete(struct replica *r, const void *key, size_t key_len)
 	if (rc < 0)
 		return rc;
 	store_delete(b, STORE_LOCAL, key, key_len);
-	rc = store_write(r->store, b, NULL);
-	if (rc == 0)
-		atomic_fetch_add(&r->local_writes, 1);
-	return rc;
+	return replica_local_write(r, b);
 }
 
 int replica_local_get(struct replica *r, const void *key, size_t key_len, struct buf *ret)

@@ -81,6 +81,8 @@ enum form { FORM_NONE = 0 /* directory, link */, FORM_JSON = 1, FORM_BLOB = 2, F
 
 struct attr {
 	struct id id;
+	struct id entry;    /* the node that has the name: `id`, or a hard link to it */
+	struct id target;   /* of a hard link itself: the node it names; else zero */
 	struct id scope;
 	enum node_kind kind;
 	enum form form;
@@ -92,9 +94,12 @@ struct attr {
 	struct id version;  /* fingerprint of the record's context */
 	bool conflict;      /* some value lost against a concurrent one */
 	bool absent;        /* contents are not here */
+	bool linked;        /* it has hard links: replica_links */
 	uint32_t author;    /* actor number of the newest batch in the content */
 };
 
+/* Names lead through hard links (replica_lookup, replica_list): the attributes are those of the file.
+ * What is done to a name (replica_remove, replica_rename) is done to attr.entry. */
 int replica_attr(struct replica *r, const struct id *id, struct attr *ret); /* -ENOENT: not live */
 int replica_lookup(struct replica *r, const struct id *parent, const char *name, size_t len,
 		   struct attr *ret);
@@ -233,7 +238,8 @@ int replica_lines(struct replica *r, const struct id *id, struct arena *a, struc
 /* A file, link or directory that was here and was deleted. */
 struct deleted {
 	struct id id;
-	enum node_kind kind;
+	struct id file;    /* whose versions it had: id, or what it named as a hard link */
+	enum node_kind kind; /* of that */
 	struct id parent;  /* the directory that it was in */
 	const char *name;  /* there; arena, NUL-terminated */
 	size_t name_len;
@@ -312,7 +318,15 @@ int replica_mkdir(struct replica *r, const struct id *parent, const char *name, 
 		  uint32_t mode, struct attr *ret);
 int replica_symlink(struct replica *r, const struct id *parent, const char *name, size_t len,
 		    const char *target, struct attr *ret);
-/* Deletes a file, a link or an empty directory (-ENOTEMPTY). */
+#define LINKS_MAX 1000 /* names of a file */
+/* Makes a further name of a file or symbolic link: a hard link. -EEXIST, -EXDEV (another collection),
+ * -EPERM (a directory), -EMLINK. ret (may be NULL): of the file, with the new name as entry. */
+int replica_link(struct replica *r, const struct id *id, const struct id *parent, const char *name,
+		 size_t len, struct attr *ret);
+/* How many hard links there are to a node: names beside its own. 0 if attr.linked is not set. */
+int replica_links(struct replica *r, const struct id *id, uint32_t *ret);
+/* Deletes a file, a link or an empty directory (-ENOTEMPTY). A file with hard links takes the place of one
+ * of them. */
 int replica_remove(struct replica *r, const struct id *id, uint64_t when_us);
 
 enum { RENAME_FLAG_NOREPLACE = 1, RENAME_FLAG_EXCHANGE = 2 };
@@ -431,6 +445,8 @@ int replica_settle(struct replica *r, const struct id *id, const char *pointer, 
 int replica_local_put(struct replica *r, const void *key, size_t key_len, const void *value,
 		      size_t len);
 int replica_local_delete(struct replica *r, const void *key, size_t key_len);
+/* Several at once: all or none. */
+int replica_local_write(struct replica *r, struct store_batch *b);
 int replica_local_get(struct replica *r, const void *key, size_t key_len, struct buf *ret);
 typedef int (*local_fn)(const uint8_t *key, size_t key_len, const uint8_t *value, size_t len,
 			void *userdata);
@@ -452,6 +468,8 @@ struct change {
 	struct id id;
 	unsigned what; /* CHANGE_CREATED | CHANGE_REMOVED: moved or renamed */
 	enum node_kind kind;
+	struct id target;     /* of a hard link: the node it names; else zero */
+	bool fresh;           /* that was not there before */
 	bool remote;
 	uint64_t hlc;         /* of the commit, or the newest dot that arrived */
 	uint32_t actor;       /* who made it */

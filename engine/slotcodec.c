@@ -20,7 +20,7 @@ enum { FORM_NONE = 0, FORM_ONE = 1, FORM_SEVERAL = 2, FORM_SHARED = 3 };
 #define FORM_SEQ 0x80
 
 #define VALUE_LONG 15 /* kind or length does not fit into its half of the byte */
-#define KIND_KNOWN VALUE_CHARS
+#define KIND_KNOWN VALUE_NODE
 
 /* The only byte of an element's key that is a dot and an index, which follow. */
 #define KEY_DOT ELEMENT_BYTE
@@ -420,8 +420,9 @@ static int check_value(struct slotcodec *d, enum place place, const struct value
 	if (place == PLACE_TOP || place == PLACE_ORDER)
 		return bad(d, "a value where none can be");
 	if (place == PLACE_META && (v->kind == VALUE_TEXT || v->kind == VALUE_LIST ||
-				    v->kind == VALUE_COUNTER || v->kind == VALUE_CHARS))
-		return bad(d, "a text, a list or a counter where none can be");
+				    v->kind == VALUE_COUNTER || v->kind == VALUE_CHARS ||
+				    v->kind == VALUE_NODE))
+		return bad(d, "a text, a list, a counter or a hard link where none can be");
 	if (place >= PLACE_MEMBER && !value_is_json(v->kind))
 		return bad(d, "a value that is no JSON inside of JSON");
 	if (place == PLACE_CONTENT && (v->kind == VALUE_INT || v->kind == VALUE_BYTES))
@@ -457,6 +458,8 @@ static int check_value(struct slotcodec *d, enum place place, const struct value
 	case VALUE_LINK:
 	case VALUE_BYTES:
 		return 0;
+	case VALUE_NODE:
+		return v->len == ID_SIZE ? 0 : bad(d, "a hard link to nothing");
 	}
 	return bad(d, "a value of no kind");
 }

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "engine/edge.h"
+
 #define NONE UINT32_MAX        /* no such node */
 #define OUTSIDE (UINT32_MAX - 1) /* a rooted parent that is not among the nodes */
 
@@ -32,8 +34,20 @@ void tree_node_init(struct tree_node *node, const struct id *id, const struct ed
 {
 	*node = (struct tree_node){ .id = *id, .alive = alive, .leaf = leaf, .place = TREE_LOST };
 	for (uint32_t i = 0; i < n_edges && node->n < EDGES_MAX; i++)
-		if (!id_equal(&edge[i].parent, &NODE_TRASH))
+		if (!edge_is_trash(&edge[i]) && !edge_is_inodes(&edge[i]))
 			node->edge[node->n++] = edge[i];
+}
+
+void tree_node_linked(struct tree_node *node, const struct edge *edge, uint32_t n_edges)
+{
+	node->linked = node->alive = true;
+	if (n_edges == 0 || !(edge_is_trash(&edge[0]) || edge_is_inodes(&edge[0])))
+		return;
+	for (uint32_t i = 0; i < n_edges; i++)
+		if (edge_is_inodes(&edge[i])) {
+			node->edge[0] = edge[i];
+			node->n = 1;
+		}
 }
 
 int tree_edge_cmp(const struct actors *actors, const struct edge *x, const struct edge *y)
@@ -149,8 +163,9 @@ static void link_parents(struct resolve *r, tree_outside_fn outside, void *userd
 		node->place = node->n > 0 ? 0 : TREE_LOST;
 		for (uint32_t k = 0; k < node->n; k++) {
 			const struct id *parent = &node->edge[k].parent;
-			uint32_t p = id_equal(parent, &NODE_ROOT) || id_equal(parent, &NODE_LOST) ?
-					     OUTSIDE : find(r, parent);
+			bool top = id_equal(parent, &NODE_ROOT) || id_equal(parent, &NODE_LOST) ||
+				   id_equal(parent, &NODE_INODES);
+			uint32_t p = top ? OUTSIDE : find(r, parent);
 			if (p == NONE && outside && outside(parent, userdata))
 				p = OUTSIDE;
 			if (p < OUTSIDE && r->node[p].leaf)

@@ -11,6 +11,7 @@
 #include "fusefs/field.h"
 #include "fusefs/flip.h"
 #include "fusefs/handle.h"
+#include "fusefs/hardlink.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
 #include "fusefs/name.h"
@@ -341,6 +342,7 @@ static void become_node(struct fusefs *fs, struct inode *i, const struct id *id)
 	struct local *l = i->local;
 	if (i->shared && i->shared->work)
 		workfile_unkeep(i->shared->work);
+	hardlink_settle(fs, i, id);
 	inode_bind(fs, i, id);
 	inode_set_place(i, &l->parent, l->name);
 	i->born_ns = l->born_ns;
@@ -459,7 +461,7 @@ void commit_before_save(struct fusefs *fs, struct inode *i)
 }
 
 int commit_over(struct fusefs *fs, struct inode *i, const struct id *node, struct version *fallback,
-		struct version **ret_base, struct err *e)
+		pid_t tid, struct version **ret_base, struct err *e)
 {
 	struct copy *c = i->shared;
 	struct copy clean = { 0 };
@@ -516,6 +518,8 @@ int commit_over(struct fusefs *fs, struct inode *i, const struct id *node, struc
 		*ret_base = TAKE_PTR(base);
 		return r;
 	}
+	if (!writer.tgid)
+		procs_of(&fs->procs, tid, monotonic_ns(), &writer);
 	if (local) {
 		become_node(fs, i, node);
 	} else {
@@ -588,6 +592,8 @@ static int64_t due_settle(struct fusefs *fs, struct inode *i, bool now)
 		return l->settle_ns;
 	if (i->shared->draft)
 		return 0; /* strict: stays until a save parses */
+	if (hardlink_waits(l))
+		return t + SETTLE_NS;
 	if (rules_ignore(fs, &l->parent, l->name, false)) {
 		l->unsettled = false;
 		local_ignored(fs, i, true);
@@ -657,7 +663,7 @@ static bool may_be_shared(struct fusefs *fs, struct inode *i)
 	/* A directory that is gone has no rules; what is in it stays. */
 	const struct id *dir = &i->local->parent;
 	return (id_equal(dir, &NODE_ROOT) || replica_attr(fs->replica, dir, &attr) >= 0) &&
-	       !rules_here(fs, dir, i->local->name);
+	       !rules_here(fs, dir, i->local->name) && !hardlink_kept(fs, i->local);
 }
 
 void commit_know_rules(struct fusefs *fs)

@@ -42,9 +42,10 @@ void commit_before_save(struct fusefs *fs, struct inode *i);
 /* i's bytes (LOCAL, or a NODE that is to go away) become the next version of the node, and the
  * node stands behind i from then on. fallback: rules 4 and 5 (may be NULL). fs->names and
  * i->lock held; the inode that stood for the node so far has been made an orphan by the caller
- * or is after success. -EINVAL: refused; *ret_base is the base it would have had, referenced. */
+ * or is after success. tid: who does that; what was renamed aside has no other writer. -EINVAL: refused;
+ * *ret_base is the base it would have had, referenced. */
 int commit_over(struct fusefs *fs, struct inode *i, const struct id *node, struct version *fallback,
-		struct version **ret_base, struct err *e);
+		pid_t tid, struct version **ret_base, struct err *e);
 
 /* Mode, time and extended attributes of one node become those of another; what else that has stays.
  * Between fs_own_begin and fs_own_end. */

@@ -208,7 +208,7 @@ static int last_place(struct fusefs *fs, const struct id *id, struct id *ret_dir
 	if (r < 0)
 		return r;
 	for (uint32_t k = 0; k < n; k++) {
-		if (!id_equal(&d[k].id, id))
+		if (!id_equal(&d[k].file, id))
 			continue;
 		*ret_dir = d[k].parent;
 		if (replica_attr(fs->replica, ret_dir, &attr) < 0)

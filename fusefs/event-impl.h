@@ -25,6 +25,7 @@ struct event {
 	struct id id;
 	enum node_kind kind;
 	unsigned what;
+	bool hard;               /* a hard link comes or goes */
 	struct label *from, *to; /* NULL: it did not have a name, or has none */
 };
 

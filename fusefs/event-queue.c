@@ -165,8 +165,18 @@ struct event *event_of_names(struct fusefs *fs, const struct change *c)
 	to = to && !event_is_hidden(fs, &c->parent, c->name, &c->id);
 	if (!from && !to)
 		return NULL;
-	return new_event(s, &c->id, c->kind, &c->old_parent, from ? c->old_name : NULL, &c->parent,
-			 to ? c->name : NULL);
+	struct attr file;
+	struct id id = c->id;
+	enum node_kind kind = c->kind;
+	if (!id_is_zero(&c->target)) {
+		id = c->target;
+		kind = replica_attr(fs->replica, &id, &file) < 0 ? NODE_FILE : file.kind;
+	}
+	struct event *e = new_event(s, &id, kind, &c->old_parent, from ? c->old_name : NULL,
+				    &c->parent, to ? c->name : NULL);
+	if (e)
+		e->hard = !id_is_zero(&c->target) && !c->fresh;
+	return e;
 }
 
 struct event *event_of_node(const struct id *id, enum node_kind kind, unsigned what)
@@ -240,6 +250,7 @@ void event_save(struct saver *s, const struct event *e)
 	save_id(s, &e->id);
 	buf_u8(s->out, (uint8_t)e->kind);
 	buf_u32(s->out, e->what);
+	save_bool(s, e->hard);
 	save_label(s, e->from);
 	save_label(s, e->to);
 }
@@ -262,13 +273,16 @@ struct event *event_load(struct events *s, struct loader *l)
 	load_id(l, &id);
 	enum node_kind kind = (enum node_kind)cursor_u8(&l->in);
 	unsigned what = cursor_u32(&l->in);
+	bool hard = load_bool(l);
 	bool had = load_label(l, &from_dir, from), has = load_label(l, &to_dir, to);
 	if (!load_ok(l))
 		return NULL;
 	struct event *e = what ? event_of_node(&id, kind, what)
 			       : new_event(s, &id, kind, &from_dir, had ? from : NULL, &to_dir,
 					   has ? to : NULL);
-	if (!e)
+	if (e)
+		e->hard = hard;
+	else
 		load_fail(l, -ENOMEM);
 	return e;
 }

@@ -156,7 +156,7 @@ static void tell_names(struct events *s, const struct event *e)
 		job.what = JOB_MAKE;
 		job.dir = buf_cstr(&to);
 		job.name = e->to->name;
-		job.wrote = size > 0;
+		job.wrote = size > 0 && !e->hard; /* link(2) writes nothing */
 		if (new && job.dir)
 			play(s, e, &job, NULL, new);
 		return;

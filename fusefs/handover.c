@@ -12,6 +12,7 @@
 #include "fusefs/field.h"
 #include "fusefs/fs.h"
 #include "fusefs/handle.h"
+#include "fusefs/hardlink.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
 #include "fusefs/notify.h"
@@ -106,6 +107,33 @@ static void save_local(struct saver *s, const struct local *x, bool named)
 	save_text(s, x->spool);
 }
 
+/* Each is put before those that are there when it is loaded: the last one comes first. */
+static void save_further(struct saver *s, const struct local *x)
+{
+	unsigned n = hardlink_count(x);
+	save_u64(s, n);
+	while (n) {
+		const struct further *f = x->also;
+		for (unsigned k = 1; k < n; k++)
+			f = f->next;
+		save_id(s, &f->parent);
+		save_text(s, f->name);
+		n--;
+	}
+}
+
+static void load_further(struct fusefs *fs, struct loader *l, struct inode *i)
+{
+	for (uint64_t n = load_count(l); n && load_ok(l); n--) {
+		struct id parent = { 0 };
+		load_id(l, &parent);
+		_cleanup_free_ char *name = load_text(l);
+		int r = name && i->local ? hardlink_add(fs, i, &parent, name) : -EBADMSG;
+		if (r < 0)
+			load_fail(l, r);
+	}
+}
+
 static void load_name(struct loader *l, char *ret, size_t size)
 {
 	_cleanup_free_ char *text = load_text(l);
@@ -190,8 +218,10 @@ static void save_inode(struct fusefs *fs, struct saver *s, const struct inode *i
 	save_text(s, i->draft_spool);
 	save_bool(s, i->draft_stored);
 	save_bool(s, i->local != NULL);
-	if (i->local)
+	if (i->local) {
 		save_local(s, i->local, is_named(fs, i));
+		save_further(s, i->local);
+	}
 	save_bool(s, i->shared != NULL);
 	if (i->shared)
 		save_copy(s, i->shared);
@@ -261,13 +291,16 @@ static void load_inode(struct fusefs *fs, struct loader *l)
 	fs->n_drafts += i->drafted;
 	if (i->draft_stored)
 		inode_ref(fs, i);
-	if (load_bool(l))
+	const bool local = load_bool(l);
+	if (local)
 		i->local = load_local(l, &named);
-	if (load_bool(l))
-		i->shared = load_copy(fs, l);
 	int r = named && load_ok(l) ? local_add(fs, i) : 0;
 	if (r < 0)
 		load_fail(l, r);
+	if (local)
+		load_further(fs, l, i);
+	if (load_bool(l))
+		i->shared = load_copy(fs, l);
 }
 
 static void save_inodes(struct fusefs *fs, struct saver *s)

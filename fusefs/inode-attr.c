@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fusefs/fs.h"
+#include "fusefs/hardlink.h"
 #include "fusefs/plain.h"
 #include "fusefs/shoaldir.h"
 
@@ -183,6 +184,7 @@ int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret
 		/* May become a node, with other times, any moment. */
 		*ret_timeout = 0;
 		stat_local(i, ret);
+		ret->st_nlink += hardlink_count(i->local);
 		stat_here(i, 0, ret);
 		return 0;
 	case BACK_ORPHAN:
@@ -215,8 +217,11 @@ int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret
 	if (c && c->dirty && i->kind == NODE_FILE)
 		ret->st_mtim = time_of(c->mtime_ns);
 	stat_here(i, attr.ctime_ns, ret);
+	uint32_t links;
 	if (i->kind == NODE_DIR)
 		stat_dir(fs, i, ret);
+	else if (attr.linked && replica_links(fs->replica, &i->id, &links) == 0)
+		ret->st_nlink += links;
 	if (c && c->dirty && i->kind == NODE_FILE) {
 		set_copy(ret, c);
 		*ret_timeout = 0;

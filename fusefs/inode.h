@@ -50,6 +50,7 @@
 enum backing { BACK_NODE = 1, BACK_LOCAL, BACK_ORPHAN, BACK_VIRTUAL, BACK_PLAIN };
 
 struct field;
+struct further;
 
 /* What is added to a copy, to local data or to an inode has to be handed over: fusefs/handover.c. */
 struct copy {
@@ -94,6 +95,7 @@ struct local {
 	bool astray;    /* a draft of a document that was deleted elsewhere; unsettled as well */
 	bool stored;    /* has a record in the store */
 	bool mtime_set;
+	struct further *also; /* further names (fusefs/hardlink.h) */
 	char *target;     /* symbolic link */
 	struct buf xattr; /* name NUL, u32 length, value; repeated */
 	uint64_t size, room; /* of the kept bytes while there is no copy: how long, how much of the disk */

@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include "engine/cursor.h"
+#include "engine/store.h"
 #include "fusefs/draft.h"
 #include "fusefs/fs.h"
+#include "fusefs/hardlink.h"
 #include "fusefs/keeper.h"
 #include "fusefs/plain.h"
 
@@ -46,6 +48,7 @@ void local_free(struct local *l)
 {
 	if (!l)
 		return;
+	hardlink_free(l);
 	free(l->name);
 	free(l->target);
 	buf_done(&l->xattr);
@@ -145,18 +148,17 @@ void overlay_key(struct buf *b, char type, const struct id *parent, const char *
 		buf_puts(b, name);
 }
 
-int local_add(struct fusefs *fs, struct inode *i)
+int local_list(struct fusefs *fs, struct inode *i, const struct id *parent, const char *name)
 {
-	struct local *l = i->local;
 	struct overlay_entry *e = calloc(1, sizeof(*e));
-	char *name = strdup(l->name);
-	if (!e || !name) {
+	char *text = strdup(name);
+	if (!e || !text) {
 		free(e);
-		free(name);
+		free(text);
 		return -ENOMEM;
 	}
-	e->parent = l->parent;
-	e->name = name;
+	e->parent = *parent;
+	e->name = text;
 	e->inode = i;
 	pthread_mutex_lock(&fs->lock);
 	int r = overlay_put(fs, e);
@@ -172,7 +174,12 @@ int local_add(struct fusefs *fs, struct inode *i)
 	return r;
 }
 
-static void drop_entry(struct fusefs *fs, const struct id *parent, const char *name)
+int local_add(struct fusefs *fs, struct inode *i)
+{
+	return local_list(fs, i, &i->local->parent, i->local->name);
+}
+
+void local_unlist(struct fusefs *fs, const struct id *parent, const char *name)
 {
 	pthread_mutex_lock(&fs->lock);
 	struct overlay_entry *e = overlay_get(fs, parent, name);
@@ -192,15 +199,15 @@ static void drop_entry(struct fusefs *fs, const struct id *parent, const char *n
 	}
 }
 
-static void drop_record(struct fusefs *fs, struct local *l)
+/* The records of all its names. */
+static void drop_records(const struct local *l, struct store_batch *b)
 {
-	if (!l->stored)
-		return;
 	_cleanup_(buf_done) struct buf key = { 0 };
 	overlay_key(&key, 'L', &l->parent, l->name);
-	if (!buf_failed(&key))
-		replica_local_delete(fs->replica, key.data, key.len);
-	l->stored = false;
+	if (l->stored && !buf_failed(&key))
+		store_delete(b, STORE_LOCAL, key.data, key.len);
+	if (l->stored)
+		hardlink_forget(l, b);
 }
 
 static void drop_spool(struct fusefs *fs, struct local *l)
@@ -212,34 +219,63 @@ static void drop_spool(struct fusefs *fs, struct local *l)
 
 void local_remove(struct fusefs *fs, struct inode *i)
 {
+	_cleanup_(store_batch_freep) struct store_batch *b = NULL;
 	struct local *l = i->local;
-	drop_record(fs, l);
+	if (l->stored && store_batch_new(&b) == 0) {
+		drop_records(l, b);
+		replica_local_write(fs->replica, b);
+	}
+	l->stored = false;
 	drop_spool(fs, l);
-	drop_entry(fs, &l->parent, l->name);
+	local_unlist(fs, &l->parent, l->name);
 }
 
-int local_move(struct fusefs *fs, struct inode *i, const struct id *parent, const char *name)
+static int put_records(struct fusefs *fs, struct inode *i, bool sync, struct store_batch *b);
+
+/* The name is another one, and the records with it, in one step; text is taken over. */
+int local_named(struct fusefs *fs, struct inode *i, const struct id *parent, char *text)
 {
+	_cleanup_(store_batch_freep) struct store_batch *b = NULL;
 	struct local *l = i->local;
-	bool stored = l->stored;
-	int r = stored ? local_content(fs, i) : 0;
-	if (r < 0)
+	int r = l->stored ? local_content(fs, i) : 0;
+	if (r == 0)
+		r = store_batch_new(&b);
+	if (r < 0) {
+		free(text);
 		return r;
-	char *text = strdup(name);
-	if (!text)
-		return -ENOMEM;
-	inode_ref(fs, i);
-	drop_record(fs, l);
-	drop_entry(fs, &l->parent, l->name);
+	}
+	drop_records(l, b);
+	/* Perhaps a further name until now. */
+	if (l->also)
+		hardlink_forget_one(parent, text, b);
 	free(l->name);
 	l->name = text;
 	l->parent = *parent;
 	l->named_us = replica_now_us(fs->replica);
-	r = local_add(fs, i);
-	if (r == 0 && stored)
-		r = local_store(fs, i, false);
-	inode_put(fs, i);
-	return r;
+	if (!l->stored)
+		return 0;
+	r = put_records(fs, i, false, b);
+	return r < 0 ? r : replica_local_write(fs->replica, b);
+}
+
+int local_renamed(struct fusefs *fs, struct inode *i, const struct id *parent, char *text)
+{
+	local_unlist(fs, &i->local->parent, i->local->name);
+	return local_named(fs, i, parent, text);
+}
+
+int local_move(struct fusefs *fs, struct inode *i, const struct id *parent, const char *name)
+{
+	int r = i->local->stored ? local_content(fs, i) : 0;
+	if (r < 0)
+		return r;
+	char *text = strdup(name);
+	r = text ? local_list(fs, i, parent, name) : -ENOMEM;
+	if (r < 0) {
+		free(text);
+		return r;
+	}
+	return local_renamed(fs, i, parent, text);
 }
 
 enum overlay local_find(struct fusefs *fs, const struct id *parent, const char *name,
@@ -330,13 +366,13 @@ static int put_content(struct fusefs *fs, struct inode *i, const struct buf *key
 		       bool sync)
 {
 	struct local *l = i->local;
-	if (!i->shared && l->stored)
-		return put_again(fs, key, b);
 	if (i->kind == NODE_DIR) {
 		buf_u8(b, CONTENT_DIR);
 		buf_bytes(b, l->spool, strlen(l->spool));
 		return 0;
 	}
+	if (!i->shared && l->stored)
+		return put_again(fs, key, b);
 	struct copy *c = i->shared;
 	if (!c || (!c->work && !c->origin)) {
 		buf_u8(b, CONTENT_NONE);
@@ -372,9 +408,9 @@ static int put_content(struct fusefs *fs, struct inode *i, const struct buf *key
 	return r;
 }
 
-int local_store(struct fusefs *fs, struct inode *i, bool sync)
+static int put_records(struct fusefs *fs, struct inode *i, bool sync, struct store_batch *b)
 {
-	struct local *l = i->local;
+	const struct local *l = i->local;
 	_cleanup_(buf_done) struct buf key = { 0 };
 	_cleanup_(buf_done) struct buf value = { 0 };
 	overlay_key(&key, 'L', &l->parent, l->name);
@@ -397,9 +433,20 @@ int local_store(struct fusefs *fs, struct inode *i, bool sync)
 		return r;
 	if (buf_failed(&key) || buf_failed(&value))
 		return -ENOMEM;
-	r = replica_local_put(fs->replica, key.data, key.len, value.data, value.len);
+	store_put(b, STORE_LOCAL, key.data, key.len, value.data, value.len);
+	return hardlink_store(l, b);
+}
+
+int local_store(struct fusefs *fs, struct inode *i, bool sync)
+{
+	_cleanup_(store_batch_freep) struct store_batch *b = NULL;
+	int r = store_batch_new(&b);
 	if (r >= 0)
-		l->stored = true;
+		r = put_records(fs, i, sync, b);
+	if (r >= 0)
+		r = replica_local_write(fs->replica, b);
+	if (r >= 0)
+		i->local->stored = true;
 	return r;
 }
 
@@ -530,7 +577,8 @@ static int load_one(const uint8_t *key, size_t key_len, const uint8_t *value, si
 
 int local_load(struct fusefs *fs)
 {
-	return replica_local_scan(fs->replica, "f/L", 3, load_one, fs);
+	int r = replica_local_scan(fs->replica, "f/L", 3, load_one, fs);
+	return r < 0 ? r : hardlink_load(fs);
 }
 
 /* ---- extended attributes: name NUL, u32 length, value ---- */

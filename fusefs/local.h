@@ -47,7 +47,7 @@ void local_free(struct local *l);
 int local_add(struct fusefs *fs, struct inode *i);
 /* Takes the name away, and the record and kept bytes with it; i goes on as it is. */
 void local_remove(struct fusefs *fs, struct inode *i);
-/* To another place, and a name given now; i->lock held. */
+/* The first name to another place, and given now; i->lock held. */
 int local_move(struct fusefs *fs, struct inode *i, const struct id *parent, const char *name);
 
 /* What is laid over a name. */
@@ -82,6 +82,14 @@ void local_xattr_list(const struct local *l, struct buf *ret);
 int local_xattr_each(const struct local *l,
 		     int (*f)(const char *name, const void *value, size_t len, void *userdata),
 		     void *userdata);
+
+/* Shared with hardlink.c; fs->names and i->lock held. An entry more for i, or less, -EEXIST; the first name is
+ * another one, which has its entry (text is taken over), and the old one is without an entry, or loses it
+ * (local_renamed). */
+int local_list(struct fusefs *fs, struct inode *i, const struct id *parent, const char *name);
+void local_unlist(struct fusefs *fs, const struct id *parent, const char *name);
+int local_named(struct fusefs *fs, struct inode *i, const struct id *parent, char *text);
+int local_renamed(struct fusefs *fs, struct inode *i, const struct id *parent, char *text);
 
 /* Shared by local.c, tombstone.c and draft.c. fs->lock held. */
 struct overlay_entry *overlay_get(struct fusefs *fs, const struct id *parent, const char *name);

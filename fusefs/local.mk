@@ -35,6 +35,8 @@ libfusefs_a_SOURCES = \
 	fusefs/fusefs.h \
 	fusefs/handle.c \
 	fusefs/handle.h \
+	fusefs/hardlink.c \
+	fusefs/hardlink.h \
 	fusefs/handover.c \
 	fusefs/handover.h \
 	fusefs/inode-attr.c \
@@ -71,6 +73,8 @@ libfusefs_a_SOURCES = \
 	fusefs/ranges.h \
 	fusefs/rules.c \
 	fusefs/rules.h \
+	fusefs/saveover.c \
+	fusefs/saveover.h \
 	fusefs/saver.c \
 	fusefs/saver.h \
 	fusefs/serve.c \

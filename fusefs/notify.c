@@ -335,7 +335,9 @@ static void observe(struct fusefs *fs, const struct change *c, struct event *nam
 		notify_entry(fs, &c->old_parent, c->old_name);
 	if (c->name && (c->what & CHANGE_CREATED))
 		notify_entry(fs, &c->parent, c->name);
-	struct inode *i = inode_find_node(fs, &c->id);
+	/* Of a hard link there is but the name; its file is told of by itself. */
+	const bool link = !id_is_zero(&c->target);
+	struct inode *i = link ? NULL : inode_find_node(fs, &c->id);
 	bool open = false;
 	if (i) {
 		pthread_mutex_lock(&fs->lock);
@@ -352,7 +354,7 @@ static void observe(struct fusefs *fs, const struct change *c, struct event *nam
 	struct event *node = NULL;
 	if (open)
 		flip_add(fs, i);
-	else if (!(c->what & CHANGE_REMOVED) || c->what & CHANGE_CREATED)
+	else if (!link && (!(c->what & CHANGE_REMOVED) || c->what & CHANGE_CREATED))
 		node = event_of_node(&c->id, c->kind, what);
 	if (node)
 		queue(fs->notify, 0, NULL, 0, node);

@@ -8,9 +8,12 @@
 #include "fusefs/commit.h"
 #include "fusefs/event.h"
 #include "fusefs/handle.h"
+#include "fusefs/hardlink.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
 #include "fusefs/name.h"
+#include "fusefs/notify.h"
+#include "fusefs/saveover.h"
 #include "fusefs/shoaldir.h"
 #include "fusefs/plain.h"
 #include "fusefs/rules.h"
@@ -36,8 +39,9 @@ static int do_unlink(struct fusefs *fs, const struct id *parent, const char *nam
 			r = -EISDIR;
 			break;
 		}
-		spot_drop_local(fs, s.inode);
-		spot_local_left(fs, &s);
+		r = spot_drop_local(fs, &s);
+		if (r == 0)
+			spot_local_left(fs, &s);
 		break;
 	case SPOT_NODE:
 		if (s.attr.kind == NODE_DIR) {
@@ -45,8 +49,9 @@ static int do_unlink(struct fusefs *fs, const struct id *parent, const char *nam
 			break;
 		}
 		spot_bury(fs, &s);
-		if (s.attr.kind == NODE_LINK) {
-			r = spot_remove_now(fs, &s.attr.id);
+		/* Who saves so breaks a hard link, here as elsewhere. */
+		if (s.attr.kind == NODE_LINK || spot_is_link(&s)) {
+			r = spot_remove_now(fs, &s);
 			break;
 		}
 		/* Now, so that a handle that is being released does not commit in between: the
@@ -59,8 +64,6 @@ static int do_unlink(struct fusefs *fs, const struct id *parent, const char *nam
 		r = tombstone_add(fs, parent, name, &s.attr, v, &who, false);
 		break;
 	}
-	if (r >= 0 && s.what == SPOT_NODE)
-		spot_drop_node(fs, s.inode);
 	spot_done(fs, &s);
 	return r;
 }
@@ -87,7 +90,7 @@ static int rmdir_plain(struct fusefs *fs, struct spot *s)
 {
 	int r = plain_remove_root(fs, s->inode);
 	if (r == 0)
-		spot_drop_local(fs, s->inode);
+		spot_drop_local(fs, s);
 	return r;
 }
 
@@ -106,11 +109,9 @@ static int do_rmdir(struct fusefs *fs, const struct id *parent, const char *name
 	else
 		r = spot_only_nodes(fs, &s.attr.id);
 	if (r == 0 && s.what == SPOT_NODE)
-		r = spot_remove_now(fs, &s.attr.id);
-	if (r >= 0 && s.what == SPOT_NODE) {
-		spot_drop_node(fs, s.inode);
+		r = spot_remove_now(fs, &s);
+	if (r >= 0 && s.what == SPOT_NODE)
 		inode_recount(fs, parent);
-	}
 	spot_done(fs, &s);
 	return r;
 }
@@ -520,67 +521,210 @@ static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, cons
 	inode_put(fs, i);
 }
 
-/* ---- linking: a snapshot, for the backups that programs make ---- */
+/* ---- linking ---- */
+
+/* What a file is at a moment. */
+struct snapshot {
+	struct version *version; /* or */
+	struct workfile *work;
+	struct owner owner;
+	uint32_t mode;
+	int64_t mtime_ns;
+};
+
+static void snapshot_done(struct snapshot *s)
+{
+	version_unrefp(&s->version);
+	workfile_freep(&s->work);
+}
+
+static int snapshot_take(struct fusefs *fs, struct inode *from, struct snapshot *ret)
+{
+	pthread_mutex_lock(&from->lock);
+	const struct local *l = from->local;
+	*ret = (struct snapshot){
+		.owner = from->owner,
+		.mode = l ? l->mode & 07777 : from->last.mode,
+		.mtime_ns = l ? l->mtime_ns : from->last.mtime_ns,
+	};
+	struct copy *c;
+	int r = l ? inode_shared(fs, from, &c) : 0;
+	if (r == 0 && from->shared && from->shared->work)
+		r = copy_clone(fs, from->shared, &ret->work);
+	else if (r == 0)
+		r = replica_read(fs->replica, &from->id, &ret->version);
+	pthread_mutex_unlock(&from->lock);
+	return r;
+}
+
+/* A local file of it that stays here; takes the bytes. */
+static int snapshot_make(struct fusefs *fs, struct snapshot *s, const struct id *dir, const char *name,
+			 pid_t tid, struct inode **ret)
+{
+	const struct maker m = { .tid = tid, .owner = s->owner };
+	struct inode *i;
+	int r = make_local(fs, dir, name, S_IFREG | s->mode, true, &m, &i);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&i->lock);
+	copy_reset(i->shared, TAKE_PTR(s->version));
+	i->shared->work = TAKE_PTR(s->work);
+	i->local->aside = true;
+	i->local->mtime_ns = s->mtime_ns;
+	pthread_mutex_unlock(&i->lock);
+	keeper_add(fs, TIMER_STORE, i->ino, monotonic_ns() + ASIDE_STORE_NS);
+	*ret = i;
+	return 0;
+}
+
+/* A copy of the moment, for the backups that programs make. */
+static int make_snapshot(struct fusefs *fs, struct inode *from, const struct id *dir, const char *name,
+			 pid_t tid, struct inode **ret)
+{
+	_cleanup_(snapshot_done) struct snapshot s;
+	int r = snapshot_take(fs, from, &s);
+	return r < 0 ? r : snapshot_make(fs, &s, dir, name, tid, ret);
+}
+
+/* unlink D, link T to D, unlink T: a save, as it is with rename. T, which is about to go, is a copy from
+ * then on. -ENOENT: nothing waits under the name any more. */
+static int link_over(struct fusefs *fs, struct inode *from, const struct spot *to, pid_t tid)
+{
+	_cleanup_(snapshot_done) struct snapshot s;
+	_cleanup_(version_unrefp) struct version *v = NULL;
+	_cleanup_free_ char *name = strdup(from->local->name);
+	const struct id parent = from->local->parent;
+	struct inode *copy = NULL;
+	struct id node;
+	struct attr attr;
+	int r = name ? snapshot_take(fs, from, &s) : -ENOMEM;
+	if (r == 0 && !tombstone_take(fs, &to->parent, to->name, &node, &v))
+		r = -ENOENT;
+	if (r == 0)
+		r = replica_attr(fs->replica, &node, &attr);
+	if (r == 0)
+		r = save_over(fs, from, NULL, &attr, v, tid);
+	if (r < 0)
+		return r;
+	r = snapshot_make(fs, &s, &parent, name, tid, &copy);
+	inode_put(fs, copy);
+	notify_entry(fs, &parent, name);
+	return r;
+}
+
+/* Is it a temporary file that becomes the next version of what waits to be deleted there? */
+static bool links_over(struct inode *from, const struct spot *to)
+{
+	pthread_mutex_lock(&from->lock);
+	bool yes = to->tomb && from->backing == BACK_LOCAL && S_ISREG(from->local->mode) &&
+		   !from->local->unsettled && !from->local->also && !from->ignored &&
+		   !name_is_local(to->name, strlen(to->name));
+	pthread_mutex_unlock(&from->lock);
+	return yes;
+}
+
+/* A further name of a node. */
+static int link_node(struct fusefs *fs, struct inode *from, const struct id *dir, const char *name)
+{
+	struct committer own;
+	if (rules_here(fs, dir, name))
+		return -EXDEV;
+	pthread_mutex_lock(&from->lock);
+	struct id id = from->id;
+	pthread_mutex_unlock(&from->lock);
+	fs_own_begin(fs, &own);
+	int r = replica_link(fs->replica, &id, dir, name, strlen(name), NULL);
+	fs_own_end(fs, &own);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&from->lock);
+	inode_changed(from);
+	pthread_mutex_unlock(&from->lock);
+	return 0;
+}
+
+/* A further name of what only this device has. What was made under a name for scraps has got its own
+ * with that. from->lock held. */
+static int link_local(struct fusefs *fs, struct inode *from, const struct id *dir, const char *name)
+{
+	struct local *l = from->local;
+	bool litter = name_is_local(name, strlen(name));
+	bool regular = S_ISREG(l->mode);
+	if (hardlink_count(l) + 1 >= LINKS_MAX)
+		return -EMLINK;
+	if ((regular || S_ISLNK(l->mode)) && !litter && rules_ignore(fs, dir, name, false) != from->ignored &&
+	    (from->ignored || !name_is_local(l->name, strlen(l->name))))
+		return -EXDEV;
+	int r = hardlink_fits(fs, from, dir);
+	if (r == 0)
+		r = hardlink_add(fs, from, dir, name);
+	if (r < 0)
+		return r;
+	inode_changed(from);
+	if (!litter)
+		inode_visited(fs, dir, replica_now_us(fs->replica));
+	return !regular || litter || from->ignored || l->unsettled ? 0 : hardlink_share(fs, from);
+}
+
+static int do_link(struct fusefs *fs, struct inode *from, const struct id *dir, const char *name,
+		   pid_t tid, struct inode **ret)
+{
+	struct spot s;
+	struct attr attr;
+	const char *part;
+	size_t part_len, len = strlen(name);
+	int r = spot_find(fs, dir, name, &s);
+	if (r == 0 && s.what != SPOT_NONE)
+		r = -EEXIST;
+	spot_done(fs, &s);
+	if (r == 0 && !id_equal(dir, &NODE_ROOT) && replica_attr(fs->replica, dir, &attr) < 0)
+		r = -ENOENT;
+	if (r == 0 && links_over(from, &s)) {
+		r = link_over(fs, from, &s, tid);
+		if (r == 0)
+			*ret = inode_ref(fs, from);
+		if (r != -ENOENT)
+			return r;
+		r = 0;
+	}
+	if (r == 0)
+		r = spot_bury(fs, &s);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&from->lock);
+	/* If it can be a node it is one. */
+	if (from->backing == BACK_LOCAL && from->local->unsettled && !from->local->also &&
+	    inode_shared(fs, from, &(struct copy *){ 0 }) == 0 && !from->shared->draft)
+		commit_settle(fs, from, NULL);
+	enum backing backing = from->backing;
+	if (backing == BACK_LOCAL)
+		r = link_local(fs, from, dir, name);
+	pthread_mutex_unlock(&from->lock);
+	if (backing == BACK_ORPHAN)
+		return -ENOENT;
+	if (backing == BACK_NODE && from->kind == NODE_FILE &&
+	    (name_is_local(name, len) || name_backup_of(name, len, &part, &part_len)))
+		return make_snapshot(fs, from, dir, name, tid, ret);
+	if (backing == BACK_NODE)
+		r = link_node(fs, from, dir, name);
+	if (r == 0)
+		*ret = inode_ref(fs, from);
+	return r;
+}
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
 {
 	struct fusefs *fs = fs_of(req);
 	struct id dir;
-	_cleanup_(version_unrefp) struct version *v = NULL;
 	struct inode *from = inode_get(fs, ino), *i = NULL;
 	int r = from ? spot_parent(fs, newparent, newname, &dir) : -ESTALE;
-	size_t len = strlen(newname);
-	const char *part;
-	size_t part_len;
-	if (r > 0 || (r == 0 && !name_is_local(newname, len) &&
-		      !name_backup_of(newname, len, &part, &part_len)))
+	if (r > 0 || (r == 0 && from->backing == BACK_VIRTUAL))
 		r = -EPERM;
-	if (r < 0)
-		goto out;
-	struct spot s;
-	pthread_mutex_lock(&fs->names);
-	r = spot_find(fs, &dir, newname, &s);
-	if (r == 0 && s.what != SPOT_NONE)
-		r = -EEXIST;
-	spot_done(fs, &s);
-	if (r == 0)
-		r = spot_bury(fs, &s);
-	struct workfile *w = NULL;
-	uint32_t mode = 0644;
-	struct maker m = { .tid = fuse_req_ctx(req)->pid };
 	if (r == 0) {
-		pthread_mutex_lock(&from->lock);
-		if (from->backing == BACK_LOCAL)
-			r = local_content(fs, from);
-		mode = from->backing == BACK_LOCAL ? from->local->mode & 07777 : from->last.mode;
-		m.owner = from->owner;
-		if (r < 0) {
-			/* Its bytes cannot be read. */
-		} else if (from->shared && from->shared->work) {
-			r = copy_clone(fs, from->shared, &w);
-		} else if (from->backing == BACK_NODE) {
-			r = replica_read(fs->replica, &from->id, &v);
-		} else if (from->shared && from->shared->origin) {
-			v = version_ref(from->shared->origin);
-		} else {
-			r = -EPERM;
-		}
-		pthread_mutex_unlock(&from->lock);
+		pthread_mutex_lock(&fs->names);
+		r = do_link(fs, from, &dir, newname, fuse_req_ctx(req)->pid, &i);
+		pthread_mutex_unlock(&fs->names);
 	}
-	if (r == 0)
-		r = make_local(fs, &dir, newname, S_IFREG | mode, true, &m, &i);
-	if (r == 0) {
-		pthread_mutex_lock(&i->lock);
-		copy_reset(i->shared, TAKE_PTR(v));
-		i->shared->work = TAKE_PTR(w);
-		i->local->aside = true;
-		i->local->mtime_ns = from->last.mtime_ns;
-		pthread_mutex_unlock(&i->lock);
-		keeper_add(fs, TIMER_STORE, i->ino, monotonic_ns() + ASIDE_STORE_NS);
-	}
-	workfile_free(w);
-	pthread_mutex_unlock(&fs->names);
-out:
 	inode_put(fs, from);
 	if (r < 0) {
 		fuse_reply_err(req, -r);

@@ -10,6 +10,7 @@
 #include "fusefs/draft.h"
 #include "fusefs/event.h"
 #include "fusefs/handle.h"
+#include "fusefs/hardlink.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
 #include "fusefs/name.h"
@@ -17,6 +18,7 @@
 #include "fusefs/shoaldir.h"
 #include "fusefs/plain.h"
 #include "fusefs/rules.h"
+#include "fusefs/saveover.h"
 #include "fusefs/spot.h"
 #include "fusefs/tombstone.h"
 
@@ -67,23 +69,6 @@ static int become_aside(struct fusefs *fs, struct inode *i, const struct id *par
 	return r;
 }
 
-/* What was refused over a document becomes its draft; the temp file stays as it is. */
-static void refused(struct fusefs *fs, struct inode *from, const struct attr *node,
-		    struct version *base, const struct err *e)
-{
-	struct workfile *w = NULL;
-	pthread_mutex_lock(&from->lock);
-	struct copy *c = from->shared;
-	int r = c ? copy_clone(fs, c, &w) : -ENOMEM;
-	pthread_mutex_unlock(&from->lock);
-	if (r == 0) {
-		commit_draft(fs, node, w, base, e);
-		return;
-	}
-	if (base)
-		version_unref(base);
-}
-
 /* A local file whose name wants no document. i->lock held. */
 static void no_draft(struct fusefs *fs, struct inode *i)
 {
@@ -112,14 +97,14 @@ static int refused_new(struct fusefs *fs, struct inode *from, const struct spot 
 		l->creator = from->backing == BACK_LOCAL ? from->local->creator : from->creator;
 	}
 	pthread_mutex_unlock(&from->lock);
+	if (r == 0 && to->what == SPOT_LOCAL)
+		r = spot_drop_local(fs, to);
 	if (r == 0)
 		r = inode_new(fs, BACK_LOCAL, NODE_FILE, &i);
 	if (r < 0) {
 		copy_free(c);
 		return r;
 	}
-	if (to->what == SPOT_LOCAL)
-		spot_drop_local(fs, to->inode);
 	pthread_mutex_lock(&i->lock);
 	c->draft = c->flushed = true;
 	c->err = *e;
@@ -147,39 +132,6 @@ static int check_name(struct fusefs *fs, struct inode *i, const struct spot *to)
 	return refused ? refused_new(fs, i, to, &e) : 0;
 }
 
-/* The temp file's bytes over a document: an edit of it. from: LOCAL, or a NODE made here just
- * now. */
-static int save_over(struct fusefs *fs, struct inode *from, struct inode *old,
-		     const struct attr *node, struct version *fallback)
-{
-	struct err e = { 0 };
-	struct version *base = NULL;
-	if (old) {
-		pthread_mutex_lock(&old->lock);
-		inode_unsteady(old);
-		pthread_mutex_unlock(&old->lock);
-	}
-	pthread_mutex_lock(&from->lock);
-	int r = commit_over(fs, from, &node->id, fallback, &base, &e);
-	pthread_mutex_unlock(&from->lock);
-	if (r == -EINVAL)
-		refused(fs, from, node, base, &e);
-	else if (base)
-		version_unref(base);
-	if (old) {
-		/* Whoever has the old inode open goes on reading what he opened. */
-		pthread_mutex_lock(&old->lock);
-		if (r == 0) {
-			draft_drop(fs, old);
-			old->last = *node;
-			inode_orphan(fs, old);
-		}
-		inode_steady(old);
-		pthread_mutex_unlock(&old->lock);
-	}
-	return r;
-}
-
 static bool own_work(struct fusefs *fs, const struct attr *attr)
 {
 	struct actor_id self;
@@ -200,14 +152,41 @@ static int rename_plain(struct fusefs *fs, struct spot *from, struct spot *to)
 	if (r < 0)
 		return r;
 	if (to->what == SPOT_LOCAL)
-		spot_drop_local(fs, to->inode);
+		spot_drop_local(fs, to);
 	pthread_mutex_lock(&i->lock);
 	r = local_move(fs, i, &to->parent, to->name);
 	pthread_mutex_unlock(&i->lock);
 	return r;
 }
 
-static int rename_local(struct fusefs *fs, struct spot *from, struct spot *to)
+/* One of the several names of a local file: the others say whether it is to leave this device. */
+static int rename_one_name(struct fusefs *fs, struct spot *from, struct spot *to)
+{
+	struct inode *i = from->inode;
+	const bool settles = S_ISREG(i->local->mode) && !i->ignored && !i->local->unsettled &&
+			     !rules_here(fs, &to->parent, to->name);
+	int r = hardlink_fits(fs, i, &to->parent);
+	if (r == 0 && settles && to->what != SPOT_NODE)
+		r = check_name(fs, i, to);
+	if (r == 0)
+		r = to->what == SPOT_NODE ? spot_remove_now(fs, to) : spot_bury(fs, to);
+	if (r == 0 && to->what == SPOT_LOCAL)
+		r = spot_drop_local(fs, to);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&i->lock);
+	r = hardlink_move(fs, i, &from->parent, from->name, &to->parent, to->name);
+	inode_changed(i);
+	/* This is the name it was made for. */
+	if (r == 0 && settles)
+		r = hardlink_share(fs, i);
+	pthread_mutex_unlock(&i->lock);
+	if (r == 0)
+		spot_local_left(fs, from);
+	return r;
+}
+
+static int rename_local(struct fusefs *fs, struct spot *from, struct spot *to, pid_t tid)
 {
 	struct inode *i = from->inode;
 	bool litter = name_is_local(to->name, strlen(to->name));
@@ -217,32 +196,32 @@ static int rename_local(struct fusefs *fs, struct spot *from, struct spot *to)
 		return rename_plain(fs, from, to);
 	if (to->what == SPOT_NODE && to->attr.kind == NODE_DIR)
 		return -EISDIR;
+	if (i->local->also)
+		return rename_one_name(fs, from, to);
 	pthread_mutex_lock(&i->lock);
 	int r = inode_shared(fs, i, &c);
 	pthread_mutex_unlock(&i->lock);
 	if (r < 0)
 		return r;
 	if (to->what == SPOT_NODE && to->attr.kind == NODE_FILE && i->kind == NODE_FILE &&
-	    S_ISREG(i->local->mode))
-		return save_over(fs, i, to->inode, &to->attr, NULL);
+	    S_ISREG(i->local->mode) && !spot_is_one_of_several(fs, to))
+		return save_over(fs, i, to->inode, &to->attr, NULL, tid);
 	if (to->tomb && S_ISREG(i->local->mode) && !litter) {
 		struct id node;
 		_cleanup_(version_unrefp) struct version *v = NULL;
 		struct attr attr;
 		if (tombstone_take(fs, &to->parent, to->name, &node, &v) &&
 		    replica_attr(fs->replica, &node, &attr) >= 0)
-			return save_over(fs, i, NULL, &attr, v);
+			return save_over(fs, i, NULL, &attr, v, tid);
 	} else if (to->tomb) {
 		r = spot_bury(fs, to);
 	}
 	if (r == 0 && S_ISREG(i->local->mode) && to->what != SPOT_NODE)
 		r = check_name(fs, i, to);
 	if (r == 0 && to->what == SPOT_LOCAL)
-		spot_drop_local(fs, to->inode);
-	if (r == 0 && to->what == SPOT_NODE) {
-		r = spot_remove_now(fs, &to->attr.id);
-		spot_drop_node(fs, to->inode);
-	}
+		r = spot_drop_local(fs, to);
+	if (r == 0 && to->what == SPOT_NODE)
+		r = spot_remove_now(fs, to);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&i->lock);
@@ -280,18 +259,21 @@ static int rename_aside(struct fusefs *fs, struct spot *from, struct spot *to, p
 	struct inode *i = from->inode;
 	struct proc who;
 	_cleanup_(version_unrefp) struct version *head = NULL;
+	pthread_mutex_lock(&i->lock);
+	if (i->shared && i->shared->dirty && !i->shared->draft)
+		commit_copy(fs, i, i->shared, false, NULL);
+	pthread_mutex_unlock(&i->lock);
+	/* With what was just written. */
 	int r = replica_read(fs->replica, &from->attr.id, &head);
+	if (r == 0 && to->what == SPOT_LOCAL)
+		r = spot_drop_local(fs, to);
 	if (r < 0)
 		return r;
-	if (to->what == SPOT_LOCAL)
-		spot_drop_local(fs, to->inode);
-	else if (to->tomb)
+	if (to->tomb)
 		spot_bury(fs, to);
 	procs_of(&fs->procs, tid, monotonic_ns(), &who);
 	spot_bury(fs, from);
 	pthread_mutex_lock(&i->lock);
-	if (i->shared && i->shared->dirty && !i->shared->draft)
-		commit_copy(fs, i, i->shared, false, NULL);
 	replica_attr(fs->replica, &from->attr.id, &i->last);
 	struct attr attr = i->last;
 	r = tombstone_add(fs, &from->parent, from->name, &attr, head, &who, true);
@@ -301,6 +283,51 @@ static int rename_aside(struct fusefs *fs, struct spot *from, struct spot *to, p
 	if (r == 0)
 		keeper_add(fs, TIMER_STORE, i->ino, monotonic_ns() + ASIDE_STORE_NS);
 	return r;
+}
+
+/* The same for a name of a file that has others, or had: the backup is a copy, the name is free. */
+static int leave_copy(struct fusefs *fs, struct spot *from, struct spot *to, pid_t tid)
+{
+	struct inode *i = from->inode, *copy = NULL;
+	_cleanup_(version_unrefp) struct version *head = NULL;
+	pthread_mutex_lock(&i->lock);
+	int r = 0;
+	if (i->shared && i->shared->dirty && !i->shared->draft)
+		r = commit_copy(fs, i, i->shared, false, NULL);
+	const struct owner owner = i->owner;
+	pthread_mutex_unlock(&i->lock);
+	if (r == 0)
+		r = replica_read(fs->replica, &from->attr.id, &head);
+	if (r == 0 && to->what == SPOT_LOCAL)
+		r = spot_drop_local(fs, to);
+	if (r == 0)
+		r = inode_new(fs, BACK_LOCAL, NODE_FILE, &copy);
+	if (r < 0)
+		return r;
+	if (to->tomb)
+		spot_bury(fs, to);
+	pthread_mutex_lock(&copy->lock);
+	copy->owner = owner;
+	copy->local = local_new(&to->parent, to->name, S_IFREG | from->attr.mode);
+	copy->shared = copy_new();
+	r = copy->local && copy->shared ? 0 : -ENOMEM;
+	if (r == 0) {
+		copy->local->mtime_ns = from->attr.mtime_ns;
+		copy->local->aside = true;
+		procs_of(&fs->procs, tid, monotonic_ns(), &copy->local->creator);
+		keep_xattrs(fs, &from->attr.id, copy->local);
+		copy_reset(copy->shared, version_ref(head));
+		r = local_add(fs, copy);
+	}
+	pthread_mutex_unlock(&copy->lock);
+	if (r == 0) {
+		keeper_add(fs, TIMER_STORE, copy->ino, monotonic_ns() + ASIDE_STORE_NS);
+		r = spot_remove_now(fs, from);
+		/* The kernel takes the file itself along. */
+		notify_entry(fs, &to->parent, to->name);
+	}
+	inode_put(fs, copy);
+	return r < 0 ? r : 0;
 }
 
 /* A node has been moved to parent/name, as id. */
@@ -375,6 +402,9 @@ static int rename_node(struct fusefs *fs, struct spot *from, struct spot *to, un
 	struct inode *i = from->inode;
 	size_t len = strlen(to->name);
 	int r = 0;
+	if (from->attr.kind == NODE_FILE && name_is_local(to->name, len) &&
+	    to->what != SPOT_NODE && spot_is_link(from))
+		return leave_copy(fs, from, to, tid);
 	if (from->attr.kind == NODE_FILE && name_is_local(to->name, len) && to->what != SPOT_NODE)
 		return rename_aside(fs, from, to, tid);
 	if (to->what == SPOT_NODE && to->attr.kind == NODE_DIR && from->attr.kind == NODE_DIR) {
@@ -396,20 +426,19 @@ static int rename_node(struct fusefs *fs, struct spot *from, struct spot *to, un
 		if (r < 0)
 			return r;
 		if (to->what == SPOT_NODE && to->attr.kind == NODE_FILE && young &&
-		    own_work(fs, &from->attr) &&
+		    own_work(fs, &from->attr) && !spot_is_link(from) &&
+		    !spot_is_one_of_several(fs, to) &&
 		    (to->attr.form == FORM_TEXT ||
 		     (to->attr.form == FORM_JSON && name_is_json(to->name, len))))
-			return save_over(fs, i, to->inode, &to->attr, NULL);
+			return save_over(fs, i, to->inode, &to->attr, NULL, tid);
 	}
-	if (to->what == SPOT_LOCAL)
-		spot_drop_local(fs, to->inode);
-	r = spot_bury(fs, to);
-	struct id id = from->attr.id;
+	r = to->what == SPOT_LOCAL ? spot_drop_local(fs, to) : spot_bury(fs, to);
+	struct id id = from->attr.entry;
 	if (r == 0) {
 		struct committer own;
 		fs_own_begin(fs, &own);
-		r = replica_rename(fs->replica, &from->attr.id, &to->parent, to->name, len, flags,
-				   &id);
+		r = replica_rename(fs->replica, &from->attr.entry, &to->parent, to->name, len,
+				   flags, &id);
 		fs_own_end(fs, &own);
 	}
 	if (r == -EXDEV && from->attr.kind == NODE_DIR)
@@ -417,7 +446,10 @@ static int rename_node(struct fusefs *fs, struct spot *from, struct spot *to, un
 	if (r < 0)
 		return r;
 	if (to->what == SPOT_NODE)
-		spot_drop_node(fs, to->inode);
+		spot_node_left(fs, to);
+	/* A hard link has moved, its file has not. */
+	if (!id_equal(&from->attr.entry, &from->attr.id))
+		id = from->attr.id;
 	if (from->attr.kind == NODE_DIR) {
 		inode_recount(fs, &from->parent);
 		inode_recount(fs, &to->parent);
@@ -434,12 +466,18 @@ static int exchange_local(struct fusefs *fs, struct spot *a, struct spot *b)
 	pthread_mutex_lock(&a->inode->lock);
 	int r = local_move(fs, a->inode, &b->parent, b->name);
 	inode_changed(a->inode);
+	/* What was there others have, and so will they have this. */
+	if (r == 0 && S_ISREG(a->inode->local->mode) && !a->inode->ignored) {
+		a->inode->local->unsettled = true;
+		a->inode->local->aside = false;
+		keeper_add(fs, TIMER_SETTLE, a->inode->ino, monotonic_ns() + SETTLE_NS);
+	}
 	pthread_mutex_unlock(&a->inode->lock);
 	if (r < 0)
 		return r;
 	struct committer own;
 	fs_own_begin(fs, &own);
-	r = replica_rename(fs->replica, &b->attr.id, &parent, a->name, strlen(a->name),
+	r = replica_rename(fs->replica, &b->attr.entry, &parent, a->name, strlen(a->name),
 			   RENAME_FLAG_NOREPLACE, &id);
 	fs_own_end(fs, &own);
 	if (r < 0) {
@@ -448,6 +486,8 @@ static int exchange_local(struct fusefs *fs, struct spot *a, struct spot *b)
 		pthread_mutex_unlock(&a->inode->lock);
 		return r;
 	}
+	if (!id_equal(&b->attr.entry, &b->attr.id))
+		id = b->attr.id;
 	moved(fs, b->inode, &id, &parent, a->name);
 	inode_recount(fs, &parent);
 	inode_recount(fs, &b->parent);
@@ -502,7 +542,7 @@ static int exchange_locals(struct fusefs *fs, const struct spot *a, const struct
 	return r;
 }
 
-static int exchange(struct fusefs *fs, struct spot *a, struct spot *b)
+static int exchange(struct fusefs *fs, struct spot *a, struct spot *b, pid_t tid)
 {
 	if (a->what == SPOT_NODE && b->what == SPOT_LOCAL) {
 		struct spot *t = a;
@@ -513,6 +553,9 @@ static int exchange(struct fusefs *fs, struct spot *a, struct spot *b)
 	if ((a->what == SPOT_LOCAL && a->inode->kind == NODE_DIR) ||
 	    (b->what == SPOT_LOCAL && b->inode->kind == NODE_DIR))
 		return -EXDEV; /* ignored directories */
+	if ((a->what == SPOT_LOCAL && a->inode->local->also) ||
+	    (b->what == SPOT_LOCAL && b->inode->local->also))
+		return -EBUSY; /* on its way to settle, or something special */
 	if (a->what == SPOT_LOCAL && b->what == SPOT_LOCAL) {
 		r = exchange_locals(fs, a, b);
 		/* Each has the other's name, and perhaps no rule any more. */
@@ -522,7 +565,8 @@ static int exchange(struct fusefs *fs, struct spot *a, struct spot *b)
 	if (a->what == SPOT_LOCAL) {
 		/* The temp file becomes the document's next version; its name gets the old one,
 		 * and others see it there unless that is a temporary name. */
-		if (b->attr.kind != NODE_FILE || !S_ISREG(a->inode->local->mode))
+		if (b->attr.kind != NODE_FILE || !S_ISREG(a->inode->local->mode) ||
+		    spot_is_one_of_several(fs, b))
 			return exchange_local(fs, a, b);
 		_cleanup_(version_unrefp) struct version *head = NULL;
 		r = replica_read(fs->replica, &b->attr.id, &head);
@@ -531,7 +575,7 @@ static int exchange(struct fusefs *fs, struct spot *a, struct spot *b)
 		struct id parent = a->parent;
 		_cleanup_free_ char *name = strdup(a->name);
 		bool fresh = a->inode->local->unsettled;
-		r = name ? save_over(fs, a->inode, b->inode, &b->attr, NULL) : -ENOMEM;
+		r = name ? save_over(fs, a->inode, b->inode, &b->attr, NULL, tid) : -ENOMEM;
 		if (r < 0)
 			return r;
 		pthread_mutex_lock(&b->inode->lock);
@@ -548,7 +592,7 @@ static int exchange(struct fusefs *fs, struct spot *a, struct spot *b)
 	struct committer own;
 	struct id id;
 	fs_own_begin(fs, &own);
-	r = replica_rename(fs->replica, &a->attr.id, &b->parent, b->name, strlen(b->name),
+	r = replica_rename(fs->replica, &a->attr.entry, &b->parent, b->name, strlen(b->name),
 			   RENAME_FLAG_EXCHANGE, &id);
 	fs_own_end(fs, &own);
 	if (r < 0)
@@ -604,7 +648,7 @@ static int do_rename(struct fusefs *fs, const struct id *parent, const char *nam
 	else if ((flags & RENAME_NOREPLACE) && to.what != SPOT_NONE)
 		r = -EEXIST;
 	else if (flags & RENAME_EXCHANGE)
-		r = exchange(fs, &from, &to);
+		r = exchange(fs, &from, &to, tid);
 	else if (from.what == SPOT_NODE && to.what == SPOT_LOCAL && dir &&
 		 to.inode->kind == NODE_DIR)
 		r = -EXDEV;
@@ -613,7 +657,7 @@ static int do_rename(struct fusefs *fs, const struct id *parent, const char *nam
 	else if (to.what != SPOT_NONE && !dir && to.inode->kind == NODE_DIR)
 		r = -EISDIR;
 	else if (from.what == SPOT_LOCAL)
-		r = rename_local(fs, &from, &to);
+		r = rename_local(fs, &from, &to, tid);
 	else
 		r = rename_node(fs, &from, &to,
 				flags & RENAME_NOREPLACE ? RENAME_FLAG_NOREPLACE : 0, tid);

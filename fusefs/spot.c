@@ -5,7 +5,10 @@
 #include <string.h>
 
 #include "fusefs/draft.h"
+#include "fusefs/hardlink.h"
+#include "fusefs/keeper.h"
 #include "fusefs/local.h"
+#include "fusefs/name.h"
 #include "fusefs/rules.h"
 #include "fusefs/tombstone.h"
 
@@ -64,10 +67,33 @@ int spot_parent(struct fusefs *fs, fuse_ino_t ino, const char *name, struct id *
 
 /* ---- taking names away ---- */
 
-void spot_drop_local(struct fusefs *fs, struct inode *i)
+/* What goes on under its other names; i->lock held. */
+static void loses_name(struct fusefs *fs, struct inode *i)
 {
+	struct local *l = i->local;
+	bool litter = name_is_local(l->name, strlen(l->name));
+	inode_changed(i);
+	if (i->ignored)
+		keeper_add(fs, TIMER_RULES, 0, 0); /* the name that is left may have none */
+	if (S_ISREG(l->mode) && !i->ignored && l->unsettled == litter) {
+		l->unsettled = !litter;
+		if (!litter)
+			keeper_add(fs, TIMER_SETTLE, i->ino, monotonic_ns() + SETTLE_NS);
+	}
+}
+
+int spot_drop_local(struct fusefs *fs, const struct spot *s)
+{
+	struct inode *i = s->inode;
 	pthread_mutex_lock(&i->lock);
 	struct local *l = i->local;
+	int r = hardlink_drop(fs, i, &s->parent, s->name);
+	if (r != 0) {
+		if (r > 0)
+			loses_name(fs, i);
+		pthread_mutex_unlock(&i->lock);
+		return r < 0 ? r : 0;
+	}
 	if (i->shared && i->shared->work)
 		workfile_unkeep(i->shared->work);
 	i->last = (struct attr){ .kind = i->kind,
@@ -82,6 +108,7 @@ void spot_drop_local(struct fusefs *fs, struct inode *i)
 	i->local = NULL;
 	local_free(l);
 	pthread_mutex_unlock(&i->lock);
+	return 0;
 }
 
 void spot_local_left(struct fusefs *fs, const struct spot *s)
@@ -106,13 +133,43 @@ int spot_bury(struct fusefs *fs, const struct spot *s)
 	return s->tomb ? tombstone_bury(fs, &s->parent, s->name) : 0;
 }
 
-int spot_remove_now(struct fusefs *fs, const struct id *id)
+bool spot_is_one_of_several(struct fusefs *fs, const struct spot *s)
+{
+	uint32_t links = 0;
+	return s->attr.linked && replica_links(fs->replica, &s->attr.id, &links) == 0 && links > 0;
+}
+
+bool spot_is_link(const struct spot *s)
+{
+	return !id_equal(&s->attr.entry, &s->attr.id) || s->attr.linked;
+}
+
+int spot_remove_now(struct fusefs *fs, const struct spot *s)
 {
 	struct committer own;
 	fs_own_begin(fs, &own);
-	int r = replica_remove(fs->replica, id, 0);
+	int r = replica_remove(fs->replica, &s->attr.entry, 0);
 	fs_own_end(fs, &own);
+	if (r >= 0)
+		spot_node_left(fs, s);
 	return r;
+}
+
+void spot_node_left(struct fusefs *fs, const struct spot *s)
+{
+	struct attr attr;
+	if (replica_attr(fs->replica, &s->attr.id, &attr) < 0) {
+		spot_drop_node(fs, s->inode);
+		return;
+	}
+	struct id dir;
+	char name[NAME_MAX_BYTES + 1];
+	bool found = replica_parent(fs->replica, &s->attr.id, &dir, name) >= 0;
+	pthread_mutex_lock(&s->inode->lock);
+	inode_changed(s->inode);
+	if (found)
+		inode_set_place(s->inode, &dir, name);
+	pthread_mutex_unlock(&s->inode->lock);
 }
 
 struct counted {

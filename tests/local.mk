@@ -48,6 +48,7 @@ unit_tests = \
 	tests/unit/test_fieldname \
 	tests/unit/test_filenames \
 	tests/unit/test_frame \
+	tests/unit/test_hardlink \
 	tests/unit/test_histdiff \
 	tests/unit/test_history \
 	tests/unit/test_incarnation \
@@ -274,6 +275,7 @@ EXTRA_DIST += \
 	tests/integration/test_diskfull.py \
 	tests/integration/test_drafts.py \
 	tests/integration/test_events.py \
+	tests/integration/test_hardlinks.py \
 	tests/integration/test_history.py \
 	tests/integration/test_hostile_tls.py \
 	tests/integration/test_ignore.py \

@@ -88,7 +88,7 @@ static void put_change(struct daemon *d, const struct change *c, const struct it
 		jsonw_string(&w, i->old_path);
 	}
 	jsonw_key(&w, "type");
-	jsonw_string(&w, types[c->kind <= NODE_LINK ? c->kind : 0]);
+	jsonw_string(&w, types[!id_is_zero(&c->target) ? NODE_FILE : c->kind <= NODE_LINK ? c->kind : 0]);
 	jsonw_key(&w, "version");
 	jsonw_string(&w, id_hex(&c->version, hex));
 	const struct actors *actors = replica_actors(d->replica);

@@ -207,6 +207,16 @@ const char *history_form(enum form form)
 	return "other";
 }
 
+/* By another hard link of that name, or as what is there. */
+static bool is_repeated(const struct traces *t, uint32_t i)
+{
+	const struct id *file = &t->had[i]->file;
+	bool yes = t->live && id_equal(&t->attr.id, file);
+	for (uint32_t k = 0; k < i && !yes; k++)
+		yes = id_equal(&t->had[k]->file, file);
+	return yes;
+}
+
 /* Calls f for the versions of whatever has or had the path, the newest first; stops at non-zero. */
 typedef int (*version_fn)(const struct chosen *c, void *userdata);
 
@@ -214,7 +224,9 @@ static int each_version(struct daemon *d, struct arena *a, const struct traces *
 			void *userdata)
 {
 	for (uint32_t i = t->live ? 0 : 1; i <= t->n; i++) {
-		struct chosen c = { .node = i ? t->had[i - 1]->id : t->attr.id,
+		if (i && is_repeated(t, i - 1))
+			continue;
+		struct chosen c = { .node = i ? t->had[i - 1]->file : t->attr.id,
 				    .deleted = i ? t->had[i - 1] : NULL };
 		enum node_kind kind = i ? t->had[i - 1]->kind : t->attr.kind;
 		struct past *all;

@@ -51,7 +51,8 @@ int path_resolve(struct replica *r, const char *path, struct attr *ret, struct e
 	struct attr at;
 	int code = replica_attr(r, &NODE_ROOT, &at);
 	if (code == -ENOENT) { /* a root that nobody wrote to yet has no record */
-		at = (struct attr){ .id = NODE_ROOT, .scope = NODE_ROOT, .kind = NODE_DIR };
+		at = (struct attr){ .id = NODE_ROOT, .entry = NODE_ROOT, .scope = NODE_ROOT,
+				    .kind = NODE_DIR };
 		code = 0;
 	}
 	for (const char *p = path; code == 0 && *p;) {

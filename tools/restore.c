@@ -117,12 +117,21 @@ static int restore_file(struct daemon *d, const struct traces *t, const struct c
 		*ret = t->attr.id;
 		return save(d, ret, v, e);
 	}
+	/* The file has other names, whose content stays. */
+	struct attr at;
+	if (c->past.stamp && replica_attr(d->replica, &c->node, &at) == 0) {
+		const struct place own = { c->deleted->parent, c->deleted->name };
+		return save_as(d, to ? to : &own, at.mode, v, ret, e);
+	}
 	r = back(d, c->deleted, to, e);
 	if (r == -EXDEV && to) {
 		*e = (struct err){ 0 };
 		return save_as(d, to, 0644, v, ret, e);
 	}
-	return r == 0 && c->past.stamp ? save(d, ret, v, e) : r;
+	if (r == 0 && c->past.stamp)
+		r = save(d, ret, v, e);
+	*ret = c->deleted->id;
+	return r;
 }
 
 /* ---- a directory ---- */
@@ -241,11 +250,11 @@ static int restore_one(struct restoring *j, struct arena *a, const char *digits,
 		if (r == -EXDEV && t->had[0]->kind == NODE_FILE) {
 			struct past *all;
 			uint32_t n;
-			r = replica_history(j->d->replica, &t->had[0]->id, a, &all, &n);
+			r = replica_history(j->d->replica, &t->had[0]->file, a, &all, &n);
 			if (r < 0)
 				return r;
 			*e = (struct err){ 0 };
-			c = (struct chosen){ t->had[0]->id, t->had[0], all[0] };
+			c = (struct chosen){ t->had[0]->file, t->had[0], all[0] };
 			r = restore_file(j->d, t, &c, to, &id, e);
 		} else {
 			id = t->had[0]->id;

@@ -196,6 +196,9 @@ static int gather_node(struct gathering *g, const struct attr *attr)
 	if (g->nodes++ == WAIT_NODES_MAX)
 		return -E2BIG;
 	int code = cut_node(g->cut, &attr->id);
+	/* The name, where that is a hard link. */
+	if (code == 0 && !id_equal(&attr->entry, &attr->id))
+		code = cut_node(g->cut, &attr->entry);
 	if (code < 0 && code != -ENOENT) /* what has no record is the same everywhere */
 		return code;
 	if (attr->kind != NODE_DIR)
@@ -223,7 +226,7 @@ static int gather_child(const char *name, size_t len, const struct attr *attr, v
 static int gather(struct gathering *g, struct replica *r, const struct attr *top)
 {
 	uint32_t at = g->n;
-	int code = cut_parents(g->cut, &top->id);
+	int code = cut_parents(g->cut, &top->entry);
 	if (code == 0)
 		code = gather_node(g, top);
 	while (code == 0 && at < g->n) {

@@ -11,7 +11,7 @@
  *     cat PATH            contents on the other device
  *     put PATH CONTENT    made or saved there, over its newest version
  *     here PATH CONTENT   the same on this device, past the mount, as tools do
- *     rm PATH, mkdir PATH, mv PATH PATH, ln TARGET PATH, chmod MODE PATH (octal)
+ *     rm PATH, mkdir PATH, mv PATH PATH, ln TARGET PATH, link PATH PATH, chmod MODE PATH (octal)
  *     type DIRECTORY POINTER TYPE
  *     ls                  all paths there
  *     sync                both hold the same afterwards
@@ -217,7 +217,7 @@ static int do_rm(struct device *d, const char *path)
 	const char *name;
 	struct attr attr;
 	int r = find(d->replica, path, &parent, &name, &attr);
-	return r < 0 ? r : replica_remove(d->replica, &attr.id, 0);
+	return r < 0 ? r : replica_remove(d->replica, &attr.entry, 0);
 }
 
 static int do_mkdir(struct device *d, const char *path)
@@ -242,7 +242,7 @@ static int do_mv(struct device *d, const char *from, const char *to)
 	r = find(d->replica, to, &b, &name, &other);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	return replica_rename(d->replica, &attr.id, &b, name, strlen(name), 0, &id);
+	return replica_rename(d->replica, &attr.entry, &b, name, strlen(name), 0, &id);
 }
 
 /* Those of the mounted device, then those of the other one. */
@@ -288,6 +288,20 @@ static int do_ln(struct device *d, const char *target, const char *path)
 	struct attr attr;
 	int r = find(d->replica, path, &parent, &name, &attr);
 	return r == -ENOENT ? replica_symlink(d->replica, &parent, name, strlen(name), target, &attr)
+	       : r < 0      ? r
+			    : -EEXIST;
+}
+
+static int do_link(struct device *d, const char *from, const char *to)
+{
+	struct id a, b;
+	const char *name;
+	struct attr attr, other;
+	int r = find(d->replica, from, &a, &name, &attr);
+	if (r < 0)
+		return r;
+	r = find(d->replica, to, &b, &name, &other);
+	return r == -ENOENT ? replica_link(d->replica, &attr.id, &b, name, strlen(name), NULL)
 	       : r < 0      ? r
 			    : -EEXIST;
 }
@@ -439,6 +453,8 @@ static int run(struct world *w, char *word[4], int n, struct err *e)
 		return do_type(&w->b, word, e);
 	if (strcmp(word[0], "ln") == 0 && n == 3)
 		return do_ln(&w->b, word[1], word[2]);
+	if (strcmp(word[0], "link") == 0 && n == 3)
+		return do_link(&w->b, word[1], word[2]);
 	if (strcmp(word[0], "chmod") == 0 && n == 3)
 		return do_chmod(&w->b, word[1], word[2]);
 	if (strcmp(word[0], "ls") == 0)

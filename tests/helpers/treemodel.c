@@ -28,11 +28,11 @@
 #define CONTENT_MAX 40000
 #define DEPTH 5
 
-struct node {
-	bool used;
-	int parent; /* its index; 0 is DIR */
-	char name[32];
-	mode_t mode; /* with the type */
+/* What names are names of. */
+struct file {
+	unsigned links; /* names */
+	bool linked;    /* it had several once */
+	mode_t mode;    /* with the type */
 	uid_t uid;
 	gid_t gid;
 	dev_t rdev;
@@ -42,6 +42,13 @@ struct node {
 	size_t size;
 	char attr[40]; /* of user.model; "": there is none */
 	int fd;        /* open: -1 not */
+};
+
+struct node {
+	bool used;
+	int parent; /* its index; 0 is DIR */
+	char name[32];
+	struct file *f;
 	bool nameless; /* removed, still open */
 };
 
@@ -52,7 +59,8 @@ struct world {
 	bool check; /* nothing is done, only the model changes */
 	unsigned long op;
 	char what[10000];
-	unsigned saves; /* names that a file with an attribute has left: who saves it again may have that */
+	unsigned left;  /* names that files have left: who saves one again, is an edit of what was there */
+	unsigned saves; /* files with an attribute: who saves it again may have that */
 };
 
 static void fail(const struct world *w, const char *why)
@@ -87,7 +95,7 @@ static size_t below(struct world *w, size_t n)
 
 static bool is_dir(const struct world *w, int n)
 {
-	return S_ISDIR(w->node[n].mode);
+	return S_ISDIR(w->node[n].f->mode);
 }
 
 static int depth(const struct world *w, int n)
@@ -167,32 +175,43 @@ static bool dir_with_room(const struct world *w, int n)
 
 static bool named_file(const struct world *w, int n)
 {
-	return named(w, n) && S_ISREG(w->node[n].mode);
+	return named(w, n) && S_ISREG(w->node[n].f->mode);
 }
 
 static bool file(const struct world *w, int n)
 {
-	return n && S_ISREG(w->node[n].mode);
+	return n && S_ISREG(w->node[n].f->mode);
 }
 
 static bool open_file(const struct world *w, int n)
 {
-	return file(w, n) && w->node[n].fd >= 0;
+	return file(w, n) && w->node[n].f->fd >= 0;
+}
+
+static void forget_file(struct file *f)
+{
+	free(f->data);
+	free(f);
 }
 
 static void forget(struct world *w, int n)
 {
-	free(w->node[n].data);
-	w->node[n] = (struct node){ .fd = -1 };
+	struct file *f = w->node[n].f;
+	w->node[n] = (struct node){ 0 };
+	if (f && (f->links == 0 || --f->links == 0))
+		forget_file(f);
 }
 
-/* The name is gone: the file lives on as long as it is open. */
+/* The name is gone: the file lives on under others, or as long as it is open. */
 static void drop(struct world *w, int n)
 {
-	if (w->node[n].fd >= 0)
+	struct file *f = w->node[n].f;
+	if (f->links == 1 && f->fd >= 0) {
 		w->node[n].nameless = true;
-	else
+		f->links = 0;
+	} else {
 		forget(w, n);
+	}
 }
 
 /* Few names, so that they meet; some of kinds that the file system treats in a way of their own. No
@@ -218,28 +237,31 @@ static unsigned bit_of(const char *name)
 /* n is about to lose its name, or has got another one. */
 static void note_left(struct world *w, int n, const char *name)
 {
-	if (S_ISREG(w->node[n].mode) && w->node[n].attr[0])
+	if (!S_ISREG(w->node[n].f->mode))
+		return;
+	w->left |= bit_of(name);
+	if (w->node[n].f->attr[0])
 		w->saves |= bit_of(name);
 }
 
 static void note_come(struct world *w, struct node *x)
 {
-	if (S_ISREG(x->mode) && !x->attr[0] && (w->saves & bit_of(x->name)))
-		x->attr[0] = '?';
+	if (S_ISREG(x->f->mode) && !x->f->attr[0] && (w->saves & bit_of(x->name)))
+		x->f->attr[0] = '?';
 }
 
 static void content(struct world *w, const char *name, struct node *x)
 {
 	bool binary = strstr(name, ".bin");
 	size_t len = below(w, prng_chance(&w->rng, 30) ? CONTENT_MAX : 500);
-	free(x->data);
-	x->size = len;
-	x->data = malloc(len + 1);
-	must(w, x->data != NULL, "memory");
+	free(x->f->data);
+	x->f->size = len;
+	x->f->data = malloc(len + 1);
+	must(w, x->f->data != NULL, "memory");
 	for (size_t k = 0; k < len; k++)
-		x->data[k] = binary ? (uint8_t)prng_u64(&w->rng) :
+		x->f->data[k] = binary ? (uint8_t)prng_u64(&w->rng) :
 			     prng_chance(&w->rng, 3) ? '\n' : (uint8_t)('a' + below(w, 26));
-	x->mtime_ns = 0;
+	x->f->mtime_ns = 0;
 }
 
 /* ---- what is there is what the model has ---- */
@@ -250,11 +272,11 @@ static void check_content(const struct world *w, int fd, const struct node *x)
 	for (size_t at = 0;;) {
 		ssize_t n = pread(fd, room, sizeof(room), (off_t)at);
 		must(w, n >= 0, "read");
-		must(w, (size_t)n <= x->size - at && memcmp(room, x->data + at, (size_t)n) == 0,
+		must(w, (size_t)n <= x->f->size - at && memcmp(room, x->f->data + at, (size_t)n) == 0,
 		     "contents");
 		at += (size_t)n;
 		if (n == 0) {
-			must(w, at == x->size, "length of the contents");
+			must(w, at == x->f->size, "length of the contents");
 			return;
 		}
 	}
@@ -263,31 +285,35 @@ static void check_content(const struct world *w, int fd, const struct node *x)
 static void check_stat(struct world *w, int n, const struct stat *st)
 {
 	struct node *x = &w->node[n];
-	must(w, st->st_mode == x->mode, "mode");
-	must(w, st->st_uid == x->uid && st->st_gid == x->gid, "owner");
-	must(w, st->st_rdev == x->rdev, "device");
-	must(w, x->nameless ? st->st_nlink == 0 : !S_ISDIR(x->mode) ? st->st_nlink == 1 :
-	     st->st_nlink == 2 + children(w, n, true), "link count");
-	if (!S_ISDIR(x->mode) && (size_t)st->st_size != x->size) {
-		printf("size is %lld and should be %zu\n", (long long)st->st_size, x->size);
+	must(w, st->st_mode == x->f->mode, "mode");
+	must(w, st->st_uid == x->f->uid && st->st_gid == x->f->gid, "owner");
+	must(w, st->st_rdev == x->f->rdev, "device");
+	const unsigned links = !S_ISDIR(x->f->mode) ? x->f->links :
+			       x->nameless ? 0 : 2 + children(w, n, true);
+	if (st->st_nlink != links) {
+		printf("links are %u and should be %u\n", (unsigned)st->st_nlink, links);
+		fail(w, "link count");
+	}
+	if (!S_ISDIR(x->f->mode) && (size_t)st->st_size != x->f->size) {
+		printf("size is %lld and should be %zu\n", (long long)st->st_size, x->f->size);
 		fail(w, "size");
 	}
-	must(w, !x->ino || st->st_ino == x->ino, "inode number");
-	x->ino = st->st_ino;
+	must(w, !x->f->ino || st->st_ino == x->f->ino, "inode number");
+	x->f->ino = st->st_ino;
 	int64_t ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-	must(w, !x->mtime_ns || S_ISDIR(x->mode) || ns == x->mtime_ns, "time");
+	must(w, !x->f->mtime_ns || S_ISDIR(x->f->mode) || ns == x->f->mtime_ns, "time");
 }
 
 static void check_attr(const struct world *w, const char *path, const struct node *x)
 {
 	char room[100];
 	ssize_t n = getxattr(path, "user.model", room, sizeof(room));
-	if (x->attr[0] == '?')
+	if (x->f->attr[0] == '?')
 		return;
-	if (n < 0 && errno == ENODATA && !x->attr[0])
+	if (n < 0 && errno == ENODATA && !x->f->attr[0])
 		return;
-	if (n != (ssize_t)strlen(x->attr) || memcmp(room, x->attr, (size_t)n) != 0) {
-		printf("attribute is \"%.*s\" and should be \"%s\"\n", n < 0 ? 0 : (int)n, room, x->attr);
+	if (n != (ssize_t)strlen(x->f->attr) || memcmp(room, x->f->attr, (size_t)n) != 0) {
+		printf("attribute is \"%.*s\" and should be \"%s\"\n", n < 0 ? 0 : (int)n, room, x->f->attr);
 		fail(w, "attribute");
 	}
 }
@@ -299,23 +325,23 @@ static void check_node(struct world *w, int n)
 	struct stat st;
 	snprintf(w->what, sizeof(w->what), "look at %d, %s", n, path_of(w, n, path, sizeof(path)));
 	if (x->nameless) {
-		must(w, fstat(x->fd, &st) == 0, "fstat");
+		must(w, fstat(x->f->fd, &st) == 0, "fstat");
 		check_stat(w, n, &st);
-		check_content(w, x->fd, x);
+		check_content(w, x->f->fd, x);
 		return;
 	}
 	must(w, lstat(path, &st) == 0, "lstat");
 	check_stat(w, n, &st);
-	if (S_ISREG(x->mode)) {
+	if (S_ISREG(x->f->mode)) {
 		int fd = open(path, O_RDONLY);
 		must(w, fd >= 0, "open");
 		check_content(w, fd, x);
 		close(fd);
-	} else if (S_ISLNK(x->mode)) {
+	} else if (S_ISLNK(x->f->mode)) {
 		ssize_t len = readlink(path, target, sizeof(target));
-		must(w, len == (ssize_t)x->size && memcmp(target, x->data, x->size) == 0, "target");
+		must(w, len == (ssize_t)x->f->size && memcmp(target, x->f->data, x->f->size) == 0, "target");
 	}
-	if (S_ISREG(x->mode) || S_ISDIR(x->mode))
+	if (S_ISREG(x->f->mode) || S_ISDIR(x->f->mode))
 		check_attr(w, path, x);
 }
 
@@ -331,7 +357,7 @@ static void check_listing(struct world *w, int dir)
 			continue;
 		int n = find(w, dir, e->d_name);
 		must(w, n > 0, e->d_name);
-		must(w, (mode_t)DTTOIF(e->d_type) == (w->node[n].mode & S_IFMT), "type in the listing");
+		must(w, (mode_t)DTTOIF(e->d_type) == (w->node[n].f->mode & S_IFMT), "type in the listing");
 		count++;
 	}
 	closedir(d);
@@ -350,49 +376,72 @@ static void check_all(struct world *w)
 
 /* ---- operations ---- */
 
+/* An editor's scrap, which is a copy when it is made of what others have, too: by link(2), or by rename(2) of
+ * what has, or had, several names. */
+static bool scrap(const char *name)
+{
+	size_t len = strlen(name);
+	return name[0] == '#' || name[len - 1] == '~' || strstr(name, "tmp");
+}
+
+/* Made to get another name. */
+static bool temporary(const char *name)
+{
+	return scrap(name) || strcmp(name, "d.txt.Xy12zQ") == 0;
+}
+
 static int call_make(const char *path, const struct node *x)
 {
-	if (S_ISDIR(x->mode))
-		return mkdir(path, x->mode & 07777);
-	if (S_ISLNK(x->mode))
-		return symlink((const char *)x->data, path);
-	if (!S_ISREG(x->mode))
-		return mknod(path, x->mode, x->rdev);
-	int fd = open(path, O_RDWR | O_CREAT | O_EXCL, x->mode & 07777);
+	if (S_ISDIR(x->f->mode))
+		return mkdir(path, x->f->mode & 07777);
+	if (S_ISLNK(x->f->mode))
+		return symlink((const char *)x->f->data, path);
+	if (!S_ISREG(x->f->mode))
+		return mknod(path, x->f->mode, x->f->rdev);
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL, x->f->mode & 07777);
 	if (fd < 0)
 		return -1;
-	int r = write(fd, x->data, x->size) == (ssize_t)x->size ? 0 : -1;
+	int r = write(fd, x->f->data, x->f->size) == (ssize_t)x->f->size ? 0 : -1;
 	return close(fd) < 0 ? -1 : r;
+}
+
+static int free_node(const struct world *w)
+{
+	int n = 1;
+	while (n < NODES && w->node[n].used)
+		n++;
+	return n;
 }
 
 static void do_make(struct world *w)
 {
 	static const mode_t types[] = { S_IFREG, S_IFREG, S_IFREG, S_IFREG, S_IFDIR, S_IFDIR, S_IFLNK,
 					S_IFIFO, S_IFCHR, S_IFSOCK };
-	int dir = some(w, dir_with_room), free_one = 1;
+	int dir = some(w, dir_with_room), free_one = free_node(w);
 	const char *name = some_name(w);
-	while (free_one < NODES && w->node[free_one].used)
-		free_one++;
 	if (free_one == NODES)
 		return;
-	struct node x = { .used = true, .parent = dir, .fd = -1 };
+	struct node x = { .used = true, .parent = dir, .f = calloc(1, sizeof(*x.f)) };
+	must(w, x.f != NULL, "memory");
+	x.f->fd = -1;
+	x.f->links = 1;
 	snprintf(x.name, sizeof(x.name), "%s", name);
-	x.mode = types[below(w, sizeof(types) / sizeof(types[0]))];
-	x.mode |= S_ISLNK(x.mode) ? 0777 : 0600 | (mode_t)below(w, 0200);
-	if (S_ISCHR(x.mode))
-		x.rdev = makedev(1, 3 + (unsigned)below(w, 9));
-	if (S_ISREG(x.mode))
+	x.f->mode = types[below(w, sizeof(types) / sizeof(types[0]))];
+	x.f->mode |= S_ISLNK(x.f->mode) ? 0777 : 0600 | (mode_t)below(w, 0200);
+	if (S_ISCHR(x.f->mode))
+		x.f->rdev = makedev(1, 3 + (unsigned)below(w, 9));
+	if (S_ISREG(x.f->mode))
 		content(w, name, &x);
-	if (S_ISLNK(x.mode)) {
-		x.size = 1 + below(w, 200);
-		x.data = calloc(1, x.size + 1);
-		must(w, x.data != NULL, "memory");
-		memset(x.data, 't', x.size);
+	if (S_ISLNK(x.f->mode)) {
+		x.f->size = 1 + below(w, 200);
+		x.f->data = calloc(1, x.f->size + 1);
+		must(w, x.f->data != NULL, "memory");
+		memset(x.f->data, 't', x.f->size);
 	}
 	char path[4096];
 	int want = find(w, dir, name) >= 0 ? -EEXIST : 0;
 	snprintf(w->what, sizeof(w->what), "make %d, %s, mode %o", free_one,
-		 path_to(w, dir, name, path, sizeof(path)), x.mode);
+		 path_to(w, dir, name, path, sizeof(path)), x.f->mode);
 	if (!w->check)
 		result(w, call_make(path, &x), want);
 	if (want == 0)
@@ -400,7 +449,33 @@ static void do_make(struct world *w)
 	if (want == 0)
 		w->node[free_one] = x;
 	else
-		free(x.data);
+		forget_file(x.f);
+}
+
+static void do_link(struct world *w)
+{
+	int n = some(w, named), dir = some(w, dir_with_room), free_one = free_node(w);
+	const char *name = some_name(w);
+	if (n < 0 || free_one == NODES)
+		return;
+	struct file *f = w->node[n].f;
+	if ((S_ISREG(f->mode) || S_ISLNK(f->mode)) && scrap(name))
+		return;
+	if (S_ISREG(f->mode) && temporary(w->node[n].name) && (w->left & bit_of(name)))
+		return;
+	char a[4096], b[4096];
+	int want = find(w, dir, name) >= 0 ? -EEXIST : S_ISDIR(f->mode) ? -EPERM : 0;
+	snprintf(w->what, sizeof(w->what), "link %d, %s to %d, %s", n, path_of(w, n, a, sizeof(a)),
+		 free_one, path_to(w, dir, name, b, sizeof(b)));
+	if (!w->check)
+		result(w, link(a, b), want);
+	if (want != 0)
+		return;
+	struct node x = { .used = true, .parent = dir, .f = f };
+	snprintf(x.name, sizeof(x.name), "%s", name);
+	f->links++;
+	f->linked = true;
+	w->node[free_one] = x;
 }
 
 static void do_remove(struct world *w)
@@ -432,7 +507,7 @@ static int rename_error(const struct world *w, int from, int dir, int over, unsi
 		return -EINVAL;
 	if (over >= 0 && inside(w, w->node[from].parent, over))
 		return flags == 2 ? -EINVAL : -ENOTEMPTY;
-	if (flags == 2 || over < 0 || over == from)
+	if (flags == 2 || over < 0 || w->node[over].f == w->node[from].f)
 		return 0;
 	if (is_dir(w, from) != is_dir(w, over))
 		return is_dir(w, from) ? -ENOTDIR : -EISDIR;
@@ -448,15 +523,27 @@ static void do_rename(struct world *w)
 		return;
 	char a[4096], b[4096];
 	int over = find(w, dir, name);
+	/* What has several names and is not shared yet is not exchanged. */
+	if (flags == 2 && over >= 0 &&
+	    ((!is_dir(w, from) && w->node[from].f->links > 1) ||
+	     (!is_dir(w, over) && w->node[over].f->links > 1)))
+		return;
+	if (scrap(name) && w->node[from].f->linked && S_ISREG(w->node[from].f->mode))
+		return;
 	int want = rename_error(w, from, dir, over, flags);
 	snprintf(w->what, sizeof(w->what), "rename %d, %s to %s, flags %u, over %d", from,
 		 path_of(w, from, a, sizeof(a)), path_to(w, dir, name, b, sizeof(b)), flags, over);
 	if (!w->check)
 		result(w, renameat2(AT_FDCWD, a, AT_FDCWD, b, flags), want);
-	if (want != 0 || over == from)
+	/* Two names of one file: nothing happens. */
+	if (want != 0 || (over >= 0 && w->node[over].f == w->node[from].f))
 		return;
 	note_left(w, from, w->node[from].name);
+	/* Who is put in the place of a document is that document. */
+	if (over >= 0)
+		w->node[from].f->linked |= w->node[over].f->linked;
 	if (flags == 2) {
+		w->node[over].f->linked |= w->node[from].f->linked;
 		note_left(w, over, name);
 		w->node[over].parent = w->node[from].parent;
 		memcpy(w->node[over].name, w->node[from].name, sizeof(w->node[over].name));
@@ -481,13 +568,13 @@ static void do_rewrite(struct world *w)
 	bool in_place = prng_chance(&w->rng, 50) || x->nameless;
 	content(w, x->name, x);
 	snprintf(w->what, sizeof(w->what), "write %d, %s, anew, %zu bytes, %s", n,
-		 path_of(w, n, path, sizeof(path)), x->size, x->nameless ? "nameless" : in_place ? "in place" : "emptied first");
+		 path_of(w, n, path, sizeof(path)), x->f->size, x->nameless ? "nameless" : in_place ? "in place" : "emptied first");
 	if (w->check)
 		return;
-	int fd = x->nameless ? x->fd : open(path, O_WRONLY | (in_place ? 0 : O_TRUNC));
+	int fd = x->nameless ? x->f->fd : open(path, O_WRONLY | (in_place ? 0 : O_TRUNC));
 	must(w, fd >= 0, "open");
-	must(w, pwrite(fd, x->data, x->size, 0) == (ssize_t)x->size, "write");
-	must(w, !in_place || ftruncate(fd, (off_t)x->size) == 0, "ftruncate");
+	must(w, pwrite(fd, x->f->data, x->f->size, 0) == (ssize_t)x->f->size, "write");
+	must(w, !in_place || ftruncate(fd, (off_t)x->f->size) == 0, "ftruncate");
 	must(w, x->nameless || close(fd) == 0, "close");
 }
 
@@ -499,14 +586,14 @@ static void do_open(struct world *w)
 	struct node *x = &w->node[n];
 	char path[4096];
 	snprintf(w->what, sizeof(w->what), "open or close %d, %s", n, path_of(w, n, path, sizeof(path)));
-	if (x->fd >= 0 && !w->check)
-		must(w, close(x->fd) == 0, "close");
-	if (x->fd >= 0) {
-		x->fd = -1;
+	if (x->f->fd >= 0 && !w->check)
+		must(w, close(x->f->fd) == 0, "close");
+	if (x->f->fd >= 0) {
+		x->f->fd = -1;
 		return;
 	}
-	x->fd = w->check ? 0 : open(path, O_RDWR);
-	must(w, x->fd >= 0, "open");
+	x->f->fd = w->check ? 0 : open(path, O_RDWR);
+	must(w, x->f->fd >= 0, "open");
 }
 
 /* One that has no name goes with it. */
@@ -517,8 +604,8 @@ static void do_close(struct world *w)
 		return;
 	snprintf(w->what, sizeof(w->what), "close %d", n);
 	if (!w->check)
-		must(w, close(w->node[n].fd) == 0, "close");
-	w->node[n].fd = -1;
+		must(w, close(w->node[n].f->fd) == 0, "close");
+	w->node[n].f->fd = -1;
 	if (w->node[n].nameless)
 		forget(w, n);
 }
@@ -534,21 +621,21 @@ static void do_attributes(struct world *w)
 	path_of(w, n, path, sizeof(path));
 	snprintf(w->what, sizeof(w->what), "attributes of %d, %s, way %zu", n, path, how);
 	int r = 0;
-	if (how == 0 && !S_ISLNK(x->mode)) {
-		x->mode = (x->mode & S_IFMT) | 0600 | (mode_t)(number & 0177);
-		r = w->check ? 0 : chmod(path, x->mode & 07777);
+	if (how == 0 && !S_ISLNK(x->f->mode)) {
+		x->f->mode = (x->f->mode & S_IFMT) | 0600 | (mode_t)(number & 0177);
+		r = w->check ? 0 : chmod(path, x->f->mode & 07777);
 	} else if (how == 1) {
-		x->uid = number % 2 ? 0 : 65534;
-		x->gid = number % 3 ? 0 : 65533;
-		r = w->check ? 0 : lchown(path, x->uid, x->gid);
+		x->f->uid = number % 2 ? 0 : 65534;
+		x->f->gid = number % 3 ? 0 : 65533;
+		r = w->check ? 0 : lchown(path, x->f->uid, x->f->gid);
 	} else if (how == 2) {
-		x->mtime_ns = (int64_t)(number + 1) * 1000003000000;
-		const struct timespec ts = { x->mtime_ns / 1000000000, x->mtime_ns % 1000000000 };
+		x->f->mtime_ns = (int64_t)(number + 1) * 1000003000000;
+		const struct timespec ts = { x->f->mtime_ns / 1000000000, x->f->mtime_ns % 1000000000 };
 		const struct timespec both[2] = { ts, ts };
 		r = w->check ? 0 : utimensat(AT_FDCWD, path, both, AT_SYMLINK_NOFOLLOW);
-	} else if (how == 3 && (S_ISREG(x->mode) || S_ISDIR(x->mode))) {
-		snprintf(x->attr, sizeof(x->attr), "value %zu", number);
-		r = w->check ? 0 : setxattr(path, "user.model", x->attr, strlen(x->attr), 0);
+	} else if (how == 3 && (S_ISREG(x->f->mode) || S_ISDIR(x->f->mode))) {
+		snprintf(x->f->attr, sizeof(x->f->attr), "value %zu", number);
+		r = w->check ? 0 : setxattr(path, "user.model", x->f->attr, strlen(x->f->attr), 0);
 	}
 	result(w, r, 0);
 }
@@ -560,13 +647,12 @@ static void do_truncate(struct world *w)
 		return;
 	struct node *x = &w->node[n];
 	char path[4096];
-	size_t size = below(w, x->size + 1);
+	size_t size = below(w, x->f->size + 1);
 	snprintf(w->what, sizeof(w->what), "truncate %d, %s to %zu", n, path_of(w, n, path, sizeof(path)), size);
 	if (!w->check)
 		result(w, truncate(path, (off_t)size), 0);
-	if (size != x->size)
-		x->mtime_ns = 0;
-	x->size = size;
+	x->f->mtime_ns = 0;
+	x->f->size = size;
 }
 
 static void do_look(struct world *w)
@@ -589,7 +675,7 @@ static void random_op(struct world *w)
 {
 	static void (*const ops[])(struct world *) = {
 		do_make, do_make, do_make, do_make, do_make, do_remove, do_remove, do_remove, do_rename,
-		do_rename, do_rename, do_rewrite, do_rewrite, do_open, do_close, do_attributes, do_attributes,
+		do_rename, do_rename, do_link, do_link, do_rewrite, do_rewrite, do_open, do_close, do_attributes, do_attributes,
 		do_truncate, do_look, do_look
 	};
 	if (prng_chance(&w->rng, 1))
@@ -627,9 +713,8 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	umask(0);
 	w.top = argv[optind];
-	w.node[0].mode = S_IFDIR;
-	for (int n = 0; n < NODES; n++)
-		w.node[n].fd = -1;
+	struct file top = { .mode = S_IFDIR, .fd = -1 };
+	w.node[0].f = &top;
 	for (w.op = 1; w.op <= ops; w.op++) {
 		random_op(&w);
 		if (trace)
@@ -638,9 +723,11 @@ int main(int argc, char **argv)
 			check_all(&w);
 	}
 	for (int n = 1; n < NODES; n++) {
-		if (w.node[n].fd >= 0 && !w.check)
-			close(w.node[n].fd);
-		w.node[n].fd = -1;
+		if (!w.node[n].used)
+			continue;
+		if (w.node[n].f->fd >= 0 && !w.check)
+			close(w.node[n].f->fd);
+		w.node[n].f->fd = -1;
 		if (w.node[n].nameless)
 			forget(&w, n);
 	}

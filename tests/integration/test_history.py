@@ -441,3 +441,34 @@ def test_blame_by_a_device_that_comes_late(lab):
     assert [x["older"] for x in lines(a, "notes/poem.md")] == [False] * 3
     assert [x["older"] for x in lines(b, "notes/poem.md")] == [True, True, False]
     assert [x[0] for x in b.shoal("blame", "notes/poem.md").splitlines()] == ["^", "^", " "]
+
+
+def contents(directory):
+    return {p.name: (p.read_text(), p.stat().st_nlink) for p in directory.iterdir()}
+
+
+def test_a_hard_link_that_was_deleted(anna):
+    """It had the versions of its file; it comes back as a link, an earlier version without the other name."""
+    c = anna.dir / "c"
+    c.mkdir()
+    write(anna, "c/a.txt", "one\n")
+    os.link(c / "a.txt", c / "b.txt")
+    write(anna, "c/b.txt", "two\n")
+    (c / "b.txt").unlink()
+    wait_for(lambda: anna.shoal("log", "--deleted", "--json")["deleted"], what="the deletion")
+    log = anna.shoal("log", "c/b.txt", "--json")
+    assert log["deleted"] and [v["form"] for v in log["versions"]] == ["text", "text"]
+    old = log["versions"][-1]["version"]
+    assert cat(anna, "c/b.txt", old) == b"one\n"
+    anna.shoal("restore", "c/b.txt")
+    assert contents(c) == {"a.txt": ("two\n", 2), "b.txt": ("two\n", 2)}
+    for name in ("a.txt", "b.txt"):
+        (c / name).unlink()
+    for n, name in enumerate(("b.txt", "a.txt"), 1):
+        anna.shoal("restore", f"c/{name}")
+        assert contents(c)[name] == ("two\n", n)
+    (c / "b.txt").unlink()
+    anna.shoal("restore", f"c/b.txt@{old}")
+    assert contents(c) == {"a.txt": ("two\n", 1), "b.txt": ("one\n", 1)}
+    assert len(versions(anna, "c/a.txt")) == 2 and len(versions(anna, "c/b.txt")) == 3
+    anna.shoal("verify")

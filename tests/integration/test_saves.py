@@ -215,3 +215,33 @@ def test_one_file_written_by_several_children(m, doc):
             "cat title", f"/bin/echo '\"{EDITED}\"'").replace("c/d.json", str(doc)), shell=True)
     remote(m)
     check(m)
+
+
+def test_what_is_written_goes_along_when_the_file_is_renamed_aside(m, d):
+    """A truncate without a close is saved a while later: the backup has it all the same."""
+    p = d / "a.txt"
+    p.write_text("one\ntwo\n")
+    m.settle_and_sync()
+    os.truncate(p, 0)
+    os.rename(p, d / "a.txt~")
+    assert (d / "a.txt~").read_bytes() == b""
+    os.rename(d / "a.txt~", p)
+    m.settle_and_sync()
+    assert p.read_bytes() == m.remote_bytes("c/a.txt") == b""
+
+
+def test_who_puts_an_old_file_in_the_place_of_another_knows_it(m, d):
+    """One that was renamed aside has no writer; the next save of who renamed it back is of what is there."""
+    (d / "a.txt").write_text("a\n" * 40)
+    (d / "b.txt").write_text("b\n" * 900)
+    m.settle_and_sync()
+    assert (d / "a.txt").read_text() == "a\n" * 40
+    os.rename(d / "b.txt", d / "h.tmp")
+    (d / "a.txt").unlink()
+    os.rename(d / "h.tmp", d / "a.txt")
+    assert (d / "a.txt").stat().st_size == 1800
+    with open(d / "a.txt", "w") as f:
+        f.write("c\n")
+    m.settle_and_sync()
+    assert (d / "a.txt").read_text() == "c\n"
+    assert m.remote_bytes("c/a.txt") == b"c\n"

@@ -256,6 +256,37 @@ def test_names_under_way(host):
     assert (d / "aside.txt~").read_text() == "text\n"
 
 
+def test_hard_links(host, opened):
+    """Of a file that is new, of one that stays here, and of one that others have."""
+    d = host.dir / "c"
+    d.mkdir()
+    (d / "old.txt").write_text("old\n")
+    os.link(d / "old.txt", d / "old2.txt")
+    settled(host)
+    (d / "scrap.tmp").write_text("scrap")
+    new = opened(d / "new.txt", os.O_RDWR | os.O_CREAT)
+    for name in ("b.tmp", "c.tmp"):
+        os.link(d / "scrap.tmp", d / name)
+    for name in ("n2.txt", "n3.txt"):
+        os.link(d / "new.txt", d / name)
+    names = [["old.txt", "old2.txt"], ["scrap.tmp", "b.tmp", "c.tmp"],
+             ["new.txt", "n2.txt", "n3.txt"]]
+    before = {name: (os.stat(d / name).st_ino, os.stat(d / name).st_nlink)
+              for group in names for name in group}
+
+    upgrade(host)
+
+    assert {name: (os.stat(d / name).st_ino, os.stat(d / name).st_nlink) for name in before} == before
+    os.write(new, b"written")
+    os.fsync(new)
+    (d / "b.tmp").write_text("changed")
+    os.unlink(d / "scrap.tmp")
+    for group, text in zip(names, ("old\n", "changed", "written")):
+        left = [name for name in group if name != "scrap.tmp"]
+        assert {(d / name).read_text() for name in left} == {text}
+        assert {os.stat(d / name).st_nlink for name in left} == {len(left)}
+
+
 def test_a_save_knows_what_was_read(lab, opened):
     """Bases outlive it: of processes, and of what is open."""
     _, a, b = pair(lab)

@@ -28,7 +28,7 @@ struct batches {
 };
 
 struct file {
-	struct id id;
+	struct id id, entry;
 	char path[2 * NAME_MAX_BYTES + 2];
 };
 
@@ -55,6 +55,7 @@ static int add_file(const char *name, size_t len, const struct attr *attr, void 
 		memcpy(x->path + before, name, len);
 		x->path[before + len] = 0;
 		x->id = attr->id;
+		x->entry = attr->entry;
 	}
 	return 0;
 }
@@ -105,7 +106,7 @@ int batch_step(struct world *w, struct device *d)
 	struct id member[STEPS_MAX];
 	struct json *value;
 	char text[40];
-	uint32_t n = 0, at;
+	uint32_t n = 0, members = 0, at;
 	struct err e = { 0 };
 	find_files(d, &f);
 	uint64_t before, after, want = 2 + prng_below(&w->r, STEPS_MAX - 1);
@@ -121,20 +122,28 @@ int batch_step(struct world *w, struct device *d)
 		enum txn_op op = prng_chance(&w->r, 15) || !json ? TXN_DELETE : TXN_MERGE;
 		bool twice = false;
 		for (uint32_t m = 0; m < n; m++)
-			twice |= file[m] == x;
+			twice |= id_equal(&file[m]->id, &x->id);
 		if (twice || (!json && prng_chance(&w->r, 70)))
 			continue;
 		file_numbers(d, &x->id, &saw[n], NULL);
 		file[n] = x;
-		member[n] = x->id;
+		uint32_t links = 0;
+		replica_links(d->replica, &x->id, &links);
+		if (op != TXN_DELETE)
+			member[members++] = x->id;
+		else if (!links || !id_equal(&x->id, &x->entry))
+			member[members++] = x->entry;
+		/* Else it takes the place of one of its links, which may be this one. */
 		step[n++] = (struct txn_step){ op, x->path, op == TXN_MERGE ? value : NULL, NULL };
 	}
 	replica_self(d->replica, &actor, &before);
 	int r = replica_txn(d->replica, step, n, result, &at, &e);
 	replica_self(d->replica, &actor, &after);
 	TRACE(w, "device %u changes %u files at once: %s", d->no, n, r < 0 ? e.message : "done");
+	for (uint32_t i = 0; i < n; i++)
+		TRACE(w, "  %s %s", step[i].op == TXN_DELETE ? "deletes" : "merges", step[i].path);
 	if (r == 0 && after > before) {
-		batch_note(w, d, member, n);
+		batch_note(w, d, member, members);
 		for (uint32_t i = 0; i < n; i++)
 			tell_model(w, d, file[i], step[i].op, &saw[i]);
 		w->saves++;

@@ -243,6 +243,18 @@ static const char *pick_name(struct world *w, enum node_kind kind)
 	return kind == NODE_DIR ? dir[prng_below(&w->r, 3)] : file[prng_below(&w->r, 5)];
 }
 
+/* What a file is saved as says the name that it had when it got its first hard link: the others are to
+ * say the same. NULL: none was found. */
+static const char *pick_name_like(struct world *w, const char *name)
+{
+	for (int tries = 0; tries < 8; tries++) {
+		const char *other = pick_name(w, NODE_FILE);
+		if (strcmp(strrchr(other, '.'), strrchr(name, '.') ? strrchr(name, '.') : "") == 0)
+			return other;
+	}
+	return NULL;
+}
+
 static bool is_json(const char *name)
 {
 	size_t n = strlen(name);
@@ -436,6 +448,12 @@ static void pin(struct world *w, struct device *d, const struct found *x)
 		pin_clear(p);
 }
 
+static bool is_gone(struct device *d, const struct id *id)
+{
+	struct attr now;
+	return replica_attr(d->replica, id, &now) == -ENOENT;
+}
+
 static void take_away(struct world *w, struct device *d, const struct found *x)
 {
 	struct numbers saw = { 0 };
@@ -443,9 +461,10 @@ static void take_away(struct world *w, struct device *d, const struct found *x)
 	file_numbers(d, &x->attr.id, &saw, NULL);
 	if (w->trace)
 		model_tell(w, d, &x->attr.id);
-	int r = replica_remove(d->replica, &x->attr.id, 0);
+	int r = replica_remove(d->replica, &x->attr.entry, 0);
 	TRACE(w, "device %u removes %s (%.8s): %s", d->no, x->name, id_hex(&x->attr.id, hex),
 	      r < 0 ? strerror(-r) : "done");
+	/* It may have other names; but somebody else may be removing those. */
 	if (r == 0)
 		model_covered(w, d, &x->attr.id, "", &saw);
 	else
@@ -483,8 +502,11 @@ static void moved(struct world *w, struct device *d, const struct id *old, const
 static void rename_it(struct world *w, struct device *d, const struct finding *f,
 		      const struct found *x)
 {
-	struct id parent = pick_dir(w, f), id = x->attr.id;
-	const char *name = pick_name(w, x->attr.kind);
+	struct id parent = pick_dir(w, f), id = x->attr.entry;
+	bool link = !id_equal(&x->attr.entry, &x->attr.id);
+	const char *name = link ? pick_name_like(w, x->name) : pick_name(w, x->attr.kind);
+	if (!name)
+		return;
 	unsigned flags = prng_chance(&w->r, 20)   ? RENAME_FLAG_NOREPLACE
 			 : prng_chance(&w->r, 10) ? RENAME_FLAG_EXCHANGE
 						  : 0;
@@ -495,7 +517,7 @@ static void rename_it(struct world *w, struct device *d, const struct finding *f
 	file_numbers(d, &x->attr.id, &saw, NULL);
 	if (over)
 		file_numbers(d, &target.id, &saw_target, NULL);
-	int r = replica_rename(d->replica, &x->attr.id, &parent, name, strlen(name), flags, &id);
+	int r = replica_rename(d->replica, &x->attr.entry, &parent, name, strlen(name), flags, &id);
 	char hex[ID_HEX], hex_new[ID_HEX], hex_over[ID_HEX];
 	TRACE(w, "device %u renames %s (%.8s) to %s (%.8s), flags %u: %s, now %.8s", d->no, x->name,
 	      id_hex(&x->attr.id, hex), name, over ? id_hex(&target.id, hex_over) : "none", flags,
@@ -503,14 +525,14 @@ static void rename_it(struct world *w, struct device *d, const struct finding *f
 	if (r < 0) {
 		allow(w, d, "rename", r);
 	} else {
-		if (!id_equal(&id, &x->attr.id))
+		if (!id_equal(&id, &x->attr.entry))
 			moved(w, d, &x->attr.id, &id, &saw);
 		struct attr now;
 		if (over && flags == 0) {
 			model_covered(w, d, &target.id, "", &saw_target);
 		} else if (over && flags == RENAME_FLAG_EXCHANGE &&
 			   /* Else it only has another name, and who has that one may be a third. */
-			   replica_attr(d->replica, &target.id, &now) == -ENOENT &&
+			   is_gone(d, &target.id) &&
 			   replica_lookup(d->replica, &x->parent, x->name, strlen(x->name), &now) ==
 				   0 &&
 			   !id_equal(&now.id, &target.id)) {
@@ -519,6 +541,21 @@ static void rename_it(struct world *w, struct device *d, const struct finding *f
 	}
 	numbers_clear(&saw);
 	numbers_clear(&saw_target);
+}
+
+static void link_it(struct world *w, struct device *d, const struct finding *f)
+{
+	const struct found *x = pick(w, f, prng_chance(&w->r, 90) ? NODE_FILE : NODE_LINK);
+	struct id parent = pick_dir(w, f);
+	const char *name = x ? pick_name_like(w, x->name) : NULL;
+	char hex[ID_HEX];
+	if (!name)
+		return;
+	int r = replica_link(d->replica, &x->attr.id, &parent, name, strlen(name), NULL);
+	TRACE(w, "device %u links %s (%.8s) to %s: %s", d->no, x->name, id_hex(&x->attr.id, hex),
+	      name, r < 0 ? strerror(-r) : "done");
+	if (r < 0)
+		allow(w, d, "link", r);
 }
 
 static void metadata(struct world *w, struct device *d, const struct found *x)
@@ -590,6 +627,9 @@ static void tidy(struct world *w, struct device *d)
 		allow(w, d, "tidying up", r);
 }
 
+/* Remainders of the seeds of histories with hard links. */
+#define LINKING (1u << 4 | 1u << 7 | 1u << 8 | 1u << 11)
+
 static void operate(struct world *w, struct device *d)
 {
 	struct finding f;
@@ -619,6 +659,10 @@ static void operate(struct world *w, struct device *d)
 		int r = typed_declare_any(w, d, &dir);
 		if (r < 0)
 			allow(w, d, "a declaration", r);
+		return;
+	}
+	if (LINKING & 1u << w->seed % 12 && prng_chance(&w->r, 8)) {
+		link_it(w, d, &f);
 		return;
 	}
 	const struct found *x = NULL, *file = pick(w, &f, NODE_FILE);
