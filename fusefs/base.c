@@ -76,7 +76,7 @@ static bool held_elsewhere(struct bases *b, const struct note *n)
 
 static uint64_t version_cost(const struct version *v)
 {
-	return 256 + (version_data(v) ? version_size(v) : 0);
+	return 256 + (version_is_bytes(v) ? version_size(v) : 0);
 }
 
 static void note_drop(struct bases *b, struct note *n)
@@ -101,14 +101,20 @@ void bases_free(struct bases *b)
 	free(b);
 }
 
+/* Of blobs there may be several of one version; anything else that is another has other bytes. */
+static bool same_version(const struct version *x, const struct version *y)
+{
+	return x == y || (id_equal(version_id(x), version_id(y)) && !version_is_bytes(x) &&
+			  !version_is_bytes(y));
+}
+
 static struct note *note_find(struct bases *b, const struct proc *p, const struct id *node,
 			      const struct version *v)
 {
 	for (struct table_link *l = table_first(&b->by_node, id_hash(node)); l; l = l->next) {
 		struct note *n = table_entry(l, struct note, by_node);
 		if (id_equal(&n->node, node) && proc_same(&n->proc, p) &&
-		    (n->version == v || id_equal(version_id(n->version), version_id(v))) &&
-		    version_data(n->version) == version_data(v))
+		    same_version(n->version, v))
 			return n;
 	}
 	return NULL;
@@ -293,11 +299,6 @@ static struct version *find_own(struct bases *b, const struct base_question *q)
 	return best ? version_ref(best->version) : NULL;
 }
 
-static bool same_bytes(const struct version *x, const struct version *y)
-{
-	return id_equal(version_id(x), version_id(y)) && version_data(x) == version_data(y);
-}
-
 struct candidate {
 	struct version *version;
 	bool fresh; /* opened since the temp file was made */
@@ -317,7 +318,7 @@ static size_t collect(struct bases *b, const struct base_question *q, enum match
 		if (!id_equal(&n->node, &q->node) || !matches(n, q, how))
 			continue;
 		size_t i = 0;
-		while (i < n_found && !same_bytes(found[i]->version, n->version))
+		while (i < n_found && !same_version(found[i]->version, n->version))
 			i++;
 		if (i < n_found && found[i]->at_ns >= n->at_ns)
 			continue;

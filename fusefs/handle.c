@@ -54,11 +54,13 @@ int inode_shared(struct fusefs *fs, struct inode *i, struct copy **ret)
 
 static bool same_bytes(const struct version *a, const struct version *b)
 {
-	if (version_size(a) != version_size(b) || !version_data(a) != !version_data(b))
+	if (a == b)
+		return true;
+	const void *s = version_data(a), *t = version_data(b);
+	if (version_size(a) != version_size(b) || !s != !t)
 		return false;
-	if (version_data(a))
-		return version_data(a) == version_data(b) ||
-		       memcmp(version_data(a), version_data(b), (size_t)version_size(a)) == 0;
+	if (s)
+		return memcmp(s, t, (size_t)version_size(a)) == 0;
 	const struct blob_ref *x = version_blob(a), *y = version_blob(b);
 	return x && y && memcmp(&x->manifest, &y->manifest, sizeof(x->manifest)) == 0;
 }
@@ -101,7 +103,7 @@ static int choose_copy(struct fusefs *fs, struct inode *i, bool own, struct fuse
 		return r;
 	}
 	struct version *head = NULL;
-	int r = replica_read(fs->replica, &i->id, &head);
+	int r = replica_read_later(fs->replica, &i->id, &head);
 	if (r < 0)
 		return r;
 	/* A newer version of the same bytes (renamed, another mode) is none to its readers: what is

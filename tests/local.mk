@@ -61,6 +61,7 @@ unit_tests = \
 	tests/unit/test_jsonptr \
 	tests/unit/test_jsonstyle \
 	tests/unit/test_jsonw \
+	tests/unit/test_later \
 	tests/unit/test_leaf \
 	tests/unit/test_lines \
 	tests/unit/test_list \
@@ -308,6 +309,7 @@ check-quick:
 # Those in which several threads meet, for ThreadSanitizer: of the others it can say nothing.
 thread_tests = \
 	tests/unit/test_control \
+	tests/unit/test_later \
 	tests/unit/test_proc \
 	tests/unit/test_replica \
 	tests/unit/test_replica_threads \
