@@ -11,6 +11,7 @@
 
 #define BACKUP_NS (INT64_C(2) * 1000 * 1000 * 1000)
 #define CANDIDATES 16 /* versions compared for one save */
+#define SPARED_MAX 64 /* old notes that are kept before others */
 
 struct note {
 	struct note *next, *prev; /* oldest first */
@@ -120,34 +121,43 @@ static struct note *note_find(struct bases *b, const struct proc *p, const struc
 	return NULL;
 }
 
-/* Down to the limits. The first round spares the last note of a file by a living process (an
- * editor that has had its file open since yesterday), the second spares nothing. Which process
- * lives is asked for a few only: asking costs a system call. */
+/* The last note of a file by a process that still runs: an editor that has had its file open since
+ * yesterday. living: one that does, so far as is known; asking costs a system call. */
+static bool worth_keeping(struct bases *b, const struct note *n, struct proc *living)
+{
+	for (struct table_link *l = table_first(&b->by_node, n->by_node.hash); l; l = l->next) {
+		const struct note *x = table_entry(l, struct note, by_node);
+		if (x != n && id_equal(&x->node, &n->node) && proc_same(&x->proc, &n->proc) &&
+		    x->at_ns >= n->at_ns)
+			return false;
+	}
+	if (!proc_same(&n->proc, living) && !proc_alive(&n->proc))
+		return false;
+	*living = n->proc;
+	return true;
+}
+
+/* When there is too much: well below the limits, so that what goes through more files than are noted does
+ * not pay for it with each of them. The first round spares some of what is worth keeping, the second
+ * goes no further than it has to, and spares nothing. */
 static void shrink(struct bases *b)
 {
-	unsigned asked = 0;
-	for (struct note *n = b->oldest, *next; n; n = next) {
-		next = n->next;
-		if (b->n <= b->limits.notes && b->bytes <= b->limits.bytes)
+	const struct bases_limits *limits = &b->limits;
+	const size_t notes = limits->notes - limits->notes / 16;
+	const uint64_t bytes = limits->bytes - limits->bytes / 16;
+	unsigned spared = 0;
+	struct proc living = b->newest->proc;
+	if (b->n <= limits->notes && b->bytes <= limits->bytes)
+		return;
+	for (struct note *n = b->oldest, *next = n->next; next; n = next, next = n->next) {
+		if (b->n <= notes && b->bytes <= bytes)
 			return;
-		if (!next)
-			break;
-		if (asked < 64 && b->n <= 2 * b->limits.notes) {
-			asked++;
-			bool last = true;
-			for (struct table_link *l = table_first(&b->by_node, n->by_node.hash);
-			     l && last; l = l->next) {
-				struct note *x = table_entry(l, struct note, by_node);
-				last = x == n || !id_equal(&x->node, &n->node) ||
-				       !proc_same(&x->proc, &n->proc) || x->at_ns < n->at_ns;
-			}
-			if (last && proc_alive(&n->proc))
-				continue;
-		}
-		note_drop(b, n);
+		if (spared < SPARED_MAX && worth_keeping(b, n, &living))
+			spared++;
+		else
+			note_drop(b, n);
 	}
-	while (b->oldest && b->oldest != b->newest &&
-	       (b->n > b->limits.notes || b->bytes > b->limits.bytes))
+	while (b->oldest != b->newest && (b->n > limits->notes || b->bytes > limits->bytes))
 		note_drop(b, b->oldest);
 }
 

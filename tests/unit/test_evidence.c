@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Which version a save is taken against: the evidence of who read what. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "engine/replica.h"
 #include "fusefs/base.h"
@@ -65,6 +68,15 @@ static void tear_down(struct fixture *f)
 		version_unref(f->v[i]);
 	replica_free(f->replica);
 	store_close(f->store);
+}
+
+static unsigned questions;
+
+/* In the place of the C library's: fusefs/proc.c asks so whether a process lives. */
+int kill(pid_t pid, int signal)
+{
+	questions++;
+	return (int)syscall(SYS_kill, pid, signal);
 }
 
 /* Process numbers of tests are far above any that can be alive. */
@@ -256,6 +268,25 @@ static void test_bounds(void)
 	tear_down(&f);
 }
 
+/* Both live: an editor with its file open, and what goes through more files than are noted. */
+static void test_walk(void)
+{
+	struct fixture f;
+	int rule;
+	const struct proc editor = { .tgid = getpid(), .start = 1 };
+	const struct proc walker = { .tgid = getppid(), .start = 1 };
+	set_up(&f, 200, 1 << 20);
+	note(&f, editor, 0, 1);
+	questions = 0;
+	for (unsigned i = 0; i < 1000; i++) {
+		const struct id file = { .b = { 1, (uint8_t)i, (uint8_t)(i >> 8) } };
+		bases_note(f.bases, &walker, &file, f.v[3], 2 + i);
+	}
+	is_int(ask(&f, editor, texts[3], 0, 0, &rule), 0, "a walk does not drive out what an editor read");
+	ok(questions < 300, "nor asks who lives for each file: %u times for 1000", questions);
+	tear_down(&f);
+}
+
 static uint64_t distance(const char *a, const char *b)
 {
 	return base_distance(a, strlen(a), b, strlen(b));
@@ -278,13 +309,14 @@ static void test_distance(void)
 
 int main(void)
 {
-	tap_plan(43);
+	tap_plan(45);
 	test_own();
 	test_backup();
 	test_strangers();
 	test_earlier();
 	test_ties();
 	test_bounds();
+	test_walk();
 	test_distance();
 	return tap_done();
 }
