@@ -81,6 +81,11 @@ int version_load(const struct version *known)
 	return rc;
 }
 
+bool version_is_made(const struct version *v)
+{
+	return version_is_bytes(v) && atomic_load(&v->owed) == OWES_NOTHING;
+}
+
 int version_load_from(struct replica *r, struct version *v, const struct record *rec)
 {
 	if (atomic_load(&v->owed) == OWES_NOTHING)

@@ -134,6 +134,8 @@ enum form version_form(const struct version *v);
 uint64_t version_size(const struct version *v);
 /* It is a document or text, of which there is version_data. */
 bool version_is_bytes(const struct version *v);
+/* ... and they need not be made any more. */
+bool version_is_made(const struct version *v);
 /* Bytes of a document or text in memory (borrowed), NULL for a blob. */
 const void *version_data(const struct version *v);
 /* As pread(2). -EHOSTDOWN when a chunk is not here. */

@@ -422,6 +422,13 @@ static void note_read(struct fusefs *fs, struct inode *i, struct handle *h)
 	bases_note(fs->bases, &h->opener, version_node(basis), basis, monotonic_ns());
 }
 
+/* Reading size bytes of it is quick work. */
+static bool is_at_hand(const struct inode *i, const struct copy *c, size_t size)
+{
+	return c == i->shared && !c->work && size <= QUICK_SIZE &&
+	       (!c->origin || version_is_made(c->origin));
+}
+
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		    struct fuse_file_info *fi)
 {
@@ -429,8 +436,10 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct fusefs *fs = fs_of(req);
 	struct handle *h = handle_of(fs, fi);
 	struct inode *i = h->inode;
-	pthread_mutex_lock(&i->lock);
+	lock_quickly(fs, i);
 	struct copy *c = h->copy;
+	if (!is_at_hand(i, c, size))
+		turn_pass(&fs->turns);
 	note_dropped(h);
 	if (c != i->shared)
 		flip_own(fs, i, c, (uint64_t)off + size);
