@@ -631,15 +631,26 @@ uint64_t bases_bytes(struct bases *b)
 
 /* ---- handing over ---- */
 
+/* What the record cannot be read of is no base any more, and no reason to hand nothing over. */
+static bool can_be_saved(const struct note *n)
+{
+	return version_load(n->version) == 0;
+}
+
 void bases_save(struct bases *b, struct saver *s)
 {
+	uint64_t count = 0;
 	pthread_mutex_lock(&b->lock);
+	for (const struct note *n = b->oldest; n; n = n->next)
+		count += can_be_saved(n);
 	save_u64(s, b->saves);
 	save_proc(s, &b->backup_proc);
 	save_id(s, &b->backup_node);
 	save_u64(s, (uint64_t)b->backup_ns);
-	save_u64(s, b->n);
+	save_u64(s, count);
 	for (const struct note *n = b->oldest; n; n = n->next) {
+		if (!can_be_saved(n))
+			continue;
 		save_id(s, &n->node);
 		save_proc(s, &n->proc);
 		save_version(s, n->version);
