@@ -138,6 +138,7 @@ libengine_a_SOURCES = \
 	engine/replica-types.c \
 	engine/replica-verify.c \
 	engine/replica-version-free.c \
+	engine/replica-version-later.c \
 	engine/replica-version.c \
 	engine/replica-version.h \
 	engine/replica-view.c \

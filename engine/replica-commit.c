@@ -426,10 +426,13 @@ int commit_end(struct commit *c, struct err *e)
 	actors_put_batch(r, b, actors);
 	if (c->seq_used)
 		r->seq = c->stamp.dot.seq; /* spent even if the write fails */
-	rc = store_write(r->store, b, e);
+	rc = versions_write_begin(c);
+	rc = rc < 0 ? err_errno(e, rc, "cannot take the change in") : store_write(r->store, b, e);
+	if (rc == 0)
+		publish(c, actors);
+	versions_write_end(c);
 	if (rc < 0)
 		return rc;
-	publish(c, actors);
 	bool tell = atomic_load(&r->observers) > 0;
 	if (tell)
 		pthread_mutex_lock(&r->notify);

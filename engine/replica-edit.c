@@ -31,7 +31,10 @@ int replica_edit(struct replica *r, struct version *base, const struct json *pat
 	struct json *old, *tree;
 	if (version_form(base) != FORM_JSON)
 		return err_set(e, -EINVAL, "this is no document");
-	int rc = json_parse(&a, version_data(base), (size_t)version_size(base), NULL, &old, e);
+	int rc = version_load(base);
+	if (rc < 0)
+		return err_errno(e, rc, "cannot read the document");
+	rc = json_parse(&a, version_data(base), (size_t)version_size(base), NULL, &old, e);
 	if (rc == 0)
 		rc = jsonpatch_apply(&a, old, patch, &tree, e);
 	if (rc < 0)

@@ -71,8 +71,12 @@ static int version_before(struct commit *c, const struct touched *t, struct vers
 		v = version_find(c->r, &t->before.attr.id, &t->before.attr.version);
 	if (!v)
 		return version_make(c->r, t->old, NULL, ret);
-	*ret = v;
-	return 0;
+	int rc = version_load_from(c->r, v, t->old);
+	if (rc < 0)
+		version_unref(v);
+	else
+		*ret = v;
+	return rc;
 }
 
 static int version_after(struct commit *c, const struct touched *t, struct version **ret)

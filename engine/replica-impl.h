@@ -189,6 +189,7 @@ uint32_t mode_normal(enum node_kind kind);
 
 /* ---- versions ---- */
 
+struct commit;
 struct versions;
 int versions_init(struct replica *r);
 void versions_done(struct replica *r);
@@ -204,7 +205,13 @@ const struct elements *version_elements(const struct version *v);
 void version_set_written(struct version *v, struct elements *take);
 /* The cached version with that id, or NULL. */
 struct version *version_find(struct replica *r, const struct id *node, const struct id *version);
-/* Keeps v as the newest one of its node for a while. */
+/* As version_load, from the version's record, which the caller has. */
+int version_load_from(struct replica *r, struct version *v, const struct record *rec);
+/* Around the writing of a commit: versions that it replaces, and that owe their bytes, get them. -ENOMEM.
+ * The second in any case. */
+int versions_write_begin(struct commit *c);
+void versions_write_end(struct commit *c);
+/* Keeps v, which owes nothing, as the newest one of its node for a while. */
 void version_keep(struct replica *r, struct version *v);
 /* What edits of a text need; NULL for anything else. */
 const struct seq_base *version_anchors(const struct version *v);
@@ -309,6 +316,7 @@ struct replica {
 	struct view *views;         /* all that live */
 	atomic_ullong orphaned;     /* bytes, roughly: replica_orphaned */
 	atomic_ullong sweeps;       /* counts them, see replica-sweep.c */
+	atomic_ullong writes;       /* odd while records are replaced, see replica-version-later.c */
 	atomic_bool no_sweeps;      /* they break off */
 };
 

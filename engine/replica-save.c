@@ -491,7 +491,9 @@ int replica_save(struct replica *r, const struct id *id, const struct version *b
 		 const struct content *content, enum save_as as, struct version **ret_version,
 		 struct err *e)
 {
-	int rc;
+	int rc = base ? version_load(base) : 0;
+	if (rc < 0)
+		return err_errno(e, rc, "cannot save");
 	do {
 		_cleanup_(version_unrefp) struct version *renamed = NULL;
 		pthread_mutex_lock(&r->commit);

@@ -84,13 +84,16 @@ int version_restamped(struct replica *r, const struct version *v, struct version
 	_cleanup_(arena_done) struct arena a = { 0 };
 	_cleanup_(elements_freep) struct elements *elements = NULL;
 	_cleanup_(seq_base_freep) struct seq_base *anchors = NULL;
-	struct vv context = v->context;
 	uint32_t n = atomic_load(&r->n_restamped);
 	int rc = 0;
 	if (v->restamped == n) {
 		*ret = NULL;
 		return 0;
 	}
+	rc = version_load(v);
+	if (rc < 0)
+		return rc;
+	struct vv context = v->context;
 	elements = elements_ref(v->elements);
 	for (uint32_t i = v->restamped; rc == 0 && i < n; i++) {
 		_cleanup_(seq_base_freep) struct seq_base *old = TAKE_PTR(anchors);
@@ -159,11 +162,16 @@ int version_written(struct replica *r, const struct version *base, struct versio
 	_cleanup_(vv_done) struct vv context = { 0 };
 	struct seq_base *anchors = NULL;
 	struct id id;
+	int rc = base ? version_load(base) : 0;
+	if (rc == 0)
+		rc = version_load(saved);
+	if (rc < 0)
+		return rc;
 	if (!saved->data || (saved->size == len && memcmp(saved->data, data, len) == 0)) {
 		*ret = version_ref(saved);
 		return 0;
 	}
-	int rc = written_now(r, base, saved, &now);
+	rc = written_now(r, base, saved, &now);
 	if (now.base)
 		base = now.base;
 	if (rc == 0 && base)
@@ -190,6 +198,9 @@ enum { FORMAT_BYTES = 2, FORMAT_BLOB = 3 };
 
 int version_encode(struct replica *r, const struct version *v, struct buf *b)
 {
+	int rc = version_load(v);
+	if (rc < 0)
+		return rc;
 	buf_u8(b, v->data ? FORMAT_BYTES : FORMAT_BLOB);
 	buf_put(b, v->node.b, ID_SIZE);
 	buf_put(b, v->id.b, ID_SIZE);

@@ -26,6 +26,7 @@ struct version_shard {
 
 struct versions {
 	atomic_uint refs; /* versions may outlive the replica */
+	struct replica *replica;
 	struct version_shard shard[SHARDS];
 };
 
@@ -35,6 +36,7 @@ int versions_init(struct replica *r)
 	if (!v)
 		return -ENOMEM;
 	atomic_init(&v->refs, 1);
+	v->replica = r;
 	for (unsigned i = 0; i < SHARDS; i++) {
 		pthread_mutex_init(&v->shard[i].lock, NULL);
 		v->shard[i].ring.newer = v->shard[i].ring.older = &v->shard[i].ring;
@@ -52,6 +54,11 @@ static void versions_unref(struct versions *v)
 		pthread_mutex_destroy(&v->shard[i].lock);
 	}
 	free(v);
+}
+
+struct replica *versions_replica(const struct versions *v)
+{
+	return v->replica;
 }
 
 static struct version_shard *shard_of(struct versions *v, const struct id *node)
@@ -83,14 +90,19 @@ struct version *version_ref(struct version *v)
 	return v;
 }
 
+void version_empty(struct version *v)
+{
+	seq_base_free(v->anchors);
+	elements_free(v->elements);
+	free(v->data);
+}
+
 void version_destroy(struct version *v)
 {
 	vv_done(&v->context);
 	blob_free(v->blob);
-	seq_base_free(v->anchors);
-	elements_free(v->elements);
+	version_empty(v);
 	elements_free(v->written);
-	free(v->data);
 	pthread_mutex_destroy(&v->lock);
 	free(v);
 }
@@ -203,6 +215,7 @@ void versions_done(struct replica *r)
 			version_unref(v);
 		}
 	}
+	all->replica = NULL;
 	versions_unref(all);
 	r->versions = NULL;
 }
@@ -237,8 +250,8 @@ static int render(struct replica *r, const struct record *rec, struct rendering 
 	return rc;
 }
 
-static int fill(struct replica *r, struct version *v, const struct record *rec,
-		struct rendering *known)
+int version_fill(struct replica *r, struct version *v, const struct record *rec,
+		 struct rendering *known)
 {
 	struct value shown;
 	if (!content_shown(r, rec, &shown) || shown.kind == VALUE_LINK || shown.kind == VALUE_NODE ||
@@ -290,29 +303,27 @@ void version_counted(const struct version *v)
 	atomic_fetch_add(&v->versions->refs, 1);
 }
 
-/* Takes v into the table, or gives the one that came first. v is the caller's until then. */
-static int version_list(struct replica *r, struct version *v, struct version **ret)
+int version_list(struct replica *r, struct version *v, const unsigned long long *writes,
+		 struct version **ret)
 {
 	struct version_shard *s = shard_of(r->versions, &v->node);
 	int rc = 0;
 	pthread_mutex_lock(&s->lock);
 	struct version *other = find_locked(s, &v->node, &v->id);
-	if (!other)
+	const bool late = !other && writes && atomic_load(&r->writes) != *writes;
+	if (!other && !late)
 		rc = table_add(&s->table, &v->link, id_hash(&v->id));
-	if (!other && rc == 0) {
+	if (!other && !late && rc == 0) {
 		version_counted(v);
 		v->listed = true;
+		other = TAKE_PTR(v);
 	}
 	pthread_mutex_unlock(&s->lock);
-	if (!other && rc == 0) {
-		*ret = v;
-		return 0;
-	}
-	version_destroy(v);
-	if (!other)
-		return -ENOMEM; /* the table's only failure */
-	*ret = other;
-	return 0;
+	if (v)
+		version_destroy(v);
+	if (rc == 0)
+		*ret = other;
+	return rc;
 }
 
 int version_make(struct replica *r, const struct record *rec, struct rendering *known,
@@ -322,21 +333,25 @@ int version_make(struct replica *r, const struct record *rec, struct rendering *
 	record_version(rec, r->actors, &id);
 	struct version *v = version_find(r, &rec->id, &id);
 	if (v) {
-		*ret = v;
-		return 0;
+		int owed = version_load_from(r, v, rec);
+		if (owed < 0)
+			version_unref(v);
+		else
+			*ret = v;
+		return owed;
 	}
 	v = calloc(1, sizeof(*v));
 	if (!v)
 		return -ENOMEM;
 	version_init(r, v, &rec->id, &id);
-	int rc = fill(r, v, rec, known);
+	int rc = version_fill(r, v, rec, known);
 	if (rc == 0)
 		rc = vv_copy(&rec->ctx, &v->context);
 	if (rc < 0) {
 		version_destroy(v);
 		return rc;
 	}
-	return version_list(r, v, ret);
+	return version_list(r, v, NULL, ret);
 }
 
 /* The bytes of a blob, with a NUL behind them. */
@@ -396,7 +411,7 @@ int version_past(struct replica *r, const struct id *node, const struct history_
 		version_destroy(v);
 		return rc;
 	}
-	return version_list(r, v, ret);
+	return version_list(r, v, NULL, ret);
 }
 
 int replica_rival_blob(struct replica *r, const struct id *node, const struct blob_ref *ref,
@@ -417,19 +432,19 @@ int replica_rival_blob(struct replica *r, const struct id *node, const struct bl
 	v->form = FORM_BLOB;
 	v->ref = *ref;
 	v->size = ref->size;
-	return version_list(r, v, ret);
+	return version_list(r, v, NULL, ret);
 }
 
 bool version_styled(const struct version *v)
 {
-	return v->styled;
+	return version_whole(v) && v->styled;
 }
 
 bool version_same(const struct version *x, const struct version *y)
 {
 	if (x == y)
 		return true;
-	if (x->form != y->form || x->size != y->size)
+	if (!version_whole(x) || !version_whole(y) || x->form != y->form || x->size != y->size)
 		return false;
 	if (x->data && y->data)
 		return memcmp(x->data, y->data, (size_t)x->size) == 0;
@@ -468,7 +483,7 @@ int version_newest(struct replica *r, const struct id *id, struct version **ret)
 	return rc < 0 ? rc : version_make(r, stored.record, NULL, ret);
 }
 
-static int read_newest(struct replica *r, const struct id *id, struct version **ret)
+int node_get_file(struct replica *r, const struct id *id, struct node *ret)
 {
 	struct node n;
 	int rc = node_get(r, NULL, id, &n);
@@ -478,11 +493,23 @@ static int read_newest(struct replica *r, const struct id *id, struct version **
 		return -ENOENT;
 	if (n.attr.kind != NODE_FILE)
 		return n.attr.kind == NODE_DIR ? -EISDIR : -EINVAL;
-	struct version *v = version_find(r, id, &n.attr.version);
+	*ret = n;
+	return 0;
+}
+
+static int read_newest(struct replica *r, const struct id *id, struct version **ret)
+{
+	struct node n;
+	int rc = node_get_file(r, id, &n);
+	if (rc < 0)
+		return rc;
+	_cleanup_(version_unrefp) struct version *v = version_find(r, id, &n.attr.version);
 	if (!v)
 		return version_newest(r, id, ret);
-	*ret = v;
-	return 0;
+	rc = version_load(v);
+	if (rc == 0)
+		*ret = TAKE_PTR(v);
+	return rc;
 }
 
 int replica_read(struct replica *r, const struct id *id, struct version **ret)
@@ -516,12 +543,18 @@ const struct id *version_id(const struct version *v)
 
 const struct vv *version_context(const struct version *v)
 {
+	(void)version_whole(v);
 	return &v->context;
 }
 
 enum form version_form(const struct version *v)
 {
 	return v->form;
+}
+
+bool version_is_bytes(const struct version *v)
+{
+	return v->form == FORM_JSON || v->form == FORM_TEXT;
 }
 
 uint64_t version_size(const struct version *v)
@@ -531,12 +564,12 @@ uint64_t version_size(const struct version *v)
 
 const void *version_data(const struct version *v)
 {
-	return v->form == FORM_JSON || v->form == FORM_TEXT ? v->data : NULL;
+	return version_is_bytes(v) && version_whole(v) ? v->data : NULL;
 }
 
 const struct seq_base *version_anchors(const struct version *v)
 {
-	return v->anchors;
+	return version_whole(v) ? v->anchors : NULL;
 }
 
 const struct blob_ref *version_blob(const struct version *v)
@@ -556,8 +589,9 @@ static int open_blob(struct version *v)
 
 ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset)
 {
-	if (offset >= v->size)
-		return 0;
+	int rc = version_load(v);
+	if (rc < 0 || offset >= v->size)
+		return rc;
 	if (v->data) {
 		if (len > v->size - offset)
 			len = (size_t)(v->size - offset);
@@ -566,13 +600,13 @@ ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset
 	}
 	if (v->form != FORM_BLOB)
 		return 0;
-	int rc = open_blob(v);
+	rc = open_blob(v);
 	return rc < 0 ? rc : blob_pread(v->blob, data, len, offset);
 }
 
 const struct elements *version_elements(const struct version *v)
 {
-	return v->elements;
+	return version_whole(v) ? v->elements : NULL;
 }
 
 void version_set_written(struct version *v, struct elements *take)

@@ -124,6 +124,12 @@ uint64_t replica_count(struct replica *r); /* live files */
 struct version;
 
 int replica_read(struct replica *r, const struct id *id, struct version **ret); /* newest */
+/* The same for who may never look at the bytes: those of a document or text, and its context, are made when
+ * they are asked for first, or before another version takes its place, whichever comes sooner. */
+int replica_read_later(struct replica *r, const struct id *id, struct version **ret);
+/* Makes them, if they are not. Where that fails, what is asked for below is not there: no bytes, an empty
+ * context. Whoever goes on with them asks here before. */
+int version_load(const struct version *v);
 struct version *version_ref(struct version *v);
 void version_unref(struct version *v);
 const struct id *version_node(const struct version *v);
@@ -131,6 +137,10 @@ const struct id *version_id(const struct version *v);
 const struct vv *version_context(const struct version *v);
 enum form version_form(const struct version *v);
 uint64_t version_size(const struct version *v);
+/* It is a document or text, of which there is version_data. */
+bool version_is_bytes(const struct version *v);
+/* ... and they need not be made any more. */
+bool version_is_made(const struct version *v);
 /* Bytes of a document or text in memory (borrowed), NULL for a blob. */
 const void *version_data(const struct version *v);
 /* As pread(2). -EHOSTDOWN when a chunk is not here. */

@@ -11,6 +11,7 @@
 
 #define BACKUP_NS (INT64_C(2) * 1000 * 1000 * 1000)
 #define CANDIDATES 16 /* versions compared for one save */
+#define SPARED_MAX 64 /* old notes that are kept before others */
 
 struct note {
 	struct note *next, *prev; /* oldest first */
@@ -76,7 +77,7 @@ static bool held_elsewhere(struct bases *b, const struct note *n)
 
 static uint64_t version_cost(const struct version *v)
 {
-	return 256 + (version_data(v) ? version_size(v) : 0);
+	return 256 + (version_is_bytes(v) ? version_size(v) : 0);
 }
 
 static void note_drop(struct bases *b, struct note *n)
@@ -101,47 +102,62 @@ void bases_free(struct bases *b)
 	free(b);
 }
 
+/* Of blobs there may be several of one version; anything else that is another has other bytes. */
+static bool same_version(const struct version *x, const struct version *y)
+{
+	return x == y || (id_equal(version_id(x), version_id(y)) && !version_is_bytes(x) &&
+			  !version_is_bytes(y));
+}
+
 static struct note *note_find(struct bases *b, const struct proc *p, const struct id *node,
 			      const struct version *v)
 {
 	for (struct table_link *l = table_first(&b->by_node, id_hash(node)); l; l = l->next) {
 		struct note *n = table_entry(l, struct note, by_node);
 		if (id_equal(&n->node, node) && proc_same(&n->proc, p) &&
-		    (n->version == v || id_equal(version_id(n->version), version_id(v))) &&
-		    version_data(n->version) == version_data(v))
+		    same_version(n->version, v))
 			return n;
 	}
 	return NULL;
 }
 
-/* Down to the limits. The first round spares the last note of a file by a living process (an
- * editor that has had its file open since yesterday), the second spares nothing. Which process
- * lives is asked for a few only: asking costs a system call. */
+/* The last note of a file by a process that still runs: an editor that has had its file open since
+ * yesterday. living: one that does, so far as is known; asking costs a system call. */
+static bool worth_keeping(struct bases *b, const struct note *n, struct proc *living)
+{
+	for (struct table_link *l = table_first(&b->by_node, n->by_node.hash); l; l = l->next) {
+		const struct note *x = table_entry(l, struct note, by_node);
+		if (x != n && id_equal(&x->node, &n->node) && proc_same(&x->proc, &n->proc) &&
+		    x->at_ns >= n->at_ns)
+			return false;
+	}
+	if (!proc_same(&n->proc, living) && !proc_alive(&n->proc))
+		return false;
+	*living = n->proc;
+	return true;
+}
+
+/* When there is too much: well below the limits, so that what goes through more files than are noted does
+ * not pay for it with each of them. The first round spares some of what is worth keeping, the second
+ * goes no further than it has to, and spares nothing. */
 static void shrink(struct bases *b)
 {
-	unsigned asked = 0;
-	for (struct note *n = b->oldest, *next; n; n = next) {
-		next = n->next;
-		if (b->n <= b->limits.notes && b->bytes <= b->limits.bytes)
+	const struct bases_limits *limits = &b->limits;
+	const size_t notes = limits->notes - limits->notes / 16;
+	const uint64_t bytes = limits->bytes - limits->bytes / 16;
+	unsigned spared = 0;
+	struct proc living = b->newest->proc;
+	if (b->n <= limits->notes && b->bytes <= limits->bytes)
+		return;
+	for (struct note *n = b->oldest, *next = n->next; next; n = next, next = n->next) {
+		if (b->n <= notes && b->bytes <= bytes)
 			return;
-		if (!next)
-			break;
-		if (asked < 64 && b->n <= 2 * b->limits.notes) {
-			asked++;
-			bool last = true;
-			for (struct table_link *l = table_first(&b->by_node, n->by_node.hash);
-			     l && last; l = l->next) {
-				struct note *x = table_entry(l, struct note, by_node);
-				last = x == n || !id_equal(&x->node, &n->node) ||
-				       !proc_same(&x->proc, &n->proc) || x->at_ns < n->at_ns;
-			}
-			if (last && proc_alive(&n->proc))
-				continue;
-		}
-		note_drop(b, n);
+		if (spared < SPARED_MAX && worth_keeping(b, n, &living))
+			spared++;
+		else
+			note_drop(b, n);
 	}
-	while (b->oldest && b->oldest != b->newest &&
-	       (b->n > b->limits.notes || b->bytes > b->limits.bytes))
+	while (b->oldest != b->newest && (b->n > limits->notes || b->bytes > limits->bytes))
 		note_drop(b, b->oldest);
 }
 
@@ -293,11 +309,6 @@ static struct version *find_own(struct bases *b, const struct base_question *q)
 	return best ? version_ref(best->version) : NULL;
 }
 
-static bool same_bytes(const struct version *x, const struct version *y)
-{
-	return id_equal(version_id(x), version_id(y)) && version_data(x) == version_data(y);
-}
-
 struct candidate {
 	struct version *version;
 	bool fresh; /* opened since the temp file was made */
@@ -317,7 +328,7 @@ static size_t collect(struct bases *b, const struct base_question *q, enum match
 		if (!id_equal(&n->node, &q->node) || !matches(n, q, how))
 			continue;
 		size_t i = 0;
-		while (i < n_found && !same_bytes(found[i]->version, n->version))
+		while (i < n_found && !same_version(found[i]->version, n->version))
 			i++;
 		if (i < n_found && found[i]->at_ns >= n->at_ns)
 			continue;
@@ -620,15 +631,26 @@ uint64_t bases_bytes(struct bases *b)
 
 /* ---- handing over ---- */
 
+/* What the record cannot be read of is no base any more, and no reason to hand nothing over. */
+static bool can_be_saved(const struct note *n)
+{
+	return version_load(n->version) == 0;
+}
+
 void bases_save(struct bases *b, struct saver *s)
 {
+	uint64_t count = 0;
 	pthread_mutex_lock(&b->lock);
+	for (const struct note *n = b->oldest; n; n = n->next)
+		count += can_be_saved(n);
 	save_u64(s, b->saves);
 	save_proc(s, &b->backup_proc);
 	save_id(s, &b->backup_node);
 	save_u64(s, (uint64_t)b->backup_ns);
-	save_u64(s, b->n);
+	save_u64(s, count);
 	for (const struct note *n = b->oldest; n; n = n->next) {
+		if (!can_be_saved(n))
+			continue;
 		save_id(s, &n->node);
 		save_proc(s, &n->proc);
 		save_version(s, n->version);

@@ -27,7 +27,7 @@
  *
  * Noted versions are referenced. Their number and bytes are bounded; the oldest note goes first,
  * but the last note of a file by a process that still runs goes after all others.
- * Thread-safe; never calls the replica with its lock held. */
+ * Thread-safe; never waits for a commit with its lock held. */
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -54,11 +54,13 @@ int inode_shared(struct fusefs *fs, struct inode *i, struct copy **ret)
 
 static bool same_bytes(const struct version *a, const struct version *b)
 {
-	if (version_size(a) != version_size(b) || !version_data(a) != !version_data(b))
+	if (a == b)
+		return true;
+	const void *s = version_data(a), *t = version_data(b);
+	if (version_size(a) != version_size(b) || !s != !t)
 		return false;
-	if (version_data(a))
-		return version_data(a) == version_data(b) ||
-		       memcmp(version_data(a), version_data(b), (size_t)version_size(a)) == 0;
+	if (s)
+		return memcmp(s, t, (size_t)version_size(a)) == 0;
 	const struct blob_ref *x = version_blob(a), *y = version_blob(b);
 	return x && y && memcmp(&x->manifest, &y->manifest, sizeof(x->manifest)) == 0;
 }
@@ -101,7 +103,7 @@ static int choose_copy(struct fusefs *fs, struct inode *i, bool own, struct fuse
 		return r;
 	}
 	struct version *head = NULL;
-	int r = replica_read(fs->replica, &i->id, &head);
+	int r = replica_read_later(fs->replica, &i->id, &head);
 	if (r < 0)
 		return r;
 	/* A newer version of the same bytes (renamed, another mode) is none to its readers: what is
@@ -420,6 +422,13 @@ static void note_read(struct fusefs *fs, struct inode *i, struct handle *h)
 	bases_note(fs->bases, &h->opener, version_node(basis), basis, monotonic_ns());
 }
 
+/* Reading size bytes of it is quick work. */
+static bool is_at_hand(const struct inode *i, const struct copy *c, size_t size)
+{
+	return c == i->shared && !c->work && size <= QUICK_SIZE &&
+	       (!c->origin || version_is_made(c->origin));
+}
+
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		    struct fuse_file_info *fi)
 {
@@ -427,8 +436,10 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct fusefs *fs = fs_of(req);
 	struct handle *h = handle_of(fs, fi);
 	struct inode *i = h->inode;
-	pthread_mutex_lock(&i->lock);
+	lock_quickly(fs, i);
 	struct copy *c = h->copy;
+	if (!is_at_hand(i, c, size))
+		turn_pass(&fs->turns);
 	note_dropped(h);
 	if (c != i->shared)
 		flip_own(fs, i, c, (uint64_t)off + size);

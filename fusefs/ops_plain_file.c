@@ -154,6 +154,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		fs_of(req)->tree_ops.read(req, ino, size, off, fi);
 		return;
 	}
+	turn_pass(&fs_of(req)->turns);
 	struct fuse_bufvec v = FUSE_BUFVEC_INIT(size);
 	v.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
 	v.buf[0].fd = plain_fd(fi);

@@ -7,7 +7,7 @@
  * caches, for a few microseconds of work.
  *
  * Who has got a request that is quick work does it and waits for the next one. Whoever has other work, or
- * comes upon some, or has to wait for a lock, passes the turn on before. */
+ * comes upon some (a read of what is not in memory), or has to wait for a lock, passes the turn on before. */
 
 #include <pthread.h>
 #include <stdbool.h>

@@ -62,6 +62,7 @@ unit_tests = \
 	tests/unit/test_jsonptr \
 	tests/unit/test_jsonstyle \
 	tests/unit/test_jsonw \
+	tests/unit/test_later \
 	tests/unit/test_leaf \
 	tests/unit/test_lines \
 	tests/unit/test_list \
@@ -96,6 +97,7 @@ unit_tests = \
 	tests/unit/test_trail \
 	tests/unit/test_tree \
 	tests/unit/test_treemodel \
+	tests/unit/test_turn \
 	tests/unit/test_txn \
 	tests/unit/test_types \
 	tests/unit/test_vv \
@@ -161,6 +163,7 @@ tests_unit_test_restamp_SOURCES = tests/unit/test_restamp.c $(pair)
 tests_unit_test_session_SOURCES = tests/unit/test_session.c $(pair)
 tests_unit_test_txn_SOURCES = tests/unit/test_txn.c $(pair)
 tests_unit_test_proc_LDADD = $(FUSEFS_TEST_LIBS)
+tests_unit_test_turn_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_qr_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_saver_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_suspend_LDADD = tests/libtap.a $(TOOLS_LIBS)
@@ -310,6 +313,7 @@ check-quick:
 # Those in which several threads meet, for ThreadSanitizer: of the others it can say nothing.
 thread_tests = \
 	tests/unit/test_control \
+	tests/unit/test_later \
 	tests/unit/test_proc \
 	tests/unit/test_replica \
 	tests/unit/test_replica_threads \

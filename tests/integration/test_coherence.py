@@ -8,6 +8,9 @@ import multiprocessing
 import os
 import random
 import subprocess
+import time
+
+import pytest
 
 from fsmount import wait_until
 
@@ -84,6 +87,71 @@ def test_every_opening_reads_one_version(m, d):
         jobs.end()
     m.settle()
     assert (d / "a.json").read_bytes() == m.remote_bytes("c/a.json")
+
+
+def replace_here(m, path):
+    """As sed -i does."""
+    beside = path.with_name("sedAbCdEf")
+    beside.write_text(NEW)
+    beside.rename(path)
+
+
+def replace_there(m, path):
+    m.remote_put("c/a.json", NEW)
+    m.sync()
+
+
+def remove(m, path):
+    path.unlink()
+    m.settle_and_sync()
+
+
+def change_mode(m, path):
+    path.chmod(0o600)
+
+
+OLD = json.dumps({"n": 1, "text": "a" * 9000}) + "\n"
+NEW = json.dumps({"n": 2, "text": "b" * 9000}) + "\n"
+
+
+@pytest.mark.parametrize("replace", [replace_here, replace_there, remove, change_mode])
+@pytest.mark.parametrize("how", ["read", "mmap"])
+def test_what_was_opened_is_what_is_read(m, d, replace, how):
+    """Nobody had a look at it before another version took its place."""
+    (d / "a.json").write_text(OLD)
+    m.settle_and_sync()
+    m.stop()
+    m.start()
+    start = time.monotonic()
+    fd = os.open(d / "a.json", os.O_RDONLY)
+    try:
+        replace(m, d / "a.json")
+        size = os.fstat(fd).st_size
+        got = mmap.mmap(fd, size, prot=mmap.PROT_READ)[:] if how == "mmap" else os.read(fd, 1 << 20)
+        # Who does nothing for five seconds is shown what is new.
+        late = time.monotonic() - start > 4
+        assert got == OLD.encode() or (late and got == NEW.encode()), (got[:60], len(got))
+    finally:
+        os.close(fd)
+    if replace in (replace_here, replace_there):
+        m.settle()
+        assert (d / "a.json").read_text() == NEW
+
+
+def test_a_save_on_what_was_opened_only(m, d):
+    """Its writer has read it in the kernel's pages, and what came meanwhile stays."""
+    m.new_document("c/a.json", {"n": 1, "m": 1})
+    m.stop()
+    m.start()
+    assert m.json("c/a.json") == {"n": 1, "m": 1}
+    m.sync()
+    with open("/proc/sys/vm/drop_caches", "w") as file:
+        file.write("2\n")
+    with open(d / "a.json", "r+") as file:
+        m.remote_set("c/a.json", m=2)
+        file.truncate(0)
+        file.write('{\n  "n": 5,\n  "m": 1\n}\n')
+    assert m.json("c/a.json") == {"n": 5, "m": 2}
 
 
 def test_an_open_file_follows_what_only_grows(m, d):

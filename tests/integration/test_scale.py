@@ -155,3 +155,20 @@ def test_many_inodes(m):
     wait_until(lambda: memory(m.process.pid) < before + 500 * MANY, 20, "giving back")
     subprocess.run(["rm", "-r", m.dir / "c"], check=True, timeout=25)
     assert m.stats()["tombstones"] == 0 and not (m.dir / "c").exists()
+
+
+def test_opening_makes_nothing(m, d):
+    """What is opened and not read, because the kernel has it, takes neither time nor memory."""
+    count, size = 300, 100_000
+    for number in range(count):
+        (d / f"n{number}.json").write_text(json.dumps({"n": number, "text": "x" * size}))
+    m.settle_and_sync()
+    m.stop()
+    m.start()
+    subprocess.run(["ls", "-l", d], check=True, stdout=subprocess.DEVNULL)
+    before = memory(m.process.pid)
+    for _ in range(3):
+        for number in range(count):
+            os.close(os.open(d / f"n{number}.json", os.O_RDONLY))
+    assert memory(m.process.pid) - before < count * size // 4
+    assert m.json("c/n7.json") == {"n": 7, "text": "x" * size}

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Which version a save is taken against: the evidence of who read what. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "engine/replica.h"
+#include "engine/store.h"
 #include "fusefs/base.h"
+#include "fusefs/saver.h"
 #include "tests/tap.h"
 
 static uint64_t tick;
@@ -65,6 +70,15 @@ static void tear_down(struct fixture *f)
 		version_unref(f->v[i]);
 	replica_free(f->replica);
 	store_close(f->store);
+}
+
+static unsigned questions;
+
+/* In the place of the C library's: fusefs/proc.c asks so whether a process lives. */
+int kill(pid_t pid, int signal)
+{
+	questions++;
+	return (int)syscall(SYS_kill, pid, signal);
 }
 
 /* Process numbers of tests are far above any that can be alive. */
@@ -256,6 +270,68 @@ static void test_bounds(void)
 	tear_down(&f);
 }
 
+/* Both live: an editor with its file open, and what goes through more files than are noted. */
+static void test_walk(void)
+{
+	struct fixture f;
+	int rule;
+	const struct proc editor = { .tgid = getpid(), .start = 1 };
+	const struct proc walker = { .tgid = getppid(), .start = 1 };
+	set_up(&f, 200, 1 << 20);
+	note(&f, editor, 0, 1);
+	questions = 0;
+	for (unsigned i = 0; i < 1000; i++) {
+		const struct id file = { .b = { 1, (uint8_t)i, (uint8_t)(i >> 8) } };
+		bases_note(f.bases, &walker, &file, f.v[3], 2 + i);
+	}
+	is_int(ask(&f, editor, texts[3], 0, 0, &rule), 0, "a walk does not drive out what an editor read");
+	ok(questions < 300, "nor asks who lives for each file: %u times for 1000", questions);
+	tear_down(&f);
+}
+
+/* A document that was opened, and whose record cannot be read. */
+static void test_handing_over(void)
+{
+	struct fixture f;
+	struct store_batch *batch;
+	struct version *unread;
+	struct bases_limits limits = { 100, 1 << 20 };
+	_cleanup_(bases_freep) struct bases *next = NULL;
+	_cleanup_(buf_done) struct buf out = { 0 };
+	set_up(&f, 100, 1 << 20);
+	struct saver s = { .out = &out, .replica = f.replica };
+	struct id other;
+	struct attr attr;
+	struct content c = { .data = texts[0], .len = strlen(texts[0]), .fd = -1 };
+	if (replica_create(f.replica, &NODE_ROOT, "o.json", 6, 0644, &c, SAVE_BY_NAME, 0, &attr, NULL,
+			   NULL) < 0 ||
+	    replica_set_mode(f.replica, &attr.id, 0600) < 0 || store_batch_new(&batch) < 0)
+		tap_bail("no document");
+	other = attr.id;
+	store_put(batch, STORE_DOCS, other.b, ID_SIZE, "x", 1);
+	if (store_write(f.store, batch, NULL) < 0 ||
+	    replica_read_later(f.replica, &other, &unread) < 0)
+		tap_bail("no damage");
+	const struct proc editor = proc(1, 1, 1);
+	bases_note(f.bases, &editor, &other, unread, 1);
+	note(&f, editor, 3, 2);
+	bases_save(f.bases, &s);
+	is_int(s.error, 0, "what cannot be read hinders no handing over");
+	struct loader l = { .in = cursor_make(out.data, out.len), .replica = f.replica };
+	bases_new(&limits, &next);
+	bases_load(next, &l);
+	int rule;
+	ok(load_ok(&l) && cursor_left(&l.in) == 0, "which is whole");
+	bases_free(f.bases);
+	f.bases = TAKE_PTR(next);
+	is_int(ask(&f, editor, texts[3], 0, 0, &rule), 3, "and has the rest");
+	loader_done(&l);
+	saver_done(&s);
+	store_batch_free(batch);
+	version_unref(unread);
+	tear_down(&f);
+}
+
 static uint64_t distance(const char *a, const char *b)
 {
 	return base_distance(a, strlen(a), b, strlen(b));
@@ -278,13 +354,15 @@ static void test_distance(void)
 
 int main(void)
 {
-	tap_plan(43);
+	tap_plan(48);
 	test_own();
 	test_backup();
 	test_strangers();
 	test_earlier();
 	test_ties();
 	test_bounds();
+	test_walk();
+	test_handing_over();
 	test_distance();
 	return tap_done();
 }
