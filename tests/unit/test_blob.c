@@ -261,7 +261,8 @@ static void known(struct store *s, struct store *other, const struct blob_ref *b
 	_cleanup_(arena_done) struct arena a = { 0 };
 	uint64_t size = base->size - 5000, from = 0;
 	uint32_t total = 0;
-	const struct blob_source src = { long_read, size, NULL, base, long_changed, &size };
+	const struct blob_source src = { long_read, size, NULL, base, long_changed, &size,
+					 NULL };
 	struct list l = chunks_of(other, base);
 	struct blob_ref ref;
 	struct sha256 *hash;
@@ -396,7 +397,7 @@ static void updates(struct store *s, uint64_t seed, uint64_t rounds)
 		for (uint64_t i = prng_below(&r, 4); i > 0; i--)
 			file_edit(&r, &f);
 		const struct blob_source src = { file_read, f.size, prng_chance(&r, 70) ? file_data : NULL,
-						 &base, file_changed, &f };
+						 &base, file_changed, &f, NULL };
 		good = blob_write(s, &h, &src, &ref, NULL) == 0;
 		fresh = put(s, f.data, f.size, SIZE_MAX);
 		good = good && ref_equal(&ref, &fresh) && reads_back(s, &ref, f.data, f.size);
@@ -416,7 +417,7 @@ static void touched(struct store *s, uint8_t *data)
 	struct file f = { .data = data, .size = ROOM, .changed = calloc(1, ROOM) };
 	struct blob_ref base = put(s, data, ROOM, SIZE_MAX), ref;
 	struct list before = chunks_of(s, &base);
-	const struct blob_source src = { file_read, ROOM, NULL, &base, file_changed, &f };
+	const struct blob_source src = { file_read, ROOM, NULL, &base, file_changed, &f, NULL };
 	if (!f.changed)
 		tap_bail("no memory");
 	ok(blob_write(s, NULL, &src, &ref, NULL) == 0 && ref_equal(&ref, &base) && f.read == 0,
@@ -479,7 +480,7 @@ static void holes(struct store *s)
 
 	/* 4 EiB with one byte in it. */
 	struct file f = { .size = UINT64_C(1) << 62, .before = (UINT64_C(1) << 61) + 12345 };
-	const struct blob_source src = { one_byte, f.size, no_data, NULL, NULL, &f };
+	const struct blob_source src = { one_byte, f.size, no_data, NULL, NULL, &f, NULL };
 	is_int(blob_write(s, NULL, &src, &ref, NULL), 0, "a huge file of nothing");
 	ok(f.read < ROOM, "of which %u bytes are read", (unsigned)f.read);
 	uint8_t got[2];
