@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import subprocess
 import time
+from pathlib import Path
 
 from fsmount import wait_until
 
@@ -13,11 +14,11 @@ FORK = multiprocessing.get_context("fork")
 MANY = 10_000
 
 
-def requests(m, work):
+def requests(m, work, still_open=0):
     """How many the kernel sent while work was done. Releases come a moment later."""
     before = m.stats()["requests"]
     work()
-    wait_until(lambda: m.stats()["handles"] == 0, what="every release")
+    wait_until(lambda: m.stats()["handles"] == still_open, what="every release")
     return m.stats()["requests"] - before
 
 
@@ -84,6 +85,24 @@ def test_making_a_file_asks_seven_times(m, d):
     assert requests(m, make) <= 710
     assert requests(m, lambda: [name.stat() for name in names]) <= 110
     assert requests(m, lambda: [name.stat() for name in names] * 3) < 10
+
+
+def sleeps(pid):
+    """How often a thread of the process has waited for something."""
+    total = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        for line in status.read_text().splitlines():
+            if line.startswith("voluntary_ctxt_switches:"):
+                total += int(line.split()[1])
+    return total
+
+
+def test_one_thread_answers_stat(m, d):
+    with open(d / "a.txt", "wb", buffering=0) as f:
+        f.write(b"x")  # as long as that is not saved the kernel asks each time
+        before = sleeps(m.process.pid)
+        assert requests(m, lambda: [os.fstat(f.fileno()) for _ in range(2000)], 1) >= 2000
+        assert sleeps(m.process.pid) - before < 3000
 
 
 def shown(path, cached="default"):
