@@ -161,10 +161,10 @@ def make_directories(d, prefix, over, result):
     result.put(longest)
 
 
-def large_file(path):
+def large_file(path, pieces):
     with open(path, "wb") as f:
-        for _ in range(128):
-            f.write(os.urandom(1 << 20))
+        for piece in pieces:
+            f.write(piece)
 
 
 def longest_wait(d, prefix, work):
@@ -184,9 +184,13 @@ def longest_wait(d, prefix, work):
 def test_nobody_waits_for_a_large_file(m, d):
     others = m.dir / "others"  # in one directory the kernel lets only one rename or make at a time
     others.mkdir()
-    large_file(d / "new")
-    assert longest_wait(others, "a", m.settle) < 0.5
-    large_file(d / ".new.Ab3xYz")
+    old, new = ([os.urandom(1 << 20) for _ in range(128)] for _ in range(2))
+
+    def write_and_settle():
+        large_file(d / "new", old)
+        m.settle()
+    assert longest_wait(others, "a", write_and_settle) < 0.5
+    large_file(d / ".new.Ab3xYz", new)
     before = hashlib.sha256((d / ".new.Ab3xYz").read_bytes()).digest()
     assert longest_wait(others, "b", lambda: (d / ".new.Ab3xYz").rename(d / "new")) < 0.5
     assert hashlib.sha256((d / "new").read_bytes()).digest() == before
