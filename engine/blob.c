@@ -41,14 +41,29 @@ int blob_ref_decode(const struct value *v, struct blob_ref *ret)
 
 /* ---- reading ---- */
 
+/* Whoever reads a file from its beginning is asked for the next piece before he has got the last one:
+ * so several chunks are loaded side by side, without the lock, and kept until all that lies in them
+ * has been read. */
+#define PIECES 4
+
+enum piece_state { PIECE_FREE, PIECE_LOADING, PIECE_FULL };
+
+struct piece {
+	enum piece_state state;
+	unsigned readers; /* who copies from plain, or waits for it */
+	uint64_t used;    /* when: a count */
+	struct sha256 hash;
+	struct buf plain;
+};
+
 struct blob {
 	struct store *store;
 	uint64_t size;
-	pthread_mutex_t lock; /* all below */
+	pthread_mutex_t lock; /* all below, but for what is in plain */
+	pthread_cond_t changed;
 	struct manifest_iter *list;
-	bool loaded;
-	struct sha256 hash; /* of the chunk in plain */
-	struct buf plain;
+	uint64_t clock;
+	struct piece piece[PIECES];
 };
 
 int blob_open(struct store *s, const struct blob_ref *ref, struct blob **ret)
@@ -57,6 +72,7 @@ int blob_open(struct store *s, const struct blob_ref *ref, struct blob **ret)
 	if (!b)
 		return -ENOMEM;
 	pthread_mutex_init(&b->lock, NULL);
+	pthread_cond_init(&b->changed, NULL);
 	b->store = s;
 	b->size = ref->size;
 	int rc = manifest_iter_new(s, &ref->manifest, ref->size, &b->list);
@@ -72,9 +88,11 @@ void blob_free(struct blob *b)
 {
 	if (!b)
 		return;
+	pthread_cond_destroy(&b->changed);
 	pthread_mutex_destroy(&b->lock);
 	manifest_iter_free(b->list);
-	buf_done(&b->plain);
+	for (unsigned i = 0; i < PIECES; i++)
+		buf_done(&b->piece[i].plain);
 	free(b);
 }
 
@@ -99,41 +117,92 @@ int blob_stored(struct store *s, const struct blob_ref *ref, uint64_t *ret)
 	return rc;
 }
 
-static int load_chunk(struct blob *b, const struct manifest_entry *e)
+/* The one that has the chunk, or is about to; else the one to load it into; NULL: all are in use. */
+static struct piece *find_piece(struct blob *b, const struct sha256 *hash)
 {
-	if (b->loaded && sha256_cmp(&b->hash, &e->hash) == 0 && b->plain.len == e->size)
-		return 0;
-	b->loaded = false;
-	int rc = chunk_load(b->store, &e->hash, &b->plain);
-	if (rc == 0 && b->plain.len != e->size)
-		rc = -EBADMSG;
-	if (rc < 0)
-		return rc;
-	b->hash = e->hash;
-	b->loaded = true;
-	return 0;
+	struct piece *best = NULL;
+	for (unsigned i = 0; i < PIECES; i++) {
+		struct piece *p = &b->piece[i];
+		if (p->state != PIECE_FREE && sha256_cmp(&p->hash, hash) == 0)
+			return p;
+		if (p->state != PIECE_LOADING && p->readers == 0 && (!best || p->used < best->used))
+			best = p;
+	}
+	return best;
 }
 
-/* Bytes from offset to the end of its chunk or hole, at most len. */
+/* lock held, but not while it is loaded. */
+static int load_piece(struct blob *b, struct piece *p, const struct manifest_entry *e)
+{
+	const struct sha256 hash = p->hash = e->hash;
+	const uint64_t size = e->size;
+	p->state = PIECE_LOADING;
+	pthread_mutex_unlock(&b->lock);
+	int rc = chunk_load(b->store, &hash, &p->plain);
+	if (rc == 0 && p->plain.len != size)
+		rc = -EBADMSG;
+	pthread_mutex_lock(&b->lock);
+	p->state = rc == 0 ? PIECE_FULL : PIECE_FREE;
+	pthread_cond_broadcast(&b->changed);
+	return rc;
+}
+
+static void copy_from(struct blob *b, struct piece *p, uint8_t *data, uint64_t from, uint64_t n)
+{
+	p->readers++;
+	p->used = ++b->clock;
+	pthread_mutex_unlock(&b->lock);
+	memcpy(data, p->plain.data + from, (size_t)n);
+	pthread_mutex_lock(&b->lock);
+	p->readers--;
+	pthread_cond_broadcast(&b->changed);
+}
+
+/* Bytes from offset to the end of its chunk or hole, at most len. lock held. */
 static ssize_t pread_piece(struct blob *b, uint8_t *data, size_t len, uint64_t offset)
 {
-	const struct manifest_entry *e;
-	uint64_t start;
-	int rc = manifest_iter_seek(b->list, offset, &e, &start);
-	if (rc < 0)
-		return rc;
-	uint64_t from = offset - start, n = e->size - from;
-	if (n > len)
-		n = len;
-	if (e->data == 0) {
-		memset(data, 0, (size_t)n);
-		return (ssize_t)n;
+	for (;;) {
+		const struct manifest_entry *e;
+		uint64_t start;
+		/* Others move the iterator whenever the lock is let go. */
+		int rc = manifest_iter_seek(b->list, offset, &e, &start);
+		if (rc < 0)
+			return rc;
+		uint64_t from = offset - start, n = e->size - from;
+		if (n > len)
+			n = len;
+		if (e->data == 0) {
+			memset(data, 0, (size_t)n);
+			return (ssize_t)n;
+		}
+		struct piece *p = find_piece(b, &e->hash);
+		if (!p || p->state == PIECE_LOADING) {
+			pthread_cond_wait(&b->changed, &b->lock);
+			continue;
+		}
+		const bool here = p->state == PIECE_FULL && sha256_cmp(&p->hash, &e->hash) == 0;
+		if (here && p->plain.len != e->size)
+			return -EBADMSG;
+		if (here) {
+			copy_from(b, p, data, from, n);
+			return (ssize_t)n;
+		}
+		rc = load_piece(b, p, e);
+		if (rc < 0)
+			return rc;
 	}
-	rc = load_chunk(b, e);
-	if (rc < 0)
-		return rc;
-	memcpy(data, b->plain.data + from, (size_t)n);
-	return (ssize_t)n;
+}
+
+/* At the end of a file that was read from its beginning nobody needs them any more. lock held. */
+static void drop_pieces(struct blob *b)
+{
+	for (unsigned i = 0; i < PIECES; i++) {
+		struct piece *p = &b->piece[i];
+		if (p->state == PIECE_LOADING || p->readers)
+			continue;
+		p->state = PIECE_FREE;
+		buf_done(&p->plain);
+	}
 }
 
 ssize_t blob_pread(struct blob *b, void *data, size_t len, uint64_t offset)
@@ -151,6 +220,8 @@ ssize_t blob_pread(struct blob *b, void *data, size_t len, uint64_t offset)
 			break;
 		done += (size_t)n;
 	}
+	if (offset + done == b->size)
+		drop_pieces(b);
 	pthread_mutex_unlock(&b->lock);
 	return done > 0 ? (ssize_t)done : n;
 }

@@ -40,6 +40,9 @@ struct blob_source {
 	 * UINT64_MAX: none. */
 	uint64_t (*changed)(void *userdata, uint64_t offset);
 	void *userdata;
+	/* What storing it gives, all of which is here and stays; NULL: not known. Only where a version is
+	 * saved, not for blob_write. */
+	const struct blob_ref *ready;
 };
 
 /* Stores the chunks that are not there yet, then the manifest. What did not change since base is

@@ -48,7 +48,7 @@ int chunk_store(struct store *s, struct hold *h, const uint8_t *data, size_t len
 	int rc = pins_add(store_pins(s), h, &hash);
 	if (rc < 0)
 		return err_set(e, rc, "out of memory");
-	if (!store_has(s, NULL, STORE_CHUNKS, hash.b, SHA256_SIZE)) {
+	if (!store_has(s, NULL, STORE_HASHES, hash.b, SHA256_SIZE)) {
 		_cleanup_(store_batch_freep) struct store_batch *batch = NULL;
 		_cleanup_(buf_done) struct buf v = { 0 };
 		size_t bound = ZSTD_compressBound(len);
@@ -103,13 +103,23 @@ static int chunk_plain(const uint8_t *data, size_t len, struct buf *b)
 	return 0;
 }
 
+static void plain_hash(const struct buf *plain, struct sha256 *ret)
+{
+	sha256_of(plain->data ? plain->data : (const uint8_t *)"", plain->len, ret);
+}
+
 int chunk_load(struct store *s, const struct sha256 *hash, struct buf *plain)
 {
 	_cleanup_(buf_done) struct buf v = { 0 };
+	struct sha256 got;
 	int rc = store_get(s, NULL, STORE_CHUNKS, hash->b, SHA256_SIZE, &v);
 	if (rc < 0)
 		return rc == -ENOENT ? -EHOSTDOWN : rc;
-	return chunk_plain(v.data, v.len, plain);
+	rc = chunk_plain(v.data, v.len, plain);
+	if (rc < 0)
+		return rc;
+	plain_hash(plain, &got);
+	return sha256_cmp(&got, hash) == 0 ? 0 : -EBADMSG;
 }
 
 int chunk_get(struct store *s, const struct sha256 *hash, struct buf *ret)
@@ -126,7 +136,7 @@ int chunk_check(const uint8_t hash[static SHA256_SIZE], const void *data, size_t
 	int rc = chunk_plain(data, len, &plain);
 	if (rc < 0)
 		return rc;
-	sha256_of(plain.data ? plain.data : (const uint8_t *)"", plain.len, &got);
+	plain_hash(&plain, &got);
 	return memcmp(got.b, hash, SHA256_SIZE) == 0 ? 0 : -EBADMSG;
 }
 

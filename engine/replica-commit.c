@@ -330,6 +330,8 @@ static void publish(struct commit *c, uint32_t actors)
 {
 	struct replica *r = c->r;
 	r->actors_saved = actors;
+	if (c->kept)
+		atomic_fetch_add(&r->local_writes, 1);
 	pthread_mutex_lock(&r->scopes_lock);
 	for (uint32_t i = 0; i < c->n_scopes; i++) {
 		struct scope *s = scope_get(r, &c->scopes[i], false);
@@ -422,6 +424,8 @@ int commit_end(struct commit *c, struct err *e)
 			       TXN_BYTES_MAX >> 20);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot take the change in");
+	if (c->kept)
+		store_delete(b, STORE_LOCAL, c->kept->data, c->kept->len);
 	uint32_t actors = actors_count(r->actors);
 	actors_put_batch(r, b, actors);
 	if (c->seq_used)

@@ -403,6 +403,7 @@ struct commit {
 	uint32_t n_loose_add, n_loose_drop;
 	struct visited *visited; /* directories that are not known yet: arena */
 	struct hold hold;  /* chunks of earlier versions that this commit keeps */
+	const struct buf *kept; /* record of STORE_LOCAL that goes; NULL: none */
 	struct id *scopes; /* whose have or count changes */
 	int64_t *files;    /* change of the count */
 	uint32_t n_scopes, cap_scopes;

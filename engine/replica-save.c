@@ -69,14 +69,56 @@ static int content_store(struct replica *r, struct hold *h, const struct content
 			 struct blob_ref *ret, struct err *e)
 {
 	struct blob_source src = { .read = content_pread, .userdata = (void *)(uintptr_t)c };
-	if (c->fd == CONTENT_SOURCE)
-		return blob_write(r->store, h, c->data, ret, e);
+	const struct blob_source *given = c->fd == CONTENT_SOURCE ? c->data : NULL;
+	if (given && given->ready) {
+		*ret = *given->ready;
+		return 0;
+	}
+	if (given)
+		return blob_write(r->store, h, given, ret, e);
 	int rc = content_size(c, &src.size);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot read the new content");
 	if (c->fd >= 0)
 		src.data = content_data;
 	return blob_write(r->store, h, &src, ret, e);
+}
+
+bool replica_is_blob(const char *name, size_t len, uint64_t size)
+{
+	return !name_is_document(name, len) && !(name_is_text(name, len) && size <= TEXT_SIZE_MAX);
+}
+
+struct ahead {
+	struct blob_ref ref;
+	struct hold hold;
+};
+
+int replica_store_ahead(struct replica *r, const struct content *c, struct ahead **ret, struct err *e)
+{
+	_cleanup_(ahead_freep) struct ahead *a = calloc(1, sizeof(*a));
+	if (!a)
+		return err_errno(e, -ENOMEM, "cannot store the file");
+	int rc = content_store(r, &a->hold, c, &a->ref, e);
+	if (rc < 0) {
+		atomic_fetch_add(&r->orphaned, (uint64_t)hold_count(&a->hold) * CHUNK_AVG);
+		return rc;
+	}
+	*ret = TAKE_PTR(a);
+	return 0;
+}
+
+const struct blob_ref *ahead_ref(const struct ahead *a)
+{
+	return &a->ref;
+}
+
+void ahead_free(struct ahead *a)
+{
+	if (!a)
+		return;
+	hold_done(&a->hold);
+	free(a);
 }
 
 /* All bytes, at most max: -EFBIG. */

@@ -119,7 +119,18 @@ struct birth {
 	struct draft *draft;        /* file */
 	const struct difference *diff;
 	const struct value *target; /* link */
+	const struct precursor *from; /* file; NULL: of nothing */
 };
+
+/* Programs have seen a time already. */
+static int set_time(struct commit *c, const struct birth *b, const struct record **rec)
+{
+	uint8_t data[VALUE_INT_MAX];
+	if (!b->from || !b->from->mtime_ns)
+		return 0;
+	const struct value v = value_of_int(b->from->mtime_ns, data);
+	return record_set(&c->arena, c->r->actors, *rec, TOP_MTIME, NULL, 0, &v, NULL, &c->stamp, rec);
+}
 
 static int create_locked(struct commit *c, const struct birth *b, struct touched **ret)
 {
@@ -147,6 +158,8 @@ static int create_locked(struct commit *c, const struct birth *b, struct touched
 		return rc;
 	if (b->draft) {
 		rc = draft_write(c, b->draft, b->diff, rec, NULL, false, &pointers, &rec);
+		if (rc == 0)
+			rc = set_time(c, b, &rec);
 		/* What the remover had not seen would have kept the node alive, so all of the old
 		 * content goes and what is written is what shows. */
 		if (rc == 0)
@@ -167,7 +180,7 @@ int create_file(struct commit *c, const struct id *parent, const char *name, siz
 		struct draft *d, const struct difference *diff, struct touched **ret)
 {
 	const struct birth b = { parent, name, len, NODE_FILE, mode_normal(NODE_FILE), 0, d, diff,
-				 NULL };
+				 NULL, NULL };
 	return create_locked(c, &b, ret);
 }
 
@@ -178,6 +191,7 @@ static int create(struct replica *r, const struct birth *b, struct attr *ret,
 	struct touched *t = NULL;
 	commit_begin(&c, r, false);
 	commit_moved_at(&c, b->when_us);
+	c.kept = b->from ? b->from->key : NULL;
 	int rc = create_locked(&c, b, &t);
 	if (rc < 0)
 		err_errno(e, rc, "cannot create %.*s", (int)b->len, b->name);
@@ -191,43 +205,61 @@ static int create(struct replica *r, const struct birth *b, struct attr *ret,
 	return rc;
 }
 
-int replica_create(struct replica *r, const struct id *parent, const char *name, size_t len,
-		   uint32_t mode, const struct content *c, enum save_as as, uint64_t when_us,
-		   struct attr *ret, struct version **ret_version, struct err *e)
+/* b has no draft yet. */
+static int create_of(struct replica *r, struct birth *b, const struct content *c, enum save_as as,
+		     struct attr *ret, struct version **ret_version, struct err *e)
 {
 	_cleanup_(draft_done) struct draft d = { 0 };
 	struct difference diff;
 	struct node dir;
 	struct id scope;
-	int rc = name_check(name, len);
+	int rc = name_check(b->name, b->len);
 	if (rc < 0)
 		return err_errno(e, rc, "not a name for a file");
-	rc = draft_make(r, name, len, c, as, &d, e);
+	rc = draft_make(r, b->name, b->len, c, as, &d, e);
 	if (rc == 0 && d.refused)
 		rc = draft_bytes(r, c, true, &d, e);
 	if (rc < 0)
 		return rc;
 	if (e)
 		*e = (struct err){ 0 };
-	rc = dir_get(r, parent, &dir);
+	rc = dir_get(r, b->parent, &dir);
 	if (rc == 0) {
 		child_scope(&dir, &scope);
 		rc = draft_difference(r, &d.arena, &scope, &d, NULL, &diff);
 	}
 	if (rc < 0)
-		return err_errno(e, rc, "cannot create %.*s", (int)len, name);
-	const struct birth b = { parent, name, len, NODE_FILE, mode, when_us, &d, &diff, NULL };
-	rc = create(r, &b, ret, ret_version, e);
+		return err_errno(e, rc, "cannot create %.*s", (int)b->len, b->name);
+	b->draft = &d;
+	b->diff = &diff;
+	rc = create(r, b, ret, ret_version, e);
 	if (rc < 0)
 		atomic_fetch_add(&r->orphaned, d.ref.size);
 	return rc;
+}
+
+int replica_create(struct replica *r, const struct id *parent, const char *name, size_t len,
+		   uint32_t mode, const struct content *c, enum save_as as, uint64_t when_us,
+		   struct attr *ret, struct version **ret_version, struct err *e)
+{
+	struct birth b = { parent, name, len, NODE_FILE, mode, when_us, NULL, NULL, NULL, NULL };
+	return create_of(r, &b, c, as, ret, ret_version, e);
+}
+
+int replica_create_from(struct replica *r, const struct id *parent, const char *name, size_t len,
+			uint32_t mode, const struct content *c, const struct precursor *from,
+			struct attr *ret, struct version **ret_version, struct err *e)
+{
+	struct birth b = { parent, name, len, NODE_FILE, mode, from->named_us, NULL, NULL, NULL,
+			   from };
+	return create_of(r, &b, c, SAVE_BY_NAME, ret, ret_version, e);
 }
 
 int replica_mkdir(struct replica *r, const struct id *parent, const char *name, size_t len,
 		  uint32_t mode, struct attr *ret)
 {
 	int rc = name_check(name, len);
-	const struct birth b = { parent, name, len, NODE_DIR, mode, 0, NULL, NULL, NULL };
+	const struct birth b = { parent, name, len, NODE_DIR, mode, 0, NULL, NULL, NULL, NULL };
 	return rc < 0 ? rc : create(r, &b, ret, NULL, NULL);
 }
 
@@ -237,7 +269,7 @@ int replica_symlink(struct replica *r, const struct id *parent, const char *name
 	size_t target_len = strlen(target);
 	const struct value v = { VALUE_LINK, (const uint8_t *)target, target_len };
 	const struct birth b = { parent, name, len, NODE_LINK, mode_normal(NODE_LINK),
-				 0, NULL, NULL, &v };
+				 0, NULL, NULL, &v, NULL };
 	int rc = name_check(name, len);
 	if (rc == 0 && target_len == 0)
 		rc = -ENOENT;

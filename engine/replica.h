@@ -180,6 +180,16 @@ struct content {
  * room are. */
 void version_content(struct version *v, struct blob_source *room, struct content *ret);
 
+/* Bytes under that name are a blob, whatever they are. */
+bool replica_is_blob(const char *name, size_t len, uint64_t size);
+/* Stores the bytes of what is about to be saved as a blob, so that whoever saves it under locks finds that
+ * done (`ready` of struct blob_source). Nothing of it is deleted until ahead_free. */
+struct ahead;
+int replica_store_ahead(struct replica *r, const struct content *c, struct ahead **ret, struct err *e);
+const struct blob_ref *ahead_ref(const struct ahead *a);
+void ahead_free(struct ahead *a); /* NULL: nothing */
+DEFINE_CLEANUP(struct ahead *, ahead_free)
+
 enum save_as {
 	SAVE_BY_NAME, /* *.json: a document if it parses, else see below; anything else: a text if the name
 		       * is one for texts (and new or replaced content of a bad *.json), and the
@@ -324,6 +334,17 @@ uint64_t replica_now_us(struct replica *r);
 int replica_create(struct replica *r, const struct id *parent, const char *name, size_t len,
 		   uint32_t mode, const struct content *c, enum save_as as, uint64_t when_us,
 		   struct attr *ret, struct version **ret_version, struct err *e);
+/* What a new file was until now, on this device alone. */
+struct precursor {
+	uint64_t named_us;     /* its name came then, since 1970 */
+	int64_t mtime_ns;      /* it was written then; 0: now */
+	const struct buf *key; /* of its record in STORE_LOCAL, which goes in the same commit; NULL: it
+				* stays */
+};
+/* replica_create (SAVE_BY_NAME) in one commit with the end of what there was. */
+int replica_create_from(struct replica *r, const struct id *parent, const char *name, size_t len,
+			uint32_t mode, const struct content *c, const struct precursor *from,
+			struct attr *ret, struct version **ret_version, struct err *e);
 int replica_mkdir(struct replica *r, const struct id *parent, const char *name, size_t len,
 		  uint32_t mode, struct attr *ret);
 int replica_symlink(struct replica *r, const struct id *parent, const char *name, size_t len,

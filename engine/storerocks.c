@@ -7,6 +7,9 @@
  * cutting the power loses what was not flushed. Recovery stops at the first record of the log that
  * did not reach the disk whole, which keeps the batches a prefix.
  *
+ * Chunks are read without a look at RocksDB's checksums: their keys are hashes of their bytes, and
+ * whoever loads one compares these (engine/chunk.c), in less time.
+ *
  * A flush is one fsync of the log. A thread that asks while one is under way cannot use it (it may
  * have started before the thread's write), so it waits for the next one together with all others
  * that came meanwhile. A sync that failed stays failed: what the kernel dropped is not known.
@@ -55,6 +58,7 @@ struct rocks {
 	rocksdb_t *db;
 	rocksdb_column_family_handle_t *cf[HANDLES];
 	rocksdb_readoptions_t *read;
+	rocksdb_readoptions_t *read_chunks; /* their keys say what they are */
 	rocksdb_writeoptions_t *write;
 	char *path;
 	pthread_mutex_t lock; /* all below */
@@ -157,7 +161,8 @@ static rocksdb_options_t *family_options(int f, rocksdb_cache_t *cache)
 		rocksdb_options_set_enable_blob_files(o, 1);
 		rocksdb_options_set_min_blob_size(o, BLOB_MIN);
 		rocksdb_options_set_blob_file_size(o, 64u << 20);
-		rocksdb_options_set_blob_compression_type(o, rocksdb_lz4_compression);
+		/* What can be packed is (engine/chunk.c). */
+		rocksdb_options_set_blob_compression_type(o, rocksdb_no_compression);
 		rocksdb_options_set_enable_blob_gc(o, 1);
 	}
 	return o;
@@ -174,6 +179,8 @@ static rocksdb_options_t *database_options(void)
 	rocksdb_options_set_max_background_jobs(o, 2);
 	rocksdb_options_set_max_open_files(o, 512);
 	rocksdb_options_set_bytes_per_sync(o, 1u << 20);
+	/* The chunks of a file lie one behind the other: the kernel reads ahead. */
+	rocksdb_options_set_advise_random_on_open(o, 0);
 	rocksdb_options_set_info_log_level(o, 2); /* warnings */
 	rocksdb_options_set_keep_log_file_num(o, 2);
 	rocksdb_options_set_max_log_file_size(o, 1u << 20);
@@ -245,6 +252,8 @@ static void rocks_free(struct rocks *s)
 		rocksdb_close(s->db);
 	if (s->read)
 		rocksdb_readoptions_destroy(s->read);
+	if (s->read_chunks)
+		rocksdb_readoptions_destroy(s->read_chunks);
 	if (s->write)
 		rocksdb_writeoptions_destroy(s->write);
 	pthread_mutex_destroy(&s->lock);
@@ -323,8 +332,10 @@ static int rocks_find(struct rocks *s, const struct store_snapshot *snapshot, en
 		      const void *key, size_t key_len, rocksdb_pinnableslice_t **ret)
 {
 	char *text = NULL;
-	rocksdb_pinnableslice_t *v = rocksdb_get_pinned_cf(
-		s->db, snapshot ? snapshot->read : s->read, s->cf[f], key, key_len, &text);
+	const rocksdb_readoptions_t *read = snapshot ? snapshot->read :
+					    f == STORE_CHUNKS ? s->read_chunks : s->read;
+	rocksdb_pinnableslice_t *v =
+		rocksdb_get_pinned_cf(s->db, read, s->cf[f], key, key_len, &text);
 	if (text)
 		return rocks_error(text, NULL, "read");
 	*ret = v;
@@ -519,6 +530,8 @@ int store_open(const char *path, bool create, struct store **ret, struct err *e)
 	pthread_cond_init(&s->synced, NULL);
 	s->path = strdup(path);
 	s->read = rocksdb_readoptions_create();
+	s->read_chunks = rocksdb_readoptions_create();
+	rocksdb_readoptions_set_verify_checksums(s->read_chunks, 0);
 	s->write = rocksdb_writeoptions_create();
 	if (!s->path)
 		return err_set(e, -ENOMEM, "out of memory");

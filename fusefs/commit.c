@@ -323,7 +323,8 @@ int commit_dress(struct fusefs *fs, const struct id *from, const struct id *to)
 	return r < 0 ? r : 0;
 }
 
-/* The local data has served: its mode, times and attributes are the node's. */
+/* The local data has served: its mode, times and attributes are the node's, which has a new file's mode
+ * and time already. */
 static void carry_over(struct fusefs *fs, struct inode *i, const struct id *id, bool created)
 {
 	struct local *l = i->local;
@@ -331,10 +332,18 @@ static void carry_over(struct fusefs *fs, struct inode *i, const struct id *id, 
 	struct carry c = { fs->replica, *id };
 	if (!created && replica_attr(fs->replica, id, &attr) >= 0 && attr.mode != (l->mode & 07777))
 		replica_set_mode(fs->replica, id, l->mode & 07777);
-	/* A new file keeps the time that programs have seen already. */
-	if (created || l->mtime_set)
+	if (!created && l->mtime_set)
 		replica_set_mtime(fs->replica, id, l->mtime_ns);
 	local_xattr_each(l, carry_xattr, &c);
+}
+
+/* A new node says all that i's record does, so that one commit puts it in the record's place: nothing
+ * of it could be lost in between. */
+static bool replaces_record(const struct fusefs *fs, const struct inode *i)
+{
+	const struct local *l = i->local;
+	return l->stored && !l->also && l->xattr.len == 0 && i->owner.uid == fs->options.uid &&
+	       i->owner.gid == fs->options.gid;
 }
 
 static void become_node(struct fusefs *fs, struct inode *i, const struct id *id)
@@ -362,12 +371,35 @@ static int settle_link(struct fusefs *fs, struct inode *i)
 	fs_own_begin(fs, &own);
 	int r = replica_symlink(fs->replica, &l->parent, l->name, strlen(l->name), l->target,
 				&attr);
+	/* It keeps the time that programs have seen already. */
+	if (r >= 0)
+		replica_set_mtime(fs->replica, &attr.id, l->mtime_ns);
 	if (r >= 0)
 		carry_over(fs, i, &attr.id, true);
 	fs_own_end(fs, &own);
-	if (r >= 0)
-		become_node(fs, i, &attr.id);
-	return r < 0 ? r : 0;
+	if (r < 0)
+		return r;
+	become_node(fs, i, &attr.id);
+	notify_inode(fs, i); /* of its time of change */
+	return 0;
+}
+
+static bool same_time(const struct timespec *x, const struct timespec *y)
+{
+	return x->tv_sec == y->tv_sec && x->tv_nsec == y->tv_nsec;
+}
+
+/* The kernel may go on with what it was told of i, which is a node now and was not then. */
+static bool looks_as(struct fusefs *fs, struct inode *i, const struct stat *then)
+{
+	struct stat now;
+	double timeout;
+	const struct id told = i->told;
+	int r = inode_attr(fs, i, &now, &timeout);
+	i->told = told; /* nobody is told this */
+	return r == 0 && now.st_mode == then->st_mode && now.st_size == then->st_size &&
+	       now.st_blocks == then->st_blocks && now.st_nlink == then->st_nlink &&
+	       same_time(&now.st_mtim, &then->st_mtim) && same_time(&now.st_ctim, &then->st_ctim);
 }
 
 int commit_settle(struct fusefs *fs, struct inode *i, struct err *e)
@@ -380,6 +412,7 @@ int commit_settle(struct fusefs *fs, struct inode *i, struct err *e)
 	size_t len = strlen(l->name);
 	_cleanup_(workfile_freep) struct workfile *own_work = NULL;
 	_cleanup_(buf_done) struct buf text = { 0 };
+	_cleanup_(buf_done) struct buf key = { 0 };
 	struct content content;
 	int r = content_of(fs, c, &content, &own_work);
 	if (r < 0)
@@ -387,6 +420,13 @@ int commit_settle(struct fusefs *fs, struct inode *i, struct err *e)
 	struct attr attr;
 	_cleanup_(version_unrefp) struct version *v = NULL;
 	bool created = true;
+	overlay_key(&key, 'L', &l->parent, l->name);
+	if (buf_failed(&key))
+		return -ENOMEM;
+	/* It keeps the time that programs have seen already. */
+	const struct precursor was = { .named_us = l->named_us,
+				       .mtime_ns = l->mtime_ns,
+				       .key = replaces_record(fs, i) ? &key : NULL };
 	struct committer own;
 	if (!e)
 		e = &local_err;
@@ -397,8 +437,10 @@ int commit_settle(struct fusefs *fs, struct inode *i, struct err *e)
 		return -EINVAL;
 	}
 	fs_own_begin(fs, &own);
-	r = replica_create(fs->replica, &l->parent, l->name, len, l->mode & 07777, &content,
-			   SAVE_BY_NAME, l->named_us, &attr, &v, e);
+	r = replica_create_from(fs->replica, &l->parent, l->name, len, l->mode & 07777, &content,
+				&was, &attr, &v, e);
+	if (r >= 0 && was.key)
+		l->stored = false;
 	if (r == -EEXIST && replica_lookup(fs->replica, &l->parent, l->name, len, &attr) >= 0 &&
 	    attr.kind == NODE_FILE) {
 		/* Made elsewhere meanwhile: two devices that create one name have one file. Or a
@@ -419,9 +461,14 @@ int commit_settle(struct fusefs *fs, struct inode *i, struct err *e)
 	if (r < 0)
 		return r;
 	struct proc writer = l->creator;
+	struct stat then = { 0 };
+	double timeout;
+	inode_attr(fs, i, &then, &timeout);
 	become_node(fs, i, &attr.id);
 	const void *data = bytes_of(c, &content, version_data(v) ? DOCUMENT_SIZE_MAX : 0, &text);
 	committed(fs, i, c, &writer, NULL, v, &content, data);
+	if (!looks_as(fs, i, &then))
+		notify_inode(fs, i);
 	if (!created)
 		notify_entry(fs, &i->parent, i->name);
 	return 0;
@@ -607,9 +654,41 @@ static int64_t due_settle(struct fusefs *fs, struct inode *i, bool now)
 	return r < 0 && !i->shared->draft ? t + 5 * SECOND_NS : 0;
 }
 
+void commit_ahead(struct fusefs *fs, struct inode *i)
+{
+	struct workfile_ahead *ahead = NULL;
+	pthread_mutex_lock(&i->lock);
+	const struct copy *c = i->shared;
+	const struct local *l = i->backing == BACK_LOCAL ? i->local : NULL;
+	/* What becomes a draft, and moves to another inode, has the name of a document. */
+	if (l && c && c->work && !c->writers && !c->draft &&
+	    replica_is_blob(l->name, strlen(l->name), copy_size(c)))
+		workfile_ahead_begin(c->work, &ahead);
+	pthread_mutex_unlock(&i->lock);
+	if (!ahead)
+		return;
+	workfile_ahead_store(ahead, fs->replica);
+	pthread_mutex_lock(&i->lock);
+	workfile_ahead_end(ahead);
+	pthread_mutex_unlock(&i->lock);
+}
+
+/* Is it time for due_settle to make a node of it? */
+static bool settles(struct fusefs *fs, struct inode *i, bool now)
+{
+	pthread_mutex_lock(&i->lock);
+	const struct local *l = i->backing == BACK_LOCAL ? i->local : NULL;
+	bool yes = l && l->unsettled && (now || l->settle_ns <= monotonic_ns()) &&
+		   !rules_ignore(fs, &l->parent, l->name, false);
+	pthread_mutex_unlock(&i->lock);
+	return yes;
+}
+
 int64_t commit_due(struct fusefs *fs, struct inode *i, enum timer_kind kind, bool now)
 {
 	int64_t again = 0;
+	if (kind == TIMER_SETTLE && settles(fs, i, now))
+		commit_ahead(fs, i);
 	pthread_mutex_lock(&fs->names);
 	pthread_mutex_lock(&i->lock);
 	switch (kind) {

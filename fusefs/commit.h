@@ -56,6 +56,10 @@ int commit_dress(struct fusefs *fs, const struct id *from, const struct id *to);
 int commit_draft(struct fusefs *fs, const struct attr *node, struct workfile *work,
 		 struct version *base, const struct err *e);
 
+/* Stores the bytes of a large file that is not shared yet, before it becomes a node under locks that others
+ * wait for. No locks held. */
+void commit_ahead(struct fusefs *fs, struct inode *i);
+
 /* What the keeper's timers are for; returns when to come again, 0: never. No locks held. */
 int64_t commit_due(struct fusefs *fs, struct inode *i, enum timer_kind kind, bool now);
 

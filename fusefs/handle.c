@@ -226,8 +226,7 @@ void handle_begin(struct fusefs *fs, struct handle *h)
 	h->began = true;
 }
 
-/* For what is quick work (fusefs/turn.h) unless somebody is busy with the file. */
-static void lock_quickly(struct fusefs *fs, struct inode *i)
+void inode_lock_quickly(struct fusefs *fs, struct inode *i)
 {
 	if (pthread_mutex_trylock(&i->lock) == 0)
 		return;
@@ -251,7 +250,7 @@ static int open_inode(struct fusefs *fs, struct inode *i, bool own, int flags, p
 	h->append = flags & O_APPEND;
 	procs_of(&fs->procs, tid, monotonic_ns(), &h->opener);
 	struct copy *c = NULL;
-	lock_quickly(fs, i);
+	inode_lock_quickly(fs, i);
 	if (i->backing == BACK_VIRTUAL || i->last.size > QUICK_SIZE)
 		turn_pass(&fs->turns);
 	int r;
@@ -538,7 +537,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 	struct fusefs *fs = fs_of(req);
 	struct handle *h = handle_of(fs, fi);
 	struct inode *i = h->inode;
-	lock_quickly(fs, i);
+	inode_lock_quickly(fs, i);
 	handle_begin(fs, h);
 	note_dropped(h);
 	int r = do_write(fs, h, data, size, off, fi->writepage);
@@ -645,7 +644,7 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct inode *i = h->inode;
 	struct copy *c = h->copy;
 	int64_t settle = 0;
-	lock_quickly(fs, i);
+	inode_lock_quickly(fs, i);
 	if (h->writes)
 		turn_pass(&fs->turns);
 	c->readers -= h->reads;

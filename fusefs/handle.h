@@ -6,6 +6,9 @@
 
 #include "fusefs/fs.h"
 
+/* Takes i->lock for what is quick work (fusefs/turn.h) unless somebody is busy with the file. */
+void inode_lock_quickly(struct fusefs *fs, struct inode *i);
+
 /* All of it is handed over: fusefs/handover.c. */
 struct handle {
 	struct inode *inode; /* referenced */

@@ -181,8 +181,9 @@ int inode_attr(struct fusefs *fs, struct inode *i, struct stat *ret, double *ret
 		*ret_timeout = shoaldir_timeout(i);
 		return shoaldir_stat(fs, i, ret);
 	case BACK_LOCAL:
-		/* May become a node, with other times, any moment. */
-		*ret_timeout = 0;
+		/* What becomes a node looks the same as before, or the kernel is told (fusefs/commit.c). */
+		if (i->shared && i->shared->dirty)
+			*ret_timeout = 0;
 		stat_local(i, ret);
 		ret->st_nlink += hardlink_count(i->local);
 		stat_here(i, 0, ret);

@@ -24,11 +24,22 @@
 #define SET_ANY                                                                                    \
 	(FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_SIZE | SET_TIMES)
 
+/* The kernel knows the inode, so its record is in memory, or was a moment ago. i->lock held. */
+static bool is_quick(struct fusefs *fs, const struct inode *i)
+{
+	pthread_mutex_lock(&fs->lock);
+	bool counted = i->counted;
+	pthread_mutex_unlock(&fs->lock);
+	return i->backing != BACK_VIRTUAL && (i->kind != NODE_DIR || counted);
+}
+
 static void reply_attr(fuse_req_t req, struct fusefs *fs, struct inode *i)
 {
 	struct stat st;
 	double timeout;
-	pthread_mutex_lock(&i->lock);
+	inode_lock_quickly(fs, i);
+	if (!is_quick(fs, i))
+		turn_pass(&fs->turns);
 	int r = inode_attr(fs, i, &st, &timeout);
 	pthread_mutex_unlock(&i->lock);
 	if (r < 0)

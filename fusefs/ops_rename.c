@@ -667,6 +667,19 @@ out:
 	return r;
 }
 
+/* A large file that is saved by this rename: the mount would stand still while its bytes are stored. */
+static void store_ahead(struct fusefs *fs, const struct id *dir, const char *name,
+			const struct id *newdir, const char *newname)
+{
+	struct inode *i = NULL;
+	struct attr attr;
+	struct id hidden;
+	if (replica_lookup(fs->replica, newdir, newname, strlen(newname), &attr) == 0 &&
+	    attr.form == FORM_BLOB && local_find(fs, dir, name, &i, &hidden) == OVERLAY_LOCAL)
+		commit_ahead(fs, i);
+	inode_put(fs, i);
+}
+
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
 		      const char *newname, unsigned flags)
 {
@@ -684,6 +697,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 	} else if (r > 0 || q > 0) {
 		r = shoaldir_rename(fs, parent, name, newparent, newname, flags);
 	} else {
+		store_ahead(fs, &a, name, &b, newname);
 		pthread_mutex_lock(&fs->names);
 		r = do_rename(fs, &a, name, &b, newname, flags, fuse_req_ctx(req)->pid);
 		pthread_mutex_unlock(&fs->names);

@@ -5,6 +5,7 @@
 
 #include "fusefs/commit.h"
 #include "fusefs/draft.h"
+#include "fusefs/notify.h"
 
 /* What was refused over a document becomes its draft; the temp file stays as it is. */
 static void refused(struct fusefs *fs, struct inode *from, const struct attr *node,
@@ -36,6 +37,9 @@ int save_over(struct fusefs *fs, struct inode *from, struct inode *old, const st
 	pthread_mutex_lock(&from->lock);
 	int r = commit_over(fs, from, &node->id, fallback, tid, &base, &e);
 	pthread_mutex_unlock(&from->lock);
+	/* Its times are those of the save from here on. That waits for nobody (fusefs/notify.h). */
+	if (r == 0)
+		notify_size(fs, from);
 	if (r == -EINVAL)
 		refused(fs, from, node, base, &e);
 	else if (base)

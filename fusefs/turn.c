@@ -44,6 +44,7 @@ static bool is_quick(const struct fuse_in_header *in, size_t len)
 	case FUSE_BATCH_FORGET:
 	case FUSE_INTERRUPT:
 	case FUSE_READ: /* of what is in memory; else the turn is passed on */
+	case FUSE_GETATTR:
 	case FUSE_RELEASE:
 	case FUSE_OPENDIR:
 	case FUSE_RELEASEDIR:

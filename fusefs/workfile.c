@@ -33,7 +33,25 @@ struct workfile {
 	uint64_t base_size;
 	struct ranges written;
 	struct blob_source source; /* what workfile_content gives */
+	struct ahead *ahead;	   /* as its bytes are in the store; NULL: they are not */
+	struct workfile_ahead *storing;
 };
+
+struct workfile_ahead {
+	struct workfile *w; /* NULL: it has changed since, or is gone */
+	int fd;
+	uint64_t size;
+	struct ahead *stored;
+};
+
+/* What was or is being stored of it is not what it is. */
+static void forget_ahead(struct workfile *w)
+{
+	if (w->storing)
+		w->storing->w = NULL;
+	w->storing = NULL;
+	ahead_free(TAKE_PTR(w->ahead));
+}
 
 int workfile_new(int dir, struct workfile **ret)
 {
@@ -50,6 +68,7 @@ void workfile_free(struct workfile *w)
 {
 	if (!w)
 		return;
+	forget_ahead(w);
 	if (w->fd >= 0)
 		close(w->fd);
 	if (w->base)
@@ -259,6 +278,7 @@ int workfile_pwrite(struct workfile *w, const void *data, size_t len, uint64_t o
 	uint64_t end;
 	if (__builtin_add_overflow(offset, (uint64_t)len, &end) || end > BLOB_SIZE_MAX)
 		return -EFBIG;
+	forget_ahead(w);
 	int r = workfile_room(w->dir, end, len);
 	if (r == 0)
 		r = reserve(w, end > w->size ? end : w->size);
@@ -280,6 +300,7 @@ int workfile_pwrite(struct workfile *w, const void *data, size_t len, uint64_t o
 
 int workfile_truncate(struct workfile *w, uint64_t size)
 {
+	forget_ahead(w);
 	if (size > w->size) {
 		int r = reserve(w, size);
 		if (r < 0)
@@ -317,6 +338,7 @@ int workfile_zero(struct workfile *w, uint64_t offset, uint64_t len)
 	if (offset >= w->size || len == 0)
 		return 0;
 	const uint64_t end = len < w->size - offset ? offset + len : w->size, tail = end % BLOCK;
+	forget_ahead(w);
 	if (w->fd < 0) {
 		memset(w->data + offset, 0, (size_t)(end - offset));
 		return 0;
@@ -413,18 +435,57 @@ static uint64_t source_changed(void *userdata, uint64_t offset)
 void workfile_content(struct workfile *w, struct content *ret)
 {
 	*ret = (struct content){ .fd = w->fd, .len = (size_t)w->size };
-	if (w->base) {
+	if (w->base || w->ahead) {
 		w->source = (struct blob_source){ .read = source_read,
 						  .size = w->size,
 						  .data = source_data,
-						  .base = version_blob(w->base),
+						  .base = w->base ? version_blob(w->base) : NULL,
 						  .changed = source_changed,
-						  .userdata = w };
+						  .userdata = w,
+						  .ready = w->ahead ? ahead_ref(w->ahead) : NULL };
 		ret->fd = CONTENT_SOURCE;
 		ret->data = &w->source;
 	} else if (w->fd < 0) {
 		ret->data = w->data ? (const void *)w->data : "";
 	}
+}
+
+/* ---- before it is saved ---- */
+
+int workfile_ahead_begin(struct workfile *w, struct workfile_ahead **ret)
+{
+	if (w->fd < 0 || w->base || w->ahead || w->storing || w->size < WORKFILE_AHEAD)
+		return -EALREADY;
+	struct workfile_ahead *a = calloc(1, sizeof(*a));
+	int fd = a ? fcntl(w->fd, F_DUPFD_CLOEXEC, 0) : -1;
+	if (fd < 0) {
+		int r = a ? -errno : -ENOMEM;
+		free(a);
+		return r;
+	}
+	*a = (struct workfile_ahead){ .w = w, .fd = fd, .size = w->size };
+	w->storing = a;
+	*ret = a;
+	return 0;
+}
+
+void workfile_ahead_store(struct workfile_ahead *a, struct replica *r)
+{
+	const struct content content = { .fd = a->fd, .len = (size_t)a->size };
+	struct err e = { 0 };
+	/* If it cannot be, the save says so. */
+	(void)replica_store_ahead(r, &content, &a->stored, &e);
+}
+
+void workfile_ahead_end(struct workfile_ahead *a)
+{
+	if (a->w) {
+		a->w->storing = NULL;
+		a->w->ahead = TAKE_PTR(a->stored);
+	}
+	ahead_free(a->stored);
+	close(a->fd);
+	free(a);
 }
 
 /* ---- opening and keeping ---- */

@@ -13,6 +13,7 @@
 
 #define WORKFILE_MEMORY (1024u * 1024)
 #define WORKFILE_SMALL (64u * 1024)
+#define WORKFILE_AHEAD (4u * 1024 * 1024) /* what is smaller is stored in no time */
 #define WORKFILE_RESERVE (80ull * 1024 * 1024) /* of the disk; more than the store needs to write */
 
 struct workfile;
@@ -46,6 +47,16 @@ int workfile_next(struct workfile *w, uint64_t offset, bool hole, uint64_t *ret)
 int workfile_stored(struct workfile *w, uint64_t *ret);
 /* The bytes as the engine takes them; valid until the next change. */
 void workfile_content(struct workfile *w, struct content *ret);
+
+/* A large file's bytes go into the store (replica_store_ahead) while nobody holds the lock that guards w:
+ * workfile_content gives what came of it until w changes. With the lock; -EALREADY: there is nothing to
+ * do. w must not come under another lock meanwhile. */
+struct workfile_ahead;
+int workfile_ahead_begin(struct workfile *w, struct workfile_ahead **ret);
+/* Without it. */
+void workfile_ahead_store(struct workfile_ahead *a, struct replica *r);
+/* With it again; frees a. */
+void workfile_ahead_end(struct workfile_ahead *a);
 
 /* Puts the bytes into a spool file of that name that outlives the workfile, synced if so asked;
  * again after changes. */

@@ -9,7 +9,7 @@
 #include "tests/pair.h"
 #include "tests/tap.h"
 
-#define DOCUMENTS 20000
+#define DOCUMENTS 10000
 
 static double seconds(void)
 {

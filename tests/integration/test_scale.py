@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Many files in a directory: what is asked of the daemon, what it costs, and that listings stay right."""
+import hashlib
 import json
 import multiprocessing
 import os
 import subprocess
+import time
+from pathlib import Path
 
 from fsmount import wait_until
 
@@ -11,11 +14,11 @@ FORK = multiprocessing.get_context("fork")
 MANY = 10_000
 
 
-def requests(m, work):
+def requests(m, work, still_open=0):
     """How many the kernel sent while work was done. Releases come a moment later."""
     before = m.stats()["requests"]
     work()
-    wait_until(lambda: m.stats()["handles"] == 0, what="every release")
+    wait_until(lambda: m.stats()["handles"] == still_open, what="every release")
     return m.stats()["requests"] - before
 
 
@@ -68,6 +71,132 @@ def test_saving_again_and_again_asks_four_times(m, d):
     save(0)
     assert requests(m, lambda: [save(number) for number in range(1, 101)]) <= 410
     assert m.json("c/a.json") == {"n": 100}
+
+
+def test_making_a_file_asks_seven_times(m, d):
+    """The directory, the name, making it, a capability that it does not have, writing, closing twice."""
+    names = [d / f"n{number}" for number in range(100)]
+
+    def make():
+        for name in names:
+            fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            os.write(fd, b"some bytes")
+            os.close(fd)
+    assert requests(m, make) <= 710
+    assert requests(m, lambda: [name.stat() for name in names]) <= 110
+    assert requests(m, lambda: [name.stat() for name in names] * 3) < 10
+
+
+def sleeps(pid):
+    """How often a thread of the process has waited for something."""
+    total = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        for line in status.read_text().splitlines():
+            if line.startswith("voluntary_ctxt_switches:"):
+                total += int(line.split()[1])
+    return total
+
+
+def test_one_thread_answers_stat(m, d):
+    with open(d / "a.txt", "wb", buffering=0) as f:
+        f.write(b"x")  # as long as that is not saved the kernel asks each time
+        before = sleeps(m.process.pid)
+        assert requests(m, lambda: [os.fstat(f.fileno()) for _ in range(2000)], 1) >= 2000
+        assert sleeps(m.process.pid) - before < 3000
+
+
+def shown(path, cached="default"):
+    """Size, blocks, mode, links, and times; never: as the daemon has them, whatever the kernel knows.
+    One by one, so that the kernel does not ask for all because of one."""
+    return [subprocess.run(["stat", f"--cached={cached}", "-c", what, path], check=True,
+                           stdout=subprocess.PIPE, text=True).stdout
+            for what in ("%s", "%b", "%f", "%h", "%.9Y", "%.9Z")]
+
+
+def test_what_the_kernel_knows_of_a_new_file_stays_true(m, d):
+    for name in ("a", "b"):
+        m.new_document(f"c/{name}.json", {"n": 0, "m": 0})
+        (d / f"scrap-{name}").write_text('{"n": 1, "m": 0}')
+    (d / "text.md").write_text("some text\n")
+    (d / "blob").write_bytes(bytes(range(256)) * 1000)
+    (d / "link").symlink_to("blob")
+    with open(d / "holes", "wb") as f:
+        f.seek(3 << 20)
+        f.write(b"end")
+    files = [d / name for name in ("a.json", "b.json", "text.md", "blob", "link",
+                                   "holes")]
+    for path in [*files, d / "scrap-a", d / "scrap-b"]:
+        shown(path)
+    m.remote_set("c/a.json", m=1)
+    m.sync()
+    for name in ("a", "b"):
+        (d / f"scrap-{name}").rename(d / f"{name}.json")  # without a moment in between
+        assert shown(d / f"{name}.json") == shown(d / f"{name}.json", "never")
+    m.settle()
+    m.ask("idle")
+    for path in files:
+        assert shown(path) == shown(path, "never"), path
+
+
+def test_a_new_file_of_a_name_that_is_there_by_now(m, d):
+    m.new_document("c/other.json", {})
+    (d / "a.json").write_text('{"here": 1}')
+    shown(d / "a.json")
+    m.remote_put("c/a.json", '{"there": 1}')
+    m.sync()
+    m.settle()
+    m.ask("idle")
+    assert m.json("c/a.json") == {"here": 1, "there": 1}
+    assert shown(d / "a.json") == shown(d / "a.json", "never")
+
+
+def make_directories(d, prefix, over, result):
+    """As fast as it goes; tells how long one took at most."""
+    longest = number = 0
+    while not over.is_set():
+        start = time.monotonic()
+        (d / f"{prefix}{number}").mkdir()
+        longest = max(longest, time.monotonic() - start)
+        number += 1
+    result.put(longest)
+
+
+def large_file(path, pieces):
+    with open(path, "wb") as f:
+        for piece in pieces:
+            f.write(piece)
+
+
+def longest_wait(d, prefix, work):
+    """Of others while work is done, as a share of the time that it takes."""
+    over, result = FORK.Event(), FORK.Queue()
+    others = FORK.Process(target=make_directories, args=(d, prefix, over, result))
+    others.start()
+    start = time.monotonic()
+    work()
+    seconds = time.monotonic() - start
+    over.set()
+    longest = result.get(timeout=60)
+    others.join()
+    return longest / seconds
+
+
+def test_nobody_waits_for_a_large_file(m, d):
+    others = m.dir / "others"  # in one directory the kernel lets only one rename or make at a time
+    others.mkdir()
+    old, new = ([os.urandom(1 << 20) for _ in range(128)] for _ in range(2))
+
+    def write_and_settle():
+        large_file(d / "new", old)
+        m.settle()
+    assert longest_wait(others, "a", write_and_settle) < 0.5
+    large_file(d / ".new.Ab3xYz", new)
+    before = hashlib.sha256((d / ".new.Ab3xYz").read_bytes()).digest()
+    assert longest_wait(others, "b", lambda: (d / ".new.Ab3xYz").rename(d / "new")) < 0.5
+    assert hashlib.sha256((d / "new").read_bytes()).digest() == before
+    m.settle_and_sync()
+    m.ask("idle")
+    assert hashlib.sha256((d / "new").read_bytes()).digest() == before
 
 
 def lister(directory, over):

@@ -2,6 +2,7 @@
 /* Blobs: cutting, manifests, reading at any place, what is missing, what a peer may send. */
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 
 #include "engine/blob.h"
@@ -260,7 +261,8 @@ static void known(struct store *s, struct store *other, const struct blob_ref *b
 	_cleanup_(arena_done) struct arena a = { 0 };
 	uint64_t size = base->size - 5000, from = 0;
 	uint32_t total = 0;
-	const struct blob_source src = { long_read, size, NULL, base, long_changed, &size };
+	const struct blob_source src = { long_read, size, NULL, base, long_changed, &size,
+					 NULL };
 	struct list l = chunks_of(other, base);
 	struct blob_ref ref;
 	struct sha256 *hash;
@@ -395,7 +397,7 @@ static void updates(struct store *s, uint64_t seed, uint64_t rounds)
 		for (uint64_t i = prng_below(&r, 4); i > 0; i--)
 			file_edit(&r, &f);
 		const struct blob_source src = { file_read, f.size, prng_chance(&r, 70) ? file_data : NULL,
-						 &base, file_changed, &f };
+						 &base, file_changed, &f, NULL };
 		good = blob_write(s, &h, &src, &ref, NULL) == 0;
 		fresh = put(s, f.data, f.size, SIZE_MAX);
 		good = good && ref_equal(&ref, &fresh) && reads_back(s, &ref, f.data, f.size);
@@ -415,7 +417,7 @@ static void touched(struct store *s, uint8_t *data)
 	struct file f = { .data = data, .size = ROOM, .changed = calloc(1, ROOM) };
 	struct blob_ref base = put(s, data, ROOM, SIZE_MAX), ref;
 	struct list before = chunks_of(s, &base);
-	const struct blob_source src = { file_read, ROOM, NULL, &base, file_changed, &f };
+	const struct blob_source src = { file_read, ROOM, NULL, &base, file_changed, &f, NULL };
 	if (!f.changed)
 		tap_bail("no memory");
 	ok(blob_write(s, NULL, &src, &ref, NULL) == 0 && ref_equal(&ref, &base) && f.read == 0,
@@ -478,7 +480,7 @@ static void holes(struct store *s)
 
 	/* 4 EiB with one byte in it. */
 	struct file f = { .size = UINT64_C(1) << 62, .before = (UINT64_C(1) << 61) + 12345 };
-	const struct blob_source src = { one_byte, f.size, no_data, NULL, NULL, &f };
+	const struct blob_source src = { one_byte, f.size, no_data, NULL, NULL, &f, NULL };
 	is_int(blob_write(s, NULL, &src, &ref, NULL), 0, "a huge file of nothing");
 	ok(f.read < ROOM, "of which %u bytes are read", (unsigned)f.read);
 	uint8_t got[2];
@@ -488,12 +490,89 @@ static void holes(struct store *s)
 	blob_free(b);
 }
 
+/* A chunk whose bytes are not those that its name says: nobody reads them for the right ones. */
+static void damaged(struct store *s, const uint8_t *data)
+{
+	struct blob_ref ref = put(s, data, BIG, SIZE_MAX);
+	struct list l = chunks_of(s, &ref);
+	_cleanup_(store_batch_freep) struct store_batch *b = NULL;
+	_cleanup_(buf_done) struct buf v = { 0 };
+	_cleanup_(blob_freep) struct blob *blob = NULL;
+	const struct sha256 *last = &l.hash[l.n - 1];
+	uint8_t got[100];
+	if (store_get(s, NULL, STORE_CHUNKS, last->b, SHA256_SIZE, &v) < 0 ||
+	    store_batch_new(&b) < 0 || blob_open(s, &ref, &blob) < 0)
+		tap_bail("no chunk");
+	is_int(blob_pread(blob, got, sizeof(got), 0), sizeof(got), "a chunk before is read");
+	v.data[v.len / 2] ^= 1;
+	store_put(b, STORE_CHUNKS, last->b, SHA256_SIZE, v.data, v.len);
+	if (store_write(s, b, NULL) < 0)
+		tap_bail("no memory");
+	is_errno((int)blob_pread(blob, got, 1, BIG - 1), -EBADMSG,
+		 "a chunk that has rotted is not");
+	v.data[v.len / 2] ^= 1;
+	store_batch_clear(b);
+	store_put(b, STORE_CHUNKS, last->b, SHA256_SIZE, v.data, v.len);
+	if (store_write(s, b, NULL) < 0)
+		tap_bail("no memory");
+	is_int(blob_pread(blob, got, 1, BIG - 1), 1, "and is as soon as it is well again");
+}
+
+#define READERS 8
+
+struct reader {
+	pthread_t thread;
+	struct blob *blob;
+	const uint8_t *data;
+	uint64_t seed;
+	bool good;
+};
+
+/* From the beginning as the kernel does, then anywhere. */
+static void *read_all(void *userdata)
+{
+	struct reader *r = userdata;
+	struct prng prng = { r->seed };
+	static _Thread_local uint8_t got[128 * 1024];
+	r->good = true;
+	for (uint64_t at = 0; at < BIG && r->good; at += sizeof(got)) {
+		ssize_t n = blob_pread(r->blob, got, sizeof(got), at);
+		r->good = n > 0 && memcmp(got, r->data + at, (size_t)n) == 0;
+	}
+	for (int i = 0; i < 300 && r->good; i++) {
+		uint64_t at = prng_below(&prng, BIG);
+		ssize_t n = blob_pread(r->blob, got, 4096, at);
+		r->good = n > 0 && memcmp(got, r->data + at, (size_t)n) == 0;
+	}
+	return NULL;
+}
+
+static void side_by_side(struct store *s, const uint8_t *data)
+{
+	struct blob_ref ref = put(s, data, BIG, SIZE_MAX);
+	struct reader r[READERS];
+	_cleanup_(blob_freep) struct blob *blob = NULL;
+	bool good = true;
+	if (blob_open(s, &ref, &blob) < 0)
+		tap_bail("no blob");
+	for (unsigned i = 0; i < READERS; i++) {
+		r[i] = (struct reader){ .blob = blob, .data = data, .seed = i };
+		if (pthread_create(&r[i].thread, NULL, read_all, &r[i]) != 0)
+			tap_bail("no thread");
+	}
+	for (unsigned i = 0; i < READERS; i++) {
+		pthread_join(r[i].thread, NULL);
+		good &= r[i].good;
+	}
+	ok(good, "%d threads read one blob, each what is in it", READERS);
+}
+
 int main(int argc, char **argv)
 {
 	struct store *s;
 	_cleanup_free_ uint8_t *data = malloc(BIG);
 	struct prng prng = { 42 };
-	tap_plan(39);
+	tap_plan(43);
 	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 60);
 	if (store_open_memory(&s) < 0)
 		tap_bail("no memory");
@@ -507,6 +586,8 @@ int main(int argc, char **argv)
 	updates(s, seed, rounds);
 	touched(s, data);
 	holes(s);
+	damaged(s, data);
+	side_by_side(s, data);
 	memset(data, 'x', BIG);
 	struct blob_ref ref = put(s, data, BIG, SIZE_MAX);
 	ok(reads_back(s, &ref, data, BIG), "bytes that pack well");

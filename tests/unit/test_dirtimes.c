@@ -81,6 +81,31 @@ static void test_here(struct rep *p)
 	ok(rep_sound(p->r), "the store is sound");
 }
 
+/* A file that was this device's alone until now. */
+static void test_precursor(struct rep *p)
+{
+	static const char name[] = "settled.json";
+	const struct content c = { "{}", 2, -1 };
+	_cleanup_(buf_done) struct buf key = { 0 };
+	_cleanup_(buf_done) struct buf value = { 0 };
+	struct attr at, d;
+	buf_puts(&key, "f/L here");
+	p->wall += HOUR_US;
+	const struct precursor from = { p->wall - 5000000, 7000000001, &key };
+	need(rep_mkdir(p->r, &NODE_ROOT, "settling", &d), "mkdir");
+	need(replica_set_mtime(p->r, &d.id, 5000000000), "utimens");
+	need(replica_local_put(p->r, key.data, key.len, "x", 1), "put");
+	is_errno(replica_create_from(p->r, &d.id, "", 0, 0644, &c, &from, &at, NULL, NULL), -EINVAL,
+		 "a file that cannot be made");
+	is_int(replica_local_get(p->r, key.data, key.len, &value), 0, "leaves its record alone");
+	need(replica_create_from(p->r, &d.id, name, strlen(name), 0600, &c, &from, &at, NULL, NULL),
+	     "create");
+	is_int(time_of(p, &at.id), 7000000001, "one that settles keeps its time");
+	is_errno(replica_local_get(p->r, key.data, key.len, &value), -ENOENT,
+		 "its record goes with the commit");
+	ok(rep_sound(p->r), "the store is sound");
+}
+
 static void test_elsewhere(struct rep *p, struct rep *q)
 {
 	struct attr c, d, e;
@@ -158,10 +183,11 @@ static void test_wild_clock(struct rep *p, struct rep *q)
 int main(void)
 {
 	struct rep p, q;
-	tap_plan(21);
+	tap_plan(26);
 	rep_open(&p, NULL, 5, 11);
 	rep_open(&q, NULL, 6, 12);
 	test_here(&p);
+	test_precursor(&p);
 	test_elsewhere(&p, &q);
 	test_wild_clock(&p, &q);
 	rep_close(&q);

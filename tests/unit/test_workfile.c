@@ -259,9 +259,80 @@ static void test_huge(int dir)
 	rep_close(&p);
 }
 
+static bool is_ready(struct workfile *w)
+{
+	struct content c;
+	workfile_content(w, &c);
+	const struct blob_source *src = c.fd == CONTENT_SOURCE ? c.data : NULL;
+	return src && src->ready;
+}
+
+static struct workfile_ahead *begin(struct workfile *w)
+{
+	struct workfile_ahead *a;
+	if (workfile_ahead_begin(w, &a) < 0)
+		tap_bail("workfile_ahead_begin");
+	return a;
+}
+
+/* The bytes are in the store before the save, or they have changed and the save sees to it. */
+static void test_ahead(int dir, uint64_t seed)
+{
+	const size_t size = WORKFILE_AHEAD + 70000;
+	struct rep p;
+	struct prng r = { seed };
+	struct id id, id2;
+	struct workfile *w = NULL;
+	struct workfile_ahead *a;
+	_cleanup_free_ uint8_t *data = malloc(size);
+	_cleanup_(version_unrefp) struct version *empty = NULL, *saved = NULL, *fresh = NULL;
+	rep_open(&p, NULL, 0, 1);
+	if (!data || workfile_new(dir, &w) < 0 || workfile_pwrite(w, "small", 5, 0) < 0)
+		tap_bail("no memory");
+	is_errno(workfile_ahead_begin(w, &a), -EALREADY, "a small file is stored when it is saved");
+	prng_fill(&r, data, size);
+	if (workfile_pwrite(w, data, size, 0) < 0)
+		tap_bail("no room");
+	a = begin(w);
+	is_errno(workfile_ahead_begin(w, &(struct workfile_ahead *){ NULL }), -EALREADY,
+		 "once at a time");
+	workfile_ahead_store(a, p.r);
+	ok(!is_ready(w), "it counts when it has ended");
+	workfile_ahead_end(a);
+	ok(is_ready(w), "then it does");
+
+	struct content c;
+	empty = make_blob(&p, "a", (const uint8_t *)"", 0, &id);
+	workfile_content(w, &c);
+	is_int(replica_save(p.r, &id, empty, &c, SAVE_BLOB, &saved, NULL), 0, "it is saved");
+	fresh = make_blob(&p, "b", data, size, &id2);
+	const struct blob_ref *x = saved ? version_blob(saved) : NULL, *y = version_blob(fresh);
+	ok(x && x->size == y->size && sha256_cmp(&x->manifest, &y->manifest) == 0,
+	   "as it would have been");
+
+	workfile_pwrite(w, "x", 1, 3);
+	ok(!is_ready(w), "a write ends that");
+	a = begin(w);
+	workfile_truncate(w, size - 1);
+	workfile_ahead_store(a, p.r);
+	workfile_ahead_end(a);
+	ok(!is_ready(w), "what was stored before a change does not count");
+	a = begin(w);
+	workfile_zero(w, 10, 10);
+	workfile_ahead_store(a, p.r);
+	workfile_ahead_end(a);
+	ok(!is_ready(w), "nor before a hole");
+	a = begin(w);
+	workfile_free(w);
+	workfile_ahead_store(a, p.r);
+	workfile_ahead_end(a);
+	ok(rep_sound(p.r), "a file that is gone meanwhile leaves nothing behind");
+	rep_close(&p);
+}
+
 int main(int argc, char **argv)
 {
-	tap_plan(23);
+	tap_plan(33);
 	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 60);
 	int dir = open(tap_tmpdir(), O_DIRECTORY | O_RDONLY);
 	test_model(dir, seed, rounds);
@@ -269,6 +340,7 @@ int main(int argc, char **argv)
 	test_ranges(seed);
 	test_over(dir, seed, rounds);
 	test_huge(dir);
+	test_ahead(dir, seed);
 	close(dir);
 	return tap_done();
 }
