@@ -435,7 +435,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct fusefs *fs = fs_of(req);
 	struct handle *h = handle_of(fs, fi);
 	struct inode *i = h->inode;
-	lock_quickly(fs, i);
+	inode_lock_quickly(fs, i);
 	struct copy *c = h->copy;
 	if (!is_at_hand(i, c, size))
 		turn_pass(&fs->turns);
