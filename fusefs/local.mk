@@ -4,6 +4,7 @@ libfusefs_a_SOURCES = \
 	fusefs/atdir.h \
 	fusefs/base.c \
 	fusefs/base.h \
+	fusefs/commit-due.c \
 	fusefs/commit.c \
 	fusefs/commit.h \
 	fusefs/conflictdir.c \
