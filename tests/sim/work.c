@@ -243,6 +243,9 @@ static const char *pick_name(struct world *w, enum node_kind kind)
 	return kind == NODE_DIR ? dir[prng_below(&w->r, 3)] : file[prng_below(&w->r, 5)];
 }
 
+/* Remainders of the seeds of histories with hard links. */
+#define LINKING (1u << 4 | 1u << 7 | 1u << 8 | 1u << 11)
+
 /* What a file is saved as says the name that it had when it got its first hard link: the others are to
  * say the same. NULL: none was found. */
 static const char *pick_name_like(struct world *w, const char *name)
@@ -503,8 +506,9 @@ static void rename_it(struct world *w, struct device *d, const struct finding *f
 		      const struct found *x)
 {
 	struct id parent = pick_dir(w, f), id = x->attr.entry;
-	bool link = !id_equal(&x->attr.entry, &x->attr.id);
-	const char *name = link ? pick_name_like(w, x->name) : pick_name(w, x->attr.kind);
+	/* Who does not know yet that another one links it renames it, too. */
+	bool like = x->attr.kind != NODE_DIR && LINKING & 1u << w->seed % 12;
+	const char *name = like ? pick_name_like(w, x->name) : pick_name(w, x->attr.kind);
 	if (!name)
 		return;
 	unsigned flags = prng_chance(&w->r, 20)   ? RENAME_FLAG_NOREPLACE
@@ -626,9 +630,6 @@ static void tidy(struct world *w, struct device *d)
 	if (r < 0)
 		allow(w, d, "tidying up", r);
 }
-
-/* Remainders of the seeds of histories with hard links. */
-#define LINKING (1u << 4 | 1u << 7 | 1u << 8 | 1u << 11)
 
 static void operate(struct world *w, struct device *d)
 {
