@@ -302,7 +302,7 @@ static int leave_copy(struct fusefs *fs, struct spot *from, struct spot *to, pid
 		r = spot_drop_local(fs, to);
 	if (r == 0)
 		r = inode_new(fs, BACK_LOCAL, NODE_FILE, &copy);
-	if (r < 0)
+	if (!copy)
 		return r;
 	if (to->tomb)
 		spot_bury(fs, to);
