@@ -400,7 +400,7 @@ def test_apart(m, d):
     assert sorted(p.name for p in d.iterdir()) == [p[2:] for p in m.remote_paths() if p != "c"]
 
 
-# ---- what a review found ----
+# ---- what can go wrong with several names ----
 
 
 def test_a_backup_by_rename(m, d):
