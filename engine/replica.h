@@ -356,8 +356,8 @@ int replica_link(struct replica *r, const struct id *id, const struct id *parent
 		 size_t len, struct attr *ret);
 /* How many hard links there are to a node: names beside its own. 0 if attr.linked is not set. */
 int replica_links(struct replica *r, const struct id *id, uint32_t *ret);
-/* Deletes a file, a link or an empty directory (-ENOTEMPTY). A file with hard links takes the place of one
- * of them. */
+/* Deletes a file, a link or an empty directory (-ENOTEMPTY). Of a file with several names
+ * this one goes, and the file with the last. */
 int replica_remove(struct replica *r, const struct id *id, uint64_t when_us);
 
 enum { RENAME_FLAG_NOREPLACE = 1, RENAME_FLAG_EXCHANGE = 2 };

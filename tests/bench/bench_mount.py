@@ -20,7 +20,7 @@ FILES = BUILD / "tests/bench/files"
 SMALL = 2_000      # documents that are worked on one by one
 SAVES = 100        # of those, for what waits for the disk
 BLOB = 128         # MiB
-LARGE = 50_000     # documents in one directory
+LARGE = 100_000    # documents in one directory
 TREE = 5_000       # files of a git repository
 
 

@@ -231,18 +231,27 @@ static int do_mkdir(struct device *d, const char *path)
 			    : -EEXIST;
 }
 
-static int do_mv(struct device *d, const char *from, const char *to)
+/* What is there, and where it is to be; 1: something is there already. */
+static int find_both(struct device *d, const char *from, const char *to, struct attr *ret_from,
+		     struct id *ret_dir, const char **ret_name)
 {
-	struct id a, b, id;
+	struct id dir;
 	const char *name;
-	struct attr attr, other;
-	int r = find(d->replica, from, &a, &name, &attr);
+	struct attr other;
+	int r = find(d->replica, from, &dir, &name, ret_from);
 	if (r < 0)
 		return r;
-	r = find(d->replica, to, &b, &name, &other);
-	if (r < 0 && r != -ENOENT)
-		return r;
-	return replica_rename(d->replica, &attr.entry, &b, name, strlen(name), 0, &id);
+	r = find(d->replica, to, ret_dir, ret_name, &other);
+	return r == -ENOENT ? 0 : r < 0 ? r : 1;
+}
+
+static int do_mv(struct device *d, const char *from, const char *to)
+{
+	struct id dir, id;
+	const char *name;
+	struct attr attr;
+	int r = find_both(d, from, to, &attr, &dir, &name);
+	return r < 0 ? r : replica_rename(d->replica, &attr.entry, &dir, name, strlen(name), 0, &id);
 }
 
 /* Those of the mounted device, then those of the other one. */
@@ -294,16 +303,11 @@ static int do_ln(struct device *d, const char *target, const char *path)
 
 static int do_link(struct device *d, const char *from, const char *to)
 {
-	struct id a, b;
+	struct id dir;
 	const char *name;
-	struct attr attr, other;
-	int r = find(d->replica, from, &a, &name, &attr);
-	if (r < 0)
-		return r;
-	r = find(d->replica, to, &b, &name, &other);
-	return r == -ENOENT ? replica_link(d->replica, &attr.id, &b, name, strlen(name), NULL)
-	       : r < 0      ? r
-			    : -EEXIST;
+	struct attr attr;
+	int r = find_both(d, from, to, &attr, &dir, &name);
+	return r < 0 ? r : r > 0 ? -EEXIST : replica_link(d->replica, &attr.id, &dir, name, strlen(name), NULL);
 }
 
 static int do_chmod(struct device *d, const char *mode, const char *path)
