@@ -199,24 +199,36 @@ static void check_disk(const struct patient *p, struct finding *f)
 		found(f, FINE, "there is room on the disk", "");
 }
 
+struct stale {
+	const char *store; /* the one that is asked about; NULL: none */
+	struct finding *finding;
+};
+
+/* The dead mount of the store that is asked about is what is wrong here; that of another store,
+ * somebody else's perhaps, is only told when there is nothing worse. */
 static int find_stale(const struct mount_entry *m, void *userdata)
 {
-	struct finding *f = userdata;
-	if (!mount_is_stale(m->dir))
+	const struct stale *s = userdata;
+	struct finding *f = s->finding;
+	bool other = s->store && strcmp(m->source, s->store) != 0;
+	if ((other && f->severity != FINE) || !mount_is_stale(m->dir))
 		return 0;
-	found(f, ERROR, "a mount's daemon is gone: ", "shoal up ");
+	if (other)
+		found(f, WARNING, "another store's mount has lost its daemon: ", "shoal up ");
+	else
+		found(f, ERROR, "a mount's daemon is gone: ", "shoal up ");
 	snprintf(f->message + strlen(f->message), sizeof(f->message) - strlen(f->message), "%.150s",
 		 m->dir);
 	snprintf(f->command + strlen(f->command), sizeof(f->command) - strlen(f->command), "%.140s",
 		 m->dir);
-	return 1;
+	return !other;
 }
 
 static void check_mounts(const struct patient *p, struct finding *f)
 {
-	(void)p;
+	struct stale s = { p->dir ? storedir_path(p->dir) : NULL, f };
 	found(f, FINE, "no mount is without its daemon", "");
-	(void)mounts_each(find_stale, f);
+	(void)mounts_each(find_stale, &s);
 }
 
 static void check_files(const struct patient *p, struct finding *f)

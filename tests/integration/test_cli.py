@@ -191,6 +191,24 @@ def test_dead_mount_is_healed(anna):
     assert (anna.dir / "f.json").read_text() == '{"a":1}'
 
 
+def test_doctor_tells_whose_mount_is_dead(lab):
+    """The mount of another store is no error of this one."""
+    anna, ben = (lab.host(name) for name in ("anna", "ben"))
+
+    def mounts(host):
+        found = host.shoal("doctor", "--json", check=False)
+        return next(f for f in found if f["check"] == "mounts")
+
+    for host in (anna, ben):
+        host.up()
+    ben.kill9()
+    assert mounts(anna)["result"] == "warning"
+    assert mounts(ben)["result"] == "error" and str(ben.dir) in mounts(ben)["message"]
+    assert mounts(ben)["command"] == f"shoal up {ben.dir}"
+    ben.up()
+    assert mounts(ben)["result"] != "error"
+
+
 def test_signals_and_unmounting_from_outside(anna):
     pid = anna.daemon_pid()
     os.kill(pid, signal.SIGHUP)
