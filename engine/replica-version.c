@@ -214,6 +214,7 @@ void versions_done(struct replica *r)
 				break;
 			version_unref(v);
 		}
+		assert(s->bytes == 0); /* a version on the ring does not change */
 	}
 	all->replica = NULL;
 	versions_unref(all);
@@ -326,32 +327,35 @@ int version_list(struct replica *r, struct version *v, const unsigned long long 
 	return rc;
 }
 
+static int make_new(struct replica *r, const struct record *rec, const struct id *id,
+		    struct rendering *known, struct version **ret)
+{
+	struct version *v = calloc(1, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	version_init(r, v, &rec->id, id);
+	int rc = version_fill(r, v, rec, known);
+	if (rc == 0)
+		rc = vv_copy(&rec->ctx, &v->context);
+	if (rc == 0)
+		return version_list(r, v, NULL, ret);
+	version_destroy(v);
+	return rc;
+}
+
 int version_make(struct replica *r, const struct record *rec, struct rendering *known,
 		 struct version **ret)
 {
 	struct id id;
 	record_version(rec, r->actors, &id);
-	struct version *v = version_find(r, &rec->id, &id);
-	if (v) {
-		int owed = version_load_from(r, v, rec);
-		if (owed < 0)
-			version_unref(v);
-		else
-			*ret = v;
-		return owed;
-	}
-	v = calloc(1, sizeof(*v));
-	if (!v)
-		return -ENOMEM;
-	version_init(r, v, &rec->id, &id);
-	int rc = version_fill(r, v, rec, known);
+	_cleanup_(version_unrefp) struct version *v = version_find(r, &rec->id, &id);
+	int rc = v ? 0 : make_new(r, rec, &id, known, &v);
+	/* Whoever was first with it may owe its bytes still. */
 	if (rc == 0)
-		rc = vv_copy(&rec->ctx, &v->context);
-	if (rc < 0) {
-		version_destroy(v);
-		return rc;
-	}
-	return version_list(r, v, NULL, ret);
+		rc = version_load_from(r, v, rec);
+	if (rc == 0)
+		*ret = TAKE_PTR(v);
+	return rc;
 }
 
 /* The bytes of a blob, with a NUL behind them. */
