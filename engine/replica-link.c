@@ -6,8 +6,9 @@
  * each of its names is a node of its own from there on: a link whose content is not a path but the
  * id of the file (VALUE_NODE). So names come, move and go apart from each other as any nodes do, and
  * lookups lead through them. The file is live as long as one of its links is alive; it needs no names of its
- * own for that, but who takes one away deletes the file, too, as far as he has seen it (an edge to TRASH), and
- * what was written into it meanwhile brings it back to where it was before, when no link is left.
+ * own for that, but who takes away the last one that he sees deletes the file, too, as far as he has seen it
+ * (an edge to TRASH). When no link is left, what was written into it meanwhile brings it back to where it was
+ * before, and so does everything if nobody thought that he took the last one.
  *
  * The index META_LINK says which links are alive; each commit that changes one derives the file anew. */
 
@@ -447,16 +448,47 @@ int replica_link(struct replica *r, const struct id *id, const struct id *parent
 
 /* ---- removing ---- */
 
+/* Whether a link to the file is alive still, as far as the commit has come. */
+static int named(struct commit *c, const struct attr *file, bool *ret)
+{
+	struct looking l = { .c = c };
+	*ret = true;
+	for (const struct touched *t = c->first; t; t = t->next) {
+		struct attr link = { 0 };
+		if (!t->record || !record_alive(t->record))
+			continue;
+		link_target(c->r, t->record, &link.target);
+		link.scope = t->record->scope;
+		if (id_equal(&link.target, &file->id) && link_holds(&link, file))
+			return 0;
+	}
+	int rc = each_link(c->r, NULL, &file->id, still_there, &l);
+	*ret = l.found;
+	return rc < 0 ? rc : 0;
+}
+
+/* The last name of a file is gone, and so is the file. */
+static int unlink_last(struct commit *c, const struct attr *file)
+{
+	bool more;
+	int rc = named(c, file, &more);
+	if (rc < 0 || more)
+		return rc;
+	c->together |= file->size <= WHOLE_MAX;
+	return node_trash(c, &file->id);
+}
+
 int node_unlink(struct commit *c, const struct id *id)
 {
 	struct node n, file;
 	int rc = node_get(c->r, &c->arena, id, &n);
 	if (rc < 0)
 		return rc;
-	if (n.attr.linked && !id_equal(&n.parent, &NODE_INODES)) /* it has links beside its own name */
+	if (n.attr.linked && !id_equal(&n.parent, &NODE_INODES)) { /* it has links beside its own name */
 		rc = to_inodes(c, id, n.name, n.name_len);
-	if (rc == 0)
-		rc = node_trash(c, id);
+		return rc < 0 ? rc : unlink_last(c, &n.attr);
+	}
+	rc = node_trash(c, id);
 	if (rc < 0 || id_is_zero(&n.attr.target))
 		return rc;
 	rc = node_get(c->r, NULL, &n.attr.target, &file);
@@ -464,8 +496,7 @@ int node_unlink(struct commit *c, const struct id *id)
 		return rc == -ENOENT ? 0 : rc;
 	if (!link_holds(&n.attr, &file.attr) || !id_equal(&file.parent, &NODE_INODES))
 		return 0;
-	c->together |= file.attr.size <= WHOLE_MAX;
-	return node_trash(c, &n.attr.target);
+	return unlink_last(c, &file.attr);
 }
 
 /* Links that can lead to nothing show nowhere: whoever wants their place takes it. */

@@ -298,8 +298,8 @@ static void waiting(void)
 	ok(replica_lookup(p.r, &sub.id, "y", 1, &at) == 0 && id_equal(&at.id, &other.id), "beside the new one");
 }
 
-/* All names of a file, also one that it got apart, are deleted without an edit. */
-static void all_gone(void)
+/* Each removes names and leaves others, until none is left: nobody has deleted the file. */
+static void nobody_deleted(void)
 {
 	struct attr at;
 	clear();
@@ -311,7 +311,12 @@ static void all_gone(void)
 	both_ways(all, 3);
 	ok(is(&p, "c", &id) && is(&q, "c", &id) && is(&q, "b.json", &id), "three names");
 	is_int(drop(&p, "c"), 0, "one is removed here");
-	ok(drop(&q, "a.json") == 0 && drop(&q, "b.json") == 0, "and two there");
+	edit(&q, &id, "{\"k\": 2}\n");
+	ok(drop(&q, "a.json") == 0 && drop(&q, "b.json") == 0, "two there, by who has written into it");
+	both_ways(all, 3);
+	ok(is(&p, "c", &id) && is(&q, "c", &id) && shows(&id, "{\"k\": 2}\n"),
+	   "it comes back, with what was written");
+	is_int(drop(&q, "c"), 0, "the last name is removed");
 	both_ways(all, 3);
 	ok(replica_attr(p.r, &id, &at) == -ENOENT && replica_attr(q.r, &id, &at) == -ENOENT, "nothing is left");
 }
@@ -472,7 +477,7 @@ static void from_a_liar(void)
 
 int main(void)
 {
-	tap_plan(77);
+	tap_plan(79);
 	meeting_open();
 	alone();
 	replaced();
@@ -481,7 +486,7 @@ int main(void)
 	edited();
 	kept();
 	waiting();
-	all_gone();
+	nobody_deleted();
 	last_place();
 	changed();
 	chained();
