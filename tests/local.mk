@@ -306,9 +306,10 @@ EXTRA_DIST += \
 	tests/integration/test_upgrade.py \
 	tests/integration/test_views.py
 
-# Only what a sanitizer build should run again.
+# Only what a sanitizer build should run again; nothing else is built.
+quick_tests = $(unit_tests) $(sim_tests) $(fuzz_targets)
 check-quick:
-	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests) $(sim_tests) $(fuzz_targets)'
+	$(MAKE) $(AM_MAKEFLAGS) check-TESTS check_PROGRAMS='$(quick_tests)' TESTS='$(quick_tests)'
 
 # Those in which several threads meet, for ThreadSanitizer: of the others it can say nothing.
 thread_tests = \
@@ -322,7 +323,7 @@ thread_tests = \
 	tests/unit/test_vv \
 	tests/unit/test_workfile
 check-threads:
-	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(thread_tests)'
+	$(MAKE) $(AM_MAKEFLAGS) check-TESTS check_PROGRAMS='$(thread_tests)' TESTS='$(thread_tests)'
 
 # Benchmarks: programs that print NAME, VALUE, UNIT, REFERENCE (tests/bench/run says how).
 bench_programs = \
