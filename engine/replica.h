@@ -182,11 +182,14 @@ void version_content(struct version *v, struct blob_source *room, struct content
 
 /* Bytes under that name are a blob, whatever they are. */
 bool replica_is_blob(const char *name, size_t len, uint64_t size);
-/* Stores the bytes of what is about to be saved as a blob, so that whoever saves it under locks finds that
- * done (`ready` of struct blob_source). Nothing of it is deleted until ahead_free. */
+/* Stores the bytes of what is about to be saved as a blob, from the beginning of the file behind fd
+ * (borrowed), so that whoever saves it under locks finds that done (`begun` of struct blob_source). Nothing
+ * of it is deleted until ahead_free. One user at a time. */
 struct ahead;
-int replica_store_ahead(struct replica *r, const struct content *c, struct ahead **ret, struct err *e);
-const struct blob_ref *ahead_ref(const struct ahead *a);
+int ahead_new(struct replica *r, int fd, struct ahead **ret, struct err *e);
+/* As blob_writer_more. */
+int ahead_store(struct ahead *a, uint64_t size, struct err *e);
+struct blob_writer *ahead_writer(const struct ahead *a);
 void ahead_free(struct ahead *a); /* NULL: nothing */
 DEFINE_CLEANUP(struct ahead *, ahead_free)
 

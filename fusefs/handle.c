@@ -541,6 +541,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 	handle_begin(fs, h);
 	note_dropped(h);
 	int r = do_write(fs, h, data, size, off, fi->writepage);
+	struct workfile_ahead *ahead = r == 0 ? commit_grows(fs, i, h->copy) : NULL;
 	pthread_mutex_unlock(&i->lock);
 	if (r == 0)
 		written_by(fs, i, fuse_req_ctx(req)->uid);
@@ -548,6 +549,9 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 		fuse_reply_err(req, -r);
 	else
 		fuse_reply_write(req, size);
+	/* The writer has his answer: this thread goes on with what he has written so far. */
+	if (ahead)
+		commit_growing(fs, ahead);
 }
 
 /* New ignore rules that have not settled: i->lock held. */
