@@ -70,12 +70,15 @@ int blob_writer_more(struct blob_writer *c, uint64_t size, struct err *e);
 int blob_writer_end(struct blob_writer *c, uint64_t size, struct blob_ref *ret, struct err *e);
 bool blob_writer_ended(const struct blob_writer *c);
 
-/* An open blob for random access; thread-safe; remembers the last chunk. -EHOSTDOWN: not here;
+/* An open blob for random access; thread-safe; remembers a few chunks. -EHOSTDOWN: not here;
  * -EBADMSG: damaged; -EPROTONOSUPPORT: of a later release. */
 struct blob;
 int blob_open(struct store *s, const struct blob_ref *ref, struct blob **ret);
 void blob_free(struct blob *b);
 ssize_t blob_pread(struct blob *b, void *data, size_t len, uint64_t offset);
+/* Loads the chunks that these bytes are in, for whoever is going to read them; not all of them when many
+ * read at a time. */
+void blob_expect(struct blob *b, size_t len, uint64_t offset);
 /* The first offset from there on that is in a hole (hole) or is not; the size if there is none. */
 int blob_next(struct blob *b, uint64_t offset, bool hole, uint64_t *ret);
 uint64_t blob_size(const struct blob *b);

@@ -145,6 +145,8 @@ bool version_is_made(const struct version *v);
 const void *version_data(const struct version *v);
 /* As pread(2). -EHOSTDOWN when a chunk is not here. */
 ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset);
+/* These bytes of a blob that has been read are about to be. */
+void version_expect(struct version *v, size_t len, uint64_t offset);
 
 /* What the writer of a save knows afterwards: the bytes it wrote, and as context that of its base
  * (NULL: none) raised to this device's own seq in `saved`, the version that replica_save gave back.

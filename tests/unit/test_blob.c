@@ -574,6 +574,37 @@ static void damaged(struct store *s, const uint8_t *data)
 	is_int(blob_pread(blob, got, 1, BIG - 1), 1, "and is as soon as it is well again");
 }
 
+/* What is expected is in memory before it is read: it is not looked for any more. */
+static void expected(const uint8_t *data)
+{
+	const size_t len = 100000;
+	struct store *s;
+	if (store_open_memory(&s) < 0)
+		tap_bail("no memory");
+	struct blob_ref ref = put(s, data, BIG, SIZE_MAX);
+	struct list l = chunks_of(s, &ref);
+	_cleanup_(store_batch_freep) struct store_batch *batch = NULL;
+	_cleanup_free_ uint8_t *got = malloc(len);
+	struct blob *b;
+	if (!got || blob_open(s, &ref, &b) < 0 || store_batch_new(&batch) < 0)
+		tap_bail("no memory");
+	/* Loads its manifest. */
+	if (blob_pread(b, got, 10, 0) != 10)
+		tap_bail("blob_pread");
+	blob_expect(b, len, BIG / 2);
+	blob_expect(b, 10, BIG);
+	for (uint32_t k = 0; k < l.n; k++)
+		store_delete(batch, STORE_CHUNKS, l.hash[k].b, SHA256_SIZE);
+	if (store_write(s, batch, NULL) < 0)
+		tap_bail("no memory");
+	ok(blob_pread(b, got, len, BIG / 2) == (ssize_t)len &&
+		   memcmp(got, data + BIG / 2, len) == 0, "what is expected is there");
+	blob_expect(b, 10, BIG - 10);
+	is_errno((int)blob_pread(b, got, 10, BIG - 10), -EHOSTDOWN, "what is not here is not");
+	blob_free(b);
+	store_close(s);
+}
+
 #define READERS 8
 
 struct reader {
@@ -628,7 +659,7 @@ int main(int argc, char **argv)
 	struct store *s;
 	_cleanup_free_ uint8_t *data = malloc(BIG);
 	struct prng prng = { 42 };
-	tap_plan(47);
+	tap_plan(49);
 	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 60);
 	if (store_open_memory(&s) < 0)
 		tap_bail("no memory");
@@ -645,6 +676,7 @@ int main(int argc, char **argv)
 	touched(s, data);
 	holes(s);
 	damaged(s, data);
+	expected(data);
 	side_by_side(s, data);
 	memset(data, 'x', BIG);
 	struct blob_ref ref = put(s, data, BIG, SIZE_MAX);
