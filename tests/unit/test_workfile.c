@@ -350,7 +350,7 @@ static void test_growing(int dir, uint64_t seed)
 	const size_t first = WORKFILE_AHEAD + 1000, size = first + 3 * 1024 * 1024;
 	struct rep p;
 	struct prng r = { seed };
-	_cleanup_(workfile_freep) struct workfile *w = NULL;
+	struct workfile *w = NULL;
 	struct workfile_ahead *a;
 	_cleanup_free_ uint8_t *data = malloc(size);
 	rep_open(&p, NULL, 0, 1);
@@ -395,6 +395,7 @@ static void test_growing(int dir, uint64_t seed)
 	store(w, p.r, false);
 	ok(saves(&p, (const char *[]){ "a4", "b4" }, w, data, size), "when it is written it is worth it");
 	workfile_unkeep(w);
+	workfile_free(w);
 	unlinkat(dir, "one", 0);
 	rep_close(&p);
 }
