@@ -16,6 +16,7 @@
 
 #include "engine/blob.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #define HOLE_BLOCK (64u * 1024)
@@ -25,10 +26,10 @@
 #define SIGHT (CHUNK_MAX + HOLE_BLOCK) /* bytes that say where the next chunk ends */
 #define WINDOW (2 * SIGHT)
 
-struct cutter {
+struct blob_writer {
 	struct store *store;
 	struct hold *hold;
-	const struct blob_source *src;
+	struct blob_source src;
 	struct manifest_writer *out;
 	struct manifest_iter *base; /* NULL: none */
 	uint64_t base_size;
@@ -38,6 +39,8 @@ struct cutter {
 	uint64_t at; /* offset of the byte at start */
 	bool eof;    /* there is nothing behind end */
 	struct sha256 only; /* the chunk of a small blob */
+	bool ended, failed;
+	struct blob_ref ref; /* when it has ended */
 };
 
 static void gear_init(uint64_t gear[static 256])
@@ -78,12 +81,12 @@ static uint64_t block_begin(uint64_t offset)
 	return offset - offset % HOLE_BLOCK;
 }
 
-static size_t left(const struct cutter *c)
+static size_t left(const struct blob_writer *c)
 {
 	return c->end - c->start;
 }
 
-static void forward(struct cutter *c, uint64_t n)
+static void forward(struct blob_writer *c, uint64_t n)
 {
 	c->at += n;
 	if (n <= left(c)) {
@@ -95,7 +98,7 @@ static void forward(struct cutter *c, uint64_t n)
 }
 
 /* As much as the next cut needs, or all there is. */
-static int fill(struct cutter *c)
+static int fill(struct blob_writer *c)
 {
 	if (left(c) >= SIGHT || c->eof)
 		return 0;
@@ -107,9 +110,9 @@ static int fill(struct cutter *c)
 	while (c->end < SIGHT) {
 		uint64_t at = c->at + c->end;
 		size_t want = most - c->end;
-		if (want > c->src->size - at)
-			want = (size_t)(c->src->size - at);
-		ssize_t n = want ? c->src->read(c->src->userdata, c->data + c->end, want, at) : 0;
+		if (want > c->src.size - at)
+			want = (size_t)(c->src.size - at);
+		ssize_t n = want ? c->src.read(c->src.userdata, c->data + c->end, want, at) : 0;
 		if (n < 0)
 			return (int)n;
 		if (n == 0) {
@@ -122,7 +125,7 @@ static int fill(struct cutter *c)
 }
 
 /* Length of the block at an offset that it begins at, when it is one of zeros; else 0. */
-static size_t zero_block(const struct cutter *c, size_t from)
+static size_t zero_block(const struct blob_writer *c, size_t from)
 {
 	const uint8_t *p = c->data + c->start + from;
 	size_t len = left(c) - from;
@@ -134,7 +137,7 @@ static size_t zero_block(const struct cutter *c, size_t from)
 }
 
 /* Length of the chunk that begins here. */
-static size_t chunk_length(const struct cutter *c)
+static size_t chunk_length(const struct blob_writer *c)
 {
 	size_t most = left(c) < CHUNK_MAX ? left(c) : CHUNK_MAX;
 	size_t i = (size_t)(block_begin(c->at) + HOLE_BLOCK - c->at);
@@ -145,11 +148,11 @@ static size_t chunk_length(const struct cutter *c)
 
 /* The next three: 1 when something of the blob was dealt with, 0 when not. */
 
-static int take_base(struct cutter *c, struct err *e)
+static int take_base(struct blob_writer *c, struct err *e)
 {
 	const struct manifest_entry *entry;
 	uint64_t start, end;
-	if (!c->base || c->at >= c->base_size || c->at >= c->src->size)
+	if (!c->base || c->at >= c->base_size || c->at >= c->src.size)
 		return 0;
 	int rc = manifest_iter_seek(c->base, c->at, &entry, &start);
 	if (rc < 0)
@@ -158,9 +161,9 @@ static int take_base(struct cutter *c, struct err *e)
 		return 0;
 	end = start + entry->size;
 	uint64_t sight = block_begin(end + HOLE_BLOCK - 1) + HOLE_BLOCK;
-	uint64_t changed = c->src->changed(c->src->userdata, block_begin(start));
-	if (c->base_size != c->src->size) {
-		uint64_t less = c->base_size < c->src->size ? c->base_size : c->src->size;
+	uint64_t changed = c->src.changed(c->src.userdata, block_begin(start));
+	if (c->base_size != c->src.size) {
+		uint64_t less = c->base_size < c->src.size ? c->base_size : c->src.size;
 		changed = changed < less ? changed : less;
 	}
 	if (changed < sight)
@@ -173,26 +176,26 @@ static int take_base(struct cutter *c, struct err *e)
 	return rc < 0 ? rc : 1;
 }
 
-static int add_hole(struct cutter *c, uint64_t len, struct err *e)
+static int add_hole(struct blob_writer *c, uint64_t len, struct err *e)
 {
 	int rc = manifest_writer_hole(c->out, len, e);
 	forward(c, len);
 	return rc < 0 ? rc : 1;
 }
 
-static int take_known_hole(struct cutter *c, struct err *e)
+static int take_known_hole(struct blob_writer *c, struct err *e)
 {
-	uint64_t next, size = c->src->size;
-	if (!c->src->data || c->at % HOLE_BLOCK != 0 || size <= CHUNK_MIN || c->at >= size)
+	uint64_t next, size = c->src.size;
+	if (!c->src.data || c->at % HOLE_BLOCK != 0 || size <= CHUNK_MIN || c->at >= size)
 		return 0;
-	int rc = c->src->data(c->src->userdata, c->at, &next);
+	int rc = c->src.data(c->src.userdata, c->at, &next);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot read the file");
 	next = next < size ? block_begin(next) : size;
 	return next > c->at ? add_hole(c, next - c->at, e) : 0;
 }
 
-static int take_bytes(struct cutter *c, struct err *e)
+static int take_bytes(struct blob_writer *c, struct err *e)
 {
 	struct sha256 hash;
 	int rc = fill(c);
@@ -214,20 +217,17 @@ static int take_bytes(struct cutter *c, struct err *e)
 	return rc < 0 ? rc : 1;
 }
 
-static int cut_all(struct cutter *c, struct err *e)
+static int take_next(struct blob_writer *c, struct err *e)
 {
-	for (;;) {
-		int rc = take_base(c, e);
-		if (rc == 0)
-			rc = take_known_hole(c, e);
-		if (rc == 0)
-			rc = take_bytes(c, e);
-		if (rc <= 0)
-			return rc;
-	}
+	int rc = take_base(c, e);
+	if (rc == 0)
+		rc = take_known_hole(c, e);
+	if (rc == 0)
+		rc = take_bytes(c, e);
+	return rc;
 }
 
-static int finish(struct cutter *c, struct blob_ref *ret, struct err *e)
+static int finish(struct blob_writer *c, struct err *e)
 {
 	struct blob_ref ref = { .size = c->at, .manifest = c->only };
 	int rc = 0;
@@ -236,28 +236,82 @@ static int finish(struct cutter *c, struct blob_ref *ret, struct err *e)
 	else if (ref.size > CHUNK_MIN)
 		rc = manifest_writer_end(c->out, &ref.manifest, e);
 	if (rc == 0)
-		*ret = ref;
+		c->ref = ref;
+	c->ended = rc == 0;
 	return rc;
+}
+
+int blob_writer_new(struct store *s, struct hold *h, const struct blob_source *src,
+		    struct blob_writer **ret, struct err *e)
+{
+	_cleanup_(blob_writer_freep) struct blob_writer *c = calloc(1, sizeof(*c));
+	if (!c)
+		return err_errno(e, -ENOMEM, "cannot store the file");
+	c->store = s;
+	c->hold = h;
+	c->src = *src;
+	c->data = malloc(WINDOW);
+	int rc = c->data ? manifest_writer_new(s, h, &c->out) : -ENOMEM;
+	if (rc == 0 && src->base && src->base->size > CHUNK_MIN) {
+		c->base_size = src->base->size;
+		rc = manifest_iter_new(s, &src->base->manifest, src->base->size, &c->base);
+	}
+	if (rc < 0)
+		return err_errno(e, rc, "cannot store the file");
+	gear_init(c->gear);
+	*ret = TAKE_PTR(c);
+	return 0;
+}
+
+void blob_writer_free(struct blob_writer *c)
+{
+	if (!c)
+		return;
+	manifest_iter_free(c->base);
+	manifest_writer_free(c->out);
+	free(c->data);
+	free(c);
+}
+
+int blob_writer_more(struct blob_writer *c, uint64_t size, struct err *e)
+{
+	assert(!c->base && !c->ended);
+	int rc = c->failed ? -ECANCELED : 0;
+	/* A block that is not whole yet may become one of zeros or not. */
+	if (block_begin(size) > c->src.size)
+		c->src.size = block_begin(size);
+	if (rc == 0 && c->src.size - c->at >= SIGHT)
+		rc = take_next(c, e);
+	c->failed |= rc < 0;
+	return rc;
+}
+
+int blob_writer_end(struct blob_writer *c, uint64_t size, struct blob_ref *ret, struct err *e)
+{
+	int rc = c->failed ? -ECANCELED : c->ended ? 0 : 1;
+	if (!c->ended)
+		c->src.size = size;
+	while (rc > 0)
+		rc = take_next(c, e);
+	if (rc == 0 && !c->ended)
+		rc = finish(c, e);
+	c->failed |= rc < 0;
+	if (rc == 0)
+		*ret = c->ref;
+	return rc;
+}
+
+bool blob_writer_ended(const struct blob_writer *c)
+{
+	return c->ended;
 }
 
 int blob_write(struct store *s, struct hold *h, const struct blob_source *src, struct blob_ref *ret,
 	       struct err *e)
 {
-	_cleanup_(manifest_iter_freep) struct manifest_iter *base = NULL;
-	_cleanup_(manifest_writer_freep) struct manifest_writer *out = NULL;
-	_cleanup_free_ uint8_t *data = malloc(WINDOW);
-	struct cutter c = { .store = s, .hold = h, .src = src, .data = data };
-	int rc = data ? manifest_writer_new(s, h, &out) : -ENOMEM;
-	if (rc == 0 && src->base && src->base->size > CHUNK_MIN)
-		rc = manifest_iter_new(s, &src->base->manifest, src->base->size, &base);
-	if (rc < 0)
-		return err_errno(e, rc, "cannot store the file");
-	c.out = out;
-	c.base = base;
-	c.base_size = base ? src->base->size : 0;
-	gear_init(c.gear);
-	rc = cut_all(&c, e);
-	return rc < 0 ? rc : finish(&c, ret, e);
+	_cleanup_(blob_writer_freep) struct blob_writer *c = NULL;
+	int rc = blob_writer_new(s, h, src, &c, e);
+	return rc < 0 ? rc : blob_writer_end(c, src->size, ret, e);
 }
 
 int blob_store_held(struct store *s, struct hold *h, blob_read_fn read, void *userdata,

@@ -44,7 +44,7 @@ int blob_ref_decode(const struct value *v, struct blob_ref *ret)
 /* Whoever reads a file from its beginning is asked for the next piece before he has got the last one:
  * so several chunks are loaded side by side, without the lock, and kept until all that lies in them
  * has been read. */
-#define PIECES 4
+#define PIECES 8
 
 enum piece_state { PIECE_FREE, PIECE_LOADING, PIECE_FULL };
 
@@ -137,6 +137,7 @@ static int load_piece(struct blob *b, struct piece *p, const struct manifest_ent
 	const struct sha256 hash = p->hash = e->hash;
 	const uint64_t size = e->size;
 	p->state = PIECE_LOADING;
+	p->used = ++b->clock;
 	pthread_mutex_unlock(&b->lock);
 	int rc = chunk_load(b->store, &hash, &p->plain);
 	if (rc == 0 && p->plain.len != size)
@@ -224,6 +225,24 @@ ssize_t blob_pread(struct blob *b, void *data, size_t len, uint64_t offset)
 		drop_pieces(b);
 	pthread_mutex_unlock(&b->lock);
 	return done > 0 ? (ssize_t)done : n;
+}
+
+void blob_expect(struct blob *b, size_t len, uint64_t offset)
+{
+	const uint64_t end = offset < b->size && len < b->size - offset ? offset + len : b->size;
+	pthread_mutex_lock(&b->lock);
+	for (int rc = 0; rc == 0 && offset < end;) {
+		const struct manifest_entry *e;
+		uint64_t start;
+		rc = manifest_iter_seek(b->list, offset, &e, &start);
+		if (rc < 0)
+			break;
+		offset = start + e->size;
+		struct piece *p = e->data ? find_piece(b, &e->hash) : NULL;
+		if (p && (p->state == PIECE_FREE || sha256_cmp(&p->hash, &e->hash) != 0))
+			rc = load_piece(b, p, e);
+	}
+	pthread_mutex_unlock(&b->lock);
 }
 
 int blob_next(struct blob *b, uint64_t offset, bool hole, uint64_t *ret)

@@ -40,9 +40,9 @@ struct blob_source {
 	 * UINT64_MAX: none. */
 	uint64_t (*changed)(void *userdata, uint64_t offset);
 	void *userdata;
-	/* What storing it gives, all of which is here and stays; NULL: not known. Only where a version is
+	/* Has stored the beginning of these bytes already; NULL: nothing has. Only where a version is
 	 * saved, not for blob_write. */
-	const struct blob_ref *ready;
+	struct blob_writer *begun;
 };
 
 /* Stores the chunks that are not there yet, then the manifest. What did not change since base is
@@ -57,12 +57,28 @@ int blob_store_held(struct store *s, struct hold *h, blob_read_fn read, void *us
 int blob_store(struct store *s, blob_read_fn read, void *userdata, struct blob_ref *ret,
 	       struct err *e);
 
-/* An open blob for random access; thread-safe; remembers the last chunk. -EHOSTDOWN: not here;
+/* The same piece by piece, while bytes are still added at the end: src has no base, and size 0. h is used
+ * until blob_writer_free. After an error: -ECANCELED. */
+struct blob_writer;
+int blob_writer_new(struct store *s, struct hold *h, const struct blob_source *src,
+		    struct blob_writer **ret, struct err *e);
+void blob_writer_free(struct blob_writer *c);
+/* Stores the next chunk or hole if the bytes below size decide it; these do not change any more. 1: so it
+ * did, 0: not yet. */
+int blob_writer_more(struct blob_writer *c, uint64_t size, struct err *e);
+/* Stores the rest of so many bytes; when it is called again it gives the same. */
+int blob_writer_end(struct blob_writer *c, uint64_t size, struct blob_ref *ret, struct err *e);
+bool blob_writer_ended(const struct blob_writer *c);
+
+/* An open blob for random access; thread-safe; remembers a few chunks. -EHOSTDOWN: not here;
  * -EBADMSG: damaged; -EPROTONOSUPPORT: of a later release. */
 struct blob;
 int blob_open(struct store *s, const struct blob_ref *ref, struct blob **ret);
 void blob_free(struct blob *b);
 ssize_t blob_pread(struct blob *b, void *data, size_t len, uint64_t offset);
+/* Loads the chunks that these bytes are in, for whoever is going to read them; not all of them when many
+ * read at a time. */
+void blob_expect(struct blob *b, size_t len, uint64_t offset);
 /* The first offset from there on that is in a hole (hole) or is not; the size if there is none. */
 int blob_next(struct blob *b, uint64_t offset, bool hole, uint64_t *ret);
 uint64_t blob_size(const struct blob *b);
@@ -86,3 +102,4 @@ int blob_missing(struct store *s, struct arena *a, const struct blob_ref *ref,
 		 struct sha256 **ret_hash, uint32_t *ret_n);
 
 DEFINE_CLEANUP(struct blob *, blob_free)
+DEFINE_CLEANUP(struct blob_writer *, blob_writer_free)

@@ -70,10 +70,9 @@ static int content_store(struct replica *r, struct hold *h, const struct content
 {
 	struct blob_source src = { .read = content_pread, .userdata = (void *)(uintptr_t)c };
 	const struct blob_source *given = c->fd == CONTENT_SOURCE ? c->data : NULL;
-	if (given && given->ready) {
-		*ret = *given->ready;
+	/* If it cannot, all of it is stored anew, or that says why not. */
+	if (given && given->begun && blob_writer_end(given->begun, given->size, ret, NULL) == 0)
 		return 0;
-	}
 	if (given)
 		return blob_write(r->store, h, given, ret, e);
 	int rc = content_size(c, &src.size);
@@ -90,33 +89,46 @@ bool replica_is_blob(const char *name, size_t len, uint64_t size)
 }
 
 struct ahead {
-	struct blob_ref ref;
+	struct replica *replica;
+	struct content content;
 	struct hold hold;
+	struct blob_writer *writer;
 };
 
-int replica_store_ahead(struct replica *r, const struct content *c, struct ahead **ret, struct err *e)
+int ahead_new(struct replica *r, int fd, struct ahead **ret, struct err *e)
 {
 	_cleanup_(ahead_freep) struct ahead *a = calloc(1, sizeof(*a));
 	if (!a)
 		return err_errno(e, -ENOMEM, "cannot store the file");
-	int rc = content_store(r, &a->hold, c, &a->ref, e);
-	if (rc < 0) {
-		atomic_fetch_add(&r->orphaned, (uint64_t)hold_count(&a->hold) * CHUNK_AVG);
+	a->replica = r;
+	a->content = (struct content){ .fd = fd };
+	const struct blob_source src = { .read = content_pread,
+					 .data = content_data,
+					 .userdata = &a->content };
+	int rc = blob_writer_new(r->store, &a->hold, &src, &a->writer, e);
+	if (rc < 0)
 		return rc;
-	}
 	*ret = TAKE_PTR(a);
 	return 0;
 }
 
-const struct blob_ref *ahead_ref(const struct ahead *a)
+int ahead_store(struct ahead *a, uint64_t size, struct err *e)
 {
-	return &a->ref;
+	return blob_writer_more(a->writer, size, e);
+}
+
+struct blob_writer *ahead_writer(const struct ahead *a)
+{
+	return a->writer;
 }
 
 void ahead_free(struct ahead *a)
 {
 	if (!a)
 		return;
+	if (a->writer && !blob_writer_ended(a->writer))
+		atomic_fetch_add(&a->replica->orphaned, (uint64_t)hold_count(&a->hold) * CHUNK_AVG);
+	blob_writer_free(a->writer);
 	hold_done(&a->hold);
 	free(a);
 }

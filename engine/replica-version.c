@@ -608,6 +608,12 @@ ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset
 	return rc < 0 ? rc : blob_pread(v->blob, data, len, offset);
 }
 
+void version_expect(struct version *v, size_t len, uint64_t offset)
+{
+	if (v->form == FORM_BLOB && offset < v->size && open_blob(v) == 0)
+		blob_expect(v->blob, len, offset);
+}
+
 const struct elements *version_elements(const struct version *v)
 {
 	return version_whole(v) ? v->elements : NULL;

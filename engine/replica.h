@@ -145,6 +145,8 @@ bool version_is_made(const struct version *v);
 const void *version_data(const struct version *v);
 /* As pread(2). -EHOSTDOWN when a chunk is not here. */
 ssize_t version_pread(struct version *v, void *data, size_t len, uint64_t offset);
+/* These bytes of a blob that has been read are about to be. */
+void version_expect(struct version *v, size_t len, uint64_t offset);
 
 /* What the writer of a save knows afterwards: the bytes it wrote, and as context that of its base
  * (NULL: none) raised to this device's own seq in `saved`, the version that replica_save gave back.
@@ -182,11 +184,14 @@ void version_content(struct version *v, struct blob_source *room, struct content
 
 /* Bytes under that name are a blob, whatever they are. */
 bool replica_is_blob(const char *name, size_t len, uint64_t size);
-/* Stores the bytes of what is about to be saved as a blob, so that whoever saves it under locks finds that
- * done (`ready` of struct blob_source). Nothing of it is deleted until ahead_free. */
+/* Stores the bytes of what is about to be saved as a blob, from the beginning of the file behind fd
+ * (borrowed), so that whoever saves it under locks finds that done (`begun` of struct blob_source). Nothing
+ * of it is deleted until ahead_free. One user at a time. */
 struct ahead;
-int replica_store_ahead(struct replica *r, const struct content *c, struct ahead **ret, struct err *e);
-const struct blob_ref *ahead_ref(const struct ahead *a);
+int ahead_new(struct replica *r, int fd, struct ahead **ret, struct err *e);
+/* As blob_writer_more. */
+int ahead_store(struct ahead *a, uint64_t size, struct err *e);
+struct blob_writer *ahead_writer(const struct ahead *a);
 void ahead_free(struct ahead *a); /* NULL: nothing */
 DEFINE_CLEANUP(struct ahead *, ahead_free)
 

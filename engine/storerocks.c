@@ -179,7 +179,8 @@ static rocksdb_options_t *database_options(void)
 	rocksdb_options_set_max_background_jobs(o, 2);
 	rocksdb_options_set_max_open_files(o, 512);
 	rocksdb_options_set_bytes_per_sync(o, 1u << 20);
-	/* The chunks of a file lie one behind the other: the kernel reads ahead. */
+	/* The chunks of a file lie near one another, in the order of their hashes: what the kernel reads
+	 * ahead is wanted soon. */
 	rocksdb_options_set_advise_random_on_open(o, 0);
 	rocksdb_options_set_info_log_level(o, 2); /* warnings */
 	rocksdb_options_set_keep_log_file_num(o, 2);

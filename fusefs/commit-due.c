@@ -52,14 +52,32 @@ void commit_ahead(struct fusefs *fs, struct inode *i)
 	/* What becomes a draft, and moves to another inode, has the name of a document. */
 	if (l && c && c->work && !c->writers && !c->draft &&
 	    replica_is_blob(l->name, strlen(l->name), copy_size(c)))
-		workfile_ahead_begin(c->work, &ahead);
+		workfile_ahead_begin(c->work, fs->replica, false, &ahead);
 	pthread_mutex_unlock(&i->lock);
 	if (!ahead)
 		return;
-	workfile_ahead_store(ahead, fs->replica);
-	pthread_mutex_lock(&i->lock);
+	workfile_ahead_store(ahead);
 	workfile_ahead_end(ahead);
-	pthread_mutex_unlock(&i->lock);
+}
+
+struct workfile_ahead *commit_grows(struct fusefs *fs, struct inode *i, struct copy *c)
+{
+	struct workfile_ahead *ahead = NULL;
+	if (i->backing != BACK_NODE || i->last.form != FORM_BLOB || !i->name || !c->work ||
+	    c->draft || !replica_is_blob(i->name, strlen(i->name), copy_size(c)))
+		return NULL;
+	if (atomic_fetch_add(&fs->storing, 1) < FUSEFS_STORING &&
+	    workfile_ahead_begin(c->work, fs->replica, true, &ahead) == 0)
+		return ahead;
+	atomic_fetch_sub(&fs->storing, 1);
+	return NULL;
+}
+
+void commit_growing(struct fusefs *fs, struct workfile_ahead *ahead)
+{
+	workfile_ahead_store(ahead);
+	workfile_ahead_end(ahead);
+	atomic_fetch_sub(&fs->storing, 1);
 }
 
 /* Is it time for due_settle to make a node of it? */

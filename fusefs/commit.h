@@ -59,6 +59,11 @@ int commit_draft(struct fusefs *fs, const struct attr *node, struct workfile *wo
 /* Stores the bytes of a large file that is not shared yet, before it becomes a node under locks that others
  * wait for. No locks held. */
 void commit_ahead(struct fusefs *fs, struct inode *i);
+/* The same while a file that is shared is written anew, so that its last close finds most of that done:
+ * NULL when there is nothing to store of it now (i->lock held), or what commit_growing has to be called with
+ * (no locks held). */
+struct workfile_ahead *commit_grows(struct fusefs *fs, struct inode *i, struct copy *c);
+void commit_growing(struct fusefs *fs, struct workfile_ahead *ahead);
 
 /* What the keeper's timers are for; returns when to come again, 0: never. No locks held. */
 int64_t commit_due(struct fusefs *fs, struct inode *i, enum timer_kind kind, bool now);

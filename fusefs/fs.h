@@ -16,6 +16,7 @@
 #include "fusefs/turn.h"
 
 #define FUSEFS_THREADS 8
+#define FUSEFS_STORING 2 /* of them may store what is written meanwhile */
 #define DOCTREES 4    /* trees of documents that are kept */
 #define ATDIRS 4      /* and of the past */
 #define FOREVER 1.0e9 /* seconds that the kernel may keep names and attributes */
@@ -98,6 +99,7 @@ struct fusefs {
 	bool mounted, started, own_unmount;
 	struct worker worker[FUSEFS_THREADS];
 	unsigned n_workers;
+	atomic_uint storing;
 	atomic_bool stopping, parking, over;
 	atomic_bool entered; /* some program other than ours has looked at the root */
 	struct timespec mount_time;

@@ -19,6 +19,8 @@
 #define REPLACED_MAX 100
 /* A file of more bytes is no quick work to open: they may have to be made. */
 #define QUICK_SIZE (64u * 1024)
+/* Who reads on reads so much at a time, and asks for as much before he has got it. */
+#define READ_WINDOW (256u * 1024)
 
 uint64_t inode_limit(const struct inode *i)
 {
@@ -421,6 +423,16 @@ static void note_read(struct fusefs *fs, struct inode *i, struct handle *h)
 	bases_note(fs->bases, &h->opener, version_node(basis), basis, monotonic_ns());
 }
 
+/* Is this one of a row of reads, as the kernel makes of a file that is read from its beginning? They may
+ * overtake each other. i->lock held. */
+static bool reads_on(struct handle *h, uint64_t offset, size_t size)
+{
+	const uint64_t last = h->read_to;
+	h->read_to = offset + size;
+	return last && size > QUICK_SIZE && offset < last + READ_WINDOW &&
+	       last < offset + READ_WINDOW;
+}
+
 /* Reading size bytes of it is quick work. */
 static bool is_at_hand(const struct inode *i, const struct copy *c, size_t size)
 {
@@ -444,6 +456,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		flip_own(fs, i, c, (uint64_t)off + size);
 	c->used_ns = monotonic_ns();
 	note_read(fs, i, h);
+	const bool on = reads_on(h, (uint64_t)off, size);
 	if (!c->work) {
 		_cleanup_(version_unrefp) struct version *v =
 			c->origin ? version_ref(c->origin) : NULL;
@@ -470,6 +483,9 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 			fuse_reply_err(req, (int)-n);
 		else
 			fuse_reply_buf(req, room, (size_t)n);
+		/* The reader has his answer: this thread sees to what he will ask for. */
+		if (on && n > 0)
+			version_expect(v, size, (uint64_t)off + READ_WINDOW);
 		return;
 	}
 	_cleanup_free_ char *room = malloc(size);
@@ -541,6 +557,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 	handle_begin(fs, h);
 	note_dropped(h);
 	int r = do_write(fs, h, data, size, off, fi->writepage);
+	struct workfile_ahead *ahead = r == 0 ? commit_grows(fs, i, h->copy) : NULL;
 	pthread_mutex_unlock(&i->lock);
 	if (r == 0)
 		written_by(fs, i, fuse_req_ctx(req)->uid);
@@ -548,6 +565,9 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 		fuse_reply_err(req, -r);
 	else
 		fuse_reply_write(req, size);
+	/* The writer has his answer: this thread goes on with what he has written so far. */
+	if (ahead)
+		commit_growing(fs, ahead);
 }
 
 /* New ignore rules that have not settled: i->lock held. */

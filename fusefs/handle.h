@@ -19,6 +19,7 @@ struct handle {
 	bool began;           /* anything at all was written: a save has begun */
 	bool fresh;           /* its open makes the kernel drop the pages that it has ... */
 	unsigned turn;        /* ... from before the copy took these bytes */
+	uint64_t read_to;     /* where the last read ended */
 	struct version *seen; /* what was read through it last, or written since */
 	bool knows;           /* it has written to the copy, when that had ... */
 	unsigned knows_turn;  /* ... turned so often: the next turn is the commit of that */

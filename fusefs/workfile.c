@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "fusefs/saver.h"
 
 #define COPY_PIECE (256u * 1024)
+#define AHEAD_STEP (1024u * 1024) /* of a growing file: less is not worth the while */
 
 /* Of a large blob nothing is copied when it is opened for writing: `base` shows through where
  * nothing was written. The file in the spool has the offsets of the whole; `written` says which
@@ -32,25 +34,53 @@ struct workfile {
 	struct version *base; /* NULL: all is in fd or data */
 	uint64_t base_size;
 	struct ranges written;
-	struct blob_source source; /* what workfile_content gives */
-	struct ahead *ahead;	   /* as its bytes are in the store; NULL: they are not */
-	struct workfile_ahead *storing;
+	struct blob_source source;    /* what workfile_content gives */
+	struct workfile_ahead *ahead; /* its beginning, in the store; NULL: it is not */
+	bool rewritten;               /* what had been stored of it was in vain */
 };
 
 struct workfile_ahead {
-	struct workfile *w; /* NULL: it has changed since, or is gone */
-	int fd;
-	uint64_t size;
 	struct ahead *stored;
+	int fd;
+	uint64_t size; /* of what is given to be stored; w's lock, or while it is being stored */
+	bool used; /* what it says of w's end holds as well */
+	pthread_mutex_t lock; /* all below */
+	pthread_cond_t idle;
+	bool storing, wanted;
+	bool dropped; /* w has changed since, or is gone */
 };
+
+static void free_ahead(struct workfile_ahead *a)
+{
+	ahead_free(a->stored);
+	close(a->fd);
+	pthread_cond_destroy(&a->idle);
+	pthread_mutex_destroy(&a->lock);
+	free(a);
+}
 
 /* What was or is being stored of it is not what it is. */
 static void forget_ahead(struct workfile *w)
 {
-	if (w->storing)
-		w->storing->w = NULL;
-	w->storing = NULL;
-	ahead_free(TAKE_PTR(w->ahead));
+	struct workfile_ahead *a = TAKE_PTR(w->ahead);
+	if (!a)
+		return;
+	pthread_mutex_lock(&a->lock);
+	a->dropped = true;
+	bool storing = a->storing; /* whoever does frees it */
+	pthread_mutex_unlock(&a->lock);
+	if (!storing)
+		free_ahead(a);
+}
+
+/* Bytes from offset on are about to change. */
+static void change_from(struct workfile *w, uint64_t offset)
+{
+	const struct workfile_ahead *a = w->ahead;
+	if (!a || (!a->used && offset >= a->size))
+		return;
+	w->rewritten |= !a->used;
+	forget_ahead(w);
 }
 
 int workfile_new(int dir, struct workfile **ret)
@@ -278,7 +308,7 @@ int workfile_pwrite(struct workfile *w, const void *data, size_t len, uint64_t o
 	uint64_t end;
 	if (__builtin_add_overflow(offset, (uint64_t)len, &end) || end > BLOB_SIZE_MAX)
 		return -EFBIG;
-	forget_ahead(w);
+	change_from(w, offset);
 	int r = workfile_room(w->dir, end, len);
 	if (r == 0)
 		r = reserve(w, end > w->size ? end : w->size);
@@ -300,7 +330,7 @@ int workfile_pwrite(struct workfile *w, const void *data, size_t len, uint64_t o
 
 int workfile_truncate(struct workfile *w, uint64_t size)
 {
-	forget_ahead(w);
+	change_from(w, size < w->size ? size : w->size);
 	if (size > w->size) {
 		int r = reserve(w, size);
 		if (r < 0)
@@ -338,7 +368,7 @@ int workfile_zero(struct workfile *w, uint64_t offset, uint64_t len)
 	if (offset >= w->size || len == 0)
 		return 0;
 	const uint64_t end = len < w->size - offset ? offset + len : w->size, tail = end % BLOCK;
-	forget_ahead(w);
+	change_from(w, offset);
 	if (w->fd < 0) {
 		memset(w->data + offset, 0, (size_t)(end - offset));
 		return 0;
@@ -432,17 +462,34 @@ static uint64_t source_changed(void *userdata, uint64_t offset)
 	return next;
 }
 
+/* What is stored of it, when nobody is at that any more. NULL: nothing. */
+static struct blob_writer *use_ahead(struct workfile *w)
+{
+	struct workfile_ahead *a = w->ahead;
+	if (!a)
+		return NULL;
+	pthread_mutex_lock(&a->lock);
+	a->wanted = true;
+	while (a->storing)
+		pthread_cond_wait(&a->idle, &a->lock);
+	a->wanted = false;
+	pthread_mutex_unlock(&a->lock);
+	a->used = true;
+	return ahead_writer(a->stored);
+}
+
 void workfile_content(struct workfile *w, struct content *ret)
 {
+	struct blob_writer *begun = use_ahead(w);
 	*ret = (struct content){ .fd = w->fd, .len = (size_t)w->size };
-	if (w->base || w->ahead) {
+	if (w->base || begun) {
 		w->source = (struct blob_source){ .read = source_read,
 						  .size = w->size,
 						  .data = source_data,
 						  .base = w->base ? version_blob(w->base) : NULL,
 						  .changed = source_changed,
 						  .userdata = w,
-						  .ready = w->ahead ? ahead_ref(w->ahead) : NULL };
+						  .begun = begun };
 		ret->fd = CONTENT_SOURCE;
 		ret->data = &w->source;
 	} else if (w->fd < 0) {
@@ -452,40 +499,71 @@ void workfile_content(struct workfile *w, struct content *ret)
 
 /* ---- before it is saved ---- */
 
-int workfile_ahead_begin(struct workfile *w, struct workfile_ahead **ret)
+static int make_ahead(struct workfile *w, struct replica *r)
 {
-	if (w->fd < 0 || w->base || w->ahead || w->storing || w->size < WORKFILE_AHEAD)
-		return -EALREADY;
 	struct workfile_ahead *a = calloc(1, sizeof(*a));
 	int fd = a ? fcntl(w->fd, F_DUPFD_CLOEXEC, 0) : -1;
-	if (fd < 0) {
-		int r = a ? -errno : -ENOMEM;
+	int rc = !a ? -ENOMEM : fd < 0 ? -errno : ahead_new(r, fd, &a->stored, NULL);
+	if (rc < 0) {
+		if (fd >= 0)
+			close(fd);
 		free(a);
-		return r;
+		return rc;
 	}
-	*a = (struct workfile_ahead){ .w = w, .fd = fd, .size = w->size };
-	w->storing = a;
+	a->fd = fd;
+	pthread_mutex_init(&a->lock, NULL);
+	pthread_cond_init(&a->idle, NULL);
+	w->ahead = a;
+	return 0;
+}
+
+int workfile_ahead_begin(struct workfile *w, struct replica *r, bool growing,
+			 struct workfile_ahead **ret)
+{
+	if (w->fd < 0 || w->base || w->size < WORKFILE_AHEAD || (growing && w->rewritten))
+		return -EALREADY;
+	int rc = w->ahead ? 0 : make_ahead(w, r);
+	if (rc < 0)
+		return rc;
+	struct workfile_ahead *a = w->ahead;
+	if (a->used || w->size - a->size < (growing ? AHEAD_STEP : 1))
+		return -EALREADY;
+	pthread_mutex_lock(&a->lock);
+	const bool storing = a->storing;
+	a->storing = true;
+	pthread_mutex_unlock(&a->lock);
+	if (storing)
+		return -EALREADY;
+	a->size = w->size;
 	*ret = a;
 	return 0;
 }
 
-void workfile_ahead_store(struct workfile_ahead *a, struct replica *r)
+static bool is_wanted(struct workfile_ahead *a)
 {
-	const struct content content = { .fd = a->fd, .len = (size_t)a->size };
+	pthread_mutex_lock(&a->lock);
+	bool yes = a->wanted || a->dropped;
+	pthread_mutex_unlock(&a->lock);
+	return yes;
+}
+
+void workfile_ahead_store(struct workfile_ahead *a)
+{
 	struct err e = { 0 };
 	/* If it cannot be, the save says so. */
-	(void)replica_store_ahead(r, &content, &a->stored, &e);
+	while (!is_wanted(a) && ahead_store(a->stored, a->size, &e) > 0)
+		;
 }
 
 void workfile_ahead_end(struct workfile_ahead *a)
 {
-	if (a->w) {
-		a->w->storing = NULL;
-		a->w->ahead = TAKE_PTR(a->stored);
-	}
-	ahead_free(a->stored);
-	close(a->fd);
-	free(a);
+	pthread_mutex_lock(&a->lock);
+	a->storing = false;
+	const bool dropped = a->dropped;
+	pthread_cond_broadcast(&a->idle);
+	pthread_mutex_unlock(&a->lock);
+	if (dropped)
+		free_ahead(a);
 }
 
 /* ---- opening and keeping ---- */
@@ -671,6 +749,8 @@ int workfile_keep(struct workfile *w, const char *name, bool sync)
 		return r;
 	if (sync && (fsync(fd) < 0 || fsync(w->dir) < 0))
 		return -errno;
+	/* What is written from now on is not in the file that is being stored. */
+	forget_ahead(w);
 	close(w->fd);
 	w->fd = TAKE_FD(fd);
 	snprintf(w->name, sizeof(w->name), "%s", name);

@@ -48,14 +48,16 @@ int workfile_stored(struct workfile *w, uint64_t *ret);
 /* The bytes as the engine takes them; valid until the next change. */
 void workfile_content(struct workfile *w, struct content *ret);
 
-/* A large file's bytes go into the store (replica_store_ahead) while nobody holds the lock that guards w:
- * workfile_content gives what came of it until w changes. With the lock; -EALREADY: there is nothing to
- * do. w must not come under another lock meanwhile. */
+/* A large file's bytes go into the store while nobody holds the lock that guards w, and while more of them
+ * are written behind: workfile_content gives what came of it, unless what was there has changed. With the
+ * lock; growing: it is being written, and what is there is worth it if it was never gone back to. -EALREADY:
+ * there is nothing to do. */
 struct workfile_ahead;
-int workfile_ahead_begin(struct workfile *w, struct workfile_ahead **ret);
+int workfile_ahead_begin(struct workfile *w, struct replica *r, bool growing,
+			 struct workfile_ahead **ret);
+/* Without it; workfile_content waits for a moment of this only. */
+void workfile_ahead_store(struct workfile_ahead *a);
 /* Without it. */
-void workfile_ahead_store(struct workfile_ahead *a, struct replica *r);
-/* With it again; frees a. */
 void workfile_ahead_end(struct workfile_ahead *a);
 
 /* Puts the bytes into a spool file of that name that outlives the workfile, synced if so asked;

@@ -103,6 +103,33 @@ def test_random_writes_cost_what_they_touch(one, tmp_path):
     assert one.shoal("verify", "--json")["errors"] == 0
 
 
+def test_what_is_written_is_stored_before_the_close(one, tmp_path):
+    shadow, path = tmp_path / "shadow", one.dir / "film"
+    dd(path, "bs=1M", "count=1")
+    wait_for(lambda: one.shoal("status", "--json")["files"] == 1)
+    dd(shadow, "bs=1M", "count=24")
+    before = disk_use(one.store)
+    with open(path, "wb", buffering=0) as out:
+        for piece in (shadow.read_bytes()[at:at + MIB] for at in range(0, 24 * MIB, MIB)):
+            out.write(piece)
+        # The file that is being written has no name, and is not seen by du.
+        wait_for(lambda: disk_use(one.store) - before > 20 * MIB, what="chunks in the store")
+    subprocess.run(["cmp", shadow, path], check=True, timeout=60)
+    # Who goes back is believed.
+    with open(shadow, "r+b", buffering=0) as model, open(path, "wb", buffering=0) as out:
+        data = model.read()
+        out.write(data)
+        for file in (model, out):
+            file.seek(5)
+            file.write(b"changed")
+            file.seek(0, os.SEEK_END)
+            file.write(data[:6 * MIB])
+    one.down()
+    one.up()
+    subprocess.run(["cmp", shadow, path], check=True, timeout=60)
+    assert one.shoal("verify", "--json")["errors"] == 0
+
+
 def test_truncate_costs_nothing(one):
     path = one.dir / "huge.img"
     start, before = time.monotonic(), disk_use(one.store)

@@ -412,6 +412,62 @@ static void updates(struct store *s, uint64_t seed, uint64_t rounds)
 	free(f.changed);
 }
 
+/* What is stored while bytes are added at the end is what storing the whole gives. */
+static void growing(struct store *s, uint64_t seed, uint64_t rounds)
+{
+	struct prng r = { seed };
+	struct file whole = { .data = calloc(1, ROOM), .changed = calloc(1, ROOM) };
+	uint64_t round = 0, early = 0;
+	for (bool good = whole.data && whole.changed; good && round < rounds; round++) {
+		_cleanup_(blob_writer_freep) struct blob_writer *w = NULL;
+		struct hold h = { 0 };
+		struct blob_ref ref = { 0 }, again = { 0 }, fresh;
+		whole.size = 0;
+		for (uint64_t i = 1 + prng_below(&r, 6); i > 0; i--)
+			file_edit(&r, &whole);
+		struct file f = { .data = whole.data };
+		const struct blob_source src = { .read = file_read, .userdata = &f,
+						 .data = prng_chance(&r, 70) ? file_data : NULL };
+		good = blob_writer_new(s, &h, &src, &w, NULL) == 0;
+		while (good && f.size < whole.size) {
+			f.size += 1 + prng_below(&r, prng_chance(&r, 50) ? 9000 : ROOM / 4);
+			if (f.size > whole.size)
+				f.size = whole.size;
+			int rc = 1;
+			while (rc > 0 && prng_chance(&r, 90))
+				rc = blob_writer_more(w, f.size, NULL);
+			good = rc >= 0;
+		}
+		early += f.read;
+		good = good && blob_writer_end(w, f.size, &ref, NULL) == 0 && blob_writer_ended(w) &&
+		       blob_writer_end(w, f.size, &again, NULL) == 0 && ref_equal(&ref, &again);
+		fresh = put(s, whole.data, whole.size, SIZE_MAX);
+		good = good && ref_equal(&ref, &fresh);
+		hold_done(&h);
+		memset(whole.data, 0, ROOM);
+	}
+	ok(round == rounds && early > 0, "a file that grows is stored as the whole would be");
+	free(whole.data);
+	free(whole.changed);
+}
+
+static void growing_fails(struct store *s, const uint8_t *data)
+{
+	_cleanup_(blob_writer_freep) struct blob_writer *w = NULL;
+	struct source f = { data, ROOM / 2, SIZE_MAX, -EIO };
+	const struct blob_source src = { .read = source_read, .userdata = &f };
+	struct blob_ref ref;
+	if (blob_writer_new(s, NULL, &src, &w, NULL) < 0)
+		tap_bail("no memory");
+	int rc = 1;
+	while (rc > 0)
+		rc = blob_writer_more(w, ROOM, NULL);
+	is_errno(rc, -EIO, "bytes that cannot be read");
+	f.len = ROOM;
+	is_errno(blob_writer_more(w, ROOM, NULL), -ECANCELED, "end it");
+	is_errno(blob_writer_end(w, ROOM, &ref, NULL), -ECANCELED, "for good");
+}
+
 static void touched(struct store *s, uint8_t *data)
 {
 	struct file f = { .data = data, .size = ROOM, .changed = calloc(1, ROOM) };
@@ -518,6 +574,37 @@ static void damaged(struct store *s, const uint8_t *data)
 	is_int(blob_pread(blob, got, 1, BIG - 1), 1, "and is as soon as it is well again");
 }
 
+/* What is expected is in memory before it is read: it is not looked for any more. */
+static void expected(const uint8_t *data)
+{
+	const size_t len = 100000;
+	struct store *s;
+	if (store_open_memory(&s) < 0)
+		tap_bail("no memory");
+	struct blob_ref ref = put(s, data, BIG, SIZE_MAX);
+	struct list l = chunks_of(s, &ref);
+	_cleanup_(store_batch_freep) struct store_batch *batch = NULL;
+	_cleanup_free_ uint8_t *got = malloc(len);
+	struct blob *b;
+	if (!got || blob_open(s, &ref, &b) < 0 || store_batch_new(&batch) < 0)
+		tap_bail("no memory");
+	/* Loads its manifest. */
+	if (blob_pread(b, got, 10, 0) != 10)
+		tap_bail("blob_pread");
+	blob_expect(b, len, BIG / 2);
+	blob_expect(b, 10, BIG);
+	for (uint32_t k = 0; k < l.n; k++)
+		store_delete(batch, STORE_CHUNKS, l.hash[k].b, SHA256_SIZE);
+	if (store_write(s, batch, NULL) < 0)
+		tap_bail("no memory");
+	ok(blob_pread(b, got, len, BIG / 2) == (ssize_t)len &&
+		   memcmp(got, data + BIG / 2, len) == 0, "what is expected is there");
+	blob_expect(b, 10, BIG - 10);
+	is_errno((int)blob_pread(b, got, 10, BIG - 10), -EHOSTDOWN, "what is not here is not");
+	blob_free(b);
+	store_close(s);
+}
+
 #define READERS 8
 
 struct reader {
@@ -572,7 +659,7 @@ int main(int argc, char **argv)
 	struct store *s;
 	_cleanup_free_ uint8_t *data = malloc(BIG);
 	struct prng prng = { 42 };
-	tap_plan(43);
+	tap_plan(49);
 	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 60);
 	if (store_open_memory(&s) < 0)
 		tap_bail("no memory");
@@ -584,9 +671,12 @@ int main(int argc, char **argv)
 	failures(s);
 	steps(s);
 	updates(s, seed, rounds);
+	growing(s, seed, rounds);
+	growing_fails(s, data);
 	touched(s, data);
 	holes(s);
 	damaged(s, data);
+	expected(data);
 	side_by_side(s, data);
 	memset(data, 'x', BIG);
 	struct blob_ref ref = put(s, data, BIG, SIZE_MAX);

@@ -259,20 +259,43 @@ static void test_huge(int dir)
 	rep_close(&p);
 }
 
-static bool is_ready(struct workfile *w)
+/* Of what workfile_content gives something is in the store. */
+static bool is_begun(struct workfile *w)
 {
 	struct content c;
 	workfile_content(w, &c);
 	const struct blob_source *src = c.fd == CONTENT_SOURCE ? c.data : NULL;
-	return src && src->ready;
+	return src && src->begun;
 }
 
-static struct workfile_ahead *begin(struct workfile *w)
+static struct workfile_ahead *begin(struct workfile *w, struct replica *r, bool growing)
 {
 	struct workfile_ahead *a;
-	if (workfile_ahead_begin(w, &a) < 0)
+	if (workfile_ahead_begin(w, r, growing, &a) < 0)
 		tap_bail("workfile_ahead_begin");
 	return a;
+}
+
+static void store(struct workfile *w, struct replica *r, bool growing)
+{
+	struct workfile_ahead *a = begin(w, r, growing);
+	workfile_ahead_store(a);
+	workfile_ahead_end(a);
+}
+
+/* Is what is saved the blob that these bytes are? */
+static bool saves(struct rep *p, const char *name[2], struct workfile *w, const uint8_t *data,
+		  size_t size)
+{
+	_cleanup_(version_unrefp) struct version *empty = NULL, *saved = NULL, *fresh = NULL;
+	struct id id, other;
+	struct content c;
+	empty = make_blob(p, name[0], (const uint8_t *)"", 0, &id);
+	workfile_content(w, &c);
+	int r = replica_save(p->r, &id, empty, &c, SAVE_BLOB, &saved, NULL);
+	fresh = make_blob(p, name[1], data, size, &other);
+	const struct blob_ref *x = r == 0 ? version_blob(saved) : NULL, *y = version_blob(fresh);
+	return x && x->size == y->size && sha256_cmp(&x->manifest, &y->manifest) == 0;
 }
 
 /* The bytes are in the store before the save, or they have changed and the save sees to it. */
@@ -281,58 +304,105 @@ static void test_ahead(int dir, uint64_t seed)
 	const size_t size = WORKFILE_AHEAD + 70000;
 	struct rep p;
 	struct prng r = { seed };
-	struct id id, id2;
 	struct workfile *w = NULL;
 	struct workfile_ahead *a;
 	_cleanup_free_ uint8_t *data = malloc(size);
-	_cleanup_(version_unrefp) struct version *empty = NULL, *saved = NULL, *fresh = NULL;
 	rep_open(&p, NULL, 0, 1);
 	if (!data || workfile_new(dir, &w) < 0 || workfile_pwrite(w, "small", 5, 0) < 0)
 		tap_bail("no memory");
-	is_errno(workfile_ahead_begin(w, &a), -EALREADY, "a small file is stored when it is saved");
+	is_errno(workfile_ahead_begin(w, p.r, false, &a), -EALREADY,
+		 "a small file is stored when it is saved");
 	prng_fill(&r, data, size);
 	if (workfile_pwrite(w, data, size, 0) < 0)
 		tap_bail("no room");
-	a = begin(w);
-	is_errno(workfile_ahead_begin(w, &(struct workfile_ahead *){ NULL }), -EALREADY,
+	ok(!is_begun(w), "nothing is begun by itself");
+	a = begin(w, p.r, false);
+	is_errno(workfile_ahead_begin(w, p.r, false, &(struct workfile_ahead *){ NULL }), -EALREADY,
 		 "once at a time");
-	workfile_ahead_store(a, p.r);
-	ok(!is_ready(w), "it counts when it has ended");
+	workfile_ahead_store(a);
 	workfile_ahead_end(a);
-	ok(is_ready(w), "then it does");
-
-	struct content c;
-	empty = make_blob(&p, "a", (const uint8_t *)"", 0, &id);
-	workfile_content(w, &c);
-	is_int(replica_save(p.r, &id, empty, &c, SAVE_BLOB, &saved, NULL), 0, "it is saved");
-	fresh = make_blob(&p, "b", data, size, &id2);
-	const struct blob_ref *x = saved ? version_blob(saved) : NULL, *y = version_blob(fresh);
-	ok(x && x->size == y->size && sha256_cmp(&x->manifest, &y->manifest) == 0,
-	   "as it would have been");
+	ok(is_begun(w), "it counts when it has ended");
+	ok(saves(&p, (const char *[]){ "a1", "b1" }, w, data, size), "it is saved as it would have been");
 
 	workfile_pwrite(w, "x", 1, 3);
-	ok(!is_ready(w), "a write ends that");
-	a = begin(w);
+	ok(!is_begun(w), "a write ends that");
+	a = begin(w, p.r, false);
 	workfile_truncate(w, size - 1);
-	workfile_ahead_store(a, p.r);
+	workfile_ahead_store(a);
 	workfile_ahead_end(a);
-	ok(!is_ready(w), "what was stored before a change does not count");
-	a = begin(w);
+	ok(!is_begun(w), "what was stored before a change does not count");
+	a = begin(w, p.r, false);
 	workfile_zero(w, 10, 10);
-	workfile_ahead_store(a, p.r);
+	workfile_ahead_store(a);
 	workfile_ahead_end(a);
-	ok(!is_ready(w), "nor before a hole");
-	a = begin(w);
+	ok(!is_begun(w), "nor before a hole");
+	a = begin(w, p.r, false);
 	workfile_free(w);
-	workfile_ahead_store(a, p.r);
+	workfile_ahead_store(a);
 	workfile_ahead_end(a);
 	ok(rep_sound(p.r), "a file that is gone meanwhile leaves nothing behind");
 	rep_close(&p);
 }
 
+/* A file that is written from its beginning to its end is stored meanwhile. */
+static void test_growing(int dir, uint64_t seed)
+{
+	const size_t first = WORKFILE_AHEAD + 1000, size = first + 3 * 1024 * 1024;
+	struct rep p;
+	struct prng r = { seed };
+	struct workfile *w = NULL;
+	struct workfile_ahead *a;
+	_cleanup_free_ uint8_t *data = malloc(size);
+	rep_open(&p, NULL, 0, 1);
+	if (!data || workfile_new(dir, &w) < 0)
+		tap_bail("no memory");
+	prng_fill(&r, data, size);
+	if (workfile_pwrite(w, data, first, 0) < 0)
+		tap_bail("no room");
+	a = begin(w, p.r, true);
+	workfile_pwrite(w, data + first, 500, first);
+	workfile_ahead_store(a);
+	workfile_ahead_end(a);
+	is_errno(workfile_ahead_begin(w, p.r, true, &a), -EALREADY, "a little more has to wait");
+	workfile_pwrite(w, data + first + 500, size - first - 500, first + 500);
+	store(w, p.r, true);
+	ok(is_begun(w), "what is written behind does not end it");
+	ok(saves(&p, (const char *[]){ "a2", "b2" }, w, data, size), "it is saved as it would have been");
+	is_errno(workfile_ahead_begin(w, p.r, true, &a), -EALREADY, "then it is done with");
+	workfile_pwrite(w, "end", 3, size);
+	ok(!is_begun(w), "until more is written");
+
+	/* A kept copy under another name is another file: what goes on there is not in the one that is
+	 * being stored. */
+	workfile_truncate(w, size);
+	if (workfile_keep(w, "one", false) < 0)
+		tap_bail("it is not kept");
+	a = begin(w, p.r, true);
+	if (workfile_keep(w, "two", false) < 0)
+		tap_bail("it is not kept");
+	workfile_ahead_store(a);
+	workfile_ahead_end(a);
+	workfile_pwrite(w, data, 1024 * 1024, size);
+	ok(!is_begun(w), "what is copied is begun anew");
+	workfile_truncate(w, size);
+	ok(saves(&p, (const char *[]){ "a3", "b3" }, w, data, size), "and saved whole");
+
+	store(w, p.r, true);
+	workfile_pwrite(w, "x", 1, 3);
+	is_errno(workfile_ahead_begin(w, p.r, true, &a), -EALREADY,
+		 "who goes back to its beginning once may do so again");
+	data[3] = 'x';
+	store(w, p.r, false);
+	ok(saves(&p, (const char *[]){ "a4", "b4" }, w, data, size), "when it is written it is worth it");
+	workfile_unkeep(w);
+	workfile_free(w);
+	unlinkat(dir, "one", 0);
+	rep_close(&p);
+}
+
 int main(int argc, char **argv)
 {
-	tap_plan(33);
+	tap_plan(41);
 	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 60);
 	int dir = open(tap_tmpdir(), O_DIRECTORY | O_RDONLY);
 	test_model(dir, seed, rounds);
@@ -341,6 +411,7 @@ int main(int argc, char **argv)
 	test_over(dir, seed, rounds);
 	test_huge(dir);
 	test_ahead(dir, seed);
+	test_growing(dir, seed);
 	close(dir);
 	return tap_done();
 }
