@@ -87,6 +87,21 @@ def test_making_a_file_asks_seven_times(m, d):
     assert requests(m, lambda: [name.stat() for name in names] * 3) < 10
 
 
+def test_what_has_settled_is_known(m, d):
+    """Made here, nodes by now, read and listed: looking at it again asks for nothing."""
+    names = [d / f"n{number}.json" for number in range(100)]
+    for name in names:
+        name.write_text("{}\n")
+    m.settle()
+    m.ask("idle")
+    for name in names:
+        assert name.read_text() == "{}\n"
+    ls(d)
+    assert requests(m, lambda: [name.stat() for name in names] * 3) < 10
+    ls(d)
+    assert requests(m, lambda: ls(d)) < 10
+
+
 def sleeps(pid):
     """How often a thread of the process has waited for something."""
     total = 0
