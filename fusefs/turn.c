@@ -68,22 +68,26 @@ static bool is_quick(const struct fuse_in_header *in, size_t len)
 	}
 }
 
+/* Not with the lock held: whoever wakes would have to wait for that first. */
+static void unlock_and_wake(struct turns *t, bool somebody)
+{
+	pthread_mutex_unlock(&t->lock);
+	if (somebody)
+		pthread_cond_signal(&t->wanted);
+}
+
 void turn_give(struct turns *t, const void *request, size_t len)
 {
 	bool quick = request && is_quick(request, len);
 	pthread_mutex_lock(&t->lock);
 	t->taken = false;
-	if (!quick && t->aside)
-		pthread_cond_signal(&t->wanted);
-	pthread_mutex_unlock(&t->lock);
+	unlock_and_wake(t, !quick && t->aside);
 }
 
 void turn_pass(struct turns *t)
 {
 	pthread_mutex_lock(&t->lock);
-	if (!t->taken && t->aside)
-		pthread_cond_signal(&t->wanted);
-	pthread_mutex_unlock(&t->lock);
+	unlock_and_wake(t, !t->taken && t->aside);
 }
 
 void turns_end(struct turns *t)

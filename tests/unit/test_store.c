@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <rocksdb/c.h>
 #include <signal.h>
@@ -584,11 +585,55 @@ static void test_kill(uint64_t seed)
 		"after kill -9 the store holds whole batches, and all that were acknowledged");
 }
 
+/* ---- what RocksDB does beyond its work ---- */
+
+static _Thread_local int perf_level;
+
+/* In the place of RocksDB's, which goes on counting. */
+void rocksdb_set_perf_level(int level)
+{
+	perf_level = level;
+}
+
+static uint64_t compared(void)
+{
+	rocksdb_perfcontext_t *p = rocksdb_perfcontext_create();
+	uint64_t n = rocksdb_perfcontext_metric(p, rocksdb_user_key_comparison_count);
+	rocksdb_perfcontext_destroy(p);
+	return n;
+}
+
+static void test_cost(void)
+{
+	static const enum store_family asked[] = { STORE_DOCS, STORE_ATTRS, STORE_DIRENTS };
+	struct store_batch *b;
+	struct store *s;
+	if (store_batch_new(&b) < 0 || store_open(sub_path("cost"), true, &s, NULL) < 0)
+		tap_bail("store_open");
+	for (uint32_t k = 0; k < 3000; k += 2)
+		for (unsigned f = 0; f < 3; f++)
+			store_put(b, asked[f], &k, sizeof(k), "x", 1);
+	perf_level = rocksdb_enable_time;
+	is_int(store_write(s, b, NULL), 0, "1500 keys");
+	is_int(perf_level, rocksdb_disable, "of which nobody counts what writing them takes");
+	store_batch_free(b);
+	for (unsigned f = 0; f < 3; f++) {
+		unsigned there = 0;
+		uint64_t before = compared();
+		perf_level = rocksdb_enable_time;
+		for (uint32_t k = 1; k < 2000; k += 2)
+			there += store_has(s, NULL, asked[f], &k, sizeof(k));
+		ok(there == 0 && compared() - before < 3000 && perf_level == rocksdb_disable,
+		   "1000 others are not searched for (%" PRIu64 " comparisons)", compared() - before);
+	}
+	store_close(s);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 5 && strcmp(argv[1], "victim") == 0)
 		victim(argv[2], strtoull(argv[3], NULL, 10), (int)strtol(argv[4], NULL, 10));
-	tap_plan(35);
+	tap_plan(40);
 	uint64_t seed = tap_seed(argc, argv);
 	uint64_t rounds = tap_rounds(argc, argv, 2000);
 	test_model(NULL, seed, rounds, "memory");
@@ -602,5 +647,6 @@ int main(int argc, char **argv)
 	test_threads(true);
 	test_threads(false);
 	test_kill(seed);
+	test_cost();
 	return tap_done();
 }

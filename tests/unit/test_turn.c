@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Which request makes another thread wait for the next one. */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <pthread.h>
@@ -16,12 +17,18 @@ struct other {
 	atomic_bool came;
 };
 
-static atomic_uint signals;
+static atomic_uint signals, held;
+static pthread_mutex_t *lock; /* of the turns */
 
 /* In the place of the C library's. */
 int pthread_cond_signal(pthread_cond_t *c)
 {
 	atomic_fetch_add(&signals, 1);
+	int r = lock ? pthread_mutex_trylock(lock) : EBUSY;
+	if (r == 0)
+		pthread_mutex_unlock(lock);
+	else
+		atomic_fetch_add(&held, 1);
 	return pthread_cond_broadcast(c);
 }
 
@@ -53,6 +60,7 @@ static void begin(struct other *o)
 		tap_bail("no thread");
 	while (!is_aside(o))
 		usleep(100);
+	lock = &o->t.lock;
 }
 
 static void end(struct other *o)
@@ -99,7 +107,7 @@ static void test_slow(const char *what, uint32_t opcode, uint32_t flags, size_t 
 int main(void)
 {
 	struct other o;
-	tap_plan(2 * 4 + 3 + 1);
+	tap_plan(2 * 4 + 3 + 1 + 1);
 	test_quick("a release", FUSE_RELEASE, 0, sizeof(struct fuse_release_in));
 	test_quick("an open for reading", FUSE_OPEN, O_RDONLY, sizeof(struct fuse_open_in));
 	test_quick("a read", FUSE_READ, 0, sizeof(struct fuse_read_in));
@@ -110,5 +118,6 @@ int main(void)
 	begin(&o);
 	end(&o);
 	ok(!atomic_load(&o.came), "at the end everybody goes");
+	is_uint(atomic_load(&held), 0, "nobody was woken to wait for the lock");
 	return tap_done();
 }
