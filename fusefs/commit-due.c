@@ -11,6 +11,7 @@
 #include "fusefs/local.h"
 #include "fusefs/rules.h"
 #include "fusefs/tombstone.h"
+#include "fusefs/workfile-ahead.h"
 #include "fusefs/workfile.h"
 
 /* A program that keeps a new file open this long wants it to be seen. */

@@ -94,5 +94,7 @@ libfusefs_a_SOURCES = \
 	fusefs/when.h \
 	fusefs/wire.c \
 	fusefs/wire.h \
+	fusefs/workfile-ahead.c \
+	fusefs/workfile-ahead.h \
 	fusefs/workfile.c \
 	fusefs/workfile.h

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 
 #include "fusefs/ranges.h"
 #include "fusefs/saver.h"
+#include "fusefs/workfile-ahead.h"
 
 #define COPY_PIECE (256u * 1024)
 #define AHEAD_STEP (1024u * 1024) /* of a growing file: less is not worth the while */
@@ -39,47 +39,18 @@ struct workfile {
 	bool rewritten;               /* what had been stored of it was in vain */
 };
 
-struct workfile_ahead {
-	struct ahead *stored;
-	int fd;
-	uint64_t size; /* of what is given to be stored; w's lock, or while it is being stored */
-	bool used; /* what it says of w's end holds as well */
-	pthread_mutex_t lock; /* all below */
-	pthread_cond_t idle;
-	bool storing, wanted;
-	bool dropped; /* w has changed since, or is gone */
-};
-
-static void free_ahead(struct workfile_ahead *a)
-{
-	ahead_free(a->stored);
-	close(a->fd);
-	pthread_cond_destroy(&a->idle);
-	pthread_mutex_destroy(&a->lock);
-	free(a);
-}
-
 /* What was or is being stored of it is not what it is. */
 static void forget_ahead(struct workfile *w)
 {
-	struct workfile_ahead *a = TAKE_PTR(w->ahead);
-	if (!a)
-		return;
-	pthread_mutex_lock(&a->lock);
-	a->dropped = true;
-	bool storing = a->storing; /* whoever does frees it */
-	pthread_mutex_unlock(&a->lock);
-	if (!storing)
-		free_ahead(a);
+	workfile_ahead_drop(TAKE_PTR(w->ahead));
 }
 
 /* Bytes from offset on are about to change. */
 static void change_from(struct workfile *w, uint64_t offset)
 {
-	const struct workfile_ahead *a = w->ahead;
-	if (!a || (!a->used && offset >= a->size))
+	if (!w->ahead || !workfile_ahead_needs(w->ahead, offset))
 		return;
-	w->rewritten |= !a->used;
+	w->rewritten |= !workfile_ahead_used(w->ahead);
 	forget_ahead(w);
 }
 
@@ -462,25 +433,9 @@ static uint64_t source_changed(void *userdata, uint64_t offset)
 	return next;
 }
 
-/* What is stored of it, when nobody is at that any more. NULL: nothing. */
-static struct blob_writer *use_ahead(struct workfile *w)
-{
-	struct workfile_ahead *a = w->ahead;
-	if (!a)
-		return NULL;
-	pthread_mutex_lock(&a->lock);
-	a->wanted = true;
-	while (a->storing)
-		pthread_cond_wait(&a->idle, &a->lock);
-	a->wanted = false;
-	pthread_mutex_unlock(&a->lock);
-	a->used = true;
-	return ahead_writer(a->stored);
-}
-
 void workfile_content(struct workfile *w, struct content *ret)
 {
-	struct blob_writer *begun = use_ahead(w);
+	struct blob_writer *begun = w->ahead ? workfile_ahead_use(w->ahead) : NULL;
 	*ret = (struct content){ .fd = w->fd, .len = (size_t)w->size };
 	if (w->base || begun) {
 		w->source = (struct blob_source){ .read = source_read,
@@ -499,71 +454,17 @@ void workfile_content(struct workfile *w, struct content *ret)
 
 /* ---- before it is saved ---- */
 
-static int make_ahead(struct workfile *w, struct replica *r)
-{
-	struct workfile_ahead *a = calloc(1, sizeof(*a));
-	int fd = a ? fcntl(w->fd, F_DUPFD_CLOEXEC, 0) : -1;
-	int rc = !a ? -ENOMEM : fd < 0 ? -errno : ahead_new(r, fd, &a->stored, NULL);
-	if (rc < 0) {
-		if (fd >= 0)
-			close(fd);
-		free(a);
-		return rc;
-	}
-	a->fd = fd;
-	pthread_mutex_init(&a->lock, NULL);
-	pthread_cond_init(&a->idle, NULL);
-	w->ahead = a;
-	return 0;
-}
-
 int workfile_ahead_begin(struct workfile *w, struct replica *r, bool growing,
 			 struct workfile_ahead **ret)
 {
 	if (w->fd < 0 || w->base || w->size < WORKFILE_AHEAD || (growing && w->rewritten))
 		return -EALREADY;
-	int rc = w->ahead ? 0 : make_ahead(w, r);
-	if (rc < 0)
-		return rc;
-	struct workfile_ahead *a = w->ahead;
-	if (a->used || w->size - a->size < (growing ? AHEAD_STEP : 1))
-		return -EALREADY;
-	pthread_mutex_lock(&a->lock);
-	const bool storing = a->storing;
-	a->storing = true;
-	pthread_mutex_unlock(&a->lock);
-	if (storing)
-		return -EALREADY;
-	a->size = w->size;
-	*ret = a;
-	return 0;
-}
-
-static bool is_wanted(struct workfile_ahead *a)
-{
-	pthread_mutex_lock(&a->lock);
-	bool yes = a->wanted || a->dropped;
-	pthread_mutex_unlock(&a->lock);
-	return yes;
-}
-
-void workfile_ahead_store(struct workfile_ahead *a)
-{
-	struct err e = { 0 };
-	/* If it cannot be, the save says so. */
-	while (!is_wanted(a) && ahead_store(a->stored, a->size, &e) > 0)
-		;
-}
-
-void workfile_ahead_end(struct workfile_ahead *a)
-{
-	pthread_mutex_lock(&a->lock);
-	a->storing = false;
-	const bool dropped = a->dropped;
-	pthread_cond_broadcast(&a->idle);
-	pthread_mutex_unlock(&a->lock);
-	if (dropped)
-		free_ahead(a);
+	int rc = w->ahead ? 0 : workfile_ahead_new(r, w->fd, &w->ahead);
+	if (rc == 0)
+		rc = workfile_ahead_start(w->ahead, w->size, growing ? AHEAD_STEP : 1);
+	if (rc == 0)
+		*ret = w->ahead;
+	return rc;
 }
 
 /* ---- opening and keeping ---- */

@@ -49,9 +49,9 @@ int workfile_stored(struct workfile *w, uint64_t *ret);
 void workfile_content(struct workfile *w, struct content *ret);
 
 /* A large file's bytes go into the store while nobody holds the lock that guards w, and while more of them
- * are written behind: workfile_content gives what came of it, unless what was there has changed. With the
- * lock; growing: it is being written, and what is there is worth it if it was never gone back to. -EALREADY:
- * there is nothing to do. */
+ * are written behind: workfile_content gives what came of it, unless what was there has changed. With the lock;
+ * workfile_ahead_store and _end (fusefs/workfile-ahead.h) follow without it. growing: it is being written, and
+ * what is there is worth it if it was never gone back to. -EALREADY: there is nothing to do. */
 struct workfile_ahead;
 int workfile_ahead_begin(struct workfile *w, struct replica *r, bool growing,
 			 struct workfile_ahead **ret);

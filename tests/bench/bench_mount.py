@@ -157,6 +157,22 @@ def memory(pid):
     raise RuntimeError("no RssAnon")
 
 
+def steady_memory(pid, seconds=2):
+    """The same, when it has not changed for so long: what the daemon has no more use for it gives
+    back a second later."""
+    last, since = memory(pid), time.monotonic()
+
+    def steady():
+        nonlocal last, since
+        now = memory(pid)
+        if now != last:
+            last, since = now, time.monotonic()
+        return time.monotonic() - since >= seconds
+
+    wait_for(steady, timeout=20, what="steady memory")
+    return last
+
+
 def large_directory(places):
     """What walks LARGE documents in one directory."""
     dirs = {kind: places.dirs[kind] / "large" for kind in ("ext4", "mount")}
@@ -170,8 +186,7 @@ def large_directory(places):
         return lambda d: timed("sh", "-c", script, "sh", d / "large")
 
     drop_caches(2)
-    time.sleep(3)  # the daemon gives back what it has no more use for a second later
-    before = memory(pid)
+    before = steady_memory(pid)
     shell("ls -l $1")(places.dirs["mount"])
     known = memory(pid)
     drop_caches(2)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "fusefs/ranges.h"
+#include "fusefs/workfile-ahead.h"
 #include "fusefs/workfile.h"
 #include "tests/prng.h"
 #include "tests/replicas.h"
@@ -298,21 +299,30 @@ static bool saves(struct rep *p, const char *name[2], struct workfile *w, const 
 	return x && x->size == y->size && sha256_cmp(&x->manifest, &y->manifest) == 0;
 }
 
+/* A replica, an empty workfile, and bytes for it. */
+static uint8_t *begin_large(struct rep *p, int dir, uint64_t seed, size_t size, struct workfile **ret)
+{
+	struct prng r = { seed };
+	uint8_t *data = malloc(size);
+	rep_open(p, NULL, 0, 1);
+	if (!data || workfile_new(dir, ret) < 0)
+		tap_bail("no memory");
+	prng_fill(&r, data, size);
+	return data;
+}
+
 /* The bytes are in the store before the save, or they have changed and the save sees to it. */
 static void test_ahead(int dir, uint64_t seed)
 {
 	const size_t size = WORKFILE_AHEAD + 70000;
 	struct rep p;
-	struct prng r = { seed };
-	struct workfile *w = NULL;
+	struct workfile *w;
 	struct workfile_ahead *a;
-	_cleanup_free_ uint8_t *data = malloc(size);
-	rep_open(&p, NULL, 0, 1);
-	if (!data || workfile_new(dir, &w) < 0 || workfile_pwrite(w, "small", 5, 0) < 0)
+	_cleanup_free_ uint8_t *data = begin_large(&p, dir, seed, size, &w);
+	if (workfile_pwrite(w, "small", 5, 0) < 0)
 		tap_bail("no memory");
 	is_errno(workfile_ahead_begin(w, p.r, false, &a), -EALREADY,
 		 "a small file is stored when it is saved");
-	prng_fill(&r, data, size);
 	if (workfile_pwrite(w, data, size, 0) < 0)
 		tap_bail("no room");
 	ok(!is_begun(w), "nothing is begun by itself");
@@ -349,14 +359,9 @@ static void test_growing(int dir, uint64_t seed)
 {
 	const size_t first = WORKFILE_AHEAD + 1000, size = first + 3 * 1024 * 1024;
 	struct rep p;
-	struct prng r = { seed };
-	struct workfile *w = NULL;
+	struct workfile *w;
 	struct workfile_ahead *a;
-	_cleanup_free_ uint8_t *data = malloc(size);
-	rep_open(&p, NULL, 0, 1);
-	if (!data || workfile_new(dir, &w) < 0)
-		tap_bail("no memory");
-	prng_fill(&r, data, size);
+	_cleanup_free_ uint8_t *data = begin_large(&p, dir, seed, size, &w);
 	if (workfile_pwrite(w, data, first, 0) < 0)
 		tap_bail("no room");
 	a = begin(w, p.r, true);
