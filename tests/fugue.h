@@ -341,6 +341,13 @@ _unused_ static int replica_join(struct replica *to, const struct buf *b, const 
 	return r < 0 ? r : seq_join(to->s, d, e);
 }
 
+_unused_ static void join_bytes(struct replica *to, const struct buf *b, const struct vv *ctx)
+{
+	struct err e = { 0 };
+	if (replica_join(to, b, ctx, &e) < 0)
+		tap_bail("a part of an honest peer: %s", e.message);
+}
+
 /* The same vector in another replica's numbers; malloc. */
 _unused_ static struct vv replica_translate(const struct vv *v, const struct replica *from,
 					    const struct replica *to)

@@ -83,6 +83,7 @@ unit_tests = \
 	tests/unit/test_render \
 	tests/unit/test_saver \
 	tests/unit/test_seq \
+	tests/unit/test_seq_large \
 	tests/unit/test_seqcodec \
 	tests/unit/test_session \
 	tests/unit/test_store \
