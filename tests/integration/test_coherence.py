@@ -145,8 +145,7 @@ def test_a_save_on_what_was_opened_only(m, d):
     m.start()
     assert m.json("c/a.json") == {"n": 1, "m": 1}
     m.sync()
-    with open("/proc/sys/vm/drop_caches", "w") as file:
-        file.write("2\n")
+    m.kernel_forgets()
     with open(d / "a.json", "r+") as file:
         m.remote_set("c/a.json", m=2)
         file.truncate(0)
