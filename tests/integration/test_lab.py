@@ -82,14 +82,14 @@ def test_everything_ends_with_the_test():
 
 def test_what_a_killed_run_left_is_removed():
     script = """
-import subprocess, time
+import signal, subprocess
 from lab import Lab
 lab = Lab()
 anna = lab.host("anna", lab.network())
 child = anna.popen("sleep", "1000", stdout=subprocess.DEVNULL)
 subprocess.run(["mount", "-t", "tmpfs", "none", anna.runtime], check=True)
 print(child.pid, lab.directory, anna.namespace, flush=True)
-time.sleep(1000)
+signal.pause()
 """
     run = subprocess.Popen([sys.executable, "-c", script], cwd=os.path.dirname(__file__),
                            stdout=subprocess.PIPE, text=True)
