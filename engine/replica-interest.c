@@ -425,6 +425,9 @@ int replica_errands(struct replica *r, uint64_t since_us, struct arena *a, struc
 {
 	struct id *id;
 	uint32_t n, used = 0;
+	*ret_n = 0;
+	if (!atomic_load(&r->hiding)) /* everything is subscribed */
+		return 0;
 	int rc = replica_collections(r, a, &id, &n);
 	struct errand *all = rc == 0 ? arena_array(a, n ? n : 1, sizeof(*all)) : NULL;
 	if (rc == 0 && !all)

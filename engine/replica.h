@@ -676,7 +676,7 @@ uint64_t replica_meeting(struct replica *r); /* the number of a session that beg
 struct cut;
 int cut_new(struct replica *r, struct cut **ret); /* empty: everybody holds it */
 void cut_free(struct cut *c);
-/* Adds everything that this store has: every commit of its own, flushed or not, and others' changes
+/* Adds everything that this device shows: every commit of its own, flushed or not, and others' changes
  * as far as they came in whole rounds. What has come of a round that is not complete stands in
  * records already, but is left out: this store could not tell a peer of it as a whole either, and
  * who began the round may be away for good. */
