@@ -57,6 +57,16 @@ bool is_hidden(struct replica *r, const struct id *dir)
 	       id_equal(&n.attr.scope, &NODE_ROOT) && !scope_is_shown(r, dir);
 }
 
+bool replica_shows(struct replica *r, const struct id *dir)
+{
+	struct node n;
+	struct id scope;
+	if (!atomic_load(&r->hiding) || node_get(r, NULL, dir, &n) < 0)
+		return true;
+	child_scope(&n, &scope);
+	return scope_is_shown(r, &scope);
+}
+
 /* ---- which collections there are ---- */
 
 static int by_id(const void *x, const void *y)

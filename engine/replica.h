@@ -696,6 +696,8 @@ DEFINE_CLEANUP(struct cut *, cut_free)
 /* ---- what this device keeps (shoal-protocol(7), Interests) ---- */
 
 struct interests *replica_interests(struct replica *r); /* own; referenced */
+/* Programs see what is in that directory, and may write there. True for what is no node. */
+bool replica_shows(struct replica *r, const struct id *dir);
 /* Counts their changes since the store was opened: sessions of before end. */
 unsigned replica_interest_changes(struct replica *r);
 /* Keeps a collection like that from now on; durable when it returns. where: of INTEREST_FILTERED. What is kept no

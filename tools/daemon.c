@@ -305,6 +305,8 @@ static void on_peers_changed(void *userdata)
 {
 	struct daemon *d = userdata;
 	waits_check(d->waits);
+	if (d->keeping)
+		keeping_kick(d->keeping);
 }
 
 static int connect_address(const char *address, void *userdata)

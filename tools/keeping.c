@@ -110,11 +110,11 @@ static unsigned decide(struct keeping *k, const struct errand *x, uint64_t carri
 		return x->is == INTEREST_NONE ? INTEREST_NONE : leave;
 	if (x->is == INTEREST_NONE)
 		return carried < quota && now_s() >= c->refused_s ? x->should : INTEREST_NONE;
-	if (carried <= quota)
+	if (carried <= quota && quota > 0)
 		return x->should;
 	if (leave == INTEREST_NONE)
 		c->refused_s = now_s() + REFUSED_S;
-	return leave == INTEREST_NONE ? INTEREST_NONE : x->should;
+	return leave;
 }
 
 static void look(struct keeping *k)

@@ -120,7 +120,7 @@ static const char *state_of(const struct report *t, const struct id *id)
 		return "filtered";
 	if (l == INTEREST_NONE)
 		return replica_dropping(t->d->replica, id) ? "leaving" : "none";
-	return x && x->should != INTEREST_NONE ? "carried" : "leaving";
+	return x && x->should == x->is ? "carried" : "leaving";
 }
 
 static int put_collection(const char *name, size_t len, const struct attr *at, void *userdata)
