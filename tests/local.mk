@@ -301,6 +301,7 @@ EXTRA_DIST += \
 	tests/integration/test_saves.py \
 	tests/integration/test_scale.py \
 	tests/integration/test_lists.py \
+	tests/integration/test_subscriptions.py \
 	tests/integration/test_suspend.py \
 	tests/integration/test_texts.py \
 	tests/integration/test_two_hosts.py \
