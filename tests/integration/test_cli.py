@@ -24,8 +24,8 @@ PEER_KEYS = {"device", "id", "role", "state", "transport", "address", "dialled",
              "behind_here", "behind_there", "in_step", "copies", "connected_s"}
 DEVICE_KEYS = {"name", "id", "role", "self", "connected", "last_seen"}
 COMMANDS = ("up down upgrade init mount umount invite join status peers devices connect disconnect "
-            "wait watch cat log diff restore blame conflicts resolve txn type config log-level doctor "
-            "verify").split()
+            "wait watch cat log diff restore blame conflicts resolve txn type subscribe "
+            "unsubscribe subscriptions config log-level doctor verify").split()
 
 
 def fails(host, status, *words, says="", **options):
