@@ -186,6 +186,7 @@ tests_sim_sim_SOURCES = \
 	tests/sim/doc.c \
 	tests/sim/doc.h \
 	tests/sim/fate.c \
+	tests/sim/keep.c \
 	tests/sim/model.c \
 	tests/sim/net.c \
 	tests/sim/sim.c \
