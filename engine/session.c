@@ -315,7 +315,7 @@ bool session_peer_actor(const struct session *s, struct actor_id *ret)
 
 bool session_in_step(const struct session *s)
 {
-	if (s->error || !s->scopes_in)
+	if (s->error || !s->scopes_in || session_same_store(s, NULL) < 0)
 		return false;
 	struct view *view = replica_view(s->replica);
 	if (!view)
