@@ -28,7 +28,7 @@ int session_fail(struct session *s, int code, struct err *e)
 }
 
 /* A store that has become another incarnation is known to the peer by names that it has not any more. */
-int session_same_store(struct session *s, struct err *e)
+int session_same_store(const struct session *s, struct err *e)
 {
 	if (s->renewals != replica_renewals(s->replica))
 		return err_set(e, -ESTALE, "this store goes on as a new incarnation: the link begins anew");
