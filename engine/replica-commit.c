@@ -222,6 +222,8 @@ static int put_nodes(struct commit *c, struct store_batch *b, struct buf *v)
 		buf_reset(v);
 		conflict_put(t, b);
 		link_put(t, b);
+		if (t->absence_new)
+			absents_put(b, &t->after.attr.id, t->absence);
 		if (kept(&t->after)) {
 			node_encode(&t->after, v);
 			store_put(b, STORE_ATTRS, t->after.attr.id.b, ID_SIZE, v->data, v->len);
@@ -351,6 +353,8 @@ static void publish(struct commit *c, uint32_t actors)
 	loose_update(c);
 	uint64_t commit = atomic_fetch_add(&r->commits, 1) + 1;
 	for (struct touched *t = c->first; t; t = t->next) {
+		if (t->absence_new)
+			absents_set(r->absents, &t->after.attr.id, t->absence);
 		if (t->version)
 			version_keep(r, t->version);
 		if (t->record) {

@@ -116,7 +116,7 @@ int session_refresh(struct session *s, struct err *e)
 			return err_set(e, -ENOMEM, "out of memory");
 		scope->have = have;
 	}
-	return s->intake ? intake_news(s->intake, e) : 0;
+	return 0;
 }
 
 bool session_all_heard(const struct session *s)
@@ -221,6 +221,9 @@ void session_free(struct session *s)
 	buf_done(&s->delta.data);
 	buf_done(&s->record.data);
 	buf_done(&s->chunk);
+	fetch_leave(s->source);
+	buf_done(&s->holds.ask);
+	buf_done(&s->holds.reply);
 	arena_done(&s->arena);
 	free(s->in_scope);
 	free(s->scope);
@@ -239,7 +242,9 @@ uint64_t session_deadline(const struct session *s)
 		return UINT64_MAX;
 	uint64_t dead = s->last_in + DEAD_US;
 	uint64_t ping = (s->last_in > s->last_ping ? s->last_in : s->last_ping) + PING_US;
-	return s->hello_in && ping < dead ? ping : dead;
+	uint64_t at = s->hello_in && ping < dead ? ping : dead;
+	uint64_t fetch = s->source ? fetch_deadline(s->source) : UINT64_MAX;
+	return fetch < at ? fetch : at;
 }
 
 /* Commits that `have` is ahead of `of`: a stand-in for nodes before a round counts them. */
