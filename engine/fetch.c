@@ -536,6 +536,16 @@ uint32_t fetch_files(struct fetches *f)
 	return n;
 }
 
+uint32_t fetch_list(struct fetches *f, struct id *ret, uint32_t max)
+{
+	uint32_t n = 0;
+	pthread_mutex_lock(&f->lock);
+	for (; n < f->n && n < max; n++)
+		ret[n] = f->file[n]->node;
+	pthread_mutex_unlock(&f->lock);
+	return n;
+}
+
 /* ---- sources ---- */
 
 int fetch_join(struct fetches *f, struct fetch_source **ret)

@@ -46,8 +46,9 @@ bool fetch_cancel(struct fetches *f, uint64_t ticket);
 void fetch_background(struct fetches *f);
 /* Bytes of the file in front of which nothing is missing, and of all; false: it is not under way. */
 bool fetch_progress(struct fetches *f, const struct id *node, uint64_t *ret_done, uint64_t *ret_size);
-/* Files under way. */
+/* Files under way, and up to max of them. */
 uint32_t fetch_files(struct fetches *f);
+uint32_t fetch_list(struct fetches *f, struct id *ret, uint32_t max);
 
 /* ---- for sessions ---- */
 

@@ -291,3 +291,74 @@ int replica_filled(struct replica *r, const struct id *id, struct err *e)
 	pthread_mutex_unlock(&r->commit);
 	return rc;
 }
+
+/* ---- when they were read ---- */
+
+#define READ_KEY "read/" /* STORE_LOCAL: with the node behind it, u64 microseconds */
+#define READ_KEY_SIZE (sizeof(READ_KEY) - 1 + ID_SIZE)
+#define READ_STEP_US (3600ull * 1000000)
+
+static void read_key(const struct id *id, uint8_t key[static READ_KEY_SIZE])
+{
+	memcpy(key, READ_KEY, sizeof(READ_KEY) - 1);
+	memcpy(key + sizeof(READ_KEY) - 1, id->b, ID_SIZE);
+}
+
+static uint64_t read_when(struct replica *r, const struct id *id)
+{
+	_cleanup_(buf_done) struct buf v = { 0 };
+	uint8_t key[READ_KEY_SIZE];
+	read_key(id, key);
+	if (store_get(r->store, NULL, STORE_LOCAL, key, sizeof(key), &v) < 0 || v.len != 8)
+		return 0;
+	struct cursor c = cursor_make(v.data, v.len);
+	return cursor_u64(&c);
+}
+
+void replica_note_read(struct replica *r, const struct id *id)
+{
+	_cleanup_(store_batch_freep) struct store_batch *b = NULL;
+	_cleanup_(buf_done) struct buf v = { 0 };
+	uint8_t key[READ_KEY_SIZE];
+	const uint64_t now = r->config.wall_us(r->config.userdata);
+	const uint64_t last = read_when(r, id);
+	if ((last <= now && now - last < READ_STEP_US) || store_batch_new(&b) < 0)
+		return;
+	read_key(id, key);
+	buf_u64(&v, now);
+	if (buf_failed(&v))
+		return;
+	store_put(b, STORE_LOCAL, key, sizeof(key), v.data, v.len);
+	(void)store_write(r->store, b, NULL);
+}
+
+int replica_walk_blobs(struct replica *r, struct id *place, uint32_t max, blob_fn f, void *userdata)
+{
+	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
+	int rc = store_iter_new(r->store, NULL, STORE_ATTRS, place->b, ID_SIZE, NULL, 0, &it);
+	uint32_t n = 0;
+	for (; rc == 0 && store_iter_valid(it) && n < max; store_iter_next(it), n++) {
+		struct node node;
+		size_t key_len, len;
+		const uint8_t *key = store_iter_key(it, &key_len);
+		const uint8_t *value = store_iter_value(it, &len);
+		if (key_len != ID_SIZE || node_decode(value, len, &node) < 0)
+			continue;
+		memcpy(node.attr.id.b, key, ID_SIZE);
+		const struct attr *at = &node.attr;
+		if (!(node.flags & NODE_LIVE) || at->kind != NODE_FILE || at->form != FORM_BLOB || at->size == 0 ||
+		    absents_get(r->absents, &at->id) != ABSENT_NOT)
+			continue;
+		uint64_t came = at->ctime_ns > 0 ? (uint64_t)at->ctime_ns / 1000 : 0;
+		uint64_t read = read_when(r, &at->id);
+		f(at, read > came ? read : came, userdata);
+	}
+	if (rc == 0 && store_iter_valid(it)) {
+		size_t key_len;
+		const uint8_t *key = store_iter_key(it, &key_len);
+		if (key_len == ID_SIZE)
+			memcpy(place->b, key, ID_SIZE);
+		return 1;
+	}
+	return rc < 0 ? rc : store_iter_error(it);
+}

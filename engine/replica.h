@@ -727,6 +727,14 @@ void replica_stay(struct replica *r, const struct id *id); /* nobody said so */
 bool replica_holds(struct replica *r, const struct view *v, const struct id *id,
 		   const struct blob_ref *ref);
 
+/* The file is being read. Noted once an hour at most, and not made durable by this. Any thread. */
+void replica_note_read(struct replica *r, const struct id *id);
+/* Goes through files whose contents are here and no part of their records, from *place on (all zero: the
+ * beginning), looking at `max` nodes at most: when each was read last, as far as is known, or came here, in
+ * microseconds since 1970. 1: there are more, 0: that was the end; -errno. */
+typedef void (*blob_fn)(const struct attr *at, uint64_t read_us, void *userdata);
+int replica_walk_blobs(struct replica *r, struct id *place, uint32_t max, blob_fn f, void *userdata);
+
 /* Contents that are not here are wanted: they count as ABSENT_WANTED. 0 if they are here. */
 int replica_want(struct replica *r, const struct id *id, struct err *e);
 /* They have come: 0, and they are here to stay. -EAGAIN: some are missing still. */

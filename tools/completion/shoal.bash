@@ -22,7 +22,7 @@ _shoal_options() {
 	echo '--help --version --store='
 }
 
-_shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down init invite join
+_shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down evict fetch init invite join
 	log log-level mount peers resolve restore status txn type umount up upgrade verify wait
 	watch'
 
@@ -103,7 +103,7 @@ _shoal() {
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
-	blame | cat | conflicts | diff | log | resolve | restore | upgrade | wait | watch)
+	blame | cat | conflicts | diff | evict | fetch | log | resolve | restore | upgrade | wait | watch)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
