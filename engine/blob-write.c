@@ -171,6 +171,8 @@ static int take_base(struct blob_writer *c, struct err *e)
 	rc = pins_add(store_pins(c->store), c->hold, &entry->hash);
 	if (rc < 0)
 		return err_set(e, rc, "out of memory");
+	if (!store_has(c->store, NULL, STORE_HASHES, entry->hash.b, SHA256_SIZE))
+		return err_set(e, -EHOSTDOWN, "what the file was made from is not all here");
 	rc = manifest_writer_chunk(c->out, &entry->hash, (uint32_t)entry->size, e);
 	forward(c, entry->size);
 	return rc < 0 ? rc : 1;

@@ -26,6 +26,8 @@ static const struct {
 	[FRAME_BUNDLE] = { "BUNDLE", 1 + FRAME_PIECE },
 	[FRAME_WITNESS] = { "WITNESS", BUF_VARINT_MAX + 2 + FRAME_TAGS_MAX * (BUF_VARINT_MAX + 4) },
 	[FRAME_INTEREST] = { "INTEREST", FRAME_INTEREST_MAX },
+	[FRAME_HOLDS] = { "HOLDS", BUF_VARINT_MAX + 1 + FRAME_HOLDS_MAX * (ID_SIZE + BUF_VARINT_MAX + 32) },
+	[FRAME_HELD] = { "HELD", BUF_VARINT_MAX + FRAME_HOLDS_MAX / 8 },
 };
 
 const char *frame_name(enum frame_type t)
@@ -39,7 +41,7 @@ int frame_head(const void *data, size_t len, enum frame_type *ret_type, size_t *
 	const uint8_t *p = data;
 	if (len < 1)
 		return 0;
-	if (p[0] == 0 || p[0] >= FRAME_TYPES)
+	if (p[0] == 0 || p[0] >= FRAME_TYPES || !types[p[0]].name)
 		return err_set(e, -EPROTO, "the peer sent a frame of the unknown type %u", p[0]);
 	/* A head that is too long to end within FRAME_HEAD_MAX is beyond every limit. */
 	size_t head = 1;
@@ -204,6 +206,38 @@ int frame_witness_get(struct cursor *c, uint64_t *ret_held, struct witness *ret,
 	if (!cursor_end(c))
 		return err_set(e, -EPROTO, "the peer sent a malformed WITNESS frame");
 	*ret_held = held;
+	*ret_n = n;
+	return 0;
+}
+
+void frame_holds_put(struct buf *b, uint64_t number, const struct holding *h, uint32_t n)
+{
+	assert(n > 0 && n <= FRAME_HOLDS_MAX);
+	buf_varint(b, number);
+	buf_varint(b, n);
+	for (uint32_t i = 0; i < n; i++) {
+		buf_put(b, h[i].node.b, ID_SIZE);
+		buf_varint(b, h[i].ref.size);
+		buf_put(b, h[i].ref.manifest.b, SHA256_SIZE);
+	}
+}
+
+int frame_holds_get(struct cursor *c, uint64_t *ret_number, struct holding *ret, uint32_t *ret_n,
+		    struct err *e)
+{
+	uint64_t number = cursor_varint(c);
+	uint32_t n = (uint32_t)cursor_varint_max(c, FRAME_HOLDS_MAX);
+	c->bad |= n == 0;
+	for (uint32_t i = 0; i < n && cursor_ok(c); i++) {
+		id_get(c, &ret[i].node);
+		ret[i].ref.size = cursor_varint_max(c, BLOB_SIZE_MAX);
+		const uint8_t *hash = cursor_take(c, SHA256_SIZE);
+		if (hash)
+			memcpy(ret[i].ref.manifest.b, hash, SHA256_SIZE);
+	}
+	if (!cursor_end(c))
+		return err_set(e, -EPROTO, "the peer sent a malformed HOLDS frame");
+	*ret_number = number;
 	*ret_n = n;
 	return 0;
 }

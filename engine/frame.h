@@ -30,6 +30,8 @@ enum frame_type {
 	FRAME_BUNDLE,
 	FRAME_WITNESS,
 	FRAME_INTEREST,
+	FRAME_HOLDS = 23,
+	FRAME_HELD = 24,
 	FRAME_TYPES
 };
 
@@ -40,6 +42,7 @@ enum frame_type {
 #define FRAME_SCOPES_MAX 4096 /* entries in one SCOPES frame */
 #define FRAME_INTEREST_MAX 131072 /* bytes of one INTEREST frame */
 #define FRAME_WANT_MAX 256    /* hashes in one WANT frame */
+#define FRAME_HOLDS_MAX 64    /* contents in one HOLDS frame */
 #define FRAME_TAGS_MAX 1024 /* in one ROUND or WITNESS frame */
 #define FRAME_SEQ_MAX (UINT64_C(1) << 62)
 
@@ -87,6 +90,17 @@ int frame_tags_get(struct cursor *c, uint32_t *ret, uint32_t *ret_n, struct err 
 void frame_witness_put(struct buf *b, uint64_t held, const struct witness *w, uint32_t n);
 int frame_witness_get(struct cursor *c, uint64_t *ret_held, struct witness *ret, uint32_t *ret_n,
 		      struct err *e);
+
+/* Contents of a node that a peer is asked about. */
+struct holding {
+	struct id node;
+	struct blob_ref ref;
+};
+
+/* HOLDS. ret has room for FRAME_HOLDS_MAX. -EPROTO. */
+void frame_holds_put(struct buf *b, uint64_t number, const struct holding *h, uint32_t n);
+int frame_holds_get(struct cursor *c, uint64_t *ret_number, struct holding *ret, uint32_t *ret_n,
+		    struct err *e);
 
 /* The flags byte before a piece of a delta, and the piece behind it, which is borrowed. */
 int frame_piece_get(struct cursor *c, bool *ret_more, const uint8_t **ret_data, size_t *ret_len,

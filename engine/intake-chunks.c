@@ -37,15 +37,18 @@ int intake_want_add(struct intake *in, const struct sha256 *hash, struct waiter 
 	return 0;
 }
 
-/* Makes ready what waits for the hash alone; the want is taken out of its table and freed. */
-static void want_wake(struct intake *in, struct want **p)
+/* Makes ready what waits for the hash alone; the want is taken out of its table and freed. here: it
+ * has come. */
+static void want_wake(struct intake *in, struct want **p, bool here)
 {
 	struct want *w = *p;
 	*p = w->next;
 	in->n_wants--;
-	for (struct waiter *i = w->waiter; i; i = i->next)
+	for (struct waiter *i = w->waiter; i; i = i->next) {
+		i->arrival->nowhere |= !here;
 		if (--i->arrival->missing == 0)
 			queue_push(&in->ready, i->arrival);
+	}
 	free(w);
 }
 
@@ -53,32 +56,20 @@ int intake_chunk(struct intake *in, const struct sha256 *hash, const void *data,
 		 uint64_t cost, struct err *e)
 {
 	struct want **p = want_at(in, hash);
-	if (!*p || (*p)->state != WANT_ASKED)
+	if (!*p || !(*p)->asked)
 		return err_set(e, -EPROTO, "the peer sent a chunk that nobody asked for");
 	in->n_asked--;
 	in->credit[STREAM_CHUNK] += cost;
 	if (len == 0) {
-		(*p)->state = WANT_NOWHERE;
-		(*p)->older = in->nowhere;
-		in->nowhere = *p;
-		return 0;
+		want_wake(in, p, false);
+		return intake_run_ready(in, e);
 	}
 	int r = chunk_put(replica_store(in->replica), hash, data, len);
 	if (r == -EBADMSG)
 		return err_set(e, -EPROTO, "the peer sent a chunk that has another hash");
 	if (r < 0)
 		return err_errno(e, r, "cannot store a chunk");
-	want_wake(in, p);
-	return intake_run_ready(in, e);
-}
-
-int intake_news(struct intake *in, struct err *e)
-{
-	while (in->nowhere) {
-		struct want *w = in->nowhere;
-		in->nowhere = w->older;
-		want_wake(in, want_at(in, &w->hash));
-	}
+	want_wake(in, p, true);
 	return intake_run_ready(in, e);
 }
 
@@ -99,7 +90,7 @@ bool intake_want(struct intake *in, struct sha256 *ret)
 	else
 		in->ask_first->older = NULL;
 	w->newer = NULL;
-	w->state = WANT_ASKED;
+	w->asked = true;
 	in->n_asked++;
 	*ret = w->hash;
 	return true;

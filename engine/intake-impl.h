@@ -29,6 +29,7 @@ struct arrival {
 	enum wait wait;
 	uint32_t missing;      /* WAIT_CHUNKS */
 	bool record;           /* holds the whole record already */
+	bool nowhere;          /* the peer does not have all of its chunks */
 	struct missing_place place; /* of the search for chunks */
 	struct waiter *waiter; /* WAIT_CHUNKS: one for each hash */
 	struct arrival *next;  /* in the lane */
@@ -61,14 +62,12 @@ struct waiter {
 	struct waiter *next;
 };
 
-enum want_state { WANT_NEW, WANT_ASKED, WANT_NOWHERE };
-
 struct want {
 	struct sha256 hash;
-	enum want_state state;
+	bool asked;
 	struct waiter *waiter;
 	struct want *next;          /* in the bucket */
-	struct want *newer, *older; /* WANT_NEW: in the queue; WANT_NOWHERE: older only */
+	struct want *newer, *older; /* not asked: in the queue */
 };
 
 struct queue {
@@ -89,7 +88,7 @@ struct intake {
 	uint32_t n_claims, cap_claims;
 	struct lane *lane[BUCKETS];
 	struct want *want[BUCKETS];
-	struct want *ask_first, *ask_last, *nowhere;
+	struct want *ask_first, *ask_last;
 	uint32_t n_wants, n_asked;
 	struct queue later, records, ready;
 	bool record_asked;     /* the first of records */

@@ -275,7 +275,7 @@ static bool is_waiting(const struct arrived *x)
 static int arrival_more(struct intake *in, struct arrival *a, struct err *e)
 {
 	struct arrived x = { .result = APPLY_NEED_CHUNKS };
-	if (a->wait != WAIT_CHUNKS)
+	if (a->wait != WAIT_CHUNKS || a->nowhere)
 		return 1;
 	arena_reset(&in->scratch);
 	int r = replica_missing(in->replica, &in->scratch, a->delta, &a->place, &x.missing,
@@ -288,7 +288,7 @@ static int arrival_more(struct intake *in, struct arrival *a, struct err *e)
 /* Tries to join. 1: done with it; 0: it waits. */
 static int arrival_try(struct intake *in, struct arrival *a, struct err *e)
 {
-	struct arrived x = { .delta = a->delta, .upto = &a->round->upto };
+	struct arrived x = { .delta = a->delta, .upto = &a->round->upto, .nowhere = a->nowhere };
 	int r = arrival_more(in, a, e);
 	if (r <= 0)
 		return r;
@@ -353,7 +353,8 @@ static int parcel_try(struct intake *in, struct parcel *p, struct err *e)
 		return no_memory(e);
 	for (const struct arrival *a = p->first; a; a = a->mate, i++) {
 		bool own = id_equal(&a->delta->state.scope, &a->round->scope);
-		x[i] = (struct arrived){ .delta = a->delta, .upto = own ? &a->round->upto : &nothing };
+		x[i] = (struct arrived){ .delta = a->delta, .upto = own ? &a->round->upto : &nothing,
+					 .nowhere = a->nowhere };
 	}
 	int r = replica_apply_all(in->replica, &in->scratch, x, p->received, &p->bundle, e);
 	if (r < 0)
@@ -694,6 +695,11 @@ void intake_claim_drop(struct intake *in, uint32_t i)
 uint64_t intake_credit(const struct intake *in, enum stream s)
 {
 	return in->credit[s];
+}
+
+void intake_credit_add(struct intake *in, enum stream s, uint64_t n)
+{
+	in->credit[s] += n;
 }
 
 uint64_t intake_credit_take(struct intake *in, enum stream s)

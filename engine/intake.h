@@ -35,11 +35,10 @@ int intake_end(struct intake *in, struct err *e);
 /* A piece of the record that intake_whole asked for. */
 int intake_record(struct intake *in, uint64_t round, const struct id *node, bool more,
 		  const void *data, size_t len, uint64_t cost, struct err *e);
-/* A chunk that intake_want asked for; len 0: the peer does not have it. */
+/* A chunk that intake_want asked for; len 0: the peer does not have it, and what waits for it is joined
+ * without its contents. */
 int intake_chunk(struct intake *in, const struct sha256 *hash, const void *data, size_t len,
 		 uint64_t cost, struct err *e);
-/* Others may have brought what this peer does not have: tries again. */
-int intake_news(struct intake *in, struct err *e);
 
 /* The next hash to ask for. False: none now. */
 bool intake_want(struct intake *in, struct sha256 *ret);
@@ -60,6 +59,7 @@ void intake_claim_drop(struct intake *in, uint32_t i);
 
 /* Credit that can be given back; intake_credit_take makes it 0. */
 uint64_t intake_credit(const struct intake *in, enum stream s);
+void intake_credit_add(struct intake *in, enum stream s, uint64_t n); /* of what went elsewhere */
 uint64_t intake_credit_take(struct intake *in, enum stream s);
 
 uint32_t intake_rounds(const struct intake *in); /* not claimed yet */

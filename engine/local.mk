@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A new module also wants a line in tests/layers.
 libengine_a_SOURCES = \
+	engine/absent.c \
+	engine/absent.h \
 	engine/actor.c \
 	engine/actor.h \
 	engine/arena.c \
@@ -43,6 +45,8 @@ libengine_a_SOURCES = \
 	engine/elements.h \
 	engine/err.c \
 	engine/err.h \
+	engine/fetch.c \
+	engine/fetch.h \
 	engine/frame.c \
 	engine/frame.h \
 	engine/grapheme.c \
@@ -103,6 +107,7 @@ libengine_a_SOURCES = \
 	engine/recordcodec.c \
 	engine/render.c \
 	engine/render.h \
+	engine/replica-absent.c \
 	engine/replica-adopt.c \
 	engine/replica-apply.c \
 	engine/replica-backlog.c \
@@ -166,6 +171,8 @@ libengine_a_SOURCES = \
 	engine/seq.c \
 	engine/seq.h \
 	engine/seqcodec.c \
+	engine/session-fetch.c \
+	engine/session-holds.c \
 	engine/session-impl.h \
 	engine/session-in.c \
 	engine/session-interest.c \

@@ -64,12 +64,13 @@ static int delta_known(struct replica *r, const struct delta *d, struct version 
 	return ref && ref->size > MANIFEST_FLAT_MAX ? blob_known(r->store, ref, ret) : 0;
 }
 
-/* Chunks of the blobs in the content that are not here: of all values, the ones that lost too. Some
+/* Chunks of the blobs in the content that are not here and come by themselves (*ret_lacks, may be NULL, if others
+ * do not): of all values, the ones that lost too. Some
  * of them if there are many; *at is then the place of the first. Those that are here stay until the
  * hold ends. */
 static int delta_missing(struct replica *r, struct hold *h, struct arena *a, const struct delta *d,
 			 struct manifest_seen *known, struct missing_place *at, struct sha256 **ret, uint32_t *ret_n,
-			 struct err *e)
+			 enum absence *ret_lacks, struct err *e)
 {
 	const size_t most = BLOB_MISSING_MAX * sizeof(struct sha256);
 	_cleanup_(buf_done) struct buf all = { 0 };
@@ -82,7 +83,8 @@ static int delta_missing(struct replica *r, struct hold *h, struct arena *a, con
 		if (s->val.entry[i].value.kind != VALUE_BLOB)
 			continue;
 		int rc = blob_ref_decode(&s->val.entry[i].value, &ref);
-		if (rc == 0)
+		const bool due = rc == 0 && blob_is_due(r, &d->state.id, &ref);
+		if (rc == 0 && (due || ret_lacks))
 			rc = blob_missing_from(r->store, h, a, &ref, &from, known, &hash, &n);
 		if (rc == -EBADMSG)
 			return err_set(e, rc, "a peer sent a damaged reference to a file's bytes");
@@ -90,6 +92,10 @@ static int delta_missing(struct replica *r, struct hold *h, struct arena *a, con
 			return err_set(e, rc, "a peer sent a file in a format of a later release");
 		if (rc < 0)
 			return err_errno(e, rc, "cannot look for a file's bytes");
+		if (n > 0 && !due) {
+			*ret_lacks = ABSENT_RULE;
+			continue;
+		}
 		if (n > 0 && all.len == 0)
 			*at = (struct missing_place){ i, from };
 		if (n > 0)
@@ -259,6 +265,7 @@ static int join(struct commit *c, struct arrived *x, struct newest *newest, stru
 	rc = commit_put(c, &old, rec, x->result == APPLY_MERGED ? what_of(d) : 0, &t);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot merge");
+	t->lacks = x->lacks;
 	t->to = &d->state.ctx;
 	t->upto = x->upto;
 	pointers_of_merge(c, t);
@@ -307,7 +314,7 @@ int replica_missing(struct replica *r, struct arena *a, const struct delta *d,
 	int rc = delta_known(r, d, &head, &known);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot look for a file's bytes");
-	rc = delta_missing(r, &hold, a, d, &known, at, ret_missing, ret_n, e);
+	rc = delta_missing(r, &hold, a, d, &known, at, ret_missing, ret_n, NULL, e);
 	if (rc == 0)
 		hold_leave(&hold);
 	return rc;
@@ -334,6 +341,7 @@ static int arrived_look(struct replica *r, struct hold *hold, struct arena *a, s
 	struct version *head = NULL;
 	x->result = APPLY_WAITS;
 	x->n_missing = 0;
+	x->lacks = ABSENT_NOT;
 	int rc = delta_check(x->delta, e);
 	if (rc < 0)
 		return rc;
@@ -343,7 +351,11 @@ static int arrived_look(struct replica *r, struct hold *hold, struct arena *a, s
 		return err_set(e, rc, "out of memory");
 	if (rc == 0)
 		rc = delta_missing(r, hold, a, x->delta, &known, &start, &x->missing, &x->n_missing,
-				   e);
+				   &x->lacks, e);
+	if (rc == 0 && x->n_missing > 0 && x->nowhere) {
+		x->lacks = ABSENT_WANTED;
+		x->n_missing = 0;
+	}
 	if (rc == 0 && x->n_missing > 0)
 		x->result = APPLY_NEED_CHUNKS;
 	return rc;

@@ -156,6 +156,8 @@ int commit_gone(struct commit *c, const struct id *id, struct touched **ret)
 	t->n_extra = old.n_extra;
 	t->trail = old.trail;
 	t->gone = true;
+	t->absence = 0;
+	t->absence_new = absents_byte(c->r->absents, id) != 0;
 	t->after.flags = 0;
 	t->after.attr.scope = old.record->scope;
 	t->after.attr.conflict = false;
@@ -253,6 +255,8 @@ static int put_nodes(struct commit *c, struct store_batch *b, struct buf *v)
 		buf_reset(v);
 		conflict_put(t, b);
 		link_put(t, b);
+		if (t->absence_new)
+			absents_put(b, &t->after.attr.id, t->absence);
 		if (kept(t)) {
 			node_encode(&t->after, v);
 			store_put(b, STORE_ATTRS, t->after.attr.id.b, ID_SIZE, v->data, v->len);
@@ -382,6 +386,8 @@ static void publish(struct commit *c, uint32_t actors)
 	loose_update(c);
 	uint64_t commit = atomic_fetch_add(&r->commits, 1) + 1;
 	for (struct touched *t = c->first; t; t = t->next) {
+		if (t->absence_new)
+			absents_set(r->absents, &t->after.attr.id, t->absence);
 		if (t->version)
 			version_keep(r, t->version);
 		if (t->record)

@@ -133,7 +133,7 @@ static int derive_content(struct replica *r, const struct record *rec, struct at
 			return rc;
 		at->form = version_form(*ret_version);
 		at->size = at->stored = version_size(*ret_version);
-		/* Where the list of its chunks is lost, it has no holes that could be told of. */
+		/* Where the list of its chunks is not here, it has no holes that could be told of. */
 		rc = version_stored(*ret_version, &at->stored);
 		if (rc == -ENOMEM)
 			return rc;
@@ -179,6 +179,8 @@ int commit_derive(struct commit *c, struct touched *t)
 	version_unref(TAKE_PTR(t->version));
 	t->after.attr.ctime_ns = (int64_t)r->config.wall_us(r->config.userdata) * 1000;
 	int rc = link_alive(c, t->record, &t->after.attr.linked);
+	if (rc == 0)
+		rc = commit_absence(c, t);
 	if (rc < 0)
 		return rc;
 	bool content = t->content || !t->had || t->record->kind == NODE_DIR;

@@ -28,6 +28,8 @@
  *            T, actor u32, seq u64, node  empty: was put into a batch of this device; seq 0: the actor
  *                                       was met
  *            L, node, link              empty: that hard link to the node is live
+ *            Q, peer                    empty: contents of some files are missing there
+ *            X, node                    u8 (engine/absent.h): its contents are not here
  *            E, node                    u8 format, changes (engine/leaf.h): the trail of a record
  *            Q, device                  what it keeps (engine/interest.h); zeros: this device. Others: behind
  *                                       u64, when it said so last (us)
@@ -337,6 +339,8 @@ struct replica {
 	atomic_ullong sweeps;       /* counts them, see replica-sweep.c */
 	atomic_ullong writes;       /* odd while records are replaced, see replica-version-later.c */
 	atomic_bool no_sweeps;      /* they break off */
+	struct absents *absents;
+	atomic_ullong eager_max;
 };
 
 /* The scope's entry, made when it is not there and create is set. Commit lock. */
@@ -387,6 +391,9 @@ struct touched {
 	const struct vv *to, *upto; /* remote: the delta's context and the round's */
 	struct id target;          /* of a hard link, from links_touch on */
 	struct touched *next_link; /* those of the commit */
+	enum absence lacks;        /* contents that the record came without */
+	uint8_t absence;           /* what engine/absent.h says of it from now on ... */
+	bool absence_new;          /* ... which is news */
 	struct place was, is;      /* where and under which name it showed and shows; observers */
 	const char **pointer;
 	uint32_t n_pointers;
@@ -462,6 +469,10 @@ int commit_visits(struct commit *c);
 int put_visits(struct commit *c, struct store_batch *b);
 /* replica-entries.c: liveness and directory entries, once places and ALIVE are known. */
 int commit_entries(struct commit *c);
+/* replica-absent.c: are the contents of a record here? In t and its node; before commit_history. */
+int commit_absence(struct commit *c, struct touched *t);
+/* Does a blob of that node come by itself? */
+bool blob_is_due(struct replica *r, const struct id *node, const struct blob_ref *ref);
 /* replica-history.c: what this commit replaces or deletes, into the batch; v is scratch. */
 int commit_history(struct commit *c, struct store_batch *b, struct buf *v, struct err *e);
 /* replica-place.c: places of all touched nodes with a changed record. */

@@ -89,6 +89,41 @@ int replica_peer_set(struct replica *r, const struct id *peer, const struct id *
 	return rc == 0 && late ? replica_peer_raise(r, peer, scope, held) : rc;
 }
 
+/* ---- whose contents are not all there ---- */
+
+#define PARTIAL_KEY 'Z'
+
+/* Few devices are, and the list changes seldom: it is read from the store each time. */
+static void partial_key(const struct id *peer, uint8_t key[static 1 + ID_SIZE])
+{
+	key[0] = PARTIAL_KEY;
+	memcpy(key + 1, peer->b, ID_SIZE);
+}
+
+bool replica_peer_partial(struct replica *r, const struct id *peer)
+{
+	uint8_t key[1 + ID_SIZE];
+	partial_key(peer, key);
+	return store_has(r->store, NULL, STORE_META, key, sizeof(key));
+}
+
+int replica_peer_set_partial(struct replica *r, const struct id *peer, bool partial, struct err *e)
+{
+	uint8_t key[1 + ID_SIZE];
+	partial_key(peer, key);
+	if (store_has(r->store, NULL, STORE_META, key, sizeof(key)) == partial)
+		return 0;
+	_cleanup_(store_batch_freep) struct store_batch *b = NULL;
+	int rc = store_batch_new(&b);
+	if (rc < 0)
+		return err_set(e, rc, "out of memory");
+	if (partial)
+		store_put(b, STORE_META, key, sizeof(key), "", 0);
+	else
+		store_delete(b, STORE_META, key, sizeof(key));
+	return store_write(r->store, b, e);
+}
+
 /* ---- cuts ---- */
 
 struct part {

@@ -175,8 +175,11 @@ static int copy_over(struct commit *c, const struct rename *m, const struct stor
 		value = value_of_int(m->src.attr.mtime_ns, data);
 		rc = record_set(a, actors, rec, TOP_MTIME, NULL, 0, &value, NULL, &c->stamp, &rec);
 	}
+	struct touched *t;
 	if (rc == 0)
-		rc = draft_put(c, &d, old, rec, false, &pointers, CHANGE_ATTR, NULL);
+		rc = draft_put(c, &d, old, rec, false, &pointers, CHANGE_ATTR, &t);
+	if (rc == 0)
+		t->lacks = absents_get(c->r->absents, &src->record->id);
 	pointers_done(&pointers);
 	types_free(d.types);
 	return rc;

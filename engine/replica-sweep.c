@@ -4,7 +4,8 @@
  *
  * Needed is a chunk that
  *   (a) a record refers to, in any entry of any register (values that lost and contents of deleted
- *       nodes can be taken back), or an earlier version in STORE_HISTORY,
+ *       nodes can be taken back), but for contents that have been evicted (engine/absent.h), or an earlier
+ *       version in STORE_HISTORY,
  *   (b) a record of a view refers to, which a session may be sending: its peer asks for the chunks
  *       of a round until it has acknowledged it, and as long does the session hold the view,
  *   (c) a version in somebody's hands refers to (an open file); versions that wait in the cache for
@@ -138,6 +139,7 @@ struct marking {
 	struct marks *marks;
 	struct arena arena;
 	bool breaks; /* it can be told to break off */
+	bool absents; /* there are contents that are not here */
 	struct err *e;
 };
 
@@ -196,9 +198,27 @@ static int mark_slot(struct marking *k, const struct slot *s)
 	return rc;
 }
 
+/* All of a record but what has been evicted of it. */
+static int mark_record(struct marking *k, const struct store_snapshot *snap, const struct record *rec)
+{
+	int rc = 0;
+	if (!rec->top)
+		return 0;
+	if (!k->absents || absents_at(k->r->store, snap, &rec->id) != ABSENT_EVICTED)
+		return mark_slot(k, rec->top);
+	for (uint32_t i = 0; rc == 0 && i < rec->top->n; i++) {
+		const struct slot *s = rec->top->child[i];
+		if (s->key_len != strlen(TOP_CONTENT) || memcmp(s->key, TOP_CONTENT, s->key_len) != 0)
+			rc = mark_slot(k, s);
+	}
+	return rc;
+}
+
 static int mark_records(struct marking *k, const struct store_snapshot *snap)
 {
 	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
+	/* What is evicted afterwards is none of this sweep's. */
+	k->absents = absents_count(k->r->absents) > 0;
 	int rc = store_iter_new(k->r->store, snap, STORE_DOCS, NULL, 0, NULL, 0, &it);
 	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
 		struct stored s;
@@ -208,8 +228,8 @@ static int mark_records(struct marking *k, const struct store_snapshot *snap)
 			return -ECANCELED;
 		arena_reset(&k->arena);
 		rc = stored_decode(k->r, snap, &k->arena, value, len, &s, k->e);
-		if (rc == 0 && s.record->top)
-			rc = mark_slot(k, s.record->top);
+		if (rc == 0)
+			rc = mark_record(k, snap, s.record);
 	}
 	return rc < 0 ? rc : store_iter_error(it);
 }

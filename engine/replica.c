@@ -268,6 +268,8 @@ int replica_open(const struct replica_config *config, struct replica **ret, stru
 		rc = meta_load(r, e);
 	r->renewals_own = atomic_load(&r->renewals);
 	if (rc == 0)
+		rc = absents_new(r->store, &r->absents, e);
+	if (rc == 0)
 		rc = restamps_load(r, e);
 	if (rc == 0)
 		rc = loose_load(r, e);
@@ -320,6 +322,7 @@ void replica_free(struct replica *r)
 	free(r->peer);
 	free(r->observer);
 	free(r->restamped);
+	absents_free(r->absents);
 	store_batch_free(r->batch);
 	actors_free(r->actors);
 	pthread_mutex_destroy(&r->commit);

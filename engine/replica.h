@@ -31,6 +31,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/absent.h"
 #include "engine/batch.h"
 #include "engine/blob.h"
 #include "engine/crdt.h"
@@ -611,9 +612,11 @@ int replica_apply(struct replica *r, struct arena *a, const struct delta *d, con
 struct arrived {
 	const struct delta *delta;
 	const struct vv *upto; /* of the round; an empty one for another scope than the round's */
+	bool nowhere; /* who sent it does not have all of its chunks: it is joined without them */
 	enum apply_result result;
 	struct sha256 *missing; /* APPLY_NEED_CHUNKS: arena */
 	uint32_t n_missing;
+	enum absence lacks; /* contents that it is joined without */
 };
 
 /* The same for several deltas of different nodes, which come as a bundle: all of them in one commit, or
@@ -668,6 +671,9 @@ int replica_peer_raise(struct replica *r, const struct id *peer, const struct id
 		       const struct vv *held);
 int replica_peer_set(struct replica *r, const struct id *peer, const struct id *scope,
 		     const struct vv *held, uint64_t meeting);
+/* Contents of some files are missing there, as it said last; kept across restarts. */
+int replica_peer_set_partial(struct replica *r, const struct id *peer, bool partial, struct err *e);
+bool replica_peer_partial(struct replica *r, const struct id *peer);
 uint64_t replica_meeting(struct replica *r); /* the number of a session that begins */
 
 /* A cut: for each scope a vector that a peer has to hold. It stays what it was when it was added to,
@@ -736,6 +742,54 @@ int replica_collections(struct replica *r, struct arena *a, struct id **ret, uin
 /* Takes some of what is to be dropped out of the store. 1: there is more; 0: nothing is left. */
 int replica_drop_step(struct replica *r, struct err *e);
 bool replica_dropping(struct replica *r, const struct id *scope);
+
+/* ---- contents that are not here (replica-absent.c; shoal-protocol(7), "Who holds contents") ----
+ *
+ * The bytes of a file that is a blob may be away while its record is here: name, size, mode and version show
+ * as ever, attr.absent is set, reading fails with -EHOSTDOWN. What earlier versions need of them stays. */
+
+/* Contents of more bytes than that do not come by themselves; 0: all do. Any thread, any time. */
+void replica_set_eager(struct replica *r, uint64_t max);
+enum absence replica_absence(struct replica *r, const struct id *id);
+uint64_t replica_absents(struct replica *r); /* files whose contents are not here */
+/* As absents_list. */
+uint32_t replica_absents_list(struct replica *r, enum absence which, uint32_t *place, struct id *ret,
+			      uint32_t max);
+
+/* The blobs that a file's content consists of, those that lost too: an array in the arena; none: it is no
+ * blob. -ENOENT: there is no record. */
+int replica_blobs(struct replica *r, const struct id *id, struct arena *a, struct blob_ref **ret,
+		  uint32_t *ret_n);
+
+/* A live file whose contents are here begins to leave: from now on nobody is told that they are (replica_holds).
+ * Who begins asks others, and then ends it, whatever came of it. *ret: as replica_blobs, at least one. -EINVAL:
+ * contents of it are never away, for they are its record or nothing; -EISDIR; -EALREADY: they are not
+ * here; -EBUSY: it is leaving already. */
+int replica_leave(struct replica *r, const struct id *id, struct arena *a, struct blob_ref **ret,
+		  uint32_t *ret_n);
+/* Another device holds these, and said so since replica_leave: they are not needed here any more. A sweep gives
+ * the room back. -EAGAIN: the content is another one by now. It is not leaving any more in any case. */
+int replica_left(struct replica *r, const struct id *id, const struct blob_ref *ref, uint32_t n,
+		 struct err *e);
+void replica_stay(struct replica *r, const struct id *id); /* nobody said so */
+
+/* Does this device hold the blob as content of the node, durably as of the view, and is it going to until it
+ * asks others itself? */
+bool replica_holds(struct replica *r, const struct view *v, const struct id *id,
+		   const struct blob_ref *ref);
+
+/* The file is being read. Noted once an hour at most, and not made durable by this. Any thread. */
+void replica_note_read(struct replica *r, const struct id *id);
+/* Goes through files whose contents are here and no part of their records, from *place on (all zero: the
+ * beginning), looking at `max` nodes at most: when each was read last, as far as is known, or came here, in
+ * microseconds since 1970. 1: there are more, 0: that was the end; -errno. */
+typedef void (*blob_fn)(const struct attr *at, uint64_t read_us, void *userdata);
+int replica_walk_blobs(struct replica *r, struct id *place, uint32_t max, blob_fn f, void *userdata);
+
+/* Contents that are not here are wanted: they count as ABSENT_WANTED. 0 if they are here. */
+int replica_want(struct replica *r, const struct id *id, struct err *e);
+/* They have come: 0, and they are here to stay. -EAGAIN: some are missing still. */
+int replica_filled(struct replica *r, const struct id *id, struct err *e);
 
 /* ---- checking ---- */
 

@@ -3,6 +3,7 @@
 
 /* The inside of a session, for session*.c. */
 
+#include "engine/fetch.h"
 #include "engine/frame.h"
 #include "engine/intake.h"
 #include "engine/session.h"
@@ -15,6 +16,7 @@
 #define SCOPES_MAX 65536
 #define WANTED_MAX 4096
 #define NO_NUMBER UINT32_MAX
+#define HOLDS_OPEN_MAX 8 /* HOLDS without their HELD, each way */
 
 struct scope {
 	struct id id;
@@ -37,6 +39,21 @@ struct piecewise { /* an encoded delta on its way */
 	struct buf data;
 	size_t at;
 	bool busy;
+};
+
+/* Questions that the peer asked, and answers that have come, in their order. */
+struct holds {
+	uint64_t asked, answered; /* numbers of the last ones of ours */
+	uint32_t n_asked[HOLDS_OPEN_MAX]; /* how many each was about, by its number */
+	uint64_t bits[HOLDS_OPEN_MAX];
+	uint64_t taken;           /* by the host */
+	struct buf ask;           /* frames to be sent */
+	uint64_t heard;           /* number of the last one of the peer's */
+	struct buf reply;
+	uint32_t n_replies;       /* in reply */
+	bool told_partial;        /* we said that contents are missing here */
+	uint64_t whole_at;        /* commits from which on they are not; 0: they are, or nothing was seen yet */
+	bool known, partial;      /* of the peer */
 };
 
 struct session {
@@ -118,6 +135,10 @@ struct session {
 	uint32_t wanted_at, n_wanted;
 	struct buf chunk;
 
+	struct fetches *fetches; /* NULL: contents are not fetched over this session */
+	struct fetch_source *source;
+	struct holds holds;
+
 	/* life */
 	bool ping_due, pong_due;
 	uint64_t pong_value, ping_value, ping_at;
@@ -125,6 +146,19 @@ struct session {
 	uint64_t last_in, last_ping;
 	uint64_t bytes_in, bytes_out, deltas_out, rtt;
 };
+
+/* session-holds.c: frames 23 and 24. */
+int session_get_holds(struct session *s, struct cursor *c, struct err *e);
+int session_get_held(struct session *s, struct cursor *c, struct err *e);
+/* A frame came that says nothing of that: if contents were missing there, the peer would have told. */
+int session_held_known(struct session *s, struct err *e);
+int session_put_partial(struct session *s, struct buf *out); /* before acknowledgements */
+int session_put_holds(struct session *s, struct buf *out);
+/* session-fetch.c */
+int session_put_fetch(struct session *s, struct buf *out, uint64_t now);
+int session_get_fetched(struct session *s, const struct sha256 *hash, const void *data, size_t len,
+			uint64_t cost, uint64_t now, struct err *e);
+int session_check_fetch(struct session *s, uint64_t now, struct err *e);
 
 /* Remembers the first error: nothing works after it. Returns code. */
 int session_fail(struct session *s, int code, struct err *e);

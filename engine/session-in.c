@@ -348,7 +348,7 @@ static int get_want(struct session *s, struct cursor *c, struct err *e)
 	return 0;
 }
 
-static int get_chunk(struct session *s, struct cursor *c, uint64_t cost, struct err *e)
+static int get_chunk(struct session *s, struct cursor *c, uint64_t cost, uint64_t now, struct err *e)
 {
 	struct sha256 hash;
 	const uint8_t *p = cursor_take(c, SHA256_SIZE);
@@ -358,7 +358,9 @@ static int get_chunk(struct session *s, struct cursor *c, uint64_t cost, struct 
 	size_t len = cursor_left(c);
 	if (len > CHUNK_WIRE_MAX)
 		return malformed(FRAME_CHUNK, e);
-	return intake_chunk(s->intake, &hash, cursor_take(c, len), len, cost, e);
+	const uint8_t *data = cursor_take(c, len);
+	int r = session_get_fetched(s, &hash, data, len, cost, now, e);
+	return r != 0 ? (r < 0 ? r : 0) : intake_chunk(s->intake, &hash, data, len, cost, e);
 }
 
 static int get_credit(struct session *s, struct cursor *c, struct err *e)
@@ -409,6 +411,10 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return err_set(e, -EPROTO, "the peer did not begin with HELLO");
 	if (s->hello_in && !s->witness_in && t != FRAME_WITNESS && t != FRAME_HELLO)
 		return err_set(e, -EPROTO, "the peer did not go on with WITNESS");
+	if (s->witness_in && t != FRAME_HELD)
+		r = session_held_known(s, e);
+	if (r < 0)
+		return r;
 	switch (t) {
 	case FRAME_HELLO:
 		return get_hello(s, &c, e);
@@ -431,7 +437,7 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return get_want(s, &c, e);
 	case FRAME_CHUNK:
 		r = count_in(s, STREAM_CHUNK, cost, e);
-		return r < 0 ? r : get_chunk(s, &c, cost, e);
+		return r < 0 ? r : get_chunk(s, &c, cost, now, e);
 	case FRAME_CREDIT:
 		return get_credit(s, &c, e);
 	case FRAME_PING:
@@ -448,6 +454,10 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return get_witness(s, &c, e);
 	case FRAME_INTEREST:
 		return session_interest_get(s, &c, e);
+	case FRAME_HOLDS:
+		return session_get_holds(s, &c, e);
+	case FRAME_HELD:
+		return session_get_held(s, &c, e);
 	case FRAME_TYPES:
 		break;
 	}

@@ -445,6 +445,8 @@ static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
 		r = put_scopes(s, out);
 	}
 	session_hello_done(s);
+	if (r == 0 && s->witness_in)
+		r = session_put_partial(s, out);
 	if (r == 0)
 		r = put_life(s, out, now);
 	/* Our list of scopes comes before all that stands on it. */
@@ -456,6 +458,10 @@ static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
 		r = put_credits(s, out);
 	if (r == 0)
 		r = put_asks(s, out);
+	if (r == 0 && s->witness_in)
+		r = session_put_holds(s, out);
+	if (r == 0 && s->witness_in)
+		r = session_put_fetch(s, out, now);
 	return r;
 }
 
@@ -498,6 +504,8 @@ int session_output(struct session *s, struct buf *out, size_t max, uint64_t now_
 	if (now_us >= s->last_in + DEAD_US)
 		r = err_set(&why, -ETIMEDOUT, "the peer has been silent for %llu seconds",
 			    DEAD_US / 1000000);
+	if (r == 0)
+		r = session_check_fetch(s, now_us, &why);
 	if (r == 0)
 		r = session_same_store(s, &why);
 	if (r == 0 && s->news)

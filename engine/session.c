@@ -112,8 +112,7 @@ int session_refresh(struct session *s, struct err *e)
 	if (s->view)
 		view_unref(s->view);
 	s->view = view;
-	int r = session_scopes_of_view(s, e);
-	return r == 0 && s->intake ? intake_news(s->intake, e) : r;
+	return session_scopes_of_view(s, e);
 }
 
 int session_scopes_of_view(struct session *s, struct err *e)
@@ -242,6 +241,9 @@ void session_free(struct session *s)
 	buf_done(&s->delta.data);
 	buf_done(&s->record.data);
 	buf_done(&s->chunk);
+	fetch_leave(s->source);
+	buf_done(&s->holds.ask);
+	buf_done(&s->holds.reply);
 	arena_done(&s->arena);
 	interests_unref(s->peer_keeps);
 	interests_room_done(&s->room);
@@ -263,7 +265,9 @@ uint64_t session_deadline(const struct session *s)
 		return UINT64_MAX;
 	uint64_t dead = s->last_in + DEAD_US;
 	uint64_t ping = (s->last_in > s->last_ping ? s->last_in : s->last_ping) + PING_US;
-	return s->hello_in && ping < dead ? ping : dead;
+	uint64_t at = s->hello_in && ping < dead ? ping : dead;
+	uint64_t fetch = s->source ? fetch_deadline(s->source) : UINT64_MAX;
+	return fetch < at ? fetch : at;
 }
 
 /* Commits that `have` is ahead of `of`: a stand-in for nodes before a round counts them. */

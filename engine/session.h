@@ -18,6 +18,7 @@
  *     RECORD       the answer
  *     WANT, CHUNK  chunks and manifests by hash
  *     CREDIT       bytes taken from the peer's stream and done with
+ *     HOLDS, HELD  do you hold these contents, and are you going to?
  *     PING, PONG   round trip time, life
  *
  * A session starts a round whenever a published view holds more than the peer is known to have.
@@ -27,6 +28,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/fetch.h"
+#include "engine/frame.h"
 #include "engine/replica.h"
 
 #define SESSION_PROTOCOL 1
@@ -75,5 +78,18 @@ bool session_peer_actor(const struct session *s, struct actor_id *ret);
 
 /* True when all that the newest view holds is durable at the peer as well. */
 bool session_in_step(const struct session *s);
+
+/* Contents that are not here are asked of this peer as well, from when it has said who it is. Once, right
+ * after session_new; f is borrowed and outlives the session. */
+void session_fetch_for(struct session *s, struct fetches *f);
+
+/* Asks whether the peer holds these contents (shoal-protocol(7), "Who holds contents"); n <=
+ * FRAME_HOLDS_MAX. *ret_number counts from 1. -EBUSY: too many questions are open; -ENOTCONN: it has not
+ * said who it is yet; -ENOMEM. */
+int session_ask_holds(struct session *s, const struct holding *h, uint32_t n, uint64_t *ret_number);
+/* Takes the next answer: bit i is about h[i]. False: there is none. */
+bool session_take_held(struct session *s, uint64_t *ret_number, uint64_t *ret_bits);
+/* The peer said that contents of some of its files are missing there. */
+bool session_peer_partial(const struct session *s);
 
 DEFINE_CLEANUP(struct session *, session_free)

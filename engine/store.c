@@ -187,6 +187,11 @@ bool store_prefix_end(const void *prefix, size_t len, struct buf *ret)
 	return true;
 }
 
+int store_compact(struct store *s, uint64_t room, struct err *e)
+{
+	return s->ops->compact ? s->ops->compact(s, room, e) : 0;
+}
+
 uint64_t store_size(struct store *s)
 {
 	return s->ops->size(s);

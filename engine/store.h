@@ -91,6 +91,10 @@ int store_iter_error(const struct store_iter *it);
 /* The smallest key greater than every key with this prefix; false if there is none (all 0xff). */
 bool store_prefix_end(const void *prefix, size_t len, struct buf *ret);
 
+/* Chunks were deleted: gives their room back to the disk, which takes a while and, to gather what is left of them,
+ * up to `room` bytes more for that while. -EIO, -ENOSPC. */
+int store_compact(struct store *s, uint64_t room, struct err *e);
+
 /* Bytes on disk, for status. */
 uint64_t store_size(struct store *s);
 

@@ -28,6 +28,7 @@ struct store_ops {
 	const uint8_t *(*iter_value)(const struct store_iter *it, size_t *ret_len);
 	int (*iter_error)(const struct store_iter *it);
 	uint64_t (*size)(struct store *s);
+	int (*compact)(struct store *s, uint64_t room, struct err *e); /* NULL: nothing to do */
 };
 
 /* The first member of each implementation's own struct. */

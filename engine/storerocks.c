@@ -487,6 +487,41 @@ static uint64_t rocks_size(struct store *base)
 	return sum;
 }
 
+/* Files of chunks go when nothing in them is needed. While there is room, what is left in others is gathered in
+ * new ones; always doing so would write everything again and again. */
+static int gather_from(struct rocks *s, const char *cutoff, struct err *e)
+{
+	static const char *const key[] = { "blob_garbage_collection_age_cutoff" };
+	char *why = NULL;
+	rocksdb_set_options_cf(s->db, s->cf[STORE_CHUNKS], 1, key, &cutoff, &why);
+	return why ? rocks_error(why, e, "set up") : 0;
+}
+
+static int rocks_compact(struct store *base, uint64_t room, struct err *e)
+{
+	struct rocks *s = (struct rocks *)base;
+	const bool gather = rocks_size(base) < room;
+	int r = gather ? gather_from(s, "1.0", e) : 0;
+	if (r < 0)
+		return r;
+	rocksdb_compactoptions_t *o = rocksdb_compactoptions_create();
+	rocksdb_compactoptions_set_exclusive_manual_compaction(o, 0);
+	/* Deletions stay in memory otherwise. */
+	rocksdb_flushoptions_t *flush = rocksdb_flushoptions_create();
+	char *why = NULL;
+	rocksdb_flushoptions_set_wait(flush, 1);
+	rocksdb_flush_cf(s->db, flush, s->cf[STORE_CHUNKS], &why);
+	if (why)
+		r = rocks_error(why, e, "write");
+	else
+		rocksdb_compact_range_cf_opt(s->db, s->cf[STORE_CHUNKS], o, NULL, 0, NULL, 0);
+	rocksdb_flushoptions_destroy(flush);
+	rocksdb_compactoptions_destroy(o);
+	if (gather && gather_from(s, "0.25", r < 0 ? NULL : e) < 0)
+		r = -EIO;
+	return r;
+}
+
 static const struct store_ops rocks_ops = {
 	.close = rocks_close,
 	.write = rocks_write,
@@ -503,6 +538,7 @@ static const struct store_ops rocks_ops = {
 	.iter_value = rocks_iter_value,
 	.iter_error = rocks_iter_error,
 	.size = rocks_size,
+	.compact = rocks_compact,
 };
 
 /* A directory with files but without CURRENT was a database; an empty or missing one was none. */

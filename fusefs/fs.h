@@ -12,6 +12,7 @@
 #include "fusefs/base.h"
 #include "fusefs/fusefs.h"
 #include "fusefs/inode.h"
+#include "fusefs/scanner.h"
 #include "fusefs/slots.h"
 #include "fusefs/turn.h"
 
@@ -140,6 +141,8 @@ struct fusefs {
 	struct rules *rules;
 	struct procs procs;
 	struct turns turns;
+	struct demand *demand;       /* fusefs/demand.h */
+	struct scanners scanners;
 	struct notify *notify;
 	struct events *events;
 	atomic_uint_fast64_t saves, requests;

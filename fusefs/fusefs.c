@@ -17,6 +17,7 @@
 
 #include "fusefs/atdir.h"
 #include "fusefs/commit.h"
+#include "fusefs/demand.h"
 #include "fusefs/doctree.h"
 #include "fusefs/draft.h"
 #include "fusefs/event.h"
@@ -289,6 +290,7 @@ static int fs_new(const struct fusefs_config *config, struct fusefs **ret)
 	pthread_mutex_init(&fs->lock, NULL);
 	procs_init(&fs->procs);
 	turns_init(&fs->turns);
+	scanners_init(&fs->scanners, config->scan_max);
 	slots_init(&fs->files);
 	slots_init(&fs->lists);
 	slots_init(&fs->plain_lists);
@@ -308,7 +310,8 @@ static int make_parts(struct fusefs *fs, const char *spool, struct err *e)
 {
 	const struct bases_limits limits = { BASES_NOTES, BASES_BYTES };
 	if (!fs->mountpoint || bases_new(&limits, &fs->bases) < 0 || rules_new(&fs->rules) < 0 ||
-	    notify_new(fs, &fs->notify) < 0 || events_new(fs, &fs->events) < 0)
+	    notify_new(fs, &fs->notify) < 0 || events_new(fs, &fs->events) < 0 ||
+	    demand_new(fs, &fs->demand) < 0)
 		return err_errno(e, -ENOMEM, "mount");
 	return make_spool(fs, spool, e);
 }
@@ -438,6 +441,7 @@ int fusefs_leave(struct fusefs *fs, struct buf *out, struct err *e)
 	keeper_stop(fs);
 	notify_stop(fs->notify);
 	serve_park(fs);
+	demand_stop(fs->demand);
 	s->out = out;
 	s->replica = fs->replica;
 	fs->leaving = s;
@@ -455,6 +459,7 @@ void fusefs_stay(struct fusefs *fs)
 	saver_undo(fs->leaving);
 	saver_done(fs->leaving);
 	free(TAKE_PTR(fs->leaving));
+	demand_start(fs->demand);
 	start_threads(fs);
 }
 
@@ -468,6 +473,8 @@ static void stop(struct fusefs *fs)
 	if (fs->session)
 		fuse_session_exit(fs->session);
 	serve_stop(fs);
+	if (fs->demand)
+		demand_stop(fs->demand);
 	if (fs->started) {
 		replica_unobserve(fs->replica, notify_observe, fs);
 		replica_unobserve(fs->replica, rules_observe, fs);
@@ -569,10 +576,17 @@ void fusefs_free(struct fusefs *fs)
 	pthread_cond_destroy(&fs->keeper_idle);
 	procs_done(&fs->procs);
 	turns_done(&fs->turns);
+	scanners_done(&fs->scanners);
+	demand_free(fs->demand);
 	pthread_mutex_destroy(&fs->lock);
 	pthread_mutex_destroy(&fs->names);
 	pthread_rwlock_destroy(&fs->plain);
 	free(fs);
+}
+
+void fusefs_limit_scans(struct fusefs *fs, unsigned scan_max)
+{
+	scanners_limit(&fs->scanners, scan_max);
 }
 
 bool fusefs_mounted(const struct fusefs *fs)

@@ -22,6 +22,7 @@
 
 #include "engine/buf.h"
 #include "engine/err.h"
+#include "engine/fetch.h"
 #include "engine/replica.h"
 
 struct fusefs;
@@ -34,6 +35,9 @@ struct fusefs_config {
 	 * suid, auto, user, nofail, _netdev and the like are accepted. */
 	const char *options;
 	const char *spool; /* directory for working files and drafts; made when missing */
+
+	struct fetches *fetches; /* brings contents that are not here; borrowed. NULL: nobody does */
+	unsigned scan_max;       /* files that a program which lists directories may have brought; 0: any number */
 
 	/* Text of .shoal/status.json and .shoal/peers.json, appended to out; NULL: no such file.
 	 * Called by a serving thread; must not touch the mount. 0 or -errno. */
@@ -73,6 +77,10 @@ int fusefs_take(const struct fusefs_config *config, const void *data, size_t len
 int fusefs_unmount(struct fusefs *fs, bool force, struct err *e);
 /* Unmounts by force if that has not been done. NULL is fine. */
 void fusefs_free(struct fusefs *fs);
+
+void fusefs_limit_scans(struct fusefs *fs, unsigned scan_max); /* another limit */
+/* The contents of that node are not here any more: the kernel is to forget them, too. */
+void fusefs_evicted(struct fusefs *fs, const struct id *node);
 
 /* True while the mount is there. */
 bool fusefs_mounted(const struct fusefs *fs);

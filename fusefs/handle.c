@@ -8,6 +8,7 @@
 
 #include "engine/ignore.h"
 #include "fusefs/commit.h"
+#include "fusefs/demand.h"
 #include "fusefs/event.h"
 #include "fusefs/flip.h"
 #include "fusefs/keeper.h"
@@ -290,6 +291,8 @@ static int open_inode(struct fusefs *fs, struct inode *i, bool own, int flags, p
 		version = *version_id(c->origin);
 		inode_unsteady(i);
 	}
+	if (h->reads && i->backing == BACK_NODE && i->last.form == FORM_BLOB)
+		replica_note_read(fs->replica, &i->id);
 	c->users++;
 	c->used_ns = monotonic_ns();
 	c->readers += h->reads;
@@ -377,16 +380,10 @@ static void written_by(struct fusefs *fs, struct inode *i, uid_t writer)
 		notify_size(fs, i);
 }
 
-static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+/* Opens for whoever asked for ino, and answers. The reference to i goes. */
+static void open_and_reply(fuse_req_t req, fuse_ino_t ino, struct inode *i, struct fuse_file_info *fi)
 {
-	if (event_open(req, fi))
-		return;
 	struct fusefs *fs = fs_of(req);
-	struct inode *i = inode_get(fs, ino);
-	if (!i) {
-		fuse_reply_err(req, ESTALE);
-		return;
-	}
 	int r = i->kind == NODE_DIR ? -EISDIR : -ESTALE;
 	for (unsigned tries = 0; r == -ESTALE && tries < REPLACED_MAX; tries++) {
 		struct inode *now = successor(fs, i);
@@ -410,6 +407,47 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_err(req, -r);
 	else
 		fuse_reply_open(req, fi);
+}
+
+struct opening {
+	fuse_ino_t ino;
+	struct inode *inode; /* referenced */
+	struct fuse_file_info fi;
+};
+
+static void open_again(struct fusefs *fs, fuse_req_t req, int code, void *arg)
+{
+	struct opening *o = arg;
+	if (code == 0) {
+		open_and_reply(req, o->ino, o->inode, &o->fi);
+	} else {
+		inode_put(fs, o->inode);
+		fuse_reply_err(req, -code);
+	}
+	free(o);
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	if (event_open(req, fi))
+		return;
+	struct fusefs *fs = fs_of(req);
+	struct inode *i = inode_get(fs, ino);
+	if (!i) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	struct id id;
+	struct opening *o = NULL;
+	/* What is written into the middle of it, or behind it, needs the rest. */
+	if ((fi->flags & O_ACCMODE) != O_RDONLY && !(fi->flags & O_TRUNC) && inode_is_absent(fs, i, &id))
+		o = malloc(sizeof(*o));
+	if (!o) {
+		open_and_reply(req, ino, i, fi);
+		return;
+	}
+	*o = (struct opening){ ino, i, *fi };
+	demand_wait(fs, req, &id, NULL, 0, UINT64_MAX, open_again, o);
 }
 
 static void note_read(struct fusefs *fs, struct inode *i, struct handle *h)
@@ -460,6 +498,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	if (!c->work) {
 		_cleanup_(version_unrefp) struct version *v =
 			c->origin ? version_ref(c->origin) : NULL;
+		const struct proc reader = h->opener;
 		pthread_mutex_unlock(&i->lock);
 		const uint8_t *data = v ? version_data(v) : (const uint8_t *)"";
 		uint64_t total = v ? version_size(v) : 0;
@@ -475,11 +514,15 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		while (room && n > 0 && (size_t)n < size) {
 			ssize_t m =
 				version_pread(v, room + n, size - (size_t)n, (uint64_t)(off + n));
+			if (m < 0)
+				n = m;
 			if (m <= 0)
 				break;
 			n += m;
 		}
-		if (n < 0)
+		if (n == -EHOSTDOWN)
+			demand_read(fs, req, &reader, v, size, (uint64_t)off);
+		else if (n < 0)
 			fuse_reply_err(req, (int)-n);
 		else
 			fuse_reply_buf(req, room, (size_t)n);
@@ -512,6 +555,11 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		r = -ENXIO;
 	if (r == 0)
 		r = copy_next(h->copy, (uint64_t)off, whence == SEEK_HOLE, &next);
+	/* Where the holes are of what is elsewhere, nobody knows here. */
+	if (r == -EHOSTDOWN) {
+		next = whence == SEEK_HOLE ? size : (uint64_t)off;
+		r = 0;
+	}
 	if (r == 0 && whence == SEEK_DATA && next >= size)
 		r = -ENXIO;
 	pthread_mutex_unlock(&i->lock);

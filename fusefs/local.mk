@@ -9,6 +9,8 @@ libfusefs_a_SOURCES = \
 	fusefs/commit.h \
 	fusefs/conflictdir.c \
 	fusefs/conflictdir.h \
+	fusefs/demand.c \
+	fusefs/demand.h \
 	fusefs/dirpages.c \
 	fusefs/dirpages.h \
 	fusefs/doctree.c \
@@ -78,6 +80,8 @@ libfusefs_a_SOURCES = \
 	fusefs/saveover.h \
 	fusefs/saver.c \
 	fusefs/saver.h \
+	fusefs/scanner.c \
+	fusefs/scanner.h \
 	fusefs/serve.c \
 	fusefs/serve.h \
 	fusefs/shoaldir.c \

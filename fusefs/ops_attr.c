@@ -9,6 +9,7 @@
 #include <sys/xattr.h>
 
 #include "fusefs/commit.h"
+#include "fusefs/demand.h"
 #include "fusefs/event.h"
 #include "fusefs/handle.h"
 #include "fusefs/keeper.h"
@@ -172,22 +173,12 @@ static int set_owner(struct fusefs *fs, struct inode *i, const struct stat *attr
 	return inode_set_owner(fs, i, &owner);
 }
 
-static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
-		       struct fuse_file_info *fi)
+/* Sets, and answers. The reference to i goes. */
+static void set_and_reply(fuse_req_t req, struct inode *i, const struct stat *attr, int to_set,
+			  struct handle *h)
 {
 	struct fusefs *fs = fs_of(req);
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	struct handle *h = fi ? handle_of(fs, fi) : NULL;
-	/* The handle's may be another one, which took the place of what was asked for. */
-	struct inode *i = h ? inode_ref(fs, h->inode) : inode_get(fs, ino);
-	if (!i) {
-		fuse_reply_err(req, ESTALE);
-		return;
-	}
-	if (event_setattr(req, i)) {
-		inode_put(fs, i);
-		return;
-	}
 	int r = 0;
 	pthread_mutex_lock(&i->lock);
 	if ((to_set & FUSE_SET_ATTR_SIZE) && h)
@@ -218,6 +209,52 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	else
 		reply_attr(req, fs, i);
 	inode_put(fs, i);
+}
+
+struct setting {
+	struct inode *inode; /* referenced */
+	struct stat attr;
+	int to_set;
+};
+
+static void set_again(struct fusefs *fs, fuse_req_t req, int code, void *arg)
+{
+	struct setting *s = arg;
+	if (code == 0) {
+		set_and_reply(req, s->inode, &s->attr, s->to_set, NULL);
+	} else {
+		inode_put(fs, s->inode);
+		fuse_reply_err(req, -code);
+	}
+	free(s);
+}
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+		       struct fuse_file_info *fi)
+{
+	struct fusefs *fs = fs_of(req);
+	struct handle *h = fi ? handle_of(fs, fi) : NULL;
+	struct setting *s = NULL;
+	struct id id;
+	/* The handle's may be another one, which took the place of what was asked for. */
+	struct inode *i = h ? inode_ref(fs, h->inode) : inode_get(fs, ino);
+	if (!i) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	if (event_setattr(req, i)) {
+		inode_put(fs, i);
+		return;
+	}
+	/* truncate(2) to something: what stays of it has to be here. */
+	if ((to_set & FUSE_SET_ATTR_SIZE) && attr->st_size > 0 && !h && inode_is_absent(fs, i, &id))
+		s = malloc(sizeof(*s));
+	if (!s) {
+		set_and_reply(req, i, attr, to_set, h);
+		return;
+	}
+	*s = (struct setting){ i, *attr, to_set };
+	demand_wait(fs, req, &id, NULL, 0, UINT64_MAX, set_again, s);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)

@@ -321,8 +321,12 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct dir *d = i ? dir_new(ino) : NULL;
 	struct id id;
 	fi->fh = d ? slots_add(&fs->lists, d) : 0;
-	if (fi->fh && dir_id(i, &id))
+	if (fi->fh && dir_id(i, &id)) {
+		struct proc who;
 		dirpages_open(fs, i, &d->pages, fi);
+		procs_of(&fs->procs, fuse_req_ctx(req)->pid, monotonic_ns(), &who);
+		scanner_lists(&fs->scanners, &who, monotonic_ns());
+	}
 	inode_put(fs, i);
 	if (fi->fh) {
 		fuse_reply_open(req, fi);

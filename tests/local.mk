@@ -26,6 +26,7 @@ tests_libtap_a_SOURCES = \
 	tests/tap.h
 
 unit_tests = \
+	tests/unit/test_absent \
 	tests/unit/test_arraydiff \
 	tests/unit/test_base \
 	tests/unit/test_beacon \
@@ -45,6 +46,7 @@ unit_tests = \
 	tests/unit/test_evidence \
 	tests/unit/test_examples \
 	tests/unit/test_fence \
+	tests/unit/test_fetch \
 	tests/unit/test_fieldname \
 	tests/unit/test_filenames \
 	tests/unit/test_frame \
@@ -148,6 +150,8 @@ pair = \
 tests_unit_test_beacon_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
+tests_unit_test_absent_SOURCES = tests/unit/test_absent.c $(pair)
+tests_unit_test_fetch_SOURCES = tests/unit/test_fetch.c $(pair)
 tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(pair)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_deleted_SOURCES = tests/unit/test_deleted.c $(pair)

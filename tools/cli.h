@@ -107,6 +107,8 @@ int cmd_peers(void *context);
 int cmd_devices(void *context);
 int cmd_connect(void *context);
 int cmd_disconnect(void *context);
+int cmd_evict(void *context);
+int cmd_fetch(void *context);
 int cmd_wait(void *context);
 int cmd_watch(void *context);
 int cmd_cat(void *context);

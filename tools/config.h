@@ -22,6 +22,9 @@ enum config_key {
 	CONFIG_HISTORY_DAYS,  /* history.days */
 	CONFIG_HISTORY_SHARE, /* history.share */
 	CONFIG_COURIER_QUOTA, /* courier.quota */
+	CONFIG_EAGER_MAX,  /* blob.eager_max */
+	CONFIG_SCAN_MAX,   /* blob.scan_max */
+	CONFIG_MIN_FREE,   /* disk.min_free */
 	CONFIG_LOG_LEVEL,  /* log.level */
 	CONFIG_KEYS
 };

@@ -52,6 +52,15 @@ static void on_published(void *userdata)
 	daemon_wake(d);
 }
 
+static void on_fetch(void *userdata)
+{
+	struct daemon *d = userdata;
+	pthread_mutex_lock(&d->lock);
+	d->fetch = true;
+	pthread_mutex_unlock(&d->lock);
+	daemon_wake(d);
+}
+
 static void on_unmounted(void *userdata)
 {
 	struct daemon *d = userdata;
@@ -153,13 +162,15 @@ static int on_wake(sd_event_source *s, int fd, uint32_t events, void *userdata)
 	(void)events;
 	(void)!read(fd, &count, sizeof(count));
 	pthread_mutex_lock(&d->lock);
-	bool news = d->news, unmounted = d->unmounted;
-	d->news = d->unmounted = false;
+	bool news = d->news, unmounted = d->unmounted, fetch = d->fetch;
+	d->news = d->unmounted = d->fetch = false;
 	pthread_mutex_unlock(&d->lock);
 	if (news) {
 		peers_news(d->peers);
 		waits_check(d->waits);
 	}
+	if (fetch && d->peers)
+		peers_fetch(d->peers);
 	answer_with(d, report_status);
 	answer_with(d, report_peers);
 	feed_run(d->feed);
@@ -186,6 +197,8 @@ static struct fusefs_config config_of(struct daemon *d, struct buf *spool)
 {
 	buf_putf(spool, "%s/" STOREDIR_SPOOL, storedir_path(d->dir));
 	return (struct fusefs_config){ .replica = d->replica, .spool = buf_cstr(spool),
+				       .fetches = d->fetches,
+				       .scan_max = (unsigned)config_number(&d->config, CONFIG_SCAN_MAX),
 				       .status = ask_status, .peers = ask_peers,
 				       .ended = on_unmounted, .userdata = d };
 }
@@ -411,6 +424,9 @@ int daemon_reload(struct daemon *d, struct err *e)
 		sweeper_limit(d->sweeper, &limits);
 	if (d->keeping)
 		keeping_limit(d->keeping, courier_quota(d));
+	replica_set_eager(d->replica, config_number(&d->config, CONFIG_EAGER_MAX));
+	if (d->fs)
+		fusefs_limit_scans(d->fs, (unsigned)config_number(&d->config, CONFIG_SCAN_MAX));
 	log_info(d->log, "settings read again");
 	return 0;
 }
@@ -532,8 +548,14 @@ static int start(struct daemon *d, const struct daemon_options *o, struct handov
 	if (r == 0)
 		r = keeping_new(d->replica, courier_quota(d), d->flusher, d->log, &d->keeping, e);
 	if (r == 0)
-		r = peers_new(d->event, d->replica, d->flusher, d->log, on_peers_changed, d,
+		r = fetches_new(d->replica, on_fetch, d, &d->fetches);
+	if (r == 0)
+		r = peers_new(d->event, d->replica, d->fetches, d->flusher, d->log, on_peers_changed, d,
 			      &d->peers, e);
+	if (r == 0)
+		r = evictor_new(d, &d->evictor, e);
+	if (r == 0)
+		replica_set_eager(d->replica, config_number(&d->config, CONFIG_EAGER_MAX));
 	if (r == 0)
 		r = start_mesh(d, o->listen ? o->listen : config_text(&d->config, CONFIG_LISTEN), e);
 	if (r == 0) {
@@ -671,14 +693,16 @@ static int finish(struct daemon *d, struct err *e)
 		ctlserver_drain(d->control, 200000);
 	}
 	ctlserver_free(TAKE_PTR(d->control));
+	evictor_free(d->evictor);
+	waits_free(d->waits);
 	peers_free(d->peers);
 	feed_free(d->feed);
-	waits_free(d->waits);
 	suspend_free(d->suspend);
 	sweeper_free(d->sweeper);
 	keeping_free(d->keeping);
 	flusher_free(d->flusher);
 	fusefs_free(d->fs);
+	fetches_free(d->fetches);
 	invites_free(d->invites);
 	replica_free(d->replica);
 	store_close(d->store);

@@ -23,6 +23,7 @@
 
 struct feed;
 struct waits;
+struct evictor;
 struct question;
 
 struct daemon {
@@ -36,7 +37,9 @@ struct daemon {
 	struct flusher *flusher;
 	struct sweeper *sweeper;
 	struct keeping *keeping;
+	struct fetches *fetches;
 	struct peers *peers;
+	struct evictor *evictor;
 	struct invites *invites;
 	struct mesh *mesh;
 	struct ctlserver *control;
@@ -55,7 +58,7 @@ struct daemon {
 	sd_event_source *wake;
 	pthread_mutex_t lock;
 	pthread_cond_t answered;
-	bool news, unmounted;      /* lock */
+	bool news, unmounted, fetch; /* lock */
 	struct question *questions; /* lock: reports that FUSE's threads wait for */
 	bool closing;              /* lock: no more questions */
 	unsigned jobs;             /* threads of long methods */
@@ -130,6 +133,23 @@ int waits_new(struct daemon *d, struct waits **ret, struct err *e);
 void waits_free(struct waits *w);
 void waits_check(struct waits *w); /* a peer may hold more */
 void method_wait(struct call *c, const struct json *params, void *userdata);
+
+/* tools/evict.c: `evict`, and what goes when the disk is nearly full. */
+int evictor_new(struct daemon *d, struct evictor **ret, struct err *e);
+void evictor_free(struct evictor *v);
+uint64_t evictor_evicted(const struct evictor *v); /* files, for want of room */
+void method_evict(struct call *c, const struct json *params, void *userdata);
+/* tools/fetch.c: `fetch`. */
+void method_fetch(struct call *c, const struct json *params, void *userdata);
+/* The files below these paths whose contents are no part of their records. Appends struct named; to be freed with
+ * named_done. -E2BIG with more than NAMED_MAX. */
+#define NAMED_MAX 1000000
+struct named {
+	struct id *id;
+	uint32_t n, cap;
+};
+int named_gather(struct daemon *d, const char **path, uint32_t n, struct named *ret, struct err *e);
+void named_done(struct named *x);
 
 /* tools/history.c: `cat`, `log`. */
 void method_cat(struct call *c, const struct json *params, void *userdata);

@@ -9,6 +9,7 @@ libtools_a_SOURCES = \
 	tools/blame.c \
 	tools/cli-care.c \
 	tools/cli-conflict.c \
+	tools/cli-contents.c \
 	tools/cli-data.c \
 	tools/cli-diff.c \
 	tools/cli-history.c \
@@ -36,9 +37,11 @@ libtools_a_SOURCES = \
 	tools/devices.c \
 	tools/devices.h \
 	tools/doctor.c \
+	tools/evict.c \
 	tools/feed.c \
 	tools/fence.c \
 	tools/fence.h \
+	tools/fetch.c \
 	tools/flusher.c \
 	tools/flusher.h \
 	tools/history.c \
@@ -53,6 +56,7 @@ libtools_a_SOURCES = \
 	tools/methods.c \
 	tools/mounts.c \
 	tools/mounts.h \
+	tools/named.c \
 	tools/peers.c \
 	tools/peers.h \
 	tools/qr.c \

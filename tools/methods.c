@@ -236,6 +236,8 @@ const struct method daemon_methods[] = {
 	{ "connect", method_connect },
 	{ "devices", method_devices },
 	{ "disconnect", method_disconnect },
+	{ "evict", method_evict },
+	{ "fetch", method_fetch },
 	{ "invite", method_invite },
 	{ "log", method_log },
 	{ "log-level", method_log_level },

@@ -9,6 +9,14 @@
 
 #define CHUNK (64u * 1024) /* asked of a session at a time */
 
+#define ASKS_MAX 8 /* of one session, without an answer */
+
+struct ask {
+	uint64_t number;
+	peers_held_fn fn;
+	void *userdata;
+};
+
 struct peer {
 	struct peers *all;
 	struct peer *next;
@@ -20,6 +28,8 @@ struct peer {
 	bool closing;  /* link_close was called; nothing more is done with it */
 	bool was_live; /* logged */
 	bool met;      /* it has said which store it is */
+	struct ask ask[ASKS_MAX];
+	unsigned n_asks;
 };
 
 /* Which stores a device had here since the daemon began. */
@@ -35,6 +45,7 @@ struct known {
 struct peers {
 	sd_event *event;
 	struct replica *replica;
+	struct fetches *fetches;
 	struct flusher *flusher;
 	struct log *log;
 	void (*changed)(void *userdata);
@@ -160,6 +171,61 @@ static void note_store(struct peer *p)
 	k->now = actor.incarnation;
 }
 
+/* ---- who holds contents ---- */
+
+static void ask_done(struct peer *p, unsigned i, uint64_t bits, bool gone)
+{
+	const struct ask a = p->ask[i];
+	const struct id device = p->link->peer;
+	p->n_asks--;
+	memmove(&p->ask[i], &p->ask[i + 1], (p->n_asks - i) * sizeof(a));
+	if (a.fn)
+		a.fn(&device, bits, gone, a.userdata);
+}
+
+static void answered(struct peer *p)
+{
+	uint64_t number, bits;
+	while (session_take_held(p->session, &number, &bits))
+		for (unsigned i = 0; i < p->n_asks; i++)
+			if (p->ask[i].number == number) {
+				ask_done(p, i, bits, false);
+				break;
+			}
+}
+
+unsigned peers_ask(struct peers *all, const struct id *device, const struct holding *h, uint32_t n,
+		   peers_held_fn fn, void *userdata)
+{
+	unsigned asked = 0;
+	for (struct peer *p = all->first; p; p = p->next) {
+		uint64_t number;
+		if (p->closing || p->n_asks == ASKS_MAX || (device && !id_equal(device, &p->link->peer)) ||
+		    session_ask_holds(p->session, h, n, &number) < 0)
+			continue;
+		p->ask[p->n_asks++] = (struct ask){ number, fn, userdata };
+		asked++;
+	}
+	for (struct peer *p = all->first; p; p = p->next)
+		if (p->n_asks > 0)
+			pump(p);
+	return asked;
+}
+
+void peers_ask_no_more(struct peers *all, const void *userdata)
+{
+	for (struct peer *p = all->first; p; p = p->next)
+		for (unsigned i = 0; i < p->n_asks; i++)
+			if (p->ask[i].userdata == userdata)
+				p->ask[i].fn = NULL;
+}
+
+void peers_fetch(struct peers *all)
+{
+	for (struct peer *p = all->first; p; p = p->next)
+		pump(p);
+}
+
 static void received(struct link *l, const uint8_t *data, size_t len, void *user)
 {
 	struct peer *p = user;
@@ -176,6 +242,7 @@ static void received(struct link *l, const uint8_t *data, size_t len, void *user
 		drop(p, &e);
 		return;
 	}
+	answered(p);
 	pump(p);
 	log_live(p);
 	/* Merged changes and claims want a new view, also those that no observer hears of. */
@@ -217,13 +284,14 @@ static void note_device(struct peers *all, const struct link *l)
 		log_warning(all->log, "cannot remember device %s: error %d", l->name, -r);
 }
 
-int peers_new(sd_event *event, struct replica *r, struct flusher *f, struct log *log,
+int peers_new(sd_event *event, struct replica *r, struct fetches *fetches, struct flusher *f,
+	      struct log *log,
 	      void (*changed)(void *userdata), void *userdata, struct peers **ret, struct err *e)
 {
 	struct peers *p = calloc(1, sizeof(*p));
 	if (!p)
 		return err_errno(e, -ENOMEM, "cannot keep sessions");
-	*p = (struct peers){ .event = event, .replica = r, .flusher = f, .log = log,
+	*p = (struct peers){ .event = event, .replica = r, .fetches = fetches, .flusher = f, .log = log,
 			     .changed = changed, .userdata = userdata,
 			     .renewals = replica_renewals(r) };
 	*ret = p;
@@ -237,6 +305,8 @@ void peers_free(struct peers *p)
 	while (p->first) {
 		struct peer *dead = p->first;
 		p->first = dead->next;
+		while (dead->n_asks > 0)
+			ask_done(dead, 0, 0, true);
 		peer_free(dead);
 	}
 	while (p->known) {
@@ -256,6 +326,8 @@ void peers_link_up(struct peers *all, struct link *l)
 		p->all = all;
 		p->link = l;
 		r = session_new(all->replica, &l->peer, world_boot_us(), &p->session);
+	if (r == 0)
+		session_fetch_for(p->session, all->fetches);
 	}
 	if (r == 0)
 		r = sd_event_add_time(all->event, &p->timer, CLOCK_BOOTTIME, UINT64_MAX, 100,
@@ -289,6 +361,8 @@ void peers_link_down(struct peers *all, struct link *l, const struct err *why)
 			continue;
 		*at = p->next;
 		all->n--;
+		while (p->n_asks > 0)
+			ask_done(p, 0, 0, true);
 		log_info(all->log, "disconnected from %s%s%s", l->name, why && why->code ? ": " : "",
 			 why && why->code ? why->message : "");
 		note_device(all, l);

@@ -15,11 +15,22 @@ struct peers;
 
 /* changed is called when somebody came, went, or acknowledged something. All arguments are
  * borrowed. */
-int peers_new(sd_event *event, struct replica *r, struct flusher *f, struct log *log,
+int peers_new(sd_event *event, struct replica *r, struct fetches *fetches, struct flusher *f, struct log *log,
 	      void (*changed)(void *userdata), void *userdata, struct peers **ret, struct err *e);
 /* Frees all sessions; their links must not call back any more. */
 void peers_free(struct peers *p);
 DEFINE_CLEANUP(struct peers *, peers_free)
+
+/* Whether connected devices hold contents (session_ask_holds). Each session that can be asked calls back once:
+ * bit i is about h[i]; gone: it went before it answered, with bits 0. n <= FRAME_HOLDS_MAX. device NULL:
+ * all. Returns how many were asked. */
+typedef void (*peers_held_fn)(const struct id *device, uint64_t bits, bool gone, void *userdata);
+unsigned peers_ask(struct peers *p, const struct id *device, const struct holding *h, uint32_t n,
+		   peers_held_fn fn, void *userdata);
+/* No callback with that userdata any more. */
+void peers_ask_no_more(struct peers *p, const void *userdata);
+/* There is something to fetch: sessions have more to send. */
+void peers_fetch(struct peers *p);
 
 /* A link came up: a session begins on it. Failure closes the link. */
 void peers_link_up(struct peers *p, struct link *l);

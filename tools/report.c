@@ -293,6 +293,36 @@ static void put_conflicts(struct daemon *d, struct jsonw *w)
 		jsonw_uint(w, n);
 }
 
+#define FETCHING_SHOWN 32
+
+/* Contents that are elsewhere, and those that come. */
+static void put_contents(struct daemon *d, struct jsonw *w)
+{
+	struct id id[FETCHING_SHOWN];
+	uint32_t n = fetch_list(d->fetches, id, FETCHING_SHOWN);
+	jsonw_key(w, "contents");
+	jsonw_object_begin(w);
+	put_uint(w, "absent", replica_absents(d->replica));
+	put_uint(w, "evicted_for_room", evictor_evicted(d->evictor));
+	put_uint(w, "fetching", fetch_files(d->fetches));
+	jsonw_key(w, "files");
+	jsonw_array_begin(w);
+	for (uint32_t i = 0; i < n; i++) {
+		_cleanup_(buf_done) struct buf path = { 0 };
+		uint64_t here, size;
+		if (!fetch_progress(d->fetches, &id[i], &here, &size) ||
+		    replica_path(d->replica, &id[i], &path) < 0 || !buf_cstr(&path))
+			continue;
+		jsonw_object_begin(w);
+		put_text(w, "path", buf_cstr(&path));
+		put_uint(w, "here", here);
+		put_uint(w, "size", size);
+		jsonw_object_end(w);
+	}
+	jsonw_array_end(w);
+	jsonw_object_end(w);
+}
+
 static void put_disk(struct daemon *d, struct jsonw *w)
 {
 	struct statvfs v;
@@ -358,6 +388,7 @@ void report_status(struct daemon *d, struct buf *out)
 	put_addresses(d, &w);
 	jsonw_key(&w, "durable");
 	jsonw_bool(&w, !replica_dirty(d->replica));
+	put_contents(d, &w);
 	put_disk(d, &w);
 	jsonw_object_end(&w);
 	jsonw_end(&w);

@@ -89,6 +89,14 @@ static const struct command_def commands[] = {
 	  cmd_connect },
 	{ "disconnect", "HOST[:PORT]", "Forget a fixed address", NULL, NULL, 0, 1, 1, true,
 	  cmd_disconnect },
+	{ "evict", "PATH...", "Drop contents that others hold, and keep the names",
+	  "The files stay where they are, with their sizes, and reading one fetches it again. Nothing goes\n"
+	  "that no device which is connected says it holds; other devices keep what they have. Documents and\n"
+	  "texts stay.",
+	  NULL, 0, 1, MANY, true, cmd_evict },
+	{ "fetch", "PATH...", "Bring contents back",
+	  "Returns when they are here. What no device that is connected has comes when one is met.", NULL, 0, 1,
+	  MANY, true, cmd_fetch },
 	{ "wait", "[PATH...]", "Wait until others hold what this device holds",
 	  "Returns once N devices (default 1) hold everything durably that is in PATH (default: all)\n"
 	  "when asked. Exit code 3 when the time is over.",

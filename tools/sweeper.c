@@ -8,6 +8,7 @@
 
 #define FIRST_S 60
 #define EVERY_S 3600
+#define KICKED_SWEEPS 3
 #define STEP_NS 50000000 /* between two steps of thinning: others want the disk, too */
 #define DAY_US (24 * 3600 * 1000000ull)
 
@@ -20,11 +21,20 @@ struct sweeper {
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
 	bool stop; /* lock */
+	bool kicked; /* lock */
+	uint64_t rounds; /* lock: kicks that were followed */
 	struct sweeper_limits limits; /* lock */
 };
 
-/* False: it is time to stop. */
-static bool pause_for(struct sweeper *s, time_t seconds, long ns)
+/* Bytes that the disk has left. */
+static uint64_t room_of(struct sweeper *s)
+{
+	struct statvfs v;
+	return fstatvfs(s->dirfd, &v) == 0 ? (uint64_t)v.f_bavail * v.f_frsize : 0;
+}
+
+/* False: it is time to stop. kick: or less, when somebody has something to be swept. */
+static bool pause_or(struct sweeper *s, time_t seconds, long ns, bool kick)
 {
 	struct timespec then;
 	int r = 0;
@@ -32,11 +42,59 @@ static bool pause_for(struct sweeper *s, time_t seconds, long ns)
 	then.tv_sec += seconds + (then.tv_nsec + ns) / 1000000000;
 	then.tv_nsec = (then.tv_nsec + ns) % 1000000000;
 	pthread_mutex_lock(&s->lock);
-	while (!s->stop && r != ETIMEDOUT)
+	while (!s->stop && !(kick && s->kicked) && r != ETIMEDOUT)
 		r = pthread_cond_timedwait(&s->cond, &s->lock, &then);
 	bool stop = s->stop;
 	pthread_mutex_unlock(&s->lock);
 	return !stop;
+}
+
+static bool pause_for(struct sweeper *s, time_t seconds, long ns)
+{
+	return pause_or(s, seconds, ns, false);
+}
+
+/* What went is to be on the disk as room: the first sweep spares what a view still shows, or a peer sent a
+ * moment ago. */
+static void sweep_now(struct sweeper *s)
+{
+	struct sweep_report report;
+	struct err e = { 0 };
+	int r = 0;
+	for (int i = 0; i < KICKED_SWEEPS && r == 0 && pause_for(s, 1, 0); i++)
+		r = replica_sweep(s->replica, &report, &e);
+	if (r == 0)
+		r = store_compact(replica_store(s->replica), room_of(s), &e);
+	if (r < 0 && r != -EBUSY && r != -ECANCELED)
+		log_error(s->log, "%s", e.message);
+	pthread_mutex_lock(&s->lock);
+	s->rounds++;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static bool was_kicked(struct sweeper *s)
+{
+	pthread_mutex_lock(&s->lock);
+	bool kicked = s->kicked;
+	s->kicked = false;
+	pthread_mutex_unlock(&s->lock);
+	return kicked;
+}
+
+void sweeper_kick(struct sweeper *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->kicked = true;
+	pthread_cond_signal(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+}
+
+uint64_t sweeper_rounds(struct sweeper *s)
+{
+	pthread_mutex_lock(&s->lock);
+	uint64_t n = s->rounds;
+	pthread_mutex_unlock(&s->lock);
+	return n;
 }
 
 static struct history_policy policy_of(struct sweeper *s)
@@ -75,9 +133,13 @@ static void *run(void *userdata)
 	struct sweeper *s = userdata;
 	bool due = true, failed = false; /* what an earlier run left is not counted */
 	bool thinned = true;
-	for (time_t wait = FIRST_S; pause_for(s, wait, 0); wait = EVERY_S) {
+	for (time_t wait = FIRST_S; pause_or(s, wait, 0, true); wait = EVERY_S) {
 		struct sweep_report report;
 		struct err e = { 0 };
+		if (was_kicked(s)) {
+			sweep_now(s);
+			continue;
+		}
 		thinned = thin(s, !thinned);
 		if (!due && replica_orphaned(s->replica) == 0)
 			continue;

@@ -21,6 +21,10 @@ int sweeper_new(struct replica *r, int dirfd, const struct sweeper_limits *limit
 		struct sweeper **ret, struct err *e);
 /* Other limits from the next run on. Any thread. */
 void sweeper_limit(struct sweeper *s, const struct sweeper_limits *limits);
+/* Contents were evicted: sweeps soon, and gives the room back to the disk. Any thread. */
+void sweeper_kick(struct sweeper *s);
+/* How often that has been done, since the start. Any thread. */
+uint64_t sweeper_rounds(struct sweeper *s);
 /* Breaks off a sweep that runs: what it did not delete waits for the next start. The replica cannot
  * be swept any more. */
 void sweeper_free(struct sweeper *s);

@@ -2,7 +2,8 @@
 /* `wait`: answers once enough devices hold what was asked for.
  *
  * What is asked for is a cut (engine/replica.h), fixed when the request comes: what is written
- * later is not waited for, so a wait ends though the writing does not. */
+ * later is not waited for, so a wait ends though the writing does not. A device that has said that contents are
+ * missing there is asked, file by file, whether it holds those that are here (shoal-protocol(7)). */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,19 @@
 #define WAITS_MAX 256
 #define WAIT_NODES_MAX 1000000
 
+#define AGAIN_US (500 * 1000) /* between two questions that were answered with no */
+
+/* How far one device has said that it holds the contents. */
+struct contents {
+	struct wait *w;
+	struct contents *next;
+	struct id device;
+	uint32_t at, upto; /* in w->files: all before `at` it holds; those from there on are asked for */
+	bool asked, done;
+	uint64_t again_us;
+	uint64_t bits;     /* of an answer that is all yes */
+};
+
 struct wait {
 	struct waits *all;
 	struct wait *next;
@@ -22,11 +36,17 @@ struct wait {
 	const char *device;  /* call's arena; NULL: any */
 	uint64_t peers, timeout_us;
 	struct cut *cut;
+	const char **path; /* call's arena */
+	uint32_t n_paths;  /* 0: all */
+	bool listed;       /* files is complete */
+	struct named files;
+	struct contents *contents;
 	sd_event_source *timer;
 };
 
 struct waits {
 	struct daemon *d;
+	sd_event_source *again;
 	struct wait *first;
 	unsigned n;
 };
@@ -39,9 +59,123 @@ static void wait_free(struct wait *w)
 			w->all->n--;
 			break;
 		}
+	while (w->contents) {
+		struct contents *x = w->contents;
+		w->contents = x->next;
+		peers_ask_no_more(w->all->d->peers, x);
+		free(x);
+	}
+	named_done(&w->files);
 	sd_event_source_disable_unref(w->timer);
 	cut_free(w->cut);
 	free(w);
+}
+
+/* ---- contents ---- */
+
+static uint64_t now_us(struct waits *all)
+{
+	uint64_t t = 0;
+	sd_event_now(all->d->event, CLOCK_MONOTONIC, &t);
+	return t;
+}
+
+static void ask_later(struct waits *all)
+{
+	int on = SD_EVENT_OFF;
+	sd_event_source_get_enabled(all->again, &on);
+	if (on != SD_EVENT_OFF)
+		return;
+	sd_event_source_set_time_relative(all->again, AGAIN_US);
+	sd_event_source_set_enabled(all->again, SD_EVENT_ONESHOT);
+}
+
+static void on_held(const struct id *device, uint64_t bits, bool gone, void *userdata)
+{
+	struct contents *x = userdata;
+	(void)device;
+	x->asked = false;
+	if (!gone && bits == x->bits)
+		x->at = x->upto;
+	else
+		x->again_us = now_us(x->w->all) + AGAIN_US;
+	/* What comes of it is looked at when the loop gets to it: the session is in the middle of something. */
+	ask_later(x->w->all);
+}
+
+/* The contents of the next files. 0: there are none. */
+static uint32_t next_contents(struct wait *w, struct contents *x, struct holding h[static FRAME_HOLDS_MAX])
+{
+	struct replica *r = w->all->d->replica;
+	uint32_t n = 0;
+	for (x->upto = x->at; x->upto < w->files.n; x->upto++) {
+		_cleanup_(arena_done) struct arena a = { 0 };
+		const struct id *id = &w->files.id[x->upto];
+		struct blob_ref *ref;
+		uint32_t n_refs;
+		/* What is not here is not waited for, nor what was deleted meanwhile. */
+		if (replica_absence(r, id) != ABSENT_NOT || replica_blobs(r, id, &a, &ref, &n_refs) < 0 ||
+		    n_refs > FRAME_HOLDS_MAX)
+			continue;
+		if (n_refs > FRAME_HOLDS_MAX - n)
+			break;
+		for (uint32_t i = 0; i < n_refs; i++)
+			h[n++] = (struct holding){ *id, ref[i] };
+	}
+	return n;
+}
+
+static void ask_contents(struct contents *x)
+{
+	struct holding h[FRAME_HOLDS_MAX];
+	struct wait *w = x->w;
+	struct peers *peers = w->all->d->peers;
+	if (x->asked || now_us(w->all) < x->again_us || !peers_connected(peers, &x->device)) {
+		ask_later(w->all);
+		return;
+	}
+	uint32_t n = next_contents(w, x, h);
+	x->done = n == 0;
+	if (n == 0)
+		return;
+	x->bits = n < 64 ? (UINT64_C(1) << n) - 1 : UINT64_MAX;
+	x->asked = true;
+	x->again_us = 0;
+	if (peers_ask(peers, &x->device, h, n, on_held, x) == 0) {
+		x->asked = false;
+		ask_later(w->all);
+	}
+}
+
+static int list_files(struct wait *w)
+{
+	static const char *root[] = { "" };
+	struct err e = { 0 };
+	int r = w->listed ? 0 :
+		named_gather(w->all->d, w->n_paths ? w->path : root, w->n_paths ? w->n_paths : 1, &w->files, &e);
+	w->listed = r == 0;
+	return r;
+}
+
+/* As far as it has said. */
+static bool contents_held(struct wait *w, const struct id *device)
+{
+	struct contents *x = w->contents;
+	if (!replica_peer_partial(w->all->d->replica, device))
+		return true;
+	while (x && !id_equal(&x->device, device))
+		x = x->next;
+	if (!x && list_files(w) == 0)
+		x = calloc(1, sizeof(*x));
+	if (!x)
+		return false;
+	if (!x->w) {
+		*x = (struct contents){ .w = w, .next = w->contents, .device = *device };
+		w->contents = x;
+	}
+	if (!x->done)
+		ask_contents(x);
+	return x->done;
 }
 
 static void cancelled(struct call *c, void *userdata)
@@ -66,7 +200,8 @@ static int check_device(const struct device *d, void *userdata)
 {
 	struct check *c = userdata;
 	if (id_equal(&d->id, identity_device(c->w->all->d->identity)) ||
-	    (c->w->device && !is_named(d, c->w->device)) || !cut_held(c->w->cut, &d->id))
+	    (c->w->device && !is_named(d, c->w->device)) || !cut_held(c->w->cut, &d->id) ||
+	    !contents_held(c->w, &d->id))
 		return 0;
 	c->n++;
 	if (c->json)
@@ -280,6 +415,10 @@ static int read_params(struct wait *w, const struct json *params, struct err *e)
 	all = n == 0;
 	for (uint32_t i = 0; i < n; i++)
 		all |= !*path[i]; /* the root: everything, whatever else is named */
+	if (!all) {
+		w->path = path;
+		w->n_paths = n;
+	}
 	if (!all)
 		return gather_paths(w, path, n, e);
 	code = cut_all(w->cut);
@@ -317,12 +456,27 @@ void method_wait(struct call *c, const struct json *params, void *userdata)
 	check(w);
 }
 
+static int on_again(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	(void)s;
+	(void)usec;
+	waits_check(userdata);
+	return 0;
+}
+
 int waits_new(struct daemon *d, struct waits **ret, struct err *e)
 {
 	struct waits *w = calloc(1, sizeof(*w));
 	if (!w)
 		return err_errno(e, -ENOMEM, "cannot start");
 	w->d = d;
+	int r = sd_event_add_time(d->event, &w->again, CLOCK_MONOTONIC, UINT64_MAX, 1000, on_again, w);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(w->again, SD_EVENT_OFF);
+	if (r < 0) {
+		waits_free(w);
+		return err_errno(e, r, "cannot start");
+	}
 	*ret = w;
 	return 0;
 }
@@ -333,5 +487,6 @@ void waits_free(struct waits *w)
 		return;
 	while (w->first)
 		wait_free(w->first);
+	sd_event_source_disable_unref(w->again);
 	free(w);
 }

@@ -24,9 +24,9 @@ _shoal_options() {
 	echo '--help --version --store='
 }
 
-_shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down init invite join
-	log log-level mount peers resolve restore status subscribe subscriptions txn type umount
-	unsubscribe up upgrade verify wait watch'
+_shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down evict fetch init
+	invite join log log-level mount peers resolve restore status subscribe subscriptions txn type
+	umount unsubscribe up upgrade verify wait watch'
 
 _shoal_names() { # _shoal_names COMMAND: the names that its --json lists
 	timeout 1 shoal ${store:+--store "$store"} "$1" --json 2>/dev/null |
@@ -105,7 +105,7 @@ _shoal() {
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
-	blame | cat | conflicts | diff | log | resolve | restore | upgrade | wait | watch)
+	blame | cat | conflicts | diff | evict | fetch | log | resolve | restore | upgrade | wait | watch)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;

@@ -1,0 +1,712 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine/fetch.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WANTS_MAX 128   /* chunks of one file that are wanted at a time */
+#define BATCH 64        /* of them for nobody in particular */
+#define URGENT 16       /* of them for one reader */
+#define SOURCES_MAX 1024
+#define TURNS_MAX 3     /* a file that is complete, and then is not: somebody writes it */
+
+struct want {
+	struct sha256 hash;
+	struct fetch_source *asked; /* NULL: nobody yet */
+	bool urgent;
+};
+
+struct waiter {
+	uint64_t ticket;
+	uint64_t offset, len;
+	uint32_t ref;       /* place in refs; of the whole file: nothing */
+	fetch_fn fn;
+	void *userdata;
+};
+
+struct file {
+	uint64_t no;
+	struct id node;
+	struct blob_ref *ref;
+	uint32_t n_refs;
+	struct hold hold;   /* chunks that have come, and those that are awaited */
+	uint32_t at;        /* in front of from in ref[at] nothing is missing */
+	uint64_t from;
+	unsigned turns;
+	struct want want[WANTS_MAX];
+	uint32_t n_wants;
+	struct waiter *waiter;
+	uint32_t n_waiters, cap_waiters;
+	struct fetch_source **lacks; /* who does not have all of it */
+	uint32_t n_lacks, cap_lacks;
+};
+
+struct asked {
+	struct sha256 hash;
+	uint64_t file; /* its number: it may have gone */
+};
+
+struct fetch_source {
+	struct fetches *all;
+	struct asked asked[FETCH_ASKED_MAX];
+	uint32_t n;
+	uint64_t since; /* last answer, or first question */
+};
+
+/* Whoever is to be called when the lock is free. */
+struct call {
+	fetch_fn fn;
+	void *userdata;
+	int code;
+};
+
+struct calls {
+	struct call *call;
+	uint32_t n, cap;
+};
+
+struct fetches {
+	struct replica *replica;
+	struct store *store;
+	void (*wake)(void *userdata);
+	void *userdata;
+	pthread_mutex_t lock; /* all below */
+	struct file **file;
+	uint32_t n, cap;
+	struct fetch_source **source;
+	uint32_t n_sources;
+	uint32_t n_waiters;
+	uint64_t last_ticket, last_file;
+	uint32_t place; /* in the list of what is wanted */
+	bool stopped;
+};
+
+/* ---- calling back ---- */
+
+/* Room for all who wait for the file. */
+static int calls_room(struct calls *c, uint32_t more)
+{
+	if (c->n + more <= c->cap)
+		return 0;
+	uint32_t cap = c->n + more + 8;
+	struct call *p = reallocarray(c->call, cap, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	c->call = p;
+	c->cap = cap;
+	return 0;
+}
+
+/* Without the lock. */
+static void calls_make(struct calls *c)
+{
+	for (uint32_t i = 0; i < c->n; i++)
+		c->call[i].fn(c->call[i].code, c->call[i].userdata);
+	free(c->call);
+	*c = (struct calls){ 0 };
+}
+
+static void answer(struct fetches *f, struct file *x, uint32_t i, int code, struct calls *c)
+{
+	const struct waiter *w = &x->waiter[i];
+	/* Where there is no memory to put it off, it is called later, when something else happens. */
+	if (calls_room(c, 1) < 0)
+		return;
+	c->call[c->n++] = (struct call){ w->fn, w->userdata, code };
+	x->waiter[i] = x->waiter[--x->n_waiters];
+	f->n_waiters--;
+}
+
+/* ---- files ---- */
+
+static void file_free(struct file *x)
+{
+	if (!x)
+		return;
+	hold_done(&x->hold);
+	free(x->ref);
+	free(x->waiter);
+	free(x->lacks);
+	free(x);
+}
+
+/* The file is through, whatever came of it. */
+static void file_end(struct fetches *f, struct file *x, int code, struct calls *c)
+{
+	for (uint32_t i = x->n_waiters; i > 0; i--)
+		answer(f, x, i - 1, code, c);
+	if (x->n_waiters > 0)
+		return; /* no memory: it is tried again */
+	for (uint32_t i = 0; i < f->n; i++)
+		if (f->file[i] == x) {
+			f->n--;
+			memmove(&f->file[i], &f->file[i + 1], (f->n - i) * sizeof(f->file[0]));
+			break;
+		}
+	file_free(x);
+}
+
+static struct file *file_find(const struct fetches *f, const struct id *node)
+{
+	for (uint32_t i = 0; i < f->n; i++)
+		if (id_equal(&f->file[i]->node, node))
+			return f->file[i];
+	return NULL;
+}
+
+static int file_load(struct fetches *f, struct file *x)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct blob_ref *ref;
+	uint32_t n;
+	int rc = replica_blobs(f->replica, &x->node, &a, &ref, &n);
+	if (rc < 0)
+		return rc;
+	struct blob_ref *copy = calloc(n ? n : 1, sizeof(*copy));
+	if (!copy)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++)
+		copy[i] = ref[i];
+	free(x->ref);
+	x->ref = copy;
+	x->n_refs = n;
+	x->at = 0;
+	x->from = 0;
+	return 0;
+}
+
+static int file_new(struct fetches *f, const struct id *node, struct file **ret)
+{
+	if (f->n == FETCH_FILES_MAX)
+		return -EBUSY;
+	if (f->n == f->cap) {
+		uint32_t cap = f->cap ? 2 * f->cap : 8;
+		struct file **p = reallocarray(f->file, cap, sizeof(struct file *));
+		if (!p)
+			return -ENOMEM;
+		f->file = p;
+		f->cap = cap;
+	}
+	struct file *x = calloc(1, sizeof(*x));
+	if (!x)
+		return -ENOMEM;
+	x->node = *node;
+	x->no = ++f->last_file;
+	int rc = file_load(f, x);
+	if (rc < 0) {
+		file_free(x);
+		return rc;
+	}
+	f->file[f->n++] = x;
+	*ret = x;
+	return 0;
+}
+
+/* ---- what is missing ---- */
+
+struct search {
+	struct fetches *f;
+	struct file *x;
+	uint64_t end;   /* nothing is looked for from there on */
+	uint32_t most;  /* how many may be added */
+	bool urgent;
+	uint64_t first; /* where the first missing one begins; UINT64_MAX: none is */
+	int code;
+};
+
+static bool wanted(const struct file *x, const struct sha256 *hash, uint32_t *ret)
+{
+	for (uint32_t i = 0; i < x->n_wants; i++)
+		if (sha256_cmp(&x->want[i].hash, hash) == 0) {
+			*ret = i;
+			return true;
+		}
+	return false;
+}
+
+static int on_piece(void *userdata, const struct sha256 *hash, uint64_t offset, uint64_t size, bool node)
+{
+	struct search *s = userdata;
+	uint32_t i;
+	(void)size;
+	(void)node;
+	if (offset >= s->end)
+		return -ECANCELED;
+	if (store_has(s->f->store, NULL, STORE_HASHES, hash->b, SHA256_SIZE))
+		return 1;
+	if (offset < s->first)
+		s->first = offset;
+	if (s->most == 0)
+		return -ECANCELED;
+	if (wanted(s->x, hash, &i)) {
+		s->x->want[i].urgent |= s->urgent;
+		return 0;
+	}
+	if (s->x->n_wants == WANTS_MAX)
+		return -ECANCELED;
+	s->code = pins_add(store_pins(s->f->store), &s->x->hold, hash);
+	if (s->code < 0)
+		return -ECANCELED;
+	s->x->want[s->x->n_wants++] = (struct want){ .hash = *hash, .urgent = s->urgent };
+	s->most--;
+	return 0;
+}
+
+/* Looks through [from, end) of a blob; adds up to `most` of what is missing to what is wanted. *ret: where the
+ * first missing piece begins, UINT64_MAX: nothing is. */
+static int search(struct fetches *f, struct file *x, uint32_t ref, uint64_t from, uint64_t end,
+		  uint32_t most, bool urgent, uint64_t *ret)
+{
+	struct search s = { .f = f, .x = x, .end = end, .most = most, .urgent = urgent,
+			    .first = UINT64_MAX };
+	const struct blob_ref *b = &x->ref[ref];
+	int rc = manifest_walk(f->store, &b->manifest, b->size, from, NULL, on_piece, &s);
+	if (s.code < 0)
+		return s.code;
+	if (rc < 0 && rc != -ECANCELED)
+		return rc;
+	*ret = s.first;
+	return 0;
+}
+
+/* 1: what it waits for is here; what is missing of it is wanted now. */
+static int waiter_look(struct fetches *f, struct file *x, const struct waiter *w)
+{
+	uint64_t first;
+	if (w->len == UINT64_MAX)
+		return 0;
+	int rc = search(f, x, w->ref, w->offset, w->offset + w->len, URGENT, true, &first);
+	return rc < 0 ? rc : first == UINT64_MAX;
+}
+
+/* The next ones of the file. 1: none is missing. */
+static int file_more(struct fetches *f, struct file *x)
+{
+	for (; x->at < x->n_refs; x->at++, x->from = 0) {
+		uint64_t first;
+		int rc = search(f, x, x->at, x->from, UINT64_MAX, BATCH, false, &first);
+		if (rc < 0)
+			return rc;
+		if (first == UINT64_MAX)
+			continue;
+		if (first > x->from)
+			x->from = first;
+		return 0;
+	}
+	return 1;
+}
+
+/* Goes on with a file of which something has come, or that is new. It may be gone afterwards. */
+static void file_step(struct fetches *f, struct file *x, struct calls *c)
+{
+	struct err e = { 0 };
+	for (uint32_t i = x->n_waiters; i > 0; i--) {
+		int rc = waiter_look(f, x, &x->waiter[i - 1]);
+		if (rc != 0)
+			answer(f, x, i - 1, rc < 0 ? rc : 0, c);
+	}
+	while (x->n_wants < BATCH / 2) {
+		int rc = file_more(f, x);
+		if (rc == 0 && x->n_wants > 0)
+			return;
+		if (rc >= 0)
+			rc = replica_filled(f->replica, &x->node, &e);
+		/* It has been written, or somebody deleted a chunk that was here already. */
+		if (rc == -EAGAIN && x->turns++ < TURNS_MAX)
+			rc = file_load(f, x);
+		else if (rc == 0 || rc == -ENOENT)
+			break;
+		if (rc < 0) {
+			file_end(f, x, rc == -EAGAIN ? -EHOSTDOWN : rc, c);
+			return;
+		}
+	}
+	if (x->n_wants == 0)
+		file_end(f, x, 0, c);
+}
+
+static bool lacks(const struct file *x, const struct fetch_source *s)
+{
+	for (uint32_t i = 0; i < x->n_lacks; i++)
+		if (x->lacks[i] == s)
+			return true;
+	return false;
+}
+
+/* Nobody is left who might have it. */
+static bool hopeless(const struct fetches *f, const struct file *x)
+{
+	return x->n_lacks >= f->n_sources;
+}
+
+/* The source will not bring what the file wants of it. */
+static void unask(struct file *x, const struct fetch_source *s)
+{
+	for (uint32_t i = 0; i < x->n_wants; i++)
+		if (x->want[i].asked == s)
+			x->want[i].asked = NULL;
+}
+
+static void end_hopeless(struct fetches *f, struct calls *c)
+{
+	for (uint32_t i = f->n; i > 0; i--)
+		if (hopeless(f, f->file[i - 1]))
+			file_end(f, f->file[i - 1], -EHOSTDOWN, c);
+}
+
+/* ---- those who wait ---- */
+
+int fetches_new(struct replica *r, void (*wake)(void *userdata), void *userdata, struct fetches **ret)
+{
+	struct fetches *f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	f->replica = r;
+	f->store = replica_store(r);
+	f->wake = wake;
+	f->userdata = userdata;
+	pthread_mutex_init(&f->lock, NULL);
+	*ret = f;
+	return 0;
+}
+
+void fetches_stop(struct fetches *f, int code)
+{
+	struct calls c = { 0 };
+	pthread_mutex_lock(&f->lock);
+	f->stopped = true;
+	for (uint32_t i = f->n; i > 0; i--)
+		file_end(f, f->file[i - 1], code, &c);
+	pthread_mutex_unlock(&f->lock);
+	calls_make(&c);
+}
+
+void fetches_free(struct fetches *f)
+{
+	if (!f)
+		return;
+	assert(f->n_sources == 0);
+	for (uint32_t i = 0; i < f->n; i++)
+		file_free(f->file[i]);
+	free(f->file);
+	free(f->source);
+	pthread_mutex_destroy(&f->lock);
+	free(f);
+}
+
+static int waiter_add(struct fetches *f, struct file *x, const struct waiter *w)
+{
+	if (f->n_waiters == FETCH_WAITERS_MAX)
+		return -EBUSY;
+	if (x->n_waiters == x->cap_waiters) {
+		uint32_t cap = x->cap_waiters ? 2 * x->cap_waiters : 4;
+		struct waiter *p = reallocarray(x->waiter, cap, sizeof(*p));
+		if (!p)
+			return -ENOMEM;
+		x->waiter = p;
+		x->cap_waiters = cap;
+	}
+	x->waiter[x->n_waiters++] = *w;
+	f->n_waiters++;
+	return 0;
+}
+
+/* Which content of the file that is. -EHOSTDOWN: none. */
+static int ref_find(const struct file *x, const struct blob_ref *ref, uint32_t *ret)
+{
+	for (uint32_t i = 0; i < x->n_refs; i++)
+		if (x->ref[i].size == ref->size && sha256_cmp(&x->ref[i].manifest, &ref->manifest) == 0) {
+			*ret = i;
+			return 0;
+		}
+	return -EHOSTDOWN;
+}
+
+/* The lock is held. */
+static int begin(struct fetches *f, const struct id *node, const struct blob_ref *ref, struct waiter *w,
+		 struct calls *c)
+{
+	struct file *x = file_find(f, node);
+	const bool new = !x;
+	if (replica_absence(f->replica, node) == ABSENT_NOT)
+		return 1;
+	if (f->stopped || f->n_sources == 0)
+		return -EHOSTDOWN;
+	int rc = x ? 0 : file_new(f, node, &x);
+	if (rc < 0)
+		return rc;
+	if (ref)
+		rc = ref_find(x, ref, &w->ref);
+	/* It may have been written since it began. */
+	if (rc < 0 && !new && file_load(f, x) == 0)
+		rc = ref_find(x, ref, &w->ref);
+	if (rc == 0 && w->fn)
+		rc = waiter_add(f, x, w);
+	if (rc == 0)
+		file_step(f, x, c);
+	else if (new)
+		file_end(f, x, rc, c);
+	return rc;
+}
+
+int fetch_begin(struct fetches *f, const struct id *node, const struct blob_ref *ref, uint64_t offset,
+		uint64_t len, fetch_fn fn, void *userdata, uint64_t *ret_ticket)
+{
+	struct calls c = { 0 };
+	pthread_mutex_lock(&f->lock);
+	struct waiter w = { .ticket = ++f->last_ticket, .offset = offset, .fn = fn, .userdata = userdata };
+	w.len = len > UINT64_MAX - 1 - offset && len != UINT64_MAX ? UINT64_MAX - 1 - offset : len;
+	if (!ref)
+		w.len = UINT64_MAX;
+	if (ret_ticket)
+		*ret_ticket = w.ticket;
+	int rc = begin(f, node, ref, &w, &c);
+	pthread_mutex_unlock(&f->lock);
+	calls_make(&c);
+	if (rc == 0 && f->wake)
+		f->wake(f->userdata);
+	return rc;
+}
+
+bool fetch_cancel(struct fetches *f, uint64_t ticket)
+{
+	bool found = false;
+	pthread_mutex_lock(&f->lock);
+	for (uint32_t i = 0; i < f->n && !found; i++) {
+		struct file *x = f->file[i];
+		for (uint32_t k = 0; k < x->n_waiters && !found; k++) {
+			if (x->waiter[k].ticket != ticket)
+				continue;
+			x->waiter[k] = x->waiter[--x->n_waiters];
+			f->n_waiters--;
+			found = true;
+		}
+	}
+	pthread_mutex_unlock(&f->lock);
+	return found;
+}
+
+void fetch_background(struct fetches *f)
+{
+	struct id node[FETCH_BACKGROUND_MAX];
+	struct calls c = { 0 };
+	uint32_t busy = 0, began = 0;
+	pthread_mutex_lock(&f->lock);
+	for (uint32_t i = 0; i < f->n; i++)
+		busy += f->file[i]->n_waiters == 0;
+	if (busy < FETCH_BACKGROUND_MAX && f->n_sources > 0 && !f->stopped) {
+		uint32_t n = replica_absents_list(f->replica, ABSENT_WANTED, &f->place, node,
+						  FETCH_BACKGROUND_MAX - busy);
+		for (uint32_t i = 0; i < n; i++) {
+			struct waiter nobody = { .len = UINT64_MAX };
+			began += !file_find(f, &node[i]) && begin(f, &node[i], NULL, &nobody, &c) == 0;
+		}
+	}
+	pthread_mutex_unlock(&f->lock);
+	calls_make(&c);
+	if (began > 0 && f->wake)
+		f->wake(f->userdata);
+}
+
+bool fetch_progress(struct fetches *f, const struct id *node, uint64_t *ret_done, uint64_t *ret_size)
+{
+	uint64_t done = 0, size = 0;
+	pthread_mutex_lock(&f->lock);
+	const struct file *x = file_find(f, node);
+	for (uint32_t i = 0; x && i < x->n_refs; i++) {
+		size += x->ref[i].size;
+		done += i < x->at ? x->ref[i].size : i == x->at ? x->from : 0;
+	}
+	pthread_mutex_unlock(&f->lock);
+	if (!x)
+		return false;
+	*ret_done = done;
+	*ret_size = size;
+	return true;
+}
+
+uint32_t fetch_files(struct fetches *f)
+{
+	pthread_mutex_lock(&f->lock);
+	uint32_t n = f->n;
+	pthread_mutex_unlock(&f->lock);
+	return n;
+}
+
+uint32_t fetch_list(struct fetches *f, struct id *ret, uint32_t max)
+{
+	uint32_t n = 0;
+	pthread_mutex_lock(&f->lock);
+	for (; n < f->n && n < max; n++)
+		ret[n] = f->file[n]->node;
+	pthread_mutex_unlock(&f->lock);
+	return n;
+}
+
+/* ---- sources ---- */
+
+int fetch_join(struct fetches *f, struct fetch_source **ret)
+{
+	struct fetch_source *s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->all = f;
+	pthread_mutex_lock(&f->lock);
+	struct fetch_source **p = f->n_sources < SOURCES_MAX ?
+		reallocarray(f->source, f->n_sources + 1, sizeof(struct fetch_source *)) : NULL;
+	if (p) {
+		f->source = p;
+		p[f->n_sources++] = s;
+	}
+	pthread_mutex_unlock(&f->lock);
+	if (!p) {
+		free(s);
+		return -ENOMEM;
+	}
+	*ret = s;
+	return 0;
+}
+
+void fetch_leave(struct fetch_source *s)
+{
+	struct calls c = { 0 };
+	if (!s)
+		return;
+	struct fetches *f = s->all;
+	pthread_mutex_lock(&f->lock);
+	for (uint32_t i = 0; i < f->n_sources; i++)
+		if (f->source[i] == s) {
+			f->source[i] = f->source[--f->n_sources];
+			break;
+		}
+	for (uint32_t i = 0; i < f->n; i++) {
+		struct file *x = f->file[i];
+		unask(x, s);
+		for (uint32_t k = 0; k < x->n_lacks; k++)
+			if (x->lacks[k] == s) {
+				x->lacks[k] = x->lacks[--x->n_lacks];
+				break;
+			}
+	}
+	end_hopeless(f, &c);
+	const bool more = f->n > 0;
+	pthread_mutex_unlock(&f->lock);
+	free(s);
+	calls_make(&c);
+	if (more && f->wake)
+		f->wake(f->userdata);
+}
+
+static bool next_of(struct fetch_source *s, struct file *x, bool urgent, struct sha256 *ret)
+{
+	if (lacks(x, s))
+		return false;
+	for (uint32_t i = 0; i < x->n_wants; i++) {
+		struct want *w = &x->want[i];
+		if (w->asked || w->urgent != urgent)
+			continue;
+		w->asked = s;
+		s->asked[s->n++] = (struct asked){ w->hash, x->no };
+		*ret = w->hash;
+		return true;
+	}
+	return false;
+}
+
+bool fetch_next(struct fetch_source *s, uint64_t now_us, struct sha256 *ret)
+{
+	struct fetches *f = s->all;
+	bool found = false;
+	pthread_mutex_lock(&f->lock);
+	const bool first = s->n == 0;
+	for (int pass = 0; pass < 2 && !found && s->n < FETCH_ASKED_MAX; pass++)
+		for (uint32_t i = 0; i < f->n && !found; i++)
+			found = next_of(s, f->file[i], pass == 0, ret);
+	if (found && first)
+		s->since = now_us;
+	pthread_mutex_unlock(&f->lock);
+	return found;
+}
+
+static int note_lacks(struct file *x, struct fetch_source *s)
+{
+	if (lacks(x, s))
+		return 0;
+	if (x->n_lacks == x->cap_lacks) {
+		uint32_t cap = x->cap_lacks + 8;
+		struct fetch_source **p = reallocarray(x->lacks, cap, sizeof(struct fetch_source *));
+		if (!p)
+			return -ENOMEM;
+		x->lacks = p;
+		x->cap_lacks = cap;
+	}
+	x->lacks[x->n_lacks++] = s;
+	return 0;
+}
+
+/* A chunk that this file wants; the lock is held. */
+static int take(struct fetches *f, struct file *x, struct fetch_source *s, const struct sha256 *hash,
+		const void *data, size_t len, struct calls *c, struct err *e)
+{
+	uint32_t i;
+	int rc;
+	if (!wanted(x, hash, &i))
+		return 0;
+	if (len == 0) {
+		x->want[i].asked = NULL;
+		rc = note_lacks(x, s);
+		if (rc < 0)
+			return err_errno(e, rc, "cannot note what a peer lacks");
+		if (hopeless(f, x))
+			file_end(f, x, -EHOSTDOWN, c);
+		return 0;
+	}
+	rc = chunk_put(f->store, hash, data, len);
+	if (rc == -EBADMSG)
+		return err_set(e, -EPROTO, "the peer sent a chunk that has another hash");
+	if (rc < 0) {
+		/* The disk is full, say: nobody waits for what cannot come. The session is all right. */
+		file_end(f, x, rc, c);
+		return 0;
+	}
+	x->want[i] = x->want[--x->n_wants];
+	file_step(f, x, c);
+	return 0;
+}
+
+int fetch_chunk(struct fetch_source *s, const struct sha256 *hash, const void *data, size_t len,
+		uint64_t now_us, struct err *e)
+{
+	struct fetches *f = s->all;
+	struct calls c = { 0 };
+	uint32_t i = 0;
+	int rc = 0;
+	pthread_mutex_lock(&f->lock);
+	while (i < s->n && sha256_cmp(&s->asked[i].hash, hash) != 0)
+		i++;
+	const bool mine = i < s->n;
+	if (mine) {
+		const uint64_t no = s->asked[i].file;
+		s->asked[i] = s->asked[--s->n];
+		s->since = now_us;
+		for (uint32_t k = 0; k < f->n; k++)
+			if (f->file[k]->no == no) {
+				rc = take(f, f->file[k], s, hash, data, len, &c, e);
+				break;
+			}
+	}
+	pthread_mutex_unlock(&f->lock);
+	calls_make(&c);
+	return rc < 0 ? rc : mine;
+}
+
+uint64_t fetch_deadline(struct fetch_source *s)
+{
+	pthread_mutex_lock(&s->all->lock);
+	uint64_t at = s->n > 0 ? s->since + FETCH_PATIENCE_US : UINT64_MAX;
+	pthread_mutex_unlock(&s->all->lock);
+	return at;
+}

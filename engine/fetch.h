@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* Bringing contents that are not here (engine/absent.h): a queue of files of which chunks are asked of
+ * whoever is connected. Readers wait for a range, which goes before the rest; what began goes on to the
+ * end of the file, so that it is here as a whole. Frames: WANT and CHUNK, shoal-protocol(7).
+ *
+ * Any thread; callbacks come without locks, from whatever thread brought the news. Sessions are sources: each
+ * registers while it lasts, and takes hashes to ask for as it has room. Nothing waits for a source
+ * that is not there: a file fails with -EHOSTDOWN as soon as every source has said that it lacks some of it, or
+ * the last one has gone. A source that answers nothing for FETCH_PATIENCE_US is given up. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/blob.h"
+#include "engine/replica.h"
+
+#define FETCH_FILES_MAX 256      /* under way at a time */
+#define FETCH_WAITERS_MAX 4096   /* in all */
+#define FETCH_ASKED_MAX 32       /* chunks asked of one source and not answered */
+#define FETCH_BACKGROUND_MAX 8   /* files under way that nobody waits for */
+#define FETCH_PATIENCE_US (30ull * 1000 * 1000)
+
+struct fetches;
+struct fetch_source;
+
+/* wake (may be NULL): there is something to ask for. Called without locks, by any thread. replica is borrowed. */
+int fetches_new(struct replica *r, void (*wake)(void *userdata), void *userdata, struct fetches **ret);
+/* Sources have left and nobody waits any more. */
+void fetches_free(struct fetches *f);
+/* Whoever waits is answered with that code, and nobody waits from now on: it is about to be closed. */
+void fetches_stop(struct fetches *f, int code);
+
+/* code: 0, what was waited for is here; -EHOSTDOWN, or an error of the store. */
+typedef void (*fetch_fn)(int code, void *userdata);
+/* Waits for a range of a blob that is content of the node (len UINT64_MAX: for the whole file, whatever is
+ * content of it). 0: fn is called once, maybe before this returns; 1: it is here; -EHOSTDOWN: nobody is here
+ * who could be asked, or it is no content of the node any more; -EBUSY: too many. ref may be NULL for the
+ * whole file. */
+int fetch_begin(struct fetches *f, const struct id *node, const struct blob_ref *ref, uint64_t offset,
+		uint64_t len, fetch_fn fn, void *userdata, uint64_t *ret_ticket);
+/* True: fn will not be called any more. */
+bool fetch_cancel(struct fetches *f, uint64_t ticket);
+/* Goes on with contents that are wanted though nobody waits (ABSENT_WANTED), some at a time. */
+void fetch_background(struct fetches *f);
+/* Bytes of the file in front of which nothing is missing, and of all; false: it is not under way. */
+bool fetch_progress(struct fetches *f, const struct id *node, uint64_t *ret_done, uint64_t *ret_size);
+/* Files under way, and up to max of them. */
+uint32_t fetch_files(struct fetches *f);
+uint32_t fetch_list(struct fetches *f, struct id *ret, uint32_t max);
+
+/* ---- for sessions ---- */
+
+int fetch_join(struct fetches *f, struct fetch_source **ret);
+void fetch_leave(struct fetch_source *s); /* frees it; NULL: nothing */
+/* The next hash to ask this source for; false: none now. */
+bool fetch_next(struct fetch_source *s, uint64_t now_us, struct sha256 *ret);
+/* A CHUNK from it; len 0: it does not have it. 1: it was asked for here; 0: it was not. -EPROTO: it is
+ * another chunk; errors of the store. */
+int fetch_chunk(struct fetch_source *s, const struct sha256 *hash, const void *data, size_t len,
+		uint64_t now_us, struct err *e);
+/* When it is too late for an answer; UINT64_MAX: none is due. */
+uint64_t fetch_deadline(struct fetch_source *s);

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Bringing contents back: who waits for what, what comes first, and what becomes of it when nobody has it, the
+ * one who has it goes, lies, or says nothing. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/fetch.h"
+#include "tests/pair.h"
+#include "tests/tap.h"
+
+#define BIG (6u * 1024 * 1024)
+
+struct waiting {
+	unsigned n;
+	int code;
+};
+
+static void done(int code, void *userdata)
+{
+	struct waiting *w = userdata;
+	w->n++;
+	w->code = code;
+}
+
+static void woken(void *userdata)
+{
+	++*(unsigned *)userdata;
+}
+
+struct stage {
+	struct node a, b; /* a has it, b does not */
+	struct pair p;
+	struct fetches *f;
+	unsigned wakes;
+	struct attr big;
+	struct blob_ref ref;
+};
+
+static void fill(void *data)
+{
+	struct prng r = { 3 };
+	prng_fill(&r, data, BIG);
+}
+
+static struct attr look(struct node *n)
+{
+	struct attr at = { .id = NODE_ROOT };
+	if (replica_lookup(n->replica, &NODE_ROOT, "c", 1, &at) < 0)
+		tap_bail("no directory");
+	struct id dir = at.id;
+	if (replica_lookup(n->replica, &dir, "big.bin", 7, &at) < 0)
+		tap_bail("no file");
+	return at;
+}
+
+static void stage_open(struct stage *s)
+{
+	_cleanup_free_ char *data = malloc(BIG);
+	_cleanup_(version_unrefp) struct version *v = NULL;
+	fill(data);
+	*s = (struct stage){ .wakes = 0 };
+	node_open(&s->a, 1, NULL);
+	node_open(&s->b, 2, NULL);
+	replica_set_eager(s->b.replica, 1000);
+	node_write(&s->a, "c", "big.bin", data, BIG);
+	if (!pair_meet(&s->a, &s->b) || fetches_new(s->b.replica, woken, &s->wakes, &s->f) < 0)
+		tap_bail("cannot begin");
+	s->big = look(&s->b);
+	if (!s->big.absent || replica_read(s->b.replica, &s->big.id, &v) < 0)
+		tap_bail("it is here");
+	s->ref = *version_blob(v);
+}
+
+static void stage_meet(struct stage *s)
+{
+	pair_open(&s->p, &s->a, &s->b);
+	session_fetch_for(s->p.session[1], s->f);
+	pair_run(&s->p);
+}
+
+static void stage_close(struct stage *s)
+{
+	if (s->p.session[0])
+		pair_close(&s->p);
+	fetches_free(s->f);
+	node_close(&s->a);
+	node_close(&s->b);
+}
+
+/* The bytes are there and right. */
+static bool reads(struct stage *s, uint64_t offset, size_t len)
+{
+	_cleanup_free_ char *data = malloc(BIG), *got = malloc(len);
+	_cleanup_(version_unrefp) struct version *v = NULL;
+	fill(data);
+	return replica_read(s->b.replica, &s->big.id, &v) == 0 &&
+	       version_pread(v, got, len, offset) == (ssize_t)len && memcmp(data + offset, got, len) == 0;
+}
+
+static int begin(struct stage *s, uint64_t offset, uint64_t len, struct waiting *w, uint64_t *ret)
+{
+	return fetch_begin(s->f, &s->big.id, &s->ref, offset, len, done, w, ret);
+}
+
+static void test_plain(void)
+{
+	struct stage s;
+	struct waiting end = { 0 }, all = { 0 }, many[20] = { { 0 } };
+	uint64_t got, size;
+	stage_open(&s);
+	is_errno(begin(&s, 0, 10, &end, NULL), -EHOSTDOWN, "with nobody there it fails at once");
+	is_uint(end.n, 0, "nobody waits for nothing");
+	stage_meet(&s);
+	unsigned before = s.wakes;
+	is_int(begin(&s, BIG - 100, 100, &end, NULL), 0, "with somebody there, a reader waits");
+	ok(s.wakes > before, "and the session is told");
+	is_int(fetch_begin(s.f, &s.big.id, NULL, 0, UINT64_MAX, done, &all, NULL), 0, "another one waits for all");
+	for (int i = 0; i < 20; i++)
+		begin(&s, (uint64_t)i * 200000, 1000, &many[i], NULL);
+	uint64_t sent = s.p.bytes[0];
+	while (end.n == 0 && pair_turn(&s.p, 4096))
+		;
+	ok(end.n == 1 && end.code == 0 && reads(&s, BIG - 100, 100), "what is waited for is there");
+	ok(s.p.bytes[0] - sent < 5 * 1024 * 1024 && all.n == 0, "long before the rest (%llu KiB)",
+	   (unsigned long long)(s.p.bytes[0] - sent) / 1024);
+	ok(fetch_progress(s.f, &s.big.id, &got, &size) && size == BIG && got < BIG, "how far it is can be seen");
+	pair_run(&s.p);
+	unsigned right = 0;
+	for (int i = 0; i < 20; i++)
+		right += many[i].n == 1 && many[i].code == 0;
+	is_uint(right, 20, "all others get theirs");
+	ok(all.n == 1 && all.code == 0 && !look(&s.b).absent && reads(&s, 0, BIG), "and all of it is here");
+	ok(s.p.bytes[0] - sent < BIG * 11 / 10, "once (%llu KiB)", (unsigned long long)(s.p.bytes[0] - sent) / 1024);
+	is_int(begin(&s, 0, 10, &end, NULL), 1, "nobody has to wait any more");
+	is_uint(fetch_files(s.f), 0, "nothing is under way");
+	ok(!session_peer_partial(s.p.session[0]), "the peer is told that nothing is missing any more");
+	stage_close(&s);
+}
+
+static void test_gone(void)
+{
+	struct stage s;
+	struct waiting w = { 0 }, other = { 0 }, left = { 0 };
+	uint64_t ticket;
+	stage_open(&s);
+	stage_meet(&s);
+	begin(&s, BIG - 100, 100, &w, NULL);
+	begin(&s, BIG / 2, 100, &left, &ticket);
+	ok(fetch_cancel(s.f, ticket) && !fetch_cancel(s.f, ticket), "who waits can go");
+	pair_turn(&s.p, 4096);
+	pair_close(&s.p);
+	ok(w.n == 1 && w.code == -EHOSTDOWN, "when the one who has it goes, who waits is told at once");
+	ok(left.n == 0, "but not who went");
+	is_uint(fetch_files(s.f), 0, "and nothing is left of it");
+	is_int(replica_want(s.b.replica, &s.big.id, NULL), 0, "it is wanted");
+	stage_meet(&s);
+	ok(!s.p.failed && !look(&s.b).absent && reads(&s, 0, BIG), "so it comes by itself when they meet again");
+	pair_close(&s.p);
+
+	/* The chunks went, and the one who is there has none of it either. */
+	struct node c;
+	node_open(&c, 3, NULL);
+	replica_set_eager(c.replica, 1000);
+	ok(pair_meet(&s.b, &c), "a third one has the record only");
+	struct fetches *mine = NULL;
+	if (fetches_new(c.replica, NULL, NULL, &mine) < 0)
+		tap_bail("no memory");
+	replica_set_eager(s.b.replica, 0);
+	struct node d;
+	node_open(&d, 4, NULL);
+	replica_set_eager(d.replica, 1000);
+	pair_meet(&c, &d);
+	pair_open(&s.p, &c, &d);
+	session_fetch_for(s.p.session[0], mine);
+	pair_run(&s.p);
+	is_int(fetch_begin(mine, &s.big.id, NULL, 0, UINT64_MAX, done, &other, NULL), 0, "it asks somebody");
+	pair_run(&s.p);
+	ok(other.n == 1 && other.code == -EHOSTDOWN, "who has not got it: who waits is told");
+	struct waiting stopped = { 0 };
+	fetch_begin(mine, &s.big.id, NULL, 0, UINT64_MAX, done, &stopped, NULL);
+	fetches_stop(mine, -ESHUTDOWN);
+	ok(stopped.n == 1 && stopped.code == -ESHUTDOWN, "who waits at the end is told");
+	is_errno(fetch_begin(mine, &s.big.id, NULL, 0, UINT64_MAX, done, &stopped, NULL), -EHOSTDOWN,
+		 "and nobody after that");
+	pair_close(&s.p);
+	fetches_free(mine);
+	node_close(&c);
+	node_close(&d);
+	stage_close(&s);
+}
+
+/* Its session is answered with what is put into `out` instead. */
+static int answered(struct stage *s, const void *data, size_t len)
+{
+	_cleanup_(buf_done) struct buf out = { 0 }, lie = { 0 };
+	struct err e = { 0 };
+	if (session_output(s->p.session[1], &out, 65536, s->p.now, &e) < 0)
+		return e.code;
+	/* WANT of one hash, the root of it all: type, length, hash. */
+	if (out.len < 2 + SHA256_SIZE || out.data[0] != 9)
+		tap_bail("it does not ask");
+	buf_u8(&lie, 10);
+	buf_varint(&lie, SHA256_SIZE + len);
+	buf_put(&lie, out.data + 2, SHA256_SIZE);
+	buf_put(&lie, data, len);
+	int r = session_input(s->p.session[1], lie.data, lie.len, s->p.now, &e);
+	if (r < 0)
+		tap_diag("%s", e.message);
+	return r;
+}
+
+static void test_hostile(void)
+{
+	struct stage s;
+	struct waiting w = { 0 }, other = { 0 };
+	struct err e = { 0 };
+	_cleanup_(buf_done) struct buf out = { 0 };
+	stage_open(&s);
+	stage_meet(&s);
+	begin(&s, 0, 100, &w, NULL);
+	is_errno(answered(&s, "\0liar", 5), -EPROTO, "another chunk than it was asked for ends the session");
+	is_uint(w.n, 0, "who waits may get it from somebody else");
+	pair_close(&s.p);
+	ok(w.n == 1 && w.code == -EHOSTDOWN, "if there is anybody");
+	ok(look(&s.b).absent, "nothing of it is believed");
+	stage_meet(&s);
+	begin(&s, 0, 100, &other, NULL);
+	if (session_output(s.p.session[1], &out, 65536, s.p.now, &e) < 0)
+		tap_bail("%s", e.message);
+	uint64_t at = session_deadline(s.p.session[1]);
+	/* It is alive, and answers nothing. */
+	for (; s.p.now < at; s.p.now += 5000000)
+		session_input(s.p.session[1], "\14\1\1", 3, s.p.now, &e);
+	s.p.now = 1000000 + FETCH_PATIENCE_US + 5000000;
+	session_input(s.p.session[1], "\14\1\1", 3, s.p.now, &e);
+	is_errno(session_output(s.p.session[1], &out, 65536, s.p.now, &e), -ETIMEDOUT,
+		 "a peer that is alive but gives nothing is given up");
+	pair_close(&s.p);
+	ok(other.n == 1 && other.code == -EHOSTDOWN, "and who waits is told");
+	stage_close(&s);
+}
+
+/* Two have it: both are asked, and when one goes, the other brings the rest. */
+static void test_two(void)
+{
+	struct stage s;
+	struct node c;
+	struct pair q;
+	struct waiting w = { 0 };
+	stage_open(&s);
+	node_open(&c, 3, NULL);
+	if (!pair_meet(&s.a, &c))
+		tap_bail("they did not meet");
+	stage_meet(&s);
+	pair_open(&q, &c, &s.b);
+	session_fetch_for(q.session[1], s.f);
+	pair_run(&q);
+	uint64_t first = s.p.bytes[0], second = q.bytes[0];
+	fetch_begin(s.f, &s.big.id, NULL, 0, UINT64_MAX, done, &w, NULL);
+	for (int i = 0; i < 40; i++) {
+		pair_turn(&s.p, 65536);
+		pair_turn(&q, 65536);
+	}
+	ok(s.p.bytes[0] - first > 300000 && q.bytes[0] - second > 300000, "two that have it are both asked");
+	pair_close(&s.p);
+	ok(w.n == 0, "one goes: who waits goes on waiting");
+	pair_run(&q);
+	ok(w.n == 1 && w.code == 0 && reads(&s, 0, BIG), "the other one brings the rest");
+	pair_close(&q);
+	node_close(&c);
+	stage_close(&s);
+}
+
+int main(void)
+{
+	tap_plan(34);
+	test_plain();
+	test_gone();
+	test_hostile();
+	test_two();
+	return tap_done();
+}
