@@ -22,6 +22,7 @@ struct absents {
 	pthread_mutex_t lock; /* all below */
 	struct table table;
 	uint64_t n; /* whose contents are not here */
+	uint64_t n_leaving;
 };
 
 static struct absent *find(struct absents *x, const struct id *id)
@@ -209,8 +210,10 @@ int absents_leave(struct absents *x, const struct id *id)
 		rc = -EALREADY;
 	else if (a->leaving)
 		rc = -EBUSY;
-	else
+	else {
 		a->leaving = true;
+		x->n_leaving++;
+	}
 	pthread_mutex_unlock(&x->lock);
 	return rc;
 }
@@ -220,10 +223,19 @@ void absents_stay(struct absents *x, const struct id *id)
 	pthread_mutex_lock(&x->lock);
 	struct absent *a = find(x, id);
 	if (a) {
+		x->n_leaving -= a->leaving;
 		a->leaving = false;
 		tidy(x, a);
 	}
 	pthread_mutex_unlock(&x->lock);
+}
+
+bool absents_leaving(struct absents *x)
+{
+	pthread_mutex_lock(&x->lock);
+	bool any = x->n_leaving > 0;
+	pthread_mutex_unlock(&x->lock);
+	return any;
 }
 
 bool absents_keeps(struct absents *x, const struct id *id)

@@ -43,5 +43,6 @@ uint32_t absents_list(struct absents *x, enum absence which, uint32_t *place, st
 /* -EBUSY: it is leaving already; -EALREADY: its contents are not here; -ENOMEM. */
 int absents_leave(struct absents *x, const struct id *id);
 void absents_stay(struct absents *x, const struct id *id); /* it is not any more */
+bool absents_leaving(struct absents *x); /* some are leaving */
 /* They are here and are to stay, as far as is known now. */
 bool absents_keeps(struct absents *x, const struct id *id);

@@ -29,6 +29,11 @@ uint64_t replica_absents(struct replica *r)
 	return absents_count(r->absents);
 }
 
+bool replica_leaving(struct replica *r)
+{
+	return absents_leaving(r->absents);
+}
+
 uint32_t replica_absents_list(struct replica *r, enum absence which, uint32_t *place, struct id *ret,
 			      uint32_t max)
 {
@@ -253,7 +258,7 @@ bool replica_holds(struct replica *r, const struct view *v, const struct id *id,
 	for (uint32_t i = 0; i < n; i++)
 		holds |= same_blob(&have[i], ref);
 	/* Last: whoever begins to leave after this asks others after this. */
-	return holds && absents_keeps(r->absents, id);
+	return holds && absents_keeps(r->absents, id) && scope_is_shown(r, &s.record->scope);
 }
 
 int replica_want(struct replica *r, const struct id *id, struct err *e)

@@ -274,6 +274,7 @@ struct peer_keeps {
 	struct interests *x;
 	uint64_t met_us;  /* when it said so last */
 	uint64_t meeting; /* in which session; 0: before the store was opened */
+	uint64_t contents; /* in which it said last that it has all contents; 0: it lacks some, or who knows */
 	bool dirty;
 };
 
@@ -585,6 +586,7 @@ int peers_load(struct replica *r, struct err *e);
 int interests_load(struct replica *r, struct err *e);
 void interests_put_batch(struct replica *r, struct store_batch *b);
 void interests_done(struct replica *r);
+void keeps_contents(struct replica *r, const struct id *peer, uint64_t meeting); /* struct peer_keeps, contents */
 /* All of it is kept, or was asked to be: changes of it may come in. Commit lock. */
 bool scope_is_kept(struct replica *r, const struct id *scope);
 /* Programs may look at it and write to it. Any thread. */

@@ -378,6 +378,15 @@ int replica_peer_keeps(struct replica *r, const struct id *peer, struct interest
 	return k ? 0 : -ENOMEM;
 }
 
+void keeps_contents(struct replica *r, const struct id *peer, uint64_t meeting)
+{
+	pthread_mutex_lock(&r->scopes_lock);
+	struct peer_keeps *k = keeps_of(r, peer, true);
+	if (k)
+		k->contents = meeting;
+	pthread_mutex_unlock(&r->scopes_lock);
+}
+
 /* ---- what is carried ---- */
 
 /* scopes_lock. The level at which those who were here since then want it to be carried. */
@@ -414,7 +423,7 @@ static bool elsewhere(const struct replica *r, const struct id *scope)
 		for (uint32_t k = 0; k < r->n_keeps; k++) {
 			const struct peer_keeps *x = &r->keeps[k];
 			if (id_equal(&x->peer, &p->peer) && x->meeting > r->interests_meeting &&
-			    p->meeting >= x->meeting &&
+			    p->meeting >= x->meeting && x->contents >= x->meeting &&
 			    interests_level(x->x, scope) == INTEREST_SUBSCRIBED)
 				return true;
 		}

@@ -107,10 +107,12 @@ bool replica_peer_partial(struct replica *r, const struct id *peer)
 	return store_has(r->store, NULL, STORE_META, key, sizeof(key));
 }
 
-int replica_peer_set_partial(struct replica *r, const struct id *peer, bool partial, struct err *e)
+int replica_peer_set_partial(struct replica *r, const struct id *peer, bool partial, uint64_t meeting,
+			     struct err *e)
 {
 	uint8_t key[1 + ID_SIZE];
 	partial_key(peer, key);
+	keeps_contents(r, peer, partial ? 0 : meeting);
 	if (store_has(r->store, NULL, STORE_META, key, sizeof(key)) == partial)
 		return 0;
 	_cleanup_(store_batch_freep) struct store_batch *b = NULL;

@@ -672,7 +672,8 @@ int replica_peer_raise(struct replica *r, const struct id *peer, const struct id
 int replica_peer_set(struct replica *r, const struct id *peer, const struct id *scope,
 		     const struct vv *held, uint64_t meeting);
 /* Contents of some files are missing there, as it said last; kept across restarts. */
-int replica_peer_set_partial(struct replica *r, const struct id *peer, bool partial, struct err *e);
+int replica_peer_set_partial(struct replica *r, const struct id *peer, bool partial, uint64_t meeting,
+			     struct err *e);
 bool replica_peer_partial(struct replica *r, const struct id *peer);
 uint64_t replica_meeting(struct replica *r); /* the number of a session that begins */
 
@@ -752,6 +753,7 @@ bool replica_dropping(struct replica *r, const struct id *scope);
 void replica_set_eager(struct replica *r, uint64_t max);
 enum absence replica_absence(struct replica *r, const struct id *id);
 uint64_t replica_absents(struct replica *r); /* files whose contents are not here */
+bool replica_leaving(struct replica *r); /* contents of some are about to leave: replica_leave */
 /* As absents_list. */
 uint32_t replica_absents_list(struct replica *r, enum absence which, uint32_t *place, struct id *ret,
 			      uint32_t max);
@@ -774,7 +776,7 @@ int replica_left(struct replica *r, const struct id *id, const struct blob_ref *
 void replica_stay(struct replica *r, const struct id *id); /* nobody said so */
 
 /* Does this device hold the blob as content of the node, durably as of the view, and is it going to until it
- * asks others itself? */
+ * asks others itself? Not of a collection that is not shown: it leaves when it may. */
 bool replica_holds(struct replica *r, const struct view *v, const struct id *id,
 		   const struct blob_ref *ref);
 

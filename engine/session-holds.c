@@ -20,7 +20,9 @@ static int put_told(struct session *s, struct buf *out, bool partial)
 int session_put_partial(struct session *s, struct buf *out)
 {
 	struct holds *h = &s->holds;
-	const bool partial = replica_absents(s->replica) > 0;
+	/* What leaves counts at the beginning: who gives a collection up goes by what is said there. */
+	const bool partial = replica_absents(s->replica) > 0 || (!h->begun && replica_leaving(s->replica));
+	h->begun = true;
 	if (partial) {
 		h->whole_at = 0;
 		return h->told_partial ? 0 : put_told(s, out, true);
@@ -85,7 +87,7 @@ static int note_partial(struct session *s, bool partial, struct err *e)
 {
 	s->holds.known = true;
 	s->holds.partial = partial;
-	return replica_peer_set_partial(s->replica, &s->peer, partial, e);
+	return replica_peer_set_partial(s->replica, &s->peer, partial, s->meeting, e);
 }
 
 int session_held_known(struct session *s, struct err *e)

@@ -51,6 +51,7 @@ struct holds {
 	uint64_t heard;           /* number of the last one of the peer's */
 	struct buf reply;
 	uint32_t n_replies;       /* in reply */
+	bool begun;               /* the first word about that is said, or it is that nothing is */
 	bool told_partial;        /* we said that contents are missing here */
 	uint64_t whole_at;        /* commits from which on they are not; 0: they are, or nothing was seen yet */
 	bool known, partial;      /* of the peer */

@@ -434,6 +434,8 @@ static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
 		return r;
 	if (!s->witness_out)
 		r = put_witness(s, out);
+	if (r == 0)
+		r = session_put_partial(s, out);
 	while (r == 0 && s->interests_out) {
 		if (out->len >= end)
 			return 1;
@@ -445,8 +447,6 @@ static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
 		r = put_scopes(s, out);
 	}
 	session_hello_done(s);
-	if (r == 0 && s->witness_in)
-		r = session_put_partial(s, out);
 	if (r == 0)
 		r = put_life(s, out, now);
 	/* Our list of scopes comes before all that stands on it. */

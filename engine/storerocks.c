@@ -510,7 +510,9 @@ static int rocks_compact(struct store *base, uint64_t room, struct err *e)
 	rocksdb_flushoptions_t *flush = rocksdb_flushoptions_create();
 	char *why = NULL;
 	rocksdb_flushoptions_set_wait(flush, 1);
-	rocksdb_flush_cf(s->db, flush, s->cf[STORE_CHUNKS], &why);
+	for (int i = 0; i < HANDLES && !why; i++)
+		if (s->cf[i]) /* the log goes when nothing in it is in memory only */
+			rocksdb_flush_cf(s->db, flush, s->cf[i], &why);
 	if (why)
 		r = rocks_error(why, e, "write");
 	else

@@ -187,6 +187,8 @@ bool inode_is_absent(struct fusefs *fs, struct inode *i, struct id *ret_node)
 void fusefs_evicted(struct fusefs *fs, const struct id *node)
 {
 	struct inode *i = inode_find_node(fs, node);
+	/* What is kept as the base of a later save keeps its bytes as well. */
+	bases_forget(fs->bases, node);
 	if (i)
 		notify_inode(fs, i);
 	inode_put(fs, i);

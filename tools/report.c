@@ -304,6 +304,7 @@ static void put_contents(struct daemon *d, struct jsonw *w)
 	jsonw_object_begin(w);
 	put_uint(w, "absent", replica_absents(d->replica));
 	put_uint(w, "evicted_for_room", evictor_evicted(d->evictor));
+	put_uint(w, "sweeps", sweeper_rounds(d->sweeper));
 	put_uint(w, "fetching", fetch_files(d->fetches));
 	jsonw_key(w, "files");
 	jsonw_array_begin(w);

@@ -10,7 +10,7 @@
 
 static const uint32_t limit[FRAME_TYPES] = { 0,  4096, 131073, 328704, 328704, 65537, 0,    328704,
 					     26, 8192, 328704, 11,     10,     10,    65563,
-					     65537, 14348, 131072, [23] = 3091 };
+					     65537, 14348, 131072, [23] = 3723, [24] = 18 };
 
 static void test_head(void)
 {
@@ -18,6 +18,8 @@ static void test_head(void)
 	enum frame_type t;
 	size_t head, n;
 	for (unsigned type = 1; type < FRAME_TYPES; type++) {
+		if (strcmp(frame_name((enum frame_type)type), "?") == 0)
+			continue; /* no frame has that number */
 		for (unsigned over = 0; over < 2; over++) {
 			_cleanup_(buf_done) struct buf b = { 0 };
 			buf_u8(&b, (uint8_t)type);
