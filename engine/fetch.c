@@ -20,11 +20,13 @@ struct want {
 };
 
 struct waiter {
+	struct waiter *next;
 	uint64_t ticket;
 	uint64_t offset, len;
 	uint32_t ref;       /* place in refs; of the whole file: nothing */
 	fetch_fn fn;
 	void *userdata;
+	int code;           /* once it is answered */
 };
 
 struct file {
@@ -39,7 +41,6 @@ struct file {
 	struct want want[WANTS_MAX];
 	uint32_t n_wants;
 	struct waiter *waiter;
-	uint32_t n_waiters, cap_waiters;
 	struct fetch_source **lacks; /* who does not have all of it */
 	uint32_t n_lacks, cap_lacks;
 };
@@ -56,16 +57,9 @@ struct fetch_source {
 	uint64_t since; /* last answer, or first question */
 };
 
-/* Whoever is to be called when the lock is free. */
-struct call {
-	fetch_fn fn;
-	void *userdata;
-	int code;
-};
-
+/* Those who are to be called when the lock is free. */
 struct calls {
-	struct call *call;
-	uint32_t n, cap;
+	struct waiter *first;
 };
 
 struct fetches {
@@ -86,37 +80,25 @@ struct fetches {
 
 /* ---- calling back ---- */
 
-/* Room for all who wait for the file. */
-static int calls_room(struct calls *c, uint32_t more)
-{
-	if (c->n + more <= c->cap)
-		return 0;
-	uint32_t cap = c->n + more + 8;
-	struct call *p = reallocarray(c->call, cap, sizeof(*p));
-	if (!p)
-		return -ENOMEM;
-	c->call = p;
-	c->cap = cap;
-	return 0;
-}
-
 /* Without the lock. */
 static void calls_make(struct calls *c)
 {
-	for (uint32_t i = 0; i < c->n; i++)
-		c->call[i].fn(c->call[i].code, c->call[i].userdata);
-	free(c->call);
-	*c = (struct calls){ 0 };
+	while (c->first) {
+		struct waiter *w = c->first;
+		c->first = w->next;
+		w->fn(w->code, w->userdata);
+		free(w);
+	}
 }
 
-static void answer(struct fetches *f, struct file *x, uint32_t i, int code, struct calls *c)
+/* Takes it out of its file. */
+static void answer(struct fetches *f, struct waiter **at, int code, struct calls *c)
 {
-	const struct waiter *w = &x->waiter[i];
-	/* Where there is no memory to put it off, it is called later, when something else happens. */
-	if (calls_room(c, 1) < 0)
-		return;
-	c->call[c->n++] = (struct call){ w->fn, w->userdata, code };
-	x->waiter[i] = x->waiter[--x->n_waiters];
+	struct waiter *w = *at;
+	*at = w->next;
+	w->code = code;
+	w->next = c->first;
+	c->first = w;
 	f->n_waiters--;
 }
 
@@ -128,7 +110,11 @@ static void file_free(struct file *x)
 		return;
 	hold_done(&x->hold);
 	free(x->ref);
-	free(x->waiter);
+	while (x->waiter) {
+		struct waiter *w = x->waiter;
+		x->waiter = w->next;
+		free(w);
+	}
 	free(x->lacks);
 	free(x);
 }
@@ -136,10 +122,8 @@ static void file_free(struct file *x)
 /* The file is through, whatever came of it. */
 static void file_end(struct fetches *f, struct file *x, int code, struct calls *c)
 {
-	for (uint32_t i = x->n_waiters; i > 0; i--)
-		answer(f, x, i - 1, code, c);
-	if (x->n_waiters > 0)
-		return; /* no memory: it is tried again */
+	while (x->waiter)
+		answer(f, &x->waiter, code, c);
 	for (uint32_t i = 0; i < f->n; i++)
 		if (f->file[i] == x) {
 			f->n--;
@@ -303,10 +287,12 @@ static int file_more(struct fetches *f, struct file *x)
 static void file_step(struct fetches *f, struct file *x, struct calls *c)
 {
 	struct err e = { 0 };
-	for (uint32_t i = x->n_waiters; i > 0; i--) {
-		int rc = waiter_look(f, x, &x->waiter[i - 1]);
+	for (struct waiter **at = &x->waiter; *at;) {
+		int rc = waiter_look(f, x, *at);
 		if (rc != 0)
-			answer(f, x, i - 1, rc < 0 ? rc : 0, c);
+			answer(f, at, rc < 0 ? rc : 0, c);
+		else
+			at = &(*at)->next;
 	}
 	while (x->n_wants < BATCH / 2) {
 		int rc = file_more(f, x);
@@ -401,15 +387,12 @@ static int waiter_add(struct fetches *f, struct file *x, const struct waiter *w)
 {
 	if (f->n_waiters == FETCH_WAITERS_MAX)
 		return -EBUSY;
-	if (x->n_waiters == x->cap_waiters) {
-		uint32_t cap = x->cap_waiters ? 2 * x->cap_waiters : 4;
-		struct waiter *p = reallocarray(x->waiter, cap, sizeof(*p));
-		if (!p)
-			return -ENOMEM;
-		x->waiter = p;
-		x->cap_waiters = cap;
-	}
-	x->waiter[x->n_waiters++] = *w;
+	struct waiter *copy = malloc(sizeof(*copy));
+	if (!copy)
+		return -ENOMEM;
+	*copy = *w;
+	copy->next = x->waiter;
+	x->waiter = copy;
 	f->n_waiters++;
 	return 0;
 }
@@ -476,14 +459,16 @@ bool fetch_cancel(struct fetches *f, uint64_t ticket)
 	bool found = false;
 	pthread_mutex_lock(&f->lock);
 	for (uint32_t i = 0; i < f->n && !found; i++) {
-		struct file *x = f->file[i];
-		for (uint32_t k = 0; k < x->n_waiters && !found; k++) {
-			if (x->waiter[k].ticket != ticket)
-				continue;
-			x->waiter[k] = x->waiter[--x->n_waiters];
-			f->n_waiters--;
-			found = true;
-		}
+		struct waiter **at = &f->file[i]->waiter;
+		while (*at && (*at)->ticket != ticket)
+			at = &(*at)->next;
+		struct waiter *w = *at;
+		if (!w)
+			continue;
+		*at = w->next;
+		free(w);
+		f->n_waiters--;
+		found = true;
 	}
 	pthread_mutex_unlock(&f->lock);
 	return found;
@@ -496,7 +481,7 @@ void fetch_background(struct fetches *f)
 	uint32_t busy = 0, began = 0;
 	pthread_mutex_lock(&f->lock);
 	for (uint32_t i = 0; i < f->n; i++)
-		busy += f->file[i]->n_waiters == 0;
+		busy += !f->file[i]->waiter;
 	if (busy < FETCH_BACKGROUND_MAX && f->n_sources > 0 && !f->stopped) {
 		uint32_t n = replica_absents_list(f->replica, ABSENT_WANTED, &f->place, node,
 						  FETCH_BACKGROUND_MAX - busy);

@@ -167,6 +167,12 @@ int replica_flush(struct replica *r, struct err *e)
 	return rc;
 }
 
+int replica_republish(struct replica *r, struct err *e)
+{
+	atomic_fetch_add(&r->commits, 1);
+	return replica_flush(r, e);
+}
+
 bool replica_dirty(struct replica *r)
 {
 	pthread_mutex_lock(&r->flush_lock);

@@ -530,6 +530,8 @@ void replica_unobserve(struct replica *r, change_fn f, void *userdata);
 /* Makes everything committed so far durable and publishes a view of it. Concurrent calls share
  * one sync. */
 int replica_flush(struct replica *r, struct err *e);
+/* Publishes another view though nothing was committed: the one before keeps what was deleted since on the disk. */
+int replica_republish(struct replica *r, struct err *e);
 bool replica_dirty(struct replica *r); /* commits since the last published view */
 uint64_t replica_commits(struct replica *r); /* counts commits; grows with each */
 

@@ -189,8 +189,17 @@ void fusefs_evicted(struct fusefs *fs, const struct id *node)
 	struct inode *i = inode_find_node(fs, node);
 	/* What is kept as the base of a later save keeps its bytes as well. */
 	bases_forget(fs->bases, node);
-	if (i)
-		notify_inode(fs, i);
+	if (!i)
+		return;
+	pthread_mutex_lock(&i->lock);
+	/* And so does what is left of a save, while nobody has it open. */
+	if (i->backing == BACK_NODE && i->shared && !i->shared->users && !i->shared->dirty &&
+	    !i->shared->draft) {
+		copy_free(i->shared);
+		i->shared = NULL;
+	}
+	pthread_mutex_unlock(&i->lock);
+	notify_inode(fs, i);
 	inode_put(fs, i);
 }
 

@@ -105,6 +105,8 @@ static int unmount_path(const char *mountpoint, bool lazy)
 
 /* ---- starting ---- */
 
+#define BACKGROUND_MAX 4096
+
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct fusefs *fs = userdata;
@@ -117,6 +119,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 			      FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_CACHE_SYMLINKS;
 	conn->want |= conn->capable & want;
 	conn->time_gran = 1;
+	/* Reads ahead of programs that wait for contents from elsewhere must not be all that the kernel asks. */
+	conn->max_background = BACKGROUND_MAX;
+	conn->congestion_threshold = BACKGROUND_MAX / 4 * 3;
 }
 
 static int make_spool(struct fusefs *fs, const char *path, struct err *e)

@@ -84,6 +84,7 @@ unit_tests = \
 	tests/unit/test_rename \
 	tests/unit/test_render \
 	tests/unit/test_saver \
+	tests/unit/test_scanner \
 	tests/unit/test_seq \
 	tests/unit/test_seq_large \
 	tests/unit/test_seqcodec \
@@ -171,6 +172,7 @@ tests_unit_test_session_SOURCES = tests/unit/test_session.c $(pair)
 tests_unit_test_txn_SOURCES = tests/unit/test_txn.c $(pair)
 tests_unit_test_proc_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_turn_LDADD = $(FUSEFS_TEST_LIBS)
+tests_unit_test_scanner_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_qr_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_saver_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_suspend_LDADD = tests/libtap.a $(TOOLS_LIBS)

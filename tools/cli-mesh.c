@@ -307,6 +307,26 @@ static void print_renewed(const struct cli *c, struct arena *a, const struct jso
 	       human_date(cli_text(a, renewed, "at", ""), date));
 }
 
+/* Only if there is something to say. */
+static void print_contents(const struct cli *c, struct arena *a, const struct json *contents)
+{
+	char here[HUMAN_SIZE], size[HUMAN_SIZE];
+	const uint64_t absent = cli_uint(contents, "absent"), room = cli_uint(contents, "evicted_for_room");
+	const struct json *files = contents ? json_get_z(contents, "files") : NULL;
+	if (absent == 0 && room == 0)
+		return;
+	line(c, "contents");
+	printf("of %llu %s elsewhere", (unsigned long long)absent, absent == 1 ? "file" : "files");
+	if (room)
+		printf(", %llu evicted because the disk was nearly full", (unsigned long long)room);
+	putchar('\n');
+	for (const struct json *v = files ? files->first : NULL; v; v = v->next) {
+		line(c, "fetching");
+		printf("%s, %s of %s\n", cli_text(a, v, "path", "?"), human_bytes(cli_uint(v, "here"), here),
+		       human_bytes(cli_uint(v, "size"), size));
+	}
+}
+
 static void print_status(const struct cli *c, struct arena *a, const struct json *s)
 {
 	char bytes[HUMAN_SIZE], room[HUMAN_SIZE];
@@ -328,6 +348,7 @@ static void print_status(const struct cli *c, struct arena *a, const struct json
 		printf(", %llu in conflict: `shoal conflicts` lists them",
 		       (unsigned long long)cli_uint(s, "conflicts"));
 	putchar('\n');
+	print_contents(c, a, json_get_z(s, "contents"));
 	print_sync(c, a, s);
 	print_renewed(c, a, json_get_z(device, "renewed"));
 	for (const struct json *v = drafts ? drafts->first : NULL; v; v = v->next) {

@@ -548,6 +548,8 @@ static int start(struct daemon *d, const struct daemon_options *o, struct handov
 	if (r == 0)
 		r = keeping_new(d->replica, courier_quota(d), d->flusher, d->log, &d->keeping, e);
 	if (r == 0)
+		sweeper_tell(d->sweeper, d->flusher);
+	if (r == 0)
 		r = fetches_new(d->replica, on_fetch, d, &d->fetches);
 	if (r == 0)
 		r = peers_new(d->event, d->replica, d->fetches, d->flusher, d->log, on_peers_changed, d,

@@ -291,7 +291,7 @@ void method_evict(struct call *c, const struct json *params, void *userdata)
 	}
 	if (r == 0)
 		r = named_gather(d, path, n, &j->files, &e);
-	if (r < 0) {
+	if (r < 0 || !j) {
 		if (j)
 			job_free(j);
 		call_error(c, &e);

@@ -22,6 +22,7 @@ struct sweeper {
 	pthread_cond_t cond;
 	bool stop; /* lock */
 	bool kicked; /* lock */
+	struct flusher *flusher; /* lock */
 	uint64_t rounds; /* lock: kicks that were followed */
 	struct sweeper_limits limits; /* lock */
 };
@@ -61,9 +62,20 @@ static void sweep_now(struct sweeper *s)
 	struct sweep_report report;
 	struct err e = { 0 };
 	int r = 0;
-	for (int i = 0; i < KICKED_SWEEPS && r == 0 && pause_for(s, 1, 0); i++)
+	for (int i = 0; i < KICKED_SWEEPS && r == 0 && pause_for(s, 1, 0); i++) {
 		r = replica_sweep(s->replica, &report, &e);
+		if (r == 0 && report.deleted > 0)
+			log_info(s->log, "deleted %llu chunks that nothing needs, %llu bytes",
+				 (unsigned long long)report.deleted, (unsigned long long)report.deleted_bytes);
+	}
 	if (r == 0)
+		r = replica_republish(s->replica, &e);
+	pthread_mutex_lock(&s->lock);
+	if (s->flusher)
+		flusher_kick(s->flusher);
+	pthread_mutex_unlock(&s->lock);
+	/* Sessions take it before long, and let the one before go. */
+	if (r == 0 && pause_for(s, 1, 0))
 		r = store_compact(replica_store(s->replica), room_of(s), &e);
 	if (r < 0 && r != -EBUSY && r != -ECANCELED)
 		log_error(s->log, "%s", e.message);
@@ -86,6 +98,13 @@ void sweeper_kick(struct sweeper *s)
 	pthread_mutex_lock(&s->lock);
 	s->kicked = true;
 	pthread_cond_signal(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void sweeper_tell(struct sweeper *s, struct flusher *f)
+{
+	pthread_mutex_lock(&s->lock);
+	s->flusher = f;
 	pthread_mutex_unlock(&s->lock);
 }
 

@@ -7,6 +7,7 @@
  * others: it takes locks that saves wait for. */
 
 #include "engine/replica.h"
+#include "tools/flusher.h"
 #include "tools/log.h"
 
 struct sweeper;
@@ -23,6 +24,8 @@ int sweeper_new(struct replica *r, int dirfd, const struct sweeper_limits *limit
 void sweeper_limit(struct sweeper *s, const struct sweeper_limits *limits);
 /* Contents were evicted: sweeps soon, and gives the room back to the disk. Any thread. */
 void sweeper_kick(struct sweeper *s);
+/* Whom to tell of a view that the sweeper has published. Before the first kick; borrowed. */
+void sweeper_tell(struct sweeper *s, struct flusher *f);
 /* How often that has been done, since the start. Any thread. */
 uint64_t sweeper_rounds(struct sweeper *s);
 /* Breaks off a sweep that runs: what it did not delete waits for the next start. The replica cannot
