@@ -288,6 +288,7 @@ EXTRA_DIST += \
 	tests/integration/test_links.py \
 	tests/integration/test_matrix.py \
 	tests/integration/test_mesh.py \
+	tests/integration/test_standby.py \
 	tests/integration/test_mount.py \
 	tests/integration/conformance.py \
 	tests/integration/test_models.py \

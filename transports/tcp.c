@@ -4,8 +4,8 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,6 +18,7 @@
 #define ACCEPTS_A_TURN 32
 #define SILENT_SECONDS 11 /* then the peer is asked whether it lives */
 #define ACCEPT_PAUSE_US SECOND
+#define HASTE_US ((uint64_t)400000)
 
 /* ---- wire ---- */
 
@@ -27,6 +28,9 @@ struct tcp_wire {
 	sd_event_source *source;
 	sd_event_source *pulse; /* looks for signs of life */
 	int broken;             /* -ETIMEDOUT: there were none */
+	sd_event_source *stall; /* looks whether what was sent is acknowledged */
+	bool haste, waiting;    /* somebody wants to know; stall runs */
+	uint64_t sent;          /* when it began to */
 	struct address remote;
 };
 
@@ -82,6 +86,54 @@ static int on_pulse(sd_event_source *s, uint64_t usec, void *user)
 	return 0;
 }
 
+/* ---- haste: where another link could take over ---- */
+
+static void stall_in(struct tcp_wire *t, uint64_t pause)
+{
+	t->waiting = true;
+	(void)sd_event_source_set_time_relative(t->stall, pause);
+	(void)sd_event_source_set_enabled(t->stall, SD_EVENT_ONESHOT);
+}
+
+static void stall_begin(struct tcp_wire *t)
+{
+	if (!t->haste || t->waiting)
+		return;
+	(void)sd_event_now(sd_event_source_get_event(t->stall), CLOCK_BOOTTIME, &t->sent);
+	stall_in(t, HASTE_US);
+}
+
+static int on_stall(sd_event_source *s, uint64_t usec, void *user)
+{
+	struct tcp_wire *t = user;
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+	uint64_t now = usec;
+	(void)sd_event_now(sd_event_source_get_event(s), CLOCK_BOOTTIME, &now);
+	t->waiting = false;
+	if (!t->haste || getsockopt(t->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
+	    info.tcpi_unacked == 0)
+		return 0;
+	/* An idle link has heard nothing for long: count from what was sent as well. */
+	uint64_t silent = (uint64_t)info.tcpi_last_ack_recv * 1000;
+	uint64_t limit = 2 * ((uint64_t)info.tcpi_rtt + 4 * (uint64_t)info.tcpi_rttvar);
+	if (silent > now - t->sent)
+		silent = now - t->sent;
+	if (limit < HASTE_US)
+		limit = HASTE_US;
+	stall_in(t, silent < limit ? limit - silent : HASTE_US);
+	if (silent >= limit && t->wire.stalled)
+		t->wire.stalled(&t->wire, t->wire.user); /* t may be gone */
+	return 0;
+}
+
+static void op_haste(struct wire *w, bool on)
+{
+	struct tcp_wire *t = (struct tcp_wire *)w;
+	t->haste = on;
+	stall_begin(t); /* something may be on its way */
+}
+
 static ssize_t op_read(struct wire *w, void *p, size_t n)
 {
 	struct tcp_wire *t = (struct tcp_wire *)w;
@@ -103,6 +155,8 @@ static ssize_t op_write(struct wire *w, const void *p, size_t n)
 	do
 		sent = send(t->fd, p, n, MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR);
+	if (sent > 0)
+		stall_begin(t);
 	return sent < 0 ? (errno == EWOULDBLOCK ? -EAGAIN : -errno) : sent;
 }
 
@@ -135,8 +189,10 @@ static void op_info(const struct wire *w, struct link_info *ret)
 		snprintf(ret->local, sizeof(ret->local), "%s", address_host(&local, text));
 	struct tcp_info info;
 	len = sizeof(info);
-	if (getsockopt(t->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0)
+	if (getsockopt(t->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0) {
 		ret->rtt_us = info.tcpi_rtt;
+		ret->rtt_least_us = info.tcpi_min_rtt;
+	}
 }
 
 static void op_free(struct wire *w)
@@ -144,6 +200,7 @@ static void op_free(struct wire *w)
 	struct tcp_wire *t = (struct tcp_wire *)w;
 	sd_event_source_disable_unref(t->source);
 	sd_event_source_disable_unref(t->pulse);
+	sd_event_source_disable_unref(t->stall);
 	if (t->fd >= 0)
 		close(t->fd);
 	free(t);
@@ -153,6 +210,7 @@ static const struct wire_ops ops = {
 	.read = op_read,
 	.write = op_write,
 	.watch = op_watch,
+	.haste = op_haste,
 	.info = op_info,
 	.free = op_free,
 };
@@ -180,11 +238,14 @@ int tcp_wire_new(sd_event *event, int fd_take, const struct address *remote, str
 	if (r >= 0)
 		r = sd_event_add_time_relative(event, &t->pulse, CLOCK_BOOTTIME,
 					       SILENT_SECONDS * SECOND, SECOND / 4, on_pulse, t);
+	if (r >= 0)
+		r = sd_event_add_time(event, &t->stall, CLOCK_BOOTTIME, 0, SECOND / 50, on_stall, t);
 	if (r < 0) {
 		op_free(&t->wire);
 		return err_errno(e, r, "cannot watch a socket");
 	}
 	(void)sd_event_source_set_enabled(t->source, SD_EVENT_OFF);
+	(void)sd_event_source_set_enabled(t->stall, SD_EVENT_OFF);
 	tune(fd);
 	t->fd = TAKE_FD(fd);
 	*ret = &t->wire;

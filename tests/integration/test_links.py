@@ -145,13 +145,16 @@ def test_quiet_link_survives(lab, mesh):
     y.expect("up anna")
     wait_for(lambda: x.linked("ben") and y.linked("anna"))
 
+    for peer, other in ((x, "ben"), (y, "anna")):
+        peer.expect(f"note {other}: standby up")
+
     def segments():
         shown = x.host.run("ss", "-tinH", "state", "established").stdout
         return sum(int(n) for n in re.findall(r"segs_(?:in|out):(\d+)", shown))
     before, begin = segments(), time.monotonic()
-    # Each end asks and is answered, three times: the last of it a good while after a dead link would
+    # Each end asks and is answered, three times, on the link and the standby: the last of it a good while after a dead link would
     # have been noticed.
-    wait_for(lambda: segments() >= before + 4 * 3, timeout=60)
+    wait_for(lambda: segments() >= before + 2 * 4 * 3, timeout=60)
     took = time.monotonic() - begin
     assert took > NOTICED, f"{took:.1f} s for {segments() - before} packets"
     assert not x.find("down") and not y.find("down"), x.lines + y.lines
