@@ -8,8 +8,11 @@
 #include "engine/session.h"
 
 #define OLDEST_PROTOCOL 1
-#define PING_US (10ull * 1000 * 1000)
-#define DEAD_US (30ull * 1000 * 1000)
+#define PING_US (10ull * 1000 * 1000)       /* of silence, when there is to be an answer */
+#define IDLE_PING_US (50ull * 1000 * 1000)  /* when not; of the two the smaller id asks */
+#define SPARE_PING_US (75ull * 1000 * 1000) /* should it not */
+#define PONG_US (20ull * 1000 * 1000)
+#define HELLO_US (30ull * 1000 * 1000)
 #define ROUNDS_MAX 16 /* that a peer may have unanswered */
 #define ROUNDS_OUT 8  /* that we do */
 #define SCOPES_MAX 65536
@@ -116,6 +119,9 @@ struct session {
 	uint64_t bytes_in, bytes_out, deltas_out, rtt;
 };
 
+/* When the peer is asked whether it lives, and when it is dead, if nothing comes from it. */
+uint64_t session_ping_at(const struct session *s);
+uint64_t session_dead_at(const struct session *s);
 /* Remembers the first error: nothing works after it. Returns code. */
 int session_fail(struct session *s, int code, struct err *e);
 /* -ESTALE: our store has become another incarnation since the session began. */

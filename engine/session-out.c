@@ -199,8 +199,7 @@ static int put_life(struct session *s, struct buf *out, uint64_t now)
 		r = put_number(s, out, FRAME_PONG, s->pong_value);
 		s->pong_due = false;
 	}
-	uint64_t since = s->last_in > s->last_ping ? s->last_in : s->last_ping;
-	if (r == 0 && s->hello_in && (s->ping_due || now >= since + PING_US)) {
+	if (r == 0 && s->hello_in && (s->ping_due || now >= session_ping_at(s))) {
 		s->ping_due = false;
 		s->ping_out = true;
 		s->ping_at = s->last_ping = now;
@@ -487,9 +486,9 @@ int session_output(struct session *s, struct buf *out, size_t max, uint64_t now_
 	if (s->error)
 		return err_set(e, s->error, "%s", s->message);
 	int r = 0;
-	if (now_us >= s->last_in + DEAD_US)
+	if (now_us >= session_dead_at(s))
 		r = err_set(&why, -ETIMEDOUT, "the peer has been silent for %llu seconds",
-			    DEAD_US / 1000000);
+			    (unsigned long long)(now_us - s->last_in) / 1000000);
 	if (r == 0)
 		r = session_same_store(s, &why);
 	if (r == 0 && s->news)

@@ -282,6 +282,7 @@ EXTRA_DIST += \
 	tests/integration/test_hardlinks.py \
 	tests/integration/test_history.py \
 	tests/integration/test_hostile_tls.py \
+	tests/integration/test_idle.py \
 	tests/integration/test_ignore.py \
 	tests/integration/test_incarnations.py \
 	tests/integration/test_lab.py \

@@ -14,7 +14,9 @@
  *
  *   - refuses when A dialled the earlier one, its handshake ended less than 10 s ago (or it still
  *     waits for the greeting), and A's id is the smaller: of two that dial each other at once
- *     the smaller's connection stays, and both sides come to the same conclusion;
+ *     the smaller's connection stays, and both sides come to the same conclusion. When A has its
+ *     greeting already B closes the new one by itself, if it was that; if it has not half a second
+ *     later, it is without the earlier one;
  *   - else takes the new one and drops the earlier: B would not dial if its end of that
  *     one were alive.
  *
@@ -39,6 +41,7 @@
 #include "transports/joinserver.h"
 
 #define GREETING_WITHIN (10 * SECOND)
+#define DOUBT (SECOND / 2)
 #define SIMULTANEOUS (10 * SECOND)
 #define HALF_OPEN_MAX 64
 #define HALF_OPEN_HOST 8
@@ -238,6 +241,18 @@ static bool refuse_second(const struct conn *c)
 	       (old->state == CONN_GREETING || mesh_now(m) < old->done + SIMULTANEOUS);
 }
 
+/* The peer has not closed it: its end of the link that we have is gone. */
+static int on_doubt(sd_event_source *s, uint64_t usec, void *user)
+{
+	struct conn *c = user;
+	(void)s, (void)usec;
+	if (c->state != CONN_ASKED)
+		return 0;
+	(void)link_write(tls_link(c->tls), &(uint8_t){ CONN_CARRY }, 1);
+	conn_up(c);
+	return 0;
+}
+
 static void on_asked(struct link *l, const uint8_t *data, size_t len, void *user)
 {
 	struct conn *c = user;
@@ -252,6 +267,12 @@ static void on_asked(struct link *l, const uint8_t *data, size_t len, void *user
 	bool linked = rest && conn_to(m, &c->peer, c);
 	if (!why.code && (linked && conn_link_to(m, &c->peer, c) ? standby_refused(c) : refuse_second(c)))
 		err_set(&why, -EALREADY, "the other of two connections stays");
+	if (why.code == -EALREADY && !linked && conn_link_to(m, &c->peer, c)) {
+		c->timer = sd_event_source_disable_unref(c->timer);
+		if (sd_event_add_time_relative(m->event, &c->timer, CLOCK_BOOTTIME, DOUBT, 10000, on_doubt,
+					       c) >= 0)
+			return;
+	}
 	if (why.code) {
 		conn_end(c, &why);
 		return;

@@ -109,7 +109,12 @@ void targets_hurry(struct mesh *m)
 {
 	for (struct target *t = m->targets; t; t = t->next) {
 		t->useless = false;
-		if (!t->dial && !t->conn && (t->due || is_spare(t))) {
+		/* What is being tried may wait for an answer that a way that is gone has lost. */
+		if (t->dial) {
+			tcp_dial_free(TAKE_PTR(t->dial));
+			target_plan(t, 0);
+		}
+		if (!t->conn && (t->due || is_spare(t))) {
 			t->backoff = 0;
 			target_plan(t, SECOND / 20);
 		}

@@ -341,7 +341,10 @@ static void test_life(void)
 	pair_open(&p, &a, &b);
 	pair_run(&p);
 	uint64_t last = p.now, due = session_deadline(p.session[0]);
-	ok(due > last + 9000000 && due <= last + 10000000, "the next thing to do is in 10 seconds");
+	ok(due > last + 49000000 && due <= last + 50000000,
+	   "the next thing to do is in 50 seconds for the smaller id");
+	uint64_t other = session_deadline(p.session[1]);
+	ok(other > last + 74000000 && other <= last + 75000000, "and in 75 for the other");
 	_cleanup_(buf_done) struct buf out = { 0 };
 	ok(session_output(p.session[0], &out, 1000, due - 1, &e) == 0 && out.len == 0,
 	   "nothing before that");
@@ -353,10 +356,31 @@ static void test_life(void)
 	ok(session_output(p.session[1], &out, 1000, due + 5, &e) == 0 && out.len == 3 &&
 		   out.data[0] == FRAME_PONG,
 	   "and is answered");
-	uint64_t dead = due + 21000000;
-	is_errno(session_output(p.session[0], &out, 1000, dead, &e), -ETIMEDOUT,
-		 "without an answer the link is dead after 30 seconds");
+	ok(session_deadline(p.session[1]) == due + 75000000, "and stands for a question of its own");
+	is_uint(session_deadline(p.session[0]), due + 20000000, "the answer has 20 seconds");
+	buf_reset(&out);
+	ok(session_output(p.session[0], &out, 1000, due + 19999999, &e) == 0 && out.len == 0,
+	   "nothing happens before");
+	is_errno(session_output(p.session[0], &out, 1000, due + 20000000, &e), -ETIMEDOUT,
+		 "without it the link is dead");
 	ok(strstr(e.message, "silent"), "and says why: %s", e.message);
+	pair_close(&p);
+	/* What was sent is to be acknowledged. */
+	pair_open(&p, &a, &b);
+	pair_run(&p);
+	node_write(&a, "c", "x.txt", A("hello"));
+	node_flush(&a, p.session[0]);
+	buf_reset(&out);
+	ok(session_output(p.session[0], &out, 1 << 20, p.now, &e) == 0 && out.len > 0,
+	   "a change goes out");
+	due = session_deadline(p.session[0]);
+	ok(due <= p.now + 10000000, "no acknowledgement: the peer is asked after 10 seconds");
+	buf_reset(&out);
+	ok(session_output(p.session[0], &out, 1000, due, &e) == 0 && out.len == 3 &&
+		   out.data[0] == FRAME_PING, "it is");
+	is_uint(session_deadline(p.session[0]), due + 20000000, "once");
+	is_errno(session_output(p.session[0], &out, 1000, due + 20000000, &e), -ETIMEDOUT,
+		 "and is dead after 30");
 	pair_close(&p);
 	node_close(&a);
 	node_close(&b);
@@ -616,7 +640,7 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "seeds") == 0)
 		return write_seeds(argv[2]);
-	tap_plan((unsigned)(10 + 3 + sizeof(trials) / sizeof(trials[0]) + 8 + 5 + 7 + 10 + 3 + 4));
+	tap_plan((unsigned)(10 + 3 + sizeof(trials) / sizeof(trials[0]) + 8 + 5 + 16 + 10 + 3 + 4));
 	test_costs();
 	test_large();
 	test_rules();
