@@ -57,6 +57,7 @@ libengine_a_SOURCES = \
 	engine/ignore.h \
 	engine/intake-chunks.c \
 	engine/intake-impl.h \
+	engine/intake-marks.c \
 	engine/intake.c \
 	engine/intake.h \
 	engine/jdiff.c \
@@ -124,6 +125,7 @@ libengine_a_SOURCES = \
 	engine/replica-node.c \
 	engine/replica-observe.c \
 	engine/replica-past.c \
+	engine/replica-partial.c \
 	engine/replica-peer.c \
 	engine/replica-place.c \
 	engine/replica-pointers.c \

@@ -64,7 +64,8 @@ enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', 
        META_CONFLICT = 'C', META_CONTESTED = 'N', META_INDEX = 'I', META_THINNED = 'H',
        META_BATCH = 'B', META_MEMBER = 'M',
        META_OWN = 'O', META_TAG = 'W', META_RESTAMP = 'R', META_ADOPTED = 'T',
-       META_COUNTED = 'K', META_RENEWED = 'G', META_TRAIL = 'E', META_LINK = 'L' };
+       META_COUNTED = 'K', META_RENEWED = 'G', META_TRAIL = 'E', META_LINK = 'L',
+       META_PARTIAL = 'Q' };
 
 /* ---- nodes: what is derived of a record ---- */
 
@@ -289,6 +290,8 @@ struct replica {
 	uint32_t n_scopes;
 	struct peer_held **peer;     /* by peer, scope */
 	uint32_t n_peers;
+	struct partial **partial;    /* by device, scope; scopes_lock alone (replica-partial.c) */
+	uint32_t n_partials;
 
 	pthread_mutex_t notify;   /* order of notifications; observers */
 	struct observer *observer;
@@ -539,6 +542,10 @@ int conflicts_index(struct replica *r, struct err *e); /* makes it right. Commit
 int conflicts_load(struct replica *r, struct err *e);  /* at open: makes it if there is none */
 
 int peers_load(struct replica *r, struct err *e);
+/* Rounds that were cut (replica-partial.c). What is to be written, at a flush. Commit lock. */
+void partials_put_batch(struct replica *r, struct store_batch *b);
+int partials_load(struct replica *r, struct err *e);
+void partials_done(struct replica *r);
 /* Publishes the view of what was opened. */
 int view_first(struct replica *r, struct err *e);
 int view_take(struct replica *r, struct view **ret); /* not durable; commit lock */

@@ -207,6 +207,7 @@ bool cut_held(const struct cut *c, const struct id *peer)
 
 void peers_put_batch(struct replica *r, struct store_batch *b)
 {
+	partials_put_batch(r, b);
 	pthread_mutex_lock(&r->scopes_lock);
 	for (uint32_t i = 0; i < r->n_peers; i++) {
 		_cleanup_(buf_done) struct buf key = { 0 };

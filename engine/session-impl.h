@@ -18,6 +18,7 @@
 #define SCOPES_MAX 65536
 #define WANTED_MAX 4096
 #define NO_NUMBER UINT32_MAX
+#define MARK_EVERY 1024 /* bytes of deltas, at least */
 
 struct scope {
 	struct id id;
@@ -26,6 +27,7 @@ struct scope {
 	const struct vv *have; /* in the view; NULL: not there */
 	bool vector_due;       /* fingerprints differ: VECTOR is to be sent */
 	bool vector_awaited;
+	struct vv resume;      /* of RESUME, until the first round */
 	bool held_known;       /* the peer has said in this session what it holds */
 };
 
@@ -76,6 +78,9 @@ struct session {
 	struct view *hello_view; /* of our HELLO, until the peer's SCOPES are complete */
 	bool news;
 	bool hello_out, hello_in;
+	bool resumes_out;       /* RESUME is to be sent, before SCOPES */
+	struct id resume_last;  /* the scope of the last one, when there was one */
+	bool resume_any;
 	bool scopes_out; /* to be sent */
 	uint32_t scopes_at;
 	bool scopes_in;       /* the peer's are complete, or not needed */
@@ -101,6 +106,8 @@ struct session {
 	uint32_t n_rounds; /* the last one is open while backlog is set */
 	uint64_t last_round;
 	uint32_t next_scope; /* where to look for work */
+	size_t since_mark;   /* bytes of deltas sent */
+	struct dot mark;     /* the last MARK of the open round */
 	bool idle;           /* nothing to start until news or an answer */
 	struct piecewise bundle, delta, record; /* bundle: goes before the delta */
 	struct view *whole_view; /* a record that the peer asked for */

@@ -73,7 +73,7 @@ static int get_hello(struct session *s, struct cursor *c, struct err *e)
 	if (r < 0)
 		return r;
 	s->window = h.window;
-	r = intake_new(s->replica, SESSION_WINDOW, &s->strangers, &s->intake);
+	r = intake_new(s->replica, &h.self, SESSION_WINDOW, &s->strangers, &s->intake);
 	if (r < 0)
 		return err_set(e, r, "out of memory");
 	s->hello_in = s->ping_due = true;
@@ -101,7 +101,7 @@ static int get_witness(struct session *s, struct cursor *c, struct err *e)
 	struct id mine;
 	view_fingerprint(s->hello_view, &mine);
 	if (!id_equal(&mine, &s->peer_print)) {
-		s->scopes_out = true;
+		s->scopes_out = s->resumes_out = true;
 		return 0;
 	}
 	for (uint32_t i = 0; i < view_scopes(s->hello_view); i++) {
@@ -229,6 +229,32 @@ static int get_told(struct session *s, struct cursor *c, enum frame_type t, stru
 	if (r == 0)
 		session_rounds_answered(s);
 	return r;
+}
+
+/* Whether it counts shows when the round begins. */
+static int get_resume(struct session *s, struct cursor *c, struct err *e)
+{
+	struct scope *scope = NULL;
+	if (s->scopes_in || s->scopes_heard > 0 || !s->hello_view)
+		return err_set(e, -EPROTO, "the peer sent RESUME out of place");
+	int r = get_scope(s, c, &scope, e);
+	if (r < 0)
+		return r;
+	if (scope->resume.n > 0)
+		return err_set(e, -EPROTO, "the peer sent RESUME twice for a scope");
+	r = frame_vector_get(c, &scope->resume, s->actors, s->in_actors, e);
+	if (r == 0 && (!cursor_end(c) || scope->resume.n == 0))
+		r = malformed(FRAME_RESUME, e);
+	return r < 0 ? r : check_own(s, &scope->resume, e);
+}
+
+static int get_mark(struct session *s, struct cursor *c, struct err *e)
+{
+	uint32_t actor = actor_codec_get(s->in_actors, c);
+	uint64_t seq = cursor_varint_max(c, FRAME_SEQ_MAX);
+	if (!cursor_end(c))
+		return malformed(FRAME_MARK, e);
+	return intake_mark(s->intake, actor, seq, e);
 }
 
 static int get_vector(struct session *s, struct cursor *c, struct err *e)
@@ -434,6 +460,10 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return r < 0 ? r : get_bundle(s, &c, cost, e);
 	case FRAME_WITNESS:
 		return get_witness(s, &c, e);
+	case FRAME_MARK:
+		return get_mark(s, &c, e);
+	case FRAME_RESUME:
+		return get_resume(s, &c, e);
 	case FRAME_TYPES:
 		break;
 	}

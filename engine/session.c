@@ -87,6 +87,7 @@ static void scope_free(struct scope *scope)
 	vv_done(&scope->told);
 	vv_done(&scope->heard);
 	vv_done(&scope->sent);
+	vv_done(&scope->resume);
 	free(scope);
 }
 
