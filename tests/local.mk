@@ -107,7 +107,7 @@ unit_tests = \
 	tests/unit/test_workfile
 
 # A device without documents, for tests of links in network namespaces.
-check_PROGRAMS += tests/helpers/linkpeer
+check_PROGRAMS += tests/helpers/linkpeer tests/bench/hubload
 tests_helpers_linkpeer_SOURCES = tests/helpers/linkpeer.c $(members)
 tests_helpers_linkpeer_LDADD = $(TRANSPORTS_TEST_LIBS)
 
@@ -271,6 +271,7 @@ EXTRA_DIST += \
 	tests/integration/fsmount.py \
 	tests/integration/inotify.py \
 	tests/integration/lab.py \
+	tests/integration/hub.py \
 	tests/integration/linkpeer.py \
 	tests/integration/programs.py \
 	tests/integration/test_blobs.py \
@@ -284,6 +285,7 @@ EXTRA_DIST += \
 	tests/integration/test_hardlinks.py \
 	tests/integration/test_history.py \
 	tests/integration/test_hostile_tls.py \
+	tests/integration/test_hub.py \
 	tests/integration/test_idle.py \
 	tests/integration/test_ignore.py \
 	tests/integration/test_incarnations.py \
@@ -346,8 +348,11 @@ bench_helpers = \
 	tests/bench/files
 tests_bench_files_SOURCES = tests/bench/files.c tests/bench/figure.h
 tests_bench_files_LDADD =
+tests_bench_hubload_SOURCES = tests/bench/hubload.c $(members) $(pair)
+tests_bench_hubload_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 bench_scripts = \
 	tests/bench/bench_hosts.py \
+	tests/bench/bench_hub.py \
 	tests/bench/bench_mount.py
 EXTRA_PROGRAMS += $(bench_programs) $(bench_helpers)
 noinst_HEADERS += tests/bench/figure.h
