@@ -290,7 +290,7 @@ struct replica {
 	uint32_t n_scopes;
 	struct peer_held **peer;     /* by peer, scope */
 	uint32_t n_peers;
-	struct partial **partial;    /* by device, scope; scopes_lock alone (replica-partial.c) */
+	struct partial *partial;     /* by device, scope; scopes_lock alone (replica-partial.c) */
 	uint32_t n_partials;
 
 	pthread_mutex_t notify;   /* order of notifications; observers */

@@ -29,7 +29,7 @@ static uint32_t partial_at(const struct replica *r, const struct id *device, con
 {
 	uint32_t i = 0;
 	for (; i < r->n_partials; i++) {
-		const struct partial *p = r->partial[i];
+		const struct partial *p = &r->partial[i];
 		int c = id_cmp(&p->from.device, device);
 		if (c > 0 || (c == 0 && id_cmp(&p->scope, scope) >= 0))
 			break;
@@ -41,7 +41,7 @@ static struct partial *partial_find(const struct replica *r, const struct id *de
 				    const struct id *scope)
 {
 	uint32_t i = partial_at(r, device, scope);
-	struct partial *p = i < r->n_partials ? r->partial[i] : NULL;
+	struct partial *p = i < r->n_partials ? &r->partial[i] : NULL;
 	return p && id_equal(&p->from.device, device) && id_equal(&p->scope, scope) ? p : NULL;
 }
 
@@ -62,21 +62,15 @@ static bool partial_counts(const struct replica *r, const struct partial *p,
 static int partial_add(struct replica *r, const struct id *device, const struct id *scope,
 		       struct partial **ret)
 {
-	struct partial *p = calloc(1, sizeof(*p));
-	struct partial **all = reallocarray(r->partial, r->n_partials + 1, sizeof(struct partial *));
-	if (all)
-		r->partial = all;
-	if (!p || !all) {
-		free(p);
+	struct partial *all = reallocarray(r->partial, r->n_partials + 1, sizeof(*all));
+	if (!all)
 		return -ENOMEM;
-	}
+	r->partial = all;
 	uint32_t i = partial_at(r, device, scope);
 	memmove(all + i + 1, all + i, (r->n_partials - i) * sizeof(*all));
-	all[i] = p;
 	r->n_partials++;
-	p->from.device = *device;
-	p->scope = *scope;
-	*ret = p;
+	all[i] = (struct partial){ .from.device = *device, .scope = *scope };
+	*ret = &all[i];
 	return 0;
 }
 
@@ -88,10 +82,10 @@ int replica_partial_raise(struct replica *r, const struct actor_id *from, const 
 	struct partial *p = partial_find(r, &from->device, scope);
 	uint32_t used = 0;
 	for (uint32_t i = 0; !p && i < r->n_partials; i++)
-		used += r->partial[i]->reached.n > 0;
+		used += r->partial[i].reached.n > 0;
 	for (uint32_t i = 0; used >= PARTIALS_MAX && i < r->n_partials; i++)
-		if (r->partial[i]->reached.n > 0) {
-			partial_clear(r->partial[i]);
+		if (r->partial[i].reached.n > 0) {
+			partial_clear(&r->partial[i]);
 			break;
 		}
 	if (!p)
@@ -125,7 +119,7 @@ int replica_partial_next(struct replica *r, const struct actor_id *from, const s
 	int rc = 0;
 	pthread_mutex_lock(&r->scopes_lock);
 	for (uint32_t i = 0; i < r->n_partials; i++) {
-		const struct partial *p = r->partial[i];
+		const struct partial *p = &r->partial[i];
 		if (!partial_counts(r, p, from) || (after && id_cmp(&p->scope, after) <= 0))
 			continue;
 		rc = vv_copy(&p->reached, ret);
@@ -144,7 +138,7 @@ void partials_put_batch(struct replica *r, struct store_batch *b)
 	pthread_mutex_lock(&r->scopes_lock);
 	for (uint32_t i = 0; i < r->n_partials;) {
 		_cleanup_(buf_done) struct buf key = { 0 }, v = { 0 };
-		struct partial *p = r->partial[i++];
+		struct partial *p = &r->partial[i++];
 		if (!p->dirty)
 			continue;
 		meta_key(&key, META_PARTIAL, p->from.device.b, ID_SIZE, p->scope.b, ID_SIZE);
@@ -159,11 +153,10 @@ void partials_put_batch(struct replica *r, struct store_batch *b)
 			continue;
 		}
 		store_delete(b, STORE_META, key.data, key.len);
+		vv_done(&p->reached);
 		r->n_partials--;
 		i--;
 		memmove(r->partial + i, r->partial + i + 1, (r->n_partials - i) * sizeof(*r->partial));
-		vv_done(&p->reached);
-		free(p);
 	}
 	pthread_mutex_unlock(&r->scopes_lock);
 }
@@ -198,9 +191,7 @@ int partials_load(struct replica *r, struct err *e)
 
 void partials_done(struct replica *r)
 {
-	for (uint32_t i = 0; i < r->n_partials; i++) {
-		vv_done(&r->partial[i]->reached);
-		free(r->partial[i]);
-	}
+	for (uint32_t i = 0; i < r->n_partials; i++)
+		vv_done(&r->partial[i].reached);
 	free(r->partial);
 }
