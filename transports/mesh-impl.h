@@ -133,5 +133,7 @@ void targets_wake(struct mesh *m, const struct id *device);
 void targets_spare(struct mesh *m, const struct id *device);
 /* There may be a way to all of them now: those that wait are dialled at once. */
 void targets_hurry(struct mesh *m);
+/* What is being dialled is not any more: the machine is about to sleep. */
+void targets_stop(struct mesh *m);
 /* What discovery calls, of a mesh. */
 void targets_found(const struct id *device, const struct address *a, void *mesh);

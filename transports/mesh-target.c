@@ -105,6 +105,15 @@ void targets_wake(struct mesh *m, const struct id *device)
 			target_plan(t, jitter(smaller || t->fixed ? SECOND / 5 : YIELD));
 }
 
+void targets_stop(struct mesh *m)
+{
+	for (struct target *t = m->targets; t; t = t->next)
+		if (t->dial) {
+			tcp_dial_free(TAKE_PTR(t->dial));
+			target_plan(t, REST_PAUSE);
+		}
+}
+
 void targets_hurry(struct mesh *m)
 {
 	for (struct target *t = m->targets; t; t = t->next) {
@@ -179,6 +188,10 @@ static int on_target(sd_event_source *s, uint64_t usec, void *user)
 	struct err e = { 0 };
 	(void)s, (void)usec;
 	t->due = 0;
+	if (m->resting) {
+		target_plan(t, REST_PAUSE);
+		return 0;
+	}
 	if (t->dial || t->conn || is_idle(t))
 		return 0;
 	if (tried_elsewhere(t)) {
