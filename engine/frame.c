@@ -24,6 +24,8 @@ static const struct {
 	[FRAME_PONG] = { "PONG", BUF_VARINT_MAX },
 	[FRAME_RECORD] = { "RECORD", BUF_VARINT_MAX + ID_SIZE + 1 + FRAME_PIECE },
 	[FRAME_BUNDLE] = { "BUNDLE", 1 + FRAME_PIECE },
+	[FRAME_MARK] = { "MARK", 2 * BUF_VARINT_MAX + 20 },
+	[FRAME_RESUME] = { "RESUME", FRAME_LARGE },
 	[FRAME_WITNESS] = { "WITNESS", BUF_VARINT_MAX + 2 + FRAME_TAGS_MAX * (BUF_VARINT_MAX + 4) },
 	[FRAME_INTEREST] = { "INTEREST", FRAME_INTEREST_MAX },
 	[FRAME_HOLDS] = { "HOLDS", BUF_VARINT_MAX + 1 + FRAME_HOLDS_MAX * (ID_SIZE + BUF_VARINT_MAX + 32) },
@@ -41,7 +43,7 @@ int frame_head(const void *data, size_t len, enum frame_type *ret_type, size_t *
 	const uint8_t *p = data;
 	if (len < 1)
 		return 0;
-	if (p[0] == 0 || p[0] >= FRAME_TYPES || !types[p[0]].name)
+	if (p[0] >= FRAME_TYPES || !types[p[0]].name)
 		return err_set(e, -EPROTO, "the peer sent a frame of the unknown type %u", p[0]);
 	/* A head that is too long to end within FRAME_HEAD_MAX is beyond every limit. */
 	size_t head = 1;

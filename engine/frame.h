@@ -32,6 +32,8 @@ enum frame_type {
 	FRAME_INTEREST,
 	FRAME_HOLDS = 23,
 	FRAME_HELD = 24,
+	FRAME_MARK = 27,
+	FRAME_RESUME,
 	FRAME_TYPES
 };
 

@@ -18,6 +18,11 @@ struct round {
 	uint64_t announced, received;
 	uint64_t waiting; /* arrivals */
 	bool ended;
+	/* Places (intake-marks.c). */
+	bool counts;           /* a mark is to be reached */
+	struct dot mark, last; /* that one, and the newest */
+	uint64_t before;       /* arrivals that wait and came before it */
+	uint32_t marks;        /* so many were counted */
 };
 
 struct arrival {
@@ -26,6 +31,7 @@ struct arrival {
 	struct delta *delta;
 	uint64_t cost, record_cost; /* credit held in the streams */
 	struct round *round;
+	uint32_t marks;       /* of the round when it came */
 	enum wait wait;
 	uint32_t missing;      /* WAIT_CHUNKS */
 	bool record;           /* holds the whole record already */
@@ -76,6 +82,7 @@ struct queue {
 
 struct intake {
 	struct replica *replica;
+	struct actor_id from;
 	struct actor_codec *delta_actors, *record_actors; /* tables of the peer's streams */
 	uint64_t window;
 	struct arena scratch;
@@ -122,6 +129,10 @@ static inline struct arrival *queue_pop(struct queue *q)
 	return a;
 }
 
+/* An arrival of the round does not wait any more. */
+void intake_mark_left(struct round *round, const struct arrival *a);
+/* Notes the marks that are reached. */
+int intake_marks_run(struct intake *in, struct err *e);
 /* Whoever waits for the hash; it is asked for when nobody did before. */
 int intake_want_add(struct intake *in, const struct sha256 *hash, struct waiter *waiter);
 /* Goes on with what became ready, and with what is left over when few hashes are waited for. */

@@ -83,13 +83,14 @@ void intake_free(struct intake *in)
 	free(in);
 }
 
-int intake_new(struct replica *replica, uint64_t window, struct actor_quota *strangers,
-	       struct intake **ret)
+int intake_new(struct replica *replica, const struct actor_id *from, uint64_t window,
+	       struct actor_quota *strangers, struct intake **ret)
 {
 	_cleanup_(intake_freep) struct intake *in = calloc(1, sizeof(*in));
 	if (!in)
 		return -ENOMEM;
 	in->replica = replica;
+	in->from = *from;
 	in->window = window;
 	int r = actor_codec_new(replica_actors(replica), &in->delta_actors);
 	if (r == 0)
@@ -145,6 +146,7 @@ int intake_round(struct intake *in, const struct id *scope, const struct vv *upt
 		free(round);
 		return no_memory(e);
 	}
+	replica_partial_upto(in->replica, &in->from, scope, upto, false);
 	round->no = ++in->last_round;
 	round->scope = *scope;
 	round->announced = count;
@@ -163,6 +165,8 @@ static int claim_round(struct intake *in, uint32_t i, struct err *e)
 	in->claim[in->n_claims++] = (struct claim){ .scope = round->scope,
 						    .upto = round->upto,
 						    .commits = replica_commits(in->replica) };
+	replica_partial_upto(in->replica, &in->from, &round->scope, &in->claim[in->n_claims - 1].upto,
+			     true);
 	free(round);
 	in->n_rounds--;
 	memmove(&in->round[i], &in->round[i + 1], (in->n_rounds - i) * sizeof(*in->round));
@@ -301,6 +305,7 @@ static int arrival_try(struct intake *in, struct arrival *a, struct err *e)
 
 static void waits_no_more(struct intake *in, struct arrival *a)
 {
+	intake_mark_left(a->round, a);
 	a->round->waiting--;
 	in->waiting--;
 	in->waiting_bytes -= a->bytes.len;
@@ -416,7 +421,7 @@ int intake_run_ready(struct intake *in, struct err *e)
 		if (!a && in->n_wants < WANTS_TOTAL / 2)
 			a = queue_pop(&in->later);
 		if (!a)
-			return 0;
+			return intake_marks_run(in, e);
 		struct id node = a->delta->state.id;
 		int r = lane_run(in, &node, e);
 		if (r < 0)
@@ -477,6 +482,7 @@ static void lane_push(struct intake *in, struct lane *lane, struct arrival *a)
 	else
 		lane->first = a;
 	lane->last = a;
+	a->marks = a->round->marks;
 	a->round->waiting++;
 	in->waiting++;
 	in->waiting_bytes += a->bytes.len;

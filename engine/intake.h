@@ -15,10 +15,10 @@ enum stream { STREAM_DELTA, STREAM_RECORD, STREAM_CHUNK, STREAMS };
 
 struct intake;
 
-/* window: credit that the peer has for each stream. strangers: how many actors it may introduce
- * that the replica does not know. Both pointers are borrowed. */
-int intake_new(struct replica *r, uint64_t window, struct actor_quota *strangers,
-	       struct intake **ret);
+/* from: the peer's store. window: credit that it has for each stream. strangers: how many actors it may
+ * introduce that the replica does not know. Replica and strangers are borrowed. */
+int intake_new(struct replica *r, const struct actor_id *from, uint64_t window,
+	       struct actor_quota *strangers, struct intake **ret);
 void intake_free(struct intake *in);
 
 /* A round begins. upto is copied; count: nodes announced. */
@@ -31,6 +31,8 @@ int intake_delta(struct intake *in, bool more, const void *data, size_t len, uin
 /* A piece of what comes before the deltas of a bundle. */
 int intake_bundle(struct intake *in, bool more, const void *data, size_t len, uint64_t cost,
 		  struct err *e);
+/* The peer has sent all that it finds before that place. -EPROTO, -ENOMEM. */
+int intake_mark(struct intake *in, uint32_t actor, uint64_t seq, struct err *e);
 int intake_end(struct intake *in, struct err *e);
 /* A piece of the record that intake_whole asked for. */
 int intake_record(struct intake *in, uint64_t round, const struct id *node, bool more,

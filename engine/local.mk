@@ -61,6 +61,7 @@ libengine_a_SOURCES = \
 	engine/ignore.h \
 	engine/intake-chunks.c \
 	engine/intake-impl.h \
+	engine/intake-marks.c \
 	engine/intake.c \
 	engine/intake.h \
 	engine/interest.c \
@@ -133,6 +134,7 @@ libengine_a_SOURCES = \
 	engine/replica-node.c \
 	engine/replica-observe.c \
 	engine/replica-past.c \
+	engine/replica-partial.c \
 	engine/replica-peer.c \
 	engine/replica-place.c \
 	engine/replica-pointers.c \

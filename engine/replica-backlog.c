@@ -2,6 +2,10 @@
 
 /* What a peer lacks, from the dot index of a view.
  *
+ * A walk can begin where an earlier one was cut, in the same or a later view of the same store:
+ * shoal-protocol(7), Places. Only the walk is shortened: deltas are made for what the peer is known to have,
+ * which is less.
+ *
  * For each actor the entries in (known, have] are walked. A node has one for each actor that changed
  * it there, and maybe more (engine/replica.h, Vectors); it is sent with the first of them, which the
  * record itself tells: the actors of its context and its extra entries.
@@ -28,6 +32,8 @@ struct backlog {
 	struct view *view;
 	struct id scope;
 	struct vv known;
+	struct vv skip; /* where the walk begins: known, and perhaps more */
+	bool resumed;
 	const struct vv *have;
 	uint32_t *actor; /* to walk, by identifier */
 	uint32_t n_actors, at;
@@ -51,6 +57,21 @@ static int by_identifier(const void *x, const void *y, void *userdata)
 	return actors_cmp(userdata, *a, *b);
 }
 
+static void list_actors(struct backlog *b)
+{
+	b->n_actors = 0;
+	b->left = 0;
+	for (uint32_t i = 0; i < b->have->n; i++) {
+		struct vv_item item = b->have->item[i];
+		uint64_t k = vv_get(&b->skip, item.actor);
+		if (k >= item.seq)
+			continue;
+		b->actor[b->n_actors++] = item.actor;
+		b->left += item.seq - k;
+	}
+	qsort_r(b->actor, b->n_actors, sizeof(*b->actor), by_identifier, b->r->actors);
+}
+
 int backlog_new(struct replica *r, struct view *view, const struct id *scope, const struct vv *known,
 		struct backlog **ret)
 {
@@ -62,20 +83,14 @@ int backlog_new(struct replica *r, struct view *view, const struct id *scope, co
 	b->scope = *scope;
 	b->have = view_have(view, scope);
 	int rc = vv_copy(known, &b->known);
+	if (rc == 0)
+		rc = vv_copy(known, &b->skip);
 	if (rc < 0)
 		return rc;
 	b->actor = calloc(b->have->n ? b->have->n : 1, sizeof(*b->actor));
 	if (!b->actor)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < b->have->n; i++) {
-		struct vv_item item = b->have->item[i];
-		uint64_t k = vv_get(known, item.actor);
-		if (k >= item.seq)
-			continue;
-		b->actor[b->n_actors++] = item.actor;
-		b->left += item.seq - k;
-	}
-	qsort_r(b->actor, b->n_actors, sizeof(*b->actor), by_identifier, r->actors);
+	list_actors(b);
 	*ret = TAKE_PTR(b);
 	return 0;
 }
@@ -94,6 +109,7 @@ void backlog_free(struct backlog *b)
 	buf_done(&b->queue);
 	arena_done(&b->arena);
 	vv_done(&b->known);
+	vv_done(&b->skip);
 	free(b->actor);
 	view_unref(b->view);
 	free(b);
@@ -104,6 +120,27 @@ void backlog_others(struct backlog *b, const struct vv *(*known)(const struct id
 {
 	b->others = known;
 	b->userdata = userdata;
+}
+
+int backlog_skip(struct backlog *b, const struct vv *reached)
+{
+	int rc = vv_join(&b->skip, reached);
+	b->resumed = true;
+	list_actors(b);
+	return rc;
+}
+
+bool backlog_place(const struct backlog *b, uint32_t *ret_actor, uint64_t *ret_seq)
+{
+	if (!b->it || b->queue.len > 0 || backlog_inside(b) || b->last == 0)
+		return false;
+	/* There may be more of the batch that the last one is of. */
+	uint32_t actor = b->actor[b->at];
+	if (b->last - 1 <= vv_get(&b->skip, actor))
+		return false;
+	*ret_actor = actor;
+	*ret_seq = b->last - 1;
+	return true;
 }
 
 const struct bundle *backlog_bundle(const struct backlog *b)
@@ -169,7 +206,7 @@ static int next_entry(struct backlog *b, uint32_t *ret_actor, uint64_t *ret_seq,
 		if (!b->it) {
 			_cleanup_(buf_done) struct buf low = { 0 };
 			_cleanup_(buf_done) struct buf high = { 0 };
-			b->last = vv_get(&b->known, actor);
+			b->last = vv_get(&b->skip, actor);
 			entry_key(&low, &b->scope, actor, b->last + 1);
 			entry_key(&high, &b->scope, actor, have + 1);
 			if (buf_failed(&low) || buf_failed(&high))
@@ -212,13 +249,24 @@ static bool is_first(const struct backlog *b, const struct stored *s, uint32_t a
 	for (uint32_t i = 0; i < ctx->n + s->n_extra; i++) {
 		struct dot d = i < ctx->n ? (struct dot){ ctx->item[i].actor, ctx->item[i].seq } :
 					    s->extra[i - ctx->n];
-		if (d.seq <= vv_get(&b->known, d.actor) || d.seq > vv_get(b->have, d.actor))
+		if (d.seq <= vv_get(&b->skip, d.actor) || d.seq > vv_get(b->have, d.actor))
 			continue;
 		int c = d.actor == actor ? 0 : actors_cmp(b->r->actors, d.actor, actor);
 		if (c < 0 || (c == 0 && d.seq < seq))
 			return false;
 	}
 	return true;
+}
+
+/* Would the walk not come by it, because an earlier one has? */
+static bool is_behind(const struct backlog *b, const struct stored *s)
+{
+	if (!b->resumed)
+		return false;
+	for (uint32_t i = 0; i < s->n_extra; i++)
+		if (s->extra[i].seq > vv_get(&b->skip, s->extra[i].actor))
+			return false;
+	return vv_covers(&b->skip, &s->record->ctx);
 }
 
 static int load(struct backlog *b, struct arena *a, const struct id *id, struct stored *ret,
@@ -254,7 +302,7 @@ static int queue_parents(struct backlog *b, const struct record *rec)
 		rc = set_done(b, &parent);
 		if (rc < 0)
 			return rc;
-		if (d)
+		if (d && !is_behind(b, &s))
 			buf_put(&b->queue, parent.b, ID_SIZE);
 		rec = s.record;
 	}

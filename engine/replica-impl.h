@@ -28,11 +28,11 @@
  *            T, actor u32, seq u64, node  empty: was put into a batch of this device; seq 0: the actor
  *                                       was met
  *            L, node, link              empty: that hard link to the node is live
- *            Q, peer                    empty: contents of some files are missing there
  *            X, node                    u8 (engine/absent.h): its contents are not here
  *            E, node                    u8 format, changes (engine/leaf.h): the trail of a record
  *            Q, device                  what it keeps (engine/interest.h); zeros: this device. Others: behind
  *                                       u64, when it said so last (us)
+ *            J, device                  empty: contents of some files are missing there
  *            D, scope                   empty: what is here of it goes (replica-drop.c)
  *   DOCS     node                       format u8, varint n, n × (varint actor, varint seq): entries
  *                                       in DOTS beyond one for each actor of the context; record.
@@ -71,7 +71,7 @@ enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', 
        META_BATCH = 'B', META_MEMBER = 'M',
        META_OWN = 'O', META_TAG = 'W', META_RESTAMP = 'R', META_ADOPTED = 'T',
        META_COUNTED = 'K', META_RENEWED = 'G', META_TRAIL = 'E', META_LINK = 'L',
-       META_INTEREST = 'Q', META_DROP = 'D' };
+       META_INTEREST = 'Q', META_DROP = 'D', META_PARTIAL = 'p' };
 
 /* ---- nodes: what is derived of a record ---- */
 
@@ -309,6 +309,8 @@ struct replica {
 	struct peer_keeps *keeps;    /* of others */
 	uint32_t n_keeps;
 	uint64_t interests_meeting;  /* sessions after this one know the own ones */
+	struct partial *partial;     /* by device, scope; scopes_lock alone (replica-partial.c) */
+	uint32_t n_partials;
 
 	pthread_mutex_t notify;   /* order of notifications; observers */
 	struct observer *observer;
@@ -601,6 +603,11 @@ bool drop_pending(struct replica *r, const struct id *scope);
 int gone_put(struct commit *c, const struct touched *t, struct store_batch *b);
 /* replica-batch.c: the lists that only nodes of scopes have which are not here any more. */
 int batches_forget(struct commit *c, const struct id *node, struct store_batch *b);
+/* Rounds that were cut (replica-partial.c). What is to be written, at a flush. Commit lock. */
+void partials_put_batch(struct replica *r, struct store_batch *b);
+int partials_load(struct replica *r, struct err *e);
+void partials_done(struct replica *r);
+void partials_forget(struct replica *r, const struct id *scope);
 /* Publishes the view of what was opened. */
 int view_first(struct replica *r, struct err *e);
 int view_take(struct replica *r, struct view **ret); /* not durable; commit lock */

@@ -207,6 +207,8 @@ static int take_over(struct replica *r, struct interests *x, const struct id *dr
 	if (s) {
 		scope_put_batch(r, r->batch, drop, &nothing, s->files);
 		drop_put(r->batch, drop, true);
+		partials_forget(r, drop);
+		partials_put_batch(r, r->batch);
 	}
 	int rc = store_write(r->store, r->batch, e);
 	if (rc < 0)

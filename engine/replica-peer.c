@@ -91,7 +91,7 @@ int replica_peer_set(struct replica *r, const struct id *peer, const struct id *
 
 /* ---- whose contents are not all there ---- */
 
-#define PARTIAL_KEY 'Z'
+#define PARTIAL_KEY 'J'
 
 /* Few devices are, and the list changes seldom: it is read from the store each time. */
 static void partial_key(const struct id *peer, uint8_t key[static 1 + ID_SIZE])
@@ -245,6 +245,7 @@ bool cut_held(const struct cut *c, const struct id *peer)
 
 void peers_put_batch(struct replica *r, struct store_batch *b)
 {
+	partials_put_batch(r, b);
 	pthread_mutex_lock(&r->scopes_lock);
 	for (uint32_t i = 0; i < r->n_peers; i++) {
 		_cleanup_(buf_done) struct buf key = { 0 };

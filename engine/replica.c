@@ -278,6 +278,8 @@ int replica_open(const struct replica_config *config, struct replica **ret, stru
 	if (rc == 0)
 		rc = interests_load(r, e);
 	if (rc == 0)
+		rc = partials_load(r, e);
+	if (rc == 0)
 		rc = conflicts_load(r, e);
 	if (rc == 0)
 		rc = batches_load(r, e);
@@ -296,7 +298,7 @@ void replica_free(struct replica *r)
 {
 	if (!r)
 		return;
-	if (r->batch && r->n_peers > 0) {
+	if (r->batch && (r->n_peers > 0 || r->n_partials > 0)) {
 		store_batch_clear(r->batch);
 		peers_put_batch(r, r->batch);
 		interests_put_batch(r, r->batch);
@@ -320,6 +322,7 @@ void replica_free(struct replica *r)
 	}
 	free(r->scope);
 	free(r->peer);
+	partials_done(r);
 	free(r->observer);
 	free(r->restamped);
 	absents_free(r->absents);

@@ -569,6 +569,12 @@ int backlog_next(struct backlog *b, struct arena *a, struct delta **ret, struct 
  * is taken to hold nothing there. */
 void backlog_others(struct backlog *b, const struct vv *(*known)(const struct id *scope, void *userdata),
 		    void *userdata);
+/* Leaves out what a walk of an earlier view of this store has been through, when it stands in `reached`;
+ * before the first delta. -ENOMEM. */
+int backlog_skip(struct backlog *b, const struct vv *reached);
+/* How far it is, between two deltas: all that is found under the actors before *ret_actor, in the order of
+ * identifiers, and under that one up to *ret_seq, was given. False: that is not to be said now. */
+bool backlog_place(const struct backlog *b, uint32_t *ret_actor, uint64_t *ret_seq);
 /* The bundle that the last delta begins, else NULL; borrowed until the next backlog_next(). */
 const struct bundle *backlog_bundle(const struct backlog *b);
 /* The next delta is of the same bundle. */
@@ -678,6 +684,20 @@ int replica_peer_set_partial(struct replica *r, const struct id *peer, bool part
 			     struct err *e);
 bool replica_peer_partial(struct replica *r, const struct id *peer);
 uint64_t replica_meeting(struct replica *r); /* the number of a session that begins */
+
+/* How far the round of a scope came that the store `from` began to send, if it is cut: everything that a walk
+ * of its dot index meets under an actor up to the number in `reached` is here. Joined with what is known;
+ * kept across restarts. -ENOMEM. */
+int replica_partial_raise(struct replica *r, const struct actor_id *from, const struct id *scope,
+			  const struct vv *reached);
+/* It begins or (complete) has ended a round up to there: what is known is forgotten when the round takes no
+ * notice of it, or when it is complete. */
+void replica_partial_upto(struct replica *r, const struct actor_id *from, const struct id *scope,
+			  const struct vv *upto, bool complete);
+/* The next scope after `after` (NULL: the first) for which something is known: 1, and *ret is a copy; 0: there
+ * is none. -ENOMEM. */
+int replica_partial_next(struct replica *r, const struct actor_id *from, const struct id *after,
+			 struct id *ret_scope, struct vv *ret);
 
 /* A cut: for each scope a vector that a peer has to hold. It stays what it was when it was added to,
  * so a peer gets there however much is written meanwhile. It belongs to its caller, who frees it

@@ -9,14 +9,18 @@
 #include "engine/session.h"
 
 #define OLDEST_PROTOCOL 1
-#define PING_US (10ull * 1000 * 1000)
-#define DEAD_US (30ull * 1000 * 1000)
+#define PING_US (10ull * 1000 * 1000)       /* of silence, when there is to be an answer */
+#define IDLE_PING_US (50ull * 1000 * 1000)  /* when not; of the two the smaller id asks */
+#define SPARE_PING_US (75ull * 1000 * 1000) /* should it not */
+#define PONG_US (20ull * 1000 * 1000)
+#define HELLO_US (30ull * 1000 * 1000)
 #define ROUNDS_MAX 16 /* that a peer may have unanswered */
 #define ROUNDS_OUT 8  /* that we do */
 #define SCOPES_MAX 65536
 #define WANTED_MAX 4096
 #define NO_NUMBER UINT32_MAX
 #define HOLDS_OPEN_MAX 8 /* HOLDS without their HELD, each way */
+#define MARK_EVERY 1024 /* bytes of deltas, at least */
 
 struct scope {
 	struct id id;
@@ -25,6 +29,7 @@ struct scope {
 	const struct vv *have; /* in the view; NULL: not there */
 	bool vector_due;       /* fingerprints differ: VECTOR is to be sent */
 	bool vector_awaited;
+	struct vv resume;      /* of RESUME, until the first round */
 	bool held_known;       /* the peer has said in this session what it holds */
 };
 
@@ -101,6 +106,9 @@ struct session {
 	struct view *hello_view; /* of our HELLO, until the peer's SCOPES are complete */
 	bool news;
 	bool hello_out, hello_in;
+	bool resumes_out;       /* RESUME is to be sent, before SCOPES */
+	struct id resume_last;  /* the scope of the last one, when there was one */
+	bool resume_any;
 	bool scopes_out; /* to be sent */
 	uint32_t scopes_at;
 	bool scopes_in;       /* the peer's are complete, or not needed */
@@ -126,6 +134,8 @@ struct session {
 	uint32_t n_rounds; /* the last one is open while backlog is set */
 	uint64_t last_round;
 	uint32_t next_scope; /* where to look for work */
+	size_t since_mark;   /* bytes of deltas sent */
+	struct dot mark;     /* the last MARK of the open round */
 	bool idle;           /* nothing to start until news or an answer */
 	struct piecewise bundle, delta, record; /* bundle: goes before the delta */
 	struct view *whole_view; /* a record that the peer asked for */
@@ -161,6 +171,9 @@ int session_get_fetched(struct session *s, const struct sha256 *hash, const void
 			uint64_t cost, uint64_t now, struct err *e);
 int session_check_fetch(struct session *s, uint64_t now, struct err *e);
 
+/* When the peer is asked whether it lives, and when it is dead, if nothing comes from it. */
+uint64_t session_ping_at(const struct session *s);
+uint64_t session_dead_at(const struct session *s);
 /* Remembers the first error: nothing works after it. Returns code. */
 int session_fail(struct session *s, int code, struct err *e);
 /* -ESTALE: our store has become another incarnation since the session began. */

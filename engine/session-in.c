@@ -78,7 +78,7 @@ static int get_hello(struct session *s, struct cursor *c, struct err *e)
 	if (r < 0)
 		return r;
 	s->window = h.window;
-	r = intake_new(s->replica, SESSION_WINDOW, &s->strangers, &s->intake);
+	r = intake_new(s->replica, &h.self, SESSION_WINDOW, &s->strangers, &s->intake);
 	if (r < 0)
 		return err_set(e, r, "out of memory");
 	s->hello_in = s->ping_due = true;
@@ -241,6 +241,32 @@ static int get_told(struct session *s, struct cursor *c, enum frame_type t, stru
 	if (r == 0)
 		session_rounds_answered(s);
 	return r;
+}
+
+/* Whether it counts shows when the round begins. */
+static int get_resume(struct session *s, struct cursor *c, struct err *e)
+{
+	struct scope *scope = NULL;
+	if (s->scopes_in || s->scopes_heard > 0 || !s->hello_view || !s->interests_in)
+		return err_set(e, -EPROTO, "the peer sent RESUME out of place");
+	int r = get_scope(s, c, &scope, e);
+	if (r < 0)
+		return r;
+	if (scope->resume.n > 0)
+		return err_set(e, -EPROTO, "the peer sent RESUME twice for a scope");
+	r = frame_vector_get(c, &scope->resume, s->actors, s->in_actors, e);
+	if (r == 0 && (!cursor_end(c) || scope->resume.n == 0))
+		r = malformed(FRAME_RESUME, e);
+	return r < 0 ? r : check_own(s, &scope->resume, e);
+}
+
+static int get_mark(struct session *s, struct cursor *c, struct err *e)
+{
+	uint32_t actor = actor_codec_get(s->in_actors, c);
+	uint64_t seq = cursor_varint_max(c, FRAME_SEQ_MAX);
+	if (!cursor_end(c))
+		return malformed(FRAME_MARK, e);
+	return intake_mark(s->intake, actor, seq, e);
 }
 
 static int get_vector(struct session *s, struct cursor *c, struct err *e)
@@ -458,6 +484,10 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return session_get_holds(s, &c, e);
 	case FRAME_HELD:
 		return session_get_held(s, &c, e);
+	case FRAME_MARK:
+		return get_mark(s, &c, e);
+	case FRAME_RESUME:
+		return get_resume(s, &c, e);
 	case FRAME_TYPES:
 		break;
 	}

@@ -91,7 +91,7 @@ static int complete(struct session *s, struct err *e)
 	/* The view's vectors go into the scopes that are shared now. */
 	if (r == 0)
 		r = session_scopes_of_view(s, e);
-	s->scopes_out = true;
+	s->scopes_out = s->resumes_out = true;
 	return r;
 }
 

@@ -71,6 +71,40 @@ static int put_witness(struct session *s, struct buf *out)
 	return put(s, out, FRAME_WITNESS);
 }
 
+/* What came of rounds of the peer that were cut. */
+static int put_resumes(struct session *s, struct buf *out, size_t end)
+{
+	static const struct vv none;
+	while (s->resumes_out) {
+		_cleanup_(vv_done) struct vv reached = { 0 };
+		struct id id;
+		struct scope *scope;
+		if (out->len >= end)
+			return 1;
+		int r = replica_partial_next(s->replica, &s->peer_self,
+					     s->resume_any ? &s->resume_last : NULL, &id, &reached);
+		if (r == 0)
+			s->resumes_out = false;
+		if (r <= 0)
+			return r;
+		s->resume_any = true;
+		s->resume_last = id;
+		if (!session_shares(s, &id))
+			continue;
+		r = session_scope(s, &id, &scope);
+		if (r < 0)
+			return r;
+		payload(s);
+		put_scope(s, scope);
+		r = frame_vector_put(&s->payload, &reached, &none, s->actors, s->out_actors);
+		if (r == 0)
+			r = put(s, out, FRAME_RESUME);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int put_scopes(struct session *s, struct buf *out)
 {
 	struct buf *b = payload(s);
@@ -199,8 +233,7 @@ static int put_life(struct session *s, struct buf *out, uint64_t now)
 		r = put_number(s, out, FRAME_PONG, s->pong_value);
 		s->pong_due = false;
 	}
-	uint64_t since = s->last_in > s->last_ping ? s->last_in : s->last_ping;
-	if (r == 0 && s->hello_in && (s->ping_due || now >= since + PING_US)) {
+	if (r == 0 && s->hello_in && (s->ping_due || now >= session_ping_at(s))) {
 		s->ping_due = false;
 		s->ping_out = true;
 		s->ping_at = s->last_ping = now;
@@ -320,7 +353,14 @@ static int round_start(struct session *s, struct buf *out, struct err *e)
 	if (r < 0)
 		return err_errno(e, r, "cannot list what the peer lacks");
 	backlog_others(s->backlog, sent_of, s);
-	r = vv_copy(scope->have, &o->upto);
+	/* Only of a view that is no earlier than the one it is about. */
+	if (scope->resume.n > 0 && vv_covers(scope->have, &scope->resume))
+		r = backlog_skip(s->backlog, &scope->resume);
+	vv_done(&scope->resume);
+	s->since_mark = 0;
+	s->mark = (struct dot){ 0 };
+	if (r == 0)
+		r = vv_copy(scope->have, &o->upto);
 	if (r == 0)
 		r = vv_join(&scope->sent, &o->upto);
 	o->view = view_ref(s->view);
@@ -341,6 +381,21 @@ static int round_start(struct session *s, struct buf *out, struct err *e)
 	return 1;
 }
 
+/* Tells how far the round is, now and then. 1: it was. */
+static int put_mark(struct session *s, struct buf *out)
+{
+	struct dot at;
+	if (s->since_mark < MARK_EVERY || !backlog_place(s->backlog, &at.actor, &at.seq) ||
+	    (at.actor == s->mark.actor && at.seq == s->mark.seq))
+		return 0;
+	s->since_mark = 0;
+	s->mark = at;
+	actor_codec_put(s->out_actors, payload(s), at.actor);
+	buf_varint(&s->payload, at.seq);
+	int r = put(s, out, FRAME_MARK);
+	return r < 0 ? r : 1;
+}
+
 /* One frame of the round under way. 1: something was sent. */
 static int round_step(struct session *s, struct buf *out, struct err *e)
 {
@@ -351,7 +406,9 @@ static int round_step(struct session *s, struct buf *out, struct err *e)
 	struct outgoing *o = &s->out[s->n_rounds - 1];
 	if (!s->delta.busy) {
 		struct delta *d = NULL;
-		int r = 0;
+		int r = put_mark(s, out);
+		if (r != 0)
+			return r < 0 ? err_errno(e, r, "cannot make a frame") : r;
 		/* The peer may have got it all from others meanwhile; but what began ends. */
 		if (backlog_inside(s->backlog) || !vv_covers(&o->scope->heard, &o->upto)) {
 			r = backlog_next(s->backlog, &s->arena, &d, e);
@@ -376,8 +433,10 @@ static int round_step(struct session *s, struct buf *out, struct err *e)
 			return err_errno(e, r, "cannot encode a delta");
 	}
 	payload(s);
+	size_t before = out->len;
 	int r = s->bundle.busy ? put_piece(s, out, STREAM_DELTA, FRAME_BUNDLE, &s->bundle) :
 				 put_piece(s, out, STREAM_DELTA, FRAME_DELTA, &s->delta);
+	s->since_mark += out->len - before;
 	return r < 0 ? err_errno(e, r, "cannot send a delta") : 1;
 }
 
@@ -441,6 +500,8 @@ static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
 			return 1;
 		r = session_interest_put(s, out);
 	}
+	if (r == 0 && s->resumes_out)
+		r = put_resumes(s, out, end);
 	while (r == 0 && s->scopes_out) {
 		if (out->len >= end)
 			return 1;
@@ -501,9 +562,9 @@ int session_output(struct session *s, struct buf *out, size_t max, uint64_t now_
 	if (s->error)
 		return err_set(e, s->error, "%s", s->message);
 	int r = 0;
-	if (now_us >= s->last_in + DEAD_US)
+	if (now_us >= session_dead_at(s))
 		r = err_set(&why, -ETIMEDOUT, "the peer has been silent for %llu seconds",
-			    DEAD_US / 1000000);
+			    (unsigned long long)(now_us - s->last_in) / 1000000);
 	if (r == 0)
 		r = session_check_fetch(s, now_us, &why);
 	if (r == 0)

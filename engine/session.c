@@ -90,6 +90,7 @@ static void scope_free(struct scope *scope)
 	vv_done(&scope->told);
 	vv_done(&scope->heard);
 	vv_done(&scope->sent);
+	vv_done(&scope->resume);
 	free(scope);
 }
 
@@ -259,13 +260,36 @@ void session_news(struct session *s)
 	s->news = true;
 }
 
+/* ---- life ---- */
+
+static uint64_t last_sign(const struct session *s)
+{
+	return s->last_in > s->last_ping ? s->last_in : s->last_ping;
+}
+
+uint64_t session_ping_at(const struct session *s)
+{
+	if (!s->hello_in || s->ping_out)
+		return UINT64_MAX;
+	if (!s->live || s->n_rounds > 0)
+		return last_sign(s) + PING_US;
+	/* Each hears the other's: so one of the two asks, for both. */
+	return last_sign(s) + (id_cmp(&s->own.device, &s->peer) < 0 ? IDLE_PING_US : SPARE_PING_US);
+}
+
+uint64_t session_dead_at(const struct session *s)
+{
+	if (!s->hello_in)
+		return s->last_in + HELLO_US;
+	return s->ping_out ? last_sign(s) + PONG_US : UINT64_MAX;
+}
+
 uint64_t session_deadline(const struct session *s)
 {
 	if (s->error)
 		return UINT64_MAX;
-	uint64_t dead = s->last_in + DEAD_US;
-	uint64_t ping = (s->last_in > s->last_ping ? s->last_in : s->last_ping) + PING_US;
-	uint64_t at = s->hello_in && ping < dead ? ping : dead;
+	uint64_t dead = session_dead_at(s), ping = session_ping_at(s);
+	uint64_t at = ping < dead ? ping : dead;
 	uint64_t fetch = s->source ? fetch_deadline(s->source) : UINT64_MAX;
 	return fetch < at ? fetch : at;
 }

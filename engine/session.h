@@ -14,6 +14,8 @@
  *     DELTA        one delta of the open round
  *     END          the round's scope is complete: the receiver claims `upto`
  *     ACK          scope, vector: what the sender of ACK holds *durably*
+ *     MARK         how far the open round is
+ *     RESUME       how far a round of a scope came that was cut, before SCOPES
  *     WHOLE        please send this node whole (a delta did not fit)
  *     RECORD       the answer
  *     WANT, CHUNK  chunks and manifests by hash

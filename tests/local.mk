@@ -89,6 +89,7 @@ unit_tests = \
 	tests/unit/test_seq_large \
 	tests/unit/test_seqcodec \
 	tests/unit/test_interest \
+	tests/unit/test_resume \
 	tests/unit/test_session \
 	tests/unit/test_store \
 	tests/unit/test_suspend \
@@ -110,7 +111,7 @@ unit_tests = \
 	tests/unit/test_workfile
 
 # A device without documents, for tests of links in network namespaces.
-check_PROGRAMS += tests/helpers/linkpeer
+check_PROGRAMS += tests/helpers/linkpeer tests/bench/hubload
 tests_helpers_linkpeer_SOURCES = tests/helpers/linkpeer.c $(members)
 tests_helpers_linkpeer_LDADD = $(TRANSPORTS_TEST_LIBS)
 
@@ -168,6 +169,7 @@ tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_restamp_SOURCES = tests/unit/test_restamp.c $(pair)
 tests_unit_test_interest_SOURCES = tests/unit/test_interest.c $(pair)
+tests_unit_test_resume_SOURCES = tests/unit/test_resume.c $(pair)
 tests_unit_test_session_SOURCES = tests/unit/test_session.c $(pair)
 tests_unit_test_txn_SOURCES = tests/unit/test_txn.c $(pair)
 tests_unit_test_proc_LDADD = $(FUSEFS_TEST_LIBS)
@@ -278,6 +280,7 @@ EXTRA_DIST += \
 	tests/integration/fsmount.py \
 	tests/integration/inotify.py \
 	tests/integration/lab.py \
+	tests/integration/hub.py \
 	tests/integration/linkpeer.py \
 	tests/integration/programs.py \
 	tests/integration/test_blobs.py \
@@ -292,12 +295,15 @@ EXTRA_DIST += \
 	tests/integration/test_hardlinks.py \
 	tests/integration/test_history.py \
 	tests/integration/test_hostile_tls.py \
+	tests/integration/test_hub.py \
+	tests/integration/test_idle.py \
 	tests/integration/test_ignore.py \
 	tests/integration/test_incarnations.py \
 	tests/integration/test_lab.py \
 	tests/integration/test_links.py \
 	tests/integration/test_matrix.py \
 	tests/integration/test_mesh.py \
+	tests/integration/test_standby.py \
 	tests/integration/test_mount.py \
 	tests/integration/conformance.py \
 	tests/integration/test_models.py \
@@ -353,8 +359,11 @@ bench_helpers = \
 	tests/bench/files
 tests_bench_files_SOURCES = tests/bench/files.c tests/bench/figure.h
 tests_bench_files_LDADD =
+tests_bench_hubload_SOURCES = tests/bench/hubload.c $(members) $(pair)
+tests_bench_hubload_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 bench_scripts = \
 	tests/bench/bench_hosts.py \
+	tests/bench/bench_hub.py \
 	tests/bench/bench_mount.py
 EXTRA_PROGRAMS += $(bench_programs) $(bench_helpers)
 noinst_HEADERS += tests/bench/figure.h

@@ -45,6 +45,15 @@ void node_open(struct node *n, uint8_t no, const char *path)
 	node_start(n);
 }
 
+void node_open_as(struct node *n, const struct id *id)
+{
+	*n = (struct node){ .id = *id, .now = UINT64_C(1700000000000000) };
+	memcpy(&n->random, id->b, sizeof(n->random));
+	if (store_open_memory(&n->store) < 0)
+		tap_bail("no store");
+	node_start(n);
+}
+
 void node_crash(struct node *n, uint64_t keep)
 {
 	replica_free(n->replica);

@@ -19,6 +19,8 @@ struct node {
 
 /* A replica in memory, or in the directory path. */
 void node_open(struct node *n, uint8_t no, const char *path);
+/* The same in memory, of the device with that id. */
+void node_open_as(struct node *n, const struct id *id);
 void node_close(struct node *n);
 /* Its power fails: what was not flushed is lost but for the first `keep` commits (memory only). */
 void node_crash(struct node *n, uint64_t keep);

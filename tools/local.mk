@@ -95,13 +95,22 @@ mount_fuse_shoal_LDADD = $(TOOLS_LIBS)
 dist_bashcompletion_DATA = tools/completion/shoal.bash
 dist_zshcompletion_DATA = tools/completion/_shoal
 systemduserunit_DATA = tools/shoal.service
-EXTRA_DIST += tools/shoal.service.in
-CLEANFILES += tools/shoal.service
+systemdsystemunit_DATA = tools/shoal-hub.service
+EXTRA_DIST += tools/shoal.service.in tools/shoal-hub.service.in tools/shoal.sysusers
+CLEANFILES += tools/shoal.service tools/shoal-hub.service
 
-tools/shoal.service: $(srcdir)/tools/shoal.service.in Makefile
+tools/shoal.service tools/shoal-hub.service: Makefile \
+		$(srcdir)/tools/shoal.service.in $(srcdir)/tools/shoal-hub.service.in
 	$(AM_V_GEN)$(MKDIR_P) tools && \
 		$(SED) 's|@bindir[@]|$(bindir)|g; s|@sbindir[@]|$(sbindir)|g' \
-		$(srcdir)/tools/shoal.service.in >$@.new && mv $@.new $@
+		$(srcdir)/$@.in >$@.new && mv $@.new $@
+
+# systemd-sysusers goes by the name.
+install-data-local:
+	$(MKDIR_P) "$(DESTDIR)$(sysusersdir)"
+	$(INSTALL_DATA) $(srcdir)/tools/shoal.sysusers "$(DESTDIR)$(sysusersdir)/shoal.conf"
+uninstall-local:
+	rm -f "$(DESTDIR)$(sysusersdir)/shoal.conf"
 
 # What make install put in place is there, and the programs start.
 installcheck-local:
@@ -115,4 +124,6 @@ installcheck-local:
 	for m in $(dist_man_MANS); do m=$${m##*/}; file "$(mandir)/man$${m##*.}/$$m"; done; \
 	file "$(bashcompletiondir)/shoal.bash"; \
 	file "$(zshcompletiondir)/_shoal"; \
-	file "$(systemduserunitdir)/shoal.service"
+	file "$(systemduserunitdir)/shoal.service"; \
+	file "$(systemdsystemunitdir)/shoal-hub.service"; \
+	file "$(sysusersdir)/shoal.conf"

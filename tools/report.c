@@ -114,9 +114,16 @@ static const char *phase_name(const struct peer_status *s)
 	return "";
 }
 
+struct peer_list {
+	struct daemon *d;
+	struct jsonw *w;
+};
+
 static int put_peer(const struct peer_status *s, void *userdata)
 {
-	struct jsonw *w = userdata;
+	struct peer_list *list = userdata;
+	struct jsonw *w = list->w;
+	struct link_info standby;
 	jsonw_object_begin(w);
 	put_text(w, "device", s->name);
 	put_id(w, "id", &s->id);
@@ -124,6 +131,8 @@ static int put_peer(const struct peer_status *s, void *userdata)
 	put_text(w, "state", phase_name(s));
 	put_text(w, "transport", s->link.transport);
 	put_text(w, "address", s->link.remote);
+	put_text(w, "standby",
+		 mesh_standby(list->d->mesh, &s->id, &standby) ? standby.remote : NULL);
 	jsonw_key(w, "dialled");
 	jsonw_bool(w, s->link.dialled);
 	put_uint(w, "rtt_us", s->session.rtt_us ? s->session.rtt_us : s->link.rtt_us);
@@ -148,9 +157,10 @@ static int put_peer(const struct peer_status *s, void *userdata)
 void report_peers(struct daemon *d, struct buf *out)
 {
 	struct jsonw w;
+	struct peer_list list = { d, &w };
 	jsonw_init(&w, out, 0);
 	jsonw_array_begin(&w);
-	peers_each(d->peers, put_peer, &w);
+	peers_each(d->peers, put_peer, &list);
 	jsonw_array_end(&w);
 	jsonw_end(&w);
 }

@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "tools/cmdline.h"
 #include "tools/daemon.h"
 #include "tools/mounts.h"
 #include "tools/spawn.h"
 #include "tools/upgrade.h"
+
+#define FILES 65536 /* that it may have open */
 
 enum { OPT_MOUNT, OPT_OPTIONS, OPT_NO_MOUNT, OPT_LISTEN, OPT_FOREGROUND, OPT_READY_FD,
        OPT_HANDOVER, OPT_CHECK, OPTS };
@@ -30,6 +33,17 @@ static const struct command_def table[] = {
 	  options, OPTS, 0, 0, false, NULL },
 };
 
+/* The usual 1024 is too few for a hub, and the most that it may have is enough. */
+static void raise_files(void)
+{
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < FILES &&
+	    files.rlim_cur < files.rlim_max) {
+		files.rlim_cur = files.rlim_max < FILES ? files.rlim_max : FILES;
+		(void)setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
 static int run(const struct cmdline *c, struct err *e)
 {
 	_cleanup_(buf_done) struct buf store = { 0 }, dir = { 0 };
@@ -40,6 +54,7 @@ static int run(const struct cmdline *c, struct err *e)
 		.handover = c->value[OPT_HANDOVER].set ? (int)c->value[OPT_HANDOVER].number : -1,
 		.ready_fd = c->value[OPT_READY_FD].set ? (int)c->value[OPT_READY_FD].number : -1,
 	};
+	raise_files();
 	int r = storedir_find(c->store, &store, e);
 	if (r == 0 && c->value[OPT_MOUNT].set && !c->value[OPT_NO_MOUNT].set) {
 		r = path_absolute(c->value[OPT_MOUNT].text, &dir);

@@ -295,6 +295,10 @@ static void join_groups(struct discovery *d, const struct port *p)
 	struct ipv6_mreq m6 = { .ipv6mr_interface = p->index };
 	inet_pton(AF_INET, DISCOVERY_GROUP4, &m4.imr_multiaddr);
 	inet_pton(AF_INET6, DISCOVERY_GROUP6, &m6.ipv6mr_multiaddr);
+	/* The kernel forgets the group with an interface's last address, and the socket does not: only who
+	 * leaves can join again. */
+	if (p->v4 && d->fd4 >= 0)
+		(void)setsockopt(d->fd4, IPPROTO_IP, IP_DROP_MEMBERSHIP, &m4, sizeof(m4));
 	/* EADDRINUSE: a member already. A vanished interface has left by itself. ENOBUFS beyond
 	 * net.ipv4.igmp_max_memberships (20): IPv6, which has no such limit, still serves. */
 	if (p->v4 && d->fd4 >= 0)

@@ -183,12 +183,17 @@ const struct iface *ifaces_list(const struct ifaces *f, unsigned *ret_n)
 	return f->iface;
 }
 
-bool ifaces_has(const struct ifaces *f, const char *host)
+unsigned ifaces_index(const struct ifaces *f, const char *host)
 {
 	char text[ADDRESS_TEXT];
 	for (unsigned i = 0; i < f->n; i++)
 		for (unsigned k = 0; k < f->iface[i].n; k++)
 			if (strcmp(address_host(&f->iface[i].address[k], text), host) == 0)
-				return true;
-	return false;
+				return f->iface[i].index;
+	return 0;
+}
+
+bool ifaces_has(const struct ifaces *f, const char *host)
+{
+	return ifaces_index(f, host) > 0;
 }

@@ -38,3 +38,5 @@ const struct iface *ifaces_list(const struct ifaces *f, unsigned *ret_n);
 
 /* True when the address (without port) belongs to this host now. */
 bool ifaces_has(const struct ifaces *f, const char *host);
+/* The index of the interface that has it; 0: none has. */
+unsigned ifaces_index(const struct ifaces *f, const char *host);

@@ -42,6 +42,7 @@ struct link_info {
 	enum link_cost cost;
 	bool dialled;           /* true: this device opened it */
 	uint32_t rtt_us;        /* estimate of the round trip, 0 while unknown */
+	uint32_t rtt_least_us;  /* the shortest, likewise */
 	uint64_t bytes_in;      /* on the wire, encryption included */
 	uint64_t bytes_out;
 	int64_t since;          /* CLOCK_BOOTTIME in microseconds when it came up */

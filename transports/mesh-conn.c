@@ -3,25 +3,29 @@
  * One link to each device
  * =======================
  *
- * Whoever accepts a connection decides about it, alone: after the TLS handshake it either
- * closes, or sends the greeting (one byte, 1) and the link is up; at the dialler it is up
- * when the greeting comes, and replaces what there was. The greeting also tells the dialler
- * that its certificate was accepted: in TLS 1.3 a client's handshake ends before the server
- * has seen the client's certificate.
+ * After the TLS handshake the dialler sends one byte: 1, it has no link to the peer, or 2, it has, and
+ * this connection is to rest (mesh-standby.c). Whoever accepts decides about it, alone: it either
+ * closes, or answers with the greeting, one byte likewise. 1: the link is up; at the dialler it is
+ * when the greeting comes, and replaces what there was. 2, only where that was asked for: it rests.
+ * The greeting also tells the dialler that its certificate was accepted: in TLS 1.3 a client's
+ * handshake ends before the server has seen the client's certificate.
  *
- * The accepting device A, with an earlier connection to the dialling device B:
+ * Asked for a link, the accepting device A, with an earlier connection to the dialling device B:
  *
  *   - refuses when A dialled the earlier one, its handshake ended less than 10 s ago (or it still
  *     waits for the greeting), and A's id is the smaller: of two that dial each other at once
- *     the smaller's connection stays, and both sides come to the same conclusion;
+ *     the smaller's connection stays, and both sides come to the same conclusion. When A has its
+ *     greeting already B closes the new one by itself, if it was that; if it has not half a second
+ *     later, it is without the earlier one;
  *   - else takes the new one and drops the earlier: B would not dial if its end of that
  *     one were alive.
  *
  * Of the addresses that are known for one device, one at a time gets as far as the handshake:
  * B would take the second for the successor of the first.
  *
- * A device that has a link to B dials B no more, and breaks off within the handshake (before
- * the server can take it for complete) when an address turns out to be B's.
+ * A device that has a link to B dials B for a standby only, and breaks off within the handshake (before
+ * the server can take it for complete) when an address turns out to be B's and is no other way.
+ * Asked for a standby, A that has no link to B any more makes it one.
  *
  * Limits: 64 incoming connections whose handshake is not over, 8 of one host (one IPv6 /64);
  * over either the oldest of them is dropped, so that connections which do nothing cannot keep
@@ -36,8 +40,8 @@
 
 #include "transports/joinserver.h"
 
-#define GREETING 1
 #define GREETING_WITHIN (10 * SECOND)
+#define DOUBT (SECOND / 2)
 #define SIMULTANEOUS (10 * SECOND)
 #define HALF_OPEN_MAX 64
 #define HALF_OPEN_HOST 8
@@ -107,7 +111,7 @@ struct conn *conn_link_to(const struct mesh *m, const struct id *device, const s
 void conn_end(struct conn *c, const struct err *why)
 {
 	struct mesh *m = c->mesh;
-	bool was_up = c->state == CONN_UP;
+	bool was_up = c->state == CONN_UP, was_rest = c->state == CONN_REST;
 	struct target *t = c->target;
 	if (c->state == CONN_DEAD)
 		return;
@@ -119,29 +123,44 @@ void conn_end(struct conn *c, const struct err *why)
 	if (was_up) {
 		mesh_note(m, LOG_INFO, "%s: link down: %s", tls_link(c->tls)->name, why->message);
 		m->handler->link_down(tls_link(c->tls), why, m->user);
+	} else if (was_rest) {
+		mesh_note(m, LOG_INFO, "%s: standby down: %s", tls_link(c->tls)->name, why->message);
 	}
 	tls_free(c->tls);
 	c->tls = NULL;
 	c->timer = sd_event_source_disable_unref(c->timer);
 	if (m->closing)
 		return;
-	if (was_up && !conn_link_to(m, &c->peer, NULL))
+	struct conn *link = conn_link_to(m, &c->peer, NULL), *rest = standby_of(m, &c->peer);
+	if (rest && !link && (was_up || was_rest))
+		standby_call(rest);
+	else if ((was_up || was_rest) && !link)
 		targets_wake(m, &c->peer);
-	else if (t && !was_up && !(conn_link_to(m, &t->device, NULL)))
+	else if (was_rest && !rest)
+		targets_spare(m, &c->peer);
+	else if (t && !was_up && !conn_link_to(m, &t->device, NULL))
 		target_failed(t, why);
+	else if (t && !was_up)
+		t->useless = true;
 }
 
-static void conn_up(struct conn *c)
+/* Another one that is to end when c is up. */
+static struct conn *rival(const struct conn *c)
+{
+	struct conn *old = conn_to(c->mesh, &c->peer, c);
+	return old ? old : standby_of(c->mesh, &c->peer);
+}
+
+void conn_up(struct conn *c)
 {
 	struct mesh *m = c->mesh;
-	struct conn *old = conn_to(m, &c->peer, c);
 	struct err why = { 0 };
-	err_set(&why, -ECONNRESET, "replaced by a newer connection");
+	err_set(&why, -ECONNRESET, "replaced by %s connection",
+		c->state == CONN_REST ? "the second" : "a newer");
 	c->state = CONN_UP;
-	while (old) {
+	c->timer = sd_event_source_disable_unref(c->timer);
+	for (struct conn *old; (old = rival(c)) && c->state == CONN_UP;)
 		conn_end(old, &why);
-		old = conn_to(m, &c->peer, c);
-	}
 	if (c->state != CONN_UP) /* cut by link_down's callee */
 		return;
 	targets_rest(m, &c->peer);
@@ -156,13 +175,16 @@ static void on_greeting(struct link *l, const uint8_t *data, size_t len, void *u
 	struct conn *c = user;
 	if (c->state != CONN_GREETING)
 		return;
-	if (data[0] != GREETING) {
+	if (data[0] == CONN_STANDBY && c->asks_rest) {
+		standby_begin(c, data + 1, len - 1);
+		return;
+	}
+	if (data[0] != CONN_CARRY) {
 		struct err why = { 0 };
 		err_set(&why, -EPROTO, "the peer greets in a way that this version does not know");
 		conn_end(c, &why);
 		return;
 	}
-	c->timer = sd_event_source_disable_unref(c->timer);
 	conn_up(c);
 	/* What came in the same record is the link's user's already. */
 	if (len > 1 && c->state == CONN_UP && l->handler)
@@ -180,18 +202,32 @@ static int on_no_greeting(sd_event_source *s, uint64_t usec, void *user)
 	return 0;
 }
 
+/* After the handshake either side waits for a byte of the other. */
+static void await(struct conn *c, enum conn_state state, const struct link_handler *handler)
+{
+	struct err why = { 0 };
+	c->state = state;
+	link_handle(tls_link(c->tls), handler, c);
+	if (sd_event_add_time_relative(c->mesh->event, &c->timer, CLOCK_BOOTTIME, GREETING_WITHIN,
+				       100000, on_no_greeting, c) < 0) {
+		err_set(&why, -ENOMEM, "out of memory");
+		conn_end(c, &why);
+	}
+}
+
 static int on_admit(struct tls *tls, const struct cert_info *peer, void *user, struct err *e)
 {
 	struct conn *c = user;
 	struct mesh *m = c->mesh;
-	(void)tls;
 	if (id_equal(&peer->device, identity_device(m->identity)))
 		return err_set(e, -ELOOP, "this is the device itself, or a copy of its keys");
 	if (m->handler->admit && !m->handler->admit(&peer->device, m->user))
 		return err_set(e, -EKEYREVOKED, "%s is revoked", peer->name);
 	if (c->target && c->target->fixed)
 		c->target->device = peer->device;
-	if (c->dialled && conn_link_to(m, &peer->device, c))
+	struct link_info info;
+	tls_info(tls, &info);
+	if (c->dialled && conn_link_to(m, &peer->device, c) && !standby_fits(m, &peer->device, &info))
 		return err_set(e, -EALREADY, "%s has a link already", peer->name);
 	c->peer = peer->device;
 	return 0;
@@ -203,6 +239,67 @@ static bool refuse_second(const struct conn *c)
 	const struct conn *old = conn_to(m, &c->peer, c);
 	return old && old->dialled && id_cmp(identity_device(m->identity), &c->peer) < 0 &&
 	       (old->state == CONN_GREETING || mesh_now(m) < old->done + SIMULTANEOUS);
+}
+
+/* The peer has not closed it: its end of the link that we have is gone. */
+static int on_doubt(sd_event_source *s, uint64_t usec, void *user)
+{
+	struct conn *c = user;
+	(void)s, (void)usec;
+	if (c->state != CONN_ASKED)
+		return 0;
+	(void)link_write(tls_link(c->tls), &(uint8_t){ CONN_CARRY }, 1);
+	conn_up(c);
+	return 0;
+}
+
+static void on_asked(struct link *l, const uint8_t *data, size_t len, void *user)
+{
+	struct conn *c = user;
+	struct mesh *m = c->mesh;
+	struct err why = { 0 };
+	bool rest = data[0] == CONN_STANDBY;
+	if (c->state != CONN_ASKED)
+		return;
+	if (data[0] != CONN_CARRY && !rest)
+		err_set(&why, -EPROTO, "the peer asks for something that this version does not know");
+	/* Its end of the link that we have may not be up yet, but will be. */
+	bool linked = rest && conn_to(m, &c->peer, c);
+	if (!why.code && (linked && conn_link_to(m, &c->peer, c) ? standby_refused(c) : refuse_second(c)))
+		err_set(&why, -EALREADY, "the other of two connections stays");
+	if (why.code == -EALREADY && !linked && conn_link_to(m, &c->peer, c)) {
+		c->timer = sd_event_source_disable_unref(c->timer);
+		if (sd_event_add_time_relative(m->event, &c->timer, CLOCK_BOOTTIME, DOUBT, 10000, on_doubt,
+					       c) >= 0)
+			return;
+	}
+	if (why.code) {
+		conn_end(c, &why);
+		return;
+	}
+	(void)link_write(l, &(uint8_t){ linked ? CONN_STANDBY : CONN_CARRY }, 1);
+	if (linked) {
+		for (struct conn *o = m->conns; o; o = o->next)
+			if (o->state == CONN_GREETING && o->asks_rest && id_equal(&o->peer, &c->peer))
+				conn_end(o, &why);
+		standby_begin(c, data + 1, len - 1);
+		return;
+	}
+	conn_up(c);
+	if (len > 1 && c->state == CONN_UP && l->handler)
+		l->handler->received(l, data + 1, len - 1, l->user);
+}
+
+static const struct link_handler asked_handler = { .received = on_asked };
+
+/* One that a device made and says nothing on keeps its next one from piling up. */
+static void end_asked(struct mesh *m, const struct conn *by)
+{
+	struct err why = { 0 };
+	err_set(&why, -ECONNRESET, "replaced by a newer connection");
+	for (struct conn *c = m->conns; c; c = c->next)
+		if (c != by && c->state == CONN_ASKED && id_equal(&c->peer, &by->peer))
+			conn_end(c, &why);
 }
 
 static void on_up(struct tls *tls, void *user)
@@ -217,19 +314,20 @@ static void on_up(struct tls *tls, void *user)
 		err_set(&why, -ESHUTDOWN, "handed over");
 		conn_end(c, &why);
 	} else if (c->dialled) {
-		c->state = CONN_GREETING;
-		link_handle(tls_link(tls), &greeting_handler, c);
-		if (sd_event_add_time_relative(m->event, &c->timer, CLOCK_BOOTTIME, GREETING_WITHIN,
-					       100000, on_no_greeting, c) < 0) {
-			err_set(&why, -ENOMEM, "out of memory");
+		struct link_info info;
+		tls_info(tls, &info);
+		c->asks_rest = conn_link_to(m, &c->peer, c);
+		if (c->asks_rest && !standby_fits(m, &c->peer, &info)) {
+			err_set(&why, -EALREADY, "%s has a link already", tls_link(tls)->name);
 			conn_end(c, &why);
+			return;
 		}
-	} else if (refuse_second(c)) {
-		err_set(&why, -EALREADY, "the other of two connections stays");
-		conn_end(c, &why);
+		(void)link_write(tls_link(tls),
+				 &(uint8_t){ c->asks_rest ? CONN_STANDBY : CONN_CARRY }, 1);
+		await(c, CONN_GREETING, &greeting_handler);
 	} else {
-		(void)link_write(tls_link(tls), &(uint8_t){ GREETING }, 1);
-		conn_up(c);
+		end_asked(m, c);
+		await(c, CONN_ASKED, &asked_handler);
 	}
 }
 
@@ -248,10 +346,17 @@ static void on_closed(struct tls *tls, const struct err *why, void *user)
 	conn_end(c, &copy);
 }
 
+static void on_stalled(struct tls *tls, void *user)
+{
+	(void)tls;
+	standby_stalled(user);
+}
+
 static const struct tls_handler tls_handler = {
 	.admit = on_admit,
 	.up = on_up,
 	.closed = on_closed,
+	.stalled = on_stalled,
 };
 
 /* ---- incoming ---- */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* The inside of a mesh, for mesh*.c: connections (mesh-conn.c) and the addresses that are dialled
- * (mesh-target.c). */
+/* The inside of a mesh, for mesh*.c: connections (mesh-conn.c), those that wait to take over
+ * (mesh-standby.c) and the addresses that are dialled (mesh-target.c). */
 
 #include "transports/address.h"
 #include "transports/ifaces.h"
@@ -14,10 +14,15 @@
 
 enum conn_state {
 	CONN_HANDSHAKE,
+	CONN_ASKED,    /* accepted, the handshake is over, the peer has not said yet what it is for */
 	CONN_GREETING, /* dialled, the handshake is over, not greeted yet */
+	CONN_REST,     /* would take over from the link to the same device */
 	CONN_UP,
 	CONN_DEAD, /* to be freed when the loop comes round */
 };
+
+/* What the dialler asks for, and what it is answered. */
+enum { CONN_CARRY = 1, CONN_STANDBY = 2 };
 
 struct target;
 
@@ -31,7 +36,9 @@ struct conn {
 	struct address remote;
 	struct id peer; /* zero until its certificate was seen */
 	uint64_t done;  /* when the handshake was over */
-	sd_event_source *timer; /* of the greeting */
+	sd_event_source *timer; /* of the greeting, or the answer of one that rests */
+	bool asks_rest; /* CONN_GREETING: for that */
+	bool called;    /* CONN_REST: this device has called it */
 };
 
 /* An address to be dialled. */
@@ -48,6 +55,7 @@ struct target {
 	uint64_t backoff;
 	uint64_t due;    /* when the timer ends; 0: it does not run */
 	uint64_t heard;  /* found: last beacon */
+	bool useless;    /* as a second way, as long as the link is the one that it is */
 	struct err why;
 };
 
@@ -85,9 +93,30 @@ int conn_dialled(struct target *t, struct wire *wire_take, const struct address 
 /* Ends a connection; why is what its target and its user are told. It is freed by mesh_reap. */
 void conn_end(struct conn *c, const struct err *why);
 void conn_free(struct conn *c);
+/* It carries a session from now on; all others to the device end. */
+void conn_up(struct conn *c);
 int mesh_reap(sd_event_source *s, void *mesh);
 /* The connection to a device that is up, or NULL. */
 struct conn *conn_link_to(const struct mesh *m, const struct id *device, const struct conn *not);
+
+/* ---- standby ---- */
+
+/* How much another connection is worth beside the link: 0 nothing, 1 other family of addresses, 2
+ * other interface. */
+unsigned standby_worth(const struct mesh *m, const struct conn *link, const struct link_info *other);
+struct conn *standby_of(const struct mesh *m, const struct id *device); /* or NULL */
+/* The device has a link; a second connection, or a better second one, would be welcome. */
+bool standby_wanted(const struct mesh *m, const struct id *device);
+/* The same of what is about to become one. */
+bool standby_fits(const struct mesh *m, const struct id *device, const struct link_info *info);
+/* The peer asks for c to be one; the device has a link. */
+bool standby_refused(const struct conn *c);
+/* c is one from now on; data is what came behind the greeting. */
+void standby_begin(struct conn *c, const uint8_t *data, size_t len);
+/* Asks the peer to go on with c, which rests. */
+void standby_call(struct conn *c);
+/* What was sent over the link is not acknowledged. */
+void standby_stalled(struct conn *link);
 
 /* ---- addresses to be dialled ---- */
 
@@ -96,10 +125,15 @@ void target_free(struct target *t);
 void target_plan(struct target *t, uint64_t pause); /* dials after that many microseconds */
 /* Dials again after a pause that grows. */
 void target_failed(struct target *t, const struct err *why);
-/* The device got a link: its addresses rest. It lost it: they are dialled, soon. */
+/* The device got a link: its addresses rest, but for the one that may be a second way. It lost it:
+ * they are dialled, soon. */
 void targets_rest(struct mesh *m, const struct id *device);
 void targets_wake(struct mesh *m, const struct id *device);
+/* It lost its standby: another one is looked for. */
+void targets_spare(struct mesh *m, const struct id *device);
 /* There may be a way to all of them now: those that wait are dialled at once. */
 void targets_hurry(struct mesh *m);
+/* What is being dialled is not any more: the machine is about to sleep. */
+void targets_stop(struct mesh *m);
 /* What discovery calls, of a mesh. */
 void targets_found(const struct id *device, const struct address *a, void *mesh);

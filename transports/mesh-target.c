@@ -12,6 +12,7 @@
 #define SELF_PAUSE (600 * SECOND)  /* an address that turned out to be ours */
 #define YIELD (3 * SECOND / 2)     /* the larger id lets the smaller dial first */
 #define SPARE_PAUSE SECOND         /* while another address of the device is tried */
+#define SPARE_AFTER (2 * SECOND)   /* a second way is looked for when the first has settled */
 #define REST_PAUSE (60 * SECOND)   /* should nobody say that the machine is awake */
 #define FOUND_FORGET (45 * SECOND) /* a found address that no beacon confirms */
 #define FOUND_PER_DEVICE 4
@@ -41,13 +42,25 @@ static uint64_t jitter(uint64_t pause)
 	return pause * 3 / 4 + pause / 2 * (v % 1024) / 1024;
 }
 
+/* It would be a second way to a device that has a link. */
+static bool is_spare(const struct target *t)
+{
+	return !t->useless && standby_wanted(t->mesh, &t->device);
+}
+
+/* Nothing needs it: the device has a link, and what else it may have. */
+static bool is_idle(const struct target *t)
+{
+	return conn_link_to(t->mesh, &t->device, NULL) && !is_spare(t);
+}
+
 /* A handshake through another address of the same device is under way. */
 static bool tried_elsewhere(const struct target *t)
 {
 	if (id_is_zero(&t->device))
 		return false;
 	for (const struct target *o = t->mesh->targets; o; o = o->next)
-		if (o != t && o->conn && id_equal(&o->device, &t->device))
+		if (o != t && o->conn && o->conn->state < CONN_REST && id_equal(&o->device, &t->device))
 			return true;
 	return false;
 }
@@ -67,9 +80,20 @@ void targets_rest(struct mesh *m, const struct id *device)
 		if (id_equal(&t->device, device)) {
 			t->backoff = 0;
 			t->why = (struct err){ 0 };
+			t->useless = false;
 			if (!t->dial && !t->conn)
 				target_unplan(t);
 		}
+	targets_spare(m, device);
+}
+
+void targets_spare(struct mesh *m, const struct id *device)
+{
+	bool smaller = id_cmp(identity_device(m->identity), device) < 0;
+	unsigned n = 0;
+	for (struct target *t = m->targets; t; t = t->next)
+		if (id_equal(&t->device, device) && !t->dial && !t->conn && !t->due && is_spare(t))
+			target_plan(t, SPARE_AFTER + (smaller ? 0 : YIELD) + n++ * (SECOND / 2));
 }
 
 /* The device lost its link: dial it, soon but not at the same moment as it dials us. */
@@ -81,13 +105,29 @@ void targets_wake(struct mesh *m, const struct id *device)
 			target_plan(t, jitter(smaller || t->fixed ? SECOND / 5 : YIELD));
 }
 
-void targets_hurry(struct mesh *m)
+void targets_stop(struct mesh *m)
 {
 	for (struct target *t = m->targets; t; t = t->next)
-		if (!t->dial && !t->conn && t->due) {
+		if (t->dial) {
+			tcp_dial_free(TAKE_PTR(t->dial));
+			target_plan(t, REST_PAUSE);
+		}
+}
+
+void targets_hurry(struct mesh *m)
+{
+	for (struct target *t = m->targets; t; t = t->next) {
+		t->useless = false;
+		/* What is being tried may wait for an answer that a way that is gone has lost. */
+		if (t->dial) {
+			tcp_dial_free(TAKE_PTR(t->dial));
+			target_plan(t, 0);
+		}
+		if (!t->conn && (t->due || is_spare(t))) {
 			t->backoff = 0;
 			target_plan(t, SECOND / 20);
 		}
+	}
 }
 
 void target_free(struct target *t)
@@ -123,10 +163,19 @@ static void on_dialled(struct wire *wire, const struct address *remote, const st
 		target_failed(t, &e);
 		return;
 	}
-	if (tried_elsewhere(t) || conn_link_to(m, &t->device, NULL)) {
+	if (tried_elsewhere(t)) {
 		wire_free(wire);
 		target_plan(t, SPARE_PAUSE);
 		return;
+	}
+	if (conn_link_to(m, &t->device, NULL)) {
+		struct link_info info = { 0 };
+		wire->ops->info(wire, &info);
+		if (!standby_fits(m, &t->device, &info)) {
+			t->useless = true;
+			wire_free(wire);
+			return;
+		}
 	}
 	if (conn_dialled(t, wire, remote, &e) < 0)
 		target_failed(t, &e);
@@ -139,7 +188,11 @@ static int on_target(sd_event_source *s, uint64_t usec, void *user)
 	struct err e = { 0 };
 	(void)s, (void)usec;
 	t->due = 0;
-	if (t->dial || t->conn || conn_link_to(m, &t->device, NULL))
+	if (m->resting) {
+		target_plan(t, REST_PAUSE);
+		return 0;
+	}
+	if (t->dial || t->conn || is_idle(t))
 		return 0;
 	if (tried_elsewhere(t)) {
 		target_plan(t, SPARE_PAUSE);
@@ -193,7 +246,7 @@ void targets_found(const struct id *device, const struct address *a, void *user)
 			continue;
 		if (address_equal(&t->address, a)) {
 			t->heard = now;
-			if (!t->dial && !t->conn && !t->due && !conn_link_to(m, device, NULL))
+			if (!t->dial && !t->conn && !t->due && !is_idle(t))
 				target_plan(t, 0);
 			return;
 		}
@@ -213,8 +266,10 @@ void targets_found(const struct id *device, const struct address *a, void *user)
 	t->device = *device;
 	t->address = *a;
 	t->heard = now;
-	if (conn_link_to(m, device, NULL))
+	if (conn_link_to(m, device, NULL)) {
+		targets_spare(m, device);
 		return;
+	}
 	bool smaller = id_cmp(identity_device(m->identity), device) < 0;
 	/* A second address of one device is a spare: one dial at a time is enough. */
 	target_plan(t, (smaller ? 0 : YIELD) + n * (SECOND / 2));

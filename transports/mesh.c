@@ -63,6 +63,7 @@ static void end_all(struct mesh *m, const char *text)
 void mesh_rest(struct mesh *m)
 {
 	m->resting = true;
+	targets_stop(m);
 	end_all(m, "this device goes to sleep");
 }
 

@@ -2,7 +2,8 @@
 #pragma once
 
 /* All of a device's connections: listens, finds members on the local networks, dials them
- * and fixed addresses, keeps at most one link to each device, serves joiners. This is the
+ * and fixed addresses, keeps at most one link to each device and a second connection that takes over
+ * when it fails (mesh-standby.c), serves joiners. This is the
  * header that a daemon needs, with link.h, identity.h, invite.h, token.h and join.h.
  *
  * Everything runs in the one thread that runs the sd-event loop; call nothing here from
@@ -102,6 +103,8 @@ int mesh_fixed(const struct mesh *m, unsigned index, struct mesh_fixed *ret);
 /* Walks through the links: NULL gives the first; NULL comes after the last. */
 struct link *mesh_next_link(struct mesh *m, struct link *after);
 struct link *mesh_link(struct mesh *m, const struct id *device); /* or NULL */
+/* The connection that would take over from that link; false: there is none. */
+bool mesh_standby(struct mesh *m, const struct id *device, struct link_info *ret);
 
 /* Cuts the link to a device (link_down comes before this returns) and stops dialling it
  * until it is found anew; with admit false it stays away. */

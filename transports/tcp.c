@@ -4,8 +4,8 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,8 +16,9 @@
 #define SECOND ((uint64_t)1000000)
 #define STAGGER_US ((uint64_t)250000)
 #define ACCEPTS_A_TURN 32
-#define SILENT_SECONDS 11 /* then the peer is asked whether it lives */
+#define PROBE_SECONDS 60
 #define ACCEPT_PAUSE_US SECOND
+#define HASTE_US ((uint64_t)400000)
 
 /* ---- wire ---- */
 
@@ -25,8 +26,13 @@ struct tcp_wire {
 	struct wire wire;
 	int fd;
 	sd_event_source *source;
-	sd_event_source *pulse; /* looks for signs of life */
-	int broken;             /* -ETIMEDOUT: there were none */
+	sd_event_source *watch; /* looks whether what was sent is acknowledged */
+	bool watching;
+	bool haste;             /* somebody wants to know early */
+	int broken;             /* -ETIMEDOUT: it is not */
+	uint64_t sent;          /* when the oldest of it may have been, at the earliest */
+	uint64_t written, mark; /* bytes; so many of them at that time */
+	uint64_t acked_before;  /* as the kernel counts it, when it began */
 	struct address remote;
 };
 
@@ -38,48 +44,99 @@ static int option(int fd, int level, int name, int value)
 /* Whether the peer lives
  * ----------------------
  *
- * After SILENT_SECONDS without a packet the kernel probes every second; what we send meanwhile is
- * sent again and again instead. TCP_DEAD_SECONDS after the last packet, with several of either
- * unanswered, the peer is dead. The kernel alone would not say so: unacknowledged data holds off
- * its keepalive, and TCP_USER_TIMEOUT counts from the data and not from the last sign of life, so
- * that a save just before the end of one period begins another. Sessions ping after ten seconds of
- * silence, a little earlier, so that a quiet link has one exchange in ten seconds. */
+ * Nothing is asked of a quiet connection for a minute; then the kernel probes, and gives it up after
+ * three probes without an answer. Sessions ask more often, so it does for the ones without.
+ *
+ * What was sent is watched until it is acknowledged, by a timer that runs only as long. When the peer
+ * says nothing for TCP_DEAD_SECONDS and several packets remained unanswered, it is dead. The kernel
+ * alone would try for a quarter of an hour; TCP_USER_TIMEOUT would have it give up a quiet
+ * connection at its first lost probe. With haste (another connection could take over) the same is told
+ * after HASTE_US, and nothing broken.
+ *
+ * The kernel says how long it has heard nothing, which is long on a quiet connection at any time, and
+ * how many bytes were acknowledged: so the time counts from when the oldest byte on its way was
+ * written, or from one look of the timer earlier. */
 static void tune(int fd)
 {
 	(void)option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	(void)option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-	(void)option(fd, IPPROTO_TCP, TCP_KEEPIDLE, SILENT_SECONDS);
-	(void)option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 1);
-	(void)option(fd, IPPROTO_TCP, TCP_KEEPCNT, TCP_DEAD_SECONDS - SILENT_SECONDS);
-	(void)option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, TCP_DEAD_SECONDS * 1000);
+	(void)option(fd, IPPROTO_TCP, TCP_KEEPIDLE, PROBE_SECONDS);
+	(void)option(fd, IPPROTO_TCP, TCP_KEEPINTVL, PROBE_SECONDS / 3);
+	(void)option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
 	(void)option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 128 * 1024);
 }
 
-/* Looks again when silence could have become long enough, so about once in SILENT_SECONDS. */
-static int on_pulse(sd_event_source *s, uint64_t usec, void *user)
+static bool look(const struct tcp_wire *t, struct tcp_info *ret)
+{
+	socklen_t len = sizeof(*ret);
+	*ret = (struct tcp_info){ 0 };
+	return getsockopt(t->fd, IPPROTO_TCP, TCP_INFO, ret, &len) == 0;
+}
+
+static uint64_t now_of(sd_event_source *s)
+{
+	uint64_t now = 0;
+	(void)sd_event_now(sd_event_source_get_event(s), CLOCK_BOOTTIME, &now);
+	return now;
+}
+
+static void look_in(struct tcp_wire *t, uint64_t pause)
+{
+	t->watching = true;
+	(void)sd_event_source_set_time_relative(t->watch, pause);
+	(void)sd_event_source_set_enabled(t->watch, SD_EVENT_ONESHOT);
+}
+
+static void watch_begin(struct tcp_wire *t)
+{
+	if (t->watching)
+		return;
+	t->sent = now_of(t->watch);
+	t->mark = t->written;
+	look_in(t, t->haste ? HASTE_US / 2 : SECOND);
+}
+
+static int on_watch(sd_event_source *s, uint64_t usec, void *user)
 {
 	struct tcp_wire *t = user;
-	struct tcp_info info = { 0 };
-	socklen_t len = sizeof(info);
+	struct tcp_info info;
+	uint64_t now = now_of(s);
 	(void)usec;
-	uint64_t next = SILENT_SECONDS * SECOND;
-	if (getsockopt(t->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0) {
-		uint64_t silent = (uint64_t)info.tcpi_last_ack_recv * 1000;
-		/* One probe of a closed window may be on its way after a long pause. */
-		bool asked = info.tcpi_probes > 1 || info.tcpi_retransmits > 1;
-		if (silent < SILENT_SECONDS * SECOND)
-			next = SILENT_SECONDS * SECOND - silent;
-		else if (silent < TCP_DEAD_SECONDS * SECOND)
-			next = TCP_DEAD_SECONDS * SECOND - silent;
-		else if (asked)
-			t->broken = -ETIMEDOUT;
+	t->watching = false;
+	if (!look(t, &info) || (!info.tcpi_unacked && !info.tcpi_notsent_bytes && !info.tcpi_probes))
+		return 0;
+	if (info.tcpi_bytes_acked - t->acked_before >= t->mark) {
+		t->sent = now;
+		t->mark = t->written;
 	}
+	uint64_t silent = (uint64_t)info.tcpi_last_ack_recv * 1000;
+	if (silent > now - t->sent)
+		silent = now - t->sent;
+	uint64_t limit = 2 * ((uint64_t)info.tcpi_rtt + 4 * (uint64_t)info.tcpi_rttvar);
+	if (limit < HASTE_US)
+		limit = HASTE_US;
+	/* One probe of a closed window may be on its way after a long pause. */
+	if (silent >= TCP_DEAD_SECONDS * SECOND &&
+	    (info.tcpi_probes > 1 || info.tcpi_retransmits > 1))
+		t->broken = -ETIMEDOUT;
 	/* Whoever is told may hold it back while it does not read: say so again. */
-	(void)sd_event_source_set_time_relative(s, t->broken ? SECOND : next);
-	(void)sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+	look_in(t, t->haste && !t->broken ? HASTE_US / 2 : SECOND);
 	if (t->broken && t->wire.ready)
 		t->wire.ready(&t->wire, t->wire.user); /* t may be gone */
+	else if (t->haste && info.tcpi_unacked && silent >= limit && t->wire.stalled)
+		t->wire.stalled(&t->wire, t->wire.user); /* likewise */
 	return 0;
+}
+
+static void op_haste(struct wire *w, bool on)
+{
+	struct tcp_wire *t = (struct tcp_wire *)w;
+	t->haste = on;
+	/* Something may be on its way. */
+	if (on && t->watching)
+		look_in(t, HASTE_US / 2);
+	else
+		watch_begin(t);
 }
 
 static ssize_t op_read(struct wire *w, void *p, size_t n)
@@ -103,6 +160,10 @@ static ssize_t op_write(struct wire *w, const void *p, size_t n)
 	do
 		sent = send(t->fd, p, n, MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR);
+	if (sent > 0) {
+		t->written += (uint64_t)sent;
+		watch_begin(t);
+	}
 	return sent < 0 ? (errno == EWOULDBLOCK ? -EAGAIN : -errno) : sent;
 }
 
@@ -134,18 +195,22 @@ static void op_info(const struct wire *w, struct link_info *ret)
 	    address_from((struct sockaddr *)&ss, len, &local) == 0)
 		snprintf(ret->local, sizeof(ret->local), "%s", address_host(&local, text));
 	struct tcp_info info;
-	len = sizeof(info);
-	if (getsockopt(t->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0)
+	if (look(t, &info)) {
 		ret->rtt_us = info.tcpi_rtt;
+		ret->rtt_least_us = info.tcpi_min_rtt;
+	}
 }
 
 static void op_free(struct wire *w)
 {
 	struct tcp_wire *t = (struct tcp_wire *)w;
 	sd_event_source_disable_unref(t->source);
-	sd_event_source_disable_unref(t->pulse);
-	if (t->fd >= 0)
+	sd_event_source_disable_unref(t->watch);
+	if (t->fd >= 0) {
+		/* The kernel goes on with what is left, but not for a quarter of an hour. */
+		(void)option(t->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, TCP_DEAD_SECONDS * 1000);
 		close(t->fd);
+	}
 	free(t);
 }
 
@@ -153,6 +218,7 @@ static const struct wire_ops ops = {
 	.read = op_read,
 	.write = op_write,
 	.watch = op_watch,
+	.haste = op_haste,
 	.info = op_info,
 	.free = op_free,
 };
@@ -178,15 +244,18 @@ int tcp_wire_new(sd_event *event, int fd_take, const struct address *remote, str
 	t->remote = *remote;
 	int r = sd_event_add_io(event, &t->source, fd, 0, on_io, t);
 	if (r >= 0)
-		r = sd_event_add_time_relative(event, &t->pulse, CLOCK_BOOTTIME,
-					       SILENT_SECONDS * SECOND, SECOND / 4, on_pulse, t);
+		r = sd_event_add_time(event, &t->watch, CLOCK_BOOTTIME, 0, SECOND / 50, on_watch, t);
 	if (r < 0) {
 		op_free(&t->wire);
 		return err_errno(e, r, "cannot watch a socket");
 	}
 	(void)sd_event_source_set_enabled(t->source, SD_EVENT_OFF);
+	(void)sd_event_source_set_enabled(t->watch, SD_EVENT_OFF);
 	tune(fd);
 	t->fd = TAKE_FD(fd);
+	struct tcp_info info;
+	if (look(t, &info))
+		t->acked_before = info.tcpi_bytes_acked;
 	*ret = &t->wire;
 	return 0;
 }

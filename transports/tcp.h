@@ -14,7 +14,7 @@
 /* The port of Shoal: TCP for links, UDP for beacons. Not assigned to anybody. */
 #define SHOAL_PORT 7580
 
-#define TCP_DEAD_SECONDS 14 /* a peer that answers nothing is given up after */
+#define TCP_DEAD_SECONDS 14 /* a peer that does not acknowledge what was sent is given up after */
 
 /* A connected socket as a wire, which owns it from now on (closed on failure too). */
 int tcp_wire_new(sd_event *event, int fd_take, const struct address *remote, struct wire **ret,

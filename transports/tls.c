@@ -372,6 +372,22 @@ static int on_timeout(sd_event_source *s, uint64_t usec, void *user)
 	return 0;
 }
 
+static void on_stalled(struct wire *w, void *user)
+{
+	struct tls *t = user;
+	(void)w;
+	_cleanup_(tls_unrefp) struct tls *hold = tls_ref(t);
+	(void)hold;
+	if (t->state == UP && !t->freed && t->handler->stalled)
+		t->handler->stalled(t, t->user);
+}
+
+void tls_haste(struct tls *t, bool on)
+{
+	if (t->wire->ops->haste)
+		t->wire->ops->haste(t->wire, on);
+}
+
 void tls_set_handler(struct tls *t, const struct tls_handler *handler, void *user)
 {
 	t->handler = handler;
@@ -585,6 +601,7 @@ int tls_new(struct tls_context *c, sd_event *event, struct wire *wire_take,
 		return err_errno(e, r, "cannot start TLS");
 	t->wire->user = t;
 	t->wire->ready = on_ready;
+	t->wire->stalled = on_stalled;
 	rewatch(t);
 	*ret = TAKE_PTR(t);
 	return 0;

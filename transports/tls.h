@@ -50,6 +50,9 @@ struct tls_handler {
 	/* It failed, or the peer or tls_link()'s user closed it: the last callback; the
 	 * handler must call tls_free, now or later. */
 	void (*closed)(struct tls *t, const struct err *why, void *user);
+	/* After tls_haste: what was sent is not acknowledged in time. Again and again, until it is
+	 * or the session has ended. May be NULL; the handler may call tls_free. */
+	void (*stalled)(struct tls *t, void *user);
 };
 
 struct tls_options {
@@ -88,6 +91,9 @@ gnutls_x509_crt_t tls_peer_certificate(const struct tls *t);
 /* After up, at the client of a TLS_JOIN session: the mesh's root, borrowed; verified against
  * the fingerprint. */
 gnutls_x509_crt_t tls_peer_root(const struct tls *t);
+
+/* Wants to know (stalled) when the peer is silent for a fraction of a second, or not any more. */
+void tls_haste(struct tls *t, bool on);
 
 /* What the wire says, at any time. */
 void tls_info(const struct tls *t, struct link_info *ret);

@@ -23,7 +23,10 @@ struct wire_ops {
 	ssize_t (*write)(struct wire *w, const void *p, size_t n);
 	/* Which readiness to report through w->ready. */
 	void (*watch)(struct wire *w, bool reading, bool writing);
-	/* Fills transport, remote, cost and rtt_us; leaves the rest. */
+	/* On: w->stalled is called when what was sent is not acknowledged for about 0.4 s, or twice
+	 * the longest round trip to be expected. NULL: the wire cannot tell. */
+	void (*haste)(struct wire *w, bool on);
+	/* Fills transport, remote, local, cost and round trips; leaves the rest. */
 	void (*info)(const struct wire *w, struct link_info *ret);
 	void (*free)(struct wire *w);
 };
@@ -32,6 +35,7 @@ struct wire {
 	const struct wire_ops *ops;
 	size_t mtu; /* 0: a byte stream; else the largest packet, at most WIRE_MTU_MAX */
 	void (*ready)(struct wire *w, void *user);
+	void (*stalled)(struct wire *w, void *user);
 	void *user;
 };
 

@@ -698,11 +698,13 @@ def test_between_two_hosts(lab, watch):
     os.utime(a.dir / "cars" / "7.json", (1, 1))
     w.until(("ATTRIB", path))
     # A save and a time that arrive as one are both told.
-    lan.disconnect(a)
+    for host in (a, b):
+        lan.disconnect(host)
     wait_for(lambda: not b.shoal("peers", "--json"))
     (a.dir / "cars" / "7.json").write_text('{"doors": 2}\n')
     os.utime(a.dir / "cars" / "7.json", (2, 2))
-    lan.connect(a)
+    for host in (a, b):
+        lan.connect(host)
     w.until(("ATTRIB", path), ("MODIFY", path))
     assert path.stat().st_mtime == 2
     (a.dir / "cars" / "7.json").rename(a.dir / "cars" / "8.json")

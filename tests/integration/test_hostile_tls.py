@@ -119,6 +119,7 @@ def test_openssl_with_good_credentials(server, identities):
         with made.wrap_socket(plain) as wrapped:
             assert wrapped.version() == "TLSv1.3"
             assert wrapped.selected_alpn_protocol() == "shoal/1"
+            wrapped.sendall(b"\x01")  # asks for a link
             assert wrapped.recv(1) == b"\x01"
             wrapped.sendall(b"hello\n")
             server.expect("got good hello")

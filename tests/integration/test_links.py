@@ -110,51 +110,47 @@ def test_address_that_goes_away(lab, mesh):
     y.expect("up anna", start, timeout=5)
 
 
-NOTICED = 15.5  # seconds: 14, a timer's accuracy and a busy machine
+NOTICED = 16  # seconds: 14, what a timer that looks every second adds, and a busy machine
 
 
-@pytest.mark.parametrize("saying", [(), (1,), (5,), (9.5,), (12.5,)], ids=lambda at: str(at))
-def test_silent_death_is_noticed(lab, mesh, saying):
-    """In time after the last sign of life, whether nothing is said or something at any moment."""
+@pytest.mark.parametrize("moment", [0, 1, 12.5])
+def test_silent_death_is_noticed(lab, mesh, moment):
+    """By the one that has said something, in time after that, at any moment; the other one knows as soon as
+    there is a way again."""
     lan = lab.network()
     a, b = lab.host("anna", lan), lab.host("ben", lan)
     x, y = Peer(a, mesh("anna")), Peer(b, mesh("ben"))
-    x.expect("up ben")
-    y.expect("up anna")
-    wait_for(lambda: x.linked("ben") and y.linked("anna"))
+    x.expect("note ben: standby up")
+    y.expect("note anna: standby up")
+    start = len(x.lines), len(y.lines)
     lan.split([a], [b])
     begin = time.monotonic()
-    for moment in saying:
-        time.sleep(begin + moment - time.monotonic())
-        x.say("send hello")
-    x.expect("down ben", timeout=25)
-    y.expect("down anna", timeout=25)
+    wait_for(lambda: time.monotonic() >= begin + moment)
+    begin = time.monotonic()
+    x.say("send hello")
+    x.expect("down ben", start[0], timeout=25)
     took = time.monotonic() - begin
-    assert took < NOTICED, f"noticed after {took:.1f} s"
-    start = len(x.lines), len(y.lines)
+    assert 13 < took < NOTICED, f"noticed after {took:.1f} s"
+    start = len(x.lines), start[1]
     lan.heal()
     x.expect("up ben", start[0], timeout=20)
+    y.expect("down anna", start[1], timeout=20)
     y.expect("up anna", start[1], timeout=20)
-
-
-def test_quiet_link_survives(lab, mesh):
-    """A link on which nothing is said costs little, and stays."""
-    lan = lab.network()
-    x, y = hosts(lab, mesh, lan, "anna", "ben")
-    x.expect("up ben")
-    y.expect("up anna")
     wait_for(lambda: x.linked("ben") and y.linked("anna"))
 
-    def segments():
-        shown = x.host.run("ss", "-tinH", "state", "established").stdout
-        return sum(int(n) for n in re.findall(r"segs_(?:in|out):(\d+)", shown))
-    before, begin = segments(), time.monotonic()
-    # Each end asks and is answered, three times: the last of it a good while after a dead link would
-    # have been noticed.
-    wait_for(lambda: segments() >= before + 4 * 3, timeout=60)
-    took = time.monotonic() - begin
-    assert took > NOTICED, f"{took:.1f} s for {segments() - before} packets"
-    assert not x.find("down") and not y.find("down"), x.lines + y.lines
+
+def test_quiet_connections_are_probed(lab, mesh):
+    """By the kernel, after a minute, the link and the standby."""
+    lan = lab.network()
+    x, y = hosts(lab, mesh, lan, "anna", "ben")
+    x.expect("note ben: standby up")
+    y.expect("note anna: standby up")
+
+    def timers():
+        shown = x.host.run("ss", "-tonH", "state", "established").stdout
+        return re.findall(r"timer:\(keepalive,(\d+)sec,0\)", shown)
+    found = wait_for(lambda: (found := timers()) and len(found) == 2 and found)
+    assert all(30 < int(seconds) <= 60 for seconds in found), found
 
 
 def test_carrier_lost_at_one_end(lab, mesh):
@@ -192,6 +188,7 @@ def test_carrier_lost_and_the_other_notices(lab, mesh):
     lan.disconnect(a)
     begin = time.monotonic()
     x.expect("down ben", timeout=5)
+    y.say("send hello")
     y.expect("down anna", timeout=25)
     assert time.monotonic() - begin < NOTICED
 

@@ -173,11 +173,15 @@ def test_no_right_to_dev_fuse(machine):
     assert "/dev/fuse" in said and "chmod" in said
 
 
-def test_systemd_unit(tmp_path):
+@pytest.mark.parametrize("name, options", [("shoal", ["--user"]), ("shoal-hub", [])])
+def test_systemd_unit(tmp_path, name, options):
     """As it is installed, but for where the programs are and the pages, which are not."""
-    unit = tmp_path / "shoal.service"
-    unit.write_text((SOURCE / "tools/shoal.service.in").read_text().replace("@bindir@", str(BUILD)))
-    done = subprocess.run(["systemd-analyze", "--user", "--man=no", "verify", unit],
+    unit = tmp_path / f"{name}.service"
+    text = (SOURCE / f"tools/{name}.service.in").read_text()
+    for directory in ("@bindir@", "@sbindir@"):
+        text = text.replace(directory, str(BUILD))
+    unit.write_text(text)
+    done = subprocess.run(["systemd-analyze", *options, "--man=no", "verify", unit],
                           capture_output=True, text=True, timeout=60,
                           env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)})
     assert done.returncode == 0 and not done.stderr, done.stderr

@@ -56,7 +56,8 @@ def test_sleep(hosts):
         assert a.shoal("peers", "--json") == []
         logind.say("wake")
         logind.expect("asked sleep shoald delay")
-        wait_for(lambda: a.shoal("peers", "--json"), timeout=4)
+        wait_for(lambda: a.shoal("peers", "--json"), timeout=2)
+        wait_for(lambda: (a.dir / f"there{n}.txt").read_text() == "meanwhile", timeout=2)
         equal(a, b)
 
 
@@ -90,8 +91,8 @@ def test_stopped_for_long(lab):
     pid = a.daemon_pid()
     os.kill(pid, signal.SIGSTOP)
     try:
-        wait_for(lambda: not b.shoal("peers", "--json"), timeout=60)
         (b.dir / "x.txt").write_text("meanwhile")
+        wait_for(lambda: not b.shoal("peers", "--json"), timeout=60)
     finally:
         os.kill(pid, signal.SIGCONT)
     wait_for(lambda: (a.dir / "x.txt").read_text() == "meanwhile", timeout=5)

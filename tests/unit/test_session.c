@@ -204,6 +204,22 @@ static const struct trial trials[] = {
 	{ "a bundle inside of a bundle", "out of place",
 	  A("\x04\x14\0" SCOPE16 "\0\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15
 	    "\0\0\x0f\x02\0x") },
+	{ "a gap in the types", "unknown type", A("\x1a\0") },
+	{ "MARK outside of a round", "outside of a round", A("\x1b\x16\0" ACTOR20 "\1") },
+	{ "MARK beyond the round", "out of order",
+	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x1b\x02\0\6") },
+	{ "MARK of an actor that the round has not", "out of order",
+	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x1b\x16\1" "bbcdefghijklmnopqrst" "\1") },
+	{ "MARK that does not go on", "out of order",
+	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x1b\x02\0\3\x1b\x02\0\3") },
+	{ "MARK of 0", "out of order",
+	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x1b\x02\0\0") },
+	{ "MARK inside of a bundle", "inside of a delta",
+	  A("\x04\x14\0" SCOPE16 "\0\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15
+	    "\0\0\x1b\x16\0" ACTOR20 "\1") },
+	{ "MARK with something behind it", "malformed",
+	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x1b\x03\0\3x") },
+	{ "RESUME after SCOPES", "out of place", A("\x1c\x28\0" SCOPE16 "\1\0" ACTOR20 "\5") },
 	{ "WITNESS twice", "twice", A("\x10\x02\0\0") },
 	{ "more tags than batches", "malformed", A("\x04\x18\0" SCOPE16 "\0\0\1tags") },
 	{ "tags that end early", "malformed", A("\x04\x16\0" SCOPE16 "\0\0\1ta") },
@@ -367,6 +383,39 @@ static void test_window(void)
 	node_close(&b);
 }
 
+/* Before SCOPES. */
+static void test_resume_rules(void)
+{
+	static const struct trial resume[] = {
+		{ "RESUME twice for a scope", "twice",
+		  A("\x1c\x28\0" SCOPE16 "\1\0" ACTOR20 "\5\x1c\x04\0\1\0\6") },
+		{ "RESUME of nothing", "malformed", A("\x1c\x12\0" SCOPE16 "\0") },
+		{ "RESUME with something behind it", "malformed",
+		  A("\x1c\x29\0" SCOPE16 "\1\0" ACTOR20 "\5x") },
+	};
+	struct node a, b;
+	struct err e;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	node_write(&a, "c", "x.json", A("{}\n"));
+	node_flush(&a, NULL);
+	for (size_t i = 0; i < sizeof(resume) / sizeof(resume[0]); i++) {
+		_cleanup_(buf_done) struct buf in = { 0 };
+		put_greeting(&in, &b);
+		buf_put(&in, resume[i].data, resume[i].len);
+		int r = try_input(&a, &b, in.data, in.len, &e);
+		ok(r == -EPROTO && strstr(e.message, resume[i].says), "%s: %s", resume[i].name,
+		   e.message);
+	}
+	/* A scope and an actor that nobody has: it does not count. */
+	_cleanup_(buf_done) struct buf in = { 0 };
+	put_greeting(&in, &b);
+	buf_put(&in, A("\x1c\x28\0" SCOPE16 "\1\0" ACTOR20 "\5\x02\1\0"));
+	is_errno(try_input(&a, &b, in.data, in.len, &e), 0, "RESUME of what is not here is let be");
+	node_close(&a);
+	node_close(&b);
+}
+
 static void test_life(void)
 {
 	struct node a, b;
@@ -377,7 +426,10 @@ static void test_life(void)
 	pair_open(&p, &a, &b);
 	pair_run(&p);
 	uint64_t last = p.now, due = session_deadline(p.session[0]);
-	ok(due > last + 9000000 && due <= last + 10000000, "the next thing to do is in 10 seconds");
+	ok(due > last + 49000000 && due <= last + 50000000,
+	   "the next thing to do is in 50 seconds for the smaller id");
+	uint64_t other = session_deadline(p.session[1]);
+	ok(other > last + 74000000 && other <= last + 75000000, "and in 75 for the other");
 	_cleanup_(buf_done) struct buf out = { 0 };
 	ok(session_output(p.session[0], &out, 1000, due - 1, &e) == 0 && out.len == 0,
 	   "nothing before that");
@@ -389,10 +441,31 @@ static void test_life(void)
 	ok(session_output(p.session[1], &out, 1000, due + 5, &e) == 0 && out.len == 3 &&
 		   out.data[0] == FRAME_PONG,
 	   "and is answered");
-	uint64_t dead = due + 21000000;
-	is_errno(session_output(p.session[0], &out, 1000, dead, &e), -ETIMEDOUT,
-		 "without an answer the link is dead after 30 seconds");
+	ok(session_deadline(p.session[1]) == due + 75000000, "and stands for a question of its own");
+	is_uint(session_deadline(p.session[0]), due + 20000000, "the answer has 20 seconds");
+	buf_reset(&out);
+	ok(session_output(p.session[0], &out, 1000, due + 19999999, &e) == 0 && out.len == 0,
+	   "nothing happens before");
+	is_errno(session_output(p.session[0], &out, 1000, due + 20000000, &e), -ETIMEDOUT,
+		 "without it the link is dead");
 	ok(strstr(e.message, "silent"), "and says why: %s", e.message);
+	pair_close(&p);
+	/* What was sent is to be acknowledged. */
+	pair_open(&p, &a, &b);
+	pair_run(&p);
+	node_write(&a, "c", "x.txt", A("hello"));
+	node_flush(&a, p.session[0]);
+	buf_reset(&out);
+	ok(session_output(p.session[0], &out, 1 << 20, p.now, &e) == 0 && out.len > 0,
+	   "a change goes out");
+	due = session_deadline(p.session[0]);
+	ok(due <= p.now + 10000000, "no acknowledgement: the peer is asked after 10 seconds");
+	buf_reset(&out);
+	ok(session_output(p.session[0], &out, 1000, due, &e) == 0 && out.len == 3 &&
+		   out.data[0] == FRAME_PING, "it is");
+	is_uint(session_deadline(p.session[0]), due + 20000000, "once");
+	is_errno(session_output(p.session[0], &out, 1000, due + 20000000, &e), -ETIMEDOUT,
+		 "and is dead after 30");
 	pair_close(&p);
 	node_close(&a);
 	node_close(&b);
@@ -599,7 +672,8 @@ static void write_batch(struct node *n)
 static int write_seeds(const char *dir)
 {
 	static const char *const names[] = { "nothing", "document", "conflict", "blob",
-					     "live",    "same",     "batch",    "text" };
+					     "live",    "same",     "batch",    "text",
+					     "marks",   "resume" };
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		struct node a, b;
 		struct pair p;
@@ -621,6 +695,21 @@ static int write_seeds(const char *dir)
 		if (i == 5) {
 			pair_open(&p, &a, &b);
 			pair_run(&p);
+			pair_close(&p);
+		}
+		/* A round of some length; one of the other side that is cut. */
+		for (int k = 0; i >= 8 && k < 12; k++) {
+			char name[16];
+			_cleanup_(buf_done) struct buf text = { 0 };
+			snprintf(name, sizeof(name), "%d.txt", k);
+			for (int line = 0; line < 20; line++)
+				buf_putf(&text, "line %d of file %d\n", line, k);
+			node_write(i == 8 ? &b : &a, "d", name, text.data, text.len);
+		}
+		if (i == 9) {
+			pair_open(&p, &a, &b);
+			for (int turn = 0; turn < 6; turn++)
+				pair_turn(&p, 1024);
 			pair_close(&p);
 		}
 		pair_open(&p, &a, &b);
@@ -653,10 +742,11 @@ int main(int argc, char **argv)
 	if (argc == 3 && strcmp(argv[1], "seeds") == 0)
 		return write_seeds(argv[2]);
 	tap_plan((unsigned)(10 + 3 + sizeof(trials) / sizeof(trials[0]) +
-			    sizeof(interests) / sizeof(interests[0]) + 8 + 5 + 7 + 10 + 3 + 4));
+			    sizeof(interests) / sizeof(interests[0]) + 4 + 8 + 5 + 16 + 10 + 3 + 4));
 	test_costs();
 	test_large();
 	test_rules();
+	test_resume_rules();
 	test_window();
 	test_life();
 	test_fence();

@@ -109,7 +109,7 @@ static void closed(struct tls *t, const struct err *why, void *user)
 	x->why = *why;
 }
 
-static const struct tls_handler handler = { admit, up, closed };
+static const struct tls_handler handler = { admit, up, closed, NULL };
 
 static void end_done(struct end *x)
 {
