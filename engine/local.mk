@@ -98,6 +98,8 @@ libengine_a_SOURCES = \
 	engine/pins.h \
 	engine/place.c \
 	engine/place.h \
+	engine/reconcile.c \
+	engine/reconcile.h \
 	engine/recordcodec.c \
 	engine/render.c \
 	engine/render.h \

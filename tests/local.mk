@@ -78,6 +78,7 @@ unit_tests = \
 	tests/unit/test_replica_threads \
 	tests/unit/test_restamp \
 	tests/unit/test_rebirth \
+	tests/unit/test_reconcile \
 	tests/unit/test_record \
 	tests/unit/test_rename \
 	tests/unit/test_render \
@@ -208,6 +209,7 @@ fuzz_targets = \
 	tests/fuzz/fuzz_joinmsg \
 	tests/fuzz/fuzz_json \
 	tests/fuzz/fuzz_manifest \
+	tests/fuzz/fuzz_reconcile \
 	tests/fuzz/fuzz_record \
 	tests/fuzz/fuzz_seq \
 	tests/fuzz/fuzz_session \
@@ -220,6 +222,7 @@ tests_fuzz_fuzz_cursor_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_delta_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_history_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_ignore_LDADD = $(FUZZ_LDADD)
+tests_fuzz_fuzz_reconcile_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_record_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_joinmsg_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)
