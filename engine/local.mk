@@ -43,6 +43,8 @@ libengine_a_SOURCES = \
 	engine/elements.h \
 	engine/err.c \
 	engine/err.h \
+	engine/filter.c \
+	engine/filter.h \
 	engine/frame.c \
 	engine/frame.h \
 	engine/grapheme.c \
