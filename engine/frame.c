@@ -25,6 +25,7 @@ static const struct {
 	[FRAME_RECORD] = { "RECORD", BUF_VARINT_MAX + ID_SIZE + 1 + FRAME_PIECE },
 	[FRAME_BUNDLE] = { "BUNDLE", 1 + FRAME_PIECE },
 	[FRAME_WITNESS] = { "WITNESS", BUF_VARINT_MAX + 2 + FRAME_TAGS_MAX * (BUF_VARINT_MAX + 4) },
+	[FRAME_INTEREST] = { "INTEREST", FRAME_INTEREST_MAX },
 };
 
 const char *frame_name(enum frame_type t)

@@ -29,6 +29,7 @@ enum frame_type {
 	FRAME_RECORD,
 	FRAME_BUNDLE,
 	FRAME_WITNESS,
+	FRAME_INTEREST,
 	FRAME_TYPES
 };
 
@@ -37,6 +38,7 @@ enum frame_type {
 #define FRAME_PIECE 65536     /* of a delta or record in one frame */
 #define FRAME_MORE 1          /* flags: another piece follows */
 #define FRAME_SCOPES_MAX 4096 /* entries in one SCOPES frame */
+#define FRAME_INTEREST_MAX 131072 /* bytes of one INTEREST frame */
 #define FRAME_WANT_MAX 256    /* hashes in one WANT frame */
 #define FRAME_TAGS_MAX 1024 /* in one ROUND or WITNESS frame */
 #define FRAME_SEQ_MAX (UINT64_C(1) << 62)

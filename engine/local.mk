@@ -61,6 +61,8 @@ libengine_a_SOURCES = \
 	engine/intake-impl.h \
 	engine/intake.c \
 	engine/intake.h \
+	engine/interest.c \
+	engine/interest.h \
 	engine/jdiff.c \
 	engine/jdiff.h \
 	engine/json-parse.c \
@@ -116,10 +118,12 @@ libengine_a_SOURCES = \
 	engine/replica-contest.c \
 	engine/replica-deleted.c \
 	engine/replica-derive.c \
+	engine/replica-drop.c \
 	engine/replica-edit.c \
 	engine/replica-entries.c \
 	engine/replica-history.c \
 	engine/replica-impl.h \
+	engine/replica-interest.c \
 	engine/replica-leaf.c \
 	engine/replica-lines.c \
 	engine/replica-link.c \
@@ -168,6 +172,7 @@ libengine_a_SOURCES = \
 	engine/seqcodec.c \
 	engine/session-impl.h \
 	engine/session-in.c \
+	engine/session-interest.c \
 	engine/session-out.c \
 	engine/session.c \
 	engine/session.h \

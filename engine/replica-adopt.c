@@ -31,6 +31,7 @@ static int adopt_node(struct replica *r, uint32_t actor, uint64_t seq, const str
 	if (store_has(r->store, NULL, STORE_META, key.data, key.len))
 		return 0;
 	commit_begin(&c, r, false);
+	c.anywhere = true;
 	int rc = commit_record(&c, node, &old, e);
 	struct record *rec = rc == 0 ? arena_new(&c.arena, struct record) : NULL;
 	if (rc == 0 && !rec)

@@ -189,6 +189,13 @@ static bool dots_wanted(const struct stored *old, const struct vv *to, const str
 	return false;
 }
 
+/* The session began before this device gave the collection up. */
+static int kept_check(struct replica *r, const struct id *scope, struct err *e)
+{
+	return scope_is_kept(r, scope) ? 0 :
+		err_set(e, -ESTALE, "the peer sent changes of a collection that is not kept here any more");
+}
+
 /* A peer that has more of this actor than was ever made here has it from a copy of this store. */
 static int fence_check(struct replica *r, const struct vv *v, struct err *e)
 {
@@ -266,6 +273,8 @@ static int apply_locked(struct commit *c, struct arrived *x, uint32_t n, struct 
 	for (uint32_t i = 0; i < n; i++) {
 		struct stored old;
 		int rc = fence_check(r, &x[i].delta->state.ctx, e);
+		if (rc == 0)
+			rc = kept_check(r, &x[i].delta->state.scope, e);
 		if (rc == 0)
 			rc = look(c, x[i].delta, &old, e);
 		if (rc < 0)
@@ -402,6 +411,8 @@ static int claim_locked(struct replica *r, const struct id *scope, const struct 
 {
 	_cleanup_(vv_done) struct vv have = { 0 };
 	int rc = fence_check(r, upto, e);
+	if (rc == 0)
+		rc = kept_check(r, scope, e);
 	if (rc < 0)
 		return rc;
 	struct scope *s = scope_get(r, scope, true);

@@ -254,6 +254,41 @@ int commit_batches(struct commit *c, struct store_batch *b)
 	return c->whole || c->together ? note_own(c, b) : 0;
 }
 
+int batches_forget(struct commit *c, const struct id *node, struct store_batch *b)
+{
+	_cleanup_(buf_done) struct buf low = { 0 }, high = { 0 };
+	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
+	meta_key(&low, META_MEMBER, node->b, ID_SIZE, NULL, 0);
+	store_prefix_end(low.data, low.len, &high);
+	if (buf_failed(&low) || buf_failed(&high))
+		return -ENOMEM;
+	int rc = store_iter_new(c->r->store, NULL, STORE_META, low.data, low.len, high.data, high.len,
+				&it);
+	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
+		struct batch_node *m;
+		size_t len;
+		uint32_t n, i = 0;
+		const uint8_t *key = store_iter_key(it, &len);
+		struct cursor k = cursor_make(key, len);
+		cursor_take(&k, 1 + ID_SIZE);
+		struct dot d = { .actor = cursor_u32(&k) };
+		d.seq = ~cursor_u64(&k);
+		rc = cursor_end(&k) ? batch_members(c->r, NULL, &c->arena, d, &m, &n) : -EBADMSG;
+		if (rc == -ENOENT) { /* another one of this commit was the first */
+			rc = 0;
+			continue;
+		}
+		/* One of them looks for all: the first. */
+		if (rc < 0 || !id_equal(&m[0].id, node))
+			continue;
+		while (i < n && !scope_is_kept(c->r, &m[i].scope))
+			i++;
+		if (i == n)
+			put_batch(b, d, m, n, NULL);
+	}
+	return rc == 0 ? store_iter_error(it) : rc;
+}
+
 int batches_load(struct replica *r, struct err *e)
 {
 	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
@@ -439,7 +474,8 @@ static int batch_found(struct dot d, void *userdata)
 	g->n_batches++;
 	g->head += 24 + 3 * k->n;
 	for (uint32_t i = 0; rc == 0 && i < k->n; i++) {
-		if (vv_has(g->known(&k->member[i].scope, g->userdata), d))
+		const struct vv *known = g->known(&k->member[i].scope, g->userdata);
+		if (!known || vv_has(known, d))
 			rc = found_get(g, &k->member[i]) ? 0 : -ENOMEM;
 		else
 			rc = look_at(g, &k->member[i]);
@@ -456,6 +492,8 @@ static int look(struct gathering *g, struct found *f)
 	const struct vv *known = g->known(&f->member.scope, g->userdata);
 	struct stored s;
 	f->looked = true;
+	if (!known)
+		return 0;
 	int rc = store_get(g->r->store, g->snap, STORE_DOCS, f->member.id.b, ID_SIZE, &v);
 	if (rc == 0)
 		rc = stored_decode(g->r, g->snap, &a, v.data, v.len, &s, NULL);

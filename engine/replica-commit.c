@@ -119,6 +119,9 @@ int commit_put(struct commit *c, const struct stored *old, const struct record *
 	       unsigned what, struct touched **ret)
 {
 	struct touched *t;
+	if (!c->remote && !c->anywhere &&
+	    (!scope_is_shown(c->r, &record->scope) || is_hidden(c->r, &record->id)))
+		return -EROFS;
 	int rc = touched_get(c, &record->id, &t);
 	if (rc < 0)
 		return rc;
@@ -134,6 +137,29 @@ int commit_put(struct commit *c, const struct stored *old, const struct record *
 	t->content |= !!(what & CHANGE_CONTENT);
 	if (ret)
 		*ret = t;
+	return 0;
+}
+
+int commit_gone(struct commit *c, const struct id *id, struct touched **ret)
+{
+	struct touched *t;
+	struct stored old;
+	int rc = touched_get(c, id, &t);
+	if (rc == 0 && t->gone)
+		rc = -EALREADY;
+	if (rc == 0)
+		rc = commit_record(c, id, &old, NULL);
+	if (rc < 0)
+		return rc;
+	t->old = old.record;
+	t->extra = old.extra;
+	t->n_extra = old.n_extra;
+	t->trail = old.trail;
+	t->gone = true;
+	t->after.flags = 0;
+	t->after.attr.scope = old.record->scope;
+	t->after.attr.conflict = false;
+	*ret = t;
 	return 0;
 }
 
@@ -194,9 +220,10 @@ static void put_record(struct commit *c, struct touched *t, struct store_batch *
 }
 
 /* Attributes are kept of what is live, and of directories that were, as places to hang at. */
-static bool kept(const struct node *n)
+static bool kept(const struct touched *t)
 {
-	return n->attr.kind == NODE_DIR || (n->flags & NODE_LIVE);
+	const struct node *n = &t->after;
+	return !t->gone && (n->attr.kind == NODE_DIR || (n->flags & NODE_LIVE));
 }
 
 static int put_nodes(struct commit *c, struct store_batch *b, struct buf *v)
@@ -217,12 +244,16 @@ static int put_nodes(struct commit *c, struct store_batch *b, struct buf *v)
 			return rc;
 		if (buf_failed(v))
 			return -ENOMEM;
+		if (t->gone)
+			rc = gone_put(c, t, b);
+		if (rc < 0)
+			return rc;
 		if (!t->had && !t->record)
 			continue;
 		buf_reset(v);
 		conflict_put(t, b);
 		link_put(t, b);
-		if (kept(&t->after)) {
+		if (kept(t)) {
 			node_encode(&t->after, v);
 			store_put(b, STORE_ATTRS, t->after.attr.id.b, ID_SIZE, v->data, v->len);
 		} else if (t->had) {
@@ -353,16 +384,16 @@ static void publish(struct commit *c, uint32_t actors)
 	for (struct touched *t = c->first; t; t = t->next) {
 		if (t->version)
 			version_keep(r, t->version);
-		if (t->record) {
+		if (t->record)
 			types_changed(r, t->record);
+		if (t->record || t->gone)
 			large_publish(c, t);
-		}
-		if (t->content && !t->kept && t->had && t->before.attr.form == FORM_BLOB &&
-		    !id_equal(&t->before.attr.version, &t->after.attr.version))
+		if ((t->content || t->gone) && !t->kept && t->had && t->before.attr.form == FORM_BLOB &&
+		    (t->gone || !id_equal(&t->before.attr.version, &t->after.attr.version)))
 			atomic_fetch_add(&r->orphaned, t->before.attr.size);
 		if (!t->had && !t->record)
 			continue;
-		if (kept(&t->after))
+		if (kept(t))
 			node_cache(r, &t->after, commit);
 		else
 			node_forget(r, &t->after.attr.id);
@@ -437,7 +468,8 @@ int commit_end(struct commit *c, struct err *e)
 	versions_write_end(c);
 	if (rc < 0)
 		return rc;
-	bool tell = atomic_load(&r->observers) > 0;
+	/* What leaves has not been shown since it was given up. */
+	bool tell = atomic_load(&r->observers) > 0 && !c->dropping;
 	if (tell)
 		pthread_mutex_lock(&r->notify);
 	pthread_mutex_unlock(&r->commit);

@@ -300,6 +300,14 @@ void dots_forget(const struct touched *t, uint32_t actor, struct store_batch *b)
 		dot_delete(b, t->record, (struct dot){ actor, seq });
 }
 
+void dots_drop(const struct touched *t, struct store_batch *b)
+{
+	for (uint32_t i = 0; i < t->old->ctx.n; i++)
+		dot_delete(b, t->old, (struct dot){ t->old->ctx.item[i].actor, t->old->ctx.item[i].seq });
+	for (uint32_t i = 0; i < t->n_extra; i++)
+		dot_delete(b, t->old, t->extra[i]);
+}
+
 int dots_iter(struct replica *r, const struct id *scope, uint32_t actor, uint64_t above,
 	      struct store_iter **ret)
 {

@@ -154,7 +154,7 @@ static int keep_place(struct commit *c, const struct touched *t, struct store_ba
 	struct history_deletion d = { .node = was->attr.id, .parent = was->parent,
 				      .kind = was->attr.kind, .actor = c->actor,
 				      .name = was->name, .name_len = was->name_len };
-	if (!t->had || !(was->flags & NODE_LIVE) || !was->name || id_equal(&d.node, &NODE_ROOT) ||
+	if (t->gone || !t->had || !(was->flags & NODE_LIVE) || !was->name || id_equal(&d.node, &NODE_ROOT) ||
 	    id_equal(&d.node, &NODE_LOST) || id_equal(&d.parent, &NODE_INODES) || !left_place(t))
 		return 0;
 	d.moved = t->after.flags & NODE_LIVE;

@@ -29,6 +29,9 @@
  *                                       was met
  *            L, node, link              empty: that hard link to the node is live
  *            E, node                    u8 format, changes (engine/leaf.h): the trail of a record
+ *            Q, device                  what it keeps (engine/interest.h); zeros: this device. Others: behind
+ *                                       u64, when it said so last (us)
+ *            D, scope                   empty: what is here of it goes (replica-drop.c)
  *   DOCS     node                       format u8, varint n, n × (varint actor, varint seq): entries
  *                                       in DOTS beyond one for each actor of the context; record.
  *                                       Format 2: it may have a trail
@@ -46,6 +49,7 @@
 
 #include "engine/clock.h"
 #include "engine/elements.h"
+#include "engine/interest.h"
 #include "engine/replica.h"
 #include "engine/restamp.h"
 #include "engine/seq.h"
@@ -64,7 +68,8 @@ enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', 
        META_CONFLICT = 'C', META_CONTESTED = 'N', META_INDEX = 'I', META_THINNED = 'H',
        META_BATCH = 'B', META_MEMBER = 'M',
        META_OWN = 'O', META_TAG = 'W', META_RESTAMP = 'R', META_ADOPTED = 'T',
-       META_COUNTED = 'K', META_RENEWED = 'G', META_TRAIL = 'E', META_LINK = 'L' };
+       META_COUNTED = 'K', META_RENEWED = 'G', META_TRAIL = 'E', META_LINK = 'L',
+       META_INTEREST = 'Q', META_DROP = 'D' };
 
 /* ---- nodes: what is derived of a record ---- */
 
@@ -262,6 +267,14 @@ struct peer_held {
 	bool dirty;
 };
 
+struct peer_keeps {
+	struct id peer;
+	struct interests *x;
+	uint64_t met_us;  /* when it said so last */
+	uint64_t meeting; /* in which session; 0: before the store was opened */
+	bool dirty;
+};
+
 struct observer {
 	change_fn f;
 	void *userdata;
@@ -289,6 +302,10 @@ struct replica {
 	uint32_t n_scopes;
 	struct peer_held **peer;     /* by peer, scope */
 	uint32_t n_peers;
+	struct interests *interests; /* own; changed with the commit lock held too */
+	struct peer_keeps *keeps;    /* of others */
+	uint32_t n_keeps;
+	uint64_t interests_meeting;  /* sessions after this one know the own ones */
 
 	pthread_mutex_t notify;   /* order of notifications; observers */
 	struct observer *observer;
@@ -305,6 +322,8 @@ struct replica {
 	atomic_uint renewals;    /* incarnations begun since it was opened; changed with the commit lock held */
 	atomic_uint n_restamped; /* the same */
 	atomic_ullong meetings;
+	atomic_uint interest_changes; /* of the own ones, since it was opened */
+	atomic_bool hiding;           /* some collections are not shown */
 	atomic_ullong commits;
 	atomic_ullong files;
 	atomic_bool batches;        /* some are listed */
@@ -361,6 +380,7 @@ struct touched {
 	bool trail;                /* what is in the store may have one */
 	bool behind;               /* the leaf goes into the trail */
 	unsigned what;             /* CHANGE_ATTR, CHANGE_CONTENT */
+	bool gone;                 /* the node leaves this store; old is its record */
 	struct rendering known;    /* what the document renders to, if known */
 	struct elements *written;  /* of what was saved, when it renders to something else */
 	struct version *version;   /* made of it */
@@ -388,6 +408,8 @@ struct commit {
 	struct stamp moved; /* the same with the time at which names came or went */
 	const struct restamp *restamp; /* the stamp is the first of that new incarnation */
 	bool locked, remote, seq_used;
+	bool anywhere;   /* local: also where programs may not write (replica-interest.c) */
+	bool dropping;   /* its nodes leave this store: struct touched, gone */
 	bool whole;      /* local: its records make a batch (replica-batch.c) */
 	bool together;   /* the same, if they are not too large for one */
 	size_t written;  /* bytes of its records */
@@ -414,9 +436,12 @@ void commit_begin(struct commit *c, struct replica *r, bool remote);
 /* Names came and went then (0: now). */
 void commit_moved_at(struct commit *c, uint64_t when_us);
 void commit_done(struct commit *c);
+/* Takes a node out of the store. -EALREADY: this commit does so already; -ENOENT: there is no record. */
+int commit_gone(struct commit *c, const struct id *id, struct touched **ret);
 /* The node's newest record within this commit. -ENOENT. */
 int commit_record(struct commit *c, const struct id *id, struct stored *ret, struct err *e);
-/* Puts a changed record; old is what commit_record gave, or all zero. Nothing if they are one. */
+/* Puts a changed record; old is what commit_record gave, or all zero. Nothing if they are one. -EROFS: programs
+ * may not write there. */
 int commit_put(struct commit *c, const struct stored *old, const struct record *record,
 	       unsigned what, struct touched **ret);
 struct touched *commit_touched(struct commit *c, const struct id *id);
@@ -462,6 +487,8 @@ int dots_iter(struct replica *r, const struct id *scope, uint32_t actor, uint64_
 int dots_entry(const struct store_iter *it, uint64_t *ret_seq, struct id *ret_node);
 /* Its entry of an actor of whom the record has less now. */
 void dots_forget(const struct touched *t, uint32_t actor, struct store_batch *b);
+/* All entries of a node that leaves. */
+void dots_drop(const struct touched *t, struct store_batch *b);
 void commit_notify(struct commit *c); /* with r->notify held */
 /* replica-self.c: the tag of an own batch; what a restamp leaves in the store. */
 int own_put(struct commit *c, struct store_batch *b);
@@ -480,7 +507,7 @@ int batches_restamp(struct commit *c, const struct restamp *rs, struct store_bat
 int batches_check(struct replica *r, const struct store_snapshot *snap, struct store_batch *fix,
 		  uint64_t *ret_wrong, uint64_t *ret_damaged);
 /* What has to go to a peer together with the node m, when the peer holds of each scope what known()
- * says (borrowed until the next call). *ret_wanted: these nodes, m first, *ret_n of them; 0: m goes alone.
+ * says (borrowed until the next call; NULL: it does not keep that one). *ret_wanted: these nodes, m first, *ret_n of them; 0: m goes alone.
  * ret->n_deltas 0 though there are some: they are more than a bundle may have. All in the arena. */
 typedef const struct vv *(*known_fn)(const struct id *scope, void *userdata);
 int bundle_make(struct replica *r, const struct store_snapshot *snap, struct arena *a,
@@ -501,6 +528,9 @@ int links_touch(struct commit *c);
 int link_alive(struct commit *c, const struct record *file, bool *ret);
 /* Observers are told of the names of files that have come behind them. */
 int links_appear(struct commit *c);
+/* Calls f with each link that is alive and names that node of that collection. */
+int link_each(struct replica *r, const struct id *target, const struct id *scope,
+	      int (*f)(const struct id *link, void *userdata), void *userdata);
 /* The place of one of the file's links, always the same one. -ENOENT. */
 int link_first(struct replica *r, struct arena *a, const struct id *id, struct node *ret);
 /* Does a name show? It is no hard link, or one to a file that is there; that file, or what says that it lives, is
@@ -539,6 +569,25 @@ int conflicts_index(struct replica *r, struct err *e); /* makes it right. Commit
 int conflicts_load(struct replica *r, struct err *e);  /* at open: makes it if there is none */
 
 int peers_load(struct replica *r, struct err *e);
+
+/* replica-interest.c: what this device keeps. At open; and what flush writes of others'. */
+int interests_load(struct replica *r, struct err *e);
+void interests_put_batch(struct replica *r, struct store_batch *b);
+void interests_done(struct replica *r);
+/* All of it is kept, or was asked to be: changes of it may come in. Commit lock. */
+bool scope_is_kept(struct replica *r, const struct id *scope);
+/* Programs may look at it and write to it. Any thread. */
+bool scope_is_shown(struct replica *r, const struct id *scope);
+/* The top-level directory of a collection that is not shown. Any thread. */
+bool is_hidden(struct replica *r, const struct id *dir);
+
+/* replica-drop.c. The batch says that the scope is to be dropped, or is not any more. */
+void drop_put(struct store_batch *b, const struct id *scope, bool is);
+bool drop_pending(struct replica *r, const struct id *scope);
+/* What a commit deletes of a node that leaves. */
+int gone_put(struct commit *c, const struct touched *t, struct store_batch *b);
+/* replica-batch.c: the lists that only nodes of scopes have which are not here any more. */
+int batches_forget(struct commit *c, const struct id *node, struct store_batch *b);
 /* Publishes the view of what was opened. */
 int view_first(struct replica *r, struct err *e);
 int view_take(struct replica *r, struct view **ret); /* not durable; commit lock */

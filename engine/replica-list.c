@@ -13,6 +13,8 @@ int entry_lookup(struct replica *r, const struct id *parent, const char *name, s
 {
 	struct id id;
 	struct attr at;
+	if (is_hidden(r, parent))
+		return -ENOENT;
 	/* A rename between the two reads takes the node away; look again then. */
 	for (int i = 0; i < 3; i++) {
 		int rc = dirent_find(r, parent, name, len, &id);
@@ -197,7 +199,7 @@ int replica_names(struct replica *r, const struct id *parent, name_fn f, void *u
 	_cleanup_(listing_done) struct listing l = { .r = r };
 	struct telling t = { &l, f, userdata };
 	int rc = listing_begin(&l, parent);
-	return rc < 0 ? rc : each_name(&l, parent, tell_name, &t);
+	return rc < 0 || is_hidden(r, parent) ? rc : each_name(&l, parent, tell_name, &t);
 }
 
 static int collect(const char *name, size_t len, const struct id *id, enum node_kind kind,
@@ -213,7 +215,7 @@ static int list(struct replica *r, const struct id *parent, bool follow, list_fn
 	_cleanup_(listing_done) struct listing l = { .r = r };
 	struct node n;
 	int rc = listing_begin(&l, parent);
-	if (rc == 0)
+	if (rc == 0 && !is_hidden(r, parent))
 		rc = each_name(&l, parent, collect, &l);
 	if (rc == 0 && l.items.unsorted)
 		qsort(l.items.item, l.items.n, sizeof(*l.items.item), item_cmp);

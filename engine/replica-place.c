@@ -398,8 +398,11 @@ int commit_place(struct commit *c)
 	uint32_t n = 0;
 	bool all = true;
 	for (struct touched *t = c->first; t; t = t->next)
-		n += t->record != NULL;
+		n += t->record || t->gone;
 	int rc = mark_room(c, n ? n : 1);
+	for (struct touched *t = c->first; rc == 0 && t; t = t->next)
+		if (t->gone && loose_find(c->r, &t->after.attr.id))
+			c->loose_drop[c->n_loose_drop++] = t->after.attr.id;
 	for (struct touched *t = c->first; rc == 0 && all && t; t = t->next) {
 		if (!t->record)
 			continue;

@@ -412,6 +412,7 @@ static int renew(struct replica *r, const struct actor_id *self, uint64_t above,
 	struct restamp rs = { .above = above };
 	struct commit c;
 	commit_begin(&c, r, false);
+	c.anywhere = true;
 	int rc = 0;
 	if (atomic_load(&r->renewals) - r->renewals_own >= RENEWALS_MAX)
 		rc = err_set(e, -EPROTO, "peers said too often that this store was brought back");

@@ -202,10 +202,10 @@ bool trail_put(struct commit *c, struct touched *t, struct store_batch *b, struc
 void large_publish(struct commit *c, const struct touched *t)
 {
 	struct replica *r = c->r;
-	struct large *l = large_of(r, &t->record->id);
+	struct large *l = large_of(r, &t->after.attr.id);
 	if (!l)
 		return;
-	if (!t->leaf || t->n_extra > 0 ||
+	if (t->gone || !t->leaf || t->n_extra > 0 ||
 	    leaf_apply(&l->arena, r->actors, &l->record, t->leaf, &c->stamp) < 0) {
 		large_drop(r);
 		return;

@@ -300,6 +300,8 @@ static int remove_locked(struct commit *c, const struct id *id)
 		return rc;
 	if (!(n.flags & NODE_LIVE))
 		return -ENOENT;
+	if (is_hidden(c->r, id))
+		return -EROFS;
 	if (n.attr.kind == NODE_DIR && !commit_dir_empty(c, id)) {
 		rc = links_clear(c, id);
 		if (rc <= 0)

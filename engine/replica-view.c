@@ -15,6 +15,8 @@ struct view {
 	uint64_t commits;
 	uint64_t local_writes;
 	unsigned renewals;
+	struct interests *interests;
+	unsigned interest_changes;
 	struct id *id; /* scopes, sorted */
 	struct vv *have;
 	uint32_t n;
@@ -42,6 +44,7 @@ void view_unref(struct view *v)
 		store_snapshot_free(v->r->store, v->snap);
 	for (uint32_t i = 0; i < v->n; i++)
 		vv_done(&v->have[i]);
+	interests_unref(v->interests);
 	free(v->have);
 	free(v->id);
 	free(v);
@@ -58,6 +61,8 @@ int view_take(struct replica *r, struct view **ret)
 	v->commits = atomic_load(&r->commits);
 	v->local_writes = atomic_load(&r->local_writes);
 	v->renewals = atomic_load(&r->renewals);
+	v->interests = interests_ref(r->interests);
+	v->interest_changes = atomic_load(&r->interest_changes);
 	v->id = calloc(r->n_scopes ? r->n_scopes : 1, sizeof(*v->id));
 	v->have = calloc(r->n_scopes ? r->n_scopes : 1, sizeof(*v->have));
 	if (!v->id || !v->have)
@@ -110,6 +115,7 @@ static int flush_once(struct replica *r, struct err *e)
 	int rc = 0;
 	store_batch_clear(r->batch);
 	peers_put_batch(r, r->batch);
+	interests_put_batch(r, r->batch);
 	if (store_batch_count(r->batch) > 0)
 		rc = store_write(r->store, r->batch, e);
 	if (rc == 0)
@@ -187,6 +193,16 @@ unsigned view_renewals(const struct view *v)
 	return v->renewals;
 }
 
+struct interests *view_interests(const struct view *v)
+{
+	return v->interests;
+}
+
+unsigned view_interest_changes(const struct view *v)
+{
+	return v->interest_changes;
+}
+
 uint32_t view_scopes(const struct view *v)
 {
 	return v->n;
@@ -216,12 +232,12 @@ const struct vv *view_have(const struct view *v, const struct id *scope)
 }
 
 /* Scopes that hold nothing yet do not count, so that knowing of one is no difference. */
-void view_fingerprint(const struct view *v, struct id *ret)
+void view_fingerprint(const struct view *v, const struct interests *with, struct id *ret)
 {
 	_cleanup_(buf_done) struct buf b = { 0 };
 	for (uint32_t i = 0; i < v->n; i++) {
 		struct id print;
-		if (v->have[i].n == 0)
+		if (v->have[i].n == 0 || !view_shares(v, with, &v->id[i]))
 			continue;
 		vv_fingerprint(&v->have[i], v->r->actors, &print);
 		buf_put(&b, v->id[i].b, ID_SIZE);
@@ -229,6 +245,12 @@ void view_fingerprint(const struct view *v, struct id *ret)
 	}
 	const struct sha256_part part = { b.data, b.len };
 	sha256_id(&part, 1, ret);
+}
+
+bool view_shares(const struct view *v, const struct interests *with, const struct id *scope)
+{
+	return interest_is_whole(interests_level(v->interests, scope)) &&
+	       interest_is_whole(interests_level(with, scope));
 }
 
 const struct store_snapshot *view_snapshot(const struct view *v)

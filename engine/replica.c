@@ -244,6 +244,7 @@ int replica_open(const struct replica_config *config, struct replica **ret, stru
 	if (r->config.large_min == 0)
 		r->config.large_min = REPLICA_LARGE;
 	r->store = config->store;
+	r->interests = interests_all();
 	pthread_mutex_init(&r->commit, NULL);
 	pthread_mutex_init(&r->scopes_lock, NULL);
 	pthread_mutex_init(&r->views_lock, NULL);
@@ -273,6 +274,8 @@ int replica_open(const struct replica_config *config, struct replica **ret, stru
 	if (rc == 0)
 		rc = peers_load(r, e);
 	if (rc == 0)
+		rc = interests_load(r, e);
+	if (rc == 0)
 		rc = conflicts_load(r, e);
 	if (rc == 0)
 		rc = batches_load(r, e);
@@ -294,9 +297,11 @@ void replica_free(struct replica *r)
 	if (r->batch && r->n_peers > 0) {
 		store_batch_clear(r->batch);
 		peers_put_batch(r, r->batch);
+		interests_put_batch(r, r->batch);
 		store_write(r->store, r->batch, NULL);
 	}
 	view_unref(r->published);
+	interests_done(r);
 	types_done(r);
 	large_done(r);
 	versions_done(r);

@@ -36,6 +36,7 @@
 #include "engine/crdt.h"
 #include "engine/delta.h"
 #include "engine/err.h"
+#include "engine/interest.h"
 #include "engine/store.h"
 
 #define DOCUMENT_SIZE_MAX (16u * 1024 * 1024) /* a JSON document's bytes */
@@ -538,13 +539,18 @@ struct view *view_ref(struct view *v);
 void view_unref(struct view *v);
 uint64_t view_commits(const struct view *v);  /* replica_commits() when it was taken */
 unsigned view_renewals(const struct view *v); /* replica_renewals at that time */
+/* What this device kept, and replica_interest_changes, at that time; borrowed. */
+struct interests *view_interests(const struct view *v);
+unsigned view_interest_changes(const struct view *v);
 uint32_t view_scopes(const struct view *v);
 /* i < view_scopes, in byte order of the scope ids; have is borrowed. */
 void view_scope(const struct view *v, uint32_t i, struct id *ret_scope, const struct vv **ret_have);
 /* Vector of one scope; an empty one when unknown. Borrowed. */
 const struct vv *view_have(const struct view *v, const struct id *scope);
-/* Over all scopes and vectors; equal fingerprints: nothing to send either way. */
-void view_fingerprint(const struct view *v, struct id *ret);
+/* Both this device in the view and somebody who keeps that keep all of the scope. */
+bool view_shares(const struct view *v, const struct interests *with, const struct id *scope);
+/* Over all scopes that they share, and their vectors; equal fingerprints: nothing to send either way. */
+void view_fingerprint(const struct view *v, const struct interests *with, struct id *ret);
 
 DEFINE_CLEANUP(struct view *, view_unref)
 
@@ -556,7 +562,8 @@ void backlog_free(struct backlog *b);
 /* The next delta, made in the arena; *ret NULL at the end. */
 int backlog_next(struct backlog *b, struct arena *a, struct delta **ret, struct err *e);
 /* Nodes of a batch have to be taken in at once, those of other scopes too: what the peer holds of these
- * (borrowed until the next call). Without it the peer is taken to hold nothing there. */
+ * (borrowed until the next call; NULL: it does not keep them, so nothing of them goes there). Without it the peer
+ * is taken to hold nothing there. */
 void backlog_others(struct backlog *b, const struct vv *(*known)(const struct id *scope, void *userdata),
 		    void *userdata);
 /* The bundle that the last delta begins, else NULL; borrowed until the next backlog_next(). */
@@ -685,6 +692,48 @@ int cut_parents(struct cut *c, const struct id *id);
 bool cut_held(const struct cut *c, const struct id *peer);
 
 DEFINE_CLEANUP(struct cut *, cut_free)
+
+/* ---- what this device keeps (shoal-protocol(7), Interests) ---- */
+
+struct interests *replica_interests(struct replica *r); /* own; referenced */
+/* Counts their changes since the store was opened: sessions of before end. */
+unsigned replica_interest_changes(struct replica *r);
+/* Keeps a collection like that from now on; durable when it returns. where: of INTEREST_FILTERED. What is kept no
+ * more is not shown, not told to anybody and cannot be changed from that moment on; replica_drop_step takes it
+ * away. -EBUSY: it is being dropped; -EINVAL: NODE_ROOT; -E2BIG: too much is listed. */
+int replica_keep(struct replica *r, const struct id *scope, unsigned level, const char *where,
+		 struct err *e);
+/* Collections that are new from now on are kept, or are not. */
+int replica_keep_new(struct replica *r, bool keep, struct err *e);
+
+/* What a peer said that it keeps (if it has not: all); referenced. */
+struct interests *replica_peer_interests(struct replica *r, const struct id *peer);
+/* It said so in that session. What it does not keep it is not known to hold any more. */
+int replica_peer_keeps(struct replica *r, const struct id *peer, struct interests *x, uint64_t meeting);
+
+/* A collection that this device does not subscribe to. */
+struct errand {
+	struct id scope;
+	unsigned is;     /* INTEREST_NONE, or the level at which it is carried */
+	unsigned should; /* the same, as those who were here since `since_us` want it */
+	bool elsewhere;  /* somebody who subscribes to it is known to hold all that is here of it, and
+			  * knows that this device is about to leave */
+};
+/* All of them that anybody wants or that are here; an array in the arena. */
+int replica_errands(struct replica *r, uint64_t since_us, struct arena *a, struct errand **ret,
+		    uint32_t *ret_n);
+/* Somebody else who subscribes to the collection is known to hold all that is here of it, and knows what this device
+ * keeps now. */
+bool replica_held_elsewhere(struct replica *r, const struct id *scope);
+/* Live files of a collection, and roughly what they take in the store. Reads all of its nodes. */
+int replica_collection_size(struct replica *r, const struct id *scope, uint64_t *ret_files,
+			    uint64_t *ret_bytes);
+/* Ids of all collections that are known, live ones and others, in order; an array in the arena. */
+int replica_collections(struct replica *r, struct arena *a, struct id **ret, uint32_t *ret_n);
+
+/* Takes some of what is to be dropped out of the store. 1: there is more; 0: nothing is left. */
+int replica_drop_step(struct replica *r, struct err *e);
+bool replica_dropping(struct replica *r, const struct id *scope);
 
 /* ---- checking ---- */
 

@@ -69,6 +69,16 @@ struct session {
 	struct scope **scope;
 	uint32_t n_scopes, cap_scopes;
 
+	/* what both keep */
+	unsigned interest_changes;  /* of our store, when the session began */
+	struct interests *peer_keeps; /* as it says, or said last */
+	uint32_t *common;           /* places in hello_view of the scopes that both keep */
+	uint32_t n_common;
+	bool interests_out, interests_in; /* ours are to be sent; the peer's are complete */
+	bool interests_begun;
+	uint32_t interests_at;
+	struct interests_room room;
+
 	struct view *view;       /* newest known */
 	struct view *hello_view; /* of our HELLO, until the peer's SCOPES are complete */
 	bool news;
@@ -76,7 +86,7 @@ struct session {
 	bool scopes_out; /* to be sent */
 	uint32_t scopes_at;
 	bool scopes_in;       /* the peer's are complete, or not needed */
-	uint32_t scopes_seen; /* of hello_view, compared with the peer's */
+	uint32_t scopes_seen; /* of common, compared with the peer's */
 	uint32_t scopes_heard;
 	struct id scopes_last;
 	bool vectors_due;
@@ -124,6 +134,18 @@ struct scope *session_scope_find(const struct session *s, const struct id *id); 
 int session_scope(struct session *s, const struct id *id, struct scope **ret);  /* or a new one */
 /* Takes the newest view, and its vectors into the scopes. */
 int session_refresh(struct session *s, struct err *e);
+/* session-interest.c. Both keep all of the scope. */
+bool session_shares(const struct session *s, const struct id *scope);
+/* Finds the scopes of HELLO's view that both keep; -ENOMEM. */
+int session_common(struct session *s);
+/* What HELLO says: of what both keep and of what they hold of it. */
+void session_fingerprint(const struct session *s, struct id *ret);
+/* Fingerprints were equal: the peer keeps what it kept last. */
+int session_interests_known(struct session *s, struct err *e);
+int session_interest_put(struct session *s, struct buf *out);
+int session_interest_get(struct session *s, struct cursor *c, struct err *e);
+/* The view's vectors, into the scopes that both keep. */
+int session_scopes_of_view(struct session *s, struct err *e);
 /* The peer holds all that our view does; our view holds all that the peer told. */
 bool session_all_heard(const struct session *s);
 bool session_all_here(const struct session *s);

@@ -11,6 +11,11 @@ static int malformed(enum frame_type t, struct err *e)
 	return err_set(e, -EPROTO, "the peer sent a malformed %s frame", frame_name(t));
 }
 
+static int unshared(struct err *e)
+{
+	return err_set(e, -EPROTO, "the peer spoke of a collection that not both sides keep");
+}
+
 /* The peer knows of changes of our own actor that this store never made. */
 static int check_own(struct session *s, const struct vv *v, struct err *e)
 {
@@ -99,15 +104,18 @@ static int get_witness(struct session *s, struct cursor *c, struct err *e)
 	s->witness_in = true;
 	s->tagged = n > 0 ? w[n - 1].seq : 0;
 	struct id mine;
-	view_fingerprint(s->hello_view, &mine);
+	session_fingerprint(s, &mine);
 	if (!id_equal(&mine, &s->peer_print)) {
-		s->scopes_out = true;
+		s->interests_out = true;
 		return 0;
 	}
-	for (uint32_t i = 0; i < view_scopes(s->hello_view); i++) {
+	r = session_interests_known(s, e);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < s->n_common; i++) {
 		struct id id;
 		const struct vv *have;
-		view_scope(s->hello_view, i, &id, &have);
+		view_scope(s->hello_view, s->common[i], &id, &have);
 		r = in_step(s, &id, have, e);
 		if (r < 0)
 			return r;
@@ -119,7 +127,7 @@ static int get_witness(struct session *s, struct cursor *c, struct err *e)
 
 static int get_scopes(struct session *s, struct cursor *c, struct err *e)
 {
-	if (s->scopes_in || !s->hello_view)
+	if (s->scopes_in || !s->hello_view || !s->interests_in)
 		return err_set(e, -EPROTO, "the peer sent SCOPES out of place");
 	uint8_t flags = cursor_u8(c);
 	size_t n = cursor_left(c) / (2 * ID_SIZE);
@@ -134,9 +142,11 @@ static int get_scopes(struct session *s, struct cursor *c, struct err *e)
 		if (s->scopes_heard++ > 0 && id_cmp(&id, &s->scopes_last) <= 0)
 			return malformed(FRAME_SCOPES, e);
 		s->scopes_last = id;
+		if (!session_shares(s, &id))
+			return unshared(e);
 		/* Both lists are sorted. */
-		for (; s->scopes_seen < view_scopes(s->hello_view); s->scopes_seen++) {
-			view_scope(s->hello_view, s->scopes_seen, &mine_id, &have);
+		for (; s->scopes_seen < s->n_common; s->scopes_seen++) {
+			view_scope(s->hello_view, s->common[s->scopes_seen], &mine_id, &have);
 			if (id_cmp(&mine_id, &id) >= 0)
 				break;
 			have = NULL;
@@ -159,10 +169,10 @@ static int get_scopes(struct session *s, struct cursor *c, struct err *e)
 			return err_set(e, -ENOMEM, "out of memory");
 		scope->vector_due = scope->vector_awaited = s->vectors_due = true;
 	}
-	for (; flags == 0 && s->scopes_seen < view_scopes(s->hello_view); s->scopes_seen++) {
+	for (; flags == 0 && s->scopes_seen < s->n_common; s->scopes_seen++) {
 		struct id mine_id;
 		const struct vv *have;
-		view_scope(s->hello_view, s->scopes_seen, &mine_id, &have);
+		view_scope(s->hello_view, s->common[s->scopes_seen], &mine_id, &have);
 		int r = peer_lacks(s, &mine_id, e);
 		if (r < 0)
 			return r;
@@ -187,6 +197,8 @@ static int get_scope(struct session *s, struct cursor *c, struct scope **ret, st
 	if (!p || s->n_in == SCOPES_MAX)
 		return err_set(e, -EPROTO, "the peer sent a malformed scope");
 	memcpy(id.b, p, ID_SIZE);
+	if (!session_shares(s, &id))
+		return unshared(e);
 	if (s->n_in == s->cap_in) {
 		uint32_t cap = s->cap_in ? 2 * s->cap_in : 16;
 		struct scope **list = reallocarray(s->in_scope, cap, sizeof(struct scope *));
@@ -434,6 +446,8 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return r < 0 ? r : get_bundle(s, &c, cost, e);
 	case FRAME_WITNESS:
 		return get_witness(s, &c, e);
+	case FRAME_INTEREST:
+		return session_interest_get(s, &c, e);
 	case FRAME_TYPES:
 		break;
 	}

@@ -44,7 +44,7 @@ static int put_hello(struct session *s, struct buf *out)
 			   .window = SESSION_WINDOW };
 	h.self = s->own;
 	h.acknowledged = s->acknowledged;
-	view_fingerprint(s->hello_view, &h.fingerprint);
+	session_fingerprint(s, &h.fingerprint);
 	hello_encode(&h, payload(s));
 	s->hello_out = true;
 	return put(s, out, FRAME_HELLO);
@@ -74,7 +74,7 @@ static int put_witness(struct session *s, struct buf *out)
 static int put_scopes(struct session *s, struct buf *out)
 {
 	struct buf *b = payload(s);
-	uint32_t n = view_scopes(s->hello_view), left = n - s->scopes_at;
+	uint32_t n = s->n_common, left = n - s->scopes_at;
 	if (n > SCOPES_MAX)
 		return -E2BIG;
 	uint32_t end = s->scopes_at + (left > FRAME_SCOPES_MAX ? FRAME_SCOPES_MAX : left);
@@ -82,7 +82,7 @@ static int put_scopes(struct session *s, struct buf *out)
 	for (; s->scopes_at < end; s->scopes_at++) {
 		struct id id, fingerprint;
 		const struct vv *have;
-		view_scope(s->hello_view, s->scopes_at, &id, &have);
+		view_scope(s->hello_view, s->common[s->scopes_at], &id, &have);
 		vv_fingerprint(have, s->actors, &fingerprint);
 		buf_put(b, id.b, ID_SIZE);
 		buf_put(b, fingerprint.b, ID_SIZE);
@@ -280,7 +280,10 @@ static struct scope *scope_due(struct session *s)
 static const struct vv *sent_of(const struct id *id, void *userdata)
 {
 	static const struct vv nothing;
-	const struct scope *scope = session_scope_find(userdata, id);
+	const struct session *s = userdata;
+	const struct scope *scope = session_scope_find(s, id);
+	if (!session_shares(s, id))
+		return NULL;
 	return scope ? &scope->sent : &nothing;
 }
 
@@ -431,6 +434,11 @@ static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
 		return r;
 	if (!s->witness_out)
 		r = put_witness(s, out);
+	while (r == 0 && s->interests_out) {
+		if (out->len >= end)
+			return 1;
+		r = session_interest_put(s, out);
+	}
 	while (r == 0 && s->scopes_out) {
 		if (out->len >= end)
 			return 1;

@@ -30,8 +30,11 @@ int session_fail(struct session *s, int code, struct err *e)
 /* A store that has become another incarnation is known to the peer by names that it has not any more. */
 int session_same_store(struct session *s, struct err *e)
 {
-	return s->renewals == replica_renewals(s->replica) ? 0 :
-		err_set(e, -ESTALE, "this store goes on as a new incarnation: the link begins anew");
+	if (s->renewals != replica_renewals(s->replica))
+		return err_set(e, -ESTALE, "this store goes on as a new incarnation: the link begins anew");
+	if (s->interest_changes != replica_interest_changes(s->replica))
+		return err_set(e, -ESTALE, "what this device keeps has changed: the link begins anew");
+	return 0;
 }
 
 /* ---- scopes ---- */
@@ -102,21 +105,33 @@ int session_refresh(struct session *s, struct err *e)
 		view_unref(view);
 		return 0;
 	}
+	if (s->hello_out && view_interest_changes(view) != s->interest_changes) {
+		view_unref(view);
+		return session_same_store(s, e);
+	}
 	if (s->view)
 		view_unref(s->view);
 	s->view = view;
+	int r = session_scopes_of_view(s, e);
+	return r == 0 && s->intake ? intake_news(s->intake, e) : r;
+}
+
+int session_scopes_of_view(struct session *s, struct err *e)
+{
 	for (uint32_t i = 0; i < s->n_scopes; i++)
 		s->scope[i]->have = NULL;
-	for (uint32_t i = 0; i < view_scopes(view); i++) {
+	for (uint32_t i = 0; i < view_scopes(s->view); i++) {
 		struct id id;
 		const struct vv *have;
 		struct scope *scope = NULL;
-		view_scope(view, i, &id, &have);
+		view_scope(s->view, i, &id, &have);
+		if (!session_shares(s, &id))
+			continue;
 		if (session_scope(s, &id, &scope) < 0)
 			return err_set(e, -ENOMEM, "out of memory");
 		scope->have = have;
 	}
-	return s->intake ? intake_news(s->intake, e) : 0;
+	return 0;
 }
 
 bool session_all_heard(const struct session *s)
@@ -183,14 +198,20 @@ int session_new(struct replica *replica, const struct id *peer, uint64_t now_us,
 		r = actor_codec_new(s->actors, &s->delta_actors);
 	if (r == 0)
 		r = actor_codec_new(s->actors, &s->record_actors);
+	/* First the number: what this device keeps is changed by who looks at the last one. */
+	s->meeting = replica_meeting(replica);
+	s->peer_keeps = replica_peer_interests(replica, peer);
 	if (r == 0)
 		r = session_refresh(s, NULL);
 	if (r < 0)
 		return r;
 	s->hello_view = view_ref(s->view);
 	s->renewals = view_renewals(s->view);
+	s->interest_changes = view_interest_changes(s->view);
 	replica_own(replica, &s->own, &s->acknowledged);
-	s->meeting = replica_meeting(replica);
+	r = session_common(s);
+	if (r < 0)
+		return r;
 	*ret = TAKE_PTR(s);
 	return 0;
 }
@@ -222,6 +243,9 @@ void session_free(struct session *s)
 	buf_done(&s->record.data);
 	buf_done(&s->chunk);
 	arena_done(&s->arena);
+	interests_unref(s->peer_keeps);
+	interests_room_done(&s->room);
+	free(s->common);
 	free(s->in_scope);
 	free(s->scope);
 	free(s->wanted);
@@ -301,6 +325,8 @@ bool session_in_step(const struct session *s)
 		struct id id;
 		const struct vv *have;
 		view_scope(view, i, &id, &have);
+		if (!view_shares(view, s->peer_keeps, &id))
+			continue;
 		const struct scope *scope = session_scope_find(s, &id);
 		all = scope ? vv_covers(&scope->heard, have) : have->n == 0;
 	}

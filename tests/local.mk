@@ -87,6 +87,7 @@ unit_tests = \
 	tests/unit/test_seq \
 	tests/unit/test_seq_large \
 	tests/unit/test_seqcodec \
+	tests/unit/test_interest \
 	tests/unit/test_session \
 	tests/unit/test_store \
 	tests/unit/test_suspend \
@@ -163,6 +164,7 @@ tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_restamp_SOURCES = tests/unit/test_restamp.c $(pair)
+tests_unit_test_interest_SOURCES = tests/unit/test_interest.c $(pair)
 tests_unit_test_session_SOURCES = tests/unit/test_session.c $(pair)
 tests_unit_test_txn_SOURCES = tests/unit/test_txn.c $(pair)
 tests_unit_test_proc_LDADD = $(FUSEFS_TEST_LIBS)

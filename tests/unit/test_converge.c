@@ -477,7 +477,7 @@ static char *dump(struct replica *r)
 	struct id print;
 	char hex[ID_HEX];
 	_cleanup_(view_unrefp) struct view *v = replica_view(r);
-	view_fingerprint(v, &print);
+	view_fingerprint(v, interests_all(), &print);
 	buf_putf(&b, "%s files %llu\n", id_hex(&print, hex), (unsigned long long)replica_count(r));
 	replica_list(r, &NODE_ROOT, dump_entry, &d);
 	if (!buf_cstr(&b))

@@ -456,8 +456,8 @@ static void durability(struct rep *p)
 	ok(!replica_dirty(r), "now it is");
 	_cleanup_(view_unrefp) struct view *w = replica_view(r);
 	ok(view_commits(w) == replica_commits(r), "and in the view");
-	view_fingerprint(v, &one);
-	view_fingerprint(w, &two);
+	view_fingerprint(v, interests_all(), &one);
+	view_fingerprint(w, interests_all(), &two);
 	ok(!id_equal(&one, &two), "whose fingerprint is another");
 	ok(view_scopes(w) >= 1 && view_have(w, &none)->n == 0, "unknown scopes are empty");
 	replica_self(r, &self, &seq);

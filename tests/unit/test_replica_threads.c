@@ -114,7 +114,7 @@ static void *read_files(void *userdata)
 		w->failed += replica_path(s->r, &s->file[i % FILES], &path) < 0;
 		struct view *view = replica_view(s->r);
 		struct id print;
-		view_fingerprint(view, &print);
+		view_fingerprint(view, interests_all(), &print);
 		view_unref(view);
 		replica_dirty(s->r);
 		replica_count(s->r);

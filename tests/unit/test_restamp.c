@@ -63,8 +63,8 @@ static bool in_step(struct node *x, struct node *y)
 	_cleanup_(view_unrefp) struct view *v = replica_view(x->replica);
 	_cleanup_(view_unrefp) struct view *u = replica_view(y->replica);
 	struct id mine, theirs;
-	view_fingerprint(v, &mine);
-	view_fingerprint(u, &theirs);
+	view_fingerprint(v, interests_all(), &mine);
+	view_fingerprint(u, interests_all(), &theirs);
 	return id_equal(&mine, &theirs);
 }
 

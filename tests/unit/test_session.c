@@ -143,17 +143,18 @@ static void put_hello(struct buf *b, struct node *self, uint64_t version, uint64
 	put_frame(b, FRAME_HELLO, p.data, p.len);
 }
 
-/* Of no batches. */
+/* Of no batches, and everything is subscribed. */
 static void put_greeting(struct buf *b, struct node *self)
 {
 	put_hello(b, self, 1, 1);
 	put_frame(b, FRAME_WITNESS, "\0", 2);
+	put_frame(b, FRAME_INTEREST, "\0\1", 2);
 }
 
 struct trial {
 	const char *name;
 	const char *says; /* part of the message */
-	const char *data; /* frames behind HELLO, WITNESS and SCOPES that are empty */
+	const char *data; /* frames behind HELLO, WITNESS, INTEREST, and SCOPES that are empty */
 	size_t len;
 };
 
@@ -206,7 +207,32 @@ static const struct trial trials[] = {
 	{ "WITNESS twice", "twice", A("\x10\x02\0\0") },
 	{ "more tags than batches", "malformed", A("\x04\x18\0" SCOPE16 "\0\0\1tags") },
 	{ "tags that end early", "malformed", A("\x04\x16\0" SCOPE16 "\0\0\1ta") },
+	{ "INTEREST behind SCOPES", "out of place", A("\x11\x02\0\1") },
 	{ "a varint with a needless group", "malformed", A("\x0c\x02\x81\0") },
+};
+
+#define LISTED "ABCDEFGHIJKLMNOP\0"
+
+/* The same with frames behind HELLO and WITNESS. */
+static const struct trial interests[] = {
+	{ "SCOPES before INTEREST", "out of place", A("\x02\x01\0") },
+	{ "an empty INTEREST", "malformed", A("\x11\0") },
+	{ "no level for what is new", "malformed", A("\x11\1\0") },
+	{ "one that nobody knows", "malformed", A("\x11\2\0\2") },
+	{ "unknown flags", "malformed", A("\x11\2\2\1") },
+	{ "more of nothing", "malformed", A("\x11\2\1\1") },
+	{ "half an entry", "malformed", A("\x11\7\0\1ABCDE") },
+	{ "an entry that says what is so anyway", "malformed", A("\x11\x13\0\1" SCOPE16 "\1") },
+	{ "a level that nobody knows", "malformed", A("\x11\x13\0\1" SCOPE16 "\7") },
+	{ "a collection twice", "malformed", A("\x11\x24\0\1" LISTED LISTED) },
+	{ "an expression of no bytes", "malformed", A("\x11\x14\0\1" SCOPE16 "\6\0") },
+	{ "an expression that is no text", "malformed", A("\x11\x15\0\1" SCOPE16 "\6\1\xff") },
+	{ "a list that goes on where it ended", "malformed", A("\x11\x13\1\1" LISTED "\x11\x12\0" LISTED) },
+	{ "INTEREST twice", "out of place", A("\x11\2\0\1\x11\2\0\1") },
+	{ "what it does not keep in SCOPES", "not both sides keep",
+	  A("\x11\x13\0\1" LISTED "\x02\x21\0" SCOPE16 SCOPE16) },
+	{ "a round of what it does not keep", "not both sides keep",
+	  A("\x11\x13\0\1" LISTED "\x02\1\0\x04\x14\0" SCOPE16 "\0\0\0") },
 };
 
 static int try_input(struct node *a, struct node *b, const void *data, size_t len, struct err *e)
@@ -255,6 +281,16 @@ static void test_rules(void)
 		ok(r == -EPROTO && strstr(e.message, t->says), "refused: %s (%s)", t->name,
 		   e.message);
 	}
+	for (size_t i = 0; i < sizeof(interests) / sizeof(interests[0]); i++) {
+		const struct trial *t = &interests[i];
+		buf_reset(&in);
+		put_hello(&in, &b, 1, 1);
+		put_frame(&in, FRAME_WITNESS, "\0", 2);
+		buf_put(&in, t->data, t->len);
+		int r = try_input(&a, &b, in.data, in.len, &e);
+		ok(r == -EPROTO && strstr(e.message, t->says), "refused: %s (%s)", t->name,
+		   e.message);
+	}
 	is_errno(try_input(&a, &b, A("GET / HTTP/1.1\r\n"), &e), -EPROTO,
 		 "refused: another protocol");
 	is_errno(try_input(&a, &b, A("\x0c\x01\1"), &e), -EPROTO, "refused: no HELLO");
@@ -275,7 +311,7 @@ static void test_rules(void)
 	put_hello(&in, &b, 3, 1);
 	is_errno(try_input(&a, &b, in.data, in.len, &e), 0, "taken: one that can speak ours");
 	buf_reset(&in);
-	put_hello(&in, &b, 1, 1);
+	put_greeting(&in, &b);
 	put_frame(&in, FRAME_SCOPES,
 		  "\0BBBBBBBBBBBBBBBBffffffffffffffffAAAAAAAAAAAAAAAAffffffffffffffff", 65);
 	is_errno(try_input(&a, &b, in.data, in.len, &e), -EPROTO, "refused: scopes out of order");
@@ -616,7 +652,8 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "seeds") == 0)
 		return write_seeds(argv[2]);
-	tap_plan((unsigned)(10 + 3 + sizeof(trials) / sizeof(trials[0]) + 8 + 5 + 7 + 10 + 3 + 4));
+	tap_plan((unsigned)(10 + 3 + sizeof(trials) / sizeof(trials[0]) +
+			    sizeof(interests) / sizeof(interests[0]) + 8 + 5 + 7 + 10 + 3 + 4));
 	test_costs();
 	test_large();
 	test_rules();

@@ -334,8 +334,8 @@ static bool in_step(struct node *x, struct node *y)
 {
 	struct id mine, theirs;
 	struct view *v = replica_view(x->replica), *u = replica_view(y->replica);
-	view_fingerprint(v, &mine);
-	view_fingerprint(u, &theirs);
+	view_fingerprint(v, interests_all(), &mine);
+	view_fingerprint(u, interests_all(), &theirs);
 	view_unref(v);
 	view_unref(u);
 	return id_equal(&mine, &theirs);
