@@ -100,6 +100,7 @@ libengine_a_SOURCES = \
 	engine/patch.h \
 	engine/pins.c \
 	engine/pins.h \
+	engine/pick.h \
 	engine/place.c \
 	engine/place.h \
 	engine/reconcile.c \
@@ -133,6 +134,7 @@ libengine_a_SOURCES = \
 	engine/replica-observe.c \
 	engine/replica-past.c \
 	engine/replica-peer.c \
+	engine/replica-pick.c \
 	engine/replica-place.c \
 	engine/replica-pointers.c \
 	engine/replica-rename.c \

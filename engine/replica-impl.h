@@ -40,6 +40,7 @@
  *                                       varint counter, varint actor
  *   ATTRS    node                       struct node, see replica-node.c; live nodes, and directories
  *                                       that are not
+ *   PICKS    see replica-pick.c
  *   HISTORY  node, stamp u64            an earlier version, see engine/history.h; node TRASH: a deletion
  *
  * Locks, in this order: commit, notify, then leaves (scopes, shards of caches, views). */
@@ -291,6 +292,7 @@ struct replica {
 	uint64_t tags_gone, counted_gone; /* of its batches before these no tags, no counts are kept */
 	unsigned renewals_own;    /* those that nobody's word brought about */
 	struct restamp *restamped;
+	struct picks *picks;      /* replica-pick.c */
 	struct clock clock;
 	uint32_t actors_saved;    /* so many are in the store */
 	struct store_batch *batch;
@@ -580,6 +582,14 @@ bool scope_is_kept(struct replica *r, const struct id *scope);
 bool scope_is_shown(struct replica *r, const struct id *scope);
 /* The top-level directory of a collection that is not shown. Any thread. */
 bool is_hidden(struct replica *r, const struct id *dir);
+
+/* replica-pick.c: what filters pick (engine/pick.h). At open; what a commit changes of it. */
+int picks_load(struct replica *r, struct err *e);
+void picks_done(struct replica *r);
+int picks_put(struct commit *c, struct store_batch *b);
+/* Compares those that are complete with all records, and begins those anew that are wrong, if repair is set.
+ * Commit lock; c has begun and is empty. */
+int picks_check(struct replica *r, struct commit *c, bool repair, uint64_t *ret_wrong, struct err *e);
 
 /* replica-drop.c. The batch says that the scope is to be dropped, or is not any more. */
 void drop_put(struct store_batch *b, const struct id *scope, bool is);

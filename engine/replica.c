@@ -276,6 +276,8 @@ int replica_open(const struct replica_config *config, struct replica **ret, stru
 	if (rc == 0)
 		rc = interests_load(r, e);
 	if (rc == 0)
+		rc = picks_load(r, e);
+	if (rc == 0)
 		rc = conflicts_load(r, e);
 	if (rc == 0)
 		rc = batches_load(r, e);
@@ -302,6 +304,7 @@ void replica_free(struct replica *r)
 	}
 	view_unref(r->published);
 	interests_done(r);
+	picks_done(r);
 	types_done(r);
 	large_done(r);
 	versions_done(r);

@@ -71,6 +71,7 @@ unit_tests = \
 	tests/unit/test_merge \
 	tests/unit/test_past \
 	tests/unit/test_patch \
+	tests/unit/test_pick \
 	tests/unit/test_pointers \
 	tests/unit/test_proc \
 	tests/unit/test_qr \
