@@ -57,6 +57,16 @@ bool is_hidden(struct replica *r, const struct id *dir)
 	       id_equal(&n.attr.scope, &NODE_ROOT) && !scope_is_shown(r, dir);
 }
 
+bool replica_shows(struct replica *r, const struct id *dir)
+{
+	struct node n;
+	struct id scope;
+	if (!atomic_load(&r->hiding) || node_get(r, NULL, dir, &n) < 0)
+		return true;
+	child_scope(&n, &scope);
+	return scope_is_shown(r, &scope);
+}
+
 /* ---- which collections there are ---- */
 
 static int by_id(const void *x, const void *y)
@@ -425,6 +435,9 @@ int replica_errands(struct replica *r, uint64_t since_us, struct arena *a, struc
 {
 	struct id *id;
 	uint32_t n, used = 0;
+	*ret_n = 0;
+	if (!atomic_load(&r->hiding)) /* everything is subscribed */
+		return 0;
 	int rc = replica_collections(r, a, &id, &n);
 	struct errand *all = rc == 0 ? arena_array(a, n ? n : 1, sizeof(*all)) : NULL;
 	if (rc == 0 && !all)

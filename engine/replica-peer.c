@@ -159,7 +159,8 @@ int cut_all(struct cut *c)
 	int rc = 0;
 	pthread_mutex_lock(&r->scopes_lock);
 	for (uint32_t i = 0; rc == 0 && i < r->n_scopes; i++)
-		rc = cut_add(c, &r->scope[i]->id, &r->scope[i]->have);
+		if (interest_is_shown(interests_level(r->interests, &r->scope[i]->id)))
+			rc = cut_add(c, &r->scope[i]->id, &r->scope[i]->have);
 	pthread_mutex_unlock(&r->scopes_lock);
 	return rc;
 }

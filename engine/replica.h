@@ -676,7 +676,7 @@ uint64_t replica_meeting(struct replica *r); /* the number of a session that beg
 struct cut;
 int cut_new(struct replica *r, struct cut **ret); /* empty: everybody holds it */
 void cut_free(struct cut *c);
-/* Adds everything that this store has: every commit of its own, flushed or not, and others' changes
+/* Adds everything that this device shows: every commit of its own, flushed or not, and others' changes
  * as far as they came in whole rounds. What has come of a round that is not complete stands in
  * records already, but is left out: this store could not tell a peer of it as a whole either, and
  * who began the round may be away for good. */
@@ -696,6 +696,8 @@ DEFINE_CLEANUP(struct cut *, cut_free)
 /* ---- what this device keeps (shoal-protocol(7), Interests) ---- */
 
 struct interests *replica_interests(struct replica *r); /* own; referenced */
+/* Programs see what is in that directory, and may write there. True for what is no node. */
+bool replica_shows(struct replica *r, const struct id *dir);
 /* Counts their changes since the store was opened: sessions of before end. */
 unsigned replica_interest_changes(struct replica *r);
 /* Keeps a collection like that from now on; durable when it returns. where: of INTEREST_FILTERED. What is kept no

@@ -62,7 +62,7 @@ int spot_parent(struct fusefs *fs, fuse_ino_t ino, const char *name, struct id *
 	*ret = i->id;
 	pthread_mutex_unlock(&i->lock);
 	inode_put(fs, i);
-	return r;
+	return r == 0 && !replica_shows(fs->replica, ret) ? -EROFS : r;
 }
 
 /* ---- taking names away ---- */

@@ -30,6 +30,9 @@ static const struct config_def table[CONFIG_KEYS] = {
 	[CONFIG_HISTORY_SHARE] = { "history.share", CONFIG_NUMBER, "10", NULL,
 				   "how much of the disk earlier versions may take, in percent", true,
 				   0, 90 },
+	[CONFIG_COURIER_QUOTA] = { "courier.quota", CONFIG_NUMBER, "256", NULL,
+				   "how much is carried for others that this device does not subscribe to, in MiB",
+				   true, 0, 1u << 20 },
 	[CONFIG_LOG_LEVEL] = { "log.level", CONFIG_CHOICE, "info", "error|warning|info|debug",
 			       "how much the daemon writes to its log", true, 0, 0 },
 };

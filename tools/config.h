@@ -21,6 +21,7 @@ enum config_key {
 	CONFIG_MOUNT_OPTS, /* mount.options */
 	CONFIG_HISTORY_DAYS,  /* history.days */
 	CONFIG_HISTORY_SHARE, /* history.share */
+	CONFIG_COURIER_QUOTA, /* courier.quota */
 	CONFIG_LOG_LEVEL,  /* log.level */
 	CONFIG_KEYS
 };

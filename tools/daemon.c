@@ -305,6 +305,8 @@ static void on_peers_changed(void *userdata)
 {
 	struct daemon *d = userdata;
 	waits_check(d->waits);
+	if (d->keeping)
+		keeping_kick(d->keeping);
 }
 
 static int connect_address(const char *address, void *userdata)
@@ -390,6 +392,11 @@ static struct sweeper_limits limits_of(const struct daemon *d)
 					config_number(&d->config, CONFIG_HISTORY_SHARE) };
 }
 
+static uint64_t courier_quota(const struct daemon *d)
+{
+	return config_number(&d->config, CONFIG_COURIER_QUOTA) << 20;
+}
+
 int daemon_reload(struct daemon *d, struct err *e)
 {
 	struct config c = { 0 };
@@ -402,6 +409,8 @@ int daemon_reload(struct daemon *d, struct err *e)
 	const struct sweeper_limits limits = limits_of(d);
 	if (d->sweeper)
 		sweeper_limit(d->sweeper, &limits);
+	if (d->keeping)
+		keeping_limit(d->keeping, courier_quota(d));
 	log_info(d->log, "settings read again");
 	return 0;
 }
@@ -520,6 +529,8 @@ static int start(struct daemon *d, const struct daemon_options *o, struct handov
 	const struct sweeper_limits limits = limits_of(d);
 	if (r == 0)
 		r = sweeper_new(d->replica, storedir_fd(d->dir), &limits, d->log, &d->sweeper, e);
+	if (r == 0)
+		r = keeping_new(d->replica, courier_quota(d), d->flusher, d->log, &d->keeping, e);
 	if (r == 0)
 		r = peers_new(d->event, d->replica, d->flusher, d->log, on_peers_changed, d,
 			      &d->peers, e);
@@ -665,6 +676,7 @@ static int finish(struct daemon *d, struct err *e)
 	waits_free(d->waits);
 	suspend_free(d->suspend);
 	sweeper_free(d->sweeper);
+	keeping_free(d->keeping);
 	flusher_free(d->flusher);
 	fusefs_free(d->fs);
 	invites_free(d->invites);

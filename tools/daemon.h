@@ -13,6 +13,7 @@
 #include "tools/config.h"
 #include "tools/ctlserver.h"
 #include "tools/flusher.h"
+#include "tools/keeping.h"
 #include "tools/sweeper.h"
 #include "tools/log.h"
 #include "tools/peers.h"
@@ -34,6 +35,7 @@ struct daemon {
 	struct replica *replica;
 	struct flusher *flusher;
 	struct sweeper *sweeper;
+	struct keeping *keeping;
 	struct peers *peers;
 	struct invites *invites;
 	struct mesh *mesh;
@@ -151,3 +153,8 @@ void method_type(struct call *c, const struct json *params, void *userdata);
 
 /* tools/job.c: `verify`, in a thread of its own. */
 void method_verify(struct call *c, const struct json *params, void *userdata);
+
+/* tools/subscriptions.c */
+void method_subscribe(struct call *c, const struct json *params, void *userdata);
+void method_unsubscribe(struct call *c, const struct json *params, void *userdata);
+void method_subscriptions(struct call *c, const struct json *params, void *userdata);

@@ -14,6 +14,8 @@ libtools_a_SOURCES = \
 	tools/cli-history.c \
 	tools/cli-life.c \
 	tools/cli-mesh.c \
+	tools/cli-subscribe.c \
+	tools/cli-subscribe.c \
 	tools/cli-txn.c \
 	tools/cli-type.c \
 	tools/cli.c \
@@ -42,6 +44,10 @@ libtools_a_SOURCES = \
 	tools/history.c \
 	tools/history.h \
 	tools/job.c \
+	tools/keeping.c \
+	tools/keeping.h \
+	tools/keeping.c \
+	tools/keeping.h \
 	tools/log.c \
 	tools/log.h \
 	tools/methods.c \
@@ -57,6 +63,8 @@ libtools_a_SOURCES = \
 	tools/spawn.h \
 	tools/storedir.c \
 	tools/storedir.h \
+	tools/subscriptions.c \
+	tools/subscriptions.c \
 	tools/suspend.c \
 	tools/suspend.h \
 	tools/sweeper.c \

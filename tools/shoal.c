@@ -28,6 +28,14 @@ static const struct option_def join_options[JOIN_COUNT] = {
 	[JOIN_ADDRESS] = { "address", 0, OPTION_TEXT, "HOST[:PORT]", "try the inviter there as well", 0, 0 },
 	[JOIN_TIMEOUT] = { "timeout", 0, OPTION_DURATION, "S", "give up after this time (default 30s)", 0, 0 },
 };
+static const struct option_def subscribe_options[SUBSCRIBE_COUNT] = {
+	[SUBSCRIBE_NEW] = { "new", 0, OPTION_FLAG, NULL, "collections that are new from now on", 0, 0 },
+};
+static const struct option_def unsubscribe_options[UNSUBSCRIBE_COUNT] = {
+	[UNSUBSCRIBE_NEW] = { "new", 0, OPTION_FLAG, NULL, "collections that are new from now on", 0, 0 },
+	[UNSUBSCRIBE_FORCE] = { "force", 0, OPTION_FLAG, NULL,
+				"delete what is here at once, though nobody else may have it", 0, 0 },
+};
 static const struct option_def wait_options[WAIT_COUNT] = {
 	[WAIT_PEERS] = { "peers", 0, OPTION_NUMBER, "N", "how many devices (default 1)", 1, 65536 },
 	[WAIT_DEVICE] = { "device", 0, OPTION_TEXT, "NAME", "this device", 0, 0 },
@@ -144,6 +152,18 @@ static const struct command_def commands[] = {
 	  "    shoal type cars '/parts/*/tags' set\n\n"
 	  "It holds on all devices. What is stored stays as it is, and changing it loses nothing.",
 	  NULL, 0, 1, 3, true, cmd_type },
+	{ "subscribe", "COLLECTION | --new", "Keep a collection on this device",
+	  "A device keeps everything until it is told otherwise. What comes back comes from the devices\n"
+	  "that have it.\n\n"
+	  "    shoal subscribe photos",
+	  subscribe_options, SUBSCRIBE_COUNT, 0, 1, true, cmd_subscribe },
+	{ "unsubscribe", "COLLECTION | --new", "Do not keep a collection on this device",
+	  "Its directory stays, empty and read-only; nothing is deleted on other devices. What is here of it\n"
+	  "leaves this device once another one that subscribes to it is known to hold all of it. While\n"
+	  "neighbours want the collection, this device carries it for them, unseen, within courier.quota.\n\n"
+	  "    shoal unsubscribe photos",
+	  unsubscribe_options, UNSUBSCRIBE_COUNT, 0, 1, true, cmd_unsubscribe },
+	{ "subscriptions", "", "List what this device keeps", NULL, NULL, 0, 0, 0, true, cmd_subscriptions },
 	{ "config", "[KEY [VALUE]]", "Show or change settings",
 	  "Without VALUE shows a setting, without KEY all. An empty VALUE brings the default back.",
 	  NULL, 0, 0, 2, true, cmd_config },
