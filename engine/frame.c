@@ -26,6 +26,11 @@ static const struct {
 	[FRAME_BUNDLE] = { "BUNDLE", 1 + FRAME_PIECE },
 	[FRAME_WITNESS] = { "WITNESS", BUF_VARINT_MAX + 2 + FRAME_TAGS_MAX * (BUF_VARINT_MAX + 4) },
 	[FRAME_INTEREST] = { "INTEREST", FRAME_INTEREST_MAX },
+	[FRAME_COMPARE] = { "COMPARE", 16 + 65536 },
+	[FRAME_HOLD] = { "HOLD", FRAME_LIST_MAX },
+	[FRAME_TAKE] = { "TAKE", FRAME_LIST_MAX },
+	[FRAME_LEAVE] = { "LEAVE", FRAME_LIST_MAX },
+	[FRAME_PART] = { "PART", 26 },
 };
 
 const char *frame_name(enum frame_type t)

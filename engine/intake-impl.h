@@ -18,6 +18,7 @@ struct round {
 	uint64_t announced, received;
 	uint64_t waiting; /* arrivals */
 	bool ended;
+	bool part;
 };
 
 struct arrival {

@@ -132,6 +132,7 @@ libengine_a_SOURCES = \
 	engine/replica-meta.c \
 	engine/replica-node.c \
 	engine/replica-observe.c \
+	engine/replica-part.c \
 	engine/replica-past.c \
 	engine/replica-peer.c \
 	engine/replica-pick.c \
@@ -176,6 +177,8 @@ libengine_a_SOURCES = \
 	engine/session-in.c \
 	engine/session-interest.c \
 	engine/session-out.c \
+	engine/session-part.c \
+	engine/session-part.h \
 	engine/session.c \
 	engine/session.h \
 	engine/sha256.c \

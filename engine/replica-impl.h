@@ -32,6 +32,8 @@
  *            Q, device                  what it keeps (engine/interest.h); zeros: this device. Others: behind
  *                                       u64, when it said so last (us)
  *            D, scope                   empty: what is here of it goes (replica-drop.c)
+ *            Z, node                    empty: it has changes that came of a part and are to be passed on (replica-part.c)
+ *            Y, node                    u32 actor, u64 seq: it left, with changes of that actor up to that number
  *   DOCS     node                       format u8, varint n, n × (varint actor, varint seq): entries
  *                                       in DOTS beyond one for each actor of the context; record.
  *                                       Format 2: it may have a trail
@@ -70,7 +72,7 @@ enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', 
        META_BATCH = 'B', META_MEMBER = 'M',
        META_OWN = 'O', META_TAG = 'W', META_RESTAMP = 'R', META_ADOPTED = 'T',
        META_COUNTED = 'K', META_RENEWED = 'G', META_TRAIL = 'E', META_LINK = 'L',
-       META_INTEREST = 'Q', META_DROP = 'D' };
+       META_INTEREST = 'Q', META_DROP = 'D', META_PART = 'Z', META_LEFT = 'Y' };
 
 /* ---- nodes: what is derived of a record ---- */
 
@@ -293,6 +295,7 @@ struct replica {
 	unsigned renewals_own;    /* those that nobody's word brought about */
 	struct restamp *restamped;
 	struct picks *picks;      /* replica-pick.c */
+	bool left;                /* some nodes left with own changes */
 	struct clock clock;
 	uint32_t actors_saved;    /* so many are in the store */
 	struct store_batch *batch;
@@ -412,6 +415,9 @@ struct commit {
 	bool locked, remote, seq_used;
 	bool anywhere;   /* local: also where programs may not write (replica-interest.c) */
 	bool dropping;   /* its nodes leave this store: struct touched, gone */
+	bool leaving;    /* the same, of a part */
+	bool part;       /* remote: by comparison; what comes is passed on if the collection is kept */
+	bool settles;    /* local: passes on what came like that */
 	bool whole;      /* local: its records make a batch (replica-batch.c) */
 	bool together;   /* the same, if they are not too large for one */
 	size_t written;  /* bytes of its records */
@@ -590,6 +596,13 @@ int picks_put(struct commit *c, struct store_batch *b);
 /* Compares those that are complete with all records, and begins those anew that are wrong, if repair is set.
  * Commit lock; c has begun and is empty. */
 int picks_check(struct replica *r, struct commit *c, bool repair, uint64_t *ret_wrong, struct err *e);
+
+/* replica-part.c: marks of nodes that came of parts, and of those that left with own changes. */
+void part_put(struct commit *c, const struct touched *t, struct store_batch *b);
+int left_put(struct commit *c, const struct touched *t, struct store_batch *b);
+int left_load(struct replica *r);
+/* A commit that changes a node that left with own changes, without them, goes on as a new incarnation. */
+int left_renew(struct commit *c, struct err *e);
 
 /* replica-drop.c. The batch says that the scope is to be dropped, or is not any more. */
 void drop_put(struct store_batch *b, const struct id *scope, bool is);

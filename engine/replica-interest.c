@@ -192,12 +192,14 @@ static void hiding_update(struct replica *r)
 	atomic_store(&r->hiding, hiding);
 }
 
-/* With the commit lock: in the store, then in memory. drop: the scope whose records go; NULL: none. */
-static int take_over(struct replica *r, struct interests *x, const struct id *drop, struct err *e)
+/* With the commit lock: in the store, then in memory. drop: the scope whose records go; NULL: none. anew: the same, but the
+ * records stay, and no vector says any more which. */
+static int take_over(struct replica *r, struct interests *x, const struct id *drop, const struct id *anew,
+		     struct err *e)
 {
 	static const struct vv nothing;
 	_cleanup_(buf_done) struct buf key = { 0 }, v = { 0 };
-	struct scope *s = drop ? scope_get(r, drop, false) : NULL;
+	struct scope *s = drop || anew ? scope_get(r, drop ? drop : anew, false) : NULL;
 	interest_key(&key, &own_key_id);
 	interests_encode(x, &v);
 	if (buf_failed(&key) || buf_failed(&v))
@@ -205,8 +207,9 @@ static int take_over(struct replica *r, struct interests *x, const struct id *dr
 	store_batch_clear(r->batch);
 	store_put(r->batch, STORE_META, key.data, key.len, v.data, v.len);
 	if (s) {
-		scope_put_batch(r, r->batch, drop, &nothing, s->files);
-		drop_put(r->batch, drop, true);
+		scope_put_batch(r, r->batch, &s->id, &nothing, s->files);
+		if (drop)
+			drop_put(r->batch, drop, true);
 	}
 	int rc = store_write(r->store, r->batch, e);
 	if (rc < 0)
@@ -256,14 +259,21 @@ static int keep_locked(struct replica *r, const struct id *scope, unsigned level
 		return 0;
 	if (level != INTEREST_NONE && drop_pending(r, scope))
 		return err_set(e, -EBUSY, "what was here of it is still being taken away: try again in a moment");
+	/* Between a part and all of it: what is here has no vector. Own changes of which nobody knows go on under another
+	 * name, for the next one of this would cover them (replica_adopt). */
+	bool part = !drop && was != INTEREST_NONE && (was == INTEREST_FILTERED) != (level == INTEREST_FILTERED);
 	if (drop)
 		rc = leave_numbers(r, scope, e);
+	if (part && was == INTEREST_FILTERED && r->seq > 0)
+		rc = incarnation_new(r, RENEWAL_NONE, e);
+	if (part && was == INTEREST_FILTERED && rc == 0)
+		r->renewals_own++;
 	if (rc == 0 && !shown && interest_is_shown(was))
 		rc = replica_list(r, scope, note_shown, s);
 	if (rc == -ENOENT)
 		rc = 0; /* a collection without a directory, or with one that was deleted */
 	if (rc == 0)
-		rc = take_over(r, x, drop ? scope : NULL, e);
+		rc = take_over(r, x, drop ? scope : NULL, part ? scope : NULL, e);
 	if (rc == 0 && shown && !interest_is_shown(was))
 		rc = replica_list(r, scope, note_shown, s);
 	return rc == -ENOENT ? 0 : rc;
@@ -313,7 +323,7 @@ static int keep_new_locked(struct replica *r, bool keep, struct err *e)
 	}
 	if (rc < 0)
 		return err_errno(e, rc, "cannot change what is kept");
-	return take_over(r, x, NULL, e);
+	return take_over(r, x, NULL, NULL, e);
 }
 
 int replica_keep_new(struct replica *r, bool keep, struct err *e)
@@ -459,6 +469,20 @@ int replica_errands(struct replica *r, uint64_t since_us, struct arena *a, struc
 	*ret = all;
 	*ret_n = used;
 	return 0;
+}
+
+bool replica_wants_pick(struct replica *r, const struct id *scope, const char *where)
+{
+	bool is = false;
+	pthread_mutex_lock(&r->scopes_lock);
+	if (!where)
+		is = interests_level(r->interests, scope) == INTEREST_FILTERED;
+	for (uint32_t i = 0; where && !is && i < r->n_keeps; i++) {
+		const struct interest *x = interests_find(r->keeps[i].x, scope);
+		is = x && x->where && strcmp(x->where, where) == 0;
+	}
+	pthread_mutex_unlock(&r->scopes_lock);
+	return is;
 }
 
 /* ---- in the store ---- */

@@ -278,6 +278,8 @@ int replica_open(const struct replica_config *config, struct replica **ret, stru
 	if (rc == 0)
 		rc = picks_load(r, e);
 	if (rc == 0)
+		rc = left_load(r);
+	if (rc == 0)
 		rc = conflicts_load(r, e);
 	if (rc == 0)
 		rc = batches_load(r, e);

@@ -118,6 +118,8 @@ struct session {
 	uint32_t wanted_at, n_wanted;
 	struct buf chunk;
 
+	struct parts *parts; /* session-part.c; NULL: what is kept is not known yet */
+
 	/* life */
 	bool ping_due, pong_due;
 	uint64_t pong_value, ping_value, ping_at;
@@ -126,6 +128,11 @@ struct session {
 	uint64_t bytes_in, bytes_out, deltas_out, rtt;
 };
 
+/* session-in.c. The peer knows of changes of our own actor that this store never made. */
+int session_check_own(struct session *s, const struct vv *v, struct err *e);
+/* session-out.c. Encodes a delta in s->arena, to be sent; the next frame of it. */
+int session_delta_encode(struct session *s, const struct delta *d);
+int session_delta_piece(struct session *s, struct buf *out);
 /* Remembers the first error: nothing works after it. Returns code. */
 int session_fail(struct session *s, int code, struct err *e);
 /* -ESTALE: our store has become another incarnation since the session began. */

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Collections of which a device keeps a part (shoal-protocol(7), Parts): what comes by comparison instead of in
+ * rounds, and what leaves.
+ *
+ * Who keeps all of a collection and joins a node of somebody who keeps a part of it cannot claim that he has
+ * all that its actors did there. He passes it on in a batch of his own, so that his vector speaks for it: the node is
+ * marked in the commit that joins it, and the mark goes with that batch. META Z.
+ *
+ * Who drops a node with changes of its own has not all of its own changes any more. If the node is made anew here, or
+ * comes from somebody who lacks them, a change of it would have a number that covers them, though it does not have
+ * them. So the node is noted (META Y, with the last number there), and whoever changes it while it lacks that number
+ * does so as a new incarnation. */
+
+#include "engine/replica-impl.h"
+
+#include <errno.h>
+
+static void part_key(uint8_t kind, const struct id *node, uint8_t key[static 1 + ID_SIZE])
+{
+	key[0] = kind;
+	memcpy(key + 1, node->b, ID_SIZE);
+}
+
+static int kind_first(struct replica *r, uint8_t kind, struct id *ret)
+{
+	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
+	const uint8_t end = (uint8_t)(kind + 1);
+	int rc = store_iter_new(r->store, NULL, STORE_META, &kind, 1, &end, 1, &it);
+	if (rc == 0 && !store_iter_valid(it))
+		rc = store_iter_error(it) < 0 ? store_iter_error(it) : -ENOENT;
+	if (rc < 0)
+		return rc;
+	size_t len;
+	const uint8_t *key = store_iter_key(it, &len);
+	if (len != 1 + ID_SIZE)
+		return -EBADMSG;
+	memcpy(ret->b, key + 1, ID_SIZE);
+	return 0;
+}
+
+/* ---- what others with a part changed ---- */
+
+void part_put(struct commit *c, const struct touched *t, struct store_batch *b)
+{
+	uint8_t key[1 + ID_SIZE];
+	part_key(META_PART, &t->after.attr.id, key);
+	if (c->part && scope_is_kept(c->r, &t->record->scope))
+		store_put(b, STORE_META, key, sizeof(key), "", 0);
+	if (c->settles)
+		store_delete(b, STORE_META, key, sizeof(key));
+}
+
+/* The record as it is, in a batch of this device. */
+static int settle(struct replica *r, const struct id *node, struct err *e)
+{
+	struct stored old;
+	struct commit c;
+	commit_begin(&c, r, false);
+	c.anywhere = c.settles = true;
+	int rc = commit_record(&c, node, &old, e);
+	struct record *rec = rc == 0 ? arena_new(&c.arena, struct record) : NULL;
+	if (rc == 0 && !rec)
+		rc = -ENOMEM;
+	if (rc == 0) {
+		*rec = *old.record;
+		rc = vv_arena_raise(&c.arena, &old.record->ctx, c.stamp.dot, &rec->ctx);
+	}
+	if (rc == 0)
+		rc = commit_put(&c, &old, rec, 0, NULL);
+	if (rc == 0)
+		rc = commit_end(&c, e);
+	commit_done(&c);
+	return rc;
+}
+
+/* A mark without a record: the collection was dropped. */
+static int unmark(struct replica *r, const struct id *node, struct err *e)
+{
+	uint8_t key[1 + ID_SIZE];
+	part_key(META_PART, node, key);
+	pthread_mutex_lock(&r->commit);
+	store_batch_clear(r->batch);
+	store_delete(r->batch, STORE_META, key, sizeof(key));
+	int rc = store_write(r->store, r->batch, e);
+	pthread_mutex_unlock(&r->commit);
+	return rc;
+}
+
+int replica_part_settle(struct replica *r, struct err *e)
+{
+	struct id node;
+	int rc;
+	while ((rc = kind_first(r, META_PART, &node)) == 0) {
+		rc = settle(r, &node, e);
+		if (rc == -ENOENT)
+			rc = unmark(r, &node, e);
+		if (rc < 0)
+			break;
+	}
+	return rc == -ENOENT ? 0 : err_errno(e, rc, "cannot pass on what came of a part");
+}
+
+/* ---- in a view ---- */
+
+int view_node(struct view *v, const struct id *id, struct arena *a, struct view_node *ret, struct err *e)
+{
+	struct stored s;
+	int rc = stored_get(view_replica(v), view_snapshot(v), a, id, &s, e);
+	if (rc < 0)
+		return rc;
+	*ret = (struct view_node){ s.record->scope, s.record->kind, s.record->ctx };
+	return 0;
+}
+
+int view_delta(struct view *v, const struct id *scope, const struct id *id, const struct vv *known,
+	       struct arena *a, struct delta **ret, struct err *e)
+{
+	static const struct vv nothing;
+	struct replica *r = view_replica(v);
+	struct stored s;
+	int rc = stored_get(r, view_snapshot(v), a, id, &s, e);
+	if (rc < 0)
+		return rc;
+	if (!id_equal(&s.record->scope, scope))
+		return -ENOENT;
+	return delta_make(a, r->actors, s.record, known ? known : &nothing, !known, ret);
+}
+
+/* ---- what leaves ---- */
+
+static bool has_children(struct replica *r, const struct id *dir)
+{
+	_cleanup_(buf_done) struct buf end = { 0 };
+	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
+	store_prefix_end(dir->b, ID_SIZE, &end);
+	return store_iter_new(r->store, NULL, STORE_DIRENTS, dir->b, ID_SIZE, end.data, end.len, &it) < 0 ||
+	       store_iter_valid(it);
+}
+
+static int leave_one(struct commit *c, const struct id *scope, const struct leave *x)
+{
+	struct stored old;
+	struct touched *t;
+	struct id now;
+	int rc = commit_record(c, &x->node, &old, NULL);
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	vv_fingerprint(&old.record->ctx, c->r->actors, &now);
+	/* It has changed since, or was never what the peer thinks. */
+	if (!id_equal(&old.record->scope, scope) || !id_equal(&now, &x->hash))
+		return 0;
+	if (old.record->kind == NODE_DIR && has_children(c->r, &x->node))
+		return 0;
+	rc = commit_gone(c, &x->node, &t);
+	return rc == -EALREADY ? 0 : rc;
+}
+
+int left_put(struct commit *c, const struct touched *t, struct store_batch *b)
+{
+	_cleanup_(buf_done) struct buf v = { 0 };
+	uint8_t key[1 + ID_SIZE];
+	uint64_t seq = vv_get(&t->old->ctx, c->r->self);
+	if (!c->leaving || seq == 0)
+		return 0;
+	part_key(META_LEFT, &t->old->id, key);
+	buf_u32(&v, c->r->self);
+	buf_u64(&v, seq);
+	if (buf_failed(&v))
+		return -ENOMEM;
+	store_put(b, STORE_META, key, sizeof(key), v.data, v.len);
+	c->r->left = true;
+	return 0;
+}
+
+int replica_leave(struct replica *r, const struct id *scope, const struct leave *x, uint32_t n, struct err *e)
+{
+	struct commit c;
+	commit_begin(&c, r, true);
+	c.leaving = true;
+	int rc = interests_level(r->interests, scope) == INTEREST_FILTERED ? 0 : -ESTALE;
+	for (uint32_t i = 0; rc == 0 && i < n; i++)
+		rc = leave_one(&c, scope, &x[i]);
+	if (rc == 0)
+		rc = commit_end(&c, e);
+	commit_done(&c);
+	return rc < 0 ? err_errno(e, rc, "cannot take out what does not match any more") : 0;
+}
+
+/* ---- changes of what had left ---- */
+
+int left_load(struct replica *r)
+{
+	struct id node;
+	int rc = kind_first(r, META_LEFT, &node);
+	r->left = rc == 0;
+	return rc == -ENOENT ? 0 : rc;
+}
+
+/* The node left with changes of this actor that are not in what is changed now. */
+static bool lacks(struct replica *r, const struct touched *t)
+{
+	_cleanup_(buf_done) struct buf v = { 0 };
+	uint8_t key[1 + ID_SIZE];
+	if (!t->record)
+		return false;
+	part_key(META_LEFT, &t->record->id, key);
+	if (store_get(r->store, NULL, STORE_META, key, sizeof(key), &v) < 0)
+		return false;
+	struct cursor c = cursor_make(v.data, v.len);
+	uint32_t actor = cursor_u32(&c);
+	uint64_t seq = cursor_u64(&c);
+	return actor == r->self && (!t->old || vv_get(&t->old->ctx, actor) < seq);
+}
+
+static int renew(struct commit *c, struct err *e)
+{
+	struct replica *r = c->r;
+	struct restamp rs = { .from = r->self, .above = r->seq };
+	int rc = incarnation_new(r, RENEWAL_NONE, e);
+	if (rc < 0)
+		return rc;
+	r->renewals_own++; /* nobody's word brought it about */
+	rs.to = r->self;
+	c->stamp.dot.actor = c->moved.dot.actor = c->actor = r->self;
+	const struct counter_past past = { counted_before, r };
+	for (struct touched *t = c->first; rc == 0 && t; t = t->next) {
+		if (!t->record)
+			continue;
+		/* What is known of it has the old names. */
+		rendering_done(&t->known);
+		t->known = (struct rendering){ 0 };
+		elements_free(t->written);
+		t->written = NULL;
+		t->leaf = NULL;
+		t->behind = false;
+		rc = record_restamp(&c->arena, r->actors, t->record, &rs, &past, &t->record);
+	}
+	return rc;
+}
+
+int left_renew(struct commit *c, struct err *e)
+{
+	if (c->remote || c->restamp || !c->r->left)
+		return 0;
+	for (struct touched *t = c->first; t; t = t->next)
+		if (lacks(c->r, t))
+			return renew(c, e);
+	return 0;
+}
