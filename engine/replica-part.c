@@ -213,6 +213,38 @@ static bool lacks(struct replica *r, const struct touched *t)
 	return actor == r->self && (!t->old || vv_get(&t->old->ctx, actor) < seq);
 }
 
+/* Of the actor that was it covers what it had before this commit, and not what left. */
+static int lower(struct arena *a, uint32_t actor, uint64_t seq, struct vv *v)
+{
+	if (vv_get(v, actor) <= seq)
+		return 0;
+	int rc = vv_arena(a, v, v);
+	if (rc == 0)
+		vv_lower(v, actor, seq);
+	return rc;
+}
+
+static int rename_new(struct commit *c, struct touched *t, const struct restamp *rs)
+{
+	const struct counter_past past = { counted_before, c->r };
+	const struct record *as;
+	uint64_t seq = t->old ? vv_get(&t->old->ctx, rs->from) : 0;
+	int rc = record_restamp(&c->arena, c->r->actors, t->record, rs, &past, &as);
+	struct record *rec = rc == 0 ? arena_new(&c->arena, struct record) : NULL;
+	if (rc == 0 && !rec)
+		rc = -ENOMEM;
+	if (rc < 0)
+		return rc;
+	*rec = *as;
+	rc = lower(&c->arena, rs->from, seq, &rec->ctx);
+	if (rc == 0)
+		rc = lower(&c->arena, rs->from, seq, &rec->floor);
+	for (uint32_t i = 0; rc == 0 && i < rec->n_edges; i++)
+		rc = lower(&c->arena, rs->from, seq, &rec->edge[i].seen);
+	t->record = rec;
+	return rc;
+}
+
 static int renew(struct commit *c, struct err *e)
 {
 	struct replica *r = c->r;
@@ -223,7 +255,6 @@ static int renew(struct commit *c, struct err *e)
 	r->renewals_own++; /* nobody's word brought it about */
 	rs.to = r->self;
 	c->stamp.dot.actor = c->moved.dot.actor = c->actor = r->self;
-	const struct counter_past past = { counted_before, r };
 	for (struct touched *t = c->first; rc == 0 && t; t = t->next) {
 		if (!t->record)
 			continue;
@@ -234,7 +265,7 @@ static int renew(struct commit *c, struct err *e)
 		t->written = NULL;
 		t->leaf = NULL;
 		t->behind = false;
-		rc = record_restamp(&c->arena, r->actors, t->record, &rs, &past, &t->record);
+		rc = rename_new(c, t, &rs);
 	}
 	return rc;
 }

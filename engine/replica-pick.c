@@ -405,7 +405,7 @@ static int pick_put(struct commit *c, struct pick *p, struct store_batch *b)
 	int rc = 0;
 	bool paths = p->filter && filter_uses_path(p->filter), again = false;
 	for (struct touched *t = c->first; rc == 0 && t; t = t->next) {
-		if (!t->had && !t->record)
+		if (!t->had && !t->record && !t->gone)
 			continue;
 		again |= paths && moves(t);
 		if (id_equal(&t->after.attr.scope, &p->scope))

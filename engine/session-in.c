@@ -75,6 +75,8 @@ static int get_hello(struct session *s, struct cursor *c, struct err *e)
 		return err_set(e, -EPROTO,
 			       "the peer says it is another device than its certificate");
 	r = replica_adopt(s->replica, &h.self, e);
+	if (r == 0)
+		r = replica_part_settle(s->replica, e);
 	if (r < 0)
 		return r;
 	s->window = h.window;

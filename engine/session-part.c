@@ -165,7 +165,7 @@ int session_parts_begin(struct session *s, struct err *e)
 				return r;
 		}
 	}
-	return all->n > 0 ? replica_part_settle(s->replica, e) : 0;
+	return 0;
 }
 
 void session_parts_news(struct session *s)
