@@ -259,15 +259,16 @@ static int keep_locked(struct replica *r, const struct id *scope, unsigned level
 		return 0;
 	if (level != INTEREST_NONE && drop_pending(r, scope))
 		return err_set(e, -EBUSY, "what was here of it is still being taken away: try again in a moment");
-	/* Between a part and all of it: what is here has no vector. Own changes of which nobody knows go on under another
-	 * name, for the next one of this would cover them (replica_adopt). */
-	bool part = !drop && was != INTEREST_NONE && (was == INTEREST_FILTERED) != (level == INTEREST_FILTERED);
+	/* From a part to all of it: what is here has no vector. Own changes of which nobody knows are passed on by another
+	 * incarnation (replica_adopt), for the next number of this one would say that all of its changes are here. The
+	 * other way the vector stays, unused: it has the last number of this actor. */
+	bool part = !drop && was == INTEREST_FILTERED && level != INTEREST_FILTERED;
 	if (drop)
 		rc = leave_numbers(r, scope, e);
-	if (part && was == INTEREST_FILTERED && r->seq > 0)
+	if (part && r->seq > 0) {
 		rc = incarnation_new(r, RENEWAL_NONE, e);
-	if (part && was == INTEREST_FILTERED && rc == 0)
-		r->renewals_own++;
+		r->renewals_own += rc == 0; /* nobody's word brought it about */
+	}
 	if (rc == 0 && !shown && interest_is_shown(was))
 		rc = replica_list(r, scope, note_shown, s);
 	if (rc == -ENOENT)

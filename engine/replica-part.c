@@ -156,12 +156,26 @@ static int leave_one(struct commit *c, const struct id *scope, const struct leav
 	return rc == -EALREADY ? 0 : rc;
 }
 
+/* Up to which number changes of this actor left with the node; 0: none. */
+static uint64_t left_with(struct replica *r, const struct id *node)
+{
+	_cleanup_(buf_done) struct buf v = { 0 };
+	uint8_t key[1 + ID_SIZE];
+	part_key(META_LEFT, node, key);
+	if (store_get(r->store, NULL, STORE_META, key, sizeof(key), &v) < 0)
+		return 0;
+	struct cursor c = cursor_make(v.data, v.len);
+	uint32_t actor = cursor_u32(&c);
+	uint64_t seq = cursor_u64(&c);
+	return cursor_end(&c) && actor == r->self ? seq : 0;
+}
+
 int left_put(struct commit *c, const struct touched *t, struct store_batch *b)
 {
 	_cleanup_(buf_done) struct buf v = { 0 };
 	uint8_t key[1 + ID_SIZE];
 	uint64_t seq = vv_get(&t->old->ctx, c->r->self);
-	if (!c->leaving || seq == 0)
+	if (!c->leaving || seq == 0 || seq <= left_with(c->r, &t->old->id))
 		return 0;
 	part_key(META_LEFT, &t->old->id, key);
 	buf_u32(&v, c->r->self);
@@ -200,17 +214,8 @@ int left_load(struct replica *r)
 /* The node left with changes of this actor that are not in what is changed now. */
 static bool lacks(struct replica *r, const struct touched *t)
 {
-	_cleanup_(buf_done) struct buf v = { 0 };
-	uint8_t key[1 + ID_SIZE];
-	if (!t->record)
-		return false;
-	part_key(META_LEFT, &t->record->id, key);
-	if (store_get(r->store, NULL, STORE_META, key, sizeof(key), &v) < 0)
-		return false;
-	struct cursor c = cursor_make(v.data, v.len);
-	uint32_t actor = cursor_u32(&c);
-	uint64_t seq = cursor_u64(&c);
-	return actor == r->self && (!t->old || vv_get(&t->old->ctx, actor) < seq);
+	uint64_t seq = t->record ? left_with(r, &t->record->id) : 0;
+	return seq > 0 && (!t->old || vv_get(&t->old->ctx, r->self) < seq);
 }
 
 /* Of the actor that was it covers what it had before this commit, and not what left. */
