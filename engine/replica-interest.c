@@ -93,11 +93,11 @@ int replica_collections(struct replica *r, struct arena *a, struct id **ret, uin
 			buf_put(&all, r->scope[i]->id.b, ID_SIZE);
 	pthread_mutex_unlock(&r->scopes_lock);
 	size_t n = all.len / ID_SIZE, used = 0;
-	struct id *id = rc == 0 ? arena_array(a, n ? n : 1, sizeof(*id)) : NULL;
-	if (rc == 0 && (buf_failed(&all) || !id))
-		rc = -ENOMEM;
 	if (rc < 0)
 		return rc;
+	struct id *id = arena_array(a, n ? n : 1, sizeof(*id));
+	if (buf_failed(&all) || !id)
+		return -ENOMEM;
 	if (n > 0) {
 		memcpy(id, all.data, all.len);
 		qsort(id, n, sizeof(*id), by_id);
@@ -444,8 +444,8 @@ bool replica_held_elsewhere(struct replica *r, const struct id *scope)
 int replica_errands(struct replica *r, uint64_t since_us, struct arena *a, struct errand **ret,
 		    uint32_t *ret_n)
 {
-	struct id *id;
-	uint32_t n, used = 0;
+	struct id *id = NULL;
+	uint32_t n = 0, used = 0;
 	*ret_n = 0;
 	if (!atomic_load(&r->hiding)) /* everything is subscribed */
 		return 0;

@@ -136,7 +136,7 @@ int session_delta_piece(struct session *s, struct buf *out);
 /* Remembers the first error: nothing works after it. Returns code. */
 int session_fail(struct session *s, int code, struct err *e);
 /* -ESTALE: our store has become another incarnation since the session began. */
-int session_same_store(struct session *s, struct err *e);
+int session_same_store(const struct session *s, struct err *e);
 struct scope *session_scope_find(const struct session *s, const struct id *id); /* NULL: none */
 int session_scope(struct session *s, const struct id *id, struct scope **ret);  /* or a new one */
 /* Takes the newest view, and its vectors into the scopes. */

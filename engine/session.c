@@ -28,7 +28,7 @@ int session_fail(struct session *s, int code, struct err *e)
 }
 
 /* A store that has become another incarnation is known to the peer by names that it has not any more. */
-int session_same_store(struct session *s, struct err *e)
+int session_same_store(const struct session *s, struct err *e)
 {
 	if (s->renewals != replica_renewals(s->replica))
 		return err_set(e, -ESTALE, "this store goes on as a new incarnation: the link begins anew");
@@ -317,7 +317,7 @@ bool session_peer_actor(const struct session *s, struct actor_id *ret)
 
 bool session_in_step(const struct session *s)
 {
-	if (s->error || !s->scopes_in)
+	if (s->error || !s->scopes_in || session_same_store(s, NULL) < 0)
 		return false;
 	struct view *view = replica_view(s->replica);
 	if (!view)

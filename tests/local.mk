@@ -191,6 +191,7 @@ tests_sim_sim_SOURCES = \
 	tests/sim/doc.c \
 	tests/sim/doc.h \
 	tests/sim/fate.c \
+	tests/sim/keep.c \
 	tests/sim/model.c \
 	tests/sim/net.c \
 	tests/sim/sim.c \
@@ -308,6 +309,7 @@ EXTRA_DIST += \
 	tests/integration/test_saves.py \
 	tests/integration/test_scale.py \
 	tests/integration/test_lists.py \
+	tests/integration/test_subscriptions.py \
 	tests/integration/test_suspend.py \
 	tests/integration/test_texts.py \
 	tests/integration/test_two_hosts.py \

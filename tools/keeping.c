@@ -28,8 +28,7 @@ struct keeping {
 	pthread_cond_t cond;
 	bool stop, kicked; /* lock */
 	uint64_t quota;    /* lock */
-	struct cargo *cargo; /* the thread's */
-	size_t n;
+	struct buf cargo; /* struct cargo, the thread's */
 	bool failed;
 };
 
@@ -74,18 +73,16 @@ static void complain(struct keeping *k, const struct err *e)
 	k->failed = true;
 }
 
-/* NULL: out of memory. */
+/* Until the next one is asked for. NULL: out of memory. */
 static struct cargo *cargo_of(struct keeping *k, const struct id *scope)
 {
-	for (size_t i = 0; i < k->n; i++)
-		if (id_equal(&k->cargo[i].scope, scope))
-			return &k->cargo[i];
-	struct cargo *bigger = reallocarray(k->cargo, k->n + 1, sizeof(*bigger));
-	if (!bigger)
-		return NULL;
-	k->cargo = bigger;
-	bigger[k->n] = (struct cargo){ .scope = *scope };
-	return &bigger[k->n++];
+	const struct cargo new = { .scope = *scope };
+	size_t n = k->cargo.len / sizeof(new), i = 0;
+	while (i < n && !id_equal(&((struct cargo *)k->cargo.data)[i].scope, scope))
+		i++;
+	if (i == n)
+		buf_put(&k->cargo, &new, sizeof(new));
+	return buf_failed(&k->cargo) ? NULL : &((struct cargo *)k->cargo.data)[i];
 }
 
 static uint64_t size_of(struct keeping *k, struct cargo *c)
@@ -231,6 +228,6 @@ void keeping_free(struct keeping *k)
 	}
 	pthread_cond_destroy(&k->cond);
 	pthread_mutex_destroy(&k->lock);
-	free(k->cargo);
+	buf_done(&k->cargo);
 	free(k);
 }

@@ -182,7 +182,7 @@ static void help(void)
 	puts("Usage: shoal [--store DIR] COMMAND [OPTION...] [ARGUMENT...]\n\n"
 	     "A directory that stays in step with the same directory on other devices.\n\nCommands:");
 	for (unsigned i = 0; i < COMMANDS; i++)
-		printf("  %-12s%s\n", commands[i].name, commands[i].summary);
+		printf("  %-14s%s\n", commands[i].name, commands[i].summary);
 	puts("\n`shoal COMMAND --help` tells more; so does shoal(1). Every command takes --store DIR;\n"
 	     "the default is $SHOAL_STORE, the store of the mount that the current directory is in,\n"
 	     "or ~/.local/share/shoal.");

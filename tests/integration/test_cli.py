@@ -24,8 +24,8 @@ PEER_KEYS = {"device", "id", "role", "state", "transport", "address", "dialled",
              "behind_here", "behind_there", "in_step", "copies", "connected_s"}
 DEVICE_KEYS = {"name", "id", "role", "self", "connected", "last_seen"}
 COMMANDS = ("up down upgrade init mount umount invite join status peers devices connect disconnect "
-            "wait watch cat log diff restore blame conflicts resolve txn type config log-level doctor "
-            "verify").split()
+            "wait watch cat log diff restore blame conflicts resolve txn type subscribe "
+            "unsubscribe subscriptions config log-level doctor verify").split()
 
 
 def fails(host, status, *words, says="", **options):
@@ -63,7 +63,7 @@ def test_usage_errors(lab):
     fails(a, 2, "statsu", says='did you mean "status"?')
     fails(a, 2, says="a command is missing")
     for words in (["status", "x"], ["cat"], ["wait", "--timeout", "soon"], ["up", "--nope"],
-                  ["invite", "--uses", "0"], ["query", "SELECT 1"], ["config", "no.such"],
+                  ["invite", "--uses", "0"], ["query", "SELECT 1"], ["subscribe", "unsubscribe", "subscriptions", "config", "no.such"],
                   ["wait", "--peers", "1", "--device", "x"], ["cat", "--json", "x"],
                   ["invite", "--expires", "0"], ["invite", "--qr", "--json"], ["log"], ["restore"],
                   ["diff"], ["diff", "x", "1", "2", "3"], ["type"]):

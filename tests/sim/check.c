@@ -382,6 +382,7 @@ static void believe(struct world *w, struct device *d, const struct record *r, v
 	struct believer *b = userdata;
 	(void)w;
 	if (n_beliefs == BELIEFS_MAX || r->ctx.n > DEVICES_MAX * 2 ||
+	    !keep_has(b->about, &r->scope) || /* it will say so when they meet */
 	    !held_by(d->replica, &b->about->id, &r->id))
 		return;
 	struct belief *x = &beliefs[n_beliefs++];

@@ -124,6 +124,8 @@ static void conn_failed(struct world *w, struct conn *c, struct end *end, int r,
 	bool injected = r == -EIO || r == -ENOSPC;
 	/* A store that was brought back begins its sessions anew. */
 	injected |= w->rolled == end->device && r == -ESTALE;
+	/* So does one that keeps something else. */
+	injected |= w->keeping && r == -ESTALE;
 	/* The oracles, not the protocol, are to notice a fault. */
 	injected |= w->fault_done && r == -EPROTO;
 	if (!injected && !(c->cut && r == -ETIMEDOUT))

@@ -275,7 +275,7 @@ static bool is_text(const char *name)
 static void allow(struct world *w, struct device *d, const char *what, int r)
 {
 	static const int fine[] = { ENOENT, EEXIST, ENOTEMPTY, EXDEV,   EISDIR, ENOTDIR,
-				    EINVAL, ELOOP,  EBUSY,     ENODATA, EPERM };
+				    EINVAL, ELOOP,  EBUSY,     ENODATA, EPERM, EROFS };
 	if (r == -EIO || r == -ENOSPC) {
 		store_fail(d->store, 0, 0);
 		TRACE(w, "device %u: %s fails as told", d->no, what);

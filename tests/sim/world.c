@@ -238,6 +238,7 @@ static void world_make(struct world *w)
 	}
 	net_topology(w);
 	fate_make(w);
+	keep_make(w);
 }
 
 static void step(struct world *w)
@@ -246,6 +247,7 @@ static void step(struct world *w)
 	if (!w->settling)
 		work_step(w);
 	fate_step(w);
+	keep_step(w);
 	crash_step(w);
 	flush_step(w);
 	net_step(w);
@@ -289,10 +291,11 @@ void world_run(struct world *w)
 		if (!w->device[i].replica)
 			device_start(w, &w->device[i]);
 		device_flush(w, &w->device[i]);
+		keep_everything(w, &w->device[i]);
 	}
 	TRACE(w, "everything is up and nobody writes any more");
 	/* New names and what is passed on for others come while they settle. */
-	bool renamed = w->brought_back || w->rolled;
+	bool renamed = w->brought_back || w->rolled || w->keeping;
 	for (unsigned i = 0; i < w->n_devices; i++)
 		renamed |= w->device[i].twin;
 	if (!renamed)

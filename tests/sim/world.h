@@ -4,7 +4,7 @@
 /* A world of devices in one process, determined by one seed: replicas on memory stores, links that
  * delay, fragment and break, programs that edit files, crashes, clocks that are wrong. world.c has
  * devices and time, net.c the links, work.c the programs (doc.h, text.c, typed.h their files), batch.c
- * changes of several files at once, fate.c what befalls stores and clocks, model.c what must not get lost,
+ * changes of several files at once, fate.c what befalls stores and clocks, keep.c what devices keep, model.c what must not get lost,
  * check.c what must hold. */
 
 #include <setjmp.h>
@@ -113,6 +113,8 @@ struct world {
 	struct model *model;
 	struct batches *batches;
 	struct typed *typed;
+	struct prng keep;
+	bool keeping; /* devices change what they keep */
 	bool settling, quiet;
 	uint64_t value; /* the last value that was written */
 	uint64_t saves, frames, sessions, crashes, conflicts;
@@ -157,6 +159,12 @@ void net_free(struct world *w);
 void fate_make(struct world *w);
 void fate_step(struct world *w);
 void fate_started(struct world *w, struct device *d); /* its store was opened */
+
+/* keep.c */
+void keep_make(struct world *w);
+void keep_step(struct world *w);
+void keep_everything(struct world *w, struct device *d); /* from now on */
+bool keep_has(struct device *d, const struct id *scope); /* it keeps all of it */
 
 /* work.c */
 void work_step(struct world *w);

@@ -13,6 +13,8 @@ _shoal_options() {
 	resolve) echo '--take= --keep' ;;
 	log) echo '--deleted' ;;
 	restore) echo '--to=' ;;
+	subscribe) echo '--new' ;;
+	unsubscribe) echo '--force --new' ;;
 	verify) echo '--repair' ;;
 	esac
 	case $1 in
@@ -23,8 +25,8 @@ _shoal_options() {
 }
 
 _shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down init invite join
-	log log-level mount peers resolve restore status txn type umount up upgrade verify wait
-	watch'
+	log log-level mount peers resolve restore status subscribe subscriptions txn type umount
+	unsubscribe up upgrade verify wait watch'
 
 _shoal_names() { # _shoal_names COMMAND: the names that its --json lists
 	timeout 1 shoal ${store:+--store "$store"} "$1" --json 2>/dev/null |
@@ -99,7 +101,7 @@ _shoal() {
 		3) mapfile -t COMPREPLY < <(compgen -W 'counter default keyed: list register set text' -- "$word") ;;
 		esac
 		;;
-	up | down | mount | umount)
+	up | down | mount | umount | subscribe | unsubscribe)
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
