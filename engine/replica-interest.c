@@ -407,6 +407,15 @@ static enum interest_level wanted(const struct replica *r, const struct id *scop
 	return best;
 }
 
+static bool scope_has_nodes(const struct replica *r, const struct id *scope)
+{
+	_cleanup_(buf_done) struct buf end = { 0 };
+	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
+	store_prefix_end(scope->b, ID_SIZE, &end);
+	return store_iter_new(r->store, NULL, STORE_DOTS, scope->b, ID_SIZE, end.data, end.len, &it) < 0 ||
+	       store_iter_valid(it);
+}
+
 /* scopes_lock. Two devices that both leave must not rely on each other: what the other one says counts if it
  * was said in a session in which it knew that this one is about to leave. */
 static bool elsewhere(const struct replica *r, const struct id *scope)
@@ -416,8 +425,9 @@ static bool elsewhere(const struct replica *r, const struct id *scope)
 	for (uint32_t i = 0; i < r->n_scopes; i++)
 		if (id_equal(&r->scope[i]->id, scope))
 			have = &r->scope[i]->have;
+	/* Of what had been a part no vector tells. */
 	if (have->n == 0)
-		return true;
+		return !scope_has_nodes(r, scope);
 	for (uint32_t i = 0; i < r->n_peers; i++) {
 		const struct peer_held *p = r->peer[i];
 		if (!id_equal(&p->scope, scope) || !vv_covers(&p->held, have))

@@ -201,6 +201,25 @@ int replica_leave(struct replica *r, const struct id *scope, const struct leave 
 	return rc < 0 ? err_errno(e, rc, "cannot take out what does not match any more") : 0;
 }
 
+bool replica_part_left(struct replica *r, const struct id *scope)
+{
+	_cleanup_(buf_done) struct buf end = { 0 };
+	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
+	store_prefix_end(scope->b, ID_SIZE, &end);
+	int rc = store_iter_new(r->store, NULL, STORE_DOTS, scope->b, ID_SIZE, end.data, end.len, &it);
+	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
+		struct id id;
+		uint64_t seq;
+		struct node n;
+		rc = dots_entry(it, &seq, &id);
+		if (rc == 0)
+			rc = node_get(r, NULL, &id, &n);
+		if (rc == 0 && (!(n.flags & NODE_LIVE) || (n.attr.kind != NODE_DIR && id_is_zero(&n.attr.target))))
+			rc = -ENOTEMPTY;
+	}
+	return rc == 0 && store_iter_error(it) == 0;
+}
+
 /* ---- changes of what had left ---- */
 
 int left_load(struct replica *r)

@@ -752,6 +752,8 @@ struct leave {
 	struct id node, hash;
 };
 int replica_leave(struct replica *r, const struct id *scope, const struct leave *x, uint32_t n, struct err *e);
+/* Of a part nothing is here any more but directories and hard links that others have as well. */
+bool replica_part_left(struct replica *r, const struct id *scope);
 /* Somebody wants that pick of the collection (engine/pick.h): a peer keeps what that filter picks; this device keeps a
  * part (where NULL). */
 bool replica_wants_pick(struct replica *r, const struct id *scope, const char *where);

@@ -289,6 +289,7 @@ EXTRA_DIST += \
 	tests/integration/test_diskfull.py \
 	tests/integration/test_drafts.py \
 	tests/integration/test_events.py \
+	tests/integration/test_filters.py \
 	tests/integration/test_hardlinks.py \
 	tests/integration/test_history.py \
 	tests/integration/test_hostile_tls.py \
