@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/frame.h"
 #include "engine/interest.h"
 #include "tests/pair.h"
 #include "tests/tap.h"
@@ -183,6 +184,65 @@ static void test_three(void)
 	   "what leaves takes nothing along");
 	node_close(&a);
 	node_close(&b);
+	node_close(&f);
+}
+
+/* ---- what a peer may not say ---- */
+
+static void test_refused(void)
+{
+	static const struct {
+		const char *name, *says, *data;
+		size_t len;
+		enum frame_type type;
+		bool to_part; /* by who keeps all */
+		bool scope;   /* the data stand behind the collection's id */
+	} trial[] = {
+		{ "half a collection", "malformed", A("ABCD"), FRAME_COMPARE, false, false },
+		{ "another collection", "out of place", A("ABCDEFGHIJKLMNOP\0"), FRAME_COMPARE, false, false },
+		{ "an empty COMPARE", "malformed", A(""), FRAME_COMPARE, false, true },
+		{ "COMPARE that nobody asked for", "out of place", A("\0\0"), FRAME_COMPARE, false, true },
+		{ "HOLD with unknown flags", "malformed", A("\3"), FRAME_HOLD, false, true },
+		{ "HOLD without flags", "malformed", A(""), FRAME_HOLD, false, true },
+		{ "HOLD out of turn", "out of place", A("\0"), FRAME_HOLD, false, true },
+		{ "TAKE from who has a part", "out of place", A("\0"), FRAME_TAKE, false, true },
+		{ "LEAVE from who has a part", "out of place", A("\0ABCDEFGHIJKLMNOPABCDEFGHIJKLMNOP"), FRAME_LEAVE,
+		  false, true },
+		{ "PART out of turn", "out of place", A("\0"), FRAME_PART, false, true },
+		{ "PART without a count", "malformed", A(""), FRAME_PART, false, true },
+		{ "HOLD from who has all", "out of place", A("\0"), FRAME_HOLD, true, true },
+		{ "TAKE out of turn", "out of place", A("\0"), FRAME_TAKE, true, true },
+		{ "LEAVE out of turn", "out of place", A("\0ABCDEFGHIJKLMNOPABCDEFGHIJKLMNOP"), FRAME_LEAVE, true,
+		  true },
+		{ "PART to who did not compare", "out of place", A("\0"), FRAME_PART, true, true },
+		{ "a comparison that is none", "comparison", A("\0\x80"), FRAME_COMPARE, true, true },
+	};
+	struct node w, f;
+	node_open(&w, 1, NULL);
+	node_open(&f, 2, NULL);
+	number(&w, "cars", 1, 1);
+	struct id cars = dir_of(&w, "cars");
+	keep(&f, &cars, INTEREST_FILTERED, "n = 1");
+	for (size_t i = 0; i < sizeof(trial) / sizeof(trial[0]); i++) {
+		_cleanup_(buf_done) struct buf payload = { 0 }, frame = { 0 }, out = { 0 };
+		struct pair p;
+		struct err e = { 0 };
+		pair_open(&p, &w, &f);
+		pair_run(&p);
+		if (trial[i].scope)
+			buf_put(&payload, cars.b, ID_SIZE);
+		buf_put(&payload, trial[i].data, trial[i].len);
+		if (frame_put(&frame, trial[i].type, &payload) < 0)
+			tap_bail("no frame");
+		struct session *s = p.session[trial[i].to_part];
+		int r = session_input(s, frame.data, frame.len, p.now, &e);
+		if (r == 0)
+			r = session_output(s, &out, 10000, p.now, &e);
+		ok(r == -EPROTO && strstr(e.message, trial[i].says), "refused: %s (%s)", trial[i].name, e.message);
+		pair_close(&p);
+	}
+	ok(sound(&w) && sound(&f), "nothing came of it");
+	node_close(&w);
 	node_close(&f);
 }
 
@@ -393,10 +453,11 @@ static bool history(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-	tap_plan(argc == 1 ? 29 : 1);
+	tap_plan(argc == 1 ? 46 : 1);
 	if (argc == 1) {
 		test_two();
 		test_three();
+		test_refused();
 	}
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
 	uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : 100, bad = 0;
