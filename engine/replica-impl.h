@@ -356,6 +356,8 @@ int incarnation_new(struct replica *r, enum renewal how, struct err *e);
 /* It has begun: the store says so. */
 void incarnation_is(struct replica *r, uint32_t self, uint64_t seq);
 int restamps_load(struct replica *r, struct err *e); /* at open */
+/* The first node (or scope) that there is a mark of that kind for, in META. -ENOENT. */
+int meta_first(struct replica *r, uint8_t kind, struct id *ret);
 void meta_key(struct buf *b, uint8_t kind, const void *p, size_t n, const void *q, size_t m);
 
 /* ---- a commit ---- */
@@ -459,6 +461,8 @@ int commit_node(struct commit *c, const struct id *id, struct touched **ret);
 int commit_end(struct commit *c, struct err *e);
 int commit_claims(struct commit *c, const struct id *parent, const char *name, size_t len,
 		  struct dirent **ret);
+/* replica-adopt.c: ends a local commit in which the record is as it was, in a batch of this device. */
+int commit_as_own(struct commit *c, const struct id *node, struct err *e);
 /* Is anything in the directory? */
 bool commit_dir_empty(struct commit *c, const struct id *id);
 /* All live children as they will be. */

@@ -22,23 +22,6 @@ static void part_key(uint8_t kind, const struct id *node, uint8_t key[static 1 +
 	memcpy(key + 1, node->b, ID_SIZE);
 }
 
-static int kind_first(struct replica *r, uint8_t kind, struct id *ret)
-{
-	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
-	const uint8_t end = (uint8_t)(kind + 1);
-	int rc = store_iter_new(r->store, NULL, STORE_META, &kind, 1, &end, 1, &it);
-	if (rc == 0 && !store_iter_valid(it))
-		rc = store_iter_error(it) < 0 ? store_iter_error(it) : -ENOENT;
-	if (rc < 0)
-		return rc;
-	size_t len;
-	const uint8_t *key = store_iter_key(it, &len);
-	if (len != 1 + ID_SIZE)
-		return -EBADMSG;
-	memcpy(ret->b, key + 1, ID_SIZE);
-	return 0;
-}
-
 /* ---- what others with a part changed ---- */
 
 void part_put(struct commit *c, const struct touched *t, struct store_batch *b)
@@ -51,25 +34,12 @@ void part_put(struct commit *c, const struct touched *t, struct store_batch *b)
 		store_delete(b, STORE_META, key, sizeof(key));
 }
 
-/* The record as it is, in a batch of this device. */
 static int settle(struct replica *r, const struct id *node, struct err *e)
 {
-	struct stored old;
 	struct commit c;
 	commit_begin(&c, r, false);
-	c.anywhere = c.settles = true;
-	int rc = commit_record(&c, node, &old, e);
-	struct record *rec = rc == 0 ? arena_new(&c.arena, struct record) : NULL;
-	if (rc == 0 && !rec)
-		rc = -ENOMEM;
-	if (rc == 0) {
-		*rec = *old.record;
-		rc = vv_arena_raise(&c.arena, &old.record->ctx, c.stamp.dot, &rec->ctx);
-	}
-	if (rc == 0)
-		rc = commit_put(&c, &old, rec, 0, NULL);
-	if (rc == 0)
-		rc = commit_end(&c, e);
+	c.settles = true;
+	int rc = commit_as_own(&c, node, e);
 	commit_done(&c);
 	return rc;
 }
@@ -91,7 +61,7 @@ int replica_part_settle(struct replica *r, struct err *e)
 {
 	struct id node;
 	int rc;
-	while ((rc = kind_first(r, META_PART, &node)) == 0) {
+	while ((rc = meta_first(r, META_PART, &node)) == 0) {
 		rc = settle(r, &node, e);
 		if (rc == -ENOENT)
 			rc = unmark(r, &node, e);
@@ -225,7 +195,7 @@ bool replica_part_left(struct replica *r, const struct id *scope)
 int left_load(struct replica *r)
 {
 	struct id node;
-	int rc = kind_first(r, META_LEFT, &node);
+	int rc = meta_first(r, META_LEFT, &node);
 	r->left = rc == 0;
 	return rc == -ENOENT ? 0 : rc;
 }
