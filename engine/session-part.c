@@ -47,6 +47,7 @@ struct part {
 	enum phase phase;
 	bool refused;      /* W: the filter is none here */
 	bool due, look, poked;
+	bool told;         /* F: W has said in this session what it has */
 	uint64_t pass, not_before;
 	struct reconcile_sum sum; /* what was compared last */
 	bool compared;
@@ -251,6 +252,16 @@ static int part_answer(struct session *s, struct part *p, struct err *e)
 	return r;
 }
 
+/* F: W has all that is here just as it is here, in a view that is on its disk; or it does not, and what is known of it
+ * from earlier sessions is not so any more. */
+static int note_held(struct session *s, const struct part *p)
+{
+	static const struct vv nothing;
+	const struct vv *have = p->found.len == 0 ? view_have(p->view, &p->scope) : &nothing;
+	return p->told ? replica_peer_raise(s->replica, &s->peer, &p->scope, have) :
+			 replica_peer_set(s->replica, &s->peer, &p->scope, have, s->meeting);
+}
+
 static int compare_put(struct session *s, struct part *p, struct buf *out, size_t end)
 {
 	int r = 1;
@@ -274,6 +285,9 @@ static int compare_put(struct session *s, struct part *p, struct buf *out, size_
 			qsort(p->found.data, p->found.len / sizeof(struct reconcile_item),
 			      sizeof(struct reconcile_item), found_cmp);
 		p->phase = HOLDING; /* W waits for it */
+		if (!p->whole)
+			r = note_held(s, p);
+		p->told = true;
 	}
 	return r;
 }

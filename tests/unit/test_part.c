@@ -8,6 +8,7 @@
 
 #include "engine/frame.h"
 #include "engine/interest.h"
+#include "tests/held.h"
 #include "tests/pair.h"
 #include "tests/tap.h"
 
@@ -115,9 +116,11 @@ static void test_two(void)
 	number(&f, "cars", 8, 9);
 	number(&f, "cars", 1000, 1);
 	number(&f, "cars", 9, 500);
+	ok(!held_by(f.replica, &w.id, NULL), "what is changed in the part is not known to be anywhere else");
 	ok(meet(&w, &f) > 0 && has(&w, "cars", "8.json", "{\n  \"n\": 9\n}\n") &&
 		   has(&w, "cars", "1000.json", "{\n  \"n\": 1\n}\n") && has(&w, "cars", "9.json", "{\n  \"n\": 500\n}\n"),
 	   "what is changed and made in the part goes to who keeps all");
+	ok(held_by(f.replica, &w.id, NULL), "... and is known to be there");
 	ok(has(&f, "cars", "9.json", NULL) && has(&f, "cars", "8.json", "{\n  \"n\": 9\n}\n"),
 	   "... and leaves if it does not match any more");
 	struct attr at;
@@ -453,7 +456,7 @@ static bool history(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-	tap_plan(argc == 1 ? 46 : 1);
+	tap_plan(argc == 1 ? 48 : 1);
 	if (argc == 1) {
 		test_two();
 		test_three();
