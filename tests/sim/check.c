@@ -382,7 +382,6 @@ static void believe(struct world *w, struct device *d, const struct record *r, v
 	struct believer *b = userdata;
 	(void)w;
 	if (n_beliefs == BELIEFS_MAX || r->ctx.n > DEVICES_MAX * 2 ||
-	    !keep_has(b->about, &r->scope) || /* it will say so when they meet */
 	    !held_by(d->replica, &b->about->id, &r->id))
 		return;
 	struct belief *x = &beliefs[n_beliefs++];
@@ -407,6 +406,8 @@ void check_holds(struct world *w, struct device *d)
 	struct believer b = { d };
 	check_forget(d);
 	if (d->twin || d->doubtful) /* others cannot tell the two, or have not met it since */
+		return;
+	if (d->gave_up) /* and others had it then; those that it has not met since do not know */
 		return;
 	for (unsigned i = 0; i < w->n_devices; i++)
 		if (i != d->no && w->device[i].replica)

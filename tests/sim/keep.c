@@ -35,6 +35,7 @@ static void keep(struct world *w, struct device *d, const struct id *scope, unsi
 		world_fail(w, "device %u: keep: %s", d->no, e.message);
 	if (r < 0)
 		store_fail(d->store, 0, 0);
+	d->gave_up |= level == INTEREST_NONE;
 	/* It may go on as another one, and that has to be on the disk before anybody asks. */
 	struct actor_id now;
 	replica_self(d->replica, &now, NULL);
@@ -115,9 +116,4 @@ void keep_everything(struct world *w, struct device *d)
 	for (uint32_t i = 0; i < x->n; i++)
 		keep(w, d, &x->item[i].scope, INTEREST_SUBSCRIBED);
 	interests_unref(x);
-}
-
-bool keep_has(struct device *d, const struct id *scope)
-{
-	return interest_is_whole(level_of(d, scope));
 }

@@ -53,6 +53,7 @@ struct device {
 	uint8_t fence[16];
 	struct store *backup;     /* NULL: none was made */
 	bool twin;                /* there is a copy that runs under the same id */
+	bool gave_up;             /* a collection, keep.c */
 	bool doubtful;            /* it was brought back: others may think that it holds more */
 	struct actor_id known_as; /* the names that the model has for what it writes */
 	uint32_t restamped;
@@ -164,7 +165,6 @@ void fate_started(struct world *w, struct device *d); /* its store was opened */
 void keep_make(struct world *w);
 void keep_step(struct world *w);
 void keep_everything(struct world *w, struct device *d); /* from now on */
-bool keep_has(struct device *d, const struct id *scope); /* it keeps all of it */
 
 /* work.c */
 void work_step(struct world *w);
