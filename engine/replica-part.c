@@ -225,10 +225,8 @@ static int rename_new(struct commit *c, struct touched *t, const struct restamp 
 	uint64_t seq = t->old ? vv_get(&t->old->ctx, rs->from) : 0;
 	int rc = record_restamp(&c->arena, c->r->actors, t->record, rs, &past, &as);
 	struct record *rec = rc == 0 ? arena_new(&c->arena, struct record) : NULL;
-	if (rc == 0 && !rec)
-		rc = -ENOMEM;
-	if (rc < 0)
-		return rc;
+	if (!rec)
+		return rc < 0 ? rc : -ENOMEM;
 	*rec = *as;
 	rc = lower(&c->arena, rs->from, seq, &rec->ctx);
 	if (rc == 0)

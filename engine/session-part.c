@@ -664,7 +664,10 @@ int session_take_get(struct session *s, struct cursor *c, struct err *e)
 		return malformed(e);
 	for (size_t i = 0; i < n; i++) {
 		struct item x = { .known = NULL };
-		memcpy(x.id.b, cursor_take(c, ID_SIZE), ID_SIZE);
+		const uint8_t *id = cursor_take(c, ID_SIZE);
+		if (!id)
+			return malformed(e);
+		memcpy(x.id.b, id, ID_SIZE);
 		buf_put(&p->items, &x, sizeof(x));
 	}
 	p->taken = flags == 0;
