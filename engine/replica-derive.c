@@ -275,8 +275,8 @@ int commit_dots(struct commit *c, struct touched *t, struct store_batch *b)
 	const struct scope *s = scope_get(c->r, &t->record->scope, false);
 	static const struct vv nothing;
 	const struct vv *have = s ? &s->have : &nothing;
-	/* What comes of parts is not claimed, but passed on: rounds find it by that batch. */
-	bool all = c->part || c->settles || !scope_is_kept(c->r, &t->record->scope);
+	/* What came of parts is not claimed, but passed on: rounds find it by that batch, and not before it is there. */
+	bool all = c->settles || !scope_is_kept(c->r, &t->record->scope);
 	uint32_t room = t->n_extra + 2 * ctx->n;
 	struct entries keep = { arena_array(&c->arena, room ? room : 1, sizeof(struct dot)), 0, room };
 	if (!keep.extra)
