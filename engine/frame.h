@@ -30,6 +30,11 @@ enum frame_type {
 	FRAME_BUNDLE,
 	FRAME_WITNESS,
 	FRAME_INTEREST,
+	FRAME_COMPARE,
+	FRAME_HOLD,
+	FRAME_TAKE,
+	FRAME_LEAVE,
+	FRAME_PART,
 	FRAME_HOLDS = 23,
 	FRAME_HELD = 24,
 	FRAME_MARK = 27,
@@ -42,6 +47,7 @@ enum frame_type {
 #define FRAME_PIECE 65536     /* of a delta or record in one frame */
 #define FRAME_MORE 1          /* flags: another piece follows */
 #define FRAME_SCOPES_MAX 4096 /* entries in one SCOPES frame */
+#define FRAME_LIST_MAX 393216 /* of a list of nodes of a part, or of a comparison */
 #define FRAME_INTEREST_MAX 131072 /* bytes of one INTEREST frame */
 #define FRAME_WANT_MAX 256    /* hashes in one WANT frame */
 #define FRAME_HOLDS_MAX 64    /* contents in one HOLDS frame */

@@ -23,6 +23,7 @@ struct round {
 	struct dot mark, last; /* that one, and the newest */
 	uint64_t before;       /* arrivals that wait and came before it */
 	uint32_t marks;        /* so many were counted */
+	bool part;
 };
 
 struct arrival {

@@ -154,19 +154,35 @@ int intake_round(struct intake *in, const struct id *scope, const struct vv *upt
 	return 0;
 }
 
+int intake_part(struct intake *in, const struct id *scope, uint64_t count, struct err *e)
+{
+	static const struct vv nothing;
+	int r = intake_round(in, scope, &nothing, count, e);
+	if (r == 0)
+		in->open->part = true;
+	return r;
+}
+
+bool intake_in_part(const struct intake *in)
+{
+	return in->open && in->open->part;
+}
+
 static int claim_round(struct intake *in, uint32_t i, struct err *e)
 {
 	struct round *round = in->round[i];
 	if (grow((void **)&in->claim, in->n_claims, &in->cap_claims, sizeof(*in->claim)) < 0)
 		return no_memory(e);
-	int r = replica_claim(in->replica, &round->scope, &round->upto, e);
+	int r = round->part ? 0 : replica_claim(in->replica, &round->scope, &round->upto, e);
 	if (r < 0)
 		return r;
 	in->claim[in->n_claims++] = (struct claim){ .scope = round->scope,
 						    .upto = round->upto,
-						    .commits = replica_commits(in->replica) };
-	replica_partial_upto(in->replica, &in->from, &round->scope, &in->claim[in->n_claims - 1].upto,
-			     true);
+						    .commits = replica_commits(in->replica),
+						    .part = round->part };
+	if (!round->part)
+		replica_partial_upto(in->replica, &in->from, &round->scope,
+				     &in->claim[in->n_claims - 1].upto, true);
 	free(round);
 	in->n_rounds--;
 	memmove(&in->round[i], &in->round[i + 1], (in->n_rounds - i) * sizeof(*in->round));
@@ -292,7 +308,8 @@ static int arrival_more(struct intake *in, struct arrival *a, struct err *e)
 /* Tries to join. 1: done with it; 0: it waits. */
 static int arrival_try(struct intake *in, struct arrival *a, struct err *e)
 {
-	struct arrived x = { .delta = a->delta, .upto = &a->round->upto, .nowhere = a->nowhere };
+	struct arrived x = { .delta = a->delta, .upto = &a->round->upto, .nowhere = a->nowhere,
+			     .part = a->round->part };
 	int r = arrival_more(in, a, e);
 	if (r <= 0)
 		return r;

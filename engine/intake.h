@@ -33,6 +33,8 @@ int intake_bundle(struct intake *in, bool more, const void *data, size_t len, ui
 		  struct err *e);
 /* The peer has sent all that it finds before that place. -EPROTO, -ENOMEM. */
 int intake_mark(struct intake *in, uint32_t actor, uint64_t seq, struct err *e);
+/* A round of a part of a collection: no vector is claimed when it is complete. */
+int intake_part(struct intake *in, const struct id *scope, uint64_t count, struct err *e);
 int intake_end(struct intake *in, struct err *e);
 /* A piece of the record that intake_whole asked for. */
 int intake_record(struct intake *in, uint64_t round, const struct id *node, bool more,
@@ -53,6 +55,7 @@ struct claim {
 	struct id scope;
 	struct vv upto;
 	uint64_t commits;
+	bool part; /* it was a round of a part: upto is empty */
 };
 /* The oldest claim not yet dropped (i-th of intake_claims); borrowed. */
 uint32_t intake_claims(const struct intake *in);
@@ -65,7 +68,8 @@ void intake_credit_add(struct intake *in, enum stream s, uint64_t n); /* of what
 uint64_t intake_credit_take(struct intake *in, enum stream s);
 
 uint32_t intake_rounds(const struct intake *in); /* not claimed yet */
-bool intake_open(const struct intake *in);       /* between ROUND and END */
+bool intake_open(const struct intake *in);       /* between ROUND or PART and END */
+bool intake_in_part(const struct intake *in);    /* … PART and END */
 uint64_t intake_left(const struct intake *in);   /* nodes announced or waiting */
 uint64_t intake_deltas(const struct intake *in); /* received so far */
 

@@ -47,6 +47,8 @@ libengine_a_SOURCES = \
 	engine/err.h \
 	engine/fetch.c \
 	engine/fetch.h \
+	engine/filter.c \
+	engine/filter.h \
 	engine/frame.c \
 	engine/frame.h \
 	engine/grapheme.c \
@@ -103,8 +105,11 @@ libengine_a_SOURCES = \
 	engine/patch.h \
 	engine/pins.c \
 	engine/pins.h \
+	engine/pick.h \
 	engine/place.c \
 	engine/place.h \
+	engine/reconcile.c \
+	engine/reconcile.h \
 	engine/recordcodec.c \
 	engine/render.c \
 	engine/render.h \
@@ -133,9 +138,11 @@ libengine_a_SOURCES = \
 	engine/replica-meta.c \
 	engine/replica-node.c \
 	engine/replica-observe.c \
+	engine/replica-part.c \
 	engine/replica-past.c \
 	engine/replica-partial.c \
 	engine/replica-peer.c \
+	engine/replica-pick.c \
 	engine/replica-place.c \
 	engine/replica-pointers.c \
 	engine/replica-rename.c \
@@ -179,6 +186,8 @@ libengine_a_SOURCES = \
 	engine/session-in.c \
 	engine/session-interest.c \
 	engine/session-out.c \
+	engine/session-part.c \
+	engine/session-part.h \
 	engine/session.c \
 	engine/session.h \
 	engine/sha256.c \

@@ -17,13 +17,28 @@ static void adopted_key(struct buf *b, uint32_t actor, uint64_t seq, const struc
 	buf_put(b, node->b, ID_SIZE);
 }
 
-/* The record as it is, in a batch of this device. */
+int commit_as_own(struct commit *c, const struct id *node, struct err *e)
+{
+	struct stored old;
+	c->anywhere = true;
+	int rc = commit_record(c, node, &old, e);
+	struct record *rec = rc == 0 ? arena_new(&c->arena, struct record) : NULL;
+	if (rc == 0 && !rec)
+		rc = -ENOMEM;
+	if (rc == 0) {
+		*rec = *old.record;
+		rc = vv_arena_raise(&c->arena, &old.record->ctx, c->stamp.dot, &rec->ctx);
+	}
+	if (rc == 0)
+		rc = commit_put(c, &old, rec, 0, NULL);
+	return rc == 0 ? commit_end(c, e) : rc;
+}
+
 static int adopt_node(struct replica *r, uint32_t actor, uint64_t seq, const struct id *node,
 		      struct err *e)
 {
 	_cleanup_(store_batch_freep) struct store_batch *b = NULL;
 	_cleanup_(buf_done) struct buf key = { 0 };
-	struct stored old;
 	struct commit c;
 	adopted_key(&key, actor, seq, node);
 	if (buf_failed(&key))
@@ -31,19 +46,7 @@ static int adopt_node(struct replica *r, uint32_t actor, uint64_t seq, const str
 	if (store_has(r->store, NULL, STORE_META, key.data, key.len))
 		return 0;
 	commit_begin(&c, r, false);
-	c.anywhere = true;
-	int rc = commit_record(&c, node, &old, e);
-	struct record *rec = rc == 0 ? arena_new(&c.arena, struct record) : NULL;
-	if (rc == 0 && !rec)
-		rc = -ENOMEM;
-	if (rc == 0) {
-		*rec = *old.record;
-		rc = vv_arena_raise(&c.arena, &old.record->ctx, c.stamp.dot, &rec->ctx);
-	}
-	if (rc == 0)
-		rc = commit_put(&c, &old, rec, 0, NULL);
-	if (rc == 0)
-		rc = commit_end(&c, e);
+	int rc = commit_as_own(&c, node, e);
 	commit_done(&c);
 	if (rc == 0)
 		rc = store_batch_new(&b);

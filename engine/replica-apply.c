@@ -196,9 +196,10 @@ static bool dots_wanted(const struct stored *old, const struct vv *to, const str
 }
 
 /* The session began before this device gave the collection up. */
-static int kept_check(struct replica *r, const struct id *scope, struct err *e)
+static int kept_check(struct replica *r, const struct id *scope, bool part, struct err *e)
 {
-	return scope_is_kept(r, scope) ? 0 :
+	enum interest_level l = interests_level(r->interests, scope);
+	return interest_is_whole(l) || (part && l == INTEREST_FILTERED) ? 0 :
 		err_set(e, -ESTALE, "the peer sent changes of a collection that is not kept here any more");
 }
 
@@ -235,7 +236,8 @@ static int look(struct commit *c, const struct delta *d, struct stored *ret, str
 static const struct vv *have_of(struct replica *r, const struct delta *d)
 {
 	static const struct vv nothing;
-	const struct scope *s = scope_get(r, &d->state.scope, false);
+	/* Of a part no vector says what is here. */
+	const struct scope *s = scope_is_kept(r, &d->state.scope) ? scope_get(r, &d->state.scope, false) : NULL;
 	return s ? &s->have : &nothing;
 }
 
@@ -281,7 +283,7 @@ static int apply_locked(struct commit *c, struct arrived *x, uint32_t n, struct 
 		struct stored old;
 		int rc = fence_check(r, &x[i].delta->state.ctx, e);
 		if (rc == 0)
-			rc = kept_check(r, &x[i].delta->state.scope, e);
+			rc = kept_check(r, &x[i].delta->state.scope, x[i].part, e);
 		if (rc == 0)
 			rc = look(c, x[i].delta, &old, e);
 		if (rc < 0)
@@ -384,6 +386,7 @@ int replica_apply_all(struct replica *r, struct arena *a, struct arrived *x, uin
 	}
 	commit_begin(&c, r, true);
 	c.bundle = bundle;
+	c.part = n == 1 && x->part;
 	int rc = apply_locked(&c, x, n, e);
 	commit_done(&c);
 	for (uint32_t i = 0; rc == -ESTALE && i < n; i++)
@@ -424,7 +427,7 @@ static int claim_locked(struct replica *r, const struct id *scope, const struct 
 	_cleanup_(vv_done) struct vv have = { 0 };
 	int rc = fence_check(r, upto, e);
 	if (rc == 0)
-		rc = kept_check(r, scope, e);
+		rc = kept_check(r, scope, false, e);
 	if (rc < 0)
 		return rc;
 	struct scope *s = scope_get(r, scope, true);

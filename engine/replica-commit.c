@@ -248,6 +248,10 @@ static int put_nodes(struct commit *c, struct store_batch *b, struct buf *v)
 			return -ENOMEM;
 		if (t->gone)
 			rc = gone_put(c, t, b);
+		if (rc == 0 && t->gone)
+			rc = left_put(c, t, b);
+		if (rc == 0 && t->record)
+			part_put(c, t, b);
 		if (rc < 0)
 			return rc;
 		if (!t->had && !t->record)
@@ -433,7 +437,10 @@ int commit_end(struct commit *c, struct err *e)
 	struct store_batch *b = r->batch;
 	if (!c->first)
 		return 0;
-	int rc = derive(c);
+	int rc = left_renew(c, e);
+	if (rc < 0)
+		return rc;
+	rc = derive(c);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot take the change in");
 	store_batch_clear(b);
@@ -449,6 +456,8 @@ int commit_end(struct commit *c, struct err *e)
 		rc = put_meta(c, b, &v);
 	if (rc == 0)
 		rc = put_visits(c, b);
+	if (rc == 0)
+		rc = picks_put(c, b);
 	c->together &= c->written <= TXN_BYTES_MAX;
 	if (rc == 0)
 		rc = commit_batches(c, b);

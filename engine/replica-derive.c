@@ -277,6 +277,8 @@ int commit_dots(struct commit *c, struct touched *t, struct store_batch *b)
 	const struct scope *s = scope_get(c->r, &t->record->scope, false);
 	static const struct vv nothing;
 	const struct vv *have = s ? &s->have : &nothing;
+	/* What came of parts is not claimed, but passed on: rounds find it by that batch, and not before it is there. */
+	bool all = c->settles || !scope_is_kept(c->r, &t->record->scope);
 	uint32_t room = t->n_extra + 2 * ctx->n;
 	struct entries keep = { arena_array(&c->arena, room ? room : 1, sizeof(struct dot)), 0, room };
 	if (!keep.extra)
@@ -284,8 +286,8 @@ int commit_dots(struct commit *c, struct touched *t, struct store_batch *b)
 	for (uint32_t i = 0; i < ctx->n; i++) {
 		uint32_t actor = ctx->item[i].actor;
 		/* Own batches are within have as soon as they are made. */
-		uint64_t known = c->seq_used && actor == c->stamp.dot.actor ? UINT64_MAX :
-									      vv_get(have, actor);
+		uint64_t known = all || (c->seq_used && actor == c->stamp.dot.actor) ? UINT64_MAX :
+										       vv_get(have, actor);
 		bool changed = !t->old || vv_get(&t->old->ctx, actor) != ctx->item[i].seq;
 		if (changed || t->n_extra > 0 || t->to)
 			actor_dots(c, t, b, actor, known, &keep);

@@ -38,24 +38,6 @@ bool replica_dropping(struct replica *r, const struct id *scope)
 	return drop_pending(r, scope);
 }
 
-/* The first one that is being dropped. -ENOENT. */
-static int pending_first(struct replica *r, struct id *ret)
-{
-	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
-	const uint8_t first = META_DROP, end = META_DROP + 1;
-	int rc = store_iter_new(r->store, NULL, STORE_META, &first, 1, &end, 1, &it);
-	if (rc == 0 && !store_iter_valid(it))
-		rc = store_iter_error(it) < 0 ? store_iter_error(it) : -ENOENT;
-	if (rc < 0)
-		return rc;
-	size_t len;
-	const uint8_t *key = store_iter_key(it, &len);
-	if (len != 1 + ID_SIZE)
-		return -EBADMSG;
-	memcpy(ret->b, key + 1, ID_SIZE);
-	return 0;
-}
-
 /* ---- what a commit deletes ---- */
 
 static int history_drop(struct replica *r, const struct id *id, struct store_batch *b)
@@ -228,7 +210,7 @@ int replica_drop_step(struct replica *r, struct err *e)
 	struct step s = { 0 };
 	commit_begin(&s.c, r, true);
 	s.c.dropping = true;
-	int rc = pending_first(r, &s.scope);
+	int rc = meta_first(r, META_DROP, &s.scope);
 	bool none = rc == -ENOENT;
 	if (rc == 0)
 		rc = gather(&s);

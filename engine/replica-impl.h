@@ -34,6 +34,8 @@
  *                                       u64, when it said so last (us)
  *            J, device                  empty: contents of some files are missing there
  *            D, scope                   empty: what is here of it goes (replica-drop.c)
+ *            Z, node                    empty: it has changes that came of a part and are to be passed on (replica-part.c)
+ *            Y, node                    u32 actor, u64 seq: it left, with changes of that actor up to that number
  *   DOCS     node                       format u8, varint n, n × (varint actor, varint seq): entries
  *                                       in DOTS beyond one for each actor of the context; record.
  *                                       Format 2: it may have a trail
@@ -42,6 +44,7 @@
  *                                       varint counter, varint actor
  *   ATTRS    node                       struct node, see replica-node.c; live nodes, and directories
  *                                       that are not
+ *   PICKS    see replica-pick.c
  *   HISTORY  node, stamp u64            an earlier version, see engine/history.h; node TRASH: a deletion
  *
  * Locks, in this order: commit, notify, then leaves (scopes, shards of caches, views). */
@@ -71,7 +74,7 @@ enum { META_FORMAT = 'F', META_ACTOR = 'A', META_SCOPE = 'S', META_LOOSE = 'U', 
        META_BATCH = 'B', META_MEMBER = 'M',
        META_OWN = 'O', META_TAG = 'W', META_RESTAMP = 'R', META_ADOPTED = 'T',
        META_COUNTED = 'K', META_RENEWED = 'G', META_TRAIL = 'E', META_LINK = 'L',
-       META_INTEREST = 'Q', META_DROP = 'D', META_PARTIAL = 'p' };
+       META_INTEREST = 'Q', META_DROP = 'D', META_PARTIAL = 'p', META_PART = 'Z', META_LEFT = 'Y' };
 
 /* ---- nodes: what is derived of a record ---- */
 
@@ -294,6 +297,8 @@ struct replica {
 	uint64_t tags_gone, counted_gone; /* of its batches before these no tags, no counts are kept */
 	unsigned renewals_own;    /* those that nobody's word brought about */
 	struct restamp *restamped;
+	struct picks *picks;      /* replica-pick.c */
+	bool left;                /* some nodes left with own changes */
 	struct clock clock;
 	uint32_t actors_saved;    /* so many are in the store */
 	struct store_batch *batch;
@@ -358,6 +363,8 @@ int incarnation_new(struct replica *r, enum renewal how, struct err *e);
 /* It has begun: the store says so. */
 void incarnation_is(struct replica *r, uint32_t self, uint64_t seq);
 int restamps_load(struct replica *r, struct err *e); /* at open */
+/* The first node (or scope) that there is a mark of that kind for, in META. -ENOENT. */
+int meta_first(struct replica *r, uint8_t kind, struct id *ret);
 void meta_key(struct buf *b, uint8_t kind, const void *p, size_t n, const void *q, size_t m);
 
 /* ---- a commit ---- */
@@ -420,6 +427,9 @@ struct commit {
 	bool locked, remote, seq_used;
 	bool anywhere;   /* local: also where programs may not write (replica-interest.c) */
 	bool dropping;   /* its nodes leave this store: struct touched, gone */
+	bool leaving;    /* the same, of a part */
+	bool part;       /* remote: by comparison; what comes is passed on if the collection is kept */
+	bool settles;    /* local: passes on what came like that */
 	bool whole;      /* local: its records make a batch (replica-batch.c) */
 	bool together;   /* the same, if they are not too large for one */
 	size_t written;  /* bytes of its records */
@@ -461,6 +471,8 @@ int commit_node(struct commit *c, const struct id *id, struct touched **ret);
 int commit_end(struct commit *c, struct err *e);
 int commit_claims(struct commit *c, const struct id *parent, const char *name, size_t len,
 		  struct dirent **ret);
+/* replica-adopt.c: ends a local commit in which the record is as it was, in a batch of this device. */
+int commit_as_own(struct commit *c, const struct id *node, struct err *e);
 /* Is anything in the directory? */
 bool commit_dir_empty(struct commit *c, const struct id *id);
 /* All live children as they will be. */
@@ -595,6 +607,21 @@ bool scope_is_kept(struct replica *r, const struct id *scope);
 bool scope_is_shown(struct replica *r, const struct id *scope);
 /* The top-level directory of a collection that is not shown. Any thread. */
 bool is_hidden(struct replica *r, const struct id *dir);
+
+/* replica-pick.c: what filters pick (engine/pick.h). At open; what a commit changes of it. */
+int picks_load(struct replica *r, struct err *e);
+void picks_done(struct replica *r);
+int picks_put(struct commit *c, struct store_batch *b);
+/* Compares those that are complete with all records, and begins those anew that are wrong, if repair is set.
+ * Commit lock; c has begun and is empty. */
+int picks_check(struct replica *r, struct commit *c, bool repair, uint64_t *ret_wrong, struct err *e);
+
+/* replica-part.c: marks of nodes that came of parts, and of those that left with own changes. */
+void part_put(struct commit *c, const struct touched *t, struct store_batch *b);
+int left_put(struct commit *c, const struct touched *t, struct store_batch *b);
+int left_load(struct replica *r);
+/* A commit that changes a node that left with own changes, without them, goes on as a new incarnation. */
+int left_renew(struct commit *c, struct err *e);
 
 /* replica-drop.c. The batch says that the scope is to be dropped, or is not any more. */
 void drop_put(struct store_batch *b, const struct id *scope, bool is);

@@ -192,12 +192,14 @@ static void hiding_update(struct replica *r)
 	atomic_store(&r->hiding, hiding);
 }
 
-/* With the commit lock: in the store, then in memory. drop: the scope whose records go; NULL: none. */
-static int take_over(struct replica *r, struct interests *x, const struct id *drop, struct err *e)
+/* With the commit lock: in the store, then in memory. drop: the scope whose records go; NULL: none. anew: the same, but the
+ * records stay, and no vector says any more which. */
+static int take_over(struct replica *r, struct interests *x, const struct id *drop, const struct id *anew,
+		     struct err *e)
 {
 	static const struct vv nothing;
 	_cleanup_(buf_done) struct buf key = { 0 }, v = { 0 };
-	struct scope *s = drop ? scope_get(r, drop, false) : NULL;
+	struct scope *s = drop || anew ? scope_get(r, drop ? drop : anew, false) : NULL;
 	interest_key(&key, &own_key_id);
 	interests_encode(x, &v);
 	if (buf_failed(&key) || buf_failed(&v))
@@ -205,9 +207,10 @@ static int take_over(struct replica *r, struct interests *x, const struct id *dr
 	store_batch_clear(r->batch);
 	store_put(r->batch, STORE_META, key.data, key.len, v.data, v.len);
 	if (s) {
-		scope_put_batch(r, r->batch, drop, &nothing, s->files);
-		drop_put(r->batch, drop, true);
-		partials_forget(r, drop);
+		scope_put_batch(r, r->batch, &s->id, &nothing, s->files);
+		if (drop)
+			drop_put(r->batch, drop, true);
+		partials_forget(r, &s->id);
 		partials_put_batch(r, r->batch);
 	}
 	int rc = store_write(r->store, r->batch, e);
@@ -258,14 +261,22 @@ static int keep_locked(struct replica *r, const struct id *scope, unsigned level
 		return 0;
 	if (level != INTEREST_NONE && drop_pending(r, scope))
 		return err_set(e, -EBUSY, "what was here of it is still being taken away: try again in a moment");
+	/* From a part to all of it: what is here has no vector. Own changes of which nobody knows are passed on by another
+	 * incarnation (replica_adopt), for the next number of this one would say that all of its changes are here. The
+	 * other way the vector stays, unused: it has the last number of this actor. */
+	bool part = !drop && was == INTEREST_FILTERED && level != INTEREST_FILTERED;
 	if (drop)
 		rc = leave_numbers(r, scope, e);
+	if (part && r->seq > 0) {
+		rc = incarnation_new(r, RENEWAL_NONE, e);
+		r->renewals_own += rc == 0; /* nobody's word brought it about */
+	}
 	if (rc == 0 && !shown && interest_is_shown(was))
 		rc = replica_list(r, scope, note_shown, s);
 	if (rc == -ENOENT)
 		rc = 0; /* a collection without a directory, or with one that was deleted */
 	if (rc == 0)
-		rc = take_over(r, x, drop ? scope : NULL, e);
+		rc = take_over(r, x, drop ? scope : NULL, part ? scope : NULL, e);
 	if (rc == 0 && shown && !interest_is_shown(was))
 		rc = replica_list(r, scope, note_shown, s);
 	return rc == -ENOENT ? 0 : rc;
@@ -315,7 +326,7 @@ static int keep_new_locked(struct replica *r, bool keep, struct err *e)
 	}
 	if (rc < 0)
 		return err_errno(e, rc, "cannot change what is kept");
-	return take_over(r, x, NULL, e);
+	return take_over(r, x, NULL, NULL, e);
 }
 
 int replica_keep_new(struct replica *r, bool keep, struct err *e)
@@ -407,6 +418,15 @@ static enum interest_level wanted(const struct replica *r, const struct id *scop
 	return best;
 }
 
+static bool scope_has_nodes(const struct replica *r, const struct id *scope)
+{
+	_cleanup_(buf_done) struct buf end = { 0 };
+	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
+	store_prefix_end(scope->b, ID_SIZE, &end);
+	return store_iter_new(r->store, NULL, STORE_DOTS, scope->b, ID_SIZE, end.data, end.len, &it) < 0 ||
+	       store_iter_valid(it);
+}
+
 /* scopes_lock. Two devices that both leave must not rely on each other: what the other one says counts if it
  * was said in a session in which it knew that this one is about to leave. */
 static bool elsewhere(const struct replica *r, const struct id *scope)
@@ -416,8 +436,9 @@ static bool elsewhere(const struct replica *r, const struct id *scope)
 	for (uint32_t i = 0; i < r->n_scopes; i++)
 		if (id_equal(&r->scope[i]->id, scope))
 			have = &r->scope[i]->have;
+	/* Of what had been a part no vector tells. */
 	if (have->n == 0)
-		return true;
+		return !scope_has_nodes(r, scope);
 	for (uint32_t i = 0; i < r->n_peers; i++) {
 		const struct peer_held *p = r->peer[i];
 		if (!id_equal(&p->scope, scope) || !vv_covers(&p->held, have))
@@ -470,6 +491,20 @@ int replica_errands(struct replica *r, uint64_t since_us, struct arena *a, struc
 	*ret = all;
 	*ret_n = used;
 	return 0;
+}
+
+bool replica_wants_pick(struct replica *r, const struct id *scope, const char *where)
+{
+	bool is = false;
+	pthread_mutex_lock(&r->scopes_lock);
+	if (!where)
+		is = interests_level(r->interests, scope) == INTEREST_FILTERED;
+	for (uint32_t i = 0; where && !is && i < r->n_keeps; i++) {
+		const struct interest *x = interests_find(r->keeps[i].x, scope);
+		is = x && x->where && strcmp(x->where, where) == 0;
+	}
+	pthread_mutex_unlock(&r->scopes_lock);
+	return is;
 }
 
 /* ---- in the store ---- */

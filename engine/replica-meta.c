@@ -178,3 +178,20 @@ int replica_conflicts(struct replica *r, const struct id *id, conflict_fn f, voi
 	int rc = record_live(r, &a, id, &s);
 	return rc < 0 ? rc : record_conflicts(s.record, r->actors, f, userdata);
 }
+
+int meta_first(struct replica *r, uint8_t kind, struct id *ret)
+{
+	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
+	const uint8_t end = (uint8_t)(kind + 1);
+	int rc = store_iter_new(r->store, NULL, STORE_META, &kind, 1, &end, 1, &it);
+	if (rc == 0 && !store_iter_valid(it))
+		rc = store_iter_error(it) < 0 ? store_iter_error(it) : -ENOENT;
+	if (rc < 0)
+		return rc;
+	size_t len;
+	const uint8_t *key = store_iter_key(it, &len);
+	if (len != 1 + ID_SIZE)
+		return -EBADMSG;
+	memcpy(ret->b, key + 1, ID_SIZE);
+	return 0;
+}

@@ -729,6 +729,18 @@ static void verify_done(struct verify *v)
 	free(v->want);
 }
 
+/* By what the store has after it was mended. */
+static int check_picks(struct verify *v, struct err *e)
+{
+	struct commit c = { .r = v->r };
+	uint64_t wrong = 0;
+	int rc = picks_check(v->r, &c, v->fix && !v->unreadable, &wrong, e);
+	commit_done(&c);
+	if (rc == 0 && wrong > 0)
+		problem(v, !v->unreadable, "what filters pick is wrong in %llu places", (unsigned long long)wrong);
+	return rc;
+}
+
 int replica_verify(struct replica *r, bool repair, verify_fn f, void *userdata,
 		   struct verify_report *ret, struct err *e)
 {
@@ -756,6 +768,8 @@ int replica_verify(struct replica *r, bool repair, verify_fn f, void *userdata,
 		if (rc == 0)
 			rc = conflicts_index(r, e);
 	}
+	if (rc == 0)
+		rc = check_picks(&v, e);
 	pthread_mutex_unlock(&r->commit);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot check the database");

@@ -280,6 +280,10 @@ int replica_open(const struct replica_config *config, struct replica **ret, stru
 	if (rc == 0)
 		rc = partials_load(r, e);
 	if (rc == 0)
+		rc = picks_load(r, e);
+	if (rc == 0)
+		rc = left_load(r);
+	if (rc == 0)
 		rc = conflicts_load(r, e);
 	if (rc == 0)
 		rc = batches_load(r, e);
@@ -306,6 +310,7 @@ void replica_free(struct replica *r)
 	}
 	view_unref(r->published);
 	interests_done(r);
+	picks_done(r);
 	types_done(r);
 	large_done(r);
 	versions_done(r);

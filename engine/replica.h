@@ -588,6 +588,18 @@ DEFINE_CLEANUP(struct backlog *, backlog_free)
 int view_whole(struct view *v, const struct id *id, struct arena *a, struct delta **ret,
 	       struct err *e);
 
+/* What there is of a node in the view. -ENOENT. */
+struct view_node {
+	struct id scope;
+	enum node_kind kind;
+	struct vv context; /* arena */
+};
+int view_node(struct view *v, const struct id *id, struct arena *a, struct view_node *ret, struct err *e);
+/* What somebody lacks of a node of that collection whose record has that context (NULL: none is there); *ret NULL:
+ * nothing. -ENOENT. */
+int view_delta(struct view *v, const struct id *scope, const struct id *id, const struct vv *known,
+	       struct arena *a, struct delta **ret, struct err *e);
+
 /* ---- merging ---- */
 
 enum apply_result {
@@ -625,6 +637,7 @@ struct arrived {
 	struct sha256 *missing; /* APPLY_NEED_CHUNKS: arena */
 	uint32_t n_missing;
 	enum absence lacks; /* contents that it is joined without */
+	bool part; /* of a comparison, not of a round: of one that comes alone */
 };
 
 /* The same for several deltas of different nodes, which come as a bundle: all of them in one commit, or
@@ -761,6 +774,21 @@ int replica_collection_size(struct replica *r, const struct id *scope, uint64_t 
 			    uint64_t *ret_bytes);
 /* Ids of all collections that are known, live ones and others, in order; an array in the arena. */
 int replica_collections(struct replica *r, struct arena *a, struct id **ret, uint32_t *ret_n);
+
+/* A collection of which a part is kept: takes nodes out whose records are what the hashes say (fingerprints of
+ * contexts), and directories only when nothing is in them. -ESTALE: it is not filtered. */
+struct leave {
+	struct id node, hash;
+};
+int replica_leave(struct replica *r, const struct id *scope, const struct leave *x, uint32_t n, struct err *e);
+/* Of a part nothing is here any more but directories and hard links that others have as well. */
+bool replica_part_left(struct replica *r, const struct id *scope);
+/* Somebody wants that pick of the collection (engine/pick.h): a peer keeps what that filter picks; this device keeps a
+ * part (where NULL). */
+bool replica_wants_pick(struct replica *r, const struct id *scope, const char *where);
+/* Passes on, in batches of this device, what came of parts (struct arrived, part) of collections that are kept as a
+ * whole here. */
+int replica_part_settle(struct replica *r, struct err *e);
 
 /* Takes some of what is to be dropped out of the store. 1: there is more; 0: nothing is left. */
 int replica_drop_step(struct replica *r, struct err *e);

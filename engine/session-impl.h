@@ -149,6 +149,7 @@ struct session {
 	struct fetches *fetches; /* NULL: contents are not fetched over this session */
 	struct fetch_source *source;
 	struct holds holds;
+	struct parts *parts; /* session-part.c; NULL: what is kept is not known yet */
 
 	/* life */
 	bool ping_due, pong_due;
@@ -174,6 +175,11 @@ int session_check_fetch(struct session *s, uint64_t now, struct err *e);
 /* When the peer is asked whether it lives, and when it is dead, if nothing comes from it. */
 uint64_t session_ping_at(const struct session *s);
 uint64_t session_dead_at(const struct session *s);
+/* session-in.c. The peer knows of changes of our own actor that this store never made. */
+int session_check_own(struct session *s, const struct vv *v, struct err *e);
+/* session-out.c. Encodes a delta in s->arena, to be sent; the next frame of it. */
+int session_delta_encode(struct session *s, const struct delta *d);
+int session_delta_piece(struct session *s, struct buf *out);
 /* Remembers the first error: nothing works after it. Returns code. */
 int session_fail(struct session *s, int code, struct err *e);
 /* -ESTALE: our store has become another incarnation since the session began. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/session-impl.h"
+#include "engine/session-part.h"
 
 static int malformed(enum frame_type t, struct err *e)
 {
@@ -17,7 +17,7 @@ static int unshared(struct err *e)
 }
 
 /* The peer knows of changes of our own actor that this store never made. */
-static int check_own(struct session *s, const struct vv *v, struct err *e)
+int session_check_own(struct session *s, const struct vv *v, struct err *e)
 {
 	uint32_t no = actors_find(s->actors, &s->own);
 	uint64_t known = no == ACTOR_NONE ? 0 : vv_get(v, no);
@@ -75,6 +75,8 @@ static int get_hello(struct session *s, struct cursor *c, struct err *e)
 		return err_set(e, -EPROTO,
 			       "the peer says it is another device than its certificate");
 	r = replica_adopt(s->replica, &h.self, e);
+	if (r == 0)
+		r = replica_part_settle(s->replica, e);
 	if (r < 0)
 		return r;
 	s->window = h.window;
@@ -235,7 +237,7 @@ static int get_told(struct session *s, struct cursor *c, enum frame_type t, stru
 	r = replica_heard_tags(s->replica, &s->peer_self, upto, tag, n);
 	if (r < 0)
 		return err_errno(e, r, "cannot note what the peer sends");
-	r = check_own(s, &scope->heard, e);
+	r = session_check_own(s, &scope->heard, e);
 	if (r == 0)
 		r = raise_peer(s, scope, e);
 	if (r == 0)
@@ -317,6 +319,8 @@ static int get_bundle(struct session *s, struct cursor *c, uint64_t cost, struct
 	bool more;
 	const uint8_t *p;
 	size_t len;
+	if (intake_in_part(s->intake))
+		return err_set(e, -EPROTO, "the peer sent a bundle inside of a part");
 	int r = frame_piece_get(c, &more, &p, &len, e);
 	return r < 0 ? r : intake_bundle(s->intake, more, p, len, cost, e);
 }
@@ -488,6 +492,16 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return get_mark(s, &c, e);
 	case FRAME_RESUME:
 		return get_resume(s, &c, e);
+	case FRAME_COMPARE:
+		return session_compare_get(s, &c, e);
+	case FRAME_HOLD:
+		return session_hold_get(s, &c, e);
+	case FRAME_TAKE:
+		return session_take_get(s, &c, e);
+	case FRAME_LEAVE:
+		return session_leave_get(s, &c, e);
+	case FRAME_PART:
+		return session_part_get(s, &c, e);
 	case FRAME_TYPES:
 		break;
 	}

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "engine/session-impl.h"
+#include "engine/session-part.h"
 
 /* ---- outgoing frames ---- */
 
@@ -161,6 +161,17 @@ static int put_acks(struct session *s, struct buf *out)
 	uint64_t shown = view_commits(s->view);
 	for (uint32_t i = 0; i < intake_claims(s->intake);) {
 		const struct claim *c = intake_claim(s->intake, i);
+		if (c->part) {
+			if (c->commits > shown) {
+				i++;
+				continue;
+			}
+			int r = session_part_here(s, &c->scope, NULL);
+			intake_claim_drop(s->intake, i);
+			if (r < 0)
+				return r;
+			continue;
+		}
 		struct scope *scope = session_scope_find(s, &c->scope);
 		assert(scope);
 		/* A claim that brought nothing new made no commit. */
@@ -294,6 +305,18 @@ static int encode_bundle(struct session *s, const struct bundle *b)
 	return buf_failed(&s->bundle.data) ? -ENOMEM : 0;
 }
 
+int session_delta_encode(struct session *s, const struct delta *d)
+{
+	s->deltas_out++;
+	return encode_delta(s, d, s->delta_actors, &s->delta);
+}
+
+int session_delta_piece(struct session *s, struct buf *out)
+{
+	payload(s);
+	return put_piece(s, out, STREAM_DELTA, FRAME_DELTA, &s->delta);
+}
+
 /* ---- rounds ---- */
 
 /* The next scope with something that the peer lacks. */
@@ -399,6 +422,8 @@ static int put_mark(struct session *s, struct buf *out)
 /* One frame of the round under way. 1: something was sent. */
 static int round_step(struct session *s, struct buf *out, struct err *e)
 {
+	if (session_part_sends(s))
+		return 0;
 	if (!s->backlog)
 		return round_start(s, out, e);
 	if (!window_open(s, STREAM_DELTA))
@@ -540,7 +565,10 @@ static int data(struct session *s, struct buf *out, size_t end, struct err *e)
 		int round = round_step(s, out, e);
 		if (round < 0)
 			return round;
-		if (record + chunk + round == 0)
+		int part = session_part_step(s, out, e);
+		if (part < 0)
+			return part;
+		if (record + chunk + round + part == 0)
 			return 0;
 	}
 }
@@ -577,8 +605,18 @@ int session_output(struct session *s, struct buf *out, size_t max, uint64_t now_
 		if (r < 0)
 			err_errno(&why, r, "cannot make a frame");
 	}
+	/* Parts are spoken of when both know what the other one keeps. */
+	bool known = r == 0 && s->witness_in && !s->scopes_out && !s->interests_out && s->scopes_in;
+	int more = 0;
+	if (known)
+		r = session_parts_begin(s, &why);
+	if (r == 0 && known) {
+		more = session_parts_put(s, out, before + max, &why);
+		r = more < 0 ? more : 0;
+	}
 	if (r == 0 && s->hello_in && !s->scopes_out)
 		r = data(s, out, before + max, &why);
+	r = r == 0 ? more : r;
 	s->bytes_out += out->len - before;
 	if (r < 0) {
 		session_fail(s, r, &why);

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/session-impl.h"
+#include "engine/session-part.h"
 
 int session_fail(struct session *s, int code, struct err *e)
 {
@@ -113,6 +113,7 @@ int session_refresh(struct session *s, struct err *e)
 	if (s->view)
 		view_unref(s->view);
 	s->view = view;
+	session_parts_news(s);
 	return session_scopes_of_view(s, e);
 }
 
@@ -220,6 +221,7 @@ void session_free(struct session *s)
 {
 	if (!s)
 		return;
+	session_parts_free(s);
 	backlog_free(s->backlog);
 	while (s->n_rounds > 0)
 		session_round_drop(s, s->n_rounds - 1);

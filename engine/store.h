@@ -27,6 +27,7 @@ enum store_family {
 	STORE_HASHES,  /* derived: SHA-256 -> size in STORE_CHUNKS, to be walked without the bytes */
 	STORE_LOCAL,   /* what belongs to this device only */
 	STORE_HISTORY, /* older versions */
+	STORE_PICKS,   /* derived: what filters pick, with sums */
 	STORE_FAMILIES
 };
 

@@ -50,6 +50,7 @@ static const char *const family_name[] = {
 	[STORE_META] = "meta",       [STORE_DOCS] = "docs",       [STORE_DOTS] = "dots",
 	[STORE_DIRENTS] = "dirents", [STORE_ATTRS] = "attrs",     [STORE_CHUNKS] = "chunks",
 	[STORE_HASHES] = "hashes",   [STORE_LOCAL] = "local",     [STORE_HISTORY] = "history",
+	[STORE_PICKS] = "picks",
 };
 
 #define DEFAULT STORE_FAMILIES /* index of the family `default` */

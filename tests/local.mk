@@ -49,6 +49,7 @@ unit_tests = \
 	tests/unit/test_fetch \
 	tests/unit/test_fieldname \
 	tests/unit/test_filenames \
+	tests/unit/test_filter \
 	tests/unit/test_frame \
 	tests/unit/test_hardlink \
 	tests/unit/test_histdiff \
@@ -70,8 +71,10 @@ unit_tests = \
 	tests/unit/test_list \
 	tests/unit/test_manifest \
 	tests/unit/test_merge \
+	tests/unit/test_part \
 	tests/unit/test_past \
 	tests/unit/test_patch \
+	tests/unit/test_pick \
 	tests/unit/test_pointers \
 	tests/unit/test_proc \
 	tests/unit/test_qr \
@@ -80,6 +83,7 @@ unit_tests = \
 	tests/unit/test_replica_threads \
 	tests/unit/test_restamp \
 	tests/unit/test_rebirth \
+	tests/unit/test_reconcile \
 	tests/unit/test_record \
 	tests/unit/test_rename \
 	tests/unit/test_render \
@@ -167,6 +171,7 @@ tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_part_SOURCES = tests/unit/test_part.c $(pair)
 tests_unit_test_restamp_SOURCES = tests/unit/test_restamp.c $(pair)
 tests_unit_test_interest_SOURCES = tests/unit/test_interest.c $(pair)
 tests_unit_test_resume_SOURCES = tests/unit/test_resume.c $(pair)
@@ -219,6 +224,7 @@ fuzz_targets = \
 	tests/fuzz/fuzz_joinmsg \
 	tests/fuzz/fuzz_json \
 	tests/fuzz/fuzz_manifest \
+	tests/fuzz/fuzz_reconcile \
 	tests/fuzz/fuzz_record \
 	tests/fuzz/fuzz_seq \
 	tests/fuzz/fuzz_session \
@@ -231,6 +237,7 @@ tests_fuzz_fuzz_cursor_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_delta_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_history_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_ignore_LDADD = $(FUZZ_LDADD)
+tests_fuzz_fuzz_reconcile_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_record_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_joinmsg_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)
@@ -292,6 +299,7 @@ EXTRA_DIST += \
 	tests/integration/test_drafts.py \
 	tests/integration/test_events.py \
 	tests/integration/test_evict.py \
+	tests/integration/test_filters.py \
 	tests/integration/test_hardlinks.py \
 	tests/integration/test_history.py \
 	tests/integration/test_hostile_tls.py \

@@ -26,6 +26,11 @@ static int put_which(const struct cli *c, bool new, struct buf *params, struct e
 static int put_subscribe(const struct cli *c, struct buf *params, struct err *e)
 {
 	int r = put_which(c, c->line.value[SUBSCRIBE_NEW].set, params, e);
+	if (c->line.value[SUBSCRIBE_WHERE].set) {
+		const char *where = c->line.value[SUBSCRIBE_WHERE].text;
+		buf_puts(params, ",\"where\":");
+		cli_put_text(params, where);
+	}
 	buf_puts(params, "}");
 	return r;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define EVERY_S 2
@@ -148,6 +149,24 @@ static void look(struct keeping *k)
 		flusher_kick(k->flusher);
 }
 
+/* What was a part and is to be nothing goes when all that was changed in it is with somebody who keeps all. */
+static void look_at_parts(struct keeping *k)
+{
+	_cleanup_(interests_unrefp) struct interests *x = replica_interests(k->replica);
+	struct err e = { 0 };
+	for (uint32_t i = 0; i < x->n; i++) {
+		const struct interest *item = &x->item[i];
+		if (item->level != INTEREST_FILTERED || strcmp(item->where, KEEPING_NOTHING) != 0 ||
+		    !replica_part_left(k->replica, &item->scope))
+			continue;
+		int r = replica_keep(k->replica, &item->scope, INTEREST_NONE, NULL, &e);
+		if (r < 0)
+			complain(k, &e);
+		else
+			flusher_kick(k->flusher);
+	}
+}
+
 static void drop(struct keeping *k)
 {
 	struct err e = { 0 };
@@ -171,6 +190,7 @@ static void *run(void *userdata)
 	struct keeping *k = userdata;
 	do {
 		look(k);
+		look_at_parts(k);
 		drop(k);
 	} while (pause_for(k, EVERY_S, 0, true));
 	return NULL;

@@ -11,6 +11,9 @@
 
 struct keeping;
 
+/* The filter of a part that is to be kept no more: everything leaves, then it is not kept. */
+#define KEEPING_NOTHING "0"
+
 /* flusher is told when something changed, so that links hear of it; borrowed. */
 int keeping_new(struct replica *r, uint64_t quota_bytes, struct flusher *flusher, struct log *log,
 		struct keeping **ret, struct err *e);

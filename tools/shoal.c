@@ -29,6 +29,7 @@ static const struct option_def join_options[JOIN_COUNT] = {
 	[JOIN_TIMEOUT] = { "timeout", 0, OPTION_DURATION, "S", "give up after this time (default 30s)", 0, 0 },
 };
 static const struct option_def subscribe_options[SUBSCRIBE_COUNT] = {
+	[SUBSCRIBE_WHERE] = { "where", 0, OPTION_TEXT, "EXPR", "only the files for which it is true", 0, 0 },
 	[SUBSCRIBE_NEW] = { "new", 0, OPTION_FLAG, NULL, "collections that are new from now on", 0, 0 },
 };
 static const struct option_def unsubscribe_options[UNSUBSCRIBE_COUNT] = {
@@ -163,7 +164,10 @@ static const struct command_def commands[] = {
 	{ "subscribe", "COLLECTION | --new", "Keep a collection on this device",
 	  "A device keeps everything until it is told otherwise. What comes back comes from the devices\n"
 	  "that have it.\n\n"
-	  "    shoal subscribe photos",
+	  "With --where only documents for which an expression of SQLite is true: names in it are members of\n"
+	  "the document. shoal-format(7) has all about it.\n\n"
+	  "    shoal subscribe photos\n"
+	  "    shoal subscribe cars --where \"status = 'open' AND doors > 3\"",
 	  subscribe_options, SUBSCRIBE_COUNT, 0, 1, true, cmd_subscribe },
 	{ "unsubscribe", "COLLECTION | --new", "Do not keep a collection on this device",
 	  "Its directory stays, empty and read-only; nothing is deleted on other devices. What is here of it\n"

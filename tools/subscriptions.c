@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engine/filter.h"
 #include "engine/jsonw.h"
 #include "tools/control.h"
 #include "tools/daemon.h"
@@ -50,18 +51,38 @@ static void answer(struct daemon *d, struct call *call, int r, const struct err 
 	call_result(call, NULL, false);
 }
 
+/* Says at which character an expression of one line is wrong. */
+static int check_filter(const char *where, bool new, struct err *e)
+{
+	_cleanup_(filter_freep) struct filter *f = NULL;
+	if (new)
+		return err_set(e, -EINVAL, "--where is for one collection");
+	int r = filter_new(where, strlen(where), &f, e);
+	if (r < 0 && e->line == 1)
+		err_prefix(e, "--where, character %u", e->column);
+	else if (r < 0 && e->line > 1)
+		err_prefix(e, "--where, line %u, character %u", e->line, e->column);
+	else if (r < 0)
+		err_prefix(e, "--where");
+	return r;
+}
+
 void method_subscribe(struct call *call, const struct json *params, void *userdata)
 {
 	struct daemon *d = userdata;
-	const char *path;
+	const char *path, *where = NULL;
 	struct err e = { 0 };
 	struct id id;
 	bool new;
 	int r = what_is_meant(d, call_arena(call), params, &path, &id, &new, &e);
+	if (r == 0)
+		r = param_text(call_arena(call), params, "where", &where, &e);
+	if (r == 0 && where)
+		r = check_filter(where, new, &e);
 	if (r == 0 && new)
 		r = replica_keep_new(d->replica, true, &e);
 	else if (r == 0)
-		r = replica_keep(d->replica, &id, INTEREST_SUBSCRIBED, NULL, &e);
+		r = replica_keep(d->replica, &id, where ? INTEREST_FILTERED : INTEREST_SUBSCRIBED, where, &e);
 	if (r < 0 && path)
 		err_prefix(&e, "%.80s", path);
 	answer(d, call, r, &e);
@@ -83,8 +104,11 @@ void method_unsubscribe(struct call *call, const struct json *params, void *user
 		r = replica_keep_new(d->replica, false, &e);
 	} else if (r == 0) {
 		_cleanup_(interests_unrefp) struct interests *x = replica_interests(d->replica);
-		/* What is carried for others already stays what it is. */
-		if (force || interest_is_shown(interests_level(x, &id)))
+		enum interest_level is = interests_level(x, &id);
+		/* What is carried for others already stays what it is. A part leaves as what does not match. */
+		if (!force && is == INTEREST_FILTERED)
+			r = replica_keep(d->replica, &id, is, KEEPING_NOTHING, &e);
+		else if (force || interest_is_shown(is))
 			r = replica_keep(d->replica, &id, force ? INTEREST_NONE : INTEREST_FARTHEST, NULL, &e);
 	}
 	if (r < 0 && path)
@@ -117,7 +141,7 @@ static const char *state_of(const struct report *t, const struct id *id)
 	if (l == INTEREST_SUBSCRIBED)
 		return "subscribed";
 	if (l == INTEREST_FILTERED)
-		return "filtered";
+		return strcmp(interests_find(t->x, id)->where, KEEPING_NOTHING) == 0 ? "leaving" : "filtered";
 	if (l == INTEREST_NONE)
 		return replica_dropping(t->d->replica, id) ? "leaving" : "none";
 	return x && x->should == x->is ? "carried" : "leaving";

@@ -669,11 +669,22 @@ static void write_batch(struct node *n)
 		tap_bail("%s", e.message);
 }
 
+/* A device that keeps a part, with a document that does not match and one that the other has otherwise. */
+static void write_part(struct node *n)
+{
+	struct attr at;
+	node_write(n, "c", "y.json", A("{\"a\": 2}\n"));
+	node_write(n, "c", "x.json", A("{\"d\": 2}\n"));
+	if (replica_lookup(n->replica, &NODE_ROOT, "c", 1, &at) < 0 ||
+	    replica_keep(n->replica, &at.id, INTEREST_FILTERED, "a = 1", NULL) < 0)
+		tap_bail("cannot keep a part");
+}
+
 static int write_seeds(const char *dir)
 {
 	static const char *const names[] = { "nothing", "document", "conflict", "blob",
 					     "live",    "same",     "batch",    "text",
-					     "marks",   "resume" };
+					     "marks",   "resume", "part" };
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		struct node a, b;
 		struct pair p;
@@ -692,6 +703,8 @@ static int write_seeds(const char *dir)
 			write_batch(&b);
 		if (i == 7)
 			node_write(&b, "c", "notes.txt", A("one line\nand another\n"));
+		if (i == 8)
+			write_part(&b);
 		if (i == 5) {
 			pair_open(&p, &a, &b);
 			pair_run(&p);

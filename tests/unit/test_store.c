@@ -423,17 +423,18 @@ static void test_format(void)
 	const char *path = sub_path("format");
 	fill(path, 1);
 	static const char *const name[] = { "default", "meta",   "docs",  "dots",   "dirents",
-					    "attrs",   "chunks", "hashes", "local", "history" };
-	rocksdb_column_family_handle_t *cf[10];
+					    "attrs",   "chunks", "hashes", "local", "history",
+					    "picks" };
+	rocksdb_column_family_handle_t *cf[11];
 	rocksdb_options_t *o = rocksdb_options_create();
-	const rocksdb_options_t *all[10] = { o, o, o, o, o, o, o, o, o, o };
+	const rocksdb_options_t *all[11] = { o, o, o, o, o, o, o, o, o, o, o };
 	char *text = NULL;
-	rocksdb_t *db = rocksdb_open_column_families(o, path, 10, name, all, cf, &text);
+	rocksdb_t *db = rocksdb_open_column_families(o, path, 11, name, all, cf, &text);
 	if (!db)
 		tap_bail("%s", text);
 	rocksdb_writeoptions_t *w = rocksdb_writeoptions_create();
 	rocksdb_put_cf(db, w, cf[0], "format", 6, "\0\0\0\7", 4, &text);
-	for (int i = 0; i < 10; i++)
+	for (int i = 0; i < 11; i++)
 		rocksdb_column_family_handle_destroy(cf[i]);
 	rocksdb_close(db);
 	rocksdb_writeoptions_destroy(w);

@@ -13,7 +13,7 @@ _shoal_options() {
 	resolve) echo '--take= --keep' ;;
 	log) echo '--deleted' ;;
 	restore) echo '--to=' ;;
-	subscribe) echo '--new' ;;
+	subscribe) echo '--new --where=' ;;
 	unsubscribe) echo '--force --new' ;;
 	verify) echo '--repair' ;;
 	esac
