@@ -201,12 +201,12 @@ static unsigned history(uint64_t seed)
 static void test_histories(uint64_t seed)
 {
 	unsigned bad = 0;
-	for (unsigned i = 0; i < 150 && !bad; i++) {
+	for (unsigned i = 0; i < 60 && !bad; i++) {
 		bad = history(seed + i);
 		if (bad)
 			tap_diag("history %llu", (unsigned long long)(seed + i));
 	}
-	is_uint(bad, 0, "nothing is left out in 150 histories with cuts, crashes and batches");
+	is_uint(bad, 0, "nothing is left out in 60 histories with cuts, crashes and batches");
 }
 
 /* ---- chunks ---- */
