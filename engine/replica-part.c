@@ -157,7 +157,7 @@ int left_put(struct commit *c, const struct touched *t, struct store_batch *b)
 	return 0;
 }
 
-int replica_leave(struct replica *r, const struct id *scope, const struct leave *x, uint32_t n, struct err *e)
+int replica_part_leave(struct replica *r, const struct id *scope, const struct leave *x, uint32_t n, struct err *e)
 {
 	struct commit c;
 	commit_begin(&c, r, true);

@@ -780,7 +780,7 @@ int replica_collections(struct replica *r, struct arena *a, struct id **ret, uin
 struct leave {
 	struct id node, hash;
 };
-int replica_leave(struct replica *r, const struct id *scope, const struct leave *x, uint32_t n, struct err *e);
+int replica_part_leave(struct replica *r, const struct id *scope, const struct leave *x, uint32_t n, struct err *e);
 /* Of a part nothing is here any more but directories and hard links that others have as well. */
 bool replica_part_left(struct replica *r, const struct id *scope);
 /* Somebody wants that pick of the collection (engine/pick.h): a peer keeps what that filter picks; this device keeps a

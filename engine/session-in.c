@@ -259,7 +259,7 @@ static int get_resume(struct session *s, struct cursor *c, struct err *e)
 	r = frame_vector_get(c, &scope->resume, s->actors, s->in_actors, e);
 	if (r == 0 && (!cursor_end(c) || scope->resume.n == 0))
 		r = malformed(FRAME_RESUME, e);
-	return r < 0 ? r : check_own(s, &scope->resume, e);
+	return r < 0 ? r : session_check_own(s, &scope->resume, e);
 }
 
 static int get_mark(struct session *s, struct cursor *c, struct err *e)

@@ -686,7 +686,7 @@ int session_leave_get(struct session *s, struct cursor *c, struct err *e)
 		return out_of_place(e);
 	if (!cursor_ok(c) || flags > FRAME_MORE || n == 0 || cursor_left(c) % sizeof(struct leave))
 		return malformed(e);
-	return replica_leave(s->replica, &p->scope, (const struct leave *)(const void *)cursor_take(c, n * sizeof(struct leave)),
+	return replica_part_leave(s->replica, &p->scope, (const struct leave *)(const void *)cursor_take(c, n * sizeof(struct leave)),
 			     (uint32_t)n, e);
 }
 
