@@ -29,6 +29,11 @@ uint64_t replica_absents(struct replica *r)
 	return absents_count(r->absents);
 }
 
+bool replica_keeps_contents(struct replica *r, const struct id *id)
+{
+	return absents_keeps(r->absents, id);
+}
+
 bool replica_leaving(struct replica *r)
 {
 	return absents_leaving(r->absents);

@@ -803,6 +803,7 @@ bool replica_dropping(struct replica *r, const struct id *scope);
 void replica_set_eager(struct replica *r, uint64_t max);
 enum absence replica_absence(struct replica *r, const struct id *id);
 uint64_t replica_absents(struct replica *r); /* files whose contents are not here */
+bool replica_keeps_contents(struct replica *r, const struct id *id); /* they are here, and not about to leave */
 bool replica_leaving(struct replica *r); /* contents of some are about to leave: replica_leave */
 /* As absents_list. */
 uint32_t replica_absents_list(struct replica *r, enum absence which, uint32_t *place, struct id *ret,

@@ -361,7 +361,8 @@ static int plan_one(struct session *s, struct part *p, const struct id *id, cons
 		const struct item x = { *id, h ? &h->context : NULL };
 		if (!h || !vv_equal(&node.context, &h->context))
 			item_add(p, &x, node.kind == NODE_DIR);
-	} else if (h) {
+	} else if (h && replica_keeps_contents(s->replica, id)) {
+		/* Its contents may be the last ones, if they are not here or about to go. */
 		struct leave x = { .node = *id };
 		vv_fingerprint(&h->context, s->actors, &x.hash);
 		buf_put(&p->leave, &x, sizeof(x));
