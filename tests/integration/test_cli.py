@@ -63,7 +63,6 @@ def test_usage_errors(lab):
     fails(a, 2, "statsu", says='did you mean "status"?')
     fails(a, 2, says="a command is missing")
     for words in (["status", "x"], ["cat"], ["wait", "--timeout", "soon"], ["up", "--nope"],
-                  ["invite", "--uses", "0"], ["query", "SELECT 1"], ["subscribe", "unsubscribe", "subscriptions", "config", "no.such"],
                   ["evict"], ["fetch"],
                   ["invite", "--uses", "0"], ["query", "SELECT 1"], ["config", "no.such"],
                   ["wait", "--peers", "1", "--device", "x"], ["cat", "--json", "x"],
