@@ -143,6 +143,8 @@ libengine_a_SOURCES = \
 	engine/replica-partial.c \
 	engine/replica-peer.c \
 	engine/replica-pick.c \
+	engine/replica-pick.h \
+	engine/replica-picked.c \
 	engine/replica-place.c \
 	engine/replica-pointers.c \
 	engine/replica-rename.c \

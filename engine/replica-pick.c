@@ -15,15 +15,11 @@
 #include <errno.h>
 
 #include "engine/filter.h"
-#include "engine/replica-impl.h"
+#include "engine/replica-pick.h"
 #include "engine/sha256.h"
 
-#define PICK_FORMAT 1
-#define BUCKET_BITS 12
 #define STEP_NODES 256
 #define PATH_DEPTH 4096
-
-enum { PICK_HEAD = 'H', PICK_MEMBER = 'M', PICK_SUM = 'S' };
 
 struct pick {
 	struct id name, scope;
@@ -54,13 +50,13 @@ void picks_done(struct replica *r)
 	free(r->picks);
 }
 
-static void pick_name(const struct id *scope, const char *where, struct id *ret)
+void pick_name(const struct id *scope, const char *where, struct id *ret)
 {
 	const struct sha256_part part[] = { { scope->b, ID_SIZE }, { where, where ? strlen(where) : 0 } };
 	sha256_id(part, where ? 2 : 1, ret);
 }
 
-static void key_put(struct buf *b, uint8_t kind, const struct id *name, const void *p, size_t n)
+void pick_key(struct buf *b, uint8_t kind, const struct id *name, const void *p, size_t n)
 {
 	buf_reset(b);
 	buf_u8(b, kind);
@@ -71,7 +67,7 @@ static void key_put(struct buf *b, uint8_t kind, const struct id *name, const vo
 static void head_put(const struct pick *p, struct store_batch *b)
 {
 	_cleanup_(buf_done) struct buf key = { 0 }, v = { 0 };
-	key_put(&key, PICK_HEAD, &p->name, NULL, 0);
+	pick_key(&key, PICK_HEAD, &p->name, NULL, 0);
 	const char *where = p->filter ? filter_text(p->filter) : "";
 	buf_u8(&v, PICK_FORMAT);
 	buf_u8(&v, p->complete);
@@ -257,7 +253,7 @@ struct sums { /* of one pick, as a batch will leave them */
 	struct buf bucket; /* struct bucket */
 };
 
-static int sum_decode(const void *data, size_t len, struct reconcile_sum *ret)
+int pick_sum_decode(const void *data, size_t len, struct reconcile_sum *ret)
 {
 	struct cursor c = cursor_make(data, len);
 	*ret = (struct reconcile_sum){ .n = cursor_u64(&c) };
@@ -266,17 +262,17 @@ static int sum_decode(const void *data, size_t len, struct reconcile_sum *ret)
 	return cursor_end(&c) ? 0 : -EBADMSG;
 }
 
-static void sum_key(struct buf *key, const struct id *name, unsigned no)
+void pick_sum_key(struct buf *key, const struct id *name, unsigned no)
 {
 	const uint8_t two[2] = { (uint8_t)(no >> 8), (uint8_t)no };
-	key_put(key, PICK_SUM, name, two, sizeof(two));
+	pick_key(key, PICK_SUM, name, two, sizeof(two));
 }
 
 static int sum_read(struct store *store, const struct store_snapshot *snap, const struct id *name,
 		    unsigned no, struct reconcile_sum *ret)
 {
 	_cleanup_(buf_done) struct buf key = { 0 }, v = { 0 };
-	sum_key(&key, name, no);
+	pick_sum_key(&key, name, no);
 	if (buf_failed(&key))
 		return -ENOMEM;
 	int rc = store_get(store, snap, STORE_PICKS, key.data, key.len, &v);
@@ -284,7 +280,7 @@ static int sum_read(struct store *store, const struct store_snapshot *snap, cons
 		*ret = (struct reconcile_sum){ 0 };
 		return 0;
 	}
-	return rc < 0 ? rc : sum_decode(v.data, v.len, ret);
+	return rc < 0 ? rc : pick_sum_decode(v.data, v.len, ret);
 }
 
 static int bucket_of(struct sums *s, const struct id *node, struct bucket **ret)
@@ -313,7 +309,7 @@ static void sums_put(struct sums *s, struct store_batch *batch)
 	_cleanup_(buf_done) struct buf key = { 0 }, v = { 0 };
 	const struct bucket *b = (const void *)s->bucket.data;
 	for (size_t i = 0; i < s->bucket.len / sizeof(*b); i++) {
-		sum_key(&key, &s->pick->name, b[i].no);
+		pick_sum_key(&key, &s->pick->name, b[i].no);
 		buf_reset(&v);
 		buf_u64(&v, b[i].sum.n);
 		buf_u64(&v, b[i].sum.high);
@@ -326,11 +322,11 @@ static void sums_put(struct sums *s, struct store_batch *batch)
 }
 
 /* 1: it is picked, with that hash; 0: it is not. */
-static int member_get(struct store *store, const struct store_snapshot *snap, const struct id *name,
+int pick_member(struct store *store, const struct store_snapshot *snap, const struct id *name,
 		      const struct id *node, struct id *ret_hash)
 {
 	_cleanup_(buf_done) struct buf key = { 0 }, v = { 0 };
-	key_put(&key, PICK_MEMBER, name, node->b, ID_SIZE);
+	pick_key(&key, PICK_MEMBER, name, node->b, ID_SIZE);
 	if (buf_failed(&key))
 		return -ENOMEM;
 	int rc = store_get(store, snap, STORE_PICKS, key.data, key.len, &v);
@@ -342,7 +338,7 @@ static int member_get(struct store *store, const struct store_snapshot *snap, co
 	return 1;
 }
 
-/* Makes it so; was, hash: what member_get said. */
+/* Makes it so; was, hash: what pick_member said. */
 static int make_true(struct sums *s, const struct truth *x, int was, const struct id *hash,
 		     struct store_batch *batch)
 {
@@ -354,7 +350,7 @@ static int make_true(struct sums *s, const struct truth *x, int was, const struc
 	int rc = bucket_of(s, &x->node, &b);
 	if (rc < 0)
 		return rc;
-	key_put(&key, PICK_MEMBER, &s->pick->name, x->node.b, ID_SIZE);
+	pick_key(&key, PICK_MEMBER, &s->pick->name, x->node.b, ID_SIZE);
 	if (was)
 		reconcile_remove(&b->sum, &before);
 	if (x->is) {
@@ -373,7 +369,7 @@ static int touch(struct commit *c, struct sums *s, const struct touched *t, stru
 	const struct pick *p = s->pick;
 	struct truth x = { .node = t->after.attr.id };
 	struct id hash = { { 0 } };
-	int was = member_get(c->r->store, NULL, &p->name, &x.node, &hash), rc = 0;
+	int was = pick_member(c->r->store, NULL, &p->name, &x.node, &hash), rc = 0;
 	if (was < 0)
 		return was;
 	if (t->gone)
@@ -482,7 +478,7 @@ static int look_at(struct commit *c, struct sums *s, const struct id *node, stru
 	struct truth x = { .node = *node };
 	struct id hash = { { 0 } };
 	struct node n;
-	int was = member_get(c->r->store, NULL, &p->name, node, &hash), rc;
+	int was = pick_member(c->r->store, NULL, &p->name, node, &hash), rc;
 	if (was < 0)
 		return was;
 	if (p->filter) {
@@ -583,7 +579,7 @@ static int erase(struct replica *r, const struct id *name, struct err *e)
 	for (size_t k = 0; rc == 0 && k < sizeof(kinds); k++) {
 		_cleanup_(buf_done) struct buf key = { 0 }, end = { 0 };
 		_cleanup_(store_iter_freep) struct store_iter *it = NULL;
-		key_put(&key, kinds[k], name, NULL, 0);
+		pick_key(&key, kinds[k], name, NULL, 0);
 		store_prefix_end(key.data, key.len, &end);
 		store_batch_clear(r->batch);
 		rc = store_iter_new(r->store, NULL, STORE_PICKS, key.data, key.len, end.data, end.len, &it);
@@ -620,145 +616,6 @@ int replica_pick_forget(struct replica *r, pick_fn wanted, void *userdata, struc
 	return rc;
 }
 
-/* ---- in a view ---- */
-
-struct picked {
-	struct view *view; /* NULL: what is in the store now */
-	struct store *store;
-	struct id name;
-};
-
-static const struct store_snapshot *snapshot_of(const struct picked *p)
-{
-	return p->view ? view_snapshot(p->view) : NULL;
-}
-
-int picked_new(struct view *v, const struct id *scope, const char *where, struct picked **ret)
-{
-	_cleanup_(buf_done) struct buf key = { 0 }, head = { 0 };
-	struct id name;
-	struct store *store = view_replica(v)->store;
-	pick_name(scope, where, &name);
-	key_put(&key, PICK_HEAD, &name, NULL, 0);
-	if (buf_failed(&key))
-		return -ENOMEM;
-	int rc = store_get(store, view_snapshot(v), STORE_PICKS, key.data, key.len, &head);
-	if (rc < 0)
-		return rc;
-	if (head.len < 2 || head.data[0] != PICK_FORMAT || head.data[1] != 1)
-		return -ENOENT;
-	struct picked *p = calloc(1, sizeof(*p));
-	if (!p)
-		return -ENOMEM;
-	*p = (struct picked){ .view = view_ref(v), .store = store, .name = name };
-	*ret = p;
-	return 0;
-}
-
-void picked_free(struct picked *p)
-{
-	if (!p)
-		return;
-	view_unref(p->view);
-	free(p);
-}
-
-bool picked_has(const struct picked *p, const struct id *node)
-{
-	struct id hash;
-	return member_get(p->store, snapshot_of(p), &p->name, node, &hash) == 1;
-}
-
-static int picked_items(const struct id *prefix, unsigned bits, reconcile_fn f, void *f_userdata,
-			void *userdata)
-{
-	const struct picked *p = userdata;
-	_cleanup_(buf_done) struct buf key = { 0 }, end = { 0 };
-	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
-	key_put(&key, PICK_MEMBER, &p->name, prefix->b, ID_SIZE);
-	buf_put(&end, key.data, 1 + ID_SIZE);
-	if (buf_failed(&key) || buf_failed(&end))
-		return -ENOMEM;
-	struct id last = *prefix;
-	for (unsigned i = bits; i < 8 * ID_SIZE; i++)
-		last.b[i / 8] |= (uint8_t)(0x80 >> i % 8);
-	buf_put(&end, last.b, ID_SIZE);
-	buf_u8(&end, 0); /* the first key behind the last one */
-	if (buf_failed(&end))
-		return -ENOMEM;
-	int rc = store_iter_new(p->store, snapshot_of(p), STORE_PICKS, key.data, key.len, end.data,
-				end.len, &it);
-	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
-		struct reconcile_item x;
-		size_t key_len, len;
-		const uint8_t *at = store_iter_key(it, &key_len);
-		const uint8_t *value = store_iter_value(it, &len);
-		if (key_len != 1 + 2 * ID_SIZE || len != ID_SIZE)
-			return -EBADMSG;
-		memcpy(x.id.b, at + 1 + ID_SIZE, ID_SIZE);
-		memcpy(x.hash.b, value, ID_SIZE);
-		rc = f(&x, f_userdata);
-		if (rc)
-			return rc;
-	}
-	return rc == 0 ? store_iter_error(it) : rc;
-}
-
-struct adding {
-	struct reconcile_sum *sum;
-	unsigned bits, step;
-};
-
-static int add_item(const struct reconcile_item *x, void *userdata)
-{
-	struct adding *a = userdata;
-	reconcile_add(&a->sum[reconcile_which(&x->id, a->bits, a->step)], x);
-	return 0;
-}
-
-/* From the buckets, or from the items where it goes below them. */
-static int picked_sums(const struct id *prefix, unsigned bits, unsigned step, struct reconcile_sum *ret,
-		       void *userdata)
-{
-	const struct picked *p = userdata;
-	memset(ret, 0, sizeof(*ret) << step);
-	if (bits + step > BUCKET_BITS) {
-		struct adding a = { ret, bits, step };
-		return picked_items(prefix, bits, add_item, &a, userdata);
-	}
-	_cleanup_(buf_done) struct buf low = { 0 }, high = { 0 };
-	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
-	unsigned first = (unsigned)prefix->b[0] << 4 | prefix->b[1] >> 4;
-	sum_key(&low, &p->name, first);
-	sum_key(&high, &p->name, first + (1u << (BUCKET_BITS - bits)));
-	if (buf_failed(&low) || buf_failed(&high))
-		return -ENOMEM;
-	int rc = store_iter_new(p->store, snapshot_of(p), STORE_PICKS, low.data, low.len, high.data,
-				high.len, &it);
-	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
-		struct reconcile_sum x;
-		size_t key_len, len;
-		const uint8_t *at = store_iter_key(it, &key_len);
-		const uint8_t *value = store_iter_value(it, &len);
-		rc = key_len == 1 + ID_SIZE + 2 ? sum_decode(value, len, &x) : -EBADMSG;
-		if (rc == 0) {
-			unsigned no = (unsigned)at[1 + ID_SIZE] << 8 | at[2 + ID_SIZE];
-			reconcile_join(&ret[(no - first) >> (BUCKET_BITS - bits - step)], &x);
-		}
-	}
-	return rc == 0 ? store_iter_error(it) : rc;
-}
-
-int picked_sum(struct picked *p, struct reconcile_sum *ret)
-{
-	return picked_sums(&(struct id){ 0 }, 0, 0, ret, p);
-}
-
-struct reconcile_source picked_source(struct picked *p)
-{
-	return (struct reconcile_source){ .sums = picked_sums, .items = picked_items, .userdata = p };
-}
-
 /* ---- checking ---- */
 
 struct checking {
@@ -776,7 +633,7 @@ static int check_node(struct checking *k, const struct record *rec)
 	struct truth x = { .node = rec->id };
 	struct id hash = { { 0 } };
 	struct node n;
-	int was = member_get(k->r->store, NULL, &p->name, &rec->id, &hash), rc = 0;
+	int was = pick_member(k->r->store, NULL, &p->name, &rec->id, &hash), rc = 0;
 	if (p->filter) {
 		rc = node_get(k->r, &a, &rec->id, &n);
 		if (rc == 0)
@@ -849,7 +706,7 @@ int picks_check(struct replica *r, struct commit *c, bool repair, uint64_t *ret_
 		struct picked now = { .store = r->store, .name = p->name };
 		rc = check_pick(&k);
 		if (rc == 0) {
-			rc = picked_items(&(struct id){ 0 }, 0, count_member, &members, &now);
+			rc = picked_source(&now).items(&(struct id){ 0 }, 0, count_member, &members, &now);
 			k.wrong += rc == -EBADMSG || members != k.members;
 			rc = rc == -EBADMSG ? 0 : rc;
 		}
