@@ -392,45 +392,6 @@ static int on_upgrade_signal(sd_event_source *s, const struct signalfd_siginfo *
 	return 0;
 }
 
-static void apply_log_level(struct daemon *d)
-{
-	enum log_level level = LOG_LEVEL_INFO;
-	(void)log_level_parse(config_text(&d->config, CONFIG_LOG_LEVEL), &level);
-	log_set_level(d->log, level);
-}
-
-static struct sweeper_limits limits_of(const struct daemon *d)
-{
-	return (struct sweeper_limits){ config_number(&d->config, CONFIG_HISTORY_DAYS),
-					config_number(&d->config, CONFIG_HISTORY_SHARE) };
-}
-
-static uint64_t courier_quota(const struct daemon *d)
-{
-	return config_number(&d->config, CONFIG_COURIER_QUOTA) << 20;
-}
-
-int daemon_reload(struct daemon *d, struct err *e)
-{
-	struct config c = { 0 };
-	int r = config_read(storedir_fd(d->dir), STOREDIR_CONF, &c, e);
-	if (r < 0)
-		return r;
-	config_done(&d->config);
-	d->config = c;
-	apply_log_level(d);
-	const struct sweeper_limits limits = limits_of(d);
-	if (d->sweeper)
-		sweeper_limit(d->sweeper, &limits);
-	if (d->keeping)
-		keeping_limit(d->keeping, courier_quota(d));
-	replica_set_eager(d->replica, config_number(&d->config, CONFIG_EAGER_MAX));
-	if (d->fs)
-		fusefs_limit_scans(d->fs, (unsigned)config_number(&d->config, CONFIG_SCAN_MAX));
-	log_info(d->log, "settings read again");
-	return 0;
-}
-
 /* ---- sleep ---- */
 
 static int count_behind(const struct peer_status *s, void *userdata)
@@ -505,7 +466,7 @@ static int open_log(struct daemon *d, bool foreground, struct err *e)
 						       LOG_TARGET_FILE;
 	int r = log_new(target, storedir_fd(d->dir), STOREDIR_LOG, &d->log, e);
 	if (r == 0)
-		apply_log_level(d);
+		daemon_log_level(d);
 	return r;
 }
 
@@ -542,11 +503,11 @@ static int start(struct daemon *d, const struct daemon_options *o, struct handov
 		r = waits_new(d, &d->waits, e);
 	if (r == 0)
 		r = flusher_new(d->replica, d->log, on_published, d, &d->flusher, e);
-	const struct sweeper_limits limits = limits_of(d);
+	const struct sweeper_limits limits = daemon_history_limits(d);
 	if (r == 0)
 		r = sweeper_new(d->replica, storedir_fd(d->dir), &limits, d->log, &d->sweeper, e);
 	if (r == 0)
-		r = keeping_new(d->replica, courier_quota(d), d->flusher, d->log, &d->keeping, e);
+		r = keeping_new(d->replica, daemon_courier_quota(d), d->flusher, d->log, &d->keeping, e);
 	if (r == 0)
 		sweeper_tell(d->sweeper, d->flusher);
 	if (r == 0)

@@ -98,6 +98,9 @@ void daemon_stop(struct daemon *d, struct call *who);
 int daemon_upgrade(struct daemon *d, const char *program, struct call *who, struct err *e);
 /* Reads shoal.conf again and applies what can change while it runs. */
 int daemon_reload(struct daemon *d, struct err *e);
+void daemon_log_level(struct daemon *d); /* as the settings say */
+struct sweeper_limits daemon_history_limits(const struct daemon *d);
+uint64_t daemon_courier_quota(const struct daemon *d); /* bytes */
 /* Wakes the loop; any thread. */
 void daemon_wake(struct daemon *d);
 
