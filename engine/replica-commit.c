@@ -24,6 +24,14 @@ void commit_begin(struct commit *c, struct replica *r, bool remote)
 	}
 }
 
+bool replica_is_committing(struct replica *r)
+{
+	if (pthread_mutex_trylock(&r->commit) != 0)
+		return true;
+	pthread_mutex_unlock(&r->commit);
+	return false;
+}
+
 void commit_moved_at(struct commit *c, uint64_t when_us)
 {
 	if (when_us > 0 && when_us < hlc_us(c->stamp.hlc))

@@ -532,6 +532,8 @@ void replica_unobserve(struct replica *r, change_fn f, void *userdata);
 int replica_flush(struct replica *r, struct err *e);
 /* Publishes another view though nothing was committed: the one before keeps what was deleted since on the disk. */
 int replica_republish(struct replica *r, struct err *e);
+/* Somebody is changing it at this moment: another change would have to wait. */
+bool replica_is_committing(struct replica *r);
 bool replica_dirty(struct replica *r); /* commits since the last published view */
 uint64_t replica_commits(struct replica *r); /* counts commits; grows with each */
 

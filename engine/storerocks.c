@@ -25,6 +25,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <rocksdb/c.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,9 @@
 #define RESERVE (64u << 20) /* of the disk, left to what is in memory already */
 #define RESERVE_LEAST (8u << 20) /* the same for small batches, and to open */
 #define SMALL_BATCH (64u << 10)
+/* A disk with so much room beyond the reserve is looked at again when so much has been written. */
+#define AMPLE (1024u << 20)
+#define UNLOOKED (1u << 20)
 #define BLOB_MIN 4096       /* chunks from this size on live in blob files */
 
 static const char *const family_name[] = {
@@ -64,6 +68,7 @@ struct rocks {
 	rocksdb_readoptions_t *read_chunks; /* their keys say what they are */
 	rocksdb_writeoptions_t *write;
 	char *path;
+	atomic_uint_fast64_t unlooked; /* bytes that may be written before the disk is looked at */
 	pthread_mutex_t lock; /* all below */
 	pthread_cond_t synced;
 	bool syncing;
@@ -125,18 +130,23 @@ static int open_error(char *text, const char *path, struct err *e)
 }
 
 /* Is there room for this many bytes more, and a reserve? */
-static int check_room(const char *path, uint64_t bytes, uint64_t reserve, struct err *e)
+static int check_room(struct rocks *s, uint64_t bytes, uint64_t reserve, struct err *e)
 {
 	struct statvfs v;
-	if (statvfs(path, &v) < 0)
+	const uint64_t unlooked = atomic_load(&s->unlooked);
+	atomic_store(&s->unlooked, unlooked > bytes ? unlooked - bytes : 0);
+	if (unlooked > bytes || statvfs(s->path, &v) < 0)
 		return 0; /* what is wrong shows in the write */
 	uint64_t room = (uint64_t)v.f_bavail * v.f_frsize;
-	if (room >= reserve && room - reserve >= bytes)
+	if (room >= reserve && room - reserve >= bytes) {
+		if (room - reserve - bytes >= AMPLE)
+			atomic_store(&s->unlooked, UNLOOKED);
 		return 0;
+	}
 	return err_set(e, -ENOSPC,
 		       "no space left for the database in %s: %" PRIu64 " MB are free, and %" PRIu64
 		       " are needed; remove something from that disk",
-		       path, room / 1000000, (bytes + reserve + 999999) / 1000000);
+		       s->path, room / 1000000, (bytes + reserve + 999999) / 1000000);
 }
 
 static rocksdb_options_t *family_options(int f, rocksdb_cache_t *cache)
@@ -305,7 +315,7 @@ static int rocks_write(struct store *base, struct store_batch *b, struct err *e)
 						     op.key_len);
 	}
 	char *text = NULL;
-	int r = check_room(s->path, bytes, bytes > SMALL_BATCH ? RESERVE : RESERVE_LEAST, e);
+	int r = check_room(s, bytes, bytes > SMALL_BATCH ? RESERVE : RESERVE_LEAST, e);
 	if (r == 0)
 		rocksdb_write(s->db, s->write, w, &text);
 	rocksdb_writebatch_destroy(w);
@@ -592,7 +602,7 @@ int store_open(const char *path, bool create, struct store **ret, struct err *e)
 	s->write = rocksdb_writeoptions_create();
 	if (!s->path)
 		return err_set(e, -ENOMEM, "out of memory");
-	r = check_room(s->path, 0, RESERVE_LEAST, e);
+	r = check_room(s, 0, RESERVE_LEAST, e);
 	if (r == 0)
 		r = rocks_open_db(s, e);
 	if (r == 0)

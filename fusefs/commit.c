@@ -495,7 +495,7 @@ void commit_before_save(struct fusefs *fs, struct inode *i)
 		return;
 	turn_pass(&fs->turns);
 	pthread_mutex_unlock(&i->lock);
-	pthread_mutex_lock(&fs->names);
+	names_lock(fs);
 	commit_finished(fs, i);
 	pthread_mutex_unlock(&fs->names);
 	pthread_mutex_lock(&i->lock);
@@ -522,6 +522,8 @@ int commit_over(struct fusefs *fs, struct inode *i, const struct id *node, struc
 		c = &clean;
 	}
 	_cleanup_(version_unrefp) struct version *hold = clean.origin;
+	if (copy_size(c) > QUICK_SIZE)
+		turn_pass(&fs->turns);
 	int r = content_of(fs, c, &content, &own_work);
 	if (r < 0)
 		return r;

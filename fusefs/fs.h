@@ -17,6 +17,9 @@
 #include "fusefs/turn.h"
 
 #define FUSEFS_THREADS 8
+/* What has more bytes is no quick work (fusefs/turn.h). */
+#define QUICK_SIZE (64u * 1024)
+#define QUICK_NAMES 512 /* in a listing */
 #define FUSEFS_STORING 2 /* of them may store what is written meanwhile */
 #define DOCTREES 4    /* trees of documents that are kept */
 #define ATDIRS 4      /* and of the past */
@@ -163,6 +166,9 @@ static inline int64_t wall_ns(void)
 	clock_gettime(CLOCK_REALTIME, &ts);
 	return (int64_t)ts.tv_sec * SECOND_NS + ts.tv_nsec;
 }
+
+/* Takes fs->names for a request: who has to wait for it passes the turn on. */
+void names_lock(struct fusefs *fs);
 
 /* Around every call of the replica that changes something on behalf of the mount. */
 void fs_own_begin(struct fusefs *fs, struct committer *c);

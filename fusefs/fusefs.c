@@ -39,8 +39,18 @@
 #define BASES_NOTES 16384
 #define BASES_BYTES (UINT64_C(64) * 1024 * 1024)
 
+void names_lock(struct fusefs *fs)
+{
+	if (pthread_mutex_trylock(&fs->names) == 0)
+		return;
+	turn_pass(&fs->turns);
+	pthread_mutex_lock(&fs->names);
+}
+
 void fs_own_begin(struct fusefs *fs, struct committer *c)
 {
+	if (replica_is_committing(fs->replica))
+		turn_pass(&fs->turns);
 	c->thread = pthread_self();
 	pthread_mutex_lock(&fs->lock);
 	c->next = fs->committers;

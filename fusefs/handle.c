@@ -18,8 +18,6 @@
 
 /* Saves that replace a file again and again while it is being opened. */
 #define REPLACED_MAX 100
-/* A file of more bytes is no quick work to open: they may have to be made. */
-#define QUICK_SIZE (64u * 1024)
 /* Who reads on reads so much at a time, and asks for as much before he has got it. */
 #define READ_WINDOW (256u * 1024)
 
@@ -638,11 +636,14 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct copy *c = h->copy;
 	int r = 0;
 	bool rules = false;
-	pthread_mutex_lock(&i->lock);
+	inode_lock_quickly(fs, i);
+	if (copy_size(c) > QUICK_SIZE || i->last.size > QUICK_SIZE)
+		turn_pass(&fs->turns);
 	if (h->writes && (h->wrote || (h->began && c->unfinished))) {
 		/* A child that inherited the file closes it: others may go on writing. */
 		pid_t tid = fuse_req_ctx(req)->pid;
-		bool quiet = tid > 0 && proc_alive(&h->opener) && !proc_has_thread(&h->opener, tid);
+		bool quiet = tid > 0 && tid != h->opener.tgid && proc_alive(&h->opener) &&
+			     !proc_has_thread(&h->opener, tid);
 		struct err e = { 0 };
 		if (h->wrote)
 			r = commit_copy(fs, i, c, quiet, &e);

@@ -149,6 +149,7 @@ struct dirent {
 };
 
 struct dir {
+	struct fusefs *fs;
 	pthread_mutex_t lock;
 	fuse_ino_t ino;
 	struct arena names;
@@ -160,6 +161,8 @@ struct dir {
 
 static struct dirent *add(struct dir *d, const char *name, size_t len)
 {
+	if (d->n == QUICK_NAMES)
+		turn_pass(&d->fs->turns);
 	if (d->n == d->cap) {
 		size_t cap = d->cap ? d->cap * 2 : 32;
 		struct dirent *x = reallocarray(d->item, cap, sizeof(*x));
@@ -290,12 +293,13 @@ static int fill(struct fusefs *fs, struct inode *i, struct dir *d)
 	return r;
 }
 
-static struct dir *dir_new(fuse_ino_t ino)
+static struct dir *dir_new(struct fusefs *fs, fuse_ino_t ino)
 {
 	struct dir *d = calloc(1, sizeof(*d));
 	if (!d)
 		return NULL;
 	pthread_mutex_init(&d->lock, NULL);
+	d->fs = fs;
 	d->ino = ino;
 	return d;
 }
@@ -318,7 +322,7 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 {
 	struct fusefs *fs = fs_of(req);
 	struct inode *i = inode_get(fs, ino);
-	struct dir *d = i ? dir_new(ino) : NULL;
+	struct dir *d = i ? dir_new(fs, ino) : NULL;
 	struct id id;
 	fi->fh = d ? slots_add(&fs->lists, d) : 0;
 	if (fi->fh && dir_id(i, &id)) {
@@ -558,7 +562,7 @@ static void load_items(struct fusefs *fs, struct loader *l, struct dir *d)
 void ops_dir_load(struct fusefs *fs, struct loader *l)
 {
 	for (uint64_t k = load_u64(l); k && load_ok(l); k = load_u64(l)) {
-		struct dir *d = dir_new(load_u64(l));
+		struct dir *d = dir_new(fs, load_u64(l));
 		int r = d ? slots_put(&fs->lists, k, d) : -ENOMEM;
 		if (r == 0) {
 			load_items(fs, l, d);

@@ -76,7 +76,7 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct id dir;
 	int r = spot_parent(fs, parent, name, &dir);
 	if (r == 0) {
-		pthread_mutex_lock(&fs->names);
+		names_lock(fs);
 		r = do_unlink(fs, &dir, name, fuse_req_ctx(req)->pid);
 		pthread_mutex_unlock(&fs->names);
 	} else if (r > 0) {
@@ -124,7 +124,7 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct id dir;
 	int r = spot_parent(fs, parent, name, &dir);
 	if (r == 0) {
-		pthread_mutex_lock(&fs->names);
+		names_lock(fs);
 		r = do_rmdir(fs, &dir, name);
 		pthread_mutex_unlock(&fs->names);
 	} else if (r > 0) {
@@ -321,7 +321,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	struct fuse_entry_param e;
 	int r = spot_parent(fs, parent, name, &dir);
 	if (r == 0) {
-		pthread_mutex_lock(&fs->names);
+		names_lock(fs);
 		r = make_file(fs, &dir, name, mode, fi->flags, &m, &i, &there);
 		if (r == 0 && there && (fi->flags & O_ACCMODE) != O_RDONLY)
 			commit_finished(fs, i);
@@ -377,7 +377,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	if (r > 0)
 		r = -EPERM;
 	if (r == 0) {
-		pthread_mutex_lock(&fs->names);
+		names_lock(fs);
 		if (S_ISREG(mode))
 			r = make_file(fs, &dir, name, mode, O_EXCL, &m, &i, &there);
 		else
@@ -444,7 +444,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	int r = spot_parent(fs, parent, name, &dir);
 	if (r == 0) {
 		struct spot s;
-		pthread_mutex_lock(&fs->names);
+		names_lock(fs);
 		r = spot_find(fs, &dir, name, &s);
 		if (r == 0 && s.what != SPOT_NONE)
 			r = -EEXIST;
@@ -509,7 +509,7 @@ static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, cons
 	if (r == 0 && strlen(link) > LINK_SIZE_MAX)
 		r = -ENAMETOOLONG;
 	if (r == 0) {
-		pthread_mutex_lock(&fs->names);
+		names_lock(fs);
 		r = do_symlink(fs, &dir, name, link, &m, &i);
 		pthread_mutex_unlock(&fs->names);
 	}
@@ -721,7 +721,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const 
 	if (r > 0 || (r == 0 && from->backing == BACK_VIRTUAL))
 		r = -EPERM;
 	if (r == 0) {
-		pthread_mutex_lock(&fs->names);
+		names_lock(fs);
 		r = do_link(fs, from, &dir, newname, fuse_req_ctx(req)->pid, &i);
 		pthread_mutex_unlock(&fs->names);
 	}

@@ -698,7 +698,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 		r = shoaldir_rename(fs, parent, name, newparent, newname, flags);
 	} else {
 		store_ahead(fs, &a, name, &b, newname);
-		pthread_mutex_lock(&fs->names);
+		names_lock(fs);
 		r = do_rename(fs, &a, name, &b, newname, flags, fuse_req_ctx(req)->pid);
 		pthread_mutex_unlock(&fs->names);
 	}

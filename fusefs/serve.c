@@ -29,9 +29,10 @@ static bool ending(struct fusefs *fs)
 static bool serve(struct worker *w, struct fuse_buf *buf)
 {
 	struct fusefs *fs = w->fs;
+	uint64_t number = 0;
 	int state;
 	while (!ending(fs)) {
-		if (!turn_take(&fs->turns) || atomic_load(&fs->parking))
+		if (!turn_take(&fs->turns, number) || atomic_load(&fs->parking))
 			return !atomic_load(&fs->parking);
 		/* Waiting for a request is the one place to stop at. */
 		atomic_store(&w->waits, true);
@@ -39,7 +40,7 @@ static bool serve(struct worker *w, struct fuse_buf *buf)
 		int n = fuse_session_receive_buf(fs->session, buf);
 		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 		atomic_store(&w->waits, false);
-		turn_give(&fs->turns, n > 0 ? buf->mem : NULL, n > 0 ? (size_t)n : 0);
+		number = turn_give(&fs->turns, n > 0 ? buf->mem : NULL, n > 0 ? (size_t)n : 0);
 		if (n == -EINTR || n == -EAGAIN)
 			continue;
 		if (n <= 0)
@@ -113,6 +114,7 @@ int serve_start(struct fusefs *fs)
 	sigfillset(&most);
 	sigdelset(&most, SIGUSR1);
 	pthread_sigmask(SIG_SETMASK, &most, &old);
+	turns_watch(&fs->turns);
 	while (r == 0 && fs->n_workers < FUSEFS_THREADS) {
 		struct worker *w = &fs->worker[fs->n_workers];
 		w->fs = fs;

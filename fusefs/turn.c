@@ -4,24 +4,91 @@
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <string.h>
+#include <time.h>
 
 #define QUICK_WRITE (64u * 1024)
 
 void turns_init(struct turns *t)
 {
+	pthread_condattr_t attr;
 	*t = (struct turns){ 0 };
 	pthread_mutex_init(&t->lock, NULL);
 	pthread_cond_init(&t->wanted, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&t->look, &attr);
+	pthread_condattr_destroy(&attr);
 }
 
 void turns_done(struct turns *t)
 {
+	turns_end(t);
+	if (t->watched)
+		pthread_join(t->watcher, NULL);
+	pthread_cond_destroy(&t->look);
 	pthread_cond_destroy(&t->wanted);
 	pthread_mutex_destroy(&t->lock);
 }
 
-bool turn_take(struct turns *t)
+/* Not with the lock held: whoever wakes would have to wait for that first. */
+static void unlock_and_wake(struct turns *t, bool somebody)
 {
+	pthread_mutex_unlock(&t->lock);
+	if (somebody)
+		pthread_cond_signal(&t->wanted);
+}
+
+/* lock held. */
+static void wait_a_moment(struct turns *t)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_nsec += TURN_LOOK_NS;
+	if (ts.tv_nsec >= 1000000000) {
+		ts.tv_nsec -= 1000000000;
+		ts.tv_sec++;
+	}
+	pthread_cond_timedwait(&t->look, &t->lock, &ts);
+}
+
+static void *watch(void *userdata)
+{
+	struct turns *t = userdata;
+	uint64_t seen = 0;
+	unsigned still = 0;
+	pthread_mutex_lock(&t->lock);
+	while (!t->over) {
+		if (still >= TURN_REST) {
+			atomic_store(&t->sleeps, true);
+			/* Else it was begun before anybody could see that this thread sleeps. */
+			if (atomic_load(&t->number) == seen)
+				pthread_cond_wait(&t->look, &t->lock);
+			atomic_store(&t->sleeps, false);
+			still = 0;
+		} else {
+			wait_a_moment(t);
+		}
+		const uint64_t now = atomic_load(&t->number);
+		still = now == seen ? still + 1 : 0;
+		seen = now;
+		if (now % 2 && still && !t->taken && t->aside) {
+			unlock_and_wake(t, true);
+			pthread_mutex_lock(&t->lock);
+		}
+	}
+	pthread_mutex_unlock(&t->lock);
+	return NULL;
+}
+
+void turns_watch(struct turns *t)
+{
+	t->watched = pthread_create(&t->watcher, NULL, watch, t) == 0;
+}
+
+bool turn_take(struct turns *t, uint64_t number)
+{
+	if (number)
+		atomic_compare_exchange_strong(&t->number, &number, number + 1);
 	pthread_mutex_lock(&t->lock);
 	while (t->taken && !t->over) {
 		t->aside++;
@@ -34,11 +101,13 @@ bool turn_take(struct turns *t)
 	return yes;
 }
 
-/* No work for the store, so far as that can be seen from here. */
-static bool is_quick(const struct fuse_in_header *in, size_t len)
+/* How much work a request is, so far as that can be seen from it. */
+enum work { WORK_LONG, WORK_SHORT, WORK_QUICK };
+
+static enum work work_of(const struct fuse_in_header *in, size_t len)
 {
 	if (len < sizeof(*in))
-		return false;
+		return WORK_LONG;
 	switch (in->opcode) {
 	case FUSE_FORGET:
 	case FUSE_BATCH_FORGET:
@@ -48,40 +117,56 @@ static bool is_quick(const struct fuse_in_header *in, size_t len)
 	case FUSE_RELEASE:
 	case FUSE_OPENDIR:
 	case FUSE_RELEASEDIR:
-		return true;
-	case FUSE_OPEN: {
-		const struct fuse_open_in *open = (const void *)(in + 1);
-		return len >= sizeof(*in) + sizeof(*open) &&
-		       (open->flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY;
+		return WORK_QUICK;
+	case FUSE_OPEN:
+	case FUSE_LOOKUP:
+	case FUSE_READDIR:
+	case FUSE_READDIRPLUS:
+	case FUSE_CREATE:
+	case FUSE_FLUSH:
+	case FUSE_MKNOD:
+	case FUSE_MKDIR:
+	case FUSE_SYMLINK:
+	case FUSE_READLINK:
+	case FUSE_UNLINK:
+	case FUSE_RENAME:
+	case FUSE_RENAME2:
+	case FUSE_GETXATTR:
+		return WORK_SHORT;
+	case FUSE_SETATTR: {
+		const struct fuse_setattr_in *set = (const void *)(in + 1);
+		return len >= sizeof(*in) + sizeof(*set) && !(set->valid & FATTR_SIZE) ? WORK_SHORT
+										       : WORK_LONG;
 	}
 	case FUSE_WRITE:
-		return len < QUICK_WRITE;
-	case FUSE_GETXATTR: {
-		/* Of security.capability before a write; there are none. */
-		static const char security[] = "security.";
-		const char *name = (const char *)(in + 1) + sizeof(struct fuse_getxattr_in);
-		return len > sizeof(*in) + sizeof(struct fuse_getxattr_in) + sizeof(security) &&
-		       memcmp(name, security, sizeof(security) - 1) == 0;
-	}
+		return len < QUICK_WRITE ? WORK_SHORT : WORK_LONG;
 	default:
-		return false;
+		return WORK_LONG;
 	}
 }
 
-/* Not with the lock held: whoever wakes would have to wait for that first. */
-static void unlock_and_wake(struct turns *t, bool somebody)
+/* Somebody looks how long it takes. */
+static uint64_t begin(struct turns *t)
 {
-	pthread_mutex_unlock(&t->lock);
-	if (somebody)
-		pthread_cond_signal(&t->wanted);
+	const uint64_t number = (atomic_load(&t->number) | 1) + 2;
+	atomic_store(&t->number, number);
+	if (atomic_load(&t->sleeps)) {
+		/* It does by now, or has seen the number. */
+		pthread_mutex_lock(&t->lock);
+		pthread_mutex_unlock(&t->lock);
+		pthread_cond_signal(&t->look);
+	}
+	return number;
 }
 
-void turn_give(struct turns *t, const void *request, size_t len)
+uint64_t turn_give(struct turns *t, const void *request, size_t len)
 {
-	bool quick = request && is_quick(request, len);
+	const enum work work = request ? work_of(request, len) : WORK_LONG;
+	const uint64_t number = work == WORK_SHORT ? begin(t) : 0;
 	pthread_mutex_lock(&t->lock);
 	t->taken = false;
-	unlock_and_wake(t, !quick && t->aside);
+	unlock_and_wake(t, work == WORK_LONG && t->aside);
+	return number;
 }
 
 void turn_pass(struct turns *t)
@@ -95,5 +180,6 @@ void turns_end(struct turns *t)
 	pthread_mutex_lock(&t->lock);
 	t->over = true;
 	pthread_cond_broadcast(&t->wanted);
+	pthread_cond_broadcast(&t->look);
 	pthread_mutex_unlock(&t->lock);
 }

@@ -36,7 +36,7 @@ int pthread_cond_signal(pthread_cond_t *c)
 static void *other_main(void *userdata)
 {
 	struct other *o = userdata;
-	if (turn_take(&o->t)) {
+	if (turn_take(&o->t, 0)) {
 		atomic_store(&o->came, true);
 		turn_give(&o->t, NULL, 0);
 	}
@@ -56,7 +56,7 @@ static void begin(struct other *o)
 {
 	turns_init(&o->t);
 	atomic_init(&o->came, false);
-	if (!turn_take(&o->t) || pthread_create(&o->thread, NULL, other_main, o))
+	if (!turn_take(&o->t, 0) || pthread_create(&o->thread, NULL, other_main, o))
 		tap_bail("no thread");
 	while (!is_aside(o))
 		usleep(100);
@@ -104,17 +104,39 @@ static void test_slow(const char *what, uint32_t opcode, uint32_t flags, size_t 
 	turns_done(&o.t);
 }
 
+/* What nobody has known to take long. */
+static void test_watched(void)
+{
+	struct other o;
+	static struct request r;
+	r.head.opcode = FUSE_LOOKUP;
+	begin(&o);
+	turns_watch(&o.t);
+	ok(o.t.watched, "somebody looks how long requests take");
+	/* Until it sleeps. */
+	for (unsigned k = 0; k < 10000 && !atomic_load(&o.t.sleeps); k++)
+		usleep(1000);
+	turn_give(&o.t, &r, sizeof(r.head) + 8);
+	pthread_join(o.thread, NULL);
+	ok(atomic_load(&o.came), "one that takes long: another one waits meanwhile");
+	turns_done(&o.t);
+}
+
 int main(void)
 {
 	struct other o;
-	tap_plan(2 * 4 + 3 + 1 + 1);
+	tap_plan(2 * 7 + 3 + 2 + 1 + 1);
 	test_quick("a release", FUSE_RELEASE, 0, sizeof(struct fuse_release_in));
 	test_quick("an open for reading", FUSE_OPEN, O_RDONLY, sizeof(struct fuse_open_in));
 	test_quick("a read", FUSE_READ, 0, sizeof(struct fuse_read_in));
 	test_quick("a short write", FUSE_WRITE, 0, sizeof(struct fuse_write_in) + 4096);
-	test_slow("an open for writing", FUSE_OPEN, O_WRONLY, sizeof(struct fuse_open_in));
-	test_slow("a lookup", FUSE_LOOKUP, 0, 8);
+	test_quick("an open for writing", FUSE_OPEN, O_WRONLY, sizeof(struct fuse_open_in));
+	test_quick("a lookup", FUSE_LOOKUP, 0, 8);
+	test_quick("a change of mode", FUSE_SETATTR, FATTR_MODE, sizeof(struct fuse_setattr_in));
+	test_slow("a truncation", FUSE_SETATTR, FATTR_SIZE, sizeof(struct fuse_setattr_in));
+	test_slow("fsync", FUSE_FSYNC, 0, sizeof(struct fuse_fsync_in));
 	test_slow("a long write", FUSE_WRITE, 0, sizeof(struct fuse_write_in) + (100 << 10));
+	test_watched();
 	begin(&o);
 	end(&o);
 	ok(!atomic_load(&o.came), "at the end everybody goes");
