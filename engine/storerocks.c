@@ -154,6 +154,12 @@ static rocksdb_options_t *family_options(int f, rocksdb_cache_t *cache)
 	rocksdb_options_t *o = rocksdb_options_create();
 	rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
 	rocksdb_block_based_options_set_block_cache(t, cache);
+	/* In parts: the filter of a large table would not fit into one of the shards of the cache, and would
+	 * be read anew for each key that is asked for. */
+	rocksdb_block_based_options_set_index_type(
+		t, rocksdb_block_based_table_index_type_two_level_index_search);
+	rocksdb_block_based_options_set_partition_filters(t, 1);
+	rocksdb_block_based_options_set_pin_top_level_index_and_filter(t, 1);
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1);
 	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(t, 1);
 	/* Versions of one file lie side by side: they pack well where they come into one block. */

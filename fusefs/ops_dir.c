@@ -136,9 +136,6 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
  * is there all the time has its place in every listing, whatever comes and goes around it. */
 
 #define OFFSET_DOTS 2 /* of ".."; that of "." is less */
-/* In a directory of more names than this the kernel is not given attributes unasked: each would cost
- * both sides the memory of an inode. */
-#define PLUS_MAX (128 * 1024)
 
 struct dirent {
 	off_t offset; /* the next one's are greater */
@@ -155,7 +152,7 @@ struct dir {
 	struct arena names;
 	struct dirent *item;
 	size_t n, cap;
-	bool filled, plus;
+	bool filled;
 	struct dirpages pages;
 };
 
@@ -289,7 +286,6 @@ static int fill(struct fusefs *fs, struct inode *i, struct dir *d)
 	} else {
 		r = -ENOENT;
 	}
-	d->plus = d->n <= PLUS_MAX;
 	return r;
 }
 
@@ -412,8 +408,8 @@ static size_t emit_dots(fuse_req_t req, const struct inode *dir, off_t offset, b
 }
 
 /* One entry into the answer; its size, or more than room. */
-static size_t emit(fuse_req_t req, struct inode *dir, const struct dir *d, const struct dirent *x,
-		   bool plus, char *p, size_t room)
+static size_t emit(fuse_req_t req, struct inode *dir, const struct dirent *x, bool plus, char *p,
+		   size_t room)
 {
 	struct fusefs *fs = fs_of(req);
 	struct fuse_entry_param e = { 0 };
@@ -424,7 +420,7 @@ static size_t emit(fuse_req_t req, struct inode *dir, const struct dir *d, const
 	size_t need = fuse_add_direntry_plus(req, NULL, 0, x->name, &e, x->offset);
 	if (need > room)
 		return need;
-	if (dir->backing == BACK_VIRTUAL || !d->plus)
+	if (dir->backing == BACK_VIRTUAL)
 		set_named(fs, dir, x, &e.attr);
 	else
 		set_found(fs, dir, x, &e);
@@ -457,7 +453,7 @@ static size_t emit_some(fuse_req_t req, struct inode *dir, const struct dir *d, 
 		used += n;
 	}
 	for (size_t at = find_behind(d, offset); at < d->n; at++) {
-		n = emit(req, dir, d, &d->item[at], plus, room + used, size - used);
+		n = emit(req, dir, &d->item[at], plus, room + used, size - used);
 		if (n > size - used)
 			return used;
 		used += n;
@@ -526,7 +522,6 @@ void ops_dir_save(struct fusefs *fs, struct saver *s)
 		save_u64(s, d->ino);
 		save_bool(s, d->pages.fills);
 		save_bool(s, d->filled);
-		save_bool(s, d->plus);
 		save_u64(s, d->n);
 		for (size_t n = 0; n < d->n; n++) {
 			save_text(s, d->item[n].name);
@@ -543,7 +538,6 @@ static void load_items(struct fusefs *fs, struct loader *l, struct dir *d)
 {
 	d->pages.fills = load_bool(l);
 	d->filled = load_bool(l);
-	d->plus = load_bool(l);
 	for (uint64_t n = load_count(l); n && load_ok(l); n--) {
 		_cleanup_free_ char *name = load_text(l);
 		struct dirent *x = name ? add(d, name, strlen(name)) : NULL;

@@ -360,6 +360,7 @@ bench_programs = \
 	tests/bench/bench_large \
 	tests/bench/bench_seq \
 	tests/bench/bench_sync \
+	tests/bench/bench_store \
 	tests/bench/bench_tree
 tests_bench_bench_sync_SOURCES = tests/bench/bench_sync.c $(pair)
 # What scripts start to be timed.
