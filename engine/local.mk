@@ -122,6 +122,8 @@ libengine_a_SOURCES = \
 	engine/replica-commit.c \
 	engine/replica-conflict.c \
 	engine/replica-counted.c \
+	engine/replica-cut.c \
+	engine/replica-cut.h \
 	engine/replica-contest.c \
 	engine/replica-deleted.c \
 	engine/replica-derive.c \

@@ -200,6 +200,7 @@ static struct fusefs_config config_of(struct daemon *d, struct buf *spool)
 				       .fetches = d->fetches,
 				       .scan_max = (unsigned)config_number(&d->config, CONFIG_SCAN_MAX),
 				       .status = ask_status, .peers = ask_peers,
+				       .seen_by = seen_report,
 				       .ended = on_unmounted, .userdata = d };
 }
 

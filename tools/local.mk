@@ -63,6 +63,7 @@ libtools_a_SOURCES = \
 	tools/qr.h \
 	tools/report.c \
 	tools/restore.c \
+	tools/seen.c \
 	tools/settings.c \
 	tools/spawn.c \
 	tools/spawn.h \
