@@ -51,6 +51,8 @@ libengine_a_SOURCES = \
 	engine/filter.h \
 	engine/frame.c \
 	engine/frame.h \
+	engine/graph.c \
+	engine/graph.h \
 	engine/grapheme.c \
 	engine/grapheme.h \
 	engine/histdiff.c \
@@ -108,6 +110,10 @@ libengine_a_SOURCES = \
 	engine/pick.h \
 	engine/place.c \
 	engine/place.h \
+	engine/presence.c \
+	engine/presence.h \
+	engine/printable.c \
+	engine/printable.h \
 	engine/reconcile.c \
 	engine/reconcile.h \
 	engine/recordcodec.c \
@@ -192,6 +198,7 @@ libengine_a_SOURCES = \
 	engine/session-out.c \
 	engine/session-part.c \
 	engine/session-part.h \
+	engine/session-presence.c \
 	engine/session.c \
 	engine/session.h \
 	engine/sha256.c \
@@ -202,6 +209,8 @@ libengine_a_SOURCES = \
 	engine/slotcodec.h \
 	engine/slotseq.c \
 	engine/slotseq.h \
+	engine/statement.c \
+	engine/statement.h \
 	engine/store.c \
 	engine/store.h \
 	engine/storemem.c \

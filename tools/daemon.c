@@ -514,8 +514,8 @@ static int start(struct daemon *d, const struct daemon_options *o, struct handov
 	if (r == 0)
 		r = fetches_new(d->replica, on_fetch, d, &d->fetches);
 	if (r == 0)
-		r = peers_new(d->event, d->replica, d->fetches, d->flusher, d->log, on_peers_changed, d,
-			      &d->peers, e);
+		r = peers_new(d->event, d->replica, identity_device_name(d->identity), d->fetches,
+			      d->flusher, d->log, on_peers_changed, d, &d->peers, e);
 	if (r == 0)
 		r = evictor_new(d, &d->evictor, e);
 	if (r == 0)

@@ -137,6 +137,9 @@ void waits_free(struct waits *w);
 void waits_check(struct waits *w); /* a peer may hold more */
 void method_wait(struct call *c, const struct json *params, void *userdata);
 
+/* tools/graph.c: `graph`. */
+void method_graph(struct call *c, const struct json *params, void *userdata);
+
 /* tools/seen.c: fusefs_config.seen_by. Any thread, while the replica is open. */
 int seen_report(void *daemon, const struct cut *cut, bool contents, struct buf *out);
 
