@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Two passes. The first finds, breadth first from this device, the statements that count: over a link that
- * its author states as well, or whose other end does when the author had no room for all. The second adds
- * devices that such statements only name. So a device that went silent counts no more as soon as its neighbours
- * say that it is gone, whatever it said before. */
+/* Two passes. The first finds, breadth first from this device, the statements that count: those of devices at the
+ * other end of a link that both ends state. The second adds devices that such statements only name. So a device
+ * that went silent counts no more as soon as its neighbours say that it is gone, whatever it said before. */
 #include "engine/graph.h"
 
 #include <errno.h>
@@ -25,7 +24,7 @@ struct claim { /* one device says that it has a link to another */
 struct making {
 	struct node *node; /* by id */
 	uint32_t n, self;
-	struct claim *out, *in; /* by from and to; by to and from */
+	struct claim *out; /* by from, then to */
 	uint32_t n_claims;
 	const struct graph_told *told;
 	uint32_t *queue;
@@ -57,12 +56,6 @@ static int out_cmp(const void *a, const void *b)
 	return x->from != y->from ? number_cmp(x->from, y->from) : number_cmp(x->to, y->to);
 }
 
-static int in_cmp(const void *a, const void *b)
-{
-	const struct claim *x = a, *y = b;
-	return x->to != y->to ? number_cmp(x->to, y->to) : number_cmp(x->from, y->from);
-}
-
 static void add_node(struct making *m, const struct id *id)
 {
 	m->node[m->n++] = (struct node){ .id = *id, .told = GRAPH_NONE, .parent = GRAPH_NONE,
@@ -84,8 +77,7 @@ static int prepare(struct making *m, const struct id *self, const char *name,
 	m->told = told;
 	m->node = calloc(1 + (size_t)n_told + claims, sizeof(*m->node));
 	m->out = calloc((size_t)claims + 1, sizeof(*m->out));
-	m->in = calloc((size_t)claims + 1, sizeof(*m->in));
-	if (!m->node || !m->out || !m->in)
+	if (!m->node || !m->out)
 		return -ENOMEM;
 	add_node(m, self);
 	for (uint32_t i = 0; i < n_own; i++)
@@ -115,9 +107,6 @@ static int prepare(struct making *m, const struct id *self, const char *name,
 			add_claim(m, from, &s->link[k]);
 	}
 	qsort(m->out, m->n_claims, sizeof(*m->out), out_cmp);
-	for (uint32_t i = 0; i < m->n_claims; i++)
-		m->in[i] = m->out[i];
-	qsort(m->in, m->n_claims, sizeof(*m->in), in_cmp);
 	m->queue = calloc(m->n, sizeof(*m->queue));
 	return m->queue ? 0 : -ENOMEM;
 }
@@ -128,14 +117,13 @@ static bool has_claim(const struct making *m, uint32_t from, uint32_t to)
 	return bsearch(&key, m->out, m->n_claims, sizeof(key), out_cmp) != NULL;
 }
 
-/* The first claim that is not before the one of that key. */
-static uint32_t first_claim(const struct claim *list, uint32_t n, const struct claim *key,
-			    int (*cmp)(const void *a, const void *b))
+/* The first claim that a device makes. */
+static uint32_t first_claim(const struct making *m, uint32_t from)
 {
-	uint32_t low = 0, high = n;
+	uint32_t low = 0, high = m->n_claims;
 	while (low < high) {
 		const uint32_t middle = low + (high - low) / 2;
-		if (cmp(&list[middle], key) < 0)
+		if (m->out[middle].from < from)
 			low = middle + 1;
 		else
 			high = middle;
@@ -161,22 +149,17 @@ static void reach(struct making *m, uint32_t from, uint32_t to, const char *name
 	m->queue[m->n_queue++] = to;
 }
 
-/* There is a link to that device, as `from` says or it says itself: does what it states count? */
+/* There is a link to that device, as `from` says: does what it states itself count? */
 static void reach_author(struct making *m, uint32_t from, uint32_t to)
 {
 	const struct node *x = &m->node[to];
 	if (x->reached || x->told == GRAPH_NONE)
 		return;
 	const struct graph_told *t = &m->told[x->told];
-	if (t->statement->more == 0 && !has_claim(m, to, from) && !(from == m->self && is_first_hand(t)))
+	if (!has_claim(m, to, from) && !(from == m->self && is_first_hand(t)))
 		return;
 	m->node[to].counts = true;
 	reach(m, from, to, t->statement->name);
-}
-
-static uint32_t more_of(const struct making *m, uint32_t i)
-{
-	return m->node[i].told == GRAPH_NONE ? 0 : m->told[m->node[i].told].statement->more;
 }
 
 static void reach_all(struct making *m)
@@ -185,23 +168,14 @@ static void reach_all(struct making *m)
 	m->queue[m->n_queue++] = m->self;
 	for (uint32_t at = 0; at < m->n_queue; at++) {
 		const uint32_t from = m->queue[at];
-		const struct claim key = { from, 0, NULL }, back = { 0, from, NULL };
-		uint32_t i = first_claim(m->out, m->n_claims, &key, out_cmp);
-		for (; i < m->n_claims && m->out[i].from == from; i++)
+		for (uint32_t i = first_claim(m, from); i < m->n_claims && m->out[i].from == from; i++)
 			reach_author(m, from, m->out[i].to);
-		if (more_of(m, from) == 0)
-			continue;
-		i = first_claim(m->in, m->n_claims, &back, in_cmp);
-		for (; i < m->n_claims && m->in[i].to == from; i++)
-			reach_author(m, from, m->in[i].from);
 	}
 	/* Those that are only named end every way. */
 	const uint32_t authors = m->n_queue;
 	for (uint32_t at = 0; at < authors; at++) {
 		const uint32_t from = m->queue[at];
-		const struct claim key = { from, 0, NULL };
-		uint32_t i = first_claim(m->out, m->n_claims, &key, out_cmp);
-		for (; i < m->n_claims && m->out[i].from == from; i++)
+		for (uint32_t i = first_claim(m, from); i < m->n_claims && m->out[i].from == from; i++)
 			if (!m->node[m->out[i].to].reached)
 				reach(m, from, m->out[i].to, m->out[i].said->name);
 	}
@@ -304,7 +278,6 @@ int graph_new(const struct id *self, const char *name, const struct statement_li
 		r = make(&m, told, n_told, ret);
 	free(m.node);
 	free(m.out);
-	free(m.in);
 	free(m.queue);
 	return r;
 }

@@ -47,7 +47,7 @@ struct graph {
 struct graph_told {
 	const struct statement *statement;
 	struct id teller; /* its author, when it is first-hand */
-	bool counts;      /* set: its author is reached by a link that it states as well */
+	bool counts;      /* set: its author is reached over links that both ends state */
 };
 
 /* self: this device and all its links (as many as there are; sorted by peer). told: sorted by author, none

@@ -234,12 +234,15 @@ int presence_graph(struct presence *p, uint64_t now_us, struct graph **ret)
 
 /* ---- this device's own links ---- */
 
-static bool same_links(const struct presence *p, const struct statement_link *link, uint32_t n)
+/* Is that near enough to what was stated? A round trip is told when it becomes known, and of the links that are
+ * not told only about how many there are: at a hub they come and go all the time. */
+static bool is_stated(const struct statement *s, const struct statement_link *link, uint32_t n, uint32_t more)
 {
-	if (n != p->n_own)
+	const uint32_t change = more > s->more ? more - s->more : s->more - more;
+	if (n != s->n || (more == 0) != (s->more == 0) || change > s->more / 4)
 		return false;
 	for (uint32_t i = 0; i < n; i++) {
-		const struct statement_link *a = &p->own[i], *b = &link[i];
+		const struct statement_link *a = &s->link[i], *b = &link[i];
 		if (!id_equal(&a->peer, &b->peer) || strcmp(a->name, b->name) != 0 ||
 		    strcmp(a->transport, b->transport) != 0 || (a->rtt_us == 0 && b->rtt_us != 0))
 			return false;
@@ -260,48 +263,67 @@ static int peer_cmp(const void *a, const void *b)
 	return id_cmp(&((const struct statement_link *)a)->peer, &((const struct statement_link *)b)->peer);
 }
 
-/* States own links, under that number; of many the oldest, which change least. */
-static int state(struct presence *p, uint32_t number, uint64_t now_us)
+/* Of many links the oldest ones, which change least: n of them, sorted by peer; to be freed. */
+static struct statement_link *told_links(const struct presence *p, uint32_t n)
 {
-	const uint32_t n = p->n_own < STATEMENT_LINKS_MAX ? p->n_own : STATEMENT_LINKS_MAX;
-	_cleanup_free_ struct statement_link *l = calloc((size_t)p->n_own + 1, sizeof(*l));
+	struct statement_link *l = calloc((size_t)p->n_own + 1, sizeof(*l));
 	if (!l)
-		return -ENOMEM;
+		return NULL;
 	if (p->n_own > 0)
 		memcpy(l, p->own, p->n_own * sizeof(*l));
 	if (n < p->n_own) {
 		qsort(l, p->n_own, sizeof(*l), age_cmp);
 		qsort(l, n, sizeof(*l), peer_cmp);
 	}
-	_cleanup_free_ struct statement *s = statement_new(&p->self, number, p->name, p->n_own - n, l, n);
+	return l;
+}
+
+/* States own links, under that number at least; with `news` only if they are not stated already. 1: it did. */
+static int state(struct presence *p, uint32_t number, bool news, uint64_t now_us)
+{
+	const uint32_t i = entry_at(p, &p->self);
+	const struct statement *last = i == GRAPH_NONE ? NULL : p->entry[i].s;
+	const uint32_t n = p->n_own < STATEMENT_LINKS_MAX ? p->n_own : STATEMENT_LINKS_MAX;
+	const uint32_t more = p->n_own - n < STATEMENT_MORE_MAX ? p->n_own - n : STATEMENT_MORE_MAX;
+	_cleanup_free_ struct statement_link *l = told_links(p, n);
+	if (!l)
+		return -ENOMEM;
+	if (news && (last ? is_stated(last, l, n, more) : n == 0))
+		return 0;
+	if (last && !statement_later(number, last->number))
+		number = last->number + 1;
+	_cleanup_free_ struct statement *s = statement_new(&p->self, number, p->name, more, l, n);
 	if (!s)
 		return -ENOMEM;
-	if (make_room(p, s, &p->self))
-		put(p, TAKE_PTR(s), &p->self, now_us);
-	return 0;
+	if (!make_room(p, s, &p->self))
+		return 0;
+	put(p, TAKE_PTR(s), &p->self, now_us);
+	return 1;
+}
+
+static bool same_peers(const struct presence *p, const struct statement_link *link, uint32_t n)
+{
+	if (n != p->n_own)
+		return false;
+	for (uint32_t i = 0; i < n; i++)
+		if (!id_equal(&p->own[i].peer, &link[i].peer))
+			return false;
+	return true;
 }
 
 int presence_own(struct presence *p, const struct statement_link *link, uint32_t n, uint64_t now_us,
 		 uint64_t wall_us)
 {
-	const uint32_t i = entry_at(p, &p->self);
-	const bool same = same_links(p, link, n);
 	struct statement_link *own = calloc((size_t)n + 1, sizeof(*own));
 	if (!own)
 		return -ENOMEM;
 	if (n > 0)
 		memcpy(own, link, n * sizeof(*own));
+	p->stale |= !same_peers(p, link, n);
 	free(p->own);
 	p->own = own;
 	p->n_own = n;
-	if (same && (i != GRAPH_NONE || n == 0))
-		return 0;
-	p->stale = true;
-	uint32_t number = (uint32_t)(wall_us / 1000);
-	if (i != GRAPH_NONE && !statement_later(number, p->entry[i].s->number))
-		number = p->entry[i].s->number + 1;
-	int r = state(p, number, now_us);
-	return r < 0 ? r : 1;
+	return state(p, (uint32_t)(wall_us / 1000), true, now_us);
 }
 
 /* ---- sides ---- */
@@ -365,7 +387,8 @@ static int hear_of_self(struct presence *p, const struct statement *st, uint64_t
 	const uint32_t i = entry_at(p, &p->self);
 	if (i == GRAPH_NONE || !statement_later(st->number, p->entry[i].s->number))
 		return 0;
-	return state(p, st->number + 1, now_us);
+	int r = state(p, st->number + 1, false, now_us);
+	return r < 0 ? r : 0;
 }
 
 /* Is this one to take the place of what is known? */
@@ -388,6 +411,9 @@ static bool is_news(struct presence_side *s, const struct statement *st)
 			echo_to_author(p, st);
 		return false;
 	}
+	/* Of an author that is out of reach any news is good, whatever its number. */
+	if (e->lost_us)
+		return st->number != e->s->number;
 	if (!later && st->number != e->s->number)
 		tell_back(s, &st->author);
 	return later;
@@ -445,7 +471,12 @@ int presence_check(struct cursor *c, struct err *e)
 
 static bool is_for(const struct presence_side *s, const struct entry *e)
 {
-	return !e->lost_us && !id_equal(&e->teller, &s->peer) && !id_equal(&e->s->author, &s->peer);
+	if (e->lost_us || id_equal(&e->teller, &s->peer) || id_equal(&e->s->author, &s->peer))
+		return false;
+	/* To others it would not count, if this device has no room to say that it has that link. */
+	const uint32_t own = is_first_hand(e) ? entry_at(s->p, &s->p->self) : GRAPH_NONE;
+	return own == GRAPH_NONE || s->p->entry[own].s->more == 0 || e == &s->p->entry[own] ||
+	       statement_find(s->p->entry[own].s, &e->s->author);
 }
 
 /* The first entry that the peer may not have been told of. */
@@ -511,7 +542,8 @@ static int put_payload(struct presence_side *s, struct buf *b)
 	s->echo = false;
 	while (r == 0 && s->n_back > 0) {
 		const uint32_t i = entry_at(p, &s->back[s->n_back - 1]);
-		if (i != GRAPH_NONE && is_for(s, &p->entry[i])) {
+		/* Also if it does not count any more: its number is what the author has to hear of. */
+		if (i != GRAPH_NONE && !id_equal(&p->entry[i].teller, &s->peer)) {
 			if (!fits(b, before, p->entry[i].s))
 				return 0;
 			statement_encode(p->entry[i].s, b);

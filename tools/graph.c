@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* `graph`: who is reachable through whom. The keys are a contract; shoal(1) lists them. */
-#include <errno.h>
-#include <string.h>
+#include <stdio.h>
 
 #include "engine/jsonw.h"
 #include "tools/control.h"

@@ -2,6 +2,7 @@
 #include "tools/peers.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "tools/devices.h"
@@ -86,7 +87,8 @@ static bool write_out(struct peer *p)
 static void arm(struct peer *p)
 {
 	uint64_t deadline = session_deadline(p->session);
-	if (deadline == UINT64_MAX) {
+	/* A full link says when there is room; before, nothing that is due can be done. */
+	if (deadline == UINT64_MAX || p->done < p->out.len) {
 		sd_event_source_set_enabled(p->timer, SD_EVENT_OFF);
 		return;
 	}

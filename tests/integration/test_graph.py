@@ -11,7 +11,7 @@ import time
 import pytest
 
 from lab import BUILD, wait_for
-from test_idle import segments
+from test_idle import segments, wait_quiet
 from test_mesh import connected
 
 
@@ -236,14 +236,7 @@ def test_a_quiet_mesh_says_nothing(lab):
     for host in hosts.values():
         knows(host, *links)
     a = hosts["a"]
-    state = {"segments": segments(a), "since": time.monotonic()}
-
-    def quiet():
-        now = segments(a)
-        if now != state["segments"]:
-            state.update(segments=now, since=time.monotonic())
-        return time.monotonic() > state["since"] + 6
-    wait_for(quiet, timeout=60, every=0.5)
+    wait_quiet(a)
     before, begin = segments(a), time.monotonic()
     wait_for(lambda: time.monotonic() > begin + 60, timeout=70, every=1)
     connections = 1 + sum(bool(peer["standby"]) for peer in a.shoal("peers", "--json"))
