@@ -44,6 +44,7 @@ struct presence {
 	struct statement_link *own;
 	uint32_t n_own;
 	struct entry *entry; /* by serial; self's is one of them */
+	const struct statement *said; /* self's; NULL: none yet */
 	uint32_t n, n_links;
 	uint64_t serial;
 	uint64_t settle_us;  /* nothing is told before */
@@ -94,6 +95,8 @@ static uint32_t entry_at(const struct presence *p, const struct id *author)
 static void drop(struct presence *p, uint32_t i)
 {
 	p->n_links -= p->entry[i].s->n;
+	if (p->said == p->entry[i].s)
+		p->said = NULL;
 	free(p->entry[i].s);
 	p->n--;
 	memmove(&p->entry[i], &p->entry[i + 1], (p->n - i) * sizeof(p->entry[0]));
@@ -108,6 +111,8 @@ static void put(struct presence *p, struct statement *s, const struct id *teller
 		drop(p, i);
 	p->entry[p->n++] = (struct entry){ .s = s, .teller = *teller, .serial = ++p->serial };
 	p->n_links += s->n;
+	if (id_equal(&s->author, &p->self))
+		p->said = s;
 	p->stale = true;
 	if (p->settle_us <= now_us)
 		p->settle_us = now_us + PRESENCE_SETTLE_US;
@@ -474,9 +479,9 @@ static bool is_for(const struct presence_side *s, const struct entry *e)
 	if (e->lost_us || id_equal(&e->teller, &s->peer) || id_equal(&e->s->author, &s->peer))
 		return false;
 	/* To others it would not count, if this device has no room to say that it has that link. */
-	const uint32_t own = is_first_hand(e) ? entry_at(s->p, &s->p->self) : GRAPH_NONE;
-	return own == GRAPH_NONE || s->p->entry[own].s->more == 0 || e == &s->p->entry[own] ||
-	       statement_find(s->p->entry[own].s, &e->s->author);
+	const struct statement *said = s->p->said;
+	return !said || said->more == 0 || e->s == said || !is_first_hand(e) ||
+	       statement_find(said, &e->s->author);
 }
 
 /* The first entry that the peer may not have been told of. */
