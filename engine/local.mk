@@ -51,6 +51,8 @@ libengine_a_SOURCES = \
 	engine/filter.h \
 	engine/frame.c \
 	engine/frame.h \
+	engine/graph.c \
+	engine/graph.h \
 	engine/grapheme.c \
 	engine/grapheme.h \
 	engine/histdiff.c \
@@ -108,6 +110,10 @@ libengine_a_SOURCES = \
 	engine/pick.h \
 	engine/place.c \
 	engine/place.h \
+	engine/presence.c \
+	engine/presence.h \
+	engine/printable.c \
+	engine/printable.h \
 	engine/reconcile.c \
 	engine/reconcile.h \
 	engine/recordcodec.c \
@@ -122,6 +128,8 @@ libengine_a_SOURCES = \
 	engine/replica-commit.c \
 	engine/replica-conflict.c \
 	engine/replica-counted.c \
+	engine/replica-cut.c \
+	engine/replica-cut.h \
 	engine/replica-contest.c \
 	engine/replica-deleted.c \
 	engine/replica-derive.c \
@@ -190,6 +198,7 @@ libengine_a_SOURCES = \
 	engine/session-out.c \
 	engine/session-part.c \
 	engine/session-part.h \
+	engine/session-presence.c \
 	engine/session.c \
 	engine/session.h \
 	engine/sha256.c \
@@ -200,6 +209,8 @@ libengine_a_SOURCES = \
 	engine/slotcodec.h \
 	engine/slotseq.c \
 	engine/slotseq.h \
+	engine/statement.c \
+	engine/statement.h \
 	engine/store.c \
 	engine/store.h \
 	engine/storemem.c \

@@ -6,6 +6,7 @@
 #include "engine/fetch.h"
 #include "engine/frame.h"
 #include "engine/intake.h"
+#include "engine/presence.h"
 #include "engine/session.h"
 
 #define OLDEST_PROTOCOL 1
@@ -148,6 +149,8 @@ struct session {
 
 	struct fetches *fetches; /* NULL: contents are not fetched over this session */
 	struct fetch_source *source;
+	struct presence *presence; /* NULL: nothing is told */
+	struct presence_side *side;
 	struct holds holds;
 	struct parts *parts; /* session-part.c; NULL: what is kept is not known yet */
 
@@ -171,6 +174,9 @@ int session_put_fetch(struct session *s, struct buf *out, uint64_t now);
 int session_get_fetched(struct session *s, const struct sha256 *hash, const void *data, size_t len,
 			uint64_t cost, uint64_t now, struct err *e);
 int session_check_fetch(struct session *s, uint64_t now, struct err *e);
+/* session-presence.c */
+int session_put_presence(struct session *s, struct buf *out, uint64_t now);
+int session_get_presence(struct session *s, struct cursor *c, uint64_t now, struct err *e);
 
 /* When the peer is asked whether it lives, and when it is dead, if nothing comes from it. */
 uint64_t session_ping_at(const struct session *s);

@@ -492,6 +492,8 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return get_mark(s, &c, e);
 	case FRAME_RESUME:
 		return get_resume(s, &c, e);
+	case FRAME_PRESENCE:
+		return session_get_presence(s, &c, now, e);
 	case FRAME_COMPARE:
 		return session_compare_get(s, &c, e);
 	case FRAME_HOLD:

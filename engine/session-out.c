@@ -548,6 +548,8 @@ static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
 		r = session_put_holds(s, out);
 	if (r == 0 && s->witness_in)
 		r = session_put_fetch(s, out, now);
+	if (r == 0 && s->witness_in)
+		r = session_put_presence(s, out, now);
 	return r;
 }
 

@@ -245,6 +245,7 @@ void session_free(struct session *s)
 	buf_done(&s->record.data);
 	buf_done(&s->chunk);
 	fetch_leave(s->source);
+	presence_leave(s->side);
 	buf_done(&s->holds.ask);
 	buf_done(&s->holds.reply);
 	arena_done(&s->arena);
@@ -293,7 +294,9 @@ uint64_t session_deadline(const struct session *s)
 	uint64_t dead = session_dead_at(s), ping = session_ping_at(s);
 	uint64_t at = ping < dead ? ping : dead;
 	uint64_t fetch = s->source ? fetch_deadline(s->source) : UINT64_MAX;
-	return fetch < at ? fetch : at;
+	uint64_t tell = s->side ? presence_deadline(s->side) : UINT64_MAX;
+	at = fetch < at ? fetch : at;
+	return tell < at ? tell : at;
 }
 
 /* Commits that `have` is ahead of `of`: a stand-in for nodes before a round counts them. */

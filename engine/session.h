@@ -21,6 +21,7 @@
  *     WANT, CHUNK  chunks and manifests by hash
  *     CREDIT       bytes taken from the peer's stream and done with
  *     HOLDS, HELD  do you hold these contents, and are you going to?
+ *     PRESENCE     who is connected to whom
  *     PING, PONG   round trip time, life
  *
  * A session starts a round whenever a published view holds more than the peer is known to have.
@@ -84,6 +85,10 @@ bool session_in_step(const struct session *s);
 /* Contents that are not here are asked of this peer as well, from when it has said who it is. Once, right
  * after session_new; f is borrowed and outlives the session. */
 void session_fetch_for(struct session *s, struct fetches *f);
+
+/* Tells the peer, and hears from it, who is connected to whom; as session_fetch_for. */
+struct presence;
+void session_presence_for(struct session *s, struct presence *p);
 
 /* Asks whether the peer holds these contents (shoal-protocol(7), "Who holds contents"); n <=
  * FRAME_HOLDS_MAX. *ret_number counts from 1. -EBUSY: too many questions are open; -ENOTCONN: it has not

@@ -43,6 +43,9 @@ struct fusefs_config {
 	 * Called by a serving thread; must not touch the mount. 0 or -errno. */
 	int (*status)(void *userdata, struct buf *out);
 	int (*peers)(void *userdata, struct buf *out);
+	/* Appends the names of the devices that are known to hold the cut durably, one a line; contents:
+	 * and contents that are no part of records. By a serving thread. NULL: nobody is known to. */
+	int (*seen_by)(void *userdata, const struct cut *cut, bool contents, struct buf *out);
 	/* The mount is gone because somebody unmounted it (not by fusefs_unmount). Called once, by
 	 * a thread of the fusefs: only pass the word on, do not free from here. May be NULL. */
 	void (*ended)(void *userdata);

@@ -82,6 +82,8 @@ libfusefs_a_SOURCES = \
 	fusefs/saver.h \
 	fusefs/scanner.c \
 	fusefs/scanner.h \
+	fusefs/seen.c \
+	fusefs/seen.h \
 	fusefs/serve.c \
 	fusefs/serve.h \
 	fusefs/shoaldir.c \

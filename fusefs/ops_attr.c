@@ -14,6 +14,7 @@
 #include "fusefs/handle.h"
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
+#include "fusefs/seen.h"
 #include "fusefs/shoaldir.h"
 
 /* A truncate(2) is followed by an open and a write more often than not. */
@@ -423,9 +424,14 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 		return;
 	}
 	_cleanup_(buf_done) struct buf b = { 0 };
-	pthread_mutex_lock(&i->lock);
-	int r = get_xattr(fs, i, name, &b);
-	pthread_mutex_unlock(&i->lock);
+	int r;
+	if (strcmp(name, "user.shoal.seen_by") == 0) {
+		r = seen_by(fs, i, &b);
+	} else {
+		pthread_mutex_lock(&i->lock);
+		r = get_xattr(fs, i, name, &b);
+		pthread_mutex_unlock(&i->lock);
+	}
 	inode_put(fs, i);
 	if (r < 0)
 		fuse_reply_err(req, -r);

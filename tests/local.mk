@@ -87,6 +87,7 @@ unit_tests = \
 	tests/unit/test_record \
 	tests/unit/test_rename \
 	tests/unit/test_render \
+	tests/unit/test_presence \
 	tests/unit/test_saver \
 	tests/unit/test_scanner \
 	tests/unit/test_seq \
@@ -300,6 +301,7 @@ EXTRA_DIST += \
 	tests/integration/test_events.py \
 	tests/integration/test_evict.py \
 	tests/integration/test_filters.py \
+	tests/integration/test_graph.py \
 	tests/integration/test_hardlinks.py \
 	tests/integration/test_history.py \
 	tests/integration/test_hostile_tls.py \
@@ -316,6 +318,7 @@ EXTRA_DIST += \
 	tests/integration/conformance.py \
 	tests/integration/test_models.py \
 	tests/integration/test_posix.py \
+	tests/integration/test_seen.py \
 	tests/integration/test_soak.py \
 	tests/integration/test_stress.py \
 	tests/integration/test_posix_data.py \

@@ -386,6 +386,8 @@ int cmd_peers(void *context)
 	static const char *const head[] = { "DEVICE", "STATE", "OVER", "ADDRESS", "RTT", "IN/OUT",
 					    "TO GET", "TO GIVE" };
 	struct json *list;
+	if (c->line.value[PEERS_GRAPH].set || c->line.value[PEERS_DOT].set)
+		return cli_graph(c);
 	if (ask(c, "peers", NULL, &text, &a, &list, &e) < 0)
 		return cli_fail(c, &e);
 	if (c->line.json)

@@ -105,6 +105,7 @@ int cmd_join(void *context);
 int cmd_status(void *context);
 int cmd_peers(void *context);
 int cmd_devices(void *context);
+int cli_graph(struct cli *c); /* `peers` with --graph or --dot */
 int cmd_connect(void *context);
 int cmd_disconnect(void *context);
 int cmd_evict(void *context);
@@ -136,6 +137,7 @@ enum { INVITE_ROLE, INVITE_EXPIRES, INVITE_USES, INVITE_QR, INVITE_COUNT };
 enum { JOIN_DEVICE, JOIN_ADDRESS, JOIN_TIMEOUT, JOIN_COUNT };
 enum { SUBSCRIBE_WHERE, SUBSCRIBE_NEW, SUBSCRIBE_COUNT };
 enum { UNSUBSCRIBE_NEW, UNSUBSCRIBE_FORCE, UNSUBSCRIBE_COUNT };
+enum { PEERS_GRAPH, PEERS_DOT, PEERS_COUNT };
 enum { WAIT_PEERS, WAIT_DEVICE, WAIT_TIMEOUT, WAIT_COUNT };
 enum { RESOLVE_TAKE, RESOLVE_KEEP, RESOLVE_COUNT };
 enum { LOG_DELETED, LOG_COUNT };

@@ -200,6 +200,7 @@ static struct fusefs_config config_of(struct daemon *d, struct buf *spool)
 				       .fetches = d->fetches,
 				       .scan_max = (unsigned)config_number(&d->config, CONFIG_SCAN_MAX),
 				       .status = ask_status, .peers = ask_peers,
+				       .seen_by = seen_report,
 				       .ended = on_unmounted, .userdata = d };
 }
 
@@ -513,8 +514,8 @@ static int start(struct daemon *d, const struct daemon_options *o, struct handov
 	if (r == 0)
 		r = fetches_new(d->replica, on_fetch, d, &d->fetches);
 	if (r == 0)
-		r = peers_new(d->event, d->replica, d->fetches, d->flusher, d->log, on_peers_changed, d,
-			      &d->peers, e);
+		r = peers_new(d->event, d->replica, identity_device_name(d->identity), d->fetches,
+			      d->flusher, d->log, on_peers_changed, d, &d->peers, e);
 	if (r == 0)
 		r = evictor_new(d, &d->evictor, e);
 	if (r == 0)

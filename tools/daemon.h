@@ -137,6 +137,12 @@ void waits_free(struct waits *w);
 void waits_check(struct waits *w); /* a peer may hold more */
 void method_wait(struct call *c, const struct json *params, void *userdata);
 
+/* tools/graph.c: `graph`. */
+void method_graph(struct call *c, const struct json *params, void *userdata);
+
+/* tools/seen.c: fusefs_config.seen_by. Any thread, while the replica is open. */
+int seen_report(void *daemon, const struct cut *cut, bool contents, struct buf *out);
+
 /* tools/evict.c: `evict`, and what goes when the disk is nearly full. */
 int evictor_new(struct daemon *d, struct evictor **ret, struct err *e);
 void evictor_free(struct evictor *v);

@@ -12,6 +12,7 @@ libtools_a_SOURCES = \
 	tools/cli-contents.c \
 	tools/cli-data.c \
 	tools/cli-diff.c \
+	tools/cli-graph.c \
 	tools/cli-history.c \
 	tools/cli-life.c \
 	tools/cli-mesh.c \
@@ -44,6 +45,7 @@ libtools_a_SOURCES = \
 	tools/fetch.c \
 	tools/flusher.c \
 	tools/flusher.h \
+	tools/graph.c \
 	tools/history.c \
 	tools/history.h \
 	tools/job.c \
@@ -63,6 +65,7 @@ libtools_a_SOURCES = \
 	tools/qr.h \
 	tools/report.c \
 	tools/restore.c \
+	tools/seen.c \
 	tools/settings.c \
 	tools/spawn.c \
 	tools/spawn.h \

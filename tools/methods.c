@@ -238,6 +238,7 @@ const struct method daemon_methods[] = {
 	{ "disconnect", method_disconnect },
 	{ "evict", method_evict },
 	{ "fetch", method_fetch },
+	{ "graph", method_graph },
 	{ "invite", method_invite },
 	{ "log", method_log },
 	{ "log-level", method_log_level },

@@ -2,6 +2,7 @@
 #include "tools/peers.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "tools/devices.h"
@@ -28,6 +29,7 @@ struct peer {
 	bool closing;  /* link_close was called; nothing more is done with it */
 	bool was_live; /* logged */
 	bool met;      /* it has said which store it is */
+	bool timed;    /* its round trip is known, and told to others */
 	struct ask ask[ASKS_MAX];
 	unsigned n_asks;
 };
@@ -48,6 +50,9 @@ struct peers {
 	struct fetches *fetches;
 	struct flusher *flusher;
 	struct log *log;
+	struct presence *presence;
+	sd_event_source *tell;    /* others are to be told soon who is connected to whom */
+	uint64_t presence_changes; /* that they were told of, or are to be */
 	void (*changed)(void *userdata);
 	void *userdata;
 	struct peer *first;
@@ -82,7 +87,8 @@ static bool write_out(struct peer *p)
 static void arm(struct peer *p)
 {
 	uint64_t deadline = session_deadline(p->session);
-	if (deadline == UINT64_MAX) {
+	/* A full link says when there is room; before, nothing that is due can be done. */
+	if (deadline == UINT64_MAX || p->done < p->out.len) {
 		sd_event_source_set_enabled(p->timer, SD_EVENT_OFF);
 		return;
 	}
@@ -171,6 +177,94 @@ static void note_store(struct peer *p)
 	k->now = actor.incarnation;
 }
 
+/* ---- who is connected to whom ---- */
+
+static int link_cmp(const void *a, const void *b)
+{
+	return id_cmp(&((const struct statement_link *)a)->peer, &((const struct statement_link *)b)->peer);
+}
+
+static void describe(const struct peer *p, struct statement_link *ret)
+{
+	struct link_info info;
+	struct session_status s;
+	const uint64_t now = world_boot_us(), wall = world_wall_us();
+	link_info(p->link, &info);
+	session_status(p->session, &s);
+	const uint64_t rtt = s.rtt_us ? s.rtt_us : info.rtt_us;
+	const uint64_t since = info.since > 0 ? (uint64_t)info.since : 0, age = now > since ? now - since : 0;
+	*ret = (struct statement_link){ .peer = p->link->peer };
+	snprintf(ret->name, sizeof(ret->name), "%s", p->link->name);
+	snprintf(ret->transport, sizeof(ret->transport), "%s", info.transport);
+	ret->rtt_us = rtt < UINT32_MAX ? (uint32_t)rtt : UINT32_MAX;
+	ret->since_s = wall > age ? (wall - age) / 1000000 : 0;
+}
+
+/* This device's links as they are now. */
+static int note_links(struct peers *all)
+{
+	_cleanup_free_ struct statement_link *l = calloc((size_t)all->n + 1, sizeof(*l));
+	unsigned n = 0, unique = 0;
+	if (!l)
+		return -ENOMEM;
+	for (struct peer *p = all->first; p && n < all->n; p = p->next)
+		if (!p->closing)
+			describe(p, &l[n++]);
+	qsort(l, n, sizeof(*l), link_cmp);
+	/* While one link takes over from another both may be there. */
+	for (unsigned i = 1; i < n; i++)
+		if (!id_equal(&l[i].peer, &l[unique].peer))
+			l[++unique] = l[i];
+	return presence_own(all->presence, l, n ? unique + 1 : 0, world_boot_us(), world_wall_us());
+}
+
+static void tell_soon(struct peers *all)
+{
+	int on = SD_EVENT_OFF;
+	sd_event_source_get_enabled(all->tell, &on);
+	if (on != SD_EVENT_OFF)
+		return;
+	sd_event_source_set_time_relative(all->tell, PRESENCE_SETTLE_US);
+	sd_event_source_set_enabled(all->tell, SD_EVENT_ONESHOT);
+}
+
+/* A peer said something: perhaps of others, or its round trip has become known. */
+static void heard(struct peer *p)
+{
+	const uint64_t changes = presence_changes(p->all->presence);
+	if (!p->timed) {
+		struct session_status s;
+		session_status(p->session, &s);
+		p->timed = s.rtt_us > 0;
+		if (p->timed)
+			tell_soon(p->all);
+	}
+	if (changes != p->all->presence_changes)
+		tell_soon(p->all);
+	p->all->presence_changes = changes;
+}
+
+static int on_tell(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	struct peers *all = userdata;
+	(void)s;
+	(void)usec;
+	/* For want of memory it is told later, or not: nothing stands on it. */
+	note_links(all);
+	all->presence_changes = presence_changes(all->presence);
+	for (struct peer *p = all->first; p; p = p->next)
+		pump(p);
+	return 0;
+}
+
+int peers_graph(struct peers *all, struct graph **ret)
+{
+	int r = note_links(all);
+	if (r > 0)
+		tell_soon(all);
+	return r < 0 ? r : presence_graph(all->presence, world_boot_us(), ret);
+}
+
 /* ---- who holds contents ---- */
 
 static void ask_done(struct peer *p, unsigned i, uint64_t bits, bool gone)
@@ -243,6 +337,7 @@ static void received(struct link *l, const uint8_t *data, size_t len, void *user
 		return;
 	}
 	answered(p);
+	heard(p);
 	pump(p);
 	log_live(p);
 	/* Merged changes and claims want a new view, also those that no observer hears of. */
@@ -284,17 +379,26 @@ static void note_device(struct peers *all, const struct link *l)
 		log_warning(all->log, "cannot remember device %s: error %d", l->name, -r);
 }
 
-int peers_new(sd_event *event, struct replica *r, struct fetches *fetches, struct flusher *f,
-	      struct log *log,
+int peers_new(sd_event *event, struct replica *r, const char *name, struct fetches *fetches,
+	      struct flusher *f, struct log *log,
 	      void (*changed)(void *userdata), void *userdata, struct peers **ret, struct err *e)
 {
-	struct peers *p = calloc(1, sizeof(*p));
+	_cleanup_(peers_freep) struct peers *p = calloc(1, sizeof(*p));
+	struct actor_id self;
 	if (!p)
 		return err_errno(e, -ENOMEM, "cannot keep sessions");
 	*p = (struct peers){ .event = event, .replica = r, .fetches = fetches, .flusher = f, .log = log,
 			     .changed = changed, .userdata = userdata,
 			     .renewals = replica_renewals(r) };
-	*ret = p;
+	replica_self(r, &self, NULL);
+	int code = presence_new(&self.device, name, &p->presence);
+	if (code == 0)
+		code = sd_event_add_time(event, &p->tell, CLOCK_BOOTTIME, UINT64_MAX, 1000, on_tell, p);
+	if (code >= 0)
+		code = sd_event_source_set_enabled(p->tell, SD_EVENT_OFF);
+	if (code < 0)
+		return err_errno(e, code, "cannot keep sessions");
+	*ret = TAKE_PTR(p);
 	return 0;
 }
 
@@ -314,6 +418,8 @@ void peers_free(struct peers *p)
 		p->known = k->next;
 		free(k);
 	}
+	sd_event_source_disable_unref(p->tell);
+	presence_free(p->presence);
 	free(p);
 }
 
@@ -326,8 +432,10 @@ void peers_link_up(struct peers *all, struct link *l)
 		p->all = all;
 		p->link = l;
 		r = session_new(all->replica, &l->peer, world_boot_us(), &p->session);
-	if (r == 0)
+	}
+	if (r == 0) {
 		session_fetch_for(p->session, all->fetches);
+		session_presence_for(p->session, all->presence);
 	}
 	if (r == 0)
 		r = sd_event_add_time(all->event, &p->timer, CLOCK_BOOTTIME, UINT64_MAX, 100,
@@ -350,6 +458,7 @@ void peers_link_up(struct peers *all, struct link *l)
 	note_device(all, l);
 	link_handle(l, &handler, p);
 	pump(p);
+	tell_soon(all);
 	all->changed(all->userdata);
 }
 
@@ -369,6 +478,7 @@ void peers_link_down(struct peers *all, struct link *l, const struct err *why)
 		peer_free(p);
 		if (!all->n)
 			flusher_hurry(all->flusher, false);
+		tell_soon(all);
 		all->changed(all->userdata);
 		return;
 	}

@@ -6,6 +6,7 @@
 
 #include <systemd/sd-event.h>
 
+#include "engine/presence.h"
 #include "engine/session.h"
 #include "tools/flusher.h"
 #include "tools/log.h"
@@ -13,9 +14,10 @@
 
 struct peers;
 
-/* changed is called when somebody came, went, or acknowledged something. All arguments are
- * borrowed. */
-int peers_new(sd_event *event, struct replica *r, struct fetches *fetches, struct flusher *f, struct log *log,
+/* name: this device's. changed is called when somebody came, went, or acknowledged something. All
+ * arguments are borrowed. */
+int peers_new(sd_event *event, struct replica *r, const char *name, struct fetches *fetches,
+	      struct flusher *f, struct log *log,
 	      void (*changed)(void *userdata), void *userdata, struct peers **ret, struct err *e);
 /* Frees all sessions; their links must not call back any more. */
 void peers_free(struct peers *p);
@@ -38,6 +40,9 @@ void peers_link_up(struct peers *p, struct link *l);
 void peers_link_down(struct peers *p, struct link *l, const struct err *why);
 /* A new view was published. */
 void peers_news(struct peers *p);
+
+/* Who is reachable through whom, as presence_graph. */
+int peers_graph(struct peers *p, struct graph **ret);
 
 struct peer_status {
 	struct id id;

@@ -226,6 +226,20 @@ static int add_peer(const struct peer_status *s, void *userdata)
 	return 0;
 }
 
+static int put_lag(const struct peer_status *s, void *userdata)
+{
+	struct jsonw *w = userdata;
+	jsonw_object_begin(w);
+	put_text(w, "device", s->name);
+	put_id(w, "id", &s->id);
+	put_uint(w, "behind_here", s->session.behind_here);
+	put_uint(w, "behind_there", s->session.behind_there);
+	jsonw_key(w, "in_step");
+	jsonw_bool(w, s->in_step);
+	jsonw_object_end(w);
+	return 0;
+}
+
 static void put_sync(struct daemon *d, struct jsonw *w)
 {
 	struct sum sum = { 0 };
@@ -237,6 +251,10 @@ static void put_sync(struct daemon *d, struct jsonw *w)
 	put_uint(w, "peers", n);
 	put_uint(w, "behind_here", sum.here);
 	put_uint(w, "behind_there", sum.there);
+	jsonw_key(w, "each");
+	jsonw_array_begin(w);
+	peers_each(d->peers, put_lag, w);
+	jsonw_array_end(w);
 	jsonw_object_end(w);
 }
 

@@ -37,6 +37,10 @@ static const struct option_def unsubscribe_options[UNSUBSCRIBE_COUNT] = {
 	[UNSUBSCRIBE_FORCE] = { "force", 0, OPTION_FLAG, NULL,
 				"delete what is here at once, though nobody else may have it", 0, 0 },
 };
+static const struct option_def peers_options[PEERS_COUNT] = {
+	[PEERS_GRAPH] = { "graph", 0, OPTION_FLAG, NULL, "draw who is reachable through whom", 0, 0 },
+	[PEERS_DOT] = { "dot", 0, OPTION_FLAG, NULL, "the same as input of Graphviz", 0, 0 },
+};
 static const struct option_def wait_options[WAIT_COUNT] = {
 	[WAIT_PEERS] = { "peers", 0, OPTION_NUMBER, "N", "how many devices (default 1)", 1, 65536 },
 	[WAIT_DEVICE] = { "device", 0, OPTION_TEXT, "NAME", "this device", 0, 0 },
@@ -83,7 +87,11 @@ static const struct command_def commands[] = {
 	  "processes shows it. Afterwards `shoal up` serves the directory.",
 	  join_options, JOIN_COUNT, 1, 1, true, cmd_join },
 	{ "status", "", "Show the state of store, mount and sync", NULL, NULL, 0, 0, 0, true, cmd_status },
-	{ "peers", "", "Show who is here, and how far behind", NULL, NULL, 0, 0, 0, true, cmd_peers },
+	{ "peers", "", "Show who is here, and how far behind",
+	  "With --graph also who is reachable through those who are here, as they and others say: nobody\n"
+	  "vouches for what is marked as hearsay.\n\n"
+	  "    shoal peers --dot | dot -Tsvg > mesh.svg",
+	  peers_options, PEERS_COUNT, 0, 0, true, cmd_peers },
 	{ "devices", "", "Show the devices of the mesh that were met", NULL, NULL, 0, 0, 0, true,
 	  cmd_devices },
 	{ "connect", "HOST[:PORT]", "Keep connecting to a fixed address", NULL, NULL, 0, 1, 1, true,

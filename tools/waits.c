@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/jsonw.h"
+#include "engine/replica-cut.h"
 #include "tools/control.h"
 #include "tools/daemon.h"
 #include "tools/devices.h"
@@ -318,77 +319,21 @@ static int check_known(struct wait *w, struct err *e)
 				   "known: %s%s", w->device, k.names, more);
 }
 
-/* Goes through a tree, breadth first. */
-struct gathering {
-	struct cut *cut;
-	struct id *dir; /* directories: a queue that is kept to its end */
-	uint32_t n, cap;
-	uint32_t nodes;
-};
-
-static int gather_node(struct gathering *g, const struct attr *attr)
-{
-	if (g->nodes++ == WAIT_NODES_MAX)
-		return -E2BIG;
-	int code = cut_node(g->cut, &attr->id);
-	/* The name, where that is a hard link. */
-	if (code == 0 && !id_equal(&attr->entry, &attr->id))
-		code = cut_node(g->cut, &attr->entry);
-	if (code < 0 && code != -ENOENT) /* what has no record is the same everywhere */
-		return code;
-	if (attr->kind != NODE_DIR)
-		return 0;
-	if (g->n == g->cap) {
-		uint32_t cap = g->cap ? g->cap * 2 : 64;
-		struct id *p = reallocarray(g->dir, cap, sizeof(*p));
-		if (!p)
-			return -ENOMEM;
-		g->dir = p;
-		g->cap = cap;
-	}
-	g->dir[g->n++] = attr->id;
-	return 0;
-}
-
-static int gather_child(const char *name, size_t len, const struct attr *attr, void *userdata)
-{
-	(void)name;
-	(void)len;
-	return gather_node(userdata, attr);
-}
-
-/* The node, everything below it, and what it stands in: nobody finds it without. */
-static int gather(struct gathering *g, struct replica *r, const struct attr *top)
-{
-	uint32_t at = g->n;
-	int code = cut_parents(g->cut, &top->entry);
-	if (code == 0)
-		code = gather_node(g, top);
-	while (code == 0 && at < g->n) {
-		struct id id = g->dir[at++];
-		code = replica_list(r, &id, gather_child, g);
-		if (code == -ENOENT || code == -ENOTDIR) /* removed meanwhile: that is waited for */
-			code = 0;
-	}
-	return code;
-}
-
 static int gather_paths(struct wait *w, const char **path, uint32_t n, struct err *e)
 {
 	struct replica *r = w->all->d->replica;
-	struct gathering g = { .cut = w->cut };
+	uint32_t left = WAIT_NODES_MAX;
 	int code = 0;
 	for (uint32_t i = 0; code == 0 && i < n; i++) {
 		struct attr attr;
 		code = path_resolve(r, path[i], &attr, e);
 		if (code == 0)
-			code = gather(&g, r, &attr);
+			code = cut_tree(w->cut, r, &attr, &left, NULL);
 		if (code == -E2BIG)
 			err_set(e, code, "these are too many files to wait for one by one: wait for all");
 		else if (code < 0 && e->code == 0)
 			err_errno(e, code, "cannot read %s", path[i]);
 	}
-	free(g.dir);
 	return code;
 }
 

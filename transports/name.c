@@ -5,27 +5,12 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "engine/utf8.h"
-
-/* Control characters, and those that reorder or hide text on a terminal. */
-static bool unprintable(uint32_t cp)
-{
-	return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || (cp >= 0x200b && cp <= 0x200f) ||
-	       (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2060 && cp <= 0x206f) || cp == 0xfeff;
-}
+#include "engine/printable.h"
 
 bool name_ok(const char *name, size_t len)
 {
-	const uint8_t *p = (const uint8_t *)name;
-	if (len == 0 || len > NAME_LIMIT || p[0] == ' ' || p[len - 1] == ' ')
-		return false;
-	for (size_t i = 0; i < len;) {
-		size_t n = p[i] < 0x80 ? 1 : utf8_sequence(p + i, p + len);
-		if (n == 0 || unprintable(n == 1 ? p[i] : utf8_decode(p + i, n)))
-			return false;
-		i += n;
-	}
-	return true;
+	return len > 0 && len <= NAME_LIMIT && name[0] != ' ' && name[len - 1] != ' ' &&
+	       printable((const uint8_t *)name, len);
 }
 
 static const char *const role_names[] = {

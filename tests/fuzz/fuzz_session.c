@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/frame.h"
+#include "engine/presence.h"
 #include "engine/session.h"
 #include "tests/fuzz/replay.h"
 #include "tests/pair.h"
@@ -22,7 +23,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct id peer;
 	memset(peer.b, 2, ID_SIZE);
 	struct session *s;
+	struct presence *presence;
+	struct graph *graph;
+	struct statement_link own = { .peer = peer, .name = "peer", .transport = "tcp" };
 	FUZZ_CHECK(session_new(replica, &peer, 1, &s) == 0);
+	FUZZ_CHECK(presence_new(&node.id, "this", &presence) == 0);
+	FUZZ_CHECK(presence_own(presence, &own, 1, 1, 1) == 1);
+	session_presence_for(s, presence);
 	struct buf out = { 0 };
 	int r = session_output(s, &out, 65536, 1, NULL);
 	FUZZ_CHECK(r >= 0 && out.len > 0);
@@ -49,7 +56,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	session_in_step(s);
 	if (r < 0)
 		FUZZ_CHECK(session_input(s, "x", 1, 5, NULL) == r);
+	FUZZ_CHECK(presence_graph(presence, len, &graph) == 0);
+	FUZZ_CHECK(graph->n_devices > 0 && graph->device[0].source == GRAPH_OWN);
+	for (uint32_t i = 1; i < graph->n_devices; i++)
+		FUZZ_CHECK(graph->device[i].parent < i && graph->device[i].name[0]);
+	graph_free(graph);
 	session_free(s);
+	presence_free(presence);
 	struct verify_report report;
 	FUZZ_CHECK(replica_verify(replica, false, NULL, NULL, &report, NULL) >= 0);
 	FUZZ_CHECK(report.errors == 0);

@@ -30,6 +30,18 @@ def cpu(host):
     return total / 1e9
 
 
+def wait_quiet(host):
+    """The last of what was said is through when nothing came for a good while."""
+    state = {"segments": segments(host), "since": time.monotonic()}
+
+    def quiet():
+        now = segments(host)
+        if now != state["segments"]:
+            state.update(segments=now, since=time.monotonic())
+        return time.monotonic() > state["since"] + 6
+    wait_for(quiet, timeout=60, every=0.5)
+
+
 def test_a_quiet_link_costs_little(lab):
     """At most one packet in ten seconds for each connection, and a thousandth of a core."""
     _, a, b = pair(lab)
@@ -38,15 +50,7 @@ def test_a_quiet_link_costs_little(lab):
     for host in (a, b):
         wait_for(lambda: host.shoal("peers", "--json")[0]["standby"], what="a standby")
 
-    # The last of what was said is through when nothing came for a good while.
-    state = {"segments": segments(a), "since": time.monotonic()}
-
-    def quiet():
-        now = segments(a)
-        if now != state["segments"]:
-            state.update(segments=now, since=time.monotonic())
-        return time.monotonic() > state["since"] + 6
-    wait_for(quiet, timeout=60, every=0.5)
+    wait_quiet(a)
     links = a.shoal("peers", "--json")[0]
     before = segments(a), cpu(a), cpu(b)
     begin = time.monotonic()

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Cuts: what a peer has to hold, fixed when somebody begins to wait for it. */
 
+#include "engine/replica-cut.h"
 #include "tests/held.h"
 #include "tests/replicas.h"
 
@@ -119,16 +120,47 @@ static void incomplete_round(struct rep *p)
 	rep_close(&q);
 }
 
+/* A directory with all that is below it. */
+static void trees(struct replica *r)
+{
+	struct attr top, deep, f;
+	uint32_t left = 100;
+	bool contents = true;
+	rep_mkdir(r, &NODE_ROOT, "top", &top);
+	rep_mkdir(r, &top.id, "deep", &deep);
+	rep_create(r, &deep.id, "f.json", "{\"n\": 1}", &f);
+	peer_catches_up(r);
+	_cleanup_(cut_freep) struct cut *tree = cut(r, &top.id), *few = cut(r, &top.id);
+	is_int(cut_tree(tree, r, &top, &left, &contents), 0, "a cut of a tree");
+	ok(left == 97 && !contents, "has its directories and files; documents are their records");
+	ok(cut_held(tree, &peer), "the peer has them all");
+	rep_save(r, &f.id, NULL, "{\"n\": 2}");
+	ok(cut_held(tree, &peer), "and had them, whatever is written later");
+	left = 100;
+	is_int(cut_tree(tree, r, &top, &left, NULL), 0, "that is added");
+	ok(!cut_held(tree, &peer), "and not there");
+	peer_catches_up(r);
+	ok(cut_held(tree, &peer), "until it is");
+	left = 2;
+	is_errno(cut_tree(few, r, &top, &left, &contents), -E2BIG, "so many nodes and no more");
+	ok(left == 0, "which is counted");
+	is_int(replica_remove(r, &f.entry, 0), 0, "what is removed");
+	left = 100;
+	is_int(cut_tree(few, r, &top, &left, NULL), 0, "is not waited for");
+	ok(left == 98, "any more");
+}
+
 int main(void)
 {
 	struct rep p;
 	struct attr dir;
-	tap_plan(30);
+	tap_plan(42);
 	rep_open(&p, NULL, 3, 99);
 	rep_mkdir(p.r, &NODE_ROOT, "first", &dir);
 	own_changes(p.r, &dir.id);
 	scopes(p.r, &dir.id);
 	incomplete_round(&p);
+	trees(p.r);
 	rep_close(&p);
 	return tap_done();
 }

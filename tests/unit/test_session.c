@@ -6,6 +6,7 @@
 
 #include "engine/frame.h"
 #include "engine/json.h"
+#include "engine/presence.h"
 #include "tests/held.h"
 #include "tests/pair.h"
 #include "tests/tap.h"
@@ -219,6 +220,8 @@ static const struct trial trials[] = {
 	    "\0\0\x1b\x16\0" ACTOR20 "\1") },
 	{ "MARK with something behind it", "malformed",
 	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x1b\x03\0\3x") },
+	{ "PRESENCE of nobody", "malformed PRESENCE", A("\x1d\0") },
+	{ "PRESENCE that ends early", "malformed PRESENCE", A("\x1d\x15" SCOPE16 "1234\1") },
 	{ "RESUME after SCOPES", "out of place", A("\x1c\x28\0" SCOPE16 "\1\0" ACTOR20 "\5") },
 	{ "WITNESS twice", "twice", A("\x10\x02\0\0") },
 	{ "more tags than batches", "malformed", A("\x04\x18\0" SCOPE16 "\0\0\1tags") },
@@ -641,6 +644,70 @@ static void test_strangers(void)
 	node_close(&b);
 }
 
+/* ---- who is connected to whom ---- */
+
+/* What a device would say that has a link to the other one of the pair, and to a third. */
+static struct presence *presence_of(const struct node *n, const struct node *other, uint64_t now)
+{
+	struct statement_link l[2] = { { .peer = other->id, .name = "other", .transport = "tcp" },
+				       { .peer = n->id, .name = "third", .transport = "l2cap", .rtt_us = 9000 } };
+	struct presence *p;
+	l[1].peer.b[0] |= 0x80;
+	if (presence_new(&n->id, "this", &p) < 0 || presence_own(p, l, 2, now, 1000000 * now) < 0)
+		tap_bail("out of memory");
+	return p;
+}
+
+/* Time goes by until what is said later is said. */
+static void run_later(struct pair *p)
+{
+	pair_run(p);
+	for (int i = 0; i < 3; i++) {
+		p->now += PRESENCE_DELAY_US;
+		pair_run(p);
+	}
+}
+
+static void test_presence(void)
+{
+	struct node a, b;
+	struct pair p;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	struct presence *x = presence_of(&a, &b, 1000000), *y = presence_of(&b, &a, 1000000);
+	struct graph *g;
+	pair_open(&p, &a, &b);
+	session_presence_for(p.session[0], x);
+	session_presence_for(p.session[1], y);
+	pair_run(&p);
+	ok(p.bytes[0] <= 120 && p.bytes[1] <= 120, "a session begins without speaking of others");
+	ok(session_deadline(p.session[0]) <= p.now + PRESENCE_DELAY_US, "but is going to");
+	run_later(&p);
+	if (presence_graph(x, p.now, &g) < 0)
+		tap_bail("out of memory");
+	ok(!p.failed && g->n_devices == 4 && g->n_links == 3, "and does: %u devices (%s)", g->n_devices,
+	   p.e.message);
+	graph_free(g);
+	uint64_t before = p.bytes[0] + p.bytes[1];
+	ok(session_deadline(p.session[0]) > p.now + 5000000, "after that there is nothing to say");
+	p.now += 5000000;
+	pair_run(&p);
+	is_uint(p.bytes[0] + p.bytes[1] - before, 0, "and nothing is said");
+	pair_close(&p);
+
+	pair_open(&p, &a, &b);
+	session_presence_for(p.session[0], x);
+	run_later(&p);
+	struct session_status st;
+	session_status(p.session[1], &st);
+	ok(!p.failed && st.phase == SESSION_LIVE, "who keeps nothing of that takes it as well (%s)", p.e.message);
+	pair_close(&p);
+	presence_free(x);
+	presence_free(y);
+	node_close(&a);
+	node_close(&b);
+}
+
 /* ---- seeds for tests/fuzz/fuzz_session.c: what the second device says to the first ---- */
 
 static void write_seed(const char *dir, const char *name, const struct buf *b)
@@ -684,7 +751,7 @@ static int write_seeds(const char *dir)
 {
 	static const char *const names[] = { "nothing", "document", "conflict", "blob",
 					     "live",    "same",     "batch",    "text",
-					     "marks",   "resume", "part" };
+					     "marks",   "resume", "part",     "presence" };
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		struct node a, b;
 		struct pair p;
@@ -725,9 +792,11 @@ static int write_seeds(const char *dir)
 				pair_turn(&p, 1024);
 			pair_close(&p);
 		}
+		struct presence *others = i == 11 ? presence_of(&b, &a, 1) : NULL;
 		pair_open(&p, &a, &b);
 		p.said[1] = &said;
-		pair_run(&p);
+		session_presence_for(p.session[1], others);
+		run_later(&p);
 		for (int k = 0; (i == 4 || i == 5) && k < 3; k++) {
 			char text[40];
 			snprintf(text, sizeof(text), "{\"a\": %d, \"b\": [1, 2]}\n", k + 5);
@@ -744,6 +813,7 @@ static int write_seeds(const char *dir)
 			write_seed(dir, "rolled-back", &said);
 		}
 		pair_close(&p);
+		presence_free(others);
 		node_close(&a);
 		node_close(&b);
 	}
@@ -755,7 +825,7 @@ int main(int argc, char **argv)
 	if (argc == 3 && strcmp(argv[1], "seeds") == 0)
 		return write_seeds(argv[2]);
 	tap_plan((unsigned)(10 + 3 + sizeof(trials) / sizeof(trials[0]) +
-			    sizeof(interests) / sizeof(interests[0]) + 4 + 8 + 5 + 16 + 10 + 3 + 4));
+			    sizeof(interests) / sizeof(interests[0]) + 4 + 8 + 5 + 16 + 10 + 3 + 4 + 6));
 	test_costs();
 	test_large();
 	test_rules();
@@ -765,5 +835,6 @@ int main(int argc, char **argv)
 	test_fence();
 	test_restored_peer();
 	test_strangers();
+	test_presence();
 	return tap_done();
 }

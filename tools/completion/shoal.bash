@@ -10,6 +10,7 @@ _shoal_options() {
 	invite) echo '--role= --expires= --uses= --qr' ;;
 	join) echo '--device= --address= --timeout=' ;;
 	wait) echo '--peers= --device= --timeout=' ;;
+	peers) echo '--graph --dot' ;;
 	resolve) echo '--take= --keep' ;;
 	log) echo '--deleted' ;;
 	restore) echo '--to=' ;;
