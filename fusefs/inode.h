@@ -33,6 +33,7 @@
  * The kernel is notified by one thread that holds none of them (fusefs/notify.h). */
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -135,6 +136,7 @@ struct inode {
 	uint64_t pages_turn;
 	bool pages_mixed;
 	unsigned fillers;
+	atomic_uint asked; /* of a directory: how often for a name in it, found */
 
 	pthread_mutex_t lock;
 	enum backing backing;

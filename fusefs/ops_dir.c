@@ -103,9 +103,11 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct fuse_entry_param e = { 0 };
 	int r = dir_find(fs, dir, name, &i);
 	bool there = r == 0;
-	if (there)
+	if (there) {
+		atomic_fetch_add_explicit(&dir->asked, 1, memory_order_relaxed);
 		r = make_entry(fs, i, &e);
-	else if (r == -ENOENT)
+	}
+	if (r == -ENOENT && !there)
 		r = 0;
 	if (r == 0 && (!there || e.entry_timeout > 0))
 		e.entry_timeout = life(fs, dir, name);
@@ -136,6 +138,11 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
  * is there all the time has its place in every listing, whatever comes and goes around it. */
 
 #define OFFSET_DOTS 2 /* of ".."; that of "." is less */
+/* In a directory of more names than this the kernel is given attributes only while somebody asks for them, name by
+ * name: each costs both sides the memory of an inode. Then the next answer of the listing has them, and the
+ * next two when names are asked for again, up to PLUS_ANSWERS. */
+#define PLUS_MAX (128 * 1024)
+#define PLUS_ANSWERS 64
 
 struct dirent {
 	off_t offset; /* the next one's are greater */
@@ -153,6 +160,7 @@ struct dir {
 	struct dirent *item;
 	size_t n, cap;
 	bool filled;
+	unsigned asked, plus_next, plus_left;
 	struct dirpages pages;
 };
 
@@ -408,8 +416,8 @@ static size_t emit_dots(fuse_req_t req, const struct inode *dir, off_t offset, b
 }
 
 /* One entry into the answer; its size, or more than room. */
-static size_t emit(fuse_req_t req, struct inode *dir, const struct dirent *x, bool plus, char *p,
-		   size_t room)
+static size_t emit(fuse_req_t req, struct inode *dir, const struct dirent *x, bool plus, bool attributes,
+		   char *p, size_t room)
 {
 	struct fusefs *fs = fs_of(req);
 	struct fuse_entry_param e = { 0 };
@@ -420,7 +428,7 @@ static size_t emit(fuse_req_t req, struct inode *dir, const struct dirent *x, bo
 	size_t need = fuse_add_direntry_plus(req, NULL, 0, x->name, &e, x->offset);
 	if (need > room)
 		return need;
-	if (dir->backing == BACK_VIRTUAL)
+	if (dir->backing == BACK_VIRTUAL || !attributes)
 		set_named(fs, dir, x, &e.attr);
 	else
 		set_found(fs, dir, x, &e);
@@ -441,10 +449,27 @@ static size_t find_behind(const struct dir *d, off_t offset)
 	return low;
 }
 
-/* All that fits into room, from behind an offset on. */
-static size_t emit_some(fuse_req_t req, struct inode *dir, const struct dir *d, off_t offset,
-			bool plus, char *room, size_t size)
+static bool wants_attributes(struct inode *dir, struct dir *d)
 {
+	const unsigned asked = atomic_load_explicit(&dir->asked, memory_order_relaxed);
+	if (d->n <= PLUS_MAX)
+		return true;
+	if (asked != d->asked) {
+		d->plus_next = d->plus_next == 0 ? 1 : d->plus_next < PLUS_ANSWERS ? 2 * d->plus_next : PLUS_ANSWERS;
+		d->plus_left = d->plus_next;
+	}
+	d->asked = asked;
+	if (d->plus_left == 0)
+		return false;
+	d->plus_left--;
+	return true;
+}
+
+/* All that fits into room, from behind an offset on. */
+static size_t emit_some(fuse_req_t req, struct inode *dir, struct dir *d, off_t offset, bool plus, char *room,
+			size_t size)
+{
+	const bool attributes = plus && wants_attributes(dir, d);
 	size_t used = 0, n;
 	for (; offset < OFFSET_DOTS; offset++) {
 		n = emit_dots(req, dir, offset + 1, plus, room + used, size - used);
@@ -453,7 +478,7 @@ static size_t emit_some(fuse_req_t req, struct inode *dir, const struct dir *d, 
 		used += n;
 	}
 	for (size_t at = find_behind(d, offset); at < d->n; at++) {
-		n = emit(req, dir, &d->item[at], plus, room + used, size - used);
+		n = emit(req, dir, &d->item[at], plus, attributes, room + used, size - used);
 		if (n > size - used)
 			return used;
 		used += n;
@@ -476,8 +501,11 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct 
 	size_t used = 0;
 	int r = 0;
 	pthread_mutex_lock(&d->lock);
-	if (off == 0 || !d->filled)
+	if (off == 0 || !d->filled) {
 		r = fill(fs, i, d);
+		d->asked = atomic_load_explicit(&i->asked, memory_order_relaxed);
+		d->plus_next = d->plus_left = 0;
+	}
 	if (r == 0)
 		used = emit_some(req, i, d, off, plus, room, size);
 	if (r == 0 && used == 0)

@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from fsmount import wait_until
 
 FORK = multiprocessing.get_context("fork")
@@ -51,6 +53,23 @@ def test_a_second_listing_asks_for_nothing(m):
     m.sync()
     m.ask("idle")
     assert requests(m, lambda: ls(m.dir / "c")) < 20
+
+
+@pytest.mark.timeout(300)
+def test_a_very_large_directory(m):
+    """Attributes come with the names when a program asks for them, and not when it does not."""
+    count = 132_000
+    fill(m, "v", count)
+    assert requests(m, lambda: ls(m.dir / "v")) < count / 10
+    assert m.stats()["inodes"] > count
+    m.remote_put("v/more.json", "{}\n")
+    m.sync()
+    m.ask("idle")
+    forget(m, 10)
+    names = []
+    assert requests(m, lambda: names.extend(os.listdir(m.dir / "v"))) < count / 50
+    assert len(names) == len(set(names)) == count + 1
+    assert m.stats()["inodes"] < 1000
 
 
 def test_a_second_listing_of_what_is_ignored(m):
