@@ -44,6 +44,9 @@ int seen_by(struct fusefs *fs, struct inode *i, struct buf *ret)
 	struct attr attr;
 	uint32_t left = TREE_MAX;
 	bool contents = false;
+	/* Of a directory it takes a while. */
+	if (i->kind == NODE_DIR)
+		turn_pass(&fs->turns);
 	pthread_mutex_lock(&i->lock);
 	const enum backing backing = i->backing;
 	const struct id id = i->id;
