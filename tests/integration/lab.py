@@ -174,6 +174,9 @@ class Network:
         _ip("-n", host.namespace, "address", "add", f"{host.addresses6[self]}/64",
             "dev", interface, "nodad")
         _ip("-n", host.namespace, "link", "set", interface, "up")
+        # The kernel says a moment later that it is running; until then its addresses do not count.
+        wait_for(lambda: " state UP " in _ip("-n", host.namespace, "link", "show", interface),
+                 what=f"{interface} of {host.name}")
 
     def disconnect(self, host):
         """Pulls the cable out of the switch: the host sees its carrier go."""
