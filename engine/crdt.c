@@ -254,6 +254,8 @@ int record_move(struct arena *a, const struct actors *actors, const struct recor
 		*ret = r;
 		return 0;
 	}
+	if (old && old->counter >= EDGE_PURGED - 1)
+		return -EOVERFLOW;
 	const struct visit now = { hlc_us(st->hlc), st->dot };
 	struct edge e[2] = { { .parent = *parent, .dot = st->dot, .visit = now } };
 	uint32_t n = 1;

@@ -33,7 +33,8 @@
  * the other's context does not cover its dot. A register that the delta does not carry is kept,
  * or counts as carried and empty below a slot marked complete. Edges: the highest stamp per
  * parent, then the newest EDGES_MAX, where the edge to TRASH is never the one that goes; `seen` of
- * two edges to TRASH is joined, so that what two devices deleted apart stays deleted.
+ * two edges to TRASH is joined, so that what two devices deleted apart stays deleted. If the result is
+ * purged (engine/purged.h), it has no slots.
  *
  * A delta for a peer that holds F carries the registers with a dot beyond F, whole, and marks a
  * slot complete when `cleared` has a dot beyond F. Removal marks are bounded (CLEARED_MAX a
@@ -263,7 +264,7 @@ uint32_t record_mode(const struct record *r, const struct actors *actors, uint32
 
 /* Hangs the node at parent under name, or deletes it (parent NODE_TRASH, name empty). counter is
  * one more than the highest in the record. The stamp's hlc is the time that the directories show.
- * -EINVAL for a name that no file can have. */
+ * -EINVAL for a name that no file can have; -EOVERFLOW: counters end here. */
 int record_move(struct arena *a, const struct actors *actors, const struct record *r,
 		const struct id *parent, const char *name, size_t name_len, const struct stamp *st,
 		const struct record **ret);

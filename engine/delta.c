@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "engine/edge.h"
+#include "engine/purged.h"
 #include "engine/slotseq.h"
 
 /* --- making --- */
@@ -125,6 +126,8 @@ int delta_make(struct arena *a, const struct actors *actors, const struct record
 		*ret = NULL;
 		return 0;
 	}
+	if (record_is_purged(r))
+		return whole(a, r, ret);
 	struct vv from = { arena_array(a, r->ctx.n, sizeof(*from.item)), 0, 0 };
 	if (!from.item)
 		return -ENOMEM;
@@ -322,7 +325,10 @@ int delta_join(struct arena *a, const struct actors *actors, const struct record
 		err = vv_arena_join(a, &x->floor, &y->floor, &c->floor);
 	if (err == 0)
 		err = edge_join(a, actors, c, y->edge, y->n_edges);
-	if (err == 0)
+	/* What a delta leaves out is not there any more. */
+	if (err == 0 && record_is_purged(c))
+		record_bare(c);
+	else if (err == 0)
 		err = join_slot(&j, x->top, y->top, d->complete, &c->top);
 	if (err < 0)
 		return err;

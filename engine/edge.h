@@ -8,12 +8,20 @@
 
 #include "engine/crdt.h"
 
+/* The counter of an edge to TRASH that nothing comes after (engine/purged.h). All others are less. */
+#define EDGE_PURGED (UINT64_C(1) << 34)
+
 /* Order: counter, actor identifier, name, parent, seq. */
 int edge_rank(const struct actors *actors, const struct edge *x, const struct edge *y);
 
 static inline bool edge_is_trash(const struct edge *e)
 {
 	return id_equal(&e->parent, &NODE_TRASH);
+}
+
+static inline bool edge_is_purge(const struct edge *e)
+{
+	return e->counter == EDGE_PURGED && edge_is_trash(e);
 }
 
 static inline bool edge_is_inodes(const struct edge *e)

@@ -114,6 +114,8 @@ libengine_a_SOURCES = \
 	engine/presence.h \
 	engine/printable.c \
 	engine/printable.h \
+	engine/purged.c \
+	engine/purged.h \
 	engine/reconcile.c \
 	engine/reconcile.h \
 	engine/recordcodec.c \
@@ -155,6 +157,8 @@ libengine_a_SOURCES = \
 	engine/replica-picked.c \
 	engine/replica-place.c \
 	engine/replica-pointers.c \
+	engine/replica-purge.c \
+	engine/replica-purge.h \
 	engine/replica-rename.c \
 	engine/replica-save.c \
 	engine/replica-self.c \

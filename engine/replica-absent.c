@@ -14,6 +14,8 @@
 
 #include <errno.h>
 
+#include "engine/purged.h"
+
 void replica_set_eager(struct replica *r, uint64_t max)
 {
 	atomic_store(&r->eager_max, max);
@@ -126,6 +128,12 @@ int commit_absence(struct commit *c, struct touched *t)
 	struct blob_ref *ref;
 	uint32_t n;
 	t->absence_new = false;
+	if (record_is_purged(t->record)) {
+		t->after.attr.absent = false;
+		t->absence = 0;
+		t->absence_new = was != 0;
+		return t->absence_new ? absents_room(x, &t->record->id) : 0;
+	}
 	t->after.attr.absent = state != ABSENT_NOT;
 	if (t->record->kind != NODE_FILE || !t->content || (state == ABSENT_NOT && t->lacks == ABSENT_NOT))
 		return 0;

@@ -3,11 +3,14 @@
 /* Merging what peers send. A delta comes from another device: nothing in it may break the tree, and
  * what cannot be true is refused before anything is written. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-purge.h"
 
 #include <errno.h>
 
 #include "engine/edge.h"
+#include "engine/purged.h"
+
+#define APART_TURNS 16 /* others change what is here meanwhile */
 
 static bool is_fixed(const struct id *id)
 {
@@ -274,13 +277,24 @@ static int join(struct commit *c, struct arrived *x, struct newest *newest, stru
 	return 0;
 }
 
+/* *ret_apart: something is to be kept before. */
+static bool fits_here(struct replica *r, const struct delta *d, const struct record *old, bool *ret_apart)
+{
+	enum apart apart = purge_apart(r, old, d);
+	*ret_apart = apart != APART_NOT;
+	/* Of a file that is purged here there is nothing that a part could be joined with. */
+	return (apart != APART_THEIRS || d->complete) && delta_fits(d, old ? &old->ctx : NULL, have_of(r, d));
+}
+
+/* 1: something is to be kept before (purge_inherit). */
 static int apply_locked(struct commit *c, struct arrived *x, uint32_t n, struct err *e)
 {
 	struct replica *r = c->r;
 	struct newest newest = { .actor = ACTOR_NONE };
-	bool fit = true;
+	bool fit = true, keep = false;
 	for (uint32_t i = 0; i < n; i++) {
 		struct stored old;
+		bool apart;
 		int rc = fence_check(r, &x[i].delta->state.ctx, e);
 		if (rc == 0)
 			rc = kept_check(r, &x[i].delta->state.scope, x[i].part, e);
@@ -288,11 +302,13 @@ static int apply_locked(struct commit *c, struct arrived *x, uint32_t n, struct 
 			rc = look(c, x[i].delta, &old, e);
 		if (rc < 0)
 			return rc;
-		bool fits = delta_fits(x[i].delta, old.record ? &old.record->ctx : NULL,
-				       have_of(r, x[i].delta));
+		bool fits = fits_here(r, x[i].delta, old.record, &apart);
+		keep |= apart;
 		x[i].result = fits ? APPLY_WAITS : APPLY_NEED_WHOLE;
 		fit &= fits;
 	}
+	if (fit && keep)
+		return 1;
 	for (uint32_t i = 0; fit && i < n; i++) {
 		int rc = join(c, &x[i], &newest, e);
 		if (rc < 0)
@@ -384,11 +400,20 @@ int replica_apply_all(struct replica *r, struct arena *a, struct arrived *x, uin
 		hold_leave(&hold);
 		return 0;
 	}
-	commit_begin(&c, r, true);
-	c.bundle = bundle;
-	c.part = n == 1 && x->part;
-	int rc = apply_locked(&c, x, n, e);
-	commit_done(&c);
+	int rc = 1;
+	for (unsigned turn = 0; rc > 0 && turn < APART_TURNS; turn++) {
+		commit_begin(&c, r, true);
+		c.bundle = bundle;
+		c.part = n == 1 && x->part;
+		rc = apply_locked(&c, x, n, e);
+		commit_done(&c);
+		for (uint32_t i = 0; rc > 0 && i < n; i++) {
+			int failed = purge_inherit(r, x[i].delta, x[i].lacks, e);
+			rc = failed < 0 ? failed : rc;
+		}
+	}
+	if (rc > 0)
+		rc = err_set(e, -EBUSY, "a deleted file is changed faster than it can be kept");
 	for (uint32_t i = 0; rc == -ESTALE && i < n; i++)
 		rc = stale(r, &x[i].delta->state.ctx, e);
 	return rc;
@@ -415,8 +440,8 @@ bool replica_fits(struct replica *r, const struct delta *d)
 	struct commit c;
 	struct stored old;
 	commit_begin(&c, r, true);
-	bool fits = look(&c, d, &old, NULL) == 0 &&
-		    delta_fits(d, old.record ? &old.record->ctx : NULL, have_of(r, d));
+	bool apart;
+	bool fits = look(&c, d, &old, NULL) == 0 && fits_here(r, d, old.record, &apart);
 	commit_done(&c);
 	return fits;
 }

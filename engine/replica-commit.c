@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+#include "engine/purged.h"
+
 void commit_begin(struct commit *c, struct replica *r, bool remote)
 {
 	*c = (struct commit){ .r = r, .remote = remote };
@@ -130,6 +132,9 @@ int commit_put(struct commit *c, const struct stored *old, const struct record *
 	if (!c->remote && !c->anywhere &&
 	    (!scope_is_shown(c->r, &record->scope) || is_hidden(c->r, &record->id)))
 		return -EROFS;
+	/* Nothing comes after a purge. */
+	if (old->record && record_is_purged(old->record) && !record_is_purged(record))
+		return -ENOENT;
 	int rc = touched_get(c, &record->id, &t);
 	if (rc < 0)
 		return rc;

@@ -9,6 +9,7 @@
 
 #include "engine/edge.h"
 #include "engine/history.h"
+#include "engine/purged.h"
 
 #define DEPTH_MAX 4096 /* of directories that come back together */
 
@@ -76,6 +77,17 @@ static int is_live(struct replica *r, const struct id *id)
 	return (n.flags & NODE_LIVE) != 0;
 }
 
+/* It can be brought back: there is a record, and it is not purged. */
+static int is_kept(struct replica *r, const struct id *id)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct stored s;
+	int rc = stored_get(r, NULL, &a, id, &s, NULL);
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	return !record_is_purged(s.record);
+}
+
 /* What a hard link named. */
 static int find_file(struct replica *r, struct deleted *x)
 {
@@ -106,6 +118,8 @@ static int take(struct deletions *d, const void *value, size_t len, struct delet
 	if (rc <= 0)
 		return rc;
 	rc = is_live(d->r, &h.node);
+	if (rc == 0)
+		rc = !is_kept(d->r, &h.node);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
 	*ret = (struct deleted){ .id = h.node, .file = h.node, .kind = h.kind, .parent = h.parent,
@@ -223,6 +237,8 @@ int replica_undelete(struct replica *r, const struct id *id, const struct id *pa
 	rc = is_live(r, id);
 	if (rc > 0)
 		rc = err_set(e, -ENOENT, "it is not deleted");
+	else if (rc == 0 && !is_kept(r, id))
+		rc = err_set(e, -ENOENT, "it was deleted so long ago that what it held is gone (history.purge)");
 	else if (rc == 0 && link_state(r, id) == LINK_IDLE)
 		rc = err_set(e, -ENOENT, "it was a hard link to what can have none");
 	else if (rc == 0)

@@ -4,11 +4,12 @@
  * nobody changes costs nothing, and its newest version is the record itself. Only the bytes of
  * versions are looked at, whatever kind of content they are of. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-purge.h"
 
 #include <errno.h>
 
 #include "engine/history.h"
+#include "engine/purged.h"
 #include "engine/slot.h"
 
 static const struct slot *top_of(const struct record *rec, const char *key)
@@ -177,10 +178,35 @@ static int keep_place(struct commit *c, const struct touched *t, struct store_ba
 	return 0;
 }
 
+int history_forget(struct replica *r, const struct id *node, struct store_batch *b)
+{
+	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
+	_cleanup_(buf_done) struct buf end = { 0 };
+	store_prefix_end(node->b, ID_SIZE, &end);
+	int rc = buf_failed(&end) ? -ENOMEM :
+		store_iter_new(r->store, NULL, STORE_HISTORY, node->b, ID_SIZE, end.data, end.len, &it);
+	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
+		size_t len;
+		const uint8_t *key = store_iter_key(it, &len);
+		store_delete(b, STORE_HISTORY, key, len);
+	}
+	return rc == 0 ? store_iter_error(it) : rc;
+}
+
+/* A purged file leaves none. */
+static bool forgotten(const struct touched *t)
+{
+	return t->record && record_is_purged(t->record) && !(t->old && record_is_purged(t->old));
+}
+
 int commit_history(struct commit *c, struct store_batch *b, struct buf *v, struct err *e)
 {
 	int rc = 0;
 	for (struct touched *t = c->first; rc == 0 && t; t = t->next) {
+		if (forgotten(t)) {
+			rc = history_forget(c->r, &t->record->id, b);
+			continue;
+		}
 		rc = keep_version(c, t, b, v, e);
 		if (rc == 0)
 			rc = keep_place(c, t, b, v);

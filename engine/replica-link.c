@@ -12,13 +12,12 @@
  *
  * The index META_LINK says which links are alive; each commit that changes one derives the file anew. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-purge.h"
 
 #include <errno.h>
 
-#include "engine/edge.h"
+#include "engine/purged.h"
 
-#define GENERATIONS_MAX 64
 #define WHOLE_MAX (1u << 20) /* bytes of a file that others take in at one moment with its names */
 #define KEY_SIZE (1 + 3 * ID_SIZE)
 
@@ -320,8 +319,8 @@ static int link_id(struct commit *c, const struct id *target, const struct id *p
 {
 	struct replica *r = c->r;
 	*ret_old = (struct stored){ 0 };
-	for (unsigned g = 0; g < GENERATIONS_MAX; g++) {
-		const uint8_t generation[4] = { 0, 0, 0, (uint8_t)g };
+	for (uint32_t g = 0; g < GENERATIONS_MAX; g++) {
+		const uint8_t generation[4] = { 0, 0, (uint8_t)(g >> 8), (uint8_t)g };
 		const struct sha256_part part[] = { { "link", 4 },
 						    { parent->b, ID_SIZE },
 						    { name, len },
@@ -335,6 +334,10 @@ static int link_id(struct commit *c, const struct id *target, const struct id *p
 		if (rc == 0 && (n.flags & NODE_LIVE))
 			continue;
 		rc = commit_record(c, ret, ret_old, NULL);
+		if (rc == 0 && record_is_purged(ret_old->record)) {
+			*ret_old = (struct stored){ 0 };
+			continue;
+		}
 		return rc == -ENOENT ? 0 : rc;
 	}
 	r->config.random(r->config.userdata, ret->b, ID_SIZE);

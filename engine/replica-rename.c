@@ -2,7 +2,7 @@
 
 /* rename(2). */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-purge.h"
 
 #include <errno.h>
 
@@ -106,8 +106,8 @@ int node_move(struct commit *c, const struct id *id, const struct id *parent, co
 	return rc == 0 ? commit_put(c, &s, moved, 0, NULL) : rc;
 }
 
-static int copy_xattrs(struct commit *c, const struct record *from, const struct record *to,
-		       const struct record **ret)
+int copy_xattrs(struct commit *c, const struct record *from, const struct record *to,
+		const struct record **ret)
 {
 	const struct actors *actors = c->r->actors;
 	const struct slot *x = from->top ? slot_find(from->top, TOP_XATTR, strlen(TOP_XATTR)) : NULL;
@@ -122,9 +122,7 @@ static int copy_xattrs(struct commit *c, const struct record *from, const struct
 	return rc;
 }
 
-/* The content of a record as a draft, all of it in the commit's arena, because the new record
- * refers to it until it is written. */
-static int draft_of(struct commit *c, const struct record *rec, struct draft *d)
+int draft_of(struct commit *c, const struct record *rec, struct draft *d)
 {
 	_cleanup_(version_unrefp) struct version *v = NULL;
 	int rc = version_make(c->r, rec, NULL, &v);

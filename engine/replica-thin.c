@@ -4,7 +4,7 @@
  * than it may. Entries are only added under a stamp that is newer than every one before, and only
  * deleted here and by verification, so no lock is needed: what comes meanwhile is looked at next time. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-purge.h"
 
 #include <errno.h>
 
@@ -47,6 +47,7 @@ struct item {
 	uint64_t written_us;
 	uint64_t cost;
 	uint64_t blob_size;
+	bool file; /* a deletion of one, to be purged */
 };
 
 /* One file's entries, or the deletions. */
@@ -72,9 +73,20 @@ static int group_add(struct replica *r, struct group *g, uint64_t stamp, const v
 		item.written_us = hlc_us(h.written);
 		item.cost = history_cost(&h, len);
 		item.blob_size = h.blob ? h.ref.size : 0;
+	} else {
+		struct history_deletion d;
+		item.file = history_deletion_decode(r->actors, value, len, &d, NULL) == 0 && !d.moved &&
+			    d.kind != NODE_DIR;
 	}
 	buf_put(&g->items, &item, sizeof(item));
 	return buf_failed(&g->items) ? -ENOMEM : 0;
+}
+
+/* What is to be purged is known until then, and a while longer in case that others do it. */
+static uint64_t deletion_time(const struct history_policy *policy, bool file)
+{
+	uint64_t purge_us = file ? policy->purge_us + policy->purge_us / 2 : 0;
+	return purge_us > policy->keep_us ? purge_us : policy->keep_us;
 }
 
 static int group_thin(struct group *g, const struct history_policy *policy, struct history_walk *w,
@@ -94,7 +106,7 @@ static int group_thin(struct group *g, const struct history_policy *policy, stru
 	int rc = 0;
 	for (uint32_t i = 0; rc == 0 && i < n; i++) {
 		if (deletions)
-			keep[i] = time[i].replaced_us + policy->keep_us > w->now_us;
+			keep[i] = time[i].replaced_us + deletion_time(policy, item[i].file) > w->now_us;
 		if (!keep[i])
 			rc = drop(d, &g->node, item[i].stamp, item[i].blob_size, e);
 		w->versions += keep[i] && !deletions;
@@ -235,7 +247,7 @@ static int shrink(struct replica *r, uint64_t limit, struct history_walk *w, str
 
 /* ---- a step ---- */
 
-static int thinned_get(struct replica *r, uint64_t *ret)
+int history_thinned(struct replica *r, uint64_t *ret)
 {
 	_cleanup_(buf_done) struct buf v = { 0 };
 	const uint8_t key = META_THINNED;
@@ -250,7 +262,7 @@ static int thinned_get(struct replica *r, uint64_t *ret)
 static int walk_begin(struct replica *r, struct history_walk *w)
 {
 	uint64_t wall = r->config.wall_us(r->config.userdata), last = 0;
-	int rc = thinned_get(r, &last);
+	int rc = history_thinned(r, &last);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	w->now_us = rc == 0 && wall > last + DAY_US ? last + DAY_US : wall;

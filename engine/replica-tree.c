@@ -2,11 +2,12 @@
 
 /* Creating and deleting nodes. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-purge.h"
 
 #include <errno.h>
 
-#define GENERATIONS_MAX 64 /* of one name that live elsewhere; after that ids are random */
+#include "engine/edge.h"
+#include "engine/purged.h"
 
 void child_scope(const struct node *dir, struct id *ret)
 {
@@ -38,7 +39,17 @@ int dir_get(struct replica *r, const struct id *id, struct node *ret)
 	return id_equal(id, &NODE_LOST) ? -EPERM : 0;
 }
 
-/* The id that a name gives; ones that live elsewhere are passed over. `own` may be taken though it
+void name_id(const char *type, const struct id *parent, const char *name, size_t len, uint32_t generation,
+	     struct id *ret)
+{
+	const uint8_t g[4] = { (uint8_t)(generation >> 24), (uint8_t)(generation >> 16),
+			       (uint8_t)(generation >> 8), (uint8_t)generation };
+	const struct sha256_part part[] = { { type, strlen(type) }, { parent->b, ID_SIZE }, { name, len },
+					    { g, sizeof(g) } };
+	sha256_id(part, 4, ret);
+}
+
+/* The id that a name gives; ones that live elsewhere or are purged are passed over. `own` may be taken though it
  * lives: it is about to be replaced. *ret_old is the record that the id has already. */
 int id_choose(struct commit *c, enum node_kind kind, const struct id *parent, const char *name,
 	      size_t len, const struct id *own, struct id *ret, struct stored *ret_old)
@@ -47,20 +58,19 @@ int id_choose(struct commit *c, enum node_kind kind, const struct id *parent, co
 	*ret_old = (struct stored){ 0 };
 	if (kind == NODE_DIR || (kind == NODE_FILE && name_is_document(name, len))) {
 		const char *type = kind == NODE_DIR ? "dir" : "json";
-		for (unsigned g = 0; g < GENERATIONS_MAX; g++) {
-			const uint8_t generation[4] = { 0, 0, 0, (uint8_t)g };
-			const struct sha256_part part[] = { { type, strlen(type) },
-							    { parent->b, ID_SIZE },
-							    { name, len },
-							    { generation, sizeof(generation) } };
+		for (uint32_t g = 0; g < GENERATIONS_MAX; g++) {
 			struct node n;
-			sha256_id(part, 4, ret);
+			name_id(type, parent, name, len, g, ret);
 			int rc = node_get(r, NULL, ret, &n);
 			if (rc < 0 && rc != -ENOENT)
 				return rc;
 			if (rc == 0 && (n.flags & NODE_LIVE) && !(own && id_equal(own, ret)))
 				continue;
 			rc = commit_record(c, ret, ret_old, NULL);
+			if (rc == 0 && record_is_purged(ret_old->record)) {
+				*ret_old = (struct stored){ 0 };
+				continue;
+			}
 			return rc == -ENOENT ? 0 : rc;
 		}
 	}
@@ -70,7 +80,7 @@ int id_choose(struct commit *c, enum node_kind kind, const struct id *parent, co
 
 int record_above(struct arena *a, uint64_t counter, const struct record **r)
 {
-	if ((*r)->n_edges == 0 || (*r)->edge[0].counter > counter || counter >= UINT64_MAX / 2)
+	if ((*r)->n_edges == 0 || (*r)->edge[0].counter > counter || counter >= EDGE_PURGED - 1)
 		return 0;
 	struct record *copy = arena_new(a, struct record);
 	if (!copy)

@@ -10,6 +10,7 @@
 #include "engine/json.h"
 #include "engine/jsonnum.h"
 #include "engine/patch.h"
+#include "engine/purged.h"
 #include "engine/slotseq.h"
 #include "engine/utf8.h"
 
@@ -344,6 +345,9 @@ static int get_edge(struct slotcodec *d, struct edge *e)
 	if (!cursor_ok(d->cur) || !dot_known(d, e->dot))
 		return bad(d, "an edge of an unknown batch");
 	memcpy(e->parent.b, parent, ID_SIZE);
+	/* More would bring somebody's next move to where nothing comes after it. */
+	if (e->counter >= EDGE_PURGED && !edge_is_purge(e))
+		return bad(d, "an edge beyond the last");
 	int r = get_visit(d, e, &e->visit);
 	if (r < 0)
 		return r;
@@ -707,5 +711,10 @@ int slotcodec_get(struct slotcodec *d, struct record *r, uint32_t n_edges, bool 
 	for (uint32_t i = 0; ret == 0 && i < d->batches.n; i++)
 		if (!d->batches.used[i])
 			ret = bad(d, "a batch without entries");
+	if (ret == 0 && record_is_purged(r) && r->kind == NODE_DIR)
+		ret = bad(d, "a directory that is purged");
+	/* In the store verification mends that. */
+	if (ret == 0 && d->wire && (!record_is_bare(r) || (record_is_purged(r) && d->partial)))
+		ret = bad(d, "more of a purged file than that it is one");
 	return ret;
 }

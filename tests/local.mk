@@ -203,6 +203,7 @@ tests_sim_sim_SOURCES = \
 	tests/sim/keep.c \
 	tests/sim/model.c \
 	tests/sim/net.c \
+	tests/sim/purge.c \
 	tests/sim/sim.c \
 	tests/sim/text.c \
 	tests/sim/typed.c \

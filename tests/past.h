@@ -67,7 +67,7 @@ _unused_ static int save(struct rep *p, const struct id *id, const void *data, s
 
 _unused_ static struct history_walk thin(struct rep *p, uint64_t bytes)
 {
-	const struct history_policy policy = { MONTH, bytes };
+	const struct history_policy policy = { .keep_us = MONTH, .bytes = bytes };
 	struct history_walk w = { 0 };
 	struct err e = { 0 };
 	int rc;

@@ -30,10 +30,7 @@ int check_record(struct device *d, struct arena *a, const struct id *id, const s
 	return r;
 }
 
-typedef void (*record_fn)(struct world *w, struct device *d, const struct record *r,
-			  void *userdata);
-
-static void records_each(struct world *w, struct device *d, record_fn f, void *userdata)
+void check_records(struct world *w, struct device *d, record_fn f, void *userdata)
 {
 	struct store_iter *it;
 	if (store_iter_new(d->store, NULL, STORE_DOCS, NULL, 0, NULL, 0, &it) < 0)
@@ -144,7 +141,7 @@ void check_join(struct world *w)
 	if (actors_new(&all.actors) < 0)
 		world_fail(w, "out of memory");
 	for (unsigned i = 0; i < w->n_devices; i++)
-		records_each(w, &w->device[i], join_one, NULL);
+		check_records(w, &w->device[i], join_one, NULL);
 }
 
 static void compare_joined(struct world *w, struct device *d, const struct record *r,
@@ -297,7 +294,7 @@ void check_end(struct world *w)
 		if (!same)
 			world_fail(w, "devices 0 and %u show different trees", i);
 		uint32_t n = 0;
-		records_each(w, d, compare_joined, &n);
+		check_records(w, d, compare_joined, &n);
 		if (n != all.n)
 			world_fail(w, "device %u has %u nodes of %u", i, n, all.n);
 		check_verify(w, d);
@@ -354,7 +351,7 @@ void check_pair(struct world *w)
 		return;
 	if (w->rolled && !w->found) /* two wrote under one name */
 		return;
-	records_each(w, x, compare_pair, &p);
+	check_records(w, x, compare_pair, &p);
 	if (prng_chance(&w->r, 10))
 		check_verify(w, x);
 }
@@ -411,7 +408,7 @@ void check_holds(struct world *w, struct device *d)
 		return;
 	for (unsigned i = 0; i < w->n_devices; i++)
 		if (i != d->no && w->device[i].replica)
-			records_each(w, &w->device[i], believe, &b);
+			check_records(w, &w->device[i], believe, &b);
 }
 
 bool check_anywhere(struct world *w, const struct id *node, const struct actor_id *actor, uint64_t seq)

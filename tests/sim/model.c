@@ -125,6 +125,25 @@ void model_settled(struct world *w, struct device *d, const struct id *node, con
 	cover(w, d, node, place, saw, shown, false);
 }
 
+unsigned model_inherited(struct world *w, struct device *d, const struct id *from, const struct id *to,
+			 const struct numbers *n)
+{
+	struct model *m = w->model;
+	unsigned moved = 0;
+	for (uint32_t i = 0, all = m->n_written; i < all; i++) {
+		const struct written x = m->written[i];
+		struct numbers one = { 0 };
+		if (x.lost || x.covered || !id_equal(&x.node, from) || !numbers_has(n, x.value))
+			continue;
+		numbers_add(&one, x.value);
+		cover(w, d, from, x.place, &one, NULL, true);
+		numbers_clear(&one);
+		model_wrote(w, d, to, x.place, x.value);
+		moved++;
+	}
+	return moved;
+}
+
 static void lose(struct model *m, struct covering *c)
 {
 	c->lost = true;

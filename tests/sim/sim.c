@@ -24,7 +24,7 @@
 #define FAULTY 300
 
 struct totals {
-	uint64_t histories, failed, saves, frames, sessions, crashes, conflicts, copies;
+	uint64_t histories, failed, saves, frames, sessions, crashes, conflicts, copies, purged, inherited;
 	uint64_t seed; /* of the first failure */
 	char failure[400];
 };
@@ -46,6 +46,8 @@ static bool history(uint64_t seed, bool trace, enum fault fault, struct totals *
 	t->crashes += w->crashes;
 	t->conflicts += w->conflicts;
 	t->copies += w->copies;
+	t->purged += w->purged;
+	t->inherited += w->inherited;
 	if (failed && (t->failed++ == 0 || seed < t->seed)) {
 		t->seed = seed;
 		snprintf(t->failure, sizeof(t->failure), "%.390s", w->failure);
@@ -72,6 +74,8 @@ static void add(struct totals *t, const struct totals *x)
 	t->crashes += x->crashes;
 	t->conflicts += x->conflicts;
 	t->copies += x->copies;
+	t->purged += x->purged;
+	t->inherited += x->inherited;
 }
 
 /* Every JOBS-th seed in each of as many processes; a job stops at its first failure unless `on`. */
@@ -124,8 +128,9 @@ static void tell(const struct totals *t, enum fault fault)
 {
 	tap_diag("%" PRIu64 " histories, %" PRIu64 " saves, %" PRIu64 " frames, %" PRIu64
 		 " sessions, %" PRIu64 " crashes, %" PRIu64 " copied stores, %" PRIu64
+		 " files purged, %" PRIu64 " values found in others after that, %" PRIu64
 		 " files in conflict at the end",
-		 t->histories, t->saves, t->frames, t->sessions, t->crashes, t->copies, t->conflicts);
+		 t->histories, t->saves, t->frames, t->sessions, t->crashes, t->copies, t->purged, t->inherited, t->conflicts);
 	if (t->failed)
 		tap_diag("seed %" PRIu64 ": %s\nagain with: tests/sim/sim --seed %" PRIu64
 			 "%s%s --trace",

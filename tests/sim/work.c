@@ -615,8 +615,8 @@ static void restore(struct world *w, struct device *d)
 /* What a daemon does now and then. */
 static void tidy(struct world *w, struct device *d)
 {
-	const struct history_policy policy = { prng_below(&w->r, 3600) * 1000000,
-					       prng_chance(&w->r, 30) ? 1000 : UINT64_MAX };
+	const struct history_policy policy = { .keep_us = prng_below(&w->r, 3600) * 1000000,
+					       .bytes = prng_chance(&w->r, 30) ? 1000 : UINT64_MAX };
 	struct history_walk walk = { 0 };
 	struct sweep_report report;
 	struct err e = { 0 };

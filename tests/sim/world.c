@@ -239,6 +239,7 @@ static void world_make(struct world *w)
 	net_topology(w);
 	fate_make(w);
 	keep_make(w);
+	purge_make(w);
 }
 
 static void step(struct world *w)
@@ -248,9 +249,12 @@ static void step(struct world *w)
 		work_step(w);
 	fate_step(w);
 	keep_step(w);
+	purge_step(w);
 	crash_step(w);
 	flush_step(w);
+	purge_mark(w);
 	net_step(w);
+	purge_follow(w);
 }
 
 /* What must hold after each step. */
@@ -294,8 +298,8 @@ void world_run(struct world *w)
 		keep_everything(w, &w->device[i]);
 	}
 	TRACE(w, "everything is up and nobody writes any more");
-	/* New names and what is passed on for others come while they settle. */
-	bool renamed = w->brought_back || w->rolled || w->keeping;
+	/* New names, what is passed on for others and what takes the place of purged files come while they settle. */
+	bool renamed = w->brought_back || w->rolled || w->keeping || w->purging;
 	for (unsigned i = 0; i < w->n_devices; i++)
 		renamed |= w->device[i].twin;
 	if (!renamed)

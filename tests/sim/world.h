@@ -58,6 +58,8 @@ struct device {
 	struct actor_id known_as; /* the names that the model has for what it writes */
 	uint32_t restamped;
 	uint32_t since_written, since_covering; /* in the model, when it was brought back */
+	struct actor_id marked; /* purge.c */
+	uint64_t marked_seq;
 	struct pin pin[PINS];
 };
 
@@ -116,10 +118,13 @@ struct world {
 	struct typed *typed;
 	struct prng keep;
 	bool keeping; /* devices change what they keep */
+	struct prng purge;
+	bool purging; /* deleted files are purged */
 	bool settling, quiet;
 	uint64_t value; /* the last value that was written */
 	uint64_t saves, frames, sessions, crashes, conflicts;
 	uint64_t copies; /* that ran in the place of a store, or beside it */
+	uint64_t purged, inherited; /* files; values that went over to others */
 	jmp_buf failed;
 	char failure[500];
 };
@@ -165,6 +170,13 @@ void fate_started(struct world *w, struct device *d); /* its store was opened */
 void keep_make(struct world *w);
 void keep_step(struct world *w);
 void keep_everything(struct world *w, struct device *d); /* from now on */
+
+/* purge.c */
+void purge_make(struct world *w);
+void purge_step(struct world *w);
+/* Before and after what comes from others: which files became others. */
+void purge_mark(struct world *w);
+void purge_follow(struct world *w);
 
 /* work.c */
 void work_step(struct world *w);
@@ -228,6 +240,10 @@ void model_sift(struct world *w);
 /* What the device wrote since it was brought back beyond a number goes under another name. */
 void model_renamed(struct world *w, struct device *d, const struct actor_id *from,
 		   const struct actor_id *to, uint64_t above);
+/* The device's newest commit put what the file `from` held into another one, which shows and lists n now: how many values
+ * went over. */
+unsigned model_inherited(struct world *w, struct device *d, const struct id *from, const struct id *to,
+			 const struct numbers *n);
 void model_check(struct world *w, struct device *d);
 /* For a trace: what a file shows and lists. */
 void model_tell(struct world *w, struct device *d, const struct id *node);
@@ -235,6 +251,9 @@ void model_tell(struct world *w, struct device *d, const struct id *node);
 /* check.c */
 /* A record straight from the store. -ENOENT. */
 int check_record(struct device *d, struct arena *a, const struct id *id, const struct record **ret);
+/* All of them. */
+typedef void (*record_fn)(struct world *w, struct device *d, const struct record *r, void *userdata);
+void check_records(struct world *w, struct device *d, record_fn f, void *userdata);
 void check_pair(struct world *w);
 /* All devices hold the same; whole: and everything is in step. */
 void check_end(struct world *w);

@@ -105,7 +105,7 @@ static void test_older(void)
 	blames(&q, &at.id, "<p5:one|<p5:two|<p5:three|p5:four", "who comes late knows the last change");
 	blames(&p, &at.id, "p0:one|p0:two|p1:three|p5:four", "others more");
 	day(40);
-	const struct history_policy policy = { 36 * DAY, UINT64_MAX };
+	const struct history_policy policy = { .keep_us = 36 * DAY, .bytes = UINT64_MAX };
 	struct history_walk walk = { 0 };
 	struct err e = { 0 };
 	int r;

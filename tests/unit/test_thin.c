@@ -226,7 +226,7 @@ static void test_steps(void)
 	enum { FILES = 40, SAVES = 300 };
 	struct rep p;
 	struct id id[FILES];
-	const struct history_policy policy = { MONTH, UINT64_MAX };
+	const struct history_policy policy = { .keep_us = MONTH, .bytes = UINT64_MAX };
 	struct history_walk w = { 0 };
 	unsigned steps = 0;
 	int rc;

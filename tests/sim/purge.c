@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Devices that purge what is deleted, at any time: a horizon only says when. Not in all histories, and with
+ * randomness of its own, so that those of seeds.txt stay what they were; and not with counters, which are told
+ * by file (typed.c).
+ *
+ * What was written into a file that others had purged has to be found in another one, on the device that heard of
+ * it: the model goes along. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/purged.h"
+#include "engine/replica-purge.h"
+#include "tests/sim/world.h"
+
+void purge_make(struct world *w)
+{
+	w->purging = (w->seed % 11 == 2 || w->seed % 11 == 6 || w->seed % 10 == 9) && w->seed % 7 != 0;
+	w->purge = (struct prng){ w->seed ^ UINT64_C(0x70757267650a) };
+}
+
+void purge_step(struct world *w)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct device *d = &w->device[prng_below(&w->purge, w->n_devices)];
+	unsigned event = (unsigned)prng_below(&w->purge, 30);
+	struct deleted *all;
+	uint32_t n, looked, purged = 0;
+	if (!w->purging || w->settling || !d->replica || event > 0)
+		return;
+	int r = replica_deleted(d->replica, &a, &all, &n);
+	struct id *id = r == 0 ? arena_array(&a, n + 1, sizeof(*id)) : NULL;
+	uint32_t some = 0;
+	for (uint32_t i = 0; id && i < n; i++)
+		if (prng_chance(&w->purge, 60))
+			id[some++] = all[i].id;
+	struct err e = { 0 };
+	for (uint32_t at = 0; r == 0 && at < some; at += looked) {
+		r = replica_purge(d->replica, id + at, some - at, &looked, &purged, &e);
+		w->purged += r == 0 ? purged : 0;
+		TRACE(w, "device %u purges %u of %u: %s", d->no, purged, some - at, r < 0 ? e.message : "done");
+	}
+	if (r == -EIO || r == -ENOSPC)
+		store_fail(d->store, 0, 0);
+	else if (r < 0)
+		world_fail(w, "device %u: purge: %s", d->no, e.message);
+}
+
+/* ---- what became another file ---- */
+
+void purge_mark(struct world *w)
+{
+	for (unsigned i = 0; w->purging && i < w->n_devices; i++) {
+		struct device *d = &w->device[i];
+		if (d->replica)
+			replica_self(d->replica, &d->marked, &d->marked_seq);
+	}
+}
+
+struct files {
+	struct id id[512];
+	unsigned n;
+	struct id gone[64];
+	unsigned n_gone;
+	uint32_t self;
+	uint64_t above;
+};
+
+static void look(struct world *w, struct device *d, const struct record *r, void *userdata)
+{
+	struct files *f = userdata;
+	(void)w, (void)d;
+	if (r->kind != NODE_FILE)
+		return;
+	if (record_is_purged(r) && vv_get(&r->ctx, f->self) > f->above && f->n_gone < 64)
+		f->gone[f->n_gone++] = r->id;
+	else if (!record_is_purged(r) && f->n < 512)
+		f->id[f->n++] = r->id;
+}
+
+void purge_follow(struct world *w)
+{
+	static struct files f;
+	for (unsigned i = 0; w->purging && i < w->n_devices; i++) {
+		struct device *d = &w->device[i];
+		struct actor_id actor;
+		uint64_t seq;
+		if (!d->replica)
+			continue;
+		replica_self(d->replica, &actor, &seq);
+		f = (struct files){ .self = actors_find(replica_actors(d->replica), &actor) };
+		f.above = actor_id_cmp(&actor, &d->marked) == 0 ? d->marked_seq : 0;
+		if (seq <= f.above)
+			continue;
+		check_records(w, d, look, &f);
+		for (unsigned k = 0; k < f.n_gone; k++)
+			for (unsigned m = 0; m < f.n; m++) {
+				struct numbers n = { 0 };
+				if (file_numbers(d, &f.id[m], &n, NULL) == 0)
+					w->inherited += model_inherited(w, d, &f.gone[k], &f.id[m], &n);
+				numbers_clear(&n);
+			}
+	}
+}
