@@ -114,6 +114,7 @@ libengine_a_SOURCES = \
 	engine/presence.h \
 	engine/printable.c \
 	engine/printable.h \
+	engine/purge.h \
 	engine/purged.c \
 	engine/purged.h \
 	engine/reconcile.c \

@@ -10,6 +10,7 @@
 
 #include "engine/edge.h"
 #include "engine/history.h"
+#include "engine/purged.h"
 
 struct verify {
 	struct replica *r;
@@ -180,6 +181,30 @@ static bool dot_there(struct verify *v, const struct record *rec, struct dot d, 
 	return store_has(v->r->store, v->snap, STORE_DOTS, key->data, key->len);
 }
 
+/* A purged record has nothing that could be derived of, so it is written as it should be. */
+static int check_purged(struct verify *v, struct stored *s)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	struct record bare = *s->record;
+	char hex[ID_HEX];
+	if (record_is_bare(s->record))
+		return 0;
+	problem(v, true, "node %s is purged, but holds something", id_hex(&bare.id, hex));
+	record_bare(&bare);
+	buf_u8(&b, DOC_FORMAT);
+	buf_varint(&b, s->n_extra);
+	for (uint32_t i = 0; i < s->n_extra; i++) {
+		buf_varint(&b, s->extra[i].actor);
+		buf_varint(&b, s->extra[i].seq);
+	}
+	record_encode(&bare, v->r->actors, &b);
+	if (buf_failed(&b))
+		return -ENOMEM;
+	if (v->fix)
+		store_put(v->fix, STORE_DOCS, bare.id.b, ID_SIZE, b.data, b.len);
+	return 0;
+}
+
 static int check_record(struct verify *v, const uint8_t *key, size_t key_len, const uint8_t *value,
 			size_t len)
 {
@@ -197,6 +222,9 @@ static int check_record(struct verify *v, const uint8_t *key, size_t key_len, co
 		problem(v, false, "a record cannot be read: %s", rc < 0 ? e.message : "wrong key");
 		return 0;
 	}
+	rc = check_purged(v, &s);
+	if (rc < 0)
+		return rc;
 	const struct vv *ctx = &s.record->ctx;
 	for (uint32_t i = 0; i < ctx->n + s.n_extra; i++) {
 		struct dot d = i < ctx->n ? (struct dot){ ctx->item[i].actor, ctx->item[i].seq } :

@@ -73,6 +73,7 @@ unit_tests = \
 	tests/unit/test_merge \
 	tests/unit/test_part \
 	tests/unit/test_past \
+	tests/unit/test_purge \
 	tests/unit/test_patch \
 	tests/unit/test_pick \
 	tests/unit/test_pointers \
@@ -173,6 +174,7 @@ tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_part_SOURCES = tests/unit/test_part.c $(pair)
+tests_unit_test_purge_SOURCES = tests/unit/test_purge.c $(pair)
 tests_unit_test_restamp_SOURCES = tests/unit/test_restamp.c $(pair)
 tests_unit_test_interest_SOURCES = tests/unit/test_interest.c $(pair)
 tests_unit_test_resume_SOURCES = tests/unit/test_resume.c $(pair)

@@ -60,6 +60,19 @@ static void *more(struct world *w, void *list, uint32_t n, uint32_t *cap, size_t
 }
 
 
+static void wrote(struct world *w, struct device *d, const struct id *node, const char *place, uint64_t value)
+{
+	struct model *m = w->model;
+	m->written = more(w, m->written, m->n_written, &m->cap_written, sizeof(*m->written));
+	struct written *x = &m->written[m->n_written++];
+	*x = (struct written){ .node = *node, .value = value, .device = d->no };
+	replica_self(d->replica, &x->actor, &x->seq);
+	snprintf(x->place, sizeof(x->place), "%s", place);
+	char hex[ID_HEX];
+	TRACE(w, "  v%llu is at \"%s\" of %.8s (seq %llu)", (unsigned long long)value, place,
+	      id_hex(node, hex), (unsigned long long)x->seq);
+}
+
 void model_wrote(struct world *w, struct device *d, const struct id *node, const char *place,
 		 uint64_t value)
 {
@@ -69,14 +82,7 @@ void model_wrote(struct world *w, struct device *d, const struct id *node, const
 		if (m->written[i].value == value && id_equal(&m->written[i].node, node) &&
 		    strcmp(m->written[i].place, place) == 0 && !m->written[i].lost)
 			return;
-	m->written = more(w, m->written, m->n_written, &m->cap_written, sizeof(*m->written));
-	struct written *x = &m->written[m->n_written++];
-	*x = (struct written){ .node = *node, .value = value, .device = d->no };
-	replica_self(d->replica, &x->actor, &x->seq);
-	snprintf(x->place, sizeof(x->place), "%s", place);
-	char hex[ID_HEX];
-	TRACE(w, "  v%llu is at \"%s\" of %.8s (seq %llu)", (unsigned long long)value, place,
-	      id_hex(node, hex), (unsigned long long)x->seq);
+	wrote(w, d, node, place, value);
 }
 
 static bool below(const char *place, const char *top)
@@ -133,12 +139,13 @@ unsigned model_inherited(struct world *w, struct device *d, const struct id *fro
 	for (uint32_t i = 0, all = m->n_written; i < all; i++) {
 		const struct written x = m->written[i];
 		struct numbers one = { 0 };
-		if (x.lost || x.covered || !id_equal(&x.node, from) || !numbers_has(n, x.value))
+		/* Somebody else may have done the same, but may lose it to a crash. */
+		if (x.lost || !id_equal(&x.node, from) || !numbers_has(n, x.value))
 			continue;
 		numbers_add(&one, x.value);
 		cover(w, d, from, x.place, &one, NULL, true);
 		numbers_clear(&one);
-		model_wrote(w, d, to, x.place, x.value);
+		wrote(w, d, to, x.place, x.value);
 		moved++;
 	}
 	return moved;

@@ -1,0 +1,693 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What was deleted long ago is purged, for good, and nothing that was changed elsewhere is lost by that
+ * (shoal-format(7), "Purging"). The laws of the join on random histories of one record:
+ *
+ *     test_purge [SEED [ROUNDS]] */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/purge.h"
+#include "engine/purged.h"
+#include "engine/slot.h"
+#include "tests/device.h"
+#include "tests/pair.h"
+#include "tests/prng.h"
+
+#define A(text) text, sizeof(text) - 1
+#define DAY (24 * 3600 * UINT64_C(1000000))
+#define HORIZON (180 * DAY)
+
+/* ---- the laws ---- */
+
+#define DEVICES 4
+#define STATES 8
+
+struct laws {
+	struct prng r;
+	struct device d[DEVICES], judge;
+	const struct record *state[STATES]; /* in the judge's numbers */
+	unsigned n, purged;
+	const char *broken;
+};
+
+static void change(struct laws *w, struct device *d)
+{
+	static const struct id dir[] = { { { 1, 1 } }, { { 2, 2 } }, { { 3, 3 } }, { { 4, 4 } }, { { 5, 5 } } };
+	char text[64];
+	uint64_t what = prng_below(&w->r, 100);
+	if (d->rec && record_is_purged(d->rec))
+		return;
+	if (!d->rec || what < 40) {
+		snprintf(text, sizeof(text), "{\"a%u\": %u, \"l\": [%u]}", (unsigned)prng_below(&w->r, 4),
+			 (unsigned)prng_below(&w->r, 100), (unsigned)prng_below(&w->r, 4));
+		device_edit(d, text);
+	} else if (what < 60) {
+		char name[] = { (char)('a' + prng_below(&w->r, 3)), 0 };
+		struct stamp st = device_stamp(d);
+		must(record_move(&d->arena, d->actors, d->rec, &dir[prng_below(&w->r, 5)], name, 1, &st, &d->rec));
+	} else if (what < 80) {
+		struct stamp st = device_stamp(d);
+		must(record_move(&d->arena, d->actors, d->rec, &NODE_TRASH, "", 0, &st, &d->rec));
+	} else if (what < 90) {
+		struct stamp st = device_stamp(d);
+		must(record_purge(&d->arena, d->actors, d->rec, &st, &d->rec));
+	} else {
+		struct stamp st = device_stamp(d);
+		must(record_clear(&d->arena, d->rec, &st, &d->rec));
+	}
+}
+
+/* The record in the judge's numbers. */
+static const struct record *told(struct laws *w, struct device *d)
+{
+	static const struct vv none;
+	const struct record *ret;
+	must(delta_join(&w->judge.arena, w->judge.actors, NULL, device_delta(d, &w->judge, &none, true), &ret));
+	return ret;
+}
+
+static const struct record *join(struct laws *w, const struct record *x, const struct record *y)
+{
+	const struct record *ret;
+	must(record_join(&w->judge.arena, w->judge.actors, x, y, &ret));
+	if (!record_is_bare(ret))
+		w->broken = "a join of purged records has more than they";
+	return ret;
+}
+
+static bool equal(struct laws *w, const struct record *x, const struct record *y)
+{
+	struct id a, b;
+	record_fingerprint(x, w->judge.actors, &a);
+	record_fingerprint(y, w->judge.actors, &b);
+	bool same = id_equal(&a, &b);
+	if (vv_equal(&x->ctx, &y->ctx) != same)
+		w->broken = "equal contexts and equal states are not the same thing";
+	return same;
+}
+
+static void judge(struct laws *w)
+{
+	for (unsigned i = 0; i < w->n; i++) {
+		const struct record *x = w->state[i];
+		w->purged += record_is_purged(x);
+		if (!equal(w, join(w, x, x), x))
+			w->broken = "not idempotent";
+		for (unsigned k = 0; k < w->n; k++) {
+			const struct record *y = w->state[k], *xy = join(w, x, y);
+			equal(w, x, y);
+			if (!equal(w, xy, join(w, y, x)))
+				w->broken = "not commutative";
+			if (!equal(w, join(w, xy, y), xy))
+				w->broken = "not absorbing what it has";
+			if ((record_is_purged(x) || record_is_purged(y)) && !record_is_purged(xy))
+				w->broken = "something came after a purge";
+			for (unsigned m = 0; m < w->n; m++)
+				if (!equal(w, join(w, xy, w->state[m]), join(w, x, join(w, y, w->state[m]))))
+					w->broken = "not associative";
+		}
+	}
+}
+
+/* The stored form gives back the record. */
+static void store(struct laws *w, struct device *d)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	struct record *r;
+	struct id x, y;
+	record_encode(d->rec, d->actors, &b);
+	must(record_decode(&d->arena, d->actors, arena_dup(&d->arena, b.data, b.len), b.len, &r, NULL));
+	record_fingerprint(r, d->actors, &x);
+	record_fingerprint(d->rec, d->actors, &y);
+	if (!id_equal(&x, &y))
+		w->broken = "what is stored is something else";
+}
+
+static void laws_round(struct laws *w, uint64_t seed)
+{
+	*w = (struct laws){ .r = { seed } };
+	for (unsigned i = 0; i < DEVICES; i++)
+		device_init(&w->d[i], i);
+	device_init(&w->judge, DEVICES);
+	device_edit(&w->d[0], "{\"a\": 1}");
+	for (unsigned i = 1; i < DEVICES; i++)
+		device_send(&w->d[0], &w->d[i]);
+	for (unsigned step = 0; step < 40; step++) {
+		struct device *d = &w->d[prng_below(&w->r, DEVICES)];
+		struct device *to = &w->d[prng_below(&w->r, DEVICES)];
+		if (prng_chance(&w->r, 60))
+			change(w, d);
+		else if (d != to)
+			device_send(d, to);
+		store(w, d);
+		if (step % 5 == 4 && w->n < STATES)
+			w->state[w->n++] = told(w, d);
+	}
+	judge(w);
+	/* Deltas lead to what whole records do. */
+	const struct record *all = told(w, &w->d[0]);
+	for (unsigned i = 1; i < DEVICES; i++)
+		all = join(w, all, told(w, &w->d[i]));
+	for (unsigned turn = 0; turn < 2; turn++)
+		for (unsigned i = 0; i < DEVICES; i++)
+			for (unsigned k = 0; k < DEVICES; k++)
+				if (i != k)
+					device_send(&w->d[i], &w->d[k]);
+	for (unsigned i = 0; i < DEVICES; i++)
+		if (!equal(w, told(w, &w->d[i]), all))
+			w->broken = "deltas lead elsewhere";
+	for (unsigned i = 0; i < DEVICES; i++)
+		device_done(&w->d[i]);
+	device_done(&w->judge);
+}
+
+static void test_laws(uint64_t seed, uint64_t rounds)
+{
+	struct laws w;
+	uint64_t purged = 0, i;
+	for (i = 0; i < rounds; i++) {
+		laws_round(&w, seed + i);
+		purged += w.purged;
+		if (w.broken)
+			break;
+	}
+	if (i < rounds)
+		tap_diag("seed %llu: %s", (unsigned long long)(seed + i), w.broken);
+	ok(i == rounds && purged > 0, "the join is one, in %llu random histories (%llu states of them purged)",
+	   (unsigned long long)rounds, (unsigned long long)purged);
+}
+
+/* ---- what a peer may say ---- */
+
+/* What decoding a delta of that record says. */
+static int hears(struct device *from, struct device *to, const struct record *r)
+{
+	struct delta d = { .state = *r, .complete = true }, *got;
+	_cleanup_(buf_done) struct buf b = { 0 };
+	_cleanup_(actor_codec_freep) struct actor_codec *out = NULL, *in = NULL;
+	must(actor_codec_new(from->actors, &out));
+	must(actor_codec_new(to->actors, &in));
+	delta_encode(&d, from->actors, out, &b);
+	struct cursor cur = cursor_make(b.data, b.len);
+	return delta_decode(&to->arena, to->actors, in, &cur, &got, NULL);
+}
+
+static void test_refused(void)
+{
+	struct device d, to;
+	struct record r;
+	const struct record *moved;
+	device_init(&d, 1);
+	device_init(&to, 2);
+	device_edit(&d, "{\"a\": 1}");
+	struct stamp st = device_stamp(&d);
+	must(record_move(&d.arena, d.actors, d.rec, &NODE_ROOT, "a", 1, &st, &d.rec));
+	const struct record *alive = d.rec;
+	st = device_stamp(&d);
+	must(record_purge(&d.arena, d.actors, d.rec, &st, &d.rec));
+	is_int(hears(&d, &to, d.rec), 0, "a purged record is taken");
+	r = *d.rec;
+	r.top = alive->top;
+	is_int(hears(&d, &to, &r), -EBADMSG, "one with content is not");
+	r = *d.rec;
+	r.kind = NODE_DIR;
+	is_int(hears(&d, &to, &r), -EBADMSG, "nor a purged directory");
+	r = *d.rec;
+	r.edge[0].counter = EDGE_PURGED + 1;
+	is_int(hears(&d, &to, &r), -EBADMSG, "nor a counter beyond the last one");
+	r = *alive;
+	r.edge[0].counter = EDGE_PURGED;
+	is_int(hears(&d, &to, &r), -EBADMSG, "nor that of a purge on another edge");
+	r.edge[0].counter = EDGE_PURGED - 1;
+	is_int(hears(&d, &to, &r), 0, "the largest one is taken");
+	st = device_stamp(&d);
+	is_int(record_move(&d.arena, d.actors, &r, &NODE_TRASH, "", 0, &st, &moved), -EOVERFLOW,
+	       "and nothing is moved beyond it");
+	device_done(&d);
+	device_done(&to);
+}
+
+/* ---- devices ---- */
+
+static bool meet(struct node *x, struct node *y)
+{
+	if (x->now < y->now)
+		x->now = y->now;
+	y->now = x->now;
+	return pair_meet(x, y);
+}
+
+static void problem(const char *text, void *userdata)
+{
+	(void)userdata;
+	tap_diag("verify: %s", text);
+}
+
+static bool sound(struct node *n)
+{
+	struct verify_report report;
+	return replica_verify(n->replica, false, problem, NULL, &report, NULL) == 0 && report.errors == 0;
+}
+
+static struct attr find(struct node *n, const char *dir, const char *name)
+{
+	struct attr at = { .id = NODE_ROOT };
+	if ((dir && replica_lookup(n->replica, &NODE_ROOT, dir, strlen(dir), &at) < 0) ||
+	    (name && replica_lookup(n->replica, &at.id, name, strlen(name), &at) < 0))
+		return (struct attr){ 0 };
+	return at;
+}
+
+static bool is(struct node *n, const char *dir, const char *name, const struct id *id)
+{
+	struct attr at = find(n, dir, name);
+	return id_equal(&at.id, id);
+}
+
+static struct id drop(struct node *n, const char *dir, const char *name)
+{
+	struct attr at = find(n, dir, name);
+	if (replica_remove(n->replica, &at.entry, 0) < 0)
+		tap_bail("cannot remove %s", name);
+	return at.id;
+}
+
+static uint32_t purge(struct node *n, struct id id)
+{
+	uint32_t looked, purged;
+	struct err e = { 0 };
+	if (replica_purge(n->replica, &id, 1, &looked, &purged, &e) < 0)
+		tap_bail("cannot purge: %s", e.message);
+	return purged;
+}
+
+static void drop_and_purge(struct node *n, const char *dir, const char *name)
+{
+	if (purge(n, drop(n, dir, name)) != 1)
+		tap_bail("%s is not purged", name);
+}
+
+static bool has(struct node *n, const char *dir, const char *name, const char *text)
+{
+	_cleanup_free_ char *is = node_read(n, dir, name);
+	bool good = text ? is && strcmp(is, text) == 0 : !is;
+	if (!good)
+		tap_diag("%s is %s", name, is ? is : "not there");
+	return good;
+}
+
+struct counting {
+	unsigned files;
+	char names[300];
+};
+
+static int count_one(const char *name, size_t len, const struct attr *at, void *userdata)
+{
+	struct counting *c = userdata;
+	size_t n = strlen(c->names);
+	c->files += at->kind != NODE_DIR;
+	snprintf(c->names + n, sizeof(c->names) - n, "%s%.*s", n ? " " : "", (int)len, name);
+	return 0;
+}
+
+/* All names of a directory. */
+static bool lists(struct node *n, const char *dir, const char *names)
+{
+	struct counting c = { 0 };
+	struct attr at = find(n, dir, NULL);
+	if (replica_list(n->replica, &at.id, count_one, &c) < 0)
+		tap_bail("cannot list");
+	if (strcmp(c.names, names) != 0)
+		tap_diag("there is: %s", c.names);
+	return strcmp(c.names, names) == 0;
+}
+
+struct mesh {
+	struct node a, b, c;
+};
+
+/* All of them have the file. */
+static void mesh_open(struct mesh *m, const char *name, const void *data, size_t len)
+{
+	node_open(&m->a, 1, NULL);
+	node_open(&m->b, 2, NULL);
+	node_open(&m->c, 3, NULL);
+	node_write(&m->a, "d", name, data, len);
+	if (!meet(&m->a, &m->b) || !meet(&m->a, &m->c))
+		tap_bail("they do not meet");
+}
+
+static bool mesh_close(struct mesh *m)
+{
+	struct node *n[] = { &m->a, &m->b, &m->c };
+	bool good = true;
+	for (int i = 0; i < 2; i++)
+		good &= meet(&m->a, &m->b) && meet(&m->b, &m->c) && meet(&m->a, &m->c);
+	for (int i = 0; i < 3; i++) {
+		good &= sound(n[i]);
+		for (int k = 0; k < i; k++) {
+			struct pair p;
+			pair_open(&p, n[i], n[k]);
+			pair_run(&p);
+			good &= !p.failed;
+			pair_close(&p);
+		}
+	}
+	for (int i = 0; i < 3; i++)
+		node_close(n[i]);
+	return good;
+}
+
+static bool everywhere(struct mesh *m, const char *names)
+{
+	return lists(&m->a, "d", names) && lists(&m->b, "d", names) && lists(&m->c, "d", names);
+}
+
+static void test_gone(void)
+{
+	struct mesh m;
+	mesh_open(&m, "x.json", A("{\"a\": 1}\n"));
+	struct id x = find(&m.a, "d", "x.json").id;
+	is_uint(purge(&m.a, x), 0, "what lives is not purged");
+	drop(&m.a, "d", "x.json");
+	is_uint(purge(&m.a, x), 1, "what is deleted is");
+	is_uint(purge(&m.a, x), 0, "once");
+	struct err e = { 0 };
+	is_int(replica_undelete(m.a.replica, &x, NULL, NULL, 0, &e), -ENOENT, "it cannot be brought back: %s", e.message);
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct deleted *all;
+	uint32_t n;
+	ok(replica_deleted(m.a.replica, &a, &all, &n) == 0 && n == 0, "and is listed no more");
+	ok(sound(&m.a), "the store is sound");
+	ok(meet(&m.a, &m.b) && has(&m.b, "d", "x.json", NULL), "who had it lets it go");
+	ok(meet(&m.b, &m.c) && has(&m.c, "d", "x.json", NULL), "and tells others");
+	node_write(&m.c, "d", "x.json", A("{\"new\": 1}\n"));
+	ok(!is(&m.c, "d", "x.json", &x), "another file of that name is another one");
+	ok(mesh_close(&m), "all is well");
+}
+
+struct kind {
+	const char *name, *before, *after;
+};
+
+static const struct kind kinds[] = {
+	{ "x.json", "{\"a\": 1}\n", "{\"a\": 1, \"b\": 2}\n" },
+	{ "x.txt", "one\ntwo\n", "one\ntwo\nthree\n" },
+	{ "x.bin", "some bytes", "other bytes" },
+	{ "bad.json", "not\nJSON\n", "not\nJSON\neither\n" },
+};
+
+static void test_late(const struct kind *k)
+{
+	struct mesh m;
+	/* One changed it. */
+	mesh_open(&m, k->name, k->before, strlen(k->before));
+	drop_and_purge(&m.a, "d", k->name);
+	node_write(&m.b, "d", k->name, k->after, strlen(k->after));
+	int64_t mtime = find(&m.b, "d", k->name).mtime_ns;
+	struct id was = find(&m.b, "d", k->name).id;
+	ok(meet(&m.a, &m.b) && meet(&m.a, &m.c) && everywhere(&m, k->name) && has(&m.a, "d", k->name, k->after) &&
+		   has(&m.b, "d", k->name, k->after) && has(&m.c, "d", k->name, k->after),
+	   "%s: what one device changed is kept", k->name);
+	ok(find(&m.a, "d", k->name).mtime_ns == mtime && find(&m.b, "d", k->name).mtime_ns == mtime,
+	   "with the time of that change");
+	ok(!is(&m.b, "d", k->name, &was), "as another file");
+	ok(mesh_close(&m), "all is well");
+	/* Two have the same change of it, and hear of the purge apart. */
+	mesh_open(&m, k->name, k->before, strlen(k->before));
+	node_write(&m.b, "d", k->name, k->after, strlen(k->after));
+	struct id id = find(&m.a, "d", k->name).id;
+	drop(&m.a, "d", k->name);
+	struct node other;
+	node_open(&other, 4, NULL);
+	if (!meet(&m.b, &m.c) || purge(&m.a, id) != 1 || !meet(&m.a, &other))
+		tap_bail("no purge");
+	ok(meet(&m.a, &m.b), "one hears of it");
+	/* From a device that knows nothing of the first. */
+	ok(meet(&other, &m.c) && has(&m.c, "d", k->name, k->after), "so does the other");
+	node_close(&other);
+	ok(meet(&m.b, &m.c) && meet(&m.a, &m.b) && meet(&m.a, &m.c) && everywhere(&m, k->name) &&
+		   has(&m.a, "d", k->name, k->after) && has(&m.b, "d", k->name, k->after),
+	   "and they have one file");
+	ok(mesh_close(&m), "all is well");
+}
+
+static void test_moved(void)
+{
+	struct mesh m;
+	mesh_open(&m, "x.txt", A("text\n"));
+	drop_and_purge(&m.a, "d", "x.txt");
+	struct attr at = find(&m.b, "d", "x.txt"), dir = find(&m.b, "d", NULL);
+	if (replica_rename(m.b.replica, &at.id, &dir.id, A("y.txt"), 0, NULL) < 0)
+		tap_bail("cannot rename");
+	ok(meet(&m.a, &m.b) && meet(&m.a, &m.c) && everywhere(&m, "y.txt") && has(&m.a, "d", "y.txt", "text\n"),
+	   "what was renamed is kept under its new name");
+	ok(mesh_close(&m), "all is well");
+	/* Its mode alone is no reason. */
+	mesh_open(&m, "x.txt", A("text\n"));
+	drop_and_purge(&m.a, "d", "x.txt");
+	at = find(&m.b, "d", "x.txt");
+	replica_set_mode(m.b.replica, &at.id, 0600);
+	ok(meet(&m.a, &m.b) && meet(&m.a, &m.c) && everywhere(&m, ""), "its mode is not worth it");
+	ok(mesh_close(&m), "all is well");
+	/* Brought back by who does not know that it is purged. */
+	mesh_open(&m, "x.txt", A("text\n"));
+	struct id id = drop(&m.a, "d", "x.txt");
+	struct err e = { 0 };
+	if (!meet(&m.a, &m.b) || replica_undelete(m.b.replica, &id, NULL, NULL, 0, &e) < 0 || purge(&m.a, id) != 1)
+		tap_bail("cannot bring back: %s", e.message);
+	ok(meet(&m.a, &m.b) && meet(&m.a, &m.c) && everywhere(&m, "x.txt") && has(&m.a, "d", "x.txt", "text\n"),
+	   "what was brought back meanwhile stays");
+	ok(mesh_close(&m), "all is well");
+}
+
+/* The change comes to who has purged already; the directory is deleted, too. */
+static void test_theirs(void)
+{
+	struct mesh m;
+	mesh_open(&m, "x.txt", A("text\n"));
+	node_write(&m.b, "d", "x.txt", A("text\nmore\n"));
+	struct id id = drop(&m.a, "d", "x.txt"), dir = find(&m.a, "d", NULL).id;
+	if (replica_remove(m.a.replica, &dir, 0) < 0 || purge(&m.a, id) != 1)
+		tap_bail("no purge");
+	ok(meet(&m.a, &m.c) && find(&m.c, "d", NULL).kind == 0, "file and directory are gone");
+	/* It goes by way of c, which has nothing of it any more, and its author is lost then. */
+	ok(meet(&m.b, &m.c) && has(&m.c, "d", "x.txt", "text\nmore\n"), "a change brings the directory back");
+	node_close(&m.b);
+	node_open(&m.b, 4, NULL);
+	ok(meet(&m.c, &m.a) && meet(&m.a, &m.b) && has(&m.a, "d", "x.txt", "text\nmore\n") &&
+		   has(&m.b, "d", "x.txt", "text\nmore\n"), "and is kept though its author is lost");
+	ok(mesh_close(&m), "all is well");
+}
+
+static void test_apart(void)
+{
+	struct mesh m;
+	/* Two changes that did not know of each other. */
+	mesh_open(&m, "x.json", A("{\"a\": 1}\n"));
+	drop_and_purge(&m.a, "d", "x.json");
+	node_write(&m.b, "d", "x.json", A("{\"a\": 1, \"b\": 2}\n"));
+	node_write(&m.c, "d", "x.json", A("{\"a\": 1, \"c\": 3}\n"));
+	ok(meet(&m.a, &m.b) && meet(&m.a, &m.c) && meet(&m.a, &m.b), "two changed a document");
+	_cleanup_free_ char *text = node_read(&m.b, "d", "x.json");
+	ok(everywhere(&m, "x.json") && text && strstr(text, "\"b\": 2") && strstr(text, "\"c\": 3"), "it is one, with both");
+	ok(mesh_close(&m), "all is well");
+	mesh_open(&m, "x.txt", A("one\n"));
+	drop_and_purge(&m.a, "d", "x.txt");
+	node_write(&m.b, "d", "x.txt", A("one\nb\n"));
+	node_write(&m.c, "d", "x.txt", A("one\nc\n"));
+	ok(meet(&m.a, &m.b) && meet(&m.a, &m.c) && meet(&m.a, &m.b), "two changed a text");
+	struct counting c = { 0 };
+	struct attr dir = find(&m.a, "d", NULL);
+	replica_list(m.a.replica, &dir.id, count_one, &c);
+	is_uint(c.files, 2, "there are two, and nothing is doubled");
+	ok(everywhere(&m, c.names), "everywhere");
+	ok(mesh_close(&m), "all is well");
+	/* Purged, made anew, changed, purged again. */
+	mesh_open(&m, "x.json", A("{\"a\": 1}\n"));
+	drop_and_purge(&m.a, "d", "x.json");
+	node_write(&m.a, "d", "x.json", A("{\"b\": 2}\n"));
+	drop_and_purge(&m.a, "d", "x.json");
+	node_write(&m.b, "d", "x.json", A("{\"a\": 5}\n"));
+	ok(meet(&m.a, &m.b) && meet(&m.a, &m.c) && everywhere(&m, "x.json") && has(&m.c, "d", "x.json", "{\"a\": 5}\n"),
+	   "a change of what was purged twice is kept");
+	drop_and_purge(&m.c, "d", "x.json");
+	ok(meet(&m.a, &m.c) && meet(&m.a, &m.b) && everywhere(&m, ""), "until that is deleted");
+	ok(mesh_close(&m), "all is well");
+}
+
+/* What lost is still listed. */
+static void test_conflict(void)
+{
+	struct mesh m;
+	mesh_open(&m, "x.bin", A("bytes"));
+	node_write(&m.b, "d", "x.bin", A("of b"));
+	node_write(&m.c, "d", "x.bin", A("of c"));
+	drop_and_purge(&m.a, "d", "x.bin");
+	ok(meet(&m.b, &m.c) && find(&m.b, "d", "x.bin").conflict, "a conflict");
+	ok(meet(&m.a, &m.b) && meet(&m.a, &m.c) && everywhere(&m, "x.bin") && find(&m.a, "d", "x.bin").conflict &&
+		   find(&m.c, "d", "x.bin").conflict, "outlives a purge");
+	ok(mesh_close(&m), "all is well");
+}
+
+static void test_links(void)
+{
+	struct mesh m;
+	struct attr at;
+	mesh_open(&m, "x.txt", A("text\n"));
+	drop_and_purge(&m.a, "d", "x.txt");
+	at = find(&m.b, "d", "x.txt");
+	struct attr dir = find(&m.b, "d", NULL);
+	if (replica_link(m.b.replica, &at.id, &dir.id, A("y.txt"), NULL) < 0)
+		tap_bail("cannot link");
+	ok(meet(&m.a, &m.b) && meet(&m.a, &m.c) && everywhere(&m, "x.txt y.txt") && has(&m.a, "d", "y.txt", "text\n") &&
+		   has(&m.c, "d", "x.txt", "text\n"), "a file that got a second name keeps both");
+	at = find(&m.c, "d", "x.txt");
+	struct attr other = find(&m.c, "d", "y.txt");
+	ok(id_equal(&at.id, &other.id), "and is one file still");
+	struct id id = drop(&m.c, "d", "x.txt");
+	drop(&m.c, "d", "y.txt");
+	is_uint(purge(&m.c, id), 0, "it is not purged itself");
+	ok(mesh_close(&m), "all is well");
+	/* A symbolic one. */
+	mesh_open(&m, "z.txt", A("text\n"));
+	dir = find(&m.a, "d", NULL);
+	if (replica_symlink(m.a.replica, &dir.id, A("s"), "target", &at) < 0 || !meet(&m.a, &m.b))
+		tap_bail("cannot link");
+	drop_and_purge(&m.a, "d", "s");
+	if (replica_rename(m.b.replica, &at.id, &dir.id, A("t"), 0, NULL) < 0)
+		tap_bail("cannot rename");
+	_cleanup_(buf_done) struct buf target = { 0 };
+	bool all = meet(&m.a, &m.b) && meet(&m.a, &m.c) && everywhere(&m, "t z.txt");
+	at = find(&m.c, "d", "t");
+	ok(all && replica_readlink(m.c.replica, &at.id, &target) == 0 && target.len == 6,
+	   "a symbolic link that was renamed is kept");
+	ok(mesh_close(&m), "all is well");
+}
+
+/* ---- when ---- */
+
+static uint64_t walk(struct node *n)
+{
+	const struct history_policy policy = { .keep_us = 30 * DAY, .bytes = UINT64_MAX, .purge_us = HORIZON };
+	struct history_walk h = { 0 };
+	struct purge_walk w = { 0 };
+	struct err e = { 0 };
+	int r;
+	while ((r = replica_history_thin(n->replica, &policy, &h, &e)) > 0)
+		;
+	while (r == 0 && (r = replica_purge_old(n->replica, HORIZON, &w, &e)) > 0)
+		r = 0;
+	if (r < 0)
+		tap_bail("purge: %s", e.message);
+	return w.purged;
+}
+
+static uint64_t days(struct node *n, unsigned count)
+{
+	uint64_t purged = 0;
+	for (unsigned i = 0; i < count; i++) {
+		n->now += DAY;
+		purged += walk(n);
+	}
+	return purged;
+}
+
+static void test_when(void)
+{
+	struct node a, b;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	for (unsigned i = 0; i < 600; i++) {
+		char name[16], text[40];
+		snprintf(name, sizeof(name), "%u.json", i);
+		int len = snprintf(text, sizeof(text), "{\"n\": %u}\n", i);
+		node_write(&a, "d", name, text, (size_t)len);
+	}
+	if (!meet(&a, &b))
+		tap_bail("they do not meet");
+	for (unsigned i = 0; i < 600; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "%u.json", i);
+		drop(&a, "d", name);
+	}
+	if (!meet(&a, &b))
+		tap_bail("they do not meet");
+	is_uint(days(&a, 179), 0, "nothing is purged before it is due");
+	is_uint(days(&a, 3), 600, "and then all of it, by who deleted it");
+	is_uint(days(&a, 3), 0, "once");
+	b.now = a.now;
+	is_uint(days(&b, 30), 0, "others wait");
+	is_uint(days(&b, 20), 600, "but not for ever");
+	ok(meet(&a, &b), "both did it, and meet");
+	is_uint(days(&a, 100) + days(&b, 100), 0, "there is nothing left to do");
+	ok(sound(&a) && sound(&b), "both are sound");
+	node_close(&a);
+	node_close(&b);
+}
+
+/* ---- versions, damage ---- */
+
+static void test_store(void)
+{
+	struct node a;
+	struct verify_report report;
+	node_open(&a, 1, NULL);
+	for (unsigned i = 0; i < 3; i++) {
+		char text[40];
+		int len = snprintf(text, sizeof(text), "{\"n\": %u}\n", i);
+		a.now += DAY;
+		node_write(&a, "d", "x.json", text, (size_t)len);
+	}
+	struct id id = drop(&a, "d", "x.json");
+	_cleanup_(arena_done) struct arena arena = { 0 };
+	struct past *past;
+	uint32_t n;
+	ok(replica_history(a.replica, &id, &arena, &past, &n) == 0 && n == 3, "a deleted file has its versions");
+	is_uint(purge(&a, id), 1, "it is purged");
+	ok(replica_history(a.replica, &id, &arena, &past, &n) < 0 || n <= 1, "they are gone");
+	/* Somebody's mistake left content in it. */
+	struct record *bad;
+	_cleanup_(buf_done) struct buf b = { 0 }, is = { 0 };
+	_cleanup_(store_batch_freep) struct store_batch *batch = NULL;
+	struct slot content = { .key = "c", .key_len = 1 }, top = { .child = (struct slot *[]){ &content }, .n = 1 };
+	if (store_get(a.store, NULL, STORE_DOCS, id.b, ID_SIZE, &is) < 0 || is.data[1] != 0 ||
+	    record_decode(&arena, replica_actors(a.replica), is.data + 2, is.len - 2, &bad, NULL) < 0 ||
+	    store_batch_new(&batch) < 0)
+		tap_bail("no record");
+	struct entry entry = { .dot = bad->edge[0].dot, .hlc = 1u << 20, .value = { .kind = VALUE_TRUE } };
+	content.val = (struct reg){ &entry, 1 };
+	bad->top = &top;
+	buf_u8(&b, 1);
+	buf_u8(&b, 0);
+	record_encode(bad, replica_actors(a.replica), &b);
+	store_put(batch, STORE_DOCS, id.b, ID_SIZE, b.data, b.len);
+	if (store_write(a.store, batch, NULL) < 0)
+		tap_bail("cannot write");
+	ok(replica_verify(a.replica, false, NULL, NULL, &report, NULL) == 0 && report.errors == 1,
+	   "content in a purged record is an error");
+	ok(replica_verify(a.replica, true, problem, NULL, &report, NULL) == 0 && report.repaired == 1, "it is taken out");
+	ok(sound(&a), "and that is that");
+	node_close(&a);
+}
+
+int main(int argc, char **argv)
+{
+	tap_plan(10 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 8 + 6);
+	uint64_t seed = tap_seed(argc, argv);
+	test_laws(seed, tap_rounds(argc, argv, 300));
+	test_refused();
+	test_gone();
+	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		test_late(&kinds[i]);
+	test_moved();
+	test_theirs();
+	test_apart();
+	test_conflict();
+	test_links();
+	test_when();
+	test_store();
+	return tap_done();
+}
