@@ -262,7 +262,7 @@ int link_alive(struct commit *c, const struct record *file, bool *ret)
 	struct id target;
 	*ret = false;
 	link_target(c->r, file, &target);
-	if (file->kind == NODE_DIR || !in_inodes(file) || !id_is_zero(&target))
+	if (file->kind == NODE_DIR || !in_inodes(file) || !id_is_zero(&target) || record_is_purged(file))
 		return 0;
 	for (const struct touched *t = c->links; t; t = t->next_link) {
 		const struct attr link = { .scope = t->record->scope };

@@ -101,7 +101,7 @@ static int note_links(struct verify *v, const struct record *rec)
 		f.edge[i].name = arena_dup(&v->names, rec->edge[i].name, rec->edge[i].name_len);
 		filed |= edge_is_inodes(&rec->edge[i]);
 	}
-	if (filed && rec->kind != NODE_DIR && id_is_zero(&p.target))
+	if (filed && rec->kind != NODE_DIR && id_is_zero(&p.target) && !record_is_purged(rec))
 		buf_put(&v->filed, &f, sizeof(f));
 	return buf_failed(&v->filed) || buf_failed(&v->links) ? -ENOMEM : 0;
 }

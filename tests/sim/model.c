@@ -131,8 +131,26 @@ void model_settled(struct world *w, struct device *d, const struct id *node, con
 	cover(w, d, node, place, saw, shown, false);
 }
 
+/* Who took one away that is the same took this one away. */
+static void cover_alike(struct world *w, uint32_t at)
+{
+	struct model *m = w->model;
+	for (uint32_t i = 0, all = m->n_covering; i < all; i++) {
+		struct covering c = m->covering[i];
+		const struct written *x = &m->written[c.written], *y = &m->written[at];
+		if (c.lost || x == y || x->value != y->value || !id_equal(&x->node, &y->node) ||
+		    strcmp(x->place, y->place) != 0)
+			continue;
+		m->covering =
+			more(w, m->covering, m->n_covering, &m->cap_covering, sizeof(*m->covering));
+		c.written = at;
+		m->covering[m->n_covering++] = c;
+		m->written[at].covered++;
+	}
+}
+
 unsigned model_inherited(struct world *w, struct device *d, const struct id *from, const struct id *to,
-			 const struct numbers *n)
+			 const struct numbers *n, bool as_it_was)
 {
 	struct model *m = w->model;
 	unsigned moved = 0;
@@ -146,6 +164,8 @@ unsigned model_inherited(struct world *w, struct device *d, const struct id *fro
 		cover(w, d, from, x.place, &one, NULL, true);
 		numbers_clear(&one);
 		wrote(w, d, to, x.place, x.value);
+		if (as_it_was)
+			cover_alike(w, m->n_written - 1);
 		moved++;
 	}
 	return moved;

@@ -92,18 +92,20 @@ static void own_numbers(const struct files *f, const struct slot *s, struct numb
 }
 
 /* A document of that name may have been there, with some of it; nobody has written those values again. A file that has not a
- * single entry of its own is what the other one was. */
-static void went_over(const struct files *f, struct device *d, const struct id *id, struct numbers *ret)
+ * single entry of its own is what the other one was: true. */
+static bool went_over(const struct files *f, struct device *d, const struct id *id, struct numbers *ret)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
 	const struct record *r;
 	if (check_record(d, &a, id, &r) < 0 || !r->top)
-		return;
+		return false;
 	const struct slot *content = slot_find(r->top, TOP_CONTENT, strlen(TOP_CONTENT));
 	if (content)
 		own_numbers(f, content, ret);
-	if (ret->n == 0)
-		file_numbers(d, id, ret, NULL);
+	if (ret->n > 0)
+		return false;
+	file_numbers(d, id, ret, NULL);
+	return true;
 }
 
 void purge_follow(struct world *w)
@@ -124,8 +126,8 @@ void purge_follow(struct world *w)
 		for (unsigned k = 0; k < f.n_gone; k++)
 			for (unsigned m = 0; m < f.n; m++) {
 				struct numbers n = { 0 };
-				went_over(&f, d, &f.id[m], &n);
-				w->inherited += model_inherited(w, d, &f.gone[k], &f.id[m], &n);
+				bool as_it_was = went_over(&f, d, &f.id[m], &n);
+				w->inherited += model_inherited(w, d, &f.gone[k], &f.id[m], &n, as_it_was);
 				numbers_clear(&n);
 			}
 	}
