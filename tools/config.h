@@ -21,6 +21,7 @@ enum config_key {
 	CONFIG_MOUNT_OPTS, /* mount.options */
 	CONFIG_HISTORY_DAYS,  /* history.days */
 	CONFIG_HISTORY_SHARE, /* history.share */
+	CONFIG_HISTORY_PURGE, /* history.purge */
 	CONFIG_COURIER_QUOTA, /* courier.quota */
 	CONFIG_EAGER_MAX,  /* blob.eager_max */
 	CONFIG_SCAN_MAX,   /* blob.scan_max */

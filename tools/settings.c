@@ -12,7 +12,8 @@ void daemon_log_level(struct daemon *d)
 struct sweeper_limits daemon_history_limits(const struct daemon *d)
 {
 	return (struct sweeper_limits){ config_number(&d->config, CONFIG_HISTORY_DAYS),
-					config_number(&d->config, CONFIG_HISTORY_SHARE) };
+					config_number(&d->config, CONFIG_HISTORY_SHARE),
+					config_number(&d->config, CONFIG_HISTORY_PURGE) };
 }
 
 uint64_t daemon_courier_quota(const struct daemon *d)

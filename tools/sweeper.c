@@ -6,6 +6,8 @@
 #include <sys/statvfs.h>
 #include <time.h>
 
+#include "engine/purge.h"
+
 #define FIRST_S 60
 #define EVERY_S 3600
 #define KICKED_SWEEPS 3
@@ -116,13 +118,18 @@ uint64_t sweeper_rounds(struct sweeper *s)
 	return n;
 }
 
+static uint64_t purge_us(const struct sweeper_limits *l)
+{
+	return l->purge == 0 ? 0 : (l->purge > l->days ? l->purge : l->days + 1) * DAY_US;
+}
+
 static struct history_policy policy_of(struct sweeper *s)
 {
 	struct statvfs v;
 	pthread_mutex_lock(&s->lock);
 	struct sweeper_limits limits = s->limits;
 	pthread_mutex_unlock(&s->lock);
-	struct history_policy p = { .keep_us = limits.days * DAY_US, .bytes = UINT64_MAX };
+	struct history_policy p = { .keep_us = limits.days * DAY_US, .bytes = UINT64_MAX, .purge_us = purge_us(&limits) };
 	if (fstatvfs(s->dirfd, &v) == 0)
 		p.bytes = (uint64_t)v.f_blocks * v.f_frsize / 100 * limits.share;
 	return p;
@@ -147,11 +154,33 @@ static bool thin(struct sweeper *s, bool failed)
 	return r >= 0;
 }
 
+/* The same. */
+static bool purge(struct sweeper *s, bool failed)
+{
+	struct purge_walk w = { 0 };
+	struct err e = { 0 };
+	pthread_mutex_lock(&s->lock);
+	const uint64_t horizon_us = purge_us(&s->limits);
+	pthread_mutex_unlock(&s->lock);
+	int r = horizon_us > 0;
+	while (r > 0) {
+		r = replica_purge_old(s->replica, horizon_us, &w, &e);
+		if (r > 0 && !pause_for(s, 0, STEP_NS))
+			break;
+	}
+	if (w.purged > 0)
+		log_info(s->log, "nothing is kept any more of what %llu deleted files held",
+			 (unsigned long long)w.purged);
+	if (r < 0 && r != -ECANCELED && !failed)
+		log_error(s->log, "%s", e.message);
+	return r >= 0;
+}
+
 static void *run(void *userdata)
 {
 	struct sweeper *s = userdata;
 	bool due = true, failed = false; /* what an earlier run left is not counted */
-	bool thinned = true;
+	bool thinned = true, purged = true;
 	for (time_t wait = FIRST_S; pause_or(s, wait, 0, true); wait = EVERY_S) {
 		struct sweep_report report;
 		struct err e = { 0 };
@@ -160,6 +189,8 @@ static void *run(void *userdata)
 			continue;
 		}
 		thinned = thin(s, !thinned);
+		if (thinned)
+			purged = purge(s, !purged);
 		if (!due && replica_orphaned(s->replica) == 0)
 			continue;
 		int r = replica_sweep(s->replica, &report, &e);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Lets earlier versions go when their time is over, and frees the chunks that nothing needs any
+/* Lets earlier versions go when their time is over, purges what was deleted long ago, and frees the chunks that nothing needs any
  * more: a minute after the start, for what an earlier run left, and then once an hour; chunks only
  * when files were overwritten or versions went. A thread of its own, with no lower priority than
  * others: it takes locks that saves wait for. */
@@ -15,6 +15,7 @@ struct sweeper;
 struct sweeper_limits { /* of history, see shoal.conf(5) */
 	uint64_t days;
 	uint64_t share; /* percent of the disk that dirfd is on */
+	uint64_t purge; /* days; not more than `days`: one more than that; 0: never */
 };
 
 /* dirfd is borrowed. */
