@@ -150,23 +150,25 @@ static void cover_alike(struct world *w, uint32_t at)
 }
 
 unsigned model_inherited(struct world *w, struct device *d, const struct id *from, const struct id *to,
-			 const struct numbers *n, bool as_it_was)
+			 const struct numbers *all, const struct numbers *own, bool as_it_was)
 {
 	struct model *m = w->model;
 	unsigned moved = 0;
-	for (uint32_t i = 0, all = m->n_written; i < all; i++) {
+	for (uint32_t i = 0, end = m->n_written; i < end; i++) {
 		const struct written x = m->written[i];
 		struct numbers one = { 0 };
 		/* Somebody else may have done the same, but may lose it to a crash. */
-		if (x.lost || !id_equal(&x.node, from) || !numbers_has(n, x.value))
+		if (x.lost || !id_equal(&x.node, from) || !numbers_has(all, x.value))
 			continue;
 		numbers_add(&one, x.value);
 		cover(w, d, from, x.place, &one, NULL, true);
 		numbers_clear(&one);
+		moved++;
+		if (!as_it_was && !numbers_has(own, x.value))
+			continue;
 		wrote(w, d, to, x.place, x.value);
 		if (as_it_was)
 			cover_alike(w, m->n_written - 1);
-		moved++;
 	}
 	return moved;
 }

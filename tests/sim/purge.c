@@ -92,20 +92,20 @@ static void own_numbers(const struct files *f, const struct slot *s, struct numb
 }
 
 /* A document of that name may have been there, with some of it; nobody has written those values again. A file that has not a
- * single entry of its own is what the other one was: true. */
-static bool went_over(const struct files *f, struct device *d, const struct id *id, struct numbers *ret)
+ * single entry of its own is what the other one was. */
+static void go_over(struct world *w, const struct files *f, struct device *d, const struct id *from, const struct id *to)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
+	struct numbers all = { 0 }, own = { 0 };
 	const struct record *r;
-	if (check_record(d, &a, id, &r) < 0 || !r->top)
-		return false;
-	const struct slot *content = slot_find(r->top, TOP_CONTENT, strlen(TOP_CONTENT));
+	file_numbers(d, to, &all, NULL);
+	const struct slot *content = check_record(d, &a, to, &r) == 0 && r->top ?
+		slot_find(r->top, TOP_CONTENT, strlen(TOP_CONTENT)) : NULL;
 	if (content)
-		own_numbers(f, content, ret);
-	if (ret->n > 0)
-		return false;
-	file_numbers(d, id, ret, NULL);
-	return true;
+		own_numbers(f, content, &own);
+	w->inherited += model_inherited(w, d, from, to, &all, &own, own.n == 0);
+	numbers_clear(&all);
+	numbers_clear(&own);
 }
 
 void purge_follow(struct world *w)
@@ -124,11 +124,7 @@ void purge_follow(struct world *w)
 			continue;
 		check_records(w, d, look, &f);
 		for (unsigned k = 0; k < f.n_gone; k++)
-			for (unsigned m = 0; m < f.n; m++) {
-				struct numbers n = { 0 };
-				bool as_it_was = went_over(&f, d, &f.id[m], &n);
-				w->inherited += model_inherited(w, d, &f.gone[k], &f.id[m], &n, as_it_was);
-				numbers_clear(&n);
-			}
+			for (unsigned m = 0; m < f.n; m++)
+				go_over(w, &f, d, &f.gone[k], &f.id[m]);
 	}
 }
