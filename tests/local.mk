@@ -364,10 +364,12 @@ bench_programs = \
 	tests/bench/bench_json \
 	tests/bench/bench_replica \
 	tests/bench/bench_large \
+	tests/bench/bench_purge \
 	tests/bench/bench_seq \
 	tests/bench/bench_sync \
 	tests/bench/bench_store \
 	tests/bench/bench_tree
+tests_bench_bench_purge_SOURCES = tests/bench/bench_purge.c $(pair)
 tests_bench_bench_sync_SOURCES = tests/bench/bench_sync.c $(pair)
 # What scripts start to be timed.
 bench_helpers = \
