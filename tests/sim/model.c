@@ -32,6 +32,7 @@ struct model {
 	uint32_t n_written, cap_written;
 	struct covering *covering;
 	uint32_t n_covering, cap_covering;
+	uint64_t seq; /* of the commit that is told of; 0: the newest */
 };
 
 struct model *model_new(void)
@@ -67,6 +68,7 @@ static void wrote(struct world *w, struct device *d, const struct id *node, cons
 	struct written *x = &m->written[m->n_written++];
 	*x = (struct written){ .node = *node, .value = value, .device = d->no };
 	replica_self(d->replica, &x->actor, &x->seq);
+	x->seq = m->seq ? m->seq : x->seq;
 	snprintf(x->place, sizeof(x->place), "%s", place);
 	char hex[ID_HEX];
 	TRACE(w, "  v%llu is at \"%s\" of %.8s (seq %llu)", (unsigned long long)value, place,
@@ -98,6 +100,7 @@ static void cover(struct world *w, struct device *d, const struct id *node, cons
 	struct actor_id actor;
 	uint64_t seq;
 	replica_self(d->replica, &actor, &seq);
+	seq = m->seq ? m->seq : seq;
 	for (uint32_t i = 0; i < m->n_written; i++) {
 		struct written *x = &m->written[i];
 		if (!id_equal(&x->node, node) || !below(x->place, place) ||
@@ -149,11 +152,12 @@ static void cover_alike(struct world *w, uint32_t at)
 	}
 }
 
-unsigned model_inherited(struct world *w, struct device *d, const struct id *from, const struct id *to,
+unsigned model_inherited(struct world *w, struct device *d, uint64_t seq, const struct id *from, const struct id *to,
 			 const struct numbers *all, const struct numbers *own, bool as_it_was)
 {
 	struct model *m = w->model;
 	unsigned moved = 0;
+	m->seq = seq;
 	for (uint32_t i = 0, end = m->n_written; i < end; i++) {
 		const struct written x = m->written[i];
 		struct numbers one = { 0 };
@@ -170,6 +174,7 @@ unsigned model_inherited(struct world *w, struct device *d, const struct id *fro
 		if (as_it_was)
 			cover_alike(w, m->n_written - 1);
 	}
+	m->seq = 0;
 	return moved;
 }
 

@@ -61,7 +61,9 @@ void purge_mark(struct world *w)
 struct files {
 	struct id id[64]; /* changed here */
 	unsigned n;
+	uint64_t seq[64]; /* the commit */
 	struct id gone[64];
+	uint64_t gone_seq[64];
 	unsigned n_gone;
 	uint32_t self;
 	uint64_t above;
@@ -71,12 +73,16 @@ static void look(struct world *w, struct device *d, const struct record *r, void
 {
 	struct files *f = userdata;
 	(void)w, (void)d;
-	if (r->kind != NODE_FILE || vv_get(&r->ctx, f->self) <= f->above)
+	const uint64_t seq = vv_get(&r->ctx, f->self);
+	if (r->kind != NODE_FILE || seq <= f->above)
 		return;
-	if (record_is_purged(r) && f->n_gone < 64)
+	if (record_is_purged(r) && f->n_gone < 64) {
+		f->gone_seq[f->n_gone] = seq;
 		f->gone[f->n_gone++] = r->id;
-	else if (!record_is_purged(r) && f->n < 64)
+	} else if (!record_is_purged(r) && f->n < 64) {
+		f->seq[f->n] = seq;
 		f->id[f->n++] = r->id;
+	}
 }
 
 /* What the commits wrote themselves. */
@@ -93,7 +99,8 @@ static void own_numbers(const struct files *f, const struct slot *s, struct numb
 
 /* A document of that name may have been there, with some of it; nobody has written those values again. A file that has not a
  * single entry of its own is what the other one was. */
-static void go_over(struct world *w, const struct files *f, struct device *d, const struct id *from, const struct id *to)
+static void go_over(struct world *w, const struct files *f, struct device *d, uint64_t seq, const struct id *from,
+		    const struct id *to)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
 	struct numbers all = { 0 }, own = { 0 };
@@ -103,7 +110,7 @@ static void go_over(struct world *w, const struct files *f, struct device *d, co
 		slot_find(r->top, TOP_CONTENT, strlen(TOP_CONTENT)) : NULL;
 	if (content)
 		own_numbers(f, content, &own);
-	w->inherited += model_inherited(w, d, from, to, &all, &own, own.n == 0);
+	w->inherited += model_inherited(w, d, seq, from, to, &all, &own, own.n == 0);
 	numbers_clear(&all);
 	numbers_clear(&own);
 }
@@ -125,6 +132,7 @@ void purge_follow(struct world *w)
 		check_records(w, d, look, &f);
 		for (unsigned k = 0; k < f.n_gone; k++)
 			for (unsigned m = 0; m < f.n; m++)
-				go_over(w, &f, d, &f.gone[k], &f.id[m]);
+				if (f.seq[m] >= f.gone_seq[k])
+					go_over(w, &f, d, f.gone_seq[k], &f.gone[k], &f.id[m]);
 	}
 }
