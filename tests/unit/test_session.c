@@ -7,6 +7,7 @@
 #include "engine/frame.h"
 #include "engine/json.h"
 #include "engine/presence.h"
+#include "engine/purge.h"
 #include "tests/held.h"
 #include "tests/pair.h"
 #include "tests/tap.h"
@@ -747,11 +748,24 @@ static void write_part(struct node *n)
 		tap_bail("cannot keep a part");
 }
 
+/* What the other one has is purged here. */
+static void write_purged(struct node *n)
+{
+	struct attr dir, at;
+	uint32_t looked, purged;
+	node_write(n, "c", "x.json", A("{\"z\": 1}\n"));
+	if (replica_lookup(n->replica, &NODE_ROOT, "c", 1, &dir) < 0 ||
+	    replica_lookup(n->replica, &dir.id, "x.json", 6, &at) < 0 || replica_remove(n->replica, &at.id, 0) < 0 ||
+	    replica_purge(n->replica, &at.id, 1, &looked, &purged, NULL) < 0 || purged != 1)
+		tap_bail("cannot purge");
+}
+
 static int write_seeds(const char *dir)
 {
 	static const char *const names[] = { "nothing", "document", "conflict", "blob",
 					     "live",    "same",     "batch",    "text",
-					     "marks",   "resume", "part",     "presence" };
+					     "marks",   "resume", "part",     "presence",
+					     "purged" };
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		struct node a, b;
 		struct pair p;
@@ -772,13 +786,15 @@ static int write_seeds(const char *dir)
 			node_write(&b, "c", "notes.txt", A("one line\nand another\n"));
 		if (i == 8)
 			write_part(&b);
+		if (i == 12)
+			write_purged(&b);
 		if (i == 5) {
 			pair_open(&p, &a, &b);
 			pair_run(&p);
 			pair_close(&p);
 		}
 		/* A round of some length; one of the other side that is cut. */
-		for (int k = 0; i >= 8 && k < 12; k++) {
+		for (int k = 0; i >= 8 && i < 12 && k < 12; k++) {
 			char name[16];
 			_cleanup_(buf_done) struct buf text = { 0 };
 			snprintf(name, sizeof(name), "%d.txt", k);
