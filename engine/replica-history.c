@@ -225,6 +225,8 @@ static int list_newest(struct replica *r, const struct store_snapshot *snap, con
 	int rc = stored_get(r, snap, &a, id, &s, NULL);
 	if (rc == 0 && s.record->kind != NODE_FILE)
 		rc = s.record->kind == NODE_DIR ? -EISDIR : -EINVAL;
+	if (rc == 0 && record_is_purged(s.record))
+		rc = -ENOENT;
 	if (rc == 0)
 		rc = version_make(r, s.record, NULL, &v);
 	if (rc < 0)

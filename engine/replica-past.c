@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "engine/history.h"
+#include "engine/purged.h"
 
 struct left {
 	struct table_link by_id, by_parent;
@@ -210,6 +211,8 @@ static int attr_then(struct moment *m, const struct stored *s, struct attr *ret)
 			   .author = ACTOR_NONE };
 	struct value link;
 	int rc = 0;
+	if (record_is_purged(rec)) /* nobody knows what it was */
+		return -ENOENT;
 	at.mtime_ns = record_mtime_ns(rec, m->r->actors);
 	if (rec->kind == NODE_FILE)
 		rc = content_attr(m, rec, &at);

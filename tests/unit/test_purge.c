@@ -647,7 +647,13 @@ static void test_store(void)
 	uint32_t n;
 	ok(replica_history(a.replica, &id, &arena, &past, &n) == 0 && n == 3, "a deleted file has its versions");
 	is_uint(purge(&a, id), 1, "it is purged");
-	ok(replica_history(a.replica, &id, &arena, &past, &n) < 0 || n <= 1, "they are gone");
+	is_int(replica_history(a.replica, &id, &arena, &past, &n), -ENOENT, "they are gone");
+	struct moment *then;
+	struct attr dir = find(&a, "d", NULL), at;
+	if (moment_new(a.replica, a.now - DAY / 2, &then) < 0)
+		tap_bail("no moment");
+	is_int(moment_lookup(then, &dir.id, A("x.json"), &at), -ENOENT, "nor is it in the tree as it was");
+	moment_free(then);
 	/* Somebody's mistake left content in it. */
 	struct record *bad;
 	_cleanup_(buf_done) struct buf b = { 0 }, is = { 0 };
@@ -675,7 +681,7 @@ static void test_store(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(10 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 8 + 6);
+	tap_plan(10 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 8 + 7);
 	uint64_t seed = tap_seed(argc, argv);
 	test_laws(seed, tap_rounds(argc, argv, 300));
 	test_refused();
