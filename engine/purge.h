@@ -21,7 +21,7 @@ struct purge_walk { /* all zero at the start */
 };
 
 /* One step of purging what was deleted more than horizon_us ago (by this device; by others: a quarter more, so that as a
- * rule one device does it), the oldest first, as the list of deletions says: 1: there is more to do, call again with the
+ * rule one device does it), the oldest first, as the list of deletions says, and it says so no more then: 1: there is more to do, call again with the
  * same walk; 0: done. The time is that up to which history was thinned last (replica_history_thin), so a clock that is
  * wrong for a while costs little. Any thread, one walk at a time. -ECANCELED after replica_sweep_cancel. */
 int replica_purge_old(struct replica *r, uint64_t horizon_us, struct purge_walk *w, struct err *e);

@@ -162,29 +162,18 @@ static int find_due(struct replica *r, uint64_t horizon_us, struct purge_walk *w
 	return rc == 0 ? store_iter_error(it) : rc;
 }
 
-static int is_purged(struct replica *r, const struct id *id)
-{
-	_cleanup_(arena_done) struct arena a = { 0 };
-	struct stored s;
-	int rc = stored_get(r, NULL, &a, id, &s, NULL);
-	return rc < 0 ? rc : record_is_purged(s.record);
-}
-
-/* The list does not need them any more. */
+/* The list does not need them any more: they are purged, or live and will be listed again, or are of a kind that is
+ * not. */
 static int strike(struct replica *r, const struct due *x, uint32_t n, struct err *e)
 {
 	_cleanup_(store_batch_freep) struct store_batch *b = NULL;
 	int rc = store_batch_new(&b);
-	for (uint32_t i = 0; rc >= 0 && i < n; i++) {
+	for (uint32_t i = 0; rc == 0 && i < n; i++) {
 		uint8_t key[HISTORY_KEY_SIZE];
-		rc = is_purged(r, &x[i].id);
-		if (rc == -ENOENT)
-			rc = 1; /* its collection is not here any more */
 		history_key(&NODE_TRASH, x[i].stamp, key);
-		if (rc > 0)
-			store_delete(b, STORE_HISTORY, key, sizeof(key));
+		store_delete(b, STORE_HISTORY, key, sizeof(key));
 	}
-	return rc < 0 ? rc : store_batch_count(b) > 0 ? store_write(r->store, b, e) : 0;
+	return rc < 0 ? rc : store_write(r->store, b, e);
 }
 
 int replica_purge_old(struct replica *r, uint64_t horizon_us, struct purge_walk *w, struct err *e)

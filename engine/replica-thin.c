@@ -82,13 +82,6 @@ static int group_add(struct replica *r, struct group *g, uint64_t stamp, const v
 	return buf_failed(&g->items) ? -ENOMEM : 0;
 }
 
-/* What is to be purged is known until then, and a while longer in case that others do it. */
-static uint64_t deletion_time(const struct history_policy *policy, bool file)
-{
-	uint64_t purge_us = file ? policy->purge_us + policy->purge_us / 2 : 0;
-	return purge_us > policy->keep_us ? purge_us : policy->keep_us;
-}
-
 static int group_thin(struct group *g, const struct history_policy *policy, struct history_walk *w,
 		      struct dropping *d, struct err *e)
 {
@@ -106,7 +99,7 @@ static int group_thin(struct group *g, const struct history_policy *policy, stru
 	int rc = 0;
 	for (uint32_t i = 0; rc == 0 && i < n; i++) {
 		if (deletions)
-			keep[i] = time[i].replaced_us + deletion_time(policy, item[i].file) > w->now_us;
+			keep[i] = (policy->purge && item[i].file) || time[i].replaced_us + policy->keep_us > w->now_us;
 		if (!keep[i])
 			rc = drop(d, &g->node, item[i].stamp, item[i].blob_size, e);
 		w->versions += keep[i] && !deletions;

@@ -310,7 +310,7 @@ DEFINE_CLEANUP(struct moment *, moment_free)
 struct history_policy {
 	uint64_t keep_us; /* how long after it was replaced a version stays, and a deletion is remembered */
 	uint64_t bytes;   /* the most that all earlier versions may take beside what is needed anyway */
-	uint64_t purge_us; /* how long files that were deleted are remembered at least, to be purged (engine/replica-purge.h) */
+	bool purge; /* deletions of files are remembered until replica_purge_old strikes them (engine/purge.h) */
 };
 
 struct history_walk { /* all zero at the start */

@@ -129,7 +129,7 @@ static struct history_policy policy_of(struct sweeper *s)
 	pthread_mutex_lock(&s->lock);
 	struct sweeper_limits limits = s->limits;
 	pthread_mutex_unlock(&s->lock);
-	struct history_policy p = { .keep_us = limits.days * DAY_US, .bytes = UINT64_MAX, .purge_us = purge_us(&limits) };
+	struct history_policy p = { .keep_us = limits.days * DAY_US, .bytes = UINT64_MAX, .purge = limits.purge > 0 };
 	if (fstatvfs(s->dirfd, &v) == 0)
 		p.bytes = (uint64_t)v.f_blocks * v.f_frsize / 100 * limits.share;
 	return p;

@@ -90,7 +90,7 @@ static void delete_all(struct node *n, const char *dir)
 
 static double walk(struct node *n, uint64_t *ret_purged)
 {
-	struct history_policy policy = { .keep_us = 30 * DAY, .bytes = UINT64_MAX, .purge_us = HORIZON };
+	struct history_policy policy = { .keep_us = 30 * DAY, .bytes = UINT64_MAX, .purge = true };
 	struct history_walk h = { 0 };
 	struct purge_walk w = { 0 };
 	while (replica_history_thin(n->replica, &policy, &h, NULL) > 0)

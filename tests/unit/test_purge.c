@@ -571,7 +571,7 @@ static void test_links(void)
 
 static uint64_t walk(struct node *n)
 {
-	const struct history_policy policy = { .keep_us = 30 * DAY, .bytes = UINT64_MAX, .purge_us = HORIZON };
+	const struct history_policy policy = { .keep_us = 30 * DAY, .bytes = UINT64_MAX, .purge = true };
 	struct history_walk h = { 0 };
 	struct purge_walk w = { 0 };
 	struct err e = { 0 };
@@ -623,6 +623,14 @@ static void test_when(void)
 	is_uint(days(&b, 20), 600, "but not for ever");
 	ok(meet(&a, &b), "both did it, and meet");
 	is_uint(days(&a, 100) + days(&b, 100), 0, "there is nothing left to do");
+	/* It was switched off for a year. */
+	struct node off;
+	node_open(&off, 3, NULL);
+	node_write(&off, "d", "x.txt", A("text\n"));
+	drop(&off, "d", "x.txt");
+	off.now += 400 * DAY;
+	is_uint(walk(&off), 1, "what was deleted a year ago, before the device was switched off, is purged");
+	node_close(&off);
 	ok(sound(&a) && sound(&b), "both are sound");
 	node_close(&a);
 	node_close(&b);
@@ -681,7 +689,7 @@ static void test_store(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(10 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 8 + 7);
+	tap_plan(10 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 9 + 7);
 	uint64_t seed = tap_seed(argc, argv);
 	test_laws(seed, tap_rounds(argc, argv, 300));
 	test_refused();
