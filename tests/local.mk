@@ -280,7 +280,7 @@ if !FUZZERS
 TESTS += $(fuzz_targets)
 endif
 
-EXTRA_DIST += tests/helpers/treehistories.py tests/layers tests/unit/merge-seeds.txt
+EXTRA_DIST += tests/helpers/laterclock.c tests/helpers/treehistories.py tests/layers tests/unit/merge-seeds.txt
 
 # Real daemons on real networks: /usr/bin/python3 -m pytest -n 2 tests/integration, as root, with
 # SHOAL_BUILD set to the build directory (default: build/ in the source tree); --times 20 runs
@@ -294,6 +294,7 @@ EXTRA_DIST += \
 	tests/integration/hub.py \
 	tests/integration/linkpeer.py \
 	tests/integration/programs.py \
+	tests/integration/test_purge.py \
 	tests/integration/test_blobs.py \
 	tests/integration/test_cli.py \
 	tests/integration/test_coherence.py \
