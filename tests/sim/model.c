@@ -274,6 +274,8 @@ void model_check(struct world *w, struct device *d)
 		int r = file_numbers(d, &x->node, &seen, NULL);
 		bool there = numbers_has(&seen, x->value);
 		numbers_clear(&seen);
+		/* Several devices may have put it into several files. */
+		there = there || (w->purging && purge_finds(w, d, x->value));
 		char hex[ID_HEX];
 		if (!there && w->trace)
 			model_tell(w, d, &x->node);

@@ -136,3 +136,26 @@ void purge_follow(struct world *w)
 					go_over(w, &f, d, f.gone_seq[k], &f.gone[k], &f.id[m]);
 	}
 }
+
+struct search {
+	uint64_t value;
+	bool found;
+};
+
+static void look_for(struct world *w, struct device *d, const struct record *r, void *userdata)
+{
+	struct search *s = userdata;
+	struct numbers n = { 0 };
+	(void)w;
+	if (s->found || r->kind != NODE_FILE)
+		return;
+	s->found = file_numbers(d, &r->id, &n, NULL) == 0 && numbers_has(&n, s->value);
+	numbers_clear(&n);
+}
+
+bool purge_finds(struct world *w, struct device *d, uint64_t value)
+{
+	struct search s = { .value = value };
+	check_records(w, d, look_for, &s);
+	return s.found;
+}

@@ -177,6 +177,8 @@ void purge_step(struct world *w);
 /* Before and after what comes from others: which files became others. */
 void purge_mark(struct world *w);
 void purge_follow(struct world *w);
+/* Does any file show or list the value? */
+bool purge_finds(struct world *w, struct device *d, uint64_t value);
 
 /* work.c */
 void work_step(struct world *w);
