@@ -105,6 +105,19 @@ int replica_purge(struct replica *r, const struct id *id, uint32_t n, uint32_t *
 	return 0;
 }
 
+void purge_encode(struct replica *r, const struct stored *s, struct buf *b)
+{
+	struct record bare = *s->record;
+	record_bare(&bare);
+	buf_u8(b, DOC_FORMAT);
+	buf_varint(b, s->n_extra);
+	for (uint32_t i = 0; i < s->n_extra; i++) {
+		buf_varint(b, s->extra[i].actor);
+		buf_varint(b, s->extra[i].seq);
+	}
+	record_encode(&bare, r->actors, b);
+}
+
 /* ---- what is old ---- */
 
 struct due {

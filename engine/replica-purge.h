@@ -19,6 +19,9 @@ enum apart purge_apart(struct replica *r, const struct record *old, const struct
 /* Does so, if it has to be done still, in a commit of its own. lacks: contents that the delta came without. */
 int purge_inherit(struct replica *r, const struct delta *d, enum absence lacks, struct err *e);
 
+/* A purged record for STORE_DOCS, without what it should not have. */
+void purge_encode(struct replica *r, const struct stored *s, struct buf *b);
+
 /* replica-history.c: the versions that a file had go. */
 int history_forget(struct replica *r, const struct id *node, struct store_batch *b);
 /* replica-thin.c */

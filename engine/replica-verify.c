@@ -3,7 +3,7 @@
 /* Checks the store against itself: everything that is derived is derived again, from all records
  * at once, and compared. So it also checks the code that derives step by step. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-purge.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -185,24 +185,14 @@ static bool dot_there(struct verify *v, const struct record *rec, struct dot d, 
 static int check_purged(struct verify *v, struct stored *s)
 {
 	_cleanup_(buf_done) struct buf b = { 0 };
-	struct record bare = *s->record;
 	char hex[ID_HEX];
 	if (record_is_bare(s->record))
 		return 0;
-	problem(v, true, "node %s is purged, but holds something", id_hex(&bare.id, hex));
-	record_bare(&bare);
-	buf_u8(&b, DOC_FORMAT);
-	buf_varint(&b, s->n_extra);
-	for (uint32_t i = 0; i < s->n_extra; i++) {
-		buf_varint(&b, s->extra[i].actor);
-		buf_varint(&b, s->extra[i].seq);
-	}
-	record_encode(&bare, v->r->actors, &b);
-	if (buf_failed(&b))
-		return -ENOMEM;
-	if (v->fix)
-		store_put(v->fix, STORE_DOCS, bare.id.b, ID_SIZE, b.data, b.len);
-	return 0;
+	problem(v, true, "node %s is purged, but holds something", id_hex(&s->record->id, hex));
+	purge_encode(v->r, s, &b);
+	if (v->fix && !buf_failed(&b))
+		store_put(v->fix, STORE_DOCS, s->record->id.b, ID_SIZE, b.data, b.len);
+	return buf_failed(&b) ? -ENOMEM : 0;
 }
 
 static int check_record(struct verify *v, const uint8_t *key, size_t key_len, const uint8_t *value,
