@@ -286,8 +286,8 @@ static bool fits_here(struct replica *r, const struct delta *d, const struct rec
 	return (apart != APART_THEIRS || d->complete) && delta_fits(d, old ? &old->ctx : NULL, have_of(r, d));
 }
 
-/* 1: something is to be kept before (purge_inherit). */
-static int apply_locked(struct commit *c, struct arrived *x, uint32_t n, struct err *e)
+/* 1: something is to be kept before (purge_inherit). kept: of which deltas that was done. */
+static int apply_locked(struct commit *c, struct arrived *x, const bool *kept, uint32_t n, struct err *e)
 {
 	struct replica *r = c->r;
 	struct newest newest = { .actor = ACTOR_NONE };
@@ -303,7 +303,7 @@ static int apply_locked(struct commit *c, struct arrived *x, uint32_t n, struct 
 		if (rc < 0)
 			return rc;
 		bool fits = fits_here(r, x[i].delta, old.record, &apart);
-		keep |= apart;
+		keep |= apart && !kept[i];
 		x[i].result = fits ? APPLY_WAITS : APPLY_NEED_WHOLE;
 		fit &= fits;
 	}
@@ -385,8 +385,8 @@ int replica_apply_all(struct replica *r, struct arena *a, struct arrived *x, uin
 	_cleanup_(heads_done) struct heads heads = { .version = arena_array(a, n, sizeof(struct version *)) };
 	_cleanup_(hold_done) struct hold hold = { 0 };
 	struct commit c;
-	bool complete = true;
-	if (!heads.version)
+	bool complete = true, *kept = arena_array(a, n, sizeof(*kept));
+	if (!heads.version || !kept)
 		return err_set(e, -ENOMEM, "out of memory");
 	for (uint32_t i = 0; i < n; i++) {
 		int rc = arrived_look(r, &hold, a, &x[i], &heads, e);
@@ -405,13 +405,17 @@ int replica_apply_all(struct replica *r, struct arena *a, struct arrived *x, uin
 		commit_begin(&c, r, true);
 		c.bundle = bundle;
 		c.part = n == 1 && x->part;
-		rc = apply_locked(&c, x, n, e);
+		rc = apply_locked(&c, x, kept, n, e);
 		commit_done(&c);
 		for (uint32_t i = 0; rc > 0 && i < n; i++) {
 			int failed = purge_inherit(r, x[i].delta, x[i].lacks, e);
 			rc = failed < 0 ? failed : rc;
+			kept[i] = failed > 0 || kept[i];
 		}
 	}
+	for (uint32_t i = 0; rc == 0 && i < n; i++)
+		if (kept[i] && x[i].result == APPLY_MERGED)
+			rc = purge_again(r, &x[i].delta->state.id, e);
 	if (rc > 0)
 		rc = err_set(e, -EBUSY, "a deleted file is changed faster than it can be kept");
 	for (uint32_t i = 0; rc == -ESTALE && i < n; i++)

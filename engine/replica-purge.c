@@ -381,30 +381,42 @@ static int write_heir(struct commit *c, const struct record *from, enum absence 
 
 static int inherit_locked(struct commit *c, const struct delta *d, enum absence lacks, struct err *e)
 {
-	const struct actors *actors = c->r->actors;
 	struct stored old;
-	const struct record *from, *both;
+	const struct record *from;
 	int rc = commit_record(c, &d->state.id, &old, e);
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
+	c->together = true;
 	switch (purge_apart(c->r, old.record, d)) {
 	case APART_NOT:
-		return 0;
+		break;
 	case APART_OURS:
-		from = both = old.record;
-		lacks = absents_get(c->r->absents, &old.record->id);
-		break;
+		from = old.record;
+		rc = write_heir(c, from, absents_get(c->r->absents, &from->id));
+		return rc < 0 ? rc : put_purged(c, &old, from);
 	case APART_THEIRS:
-		rc = delta_join(&c->arena, actors, NULL, d, &from);
+		/* The purged record takes it in with all that came with it, not before. */
+		rc = delta_join(&c->arena, c->r->actors, NULL, d, &from);
 		if (rc == 0)
-			rc = delta_join(&c->arena, actors, old.record, d, &both);
-		break;
+			rc = write_heir(c, from, lacks);
+		return rc < 0 ? rc : 1;
 	}
+	return 0;
+}
+
+int purge_again(struct replica *r, const struct id *id, struct err *e)
+{
+	struct commit c;
+	struct stored old;
+	commit_begin(&c, r, false);
+	int rc = commit_record(&c, id, &old, e);
+	if (rc == 0 && record_is_purged(old.record) && is_shown(r, old.record))
+		rc = put_purged(&c, &old, old.record);
 	if (rc == 0)
-		rc = write_heir(c, from, lacks);
-	if (rc == 0)
-		rc = put_purged(c, &old, both);
-	c->together = true;
+		rc = commit_end(&c, e);
+	else
+		err_errno(e, rc, "cannot note what became of a deleted file");
+	commit_done(&c);
 	return rc;
 }
 
@@ -412,11 +424,8 @@ int purge_inherit(struct replica *r, const struct delta *d, enum absence lacks, 
 {
 	struct commit c;
 	commit_begin(&c, r, false);
-	int rc = inherit_locked(&c, d, lacks, e);
-	if (rc == 0)
-		rc = commit_end(&c, e);
-	else
-		err_errno(e, rc, "cannot keep what was changed in a deleted file");
+	int theirs = inherit_locked(&c, d, lacks, e);
+	int rc = theirs < 0 ? err_errno(e, theirs, "cannot keep what was changed in a deleted file") : commit_end(&c, e);
 	commit_done(&c);
-	return rc;
+	return rc < 0 ? rc : theirs;
 }

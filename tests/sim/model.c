@@ -152,12 +152,12 @@ static void cover_alike(struct world *w, uint32_t at)
 	}
 }
 
-unsigned model_inherited(struct world *w, struct device *d, uint64_t seq, const struct id *from, const struct id *to,
+unsigned model_inherited(struct world *w, struct device *d, uint64_t gone_seq, uint64_t seq, const struct id *from,
+			 const struct id *to,
 			 const struct numbers *all, const struct numbers *own, bool as_it_was)
 {
 	struct model *m = w->model;
 	unsigned moved = 0;
-	m->seq = seq;
 	for (uint32_t i = 0, end = m->n_written; i < end; i++) {
 		const struct written x = m->written[i];
 		struct numbers one = { 0 };
@@ -165,7 +165,9 @@ unsigned model_inherited(struct world *w, struct device *d, uint64_t seq, const 
 		if (x.lost || !id_equal(&x.node, from) || !numbers_has(all, x.value))
 			continue;
 		numbers_add(&one, x.value);
+		m->seq = gone_seq;
 		cover(w, d, from, x.place, &one, NULL, true);
+		m->seq = seq;
 		numbers_clear(&one);
 		moved++;
 		if (!as_it_was && !numbers_has(own, x.value))

@@ -99,8 +99,8 @@ static void own_numbers(const struct files *f, const struct slot *s, struct numb
 
 /* A document of that name may have been there, with some of it; nobody has written those values again. A file that has not a
  * single entry of its own is what the other one was. */
-static void go_over(struct world *w, const struct files *f, struct device *d, uint64_t seq, const struct id *from,
-		    const struct id *to)
+static void go_over(struct world *w, const struct files *f, struct device *d, uint64_t gone_seq, uint64_t seq,
+		    const struct id *from, const struct id *to)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
 	struct numbers all = { 0 }, own = { 0 };
@@ -110,7 +110,7 @@ static void go_over(struct world *w, const struct files *f, struct device *d, ui
 		slot_find(r->top, TOP_CONTENT, strlen(TOP_CONTENT)) : NULL;
 	if (content)
 		own_numbers(f, content, &own);
-	w->inherited += model_inherited(w, d, seq, from, to, &all, &own, own.n == 0);
+	w->inherited += model_inherited(w, d, gone_seq, seq, from, to, &all, &own, own.n == 0);
 	numbers_clear(&all);
 	numbers_clear(&own);
 }
@@ -132,8 +132,7 @@ void purge_follow(struct world *w)
 		check_records(w, d, look, &f);
 		for (unsigned k = 0; k < f.n_gone; k++)
 			for (unsigned m = 0; m < f.n; m++)
-				if (f.seq[m] >= f.gone_seq[k])
-					go_over(w, &f, d, f.gone_seq[k], &f.gone[k], &f.id[m]);
+				go_over(w, &f, d, f.gone_seq[k], f.seq[m], &f.gone[k], &f.id[m]);
 	}
 }
 

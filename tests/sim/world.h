@@ -245,7 +245,7 @@ void model_renamed(struct world *w, struct device *d, const struct actor_id *fro
 /* That commit of the device put what the file `from` held into another one, which shows and lists `all` now, as_it_was: so
  * that who did the same has the same, and who took it away took that away; or it wrote `own` there, and what was there
  * already was not written again. How many values went over. */
-unsigned model_inherited(struct world *w, struct device *d, uint64_t seq, const struct id *from, const struct id *to,
+unsigned model_inherited(struct world *w, struct device *d, uint64_t gone_seq, uint64_t seq, const struct id *from, const struct id *to,
 			 const struct numbers *all, const struct numbers *own, bool as_it_was);
 void model_check(struct world *w, struct device *d);
 /* For a trace: what a file shows and lists. */
