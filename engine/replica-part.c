@@ -16,6 +16,8 @@
 
 #include <errno.h>
 
+#include "engine/purged.h"
+
 static void part_key(uint8_t kind, const struct id *node, uint8_t key[static 1 + ID_SIZE])
 {
 	key[0] = kind;
@@ -79,7 +81,10 @@ int view_node(struct view *v, const struct id *id, struct arena *a, struct view_
 	int rc = stored_get(view_replica(v), view_snapshot(v), a, id, &s, e);
 	if (rc < 0)
 		return rc;
-	*ret = (struct view_node){ s.record->scope, s.record->kind, s.record->ctx };
+	*ret = (struct view_node){ .scope = s.record->scope, .kind = s.record->kind, .context = s.record->ctx,
+				   .purged = record_is_purged(s.record) };
+	if (ret->purged)
+		ret->seen = *record_purge_seen(s.record);
 	return 0;
 }
 

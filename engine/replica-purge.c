@@ -222,11 +222,12 @@ int replica_purge_old(struct replica *r, uint64_t horizon_us, struct purge_walk 
 enum apart purge_apart(struct replica *r, const struct record *old, const struct delta *d)
 {
 	const struct record *new = &d->state;
-	if (!old || old->kind == NODE_DIR || record_is_purged(old) == record_is_purged(new) || !is_shown(r, old))
+	if (!old || old->kind == NODE_DIR || record_is_purged(old) == record_is_purged(new))
 		return APART_NOT;
+	/* Whoever has it does so, and not only who shows it: the next device may never be told of it. */
 	if (record_is_purged(new))
-		return record_has_news(old, record_purge_seen(new)) && is_live(r, &old->id) > 0 ? APART_OURS :
-												 APART_NOT;
+		return record_has_news(old, record_purge_seen(new)) &&
+			       (record_alive(old) || is_live(r, &old->id) > 0) ? APART_OURS : APART_NOT;
 	/* A file that has hard links goes over where its links are. */
 	if (!record_has_news(new, record_purge_seen(old)))
 		return APART_NOT;
@@ -367,7 +368,8 @@ static int write_heir(struct commit *c, const struct record *from, enum absence 
 	const struct entry *newest = content ? slot_newest(content, c->r->actors) : NULL;
 	struct stored old;
 	struct id id;
-	int named = by_name(c->r, from, at);
+	/* What is not shown has no documents to be joined with. */
+	int named = is_shown(c->r, from) ? by_name(c->r, from, at) : 0;
 	if (named < 0)
 		return named;
 	/* What was written later in the file of that name is later. */
@@ -387,6 +389,7 @@ static int inherit_locked(struct commit *c, const struct delta *d, enum absence 
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
 	c->together = true;
+	c->anywhere = true;
 	switch (purge_apart(c->r, old.record, d)) {
 	case APART_NOT:
 		break;
@@ -409,8 +412,9 @@ int purge_again(struct replica *r, const struct id *id, struct err *e)
 	struct commit c;
 	struct stored old;
 	commit_begin(&c, r, false);
+	c.anywhere = true;
 	int rc = commit_record(&c, id, &old, e);
-	if (rc == 0 && record_is_purged(old.record) && is_shown(r, old.record))
+	if (rc == 0 && record_is_purged(old.record))
 		rc = put_purged(&c, &old, old.record);
 	if (rc == 0)
 		rc = commit_end(&c, e);

@@ -598,6 +598,8 @@ struct view_node {
 	struct id scope;
 	enum node_kind kind;
 	struct vv context; /* arena */
+	bool purged;
+	struct vv seen; /* what the purge has taken account of (engine/purged.h); arena */
 };
 int view_node(struct view *v, const struct id *id, struct arena *a, struct view_node *ret, struct err *e);
 /* What somebody lacks of a node of that collection whose record has that context (NULL: none is there); *ret NULL:

@@ -344,6 +344,13 @@ static void item_add(struct part *p, const struct item *x, bool dir)
 	all[p->dirs++] = *x;
 }
 
+/* It is purged, and who did that does not know what the peer has of it: the peer has to keep that before it lets go of
+ * it (shoal-format(7), Purging). */
+static bool is_unseen(const struct view_node *node, const struct held *h)
+{
+	return node->purged && h && !vv_covers(&node->seen, &h->context) && !vv_equal(&node->context, &h->context);
+}
+
 static int plan_one(struct session *s, struct part *p, const struct id *id, const struct held *h,
 		    struct err *e)
 {
@@ -357,7 +364,7 @@ static int plan_one(struct session *s, struct part *p, const struct id *id, cons
 	bool here = r == 0;
 	if (h && (!here || !vv_covers(&node.context, &h->context))) {
 		buf_put(&p->take, id, sizeof(*id));
-	} else if (here && picked_has(p->picked, id)) {
+	} else if (here && (picked_has(p->picked, id) || is_unseen(&node, h))) {
 		const struct item x = { *id, h ? &h->context : NULL };
 		if (!h || !vv_equal(&node.context, &h->context))
 			item_add(p, &x, node.kind == NODE_DIR);
