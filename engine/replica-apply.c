@@ -415,7 +415,7 @@ int replica_apply_all(struct replica *r, struct arena *a, struct arrived *x, uin
 	}
 	for (uint32_t i = 0; rc == 0 && i < n; i++)
 		if (kept[i] && x[i].result == APPLY_MERGED)
-			rc = purge_again(r, &x[i].delta->state.id, e);
+			rc = purge_again(r, x[i].delta, x[i].lacks, e);
 	if (rc > 0)
 		rc = err_set(e, -EBUSY, "a deleted file is changed faster than it can be kept");
 	for (uint32_t i = 0; rc == -ESTALE && i < n; i++)

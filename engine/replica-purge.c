@@ -227,11 +227,12 @@ enum apart purge_apart(struct replica *r, const struct record *old, const struct
 	/* Whoever has it does so, and not only who shows it: the next device may never be told of it. */
 	if (record_is_purged(new))
 		return record_has_news(old, record_purge_seen(new)) &&
-			       (record_alive(old) || is_live(r, &old->id) > 0) ? APART_OURS : APART_NOT;
-	/* A file that has hard links goes over where its links are. */
+			       ((record_alive(old) && !in_inodes(old)) || is_live(r, &old->id) > 0) ?
+			       APART_OURS : APART_NOT;
+	/* Whether a name of a file that has hard links is left is not seen here; if none is, nobody will see the copy. */
 	if (!record_has_news(new, record_purge_seen(old)))
 		return APART_NOT;
-	return d->complete && (!record_alive(new) || in_inodes(new)) ? APART_NOT : APART_THEIRS;
+	return d->complete && !record_alive(new) ? APART_NOT : APART_THEIRS;
 }
 
 static int conflict_found(const char *pointer, const struct entry *shown, const struct entry *lost, void *userdata)
@@ -407,14 +408,31 @@ static int inherit_locked(struct commit *c, const struct delta *d, enum absence 
 	return 0;
 }
 
-int purge_again(struct replica *r, const struct id *id, struct err *e)
+/* The names of a file came with it, or before it, and name the purged one still. Where there are more of them is
+ * where it was changed: there they turn once the purge is heard of, and so nobody is told that this is done. */
+static int turn_again(struct commit *c, const struct delta *d)
+{
+	const struct record *from;
+	struct stored old;
+	struct id heir;
+	int rc = delta_join(&c->arena, c->r->actors, NULL, d, &from);
+	if (rc < 0)
+		return rc;
+	record_heir(from, c->r->actors, &heir);
+	rc = commit_record(c, &heir, &old, NULL);
+	return rc < 0 ? rc : turn_links(c, from, &heir);
+}
+
+int purge_again(struct replica *r, const struct delta *d, enum absence lacks, struct err *e)
 {
 	struct commit c;
 	struct stored old;
 	commit_begin(&c, r, false);
 	c.anywhere = true;
-	int rc = commit_record(&c, id, &old, e);
-	if (rc == 0 && record_is_purged(old.record))
+	int rc = commit_record(&c, &d->state.id, &old, e);
+	if (rc == 0 && in_inodes(&d->state))
+		rc = turn_again(&c, d);
+	else if (rc == 0 && record_is_purged(old.record) && lacks == ABSENT_NOT)
 		rc = put_purged(&c, &old, old.record);
 	if (rc == 0)
 		rc = commit_end(&c, e);

@@ -18,8 +18,9 @@ enum apart {
 enum apart purge_apart(struct replica *r, const struct record *old, const struct delta *d);
 /* Does so, if it has to be done still, in a commit of its own; 1: of what comes. lacks: contents that the delta came without. */
 int purge_inherit(struct replica *r, const struct delta *d, enum absence lacks, struct err *e);
-/* What came was joined, too: others that have it need not do the same. */
-int purge_again(struct replica *r, const struct id *id, struct err *e);
+/* What came was joined, too: others that have it need not do the same, unless something of it is not here; and its
+ * hard links that came meanwhile turn. */
+int purge_again(struct replica *r, const struct delta *d, enum absence lacks, struct err *e);
 
 /* A purged record for STORE_DOCS, without what it should not have. */
 void purge_encode(struct replica *r, const struct stored *s, struct buf *b);

@@ -610,6 +610,20 @@ static void test_links(void)
 	drop(&m.c, "d", "y.txt");
 	is_uint(purge(&m.c, id), 0, "it is not purged itself");
 	ok(mesh_close(&m), "all is well");
+	/* It got it where only a part is kept, and the other device has purged it. */
+	mesh_open(&m, "x.json", A("{\"n\": 1}\n"));
+	keep(&m.b, INTEREST_FILTERED, "n < 50");
+	drop_and_purge(&m.a, "d", "x.json");
+	node_write(&m.b, "d", "x.json", A("{\"n\": 2}\n"));
+	at = find(&m.b, "d", "x.json");
+	dir = find(&m.b, "d", NULL);
+	if (replica_link(m.b.replica, &at.id, &dir.id, A("y.json"), NULL) < 0)
+		tap_bail("cannot link");
+	ok(meet(&m.a, &m.b) && meet(&m.a, &m.b) && meet(&m.a, &m.b) && lists(&m.a, "d", "x.json y.json") &&
+		   has(&m.a, "d", "y.json", "{\"n\": 2}\n") && lists(&m.b, "d", "x.json y.json"),
+	   "so does one of a part");
+	keep(&m.b, INTEREST_SUBSCRIBED, NULL);
+	ok(mesh_close(&m), "all is well");
 	/* A symbolic one. */
 	mesh_open(&m, "z.txt", A("text\n"));
 	dir = find(&m.a, "d", NULL);
@@ -748,7 +762,7 @@ static void test_store(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(10 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 9 + 7 + 8);
+	tap_plan(10 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 9 + 7 + 8 + 2);
 	uint64_t seed = tap_seed(argc, argv);
 	test_laws(seed, tap_rounds(argc, argv, 300));
 	test_refused();
