@@ -238,8 +238,8 @@ static void world_make(struct world *w)
 	}
 	net_topology(w);
 	fate_make(w);
-	keep_make(w);
 	purge_make(w);
+	keep_make(w);
 }
 
 static void step(struct world *w)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Devices that keep the part of a collection which a filter picks, and others that keep all of it: what comes,
- * what leaves, and that nothing is lost by it. `test_part SEED COUNT` runs that many random histories. */
+ * what leaves, and that nothing is lost by it. `test_part SEED COUNT` runs that many random histories; from seed PURGING on
+ * files are deleted and purged in them. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 
 #include "engine/frame.h"
 #include "engine/interest.h"
+#include "engine/purge.h"
 #include "tests/held.h"
 #include "tests/pair.h"
 #include "tests/tap.h"
@@ -254,6 +256,7 @@ static void test_refused(void)
 #define NODES 5
 #define FILES 6
 #define KEYS 4096
+#define PURGING 1000000
 
 static const char *const wheres[] = { "n = 1", "n > 0", "n = 2 OR body ->> '$.n' = 0", "_path LIKE '%/3.json'" };
 #define WHERES (sizeof(wheres) / sizeof(*wheres))
@@ -262,6 +265,7 @@ struct world {
 	struct node node[NODES];
 	struct prng r;
 	unsigned n_keys;
+	bool purging, gone[KEYS]; /* keys that somebody who saw them deleted */
 };
 
 static enum interest_level level(struct node *n, const struct id *scope)
@@ -292,11 +296,35 @@ static void change(struct world *w, struct node *n)
 	w->n_keys++;
 }
 
+/* Deletes a file, and purges it, as a rule. */
+static void purge(struct world *w, struct node *n)
+{
+	struct id id = dir_of(n, "one");
+	struct attr at;
+	char name[16], key[24];
+	uint32_t looked, purged;
+	struct err e = { 0 };
+	snprintf(name, sizeof(name), "%u.json", (unsigned)prng_below(&w->r, FILES));
+	if (!interest_is_shown(level(n, &id)) || replica_lookup(n->replica, &id, name, strlen(name), &at) < 0)
+		return;
+	_cleanup_free_ char *text = node_read(n, "one", name);
+	for (unsigned k = 0; text && k < w->n_keys; k++) {
+		snprintf(key, sizeof(key), "\"k%u\"", k);
+		w->gone[k] |= strstr(text, key) != NULL;
+	}
+	if (replica_remove(n->replica, &at.entry, 0) < 0 ||
+	    (prng_chance(&w->r, 80) && replica_purge(n->replica, &at.id, 1, &looked, &purged, &e) < 0))
+		tap_bail("cannot purge: %s", e.message);
+	node_flush(n, NULL);
+}
+
 static void choose(struct world *w, struct node *n)
 {
 	struct id id = dir_of(n, "one");
 	if (prng_chance(&w->r, 30))
 		keep(n, &id, INTEREST_SUBSCRIBED, NULL);
+	else if (w->purging && prng_chance(&w->r, 50))
+		keep(n, &id, INTEREST_FARTHEST, NULL);
 	else
 		keep(n, &id, INTEREST_FILTERED, wheres[prng_below(&w->r, WHERES)]);
 }
@@ -395,32 +423,44 @@ static bool is_right(struct world *w, unsigned i)
 	return good;
 }
 
+struct texts {
+	struct node *n;
+	struct buf b;
+};
+
+static int add_text(const char *name, size_t len, const struct id *id, enum node_kind kind, void *userdata)
+{
+	struct texts *t = userdata;
+	_cleanup_free_ char *copy = strndup(name, len);
+	_cleanup_free_ char *text = copy && kind == NODE_FILE ? node_read(t->n, "one", copy) : NULL;
+	(void)id;
+	buf_puts(&t->b, text ? text : "");
+	return 0;
+}
+
+/* In whatever file: one that was purged goes on as another. */
 static bool all_keys(struct world *w)
 {
-	_cleanup_(buf_done) struct buf every = { 0 };
+	struct texts t = { .n = &w->node[0] };
+	struct id dir = dir_of(t.n, "one");
 	bool all = true;
-	for (unsigned f = 0; f < FILES; f++) {
-		char name[16];
-		snprintf(name, sizeof(name), "%u.json", f);
-		char *text = node_read(&w->node[0], "one", name);
-		buf_puts(&every, text ? text : "");
-		free(text);
-	}
-	buf_u8(&every, 0);
+	replica_names(t.n->replica, &dir, add_text, &t);
+	buf_u8(&t.b, 0);
 	for (unsigned k = 0; k < w->n_keys; k++) {
 		char key[24];
 		snprintf(key, sizeof(key), "\"k%u\"", k);
-		if (!strstr((char *)every.data, key)) {
+		if (!w->gone[k] && !strstr((char *)t.b.data, key)) {
 			tap_diag("%s is lost", key);
 			all = false;
 		}
 	}
+	buf_done(&t.b);
 	return all;
 }
 
 static bool history(uint64_t seed)
 {
-	struct world w = { .r = { seed } };
+	struct world w = { .r = { seed }, .purging = seed >= PURGING };
 	bool good = true;
 	for (unsigned i = 0; i < NODES; i++)
 		node_open(&w.node[i], (uint8_t)(i + 1), NULL);
@@ -437,8 +477,15 @@ static bool history(uint64_t seed)
 			choose(&w, n);
 		else if (event < 7)
 			node_crash(n, prng_below(&w.r, 5));
+		else if (w.purging && event == 15)
+			purge(&w, n);
 		else if (i != k)
 			good &= event < 11 ? cut(&w, n, m) : met(n, m);
+	}
+	/* A part may show another name where two files have one. */
+	for (unsigned i = 1; w.purging && i < NODES; i++) {
+		struct id id = dir_of(&w.node[i], "one");
+		keep(&w.node[i], &id, INTEREST_SUBSCRIBED, NULL);
 	}
 	for (unsigned round = 0; good && round < 4; round++)
 		for (unsigned i = 0; i < NODES; i++)
@@ -456,7 +503,7 @@ static bool history(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-	tap_plan(argc == 1 ? 48 : 1);
+	tap_plan(argc == 1 ? 49 : 1);
 	if (argc == 1) {
 		test_two();
 		test_three();
@@ -467,5 +514,9 @@ int main(int argc, char **argv)
 	for (uint64_t i = 0; i < count; i++)
 		bad += !history(seed + i);
 	is_uint(bad, 0, "random histories in which something is lost or wrong");
+	for (uint64_t i = 0; argc == 1 && i < count; i++)
+		bad += !history(PURGING + i);
+	if (argc == 1)
+		is_uint(bad, 0, "the same of such in which files are purged");
 	return tap_done();
 }
