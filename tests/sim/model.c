@@ -162,10 +162,10 @@ unsigned model_inherited(struct world *w, struct device *d, uint64_t gone_seq, u
 		const struct written x = m->written[i];
 		struct numbers one = { 0 };
 		/* Somebody else may have done the same, but may lose it to a crash. */
-		if (x.lost || !id_equal(&x.node, from) || !numbers_has(all, x.value))
+		if (x.lost || !id_equal(&x.node, from) || !numbers_has(all, x.value) || (gone_seq == 0 && x.covered))
 			continue;
 		numbers_add(&one, x.value);
-		m->seq = gone_seq;
+		m->seq = gone_seq ? gone_seq : seq;
 		cover(w, d, from, x.place, &one, NULL, true);
 		m->seq = seq;
 		numbers_clear(&one);

@@ -62,8 +62,8 @@ struct files {
 	struct id id[64]; /* changed here */
 	unsigned n;
 	uint64_t seq[64]; /* the commit */
-	struct id gone[64];
-	uint64_t gone_seq[64];
+	struct id gone[256];
+	uint64_t gone_seq[256]; /* 0: it was purged before, and others came to be of it all the same */
 	unsigned n_gone;
 	uint32_t self;
 	uint64_t above;
@@ -74,12 +74,12 @@ static void look(struct world *w, struct device *d, const struct record *r, void
 	struct files *f = userdata;
 	(void)w, (void)d;
 	const uint64_t seq = vv_get(&r->ctx, f->self);
-	if (r->kind != NODE_FILE || seq <= f->above)
+	if (r->kind != NODE_FILE)
 		return;
-	if (record_is_purged(r) && f->n_gone < 64) {
-		f->gone_seq[f->n_gone] = seq;
+	if (record_is_purged(r) && f->n_gone < 256) {
+		f->gone_seq[f->n_gone] = seq > f->above ? seq : 0;
 		f->gone[f->n_gone++] = r->id;
-	} else if (!record_is_purged(r) && f->n < 64) {
+	} else if (!record_is_purged(r) && seq > f->above && f->n < 64) {
 		f->seq[f->n] = seq;
 		f->id[f->n++] = r->id;
 	}
