@@ -155,6 +155,37 @@ int replica_deleted(struct replica *r, struct arena *a, struct deleted **ret, ui
 	return 0;
 }
 
+int replica_deleted_place(struct replica *r, struct arena *a, const struct id *file, struct deleted *ret)
+{
+	_cleanup_(deletions_done) struct deletions d = { .r = r, .arena = a };
+	struct deleted x;
+	int found = -ENOENT, rc = load(&d);
+	if (rc < 0)
+		return rc;
+	struct cursor c = cursor_make(d.values.data, d.values.len);
+	for (uint32_t i = 0; i < d.n; i++) {
+		struct history_deletion h;
+		size_t len;
+		const uint8_t *value = cursor_bytes(&c, SIZE_MAX, &len);
+		if (history_deletion_decode(r->actors, value, len, &h, NULL) < 0 || h.moved)
+			continue;
+		x = (struct deleted){ .id = h.node, .file = h.node, .kind = h.kind, .parent = h.parent,
+				      .name_len = h.name_len, .when_us = h.when_us, .actor = h.actor };
+		/* Only links are looked at any closer. */
+		rc = id_equal(&h.node, file) ? 0 : find_file(r, &x);
+		if (rc < 0)
+			return rc;
+		if (!id_equal(&x.file, file))
+			continue;
+		x.name = arena_dup(a, h.name, h.name_len);
+		if (!x.name)
+			return -ENOMEM;
+		*ret = x;
+		found = 0;
+	}
+	return found;
+}
+
 /* ---- bringing back ---- */
 
 static const struct edge *last_place(const struct record *rec)

@@ -203,11 +203,8 @@ int commit_history(struct commit *c, struct store_batch *b, struct buf *v, struc
 {
 	int rc = 0;
 	for (struct touched *t = c->first; rc == 0 && t; t = t->next) {
-		if (forgotten(t)) {
-			rc = history_forget(c->r, &t->record->id, b);
-			continue;
-		}
-		rc = keep_version(c, t, b, v, e);
+		/* That it went is told all the same where it was live until now. */
+		rc = forgotten(t) ? history_forget(c->r, &t->record->id, b) : keep_version(c, t, b, v, e);
 		if (rc == 0)
 			rc = keep_place(c, t, b, v);
 	}

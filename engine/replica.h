@@ -276,6 +276,9 @@ struct deleted {
 
 /* What was deleted and still is, the latest deletion first, each node once; an array in the arena. */
 int replica_deleted(struct replica *r, struct arena *a, struct deleted **ret, uint32_t *ret_n);
+/* Where a file was, or a link to it, that was deleted last; also of one of which nothing else is kept. ret->id is the file or
+ * the link. -ENOENT: it is not known. */
+int replica_deleted_place(struct replica *r, struct arena *a, const struct id *file, struct deleted *ret);
 /* Brings a deleted node back to where it was, or (parent not NULL) to parent/name, with the content
  * that it had, and with the directories that it was in as far as these are deleted as well; one
  * commit. -EEXIST: something has a name there, -ENOENT: it is not deleted, or nobody knows where it was,

@@ -142,8 +142,29 @@ static bool is_rewritten(const struct attr *before, const struct version *v)
 	return before->form == FORM_BLOB && id_equal(&before->version, version_id(v));
 }
 
-/* Deleted by others while it was written: what was written is not lost. */
-static int revive(struct fusefs *fs, struct inode *i, const struct content *content,
+static bool is_as(const struct version *x, const struct version *y)
+{
+	const struct blob_ref *a = version_blob(x), *b = version_blob(y);
+	if (version_data(x) && version_data(y))
+		return version_size(x) == version_size(y) &&
+		       memcmp(version_data(x), version_data(y), version_size(x)) == 0;
+	return a && b && a->size == b->size && sha256_cmp(&a->manifest, &b->manifest) == 0;
+}
+
+/* What has the name now takes it in, as if it had been made under that name apart, or as a save of it if it is what
+ * the writer has read. */
+static int save_into(struct fusefs *fs, const struct id *id, struct version *base, const struct content *content,
+		     struct version **ret, struct err *e)
+{
+	_cleanup_(version_unrefp) struct version *is = NULL;
+	int r = replica_read(fs->replica, id, &is);
+	const bool read = r >= 0 && base && version_load(base) == 0 && is_as(is, base);
+	return r < 0 ? r : replica_save(fs->replica, id, read ? is : NULL, content, SAVE_BY_NAME, ret, e);
+}
+
+/* Deleted by others while it was written: what was written is not lost. What was in it may have become another file
+ * already (shoal-format(7), Purging), or somebody made one of that name. */
+static int revive(struct fusefs *fs, struct inode *i, struct version *base, const struct content *content,
 		  struct version **ret, struct err *e)
 {
 	if (!i->name)
@@ -152,6 +173,9 @@ static int revive(struct fusefs *fs, struct inode *i, const struct content *cont
 	int r = replica_create(fs->replica, &i->parent, i->name, strlen(i->name),
 			       i->last.mode ? i->last.mode : 0644, content, SAVE_BY_NAME, 0, &attr,
 			       ret, e);
+	if (r == -EEXIST && replica_lookup(fs->replica, &i->parent, i->name, strlen(i->name), &attr) >= 0 &&
+	    attr.kind == NODE_FILE)
+		r = save_into(fs, &attr.id, base, content, ret, e);
 	if (r >= 0) {
 		inode_bind(fs, i, &attr.id);
 		notify_entry(fs, &i->parent, i->name);
@@ -185,7 +209,7 @@ static int commit_node(struct fusefs *fs, struct inode *i, struct copy *c, bool 
 	fs_own_begin(fs, &own);
 	r = replica_save(fs->replica, &i->id, base, &content, SAVE_BY_NAME, &v, e);
 	if (r == -ENOENT)
-		r = revive(fs, i, &content, &v, e);
+		r = revive(fs, i, base, &content, &v, e);
 	if (r >= 0 && (mtime_set || is_rewritten(&before, v)))
 		replica_set_mtime(fs->replica, &i->id, mtime);
 	fs_own_end(fs, &own);

@@ -201,21 +201,15 @@ static int free_name(struct fusefs *fs, const struct id *dir, const char *name, 
 static int last_place(struct fusefs *fs, const struct id *id, struct id *ret_dir, struct buf *ret)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
-	struct deleted *d;
-	uint32_t n;
+	struct deleted d;
 	struct attr attr;
-	int r = replica_deleted(fs->replica, &a, &d, &n);
+	int r = replica_deleted_place(fs->replica, &a, id, &d);
 	if (r < 0)
 		return r;
-	for (uint32_t k = 0; k < n; k++) {
-		if (!id_equal(&d[k].file, id))
-			continue;
-		*ret_dir = d[k].parent;
-		if (replica_attr(fs->replica, ret_dir, &attr) < 0)
-			*ret_dir = NODE_ROOT;
-		return free_name(fs, ret_dir, d[k].name, ret);
-	}
-	return -ENOENT;
+	*ret_dir = d.parent;
+	if (replica_attr(fs->replica, ret_dir, &attr) < 0)
+		*ret_dir = NODE_ROOT;
+	return free_name(fs, ret_dir, d.name, ret);
 }
 
 /* The document of i, a node, is gone: its bytes become a local file. i->lock held. */

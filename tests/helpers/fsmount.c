@@ -12,6 +12,7 @@
  *     put PATH CONTENT    made or saved there, over its newest version
  *     here PATH CONTENT   the same on this device, past the mount, as tools do
  *     gone PATH           removed on this device, in the same way
+ *     purge PATH          removed there, and nothing is kept of it
  *     rm PATH, mkdir PATH, mv PATH PATH, ln TARGET PATH, link PATH PATH, chmod MODE PATH (octal)
  *     type DIRECTORY POINTER TYPE
  *     ls                  all paths there
@@ -35,6 +36,7 @@
 #include <unistd.h>
 
 #include "engine/jsonw.h"
+#include "engine/purge.h"
 #include "engine/replica.h"
 #include "engine/session.h"
 #include "engine/store.h"
@@ -233,6 +235,20 @@ static int do_rm(struct device *d, const char *path)
 	struct attr attr;
 	int r = find(d->replica, path, &parent, &name, &attr);
 	return r < 0 ? r : replica_remove(d->replica, &attr.entry, 0);
+}
+
+static int do_purge(struct device *d, const char *path, struct err *e)
+{
+	struct id parent;
+	const char *name;
+	struct attr attr;
+	uint32_t looked, purged = 0;
+	int r = find(d->replica, path, &parent, &name, &attr);
+	if (r >= 0)
+		r = replica_remove(d->replica, &attr.entry, 0);
+	if (r >= 0)
+		r = replica_purge(d->replica, &attr.id, 1, &looked, &purged, e);
+	return r < 0 ? r : purged == 1 ? 0 : err_set(e, -EIO, "it is not purged");
 }
 
 static int do_mkdir(struct device *d, const char *path)
@@ -466,6 +482,8 @@ static int run(struct world *w, char *word[4], int n, struct err *e)
 		return do_rm(&w->a, word[1]);
 	if (strcmp(word[0], "rm") == 0 && n == 2)
 		return do_rm(&w->b, word[1]);
+	if (strcmp(word[0], "purge") == 0 && n == 2)
+		return do_purge(&w->b, word[1], e);
 	if (strcmp(word[0], "mkdir") == 0 && n == 2)
 		return do_mkdir(&w->b, word[1]);
 	if (strcmp(word[0], "mv") == 0 && n == 3)

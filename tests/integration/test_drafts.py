@@ -461,6 +461,43 @@ def test_the_document_of_a_draft_is_deleted_elsewhere(m, d):
     assert m.json(path) == m.remote_json(path) == FIXED and path not in m.drafts()
 
 
+def test_the_document_of_a_draft_is_purged_elsewhere(m, d):
+    """Nothing is kept of the document, but the text is."""
+    path, p = f"{d.name}/a.json", d / "a.json"
+    m.new_document(path, START)
+    by_flush(p, BAD, Refused())
+    m.ask("purge", path)
+    m.sync()
+    m.ask("idle")
+    is_draft(m, p, BAD)
+    write(p, dump(FIXED))
+    m.settle_and_sync()
+    assert m.json(path) == m.remote_json(path) == FIXED and path not in m.drafts()
+
+
+@pytest.mark.parametrize("name, before, news, last", [
+    ("a.txt", b"one\n", b"one\ntwo\n", b"one\ntwo\nthree\n"),
+    ("a.bin", b"one\0", b"one two\0", b"one two three\0"),
+    ("a.json", dump(START), dump(dict(START, more=1)), dump(dict(START, more=2))),
+])
+def test_a_file_is_purged_elsewhere_while_it_is_written(m, d, name, before, news, last):
+    """What was saved meanwhile has become another file of that name; what is saved then goes there."""
+    path, p = f"{d.name}/{name}", d / name
+    write(p, before)
+    m.settle_and_sync()
+    m.ask("purge", path)
+    write(p, news)
+    m.settle()
+    fd = os.open(p, os.O_RDWR)
+    os.pwrite(fd, last, 0)
+    m.sync()
+    m.ask("idle")
+    os.close(fd)
+    m.settle_and_sync()
+    assert p.read_bytes() == m.remote_bytes(path) == last
+    assert m.drafts() == [] and sorted(x.name for x in d.iterdir()) == [name]
+
+
 def test_times_and_modes_of_a_draft(m, d):
     path, p = f"{d.name}/a.json", d / "a.json"
     m.new_document(path, START)
