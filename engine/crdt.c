@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/edge.h"
+#include "engine/purged.h"
 #include "engine/slotseq.h"
 
 const struct id NODE_ROOT = { { [15] = 1 } };
@@ -254,6 +255,9 @@ int record_move(struct arena *a, const struct actors *actors, const struct recor
 		*ret = r;
 		return 0;
 	}
+	/* A file whose counters somebody has used up can be deleted all the same. */
+	if (old && old->counter == EDGE_PURGED - 1 && trash && r->kind != NODE_DIR)
+		return record_purge(a, actors, r, st, ret);
 	if (old && old->counter >= EDGE_PURGED - 1)
 		return -EOVERFLOW;
 	const struct visit now = { hlc_us(st->hlc), st->dot };

@@ -126,8 +126,15 @@ int delta_make(struct arena *a, const struct actors *actors, const struct record
 		*ret = NULL;
 		return 0;
 	}
-	if (record_is_purged(r))
-		return whole(a, r, ret);
+	if (record_is_purged(r)) {
+		/* What a damaged one holds is nobody else's; they would refuse it. */
+		struct record *bare = arena_new(a, struct record);
+		if (!bare)
+			return -ENOMEM;
+		*bare = *r;
+		record_bare(bare);
+		return whole(a, bare, ret);
+	}
 	struct vv from = { arena_array(a, r->ctx.n, sizeof(*from.item)), 0, 0 };
 	if (!from.item)
 		return -ENOMEM;

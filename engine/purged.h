@@ -12,6 +12,12 @@ static inline bool record_is_purged(const struct record *r)
 	return r->n_edges > 0 && edge_is_purge(&r->edge[0]);
 }
 
+/* There is no place for it any more: it is purged, or its next edge is beyond the last one. */
+static inline bool record_is_spent(const struct record *r)
+{
+	return r->n_edges > 0 && r->edge[0].counter >= EDGE_PURGED - 1;
+}
+
 /* What a purge has taken account of; of a purged record only. Borrowed. */
 static inline const struct vv *record_purge_seen(const struct record *r)
 {

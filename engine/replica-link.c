@@ -334,7 +334,7 @@ static int link_id(struct commit *c, const struct id *target, const struct id *p
 		if (rc == 0 && (n.flags & NODE_LIVE))
 			continue;
 		rc = commit_record(c, ret, ret_old, NULL);
-		if (rc == 0 && record_is_purged(ret_old->record)) {
+		if (rc == 0 && record_is_spent(ret_old->record)) {
 			*ret_old = (struct stored){ 0 };
 			continue;
 		}

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 
+#include "engine/counter.h"
 #include "engine/history.h"
 #include "engine/purged.h"
 #include "engine/slot.h"
@@ -241,12 +242,24 @@ static int conflict_found(const char *pointer, const struct entry *shown, const 
 	return 1;
 }
 
+/* Steps that somebody took are not in what a file shows: written anew by two they would be one. */
+static bool has_counter(const struct slot *s)
+{
+	bool has = slot_counts(s);
+	for (uint32_t i = 0; !has && i < s->n; i++)
+		has = has_counter(s->child[i]);
+	return has;
+}
+
 /* Is it written down as what its name says it is? 1, 0, or an error. */
 static int by_name(struct replica *r, const struct record *rec, const struct edge *at)
 {
 	struct value v;
 	if (rec->kind != NODE_FILE || !at || edge_is_inodes(at) || !name_is_document(at->name, at->name_len) ||
 	    !content_shown(r, rec, &v) || !value_is_json(v.kind))
+		return 0;
+	const struct slot *content = slot_find(rec->top, TOP_CONTENT, strlen(TOP_CONTENT));
+	if (content && has_counter(content))
 		return 0;
 	int rc = record_conflicts(rec, r->actors, conflict_found, NULL);
 	return rc < 0 ? rc : rc == 0;
@@ -265,7 +278,7 @@ static int choose_document(struct commit *c, const struct record *from, const st
 			return 0;
 		if (rc < 0)
 			return rc;
-		if (id_equal(ret, &from->id) || record_is_purged(ret_old->record) ||
+		if (id_equal(ret, &from->id) || record_is_spent(ret_old->record) ||
 		    ret_old->record->kind != NODE_FILE || !id_equal(&ret_old->record->scope, &from->scope))
 			continue;
 		rc = node_get(c->r, &c->arena, ret, &n);
@@ -362,7 +375,8 @@ static int write_copy(struct commit *c, const struct record *from, enum absence 
 	return rc == 0 && in_inodes(from) ? turn_links(c, from, &heir) : rc;
 }
 
-static int write_heir(struct commit *c, const struct record *from, enum absence lacks)
+/* alone: not as what its name says, whatever that is. */
+static int write_heir(struct commit *c, const struct record *from, enum absence lacks, bool alone)
 {
 	const struct edge *at = record_last_place(from);
 	const struct slot *content = from->top ? slot_find(from->top, TOP_CONTENT, strlen(TOP_CONTENT)) : NULL;
@@ -370,7 +384,7 @@ static int write_heir(struct commit *c, const struct record *from, enum absence 
 	struct stored old;
 	struct id id;
 	/* What is not shown has no documents to be joined with. */
-	int named = is_shown(c->r, from) ? by_name(c->r, from, at) : 0;
+	int named = !alone && is_shown(c->r, from) ? by_name(c->r, from, at) : 0;
 	if (named < 0)
 		return named;
 	/* What was written later in the file of that name is later. */
@@ -382,7 +396,7 @@ static int write_heir(struct commit *c, const struct record *from, enum absence 
 	return rc == -ENOENT ? write_copy(c, from, lacks) : rc;
 }
 
-static int inherit_locked(struct commit *c, const struct delta *d, enum absence lacks, struct err *e)
+static int inherit_locked(struct commit *c, const struct delta *d, enum absence lacks, bool alone, struct err *e)
 {
 	struct stored old;
 	const struct record *from;
@@ -396,13 +410,13 @@ static int inherit_locked(struct commit *c, const struct delta *d, enum absence 
 		break;
 	case APART_OURS:
 		from = old.record;
-		rc = write_heir(c, from, absents_get(c->r->absents, &from->id));
+		rc = write_heir(c, from, absents_get(c->r->absents, &from->id), alone);
 		return rc < 0 ? rc : put_purged(c, &old, from);
 	case APART_THEIRS:
 		/* The purged record takes it in with all that came with it, not before. */
 		rc = delta_join(&c->arena, c->r->actors, NULL, d, &from);
 		if (rc == 0)
-			rc = write_heir(c, from, lacks);
+			rc = write_heir(c, from, lacks, alone);
 		return rc < 0 ? rc : 1;
 	}
 	return 0;
@@ -442,12 +456,25 @@ int purge_again(struct replica *r, const struct delta *d, enum absence lacks, st
 	return rc;
 }
 
-int purge_inherit(struct replica *r, const struct delta *d, enum absence lacks, struct err *e)
+static int inherit(struct replica *r, const struct delta *d, enum absence lacks, bool alone, struct err *e)
 {
 	struct commit c;
 	commit_begin(&c, r, false);
-	int theirs = inherit_locked(&c, d, lacks, e);
+	int theirs = inherit_locked(&c, d, lacks, alone, e);
 	int rc = theirs < 0 ? err_errno(e, theirs, "cannot keep what was changed in a deleted file") : commit_end(&c, e);
 	commit_done(&c);
 	return rc < 0 ? rc : theirs;
+}
+
+int purge_inherit(struct replica *r, const struct delta *d, enum absence lacks, struct err *e)
+{
+	struct err first = { 0 };
+	int rc = inherit(r, d, lacks, false, &first);
+	if (rc >= 0)
+		return rc;
+	/* Whatever it is that no document can be made of, or not where others have to be: it would be so the next time. */
+	if (rc != -ENOMEM && rc != -EIO && rc != -ENOSPC)
+		return inherit(r, d, lacks, true, e);
+	*e = first;
+	return rc;
 }

@@ -67,7 +67,7 @@ int id_choose(struct commit *c, enum node_kind kind, const struct id *parent, co
 			if (rc == 0 && (n.flags & NODE_LIVE) && !(own && id_equal(own, ret)))
 				continue;
 			rc = commit_record(c, ret, ret_old, NULL);
-			if (rc == 0 && record_is_purged(ret_old->record)) {
+			if (rc == 0 && record_is_spent(ret_old->record)) {
 				*ret_old = (struct stored){ 0 };
 				continue;
 			}

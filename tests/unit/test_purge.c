@@ -224,8 +224,10 @@ static void test_refused(void)
 	r.edge[0].counter = EDGE_PURGED - 1;
 	is_int(hears(&d, &to, &r), 0, "the largest one is taken");
 	st = device_stamp(&d);
-	is_int(record_move(&d.arena, d.actors, &r, &NODE_TRASH, "", 0, &st, &moved), -EOVERFLOW,
+	is_int(record_move(&d.arena, d.actors, &r, &NODE_LOST, "x", 1, &st, &moved), -EOVERFLOW,
 	       "and nothing is moved beyond it");
+	ok(record_move(&d.arena, d.actors, &r, &NODE_TRASH, "", 0, &st, &moved) == 0 && record_is_purged(moved) &&
+		   record_is_bare(moved), "but it can be deleted, for good");
 	device_done(&d);
 	device_done(&to);
 }
@@ -577,6 +579,55 @@ static void test_apart(void)
 	ok(mesh_close(&m), "all is well");
 }
 
+/* Two devices take from a declared counter, and both write down what they have. */
+static void test_counter(void)
+{
+	struct mesh m;
+	mesh_open(&m, "x.json", A("{\"stock\": 10}\n"));
+	struct id dir = find(&m.a, "d", NULL).id;
+	if (replica_declare(m.a.replica, &dir, A("/stock"), "counter", NULL) < 0 || !meet(&m.a, &m.b) || !meet(&m.a, &m.c))
+		tap_bail("cannot declare");
+	drop_and_purge(&m.a, "d", "x.json");
+	node_write(&m.b, "d", "x.json", A("{\"stock\": 9}\n"));
+	node_write(&m.c, "d", "x.json", A("{\"stock\": 9}\n"));
+	ok(meet(&m.a, &m.b) && meet(&m.a, &m.c) && meet(&m.a, &m.b), "two counted");
+	struct counting c = { 0 };
+	dir = find(&m.a, "d", NULL).id;
+	replica_list(m.a.replica, &dir, count_one, &c);
+	is_uint(c.files, 2, "and no step is lost: %s", c.names);
+	ok(mesh_close(&m), "all is well");
+}
+
+/* A peer used up the counters of the document that a late change should become. */
+static void test_spent(void)
+{
+	struct mesh m;
+	struct record *r;
+	_cleanup_(arena_done) struct arena arena = { 0 };
+	_cleanup_(buf_done) struct buf is = { 0 }, b = { 0 };
+	_cleanup_(store_batch_freep) struct store_batch *batch = NULL;
+	mesh_open(&m, "x.json", A("{\"a\": 1}\n"));
+	drop_and_purge(&m.a, "d", "x.json");
+	node_write(&m.a, "d", "x.json", A("{\"a\": 2}\n"));
+	struct id id = drop(&m.a, "d", "x.json");
+	if (store_get(m.a.store, NULL, STORE_DOCS, id.b, ID_SIZE, &is) < 0 || is.data[1] != 0 ||
+	    record_decode(&arena, replica_actors(m.a.replica), is.data + 2, is.len - 2, &r, NULL) < 0 ||
+	    store_batch_new(&batch) < 0)
+		tap_bail("no record");
+	r->edge[0].counter = EDGE_PURGED - 1;
+	buf_put(&b, is.data, 2);
+	record_encode(r, replica_actors(m.a.replica), &b);
+	store_put(batch, STORE_DOCS, id.b, ID_SIZE, b.data, b.len);
+	if (store_write(m.a.store, batch, NULL) < 0)
+		tap_bail("cannot write");
+	node_write(&m.b, "d", "x.json", A("{\"a\": 1, \"b\": 2}\n"));
+	ok(meet(&m.a, &m.b) && has(&m.a, "d", "x.json", "{\"a\": 1, \"b\": 2}\n"), "a late change passes over what nothing comes after");
+	drop(&m.a, "d", "x.json");
+	node_write(&m.a, "d", "x.json", A("{\"c\": 3}\n"));
+	ok(has(&m.a, "d", "x.json", "{\"c\": 3}\n"), "so does a new file");
+	ok(mesh_close(&m), "all is well");
+}
+
 /* What lost is still listed. */
 static void test_conflict(void)
 {
@@ -762,7 +813,7 @@ static void test_store(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(10 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 9 + 7 + 8 + 2);
+	tap_plan(10 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 9 + 7 + 8 + 2 + 1 + 3 + 3);
 	uint64_t seed = tap_seed(argc, argv);
 	test_laws(seed, tap_rounds(argc, argv, 300));
 	test_refused();
@@ -773,6 +824,8 @@ int main(int argc, char **argv)
 	test_carried();
 	test_theirs();
 	test_apart();
+	test_counter();
+	test_spent();
 	test_conflict();
 	test_links();
 	test_when();
