@@ -117,24 +117,26 @@ static int whole(struct arena *a, const struct record *r, struct delta **ret)
 	return 0;
 }
 
+/* What a damaged record that is purged holds is nobody else's: they would refuse it. */
+static int whole_bare(struct arena *a, const struct record *r, struct delta **ret)
+{
+	int rc = whole(a, r, ret);
+	if (rc == 0)
+		record_bare(&(*ret)->state);
+	return rc;
+}
+
 int delta_make(struct arena *a, const struct actors *actors, const struct record *r,
 	       const struct vv *known, bool complete, struct delta **ret)
 {
 	if (complete)
-		return whole(a, r, ret);
+		return whole_bare(a, r, ret);
 	if (vv_covers(known, &r->ctx)) {
 		*ret = NULL;
 		return 0;
 	}
-	if (record_is_purged(r)) {
-		/* What a damaged one holds is nobody else's; they would refuse it. */
-		struct record *bare = arena_new(a, struct record);
-		if (!bare)
-			return -ENOMEM;
-		*bare = *r;
-		record_bare(bare);
-		return whole(a, bare, ret);
-	}
+	if (record_is_purged(r))
+		return whole_bare(a, r, ret);
 	struct vv from = { arena_array(a, r->ctx.n, sizeof(*from.item)), 0, 0 };
 	if (!from.item)
 		return -ENOMEM;

@@ -212,6 +212,11 @@ static void test_refused(void)
 	r = *d.rec;
 	r.top = alive->top;
 	is_int(hears(&d, &to, &r), -EBADMSG, "one with content is not");
+	static const struct vv nothing;
+	struct delta *sent[2];
+	must(delta_make(&d.arena, d.actors, &r, &nothing, true, &sent[0]));
+	must(delta_make(&d.arena, d.actors, &r, &nothing, false, &sent[1]));
+	ok(record_is_bare(&sent[0]->state) && record_is_bare(&sent[1]->state), "nor is such a one sent");
 	r = *d.rec;
 	r.kind = NODE_DIR;
 	is_int(hears(&d, &to, &r), -EBADMSG, "nor a purged directory");
@@ -813,7 +818,7 @@ static void test_store(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(10 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 9 + 7 + 8 + 2 + 1 + 3 + 3);
+	tap_plan(11 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 9 + 7 + 8 + 2 + 1 + 3 + 3);
 	uint64_t seed = tap_seed(argc, argv);
 	test_laws(seed, tap_rounds(argc, argv, 300));
 	test_refused();
