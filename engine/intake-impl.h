@@ -15,6 +15,8 @@ struct round {
 	uint64_t no;
 	struct id scope;
 	struct vv upto;
+	bool asked;     /* the claim is to tell who was first */
+	struct vv news; /* of upto, what the peer told with this round */
 	uint64_t announced, received;
 	uint64_t waiting; /* arrivals */
 	bool ended;

@@ -142,6 +142,8 @@ libengine_a_SOURCES = \
 	engine/replica-leaf.c \
 	engine/replica-lines.c \
 	engine/replica-link.c \
+	engine/replica-live.c \
+	engine/replica-live.h \
 	engine/replica-list.c \
 	engine/replica-meta.c \
 	engine/replica-node.c \
@@ -199,6 +201,7 @@ libengine_a_SOURCES = \
 	engine/session-part.c \
 	engine/session-part.h \
 	engine/session-presence.c \
+	engine/session-spread.c \
 	engine/session.c \
 	engine/session.h \
 	engine/sha256.c \
@@ -209,6 +212,8 @@ libengine_a_SOURCES = \
 	engine/slotcodec.h \
 	engine/slotseq.c \
 	engine/slotseq.h \
+	engine/spread.c \
+	engine/spread.h \
 	engine/statement.c \
 	engine/statement.h \
 	engine/store.c \

@@ -294,8 +294,11 @@ static int get_round(struct session *s, struct cursor *c, struct err *e)
 		return err_set(e, -EPROTO, "the peer opened a round out of place");
 	if (intake_rounds(s->intake) + intake_claims(s->intake) >= ROUNDS_MAX)
 		return err_set(e, -EPROTO, "the peer opened too many rounds");
+	_cleanup_(vv_done) struct vv base = { 0 };
+	if (s->spread && vv_copy(&scope->heard, &base) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
 	r = get_told(s, c, FRAME_ROUND, scope, e);
-	return r < 0 ? r : intake_round(s->intake, &scope->id, &scope->heard, count, e);
+	return r < 0 ? r : intake_round(s->intake, &scope->id, s->spread ? &base : NULL, &scope->heard, count, e);
 }
 
 static int get_ack(struct session *s, struct cursor *c, struct err *e)
@@ -303,6 +306,13 @@ static int get_ack(struct session *s, struct cursor *c, struct err *e)
 	struct scope *scope = NULL;
 	int r = get_scope(s, c, &scope, e);
 	return r < 0 ? r : get_told(s, c, FRAME_ACK, scope, e);
+}
+
+static int get_eager(struct session *s, struct cursor *c, struct err *e)
+{
+	struct scope *scope = NULL;
+	int r = get_scope(s, c, &scope, e);
+	return r < 0 ? r : session_eager_get(s, c, scope, e);
 }
 
 static int get_delta(struct session *s, struct cursor *c, uint64_t cost, struct err *e)
@@ -494,6 +504,8 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return get_resume(s, &c, e);
 	case FRAME_PRESENCE:
 		return session_get_presence(s, &c, now, e);
+	case FRAME_EAGER:
+		return get_eager(s, &c, e);
 	case FRAME_COMPARE:
 		return session_compare_get(s, &c, e);
 	case FRAME_HOLD:
@@ -552,6 +564,8 @@ int session_input(struct session *s, const void *data, size_t len, uint64_t now_
 	if (r == 0)
 		r = buf_failed(&s->inbuf) ? err_set(&why, -ENOMEM, "out of memory")
 					  : take_frames(s, p, len, &used, now_us, &why);
+	if (r == 0)
+		r = session_spread_claims(s, now_us, &why);
 	if (r == 0 && s->inbuf.len > 0)
 		buf_consume(&s->inbuf, used);
 	else if (r == 0)

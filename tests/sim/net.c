@@ -88,10 +88,13 @@ static void conn_make(struct world *w, struct edge_of_net *edge)
 	c->next = w->conns;
 	w->conns = c;
 	edge->conn = c;
-	for (int i = 0; i < 2; i++)
-		if (session_new(c->end[i].device->replica, &c->end[!i].device->id, w->now,
-				&c->end[i].session) < 0)
+	for (int i = 0; i < 2; i++) {
+		struct device *d = c->end[i].device;
+		if ((!d->spread && spread_new(&d->spread) < 0) ||
+		    session_new(d->replica, &c->end[!i].device->id, w->now, &c->end[i].session) < 0)
 			world_fail(w, "no session");
+		session_spread_for(c->end[i].session, d->spread);
+	}
 	w->sessions++;
 	TRACE(w, "link %u-%u up", edge->a, edge->b);
 }
@@ -321,6 +324,9 @@ bool net_in_step(struct world *w)
 				return false;
 			session_status(c->end[k].session, &st);
 			if (st.phase != SESSION_LIVE || st.behind_here || st.behind_there)
+				return false;
+			/* A wish that is to be told. */
+			if (session_deadline(c->end[k].session) == 0)
 				return false;
 		}
 	}

@@ -333,6 +333,7 @@ void world_free(struct world *w)
 		for (int k = 0; k < PINS; k++)
 			pin_clear(&d->pin[k]);
 		replica_free(d->replica);
+		spread_free(d->spread);
 		store_close(d->store);
 		if (d->backup)
 			store_close(d->backup);

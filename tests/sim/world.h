@@ -14,6 +14,7 @@
 
 #include "engine/replica.h"
 #include "engine/session.h"
+#include "engine/spread.h"
 #include "tests/prng.h"
 
 #define DEVICES_MAX 6
@@ -43,6 +44,7 @@ struct device {
 	struct id id;
 	struct store *store;
 	struct replica *replica; /* NULL: down */
+	struct spread *spread;   /* of its sessions */
 	struct prng random, tags;
 	int64_t clock_off; /* microseconds */
 	int64_t drift;     /* parts in 1000 */
