@@ -324,6 +324,7 @@ EXTRA_DIST += \
 	tests/integration/test_posix.py \
 	tests/integration/test_seen.py \
 	tests/integration/test_soak.py \
+	tests/integration/test_spread.py \
 	tests/integration/test_stress.py \
 	tests/integration/test_posix_data.py \
 	tests/integration/test_mountlife.py \
