@@ -167,14 +167,14 @@ static bool is_lazy(const struct session *s, const struct scope *scope, const st
 static bool owes_word(const struct session *s, const struct scope *scope)
 {
 	bool any = false;
-	for (uint32_t i = 0; !any && s->peer_wishes.n > 0 && i < scope->have->n; i++)
+	for (uint32_t i = 0; !any && s->peer_wishes.n_lazy > 0 && i < scope->have->n; i++)
 		any = is_lazy(s, scope, &scope->have->item[i]);
 	return any;
 }
 
 bool session_spread_due(const struct session *s, const struct scope *scope)
 {
-	bool any = scope->anyhow || s->peer_wishes.n == 0;
+	bool any = scope->anyhow || s->peer_wishes.n_lazy == 0;
 	for (uint32_t i = 0; !any && i < scope->have->n; i++) {
 		const struct vv_item *x = &scope->have->item[i];
 		any = x->seq > vv_get(&scope->sent, x->actor) && !is_lazy(s, scope, x);
@@ -231,7 +231,7 @@ static void look_at_gaps(struct session *s, struct scope *scope, uint64_t now)
 {
 	bool missing = false;
 	uint64_t again = now + SPREAD_NEXT_US;
-	if (!s->spread || s->own_wishes.n == 0 || (scope->have && vv_covers(scope->have, &scope->heard))) {
+	if (!s->spread || s->own_wishes.n_lazy == 0 || (scope->have && vv_covers(scope->have, &scope->heard))) {
 		scope->ask_at = 0;
 		return;
 	}
@@ -269,7 +269,10 @@ int session_spread_look(struct session *s, uint64_t now)
 	int r = 0;
 	s->spread_now = now;
 	if (!s->scopes_in || s->scopes_out || (s->idle && now < s->spread_at))
-		return r;
+		return 0;
+	/* Without wishes there is nothing to find: rounds and what acknowledges them tell all. */
+	if (s->own_wishes.n_lazy == 0 && s->peer_wishes.n_lazy == 0 && s->spread_at == UINT64_MAX)
+		return 0;
 	s->spread_at = UINT64_MAX;
 	for (uint32_t i = 0; i < s->n_scopes; i++) {
 		struct scope *scope = s->scope[i];

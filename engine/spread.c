@@ -117,6 +117,8 @@ void wishes_set(struct wishes *w, struct wish *wish, enum wish_state state, bool
 {
 	w->n_due += due;
 	w->n_due -= wish->due;
+	w->n_lazy += state == WISH_LAZY;
+	w->n_lazy -= wish->state == WISH_LAZY;
 	wish->state = state;
 	wish->due = due;
 	wish->at_us = now_us;
@@ -125,6 +127,7 @@ void wishes_set(struct wishes *w, struct wish *wish, enum wish_state state, bool
 void wishes_drop(struct wishes *w, struct wish *wish)
 {
 	w->n_due -= wish->due;
+	w->n_lazy -= wish->state == WISH_LAZY;
 	w->n--;
 	memmove(wish, wish + 1, (size_t)(&w->wish[w->n] - wish) * sizeof(*wish));
 }

@@ -51,7 +51,7 @@ struct wish {
 struct wishes {
 	struct wish *wish;
 	uint32_t n, cap;
-	uint32_t n_due;
+	uint32_t n_due, n_lazy;
 };
 
 void wishes_done(struct wishes *w);
