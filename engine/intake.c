@@ -11,8 +11,6 @@
 #include <assert.h>
 #include <errno.h>
 
-#include "engine/replica-live.h"
-
 static void arrival_free(struct arrival *a)
 {
 	if (!a)
@@ -137,18 +135,6 @@ static int no_memory(struct err *e)
 	return err_set(e, -ENOMEM, "out of memory");
 }
 
-static int note_news(struct round *round, const struct vv *base)
-{
-	int r = 0;
-	round->asked = base != NULL;
-	for (uint32_t i = 0; r == 0 && base && i < round->upto.n; i++) {
-		const struct vv_item *x = &round->upto.item[i];
-		if (x->seq > vv_get(base, x->actor))
-			r = vv_raise(&round->news, x->actor, x->seq);
-	}
-	return r;
-}
-
 int intake_round(struct intake *in, const struct id *scope, const struct vv *base, const struct vv *upto,
 		 uint64_t count, struct err *e)
 {
@@ -157,7 +143,7 @@ int intake_round(struct intake *in, const struct id *scope, const struct vv *bas
 	if (grow((void **)&in->round, in->n_rounds, &in->cap_rounds, sizeof(*in->round)) < 0)
 		return no_memory(e);
 	struct round *round = calloc(1, sizeof(*round));
-	if (!round || vv_copy(upto, &round->upto) < 0 || note_news(round, base) < 0) {
+	if (!round || vv_copy(upto, &round->upto) < 0 || intake_news_note(round, base) < 0) {
 		if (round)
 			round_free(round);
 		return no_memory(e);
@@ -184,29 +170,12 @@ bool intake_in_part(const struct intake *in)
 	return in->open && in->open->part;
 }
 
-/* What does the round bring first, and what of its news is here already? */
-static int divide_news(struct intake *in, const struct round *round, struct vv *fresh, struct vv *late)
-{
-	int r = 0;
-	for (uint32_t i = 0; r == 0 && round->asked && i < round->upto.n; i++) {
-		const struct dot d = { round->upto.item[i].actor, round->upto.item[i].seq };
-		if (!replica_has(in->replica, &round->scope, d))
-			r = vv_raise(fresh, d.actor, d.seq);
-	}
-	for (uint32_t i = 0; r == 0 && i < round->news.n; i++) {
-		const struct dot d = { round->news.item[i].actor, round->news.item[i].seq };
-		if (!vv_has(fresh, d))
-			r = vv_raise(late, d.actor, d.seq);
-	}
-	return r;
-}
-
 static int claim_round(struct intake *in, uint32_t i, struct err *e)
 {
 	_cleanup_(vv_done) struct vv fresh = { 0 }, late = { 0 };
 	struct round *round = in->round[i];
 	if (grow((void **)&in->claim, in->n_claims, &in->cap_claims, sizeof(*in->claim)) < 0 ||
-	    divide_news(in, round, &fresh, &late) < 0)
+	    intake_news_divide(in, round, &fresh, &late) < 0)
 		return no_memory(e);
 	int r = round->part ? 0 : replica_claim(in->replica, &round->scope, &round->upto, e);
 	if (r < 0)
@@ -745,22 +714,6 @@ uint32_t intake_claims(const struct intake *in)
 const struct claim *intake_claim(const struct intake *in, uint32_t i)
 {
 	return &in->claim[i];
-}
-
-struct claim *intake_claim_unseen(struct intake *in)
-{
-	for (uint32_t i = 0; i < in->n_claims; i++)
-		if (!in->claim[i].seen)
-			return &in->claim[i];
-	return NULL;
-}
-
-bool intake_brings(const struct intake *in, const struct id *scope, struct dot d)
-{
-	for (uint32_t i = 0; i < in->n_rounds; i++)
-		if (id_equal(&in->round[i]->scope, scope) && vv_has(&in->round[i]->upto, d))
-			return true;
-	return false;
 }
 
 void intake_claim_drop(struct intake *in, uint32_t i)

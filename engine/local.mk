@@ -66,6 +66,7 @@ libengine_a_SOURCES = \
 	engine/intake-chunks.c \
 	engine/intake-impl.h \
 	engine/intake-marks.c \
+	engine/intake-news.c \
 	engine/intake.c \
 	engine/intake.h \
 	engine/interest.c \
