@@ -47,3 +47,9 @@ bool intake_brings(const struct intake *in, const struct id *scope, struct dot d
 			return true;
 	return false;
 }
+
+const struct vv *intake_upto(const struct intake *in, uint32_t i, const struct id **ret_scope)
+{
+	*ret_scope = &in->round[i]->scope;
+	return in->round[i]->part ? NULL : &in->round[i]->upto;
+}

@@ -76,6 +76,8 @@ void intake_credit_add(struct intake *in, enum stream s, uint64_t n); /* of what
 uint64_t intake_credit_take(struct intake *in, enum stream s);
 
 uint32_t intake_rounds(const struct intake *in); /* not claimed yet */
+/* What the i-th of them is going to claim; NULL: it is of a part. Borrowed, as is the scope. */
+const struct vv *intake_upto(const struct intake *in, uint32_t i, const struct id **ret_scope);
 bool intake_open(const struct intake *in);       /* between ROUND or PART and END */
 bool intake_in_part(const struct intake *in);    /* … PART and END */
 uint64_t intake_left(const struct intake *in);   /* nodes announced or waiting */

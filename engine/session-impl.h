@@ -17,6 +17,7 @@
 #define PONG_US (20ull * 1000 * 1000)
 #define HELLO_US (30ull * 1000 * 1000)
 #define ROUNDS_MAX 16 /* that a peer may have unanswered */
+#define ROUNDS_IN_ALL 256 /* and with those that it has taken for answered */
 #define ROUNDS_OUT 8  /* that we do */
 #define SCOPES_MAX 65536
 #define WANTED_MAX 4096

@@ -283,6 +283,32 @@ static int get_vector(struct session *s, struct cursor *c, struct err *e)
 	return get_told(s, c, FRAME_VECTOR, scope, e);
 }
 
+static bool is_answered(const struct session *s, const struct id *id, const struct vv *upto)
+{
+	const struct scope *scope = upto ? session_scope_find(s, id) : NULL;
+	return scope && vv_covers(&scope->told, upto);
+}
+
+/* May the peer open another round? Those that it was told to be held here, because it all came from others first,
+ * it takes for answered, though they may still be on their way or wait here for chunks. */
+static bool round_allowed(const struct session *s)
+{
+	const uint32_t rounds = intake_rounds(s->intake), claims = intake_claims(s->intake);
+	uint32_t n = rounds + claims;
+	if (n < ROUNDS_MAX || n >= ROUNDS_IN_ALL)
+		return n < ROUNDS_MAX;
+	for (uint32_t i = 0; i < rounds; i++) {
+		const struct id *id;
+		const struct vv *upto = intake_upto(s->intake, i, &id);
+		n -= is_answered(s, id, upto);
+	}
+	for (uint32_t i = 0; i < claims; i++) {
+		const struct claim *c = intake_claim(s->intake, i);
+		n -= is_answered(s, &c->scope, c->part ? NULL : &c->upto);
+	}
+	return n < ROUNDS_MAX;
+}
+
 static int get_round(struct session *s, struct cursor *c, struct err *e)
 {
 	struct scope *scope = NULL;
@@ -292,7 +318,7 @@ static int get_round(struct session *s, struct cursor *c, struct err *e)
 	uint64_t count = cursor_varint(c);
 	if (scope->vector_awaited || !s->scopes_in || intake_open(s->intake))
 		return err_set(e, -EPROTO, "the peer opened a round out of place");
-	if (intake_rounds(s->intake) + intake_claims(s->intake) >= ROUNDS_MAX)
+	if (!round_allowed(s))
 		return err_set(e, -EPROTO, "the peer opened too many rounds");
 	_cleanup_(vv_done) struct vv base = { 0 };
 	if (s->spread && vv_copy(&scope->heard, &base) < 0)

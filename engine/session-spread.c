@@ -187,11 +187,13 @@ int session_spread_upto(const struct session *s, const struct scope *scope, stru
 	int r = 0;
 	for (uint32_t i = 0; r == 0 && i < scope->have->n; i++) {
 		struct vv_item x = scope->have->item[i];
-		/* What was announced is in upto, so it has to come along. */
-		if (!scope->anyhow && is_lazy(s, scope, &x)) {
-			const uint64_t sent = vv_get(&scope->sent, x.actor), told = vv_get(&scope->told, x.actor);
-			x.seq = told > sent ? told : sent;
-		}
+		const uint64_t sent = vv_get(&scope->sent, x.actor);
+		/* For each actor the round goes up to `have`, or only to `sent`, which takes no walk: the dot index has
+		 * what lies behind a vector up to `have`, but up to nothing before that (engine/replica.h, Vectors),
+		 * because an entry goes when the actor has changed the node again. The peer claims what it was told, so of
+		 * whom more was announced than sent, all has to come along. */
+		if (!scope->anyhow && is_lazy(s, scope, &x) && vv_get(&scope->told, x.actor) <= sent)
+			x.seq = sent;
 		if (x.seq > 0)
 			r = vv_raise(ret, x.actor, x.seq);
 	}

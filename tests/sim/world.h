@@ -97,6 +97,10 @@ struct world {
 	uint64_t seed;
 	struct prng r;
 	bool trace;
+	/* Three devices or more, each linked to each, change a few files at such a pace that they come to want
+	 * only word of each other's changes (shoal-protocol(7), Spreading). */
+	bool meshed;
+	uint64_t pace; /* how much slower all goes than in other worlds, in which nothing is announced */
 	enum fault fault;
 	bool fault_done;
 	uint64_t now;
@@ -110,6 +114,7 @@ struct world {
 	bool wild_clocks; /* some are years off */
 	struct device device[DEVICES_MAX];
 	unsigned n_devices;
+	unsigned writer; /* the last one */
 	struct edge_of_net net[DEVICES_MAX * DEVICES_MAX];
 	unsigned n_net;
 	struct conn *conns;

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/crdt.h"
+#include "engine/cursor.h"
 #include "engine/frame.h"
 #include "engine/spread.h"
 #include "tests/held.h"
@@ -59,6 +61,8 @@ struct side {
 	struct session *session;
 	bool deaf;       /* nothing arrives there */
 	bool loses_wish; /* EAGER that asks for something does not */
+	bool held;       /* what is sent from there is kept in `kept` */
+	struct buf kept;
 	unsigned frames[FRAME_TYPES]; /* sent from there */
 };
 
@@ -91,6 +95,7 @@ static void link_down(struct triangle *t, unsigned link)
 	for (unsigned k = 0; k < 2; k++) {
 		session_free(t->side[link][k].session);
 		t->side[link][k].session = NULL;
+		buf_done(&t->side[link][k].kept);
 	}
 }
 
@@ -100,6 +105,10 @@ static void carry(struct triangle *t, unsigned link, unsigned k, enum frame_type
 	struct side *from = &t->side[link][k], *to = &t->side[link][!k];
 	struct err e = { 0 };
 	from->frames[type]++;
+	if (from->held) {
+		buf_put(&from->kept, p, len);
+		return;
+	}
 	if (to->deaf || (from->loses_wish && type == FRAME_EAGER && p[len - 1] == 1))
 		return;
 	if (session_input(to->session, p, len, t->now, &e) < 0)
@@ -319,6 +328,106 @@ static void test_anyhow(void)
 	triangle_close(&t);
 }
 
+/* ---- what an announcement promises ---- */
+
+struct records {
+	struct id print[16];
+	unsigned n;
+};
+
+/* Of all records that are in the store, by the ids of their nodes. A record stands behind its format and what
+ * the dot index has of it (shoal-format(7)). */
+static struct records records_of(const struct node *n)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct records r = { 0 };
+	struct store_iter *it;
+	if (store_iter_new(n->store, NULL, STORE_DOCS, NULL, 0, NULL, 0, &it) < 0)
+		tap_bail("out of memory");
+	for (; store_iter_valid(it) && r.n < 16; store_iter_next(it)) {
+		size_t len;
+		const uint8_t *v = store_iter_value(it, &len);
+		struct cursor c = cursor_make(v, len);
+		struct record *record;
+		cursor_u8(&c);
+		for (uint64_t k = 2 * cursor_varint(&c); k > 0; k--)
+			cursor_varint(&c);
+		if (!cursor_ok(&c) ||
+		    record_decode(&a, replica_actors(n->replica), c.p, (size_t)(c.end - c.p), &record, NULL) < 0)
+			tap_bail("a bad record");
+		record_fingerprint(record, replica_actors(n->replica), &r.print[r.n++]);
+	}
+	store_iter_free(it);
+	return r;
+}
+
+static bool same_records(const struct node *a, const struct node *b)
+{
+	struct records x = records_of(a), y = records_of(b);
+	return x.n > 0 && x.n == y.n && memcmp(x.print, y.print, x.n * sizeof(x.print[0])) == 0;
+}
+
+static void change_two(struct triangle *t, int m, int n)
+{
+	char text[60];
+	snprintf(text, sizeof(text), "{\"m\": %d, \"n\": %d}\n", m, n);
+	node_write(&t->node[0], "c", "two.json", text, strlen(text));
+}
+
+/* Device 2 has only word of what device 0 makes from device 1, and does not hear device 0. Then it gets what
+ * device 1 makes. `before` tells at how many of three changes of one node word goes out. */
+static void test_announced(unsigned before)
+{
+	struct triangle t;
+	triangle_open(&t);
+	for (int i = 1; i <= 2; i++) {
+		change_two(&t, 0, -i);
+		run(&t, 3000);
+	}
+	t.side[2][0].deaf = true;
+	t.side[1][1].loses_wish = true;
+	const unsigned acks = t.side[1][0].frames[FRAME_ACK];
+	for (unsigned i = 0; i < 3; i++) {
+		change_two(&t, 1, (int)i);
+		run(&t, i + 1 == before ? 1200 : 20);
+	}
+	ok(t.side[1][0].frames[FRAME_ACK] - acks == (before > 0), "word of change %u of 3 goes out", before);
+	char *text = node_read(&t.node[2], "c", "two.json");
+	is_str(text, "{\"m\": 0, \"n\": -2}\n", "what it is about does not");
+	free(text);
+	change(&t, 1, 1);
+	unsigned ms = until(&t, 2, 1);
+	ok(ms <= 3, "another one's change comes at once (%u ms)", ms);
+	run(&t, 100);
+	ok(before == 0 || same_records(&t.node[1], &t.node[2]), "and with it all that it may not leave out");
+	link_down(&t, 2);
+	run(&t, 15000);
+	ok(in_step(&t) && same_records(&t.node[0], &t.node[1]) && same_records(&t.node[1], &t.node[2]),
+	   "at the end all have the same records");
+	triangle_close(&t);
+}
+
+/* What device 0 sends to device 1 is long on its way, device 2 brings it first, and device 1 tells so. */
+static void test_slow(void)
+{
+	struct triangle t;
+	struct err e = { 0 };
+	triangle_open(&t);
+	t.side[0][0].held = true;
+	for (int i = 1; i <= 20; i++) {
+		change(&t, 0, i);
+		run(&t, 10);
+	}
+	ok(shows(&t, 1, 20) && t.side[0][0].frames[FRAME_ROUND] > 16, "%u rounds on their way bring nothing new",
+	   t.side[0][0].frames[FRAME_ROUND]);
+	t.side[0][0].held = false;
+	is_int(session_input(t.side[0][1].session, t.side[0][0].kept.data, t.side[0][0].kept.len, t.now, &e), 0,
+	       "they are not too many when they come at once (%s)", e.message);
+	run(&t, 3000);
+	ok(in_step(&t) && same_records(&t.node[0], &t.node[1]), "all are in step");
+	triangle_close(&t);
+}
+
 /* A device with one session says and delays nothing. */
 static void test_pair(void)
 {
@@ -362,11 +471,14 @@ static void test_pair(void)
 
 int main(void)
 {
-	tap_plan(10 + 12 + 6 + 3 + 5);
+	tap_plan(10 + 12 + 6 + 3 + 4 * 5 + 3 + 5);
 	test_wishes();
 	test_tree();
 	test_repair();
 	test_anyhow();
+	for (unsigned before = 0; before <= 3; before++)
+		test_announced(before);
+	test_slow();
 	test_pair();
 	return tap_done();
 }
