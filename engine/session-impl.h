@@ -24,6 +24,7 @@
 #define NO_NUMBER UINT32_MAX
 #define HOLDS_OPEN_MAX 8 /* HOLDS without their HELD, each way */
 #define MARK_EVERY 1024 /* bytes of deltas, at least */
+#define MOVES 1024 /* so many bytes are something, though the frame that they are of is not complete */
 
 struct scope {
 	struct id id;
@@ -172,6 +173,8 @@ struct session {
 	uint64_t pong_value, ping_value, ping_at;
 	bool ping_out;
 	uint64_t last_in, last_ping;
+	uint64_t moved_at;   /* when something of a round came */
+	size_t since_moved;  /* bytes */
 	uint64_t bytes_in, bytes_out, deltas_out, rtt;
 };
 

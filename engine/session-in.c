@@ -467,6 +467,18 @@ static int count_in(struct session *s, enum stream stream, uint64_t cost, struct
 	return 0;
 }
 
+static bool is_of_round(enum frame_type t)
+{
+	return t == FRAME_ROUND || t == FRAME_BUNDLE || t == FRAME_DELTA || t == FRAME_MARK || t == FRAME_RECORD ||
+	       t == FRAME_CHUNK;
+}
+
+static void moved(struct session *s, uint64_t now)
+{
+	s->moved_at = now;
+	s->since_moved = 0;
+}
+
 static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, size_t head,
 		      size_t len, uint64_t now, struct err *e)
 {
@@ -564,6 +576,8 @@ static int take_frames(struct session *s, const uint8_t *p, size_t len, size_t *
 		r = take_frame(s, t, p + used, head, n, now, e);
 		if (r < 0)
 			return r;
+		if (is_of_round(t))
+			moved(s, now);
 		used += head + n;
 	}
 	*ret_used = used;
@@ -579,6 +593,9 @@ int session_input(struct session *s, const void *data, size_t len, uint64_t now_
 		return 0;
 	s->last_in = now_us;
 	s->bytes_in += len;
+	s->since_moved += len;
+	if (s->since_moved >= MOVES)
+		moved(s, now_us);
 	const uint8_t *p = data;
 	size_t used = 0;
 	int r = session_same_store(s, &why);

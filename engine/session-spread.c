@@ -12,7 +12,7 @@
 #include "engine/replica-live.h"
 #include "engine/session-impl.h"
 
-#define STALLED_US (5ull * 1000 * 1000) /* silence of a peer that is in the middle of a round */
+#define STALLED_US (5ull * 1000 * 1000) /* without a piece of what a peer is in the middle of sending */
 
 void session_spread_for(struct session *s, struct spread *spread)
 {
@@ -40,13 +40,16 @@ static bool has_other(const struct session *s, const struct id *scope, uint32_t 
 	return false;
 }
 
-/* A round that has it is on its way, on whichever session. */
-static bool is_coming(const struct session *s, const struct id *scope, struct dot d, uint64_t now)
+/* Until when a round that has it counts as on its way, on whichever session, if nothing more of it comes: a peer
+ * that only lives brings nothing. 0: none does. */
+static uint64_t coming_until(const struct session *s, const struct id *scope, struct dot d, uint64_t now)
 {
+	uint64_t until = 0;
 	for (const struct session *x = s->spread->first; x; x = x->spread_next)
-		if (is_open(x) && intake_brings(x->intake, scope, d) && now < x->last_in + STALLED_US)
-			return true;
-	return false;
+		if (is_open(x) && now < x->moved_at + STALLED_US && x->moved_at + STALLED_US > until &&
+		    intake_brings(x->intake, scope, d))
+			until = x->moved_at + STALLED_US;
+	return until;
 }
 
 /* When another session that was asked for it has had its time; 0: none was. */
@@ -67,12 +70,13 @@ static int newest_first(const void *a, const void *b)
 	return (*x)->at_us < (*y)->at_us ? 1 : (*x)->at_us > (*y)->at_us ? -1 : 0;
 }
 
-/* Others that were told to be lazy about it are to be so no more, unless one of them was first since then. */
+/* Others that were told to be lazy about it are to be so no more; unless one of them was first since then or not
+ * long before: what comes over that one goes on doing so, as if the link that ended had never been. */
 static void ask_others(const struct session *s, const struct wish *w)
 {
 	for (const struct session *x = s->spread->first; x; x = x->spread_next) {
 		const struct wish *y = is_open(x) ? wishes_find(&x->own_wishes, &w->scope, w->actor) : NULL;
-		if (y && y->state == WISH_FIRST && y->at_us > w->at_us)
+		if (y && y->state == WISH_FIRST && y->at_us + SPREAD_AGAIN_US > w->at_us)
 			return;
 	}
 	for (struct session *x = s->spread->first; x; x = x->spread_next) {
@@ -232,7 +236,7 @@ static void look_at_word(struct scope *scope, bool owes, bool lacks, uint64_t no
 static void look_at_gaps(struct session *s, struct scope *scope, uint64_t now)
 {
 	bool missing = false;
-	uint64_t again = now + SPREAD_NEXT_US;
+	uint64_t again = UINT64_MAX;
 	if (!s->spread || s->own_wishes.n_lazy == 0 || (scope->have && vv_covers(scope->have, &scope->heard))) {
 		scope->ask_at = 0;
 		return;
@@ -244,20 +248,23 @@ static void look_at_gaps(struct session *s, struct scope *scope, uint64_t now)
 		    replica_has(s->replica, &scope->id, d))
 			continue;
 		missing = true;
-		if (scope->ask_at == 0 || now < scope->ask_at || is_coming(s, &scope->id, d, now))
+		if (scope->ask_at == 0 || now < scope->ask_at)
 			continue;
-		const uint64_t until = asked_until(s, &scope->id, d.actor, now);
+		const uint64_t coming = coming_until(s, &scope->id, d, now);
+		const uint64_t until = coming > 0 ? coming : asked_until(s, &scope->id, d.actor, now);
 		if (until == 0)
 			wishes_set(&s->own_wishes, w, WISH_ASKED, true, now);
 		else if (until < again)
 			again = until;
 	}
-	if (!missing)
+	if (!missing) {
 		scope->ask_at = 0;
-	else if (scope->ask_at == 0)
+	} else if (scope->ask_at == 0) {
 		scope->ask_at = now + SPREAD_PATIENCE_US;
-	else if (now >= scope->ask_at)
-		scope->ask_at = again;
+	} else if (now >= scope->ask_at) {
+		/* What others bring or were asked for is looked after when their time is over. */
+		scope->ask_at = again < UINT64_MAX ? again : 0;
+	}
 }
 
 static void sooner(struct session *s, uint64_t at, uint64_t now)

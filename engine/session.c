@@ -344,6 +344,11 @@ void session_status(const struct session *s, struct session_status *ret)
 	}
 }
 
+bool session_is_busy(const struct session *s)
+{
+	return s->error == 0 && (!s->live || s->n_rounds > 0 || intake_rounds(s->intake) > 0 || intake_claims(s->intake) > 0);
+}
+
 bool session_peer_actor(const struct session *s, struct actor_id *ret)
 {
 	if (s->hello_in)

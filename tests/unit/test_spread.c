@@ -8,6 +8,7 @@
 #include "engine/crdt.h"
 #include "engine/cursor.h"
 #include "engine/frame.h"
+#include "engine/session-impl.h"
 #include "engine/spread.h"
 #include "tests/held.h"
 #include "tests/pair.h"
@@ -15,7 +16,7 @@
 
 #define A(text) text, sizeof(text) - 1
 #define DEVICES 3
-#define LINKS 3
+#define LINKS 4
 #define MS UINT64_C(1000)
 
 /* ---- the table ---- */
@@ -55,13 +56,14 @@ static void test_wishes(void)
 	wishes_done(&w);
 }
 
-/* ---- a triangle: link i is between devices i and i + 1 ---- */
+/* ---- a triangle: link i is between devices i and i + 1; link 3 is a second one between devices 0 and 1 ---- */
 
 struct side {
 	struct session *session;
 	bool deaf;       /* nothing arrives there */
 	bool loses_wish; /* EAGER that asks for something does not */
 	bool held;       /* what is sent from there is kept in `kept` */
+	bool holds_delta; /* from the next DELTA on */
 	struct buf kept;
 	unsigned frames[FRAME_TYPES]; /* sent from there */
 };
@@ -105,7 +107,8 @@ static void carry(struct triangle *t, unsigned link, unsigned k, enum frame_type
 	struct side *from = &t->side[link][k], *to = &t->side[link][!k];
 	struct err e = { 0 };
 	from->frames[type]++;
-	if (from->held) {
+	if (from->held || (from->holds_delta && type == FRAME_DELTA)) {
+		from->held = true;
 		buf_put(&from->kept, p, len);
 		return;
 	}
@@ -179,7 +182,7 @@ static void triangle_open(struct triangle *t)
 	}
 	node_write(&t->node[0], "c", "x.json", A("{\"n\": 0}\n"));
 	flush(t, 0);
-	for (unsigned link = 0; link < LINKS; link++)
+	for (unsigned link = 0; link < DEVICES; link++)
 		link_up(t, link);
 	run(t, 3000);
 }
@@ -428,6 +431,88 @@ static void test_slow(void)
 	triangle_close(&t);
 }
 
+/* Device 0 begins to send a change to device 2, and so many bytes a second of a delta without an end follow. Device 1
+ * has told of the change; if `silent`, it begins to send it and does not go on either. Milliseconds until it
+ * is there, 25000 at most; how often device 2 looks after it meanwhile. */
+static unsigned begun(unsigned bytes, bool silent, unsigned *ret_looks)
+{
+	static const uint8_t nothing[FRAME_PIECE];
+	_cleanup_(buf_done) struct buf head = { 0 }, delta = { 0 };
+	struct triangle t;
+	struct err e = { 0 };
+	triangle_open(&t);
+	change(&t, 0, 1);
+	run(&t, 3000);
+	t.side[2][1].holds_delta = true;
+	t.side[1][0].holds_delta = silent;
+	change(&t, 0, 2);
+	buf_u8(&head, FRAME_MORE);
+	if (frame_put2(&delta, FRAME_DELTA, &head, nothing, sizeof(nothing)) < 0)
+		tap_bail("out of memory");
+	unsigned ms = 0, at = 0;
+	*ret_looks = 0;
+	for (; ms < 25000 && !shows(&t, 2, 2); ms++) {
+		if (ms % 1000 == 10 && session_input(t.side[2][0].session, delta.data + at, bytes, t.now, &e) < 0)
+			tap_bail("%s", e.message);
+		at += ms % 1000 == 10 ? bytes : 0;
+		*ret_looks += session_deadline(t.side[1][1].session) <= t.now;
+		run(&t, 1);
+	}
+	ok(t.side[2][1].held, "a round has begun");
+	triangle_close(&t);
+	return ms;
+}
+
+static void test_begun(void)
+{
+	unsigned looks, ms = begun(1, false, &looks);
+	ok(ms >= 5000 && ms <= 6600, "what does not come on is asked for elsewhere (%u ms)", ms);
+	ms = begun(1100, false, &looks);
+	ok(ms >= 9900 && ms <= 10200, "what does is not; it comes unasked (%u ms)", ms);
+	begun(1100, true, &looks);
+	ok(looks >= 4 && looks <= 8, "nor looked after all the time (%u times)", looks);
+}
+
+/* Device 1 has two links to device 0. The last change came over one of them first, and the one before, so many
+ * seconds ago, over the other. */
+static enum wish_state wish_after(unsigned seconds)
+{
+	struct triangle t;
+	triangle_open(&t);
+	link_up(&t, 3);
+	ok(session_is_busy(t.side[3][0].session), "a link that begins is busy");
+	run(&t, 3000);
+	ok(!session_is_busy(t.side[3][0].session) && !session_is_busy(t.side[3][1].session), "later it is not");
+	struct actor_id self;
+	struct id scope;
+	struct attr dir;
+	replica_self(t.node[0].replica, &self, NULL);
+	const uint32_t actor = actors_find(replica_actors(t.node[1].replica), &self);
+	if (actor == ACTOR_NONE || replica_lookup(t.node[1].replica, &NODE_ROOT, "c", 1, &dir) < 0)
+		tap_bail("nothing is there");
+	scope = dir.id;
+	static const uint8_t of[] = { 0, 3, 1 };
+	const enum wish_state state[] = { WISH_FIRST, WISH_FIRST, WISH_LAZY };
+	const uint64_t at[] = { t.now - seconds * 1000 * MS, t.now, t.now };
+	for (unsigned i = 0; i < 3; i++) {
+		struct session *s = t.side[of[i]][of[i] == 1 ? 0 : 1].session;
+		struct wish *w;
+		if (wishes_get(&s->own_wishes, &scope, actor, &w) < 0)
+			tap_bail("out of memory");
+		wishes_set(&s->own_wishes, w, state[i], false, at[i]);
+	}
+	link_down(&t, 3);
+	const enum wish_state ret = wishes_state(&t.side[1][0].session->own_wishes, &scope, actor);
+	triangle_close(&t);
+	return ret;
+}
+
+static void test_spare(void)
+{
+	ok(wish_after(9) == WISH_LAZY, "where another link was first not long ago, nobody is asked when one ends");
+	ok(wish_after(11) == WISH_ASKED, "but where that was long ago");
+}
+
 /* A device with one session says and delays nothing. */
 static void test_pair(void)
 {
@@ -471,7 +556,7 @@ static void test_pair(void)
 
 int main(void)
 {
-	tap_plan(10 + 12 + 6 + 3 + 4 * 5 + 3 + 5);
+	tap_plan(10 + 12 + 6 + 3 + 4 * 5 + 3 + 6 + 6 + 5);
 	test_wishes();
 	test_tree();
 	test_repair();
@@ -479,6 +564,8 @@ int main(void)
 	for (unsigned before = 0; before <= 3; before++)
 		test_announced(before);
 	test_slow();
+	test_begun();
+	test_spare();
 	test_pair();
 	return tap_done();
 }
