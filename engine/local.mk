@@ -66,6 +66,7 @@ libengine_a_SOURCES = \
 	engine/intake-chunks.c \
 	engine/intake-impl.h \
 	engine/intake-marks.c \
+	engine/intake-news.c \
 	engine/intake.c \
 	engine/intake.h \
 	engine/interest.c \
@@ -142,6 +143,8 @@ libengine_a_SOURCES = \
 	engine/replica-leaf.c \
 	engine/replica-lines.c \
 	engine/replica-link.c \
+	engine/replica-live.c \
+	engine/replica-live.h \
 	engine/replica-list.c \
 	engine/replica-meta.c \
 	engine/replica-node.c \
@@ -199,6 +202,7 @@ libengine_a_SOURCES = \
 	engine/session-part.c \
 	engine/session-part.h \
 	engine/session-presence.c \
+	engine/session-spread.c \
 	engine/session.c \
 	engine/session.h \
 	engine/sha256.c \
@@ -209,6 +213,8 @@ libengine_a_SOURCES = \
 	engine/slotcodec.h \
 	engine/slotseq.c \
 	engine/slotseq.h \
+	engine/spread.c \
+	engine/spread.h \
 	engine/statement.c \
 	engine/statement.h \
 	engine/store.c \

@@ -576,6 +576,8 @@ void backlog_others(struct backlog *b, const struct vv *(*known)(const struct id
 /* Leaves out what a walk of an earlier view of this store has been through, when it stands in `reached`;
  * before the first delta. -ENOMEM. */
 int backlog_skip(struct backlog *b, const struct vv *reached);
+/* Finds what is in upto, which the view covers; without it all that the view has. The same way. */
+int backlog_limit(struct backlog *b, const struct vv *upto);
 /* How far it is, between two deltas: all that is found under the actors before *ret_actor, in the order of
  * identifiers, and under that one up to *ret_seq, was given. False: that is not to be said now. */
 bool backlog_place(const struct backlog *b, uint32_t *ret_actor, uint64_t *ret_seq);
