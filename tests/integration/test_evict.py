@@ -9,7 +9,6 @@ import signal
 import subprocess
 import tempfile
 import time
-from pathlib import Path
 
 import pytest
 
@@ -245,10 +244,7 @@ def test_readers_wait_and_others_work(lab):
             other = a.popen("cat", a.dir / "0.bin", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
             wait_for(lambda: "cat" in open(f"/proc/{other.pid}/comm").read())
             other.send_signal(signal.SIGINT)
-            try:
-                assert other.wait(timeout=30) == -signal.SIGINT
-            except subprocess.TimeoutExpired:
-                pytest.fail("it waits on:\n" + Path(f"/proc/{other.pid}/stack").read_text())
+            assert other.wait(timeout=10) == -signal.SIGINT
             os.kill(pid, signal.SIGCONT)
             for i, reader in enumerate(readers):
                 assert reader.wait(timeout=30) == 0
