@@ -5,6 +5,7 @@ libengine_a_SOURCES = \
 	engine/absent.h \
 	engine/actor.c \
 	engine/actor.h \
+	engine/backlog.h \
 	engine/arena.c \
 	engine/arena.h \
 	engine/arraydiff.c \
@@ -15,6 +16,7 @@ libengine_a_SOURCES = \
 	engine/blob-write.c \
 	engine/blob.c \
 	engine/blob.h \
+	engine/change.h \
 	engine/buf.c \
 	engine/buf.h \
 	engine/cleanup.h \
@@ -96,6 +98,7 @@ libengine_a_SOURCES = \
 	engine/manifest-iter.c \
 	engine/manifest.c \
 	engine/manifest.h \
+	engine/moment.h \
 	engine/myers.c \
 	engine/myers.h \
 	engine/naming.c \

@@ -16,6 +16,7 @@
  * What a batch changed goes as a bundle with the node that comes first (replica-batch.c), whichever
  * scopes the others are of, with its directories; those of this scope are not sent again. */
 
+#include "engine/backlog.h"
 #include "engine/replica-impl.h"
 
 #include <errno.h>

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engine/backlog.h"
 #include "engine/session-part.h"
 
 /* ---- outgoing frames ---- */

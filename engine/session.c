@@ -6,6 +6,7 @@
  * it holds; `sent`, heard and the uptos of our rounds. A round starts for a scope whose vector in
  * the newest view is beyond `sent`. Nothing is encoded before there is room to send it, because the
  * tables of actors and scopes must see the frames in the order of the stream. */
+#include "engine/backlog.h"
 #include "engine/session.h"
 
 #include <errno.h>
@@ -342,11 +343,6 @@ void session_status(const struct session *s, struct session_status *ret)
 		bool open = s->backlog && i + 1 == s->n_rounds;
 		ret->behind_there += s->out[i].nodes ? s->out[i].nodes : open;
 	}
-}
-
-bool session_is_busy(const struct session *s)
-{
-	return s->error == 0 && (!s->live || s->n_rounds > 0 || intake_rounds(s->intake) > 0 || intake_claims(s->intake) > 0);
 }
 
 bool session_peer_actor(const struct session *s, struct actor_id *ret)

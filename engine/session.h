@@ -77,9 +77,6 @@ struct session_status {
 	uint64_t since_us;     /* the peer's last byte */
 };
 void session_status(const struct session *s, struct session_status *ret);
-/* Something is half done that would begin anew, or be asked for again, if the session ended now: the first
- * comparison of what both hold, a round either way, or one that is not acknowledged. */
-bool session_is_busy(const struct session *s);
 /* Which store of the device the peer is; false: it has not said yet. */
 bool session_peer_actor(const struct session *s, struct actor_id *ret);
 

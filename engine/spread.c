@@ -42,11 +42,6 @@ static uint32_t wish_at(const struct wishes *w, const struct id *scope, uint32_t
 	return lo;
 }
 
-uint32_t wishes_scope(const struct wishes *w, const struct id *scope)
-{
-	return wish_at(w, scope, 0);
-}
-
 struct wish *wishes_find(const struct wishes *w, const struct id *scope, uint32_t actor)
 {
 	const uint32_t i = wish_at(w, scope, actor);

@@ -58,8 +58,6 @@ void wishes_done(struct wishes *w);
 /* NULL: not there. Valid until the table changes; so are those below. */
 struct wish *wishes_find(const struct wishes *w, const struct id *scope, uint32_t actor);
 enum wish_state wishes_state(const struct wishes *w, const struct id *scope, uint32_t actor);
-/* The place of the first one of the scope, or of what would come behind it. */
-uint32_t wishes_scope(const struct wishes *w, const struct id *scope);
 /* The same or a new one, of WISH_NONE. -ENOMEM; -ENOSPC: the table is full. */
 int wishes_get(struct wishes *w, const struct id *scope, uint32_t actor, struct wish **ret);
 /* As wishes_get; in a full table the oldest that is not WISH_LAZY makes room. If there is none the oldest of

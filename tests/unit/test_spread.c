@@ -39,7 +39,8 @@ static void test_wishes(void)
 		sorted &= c < 0 || (c == 0 && w.wish[i - 1].actor < w.wish[i].actor);
 	}
 	ok(sorted && w.n == SPREAD_WISHES_MAX && w.n_due == 1 && w.n_lazy == w.n, "%u wishes, sorted", w.n);
-	is_uint(wishes_scope(&w, &scope[1]), 1000, "each scope has its place");
+	ok(!id_equal(&w.wish[999].scope, &scope[1]) && id_equal(&w.wish[1000].scope, &scope[1]),
+	   "each scope has its place");
 	is_errno(wishes_get(&w, &scope[1], 5000, &x), -ENOSPC, "there is no room for another one");
 	is_int(wishes_get(&w, &scope[0], 7919 % 1021, &x), 0, "those that are there are found");
 	is_errno(wishes_make_room(&w, &scope[1], 5000, 9000, &x), -ENOSPC,
@@ -480,9 +481,7 @@ static enum wish_state wish_after(unsigned seconds)
 	struct triangle t;
 	triangle_open(&t);
 	link_up(&t, 3);
-	ok(session_is_busy(t.side[3][0].session), "a link that begins is busy");
 	run(&t, 3000);
-	ok(!session_is_busy(t.side[3][0].session) && !session_is_busy(t.side[3][1].session), "later it is not");
 	struct actor_id self;
 	struct id scope;
 	struct attr dir;
@@ -556,7 +555,7 @@ static void test_pair(void)
 
 int main(void)
 {
-	tap_plan(10 + 12 + 6 + 3 + 4 * 5 + 3 + 6 + 6 + 5);
+	tap_plan(10 + 12 + 6 + 3 + 4 * 5 + 3 + 6 + 2 + 5);
 	test_wishes();
 	test_tree();
 	test_repair();
