@@ -67,6 +67,7 @@ unit_tests = \
 	tests/unit/test_jsonw \
 	tests/unit/test_later \
 	tests/unit/test_leaf \
+	tests/unit/test_laws \
 	tests/unit/test_lines \
 	tests/unit/test_list \
 	tests/unit/test_manifest \
