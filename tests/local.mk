@@ -67,6 +67,7 @@ unit_tests = \
 	tests/unit/test_jsonw \
 	tests/unit/test_later \
 	tests/unit/test_leaf \
+	tests/unit/test_demand \
 	tests/unit/test_laws \
 	tests/unit/test_lines \
 	tests/unit/test_list \
@@ -164,6 +165,7 @@ tests_unit_test_fetch_SOURCES = tests/unit/test_fetch.c $(pair)
 tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(pair)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_deleted_SOURCES = tests/unit/test_deleted.c $(pair)
+tests_unit_test_demand_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_evidence_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_fence_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_fieldname_LDADD = $(FUSEFS_TEST_LIBS)
