@@ -260,27 +260,28 @@ int record_move(struct arena *a, const struct actors *actors, const struct recor
 		return record_purge(a, actors, r, st, ret);
 	if (old && old->counter >= EDGE_PURGED - 1)
 		return -EOVERFLOW;
-	const struct visit now = { hlc_us(st->hlc), st->dot };
-	struct edge e[2] = { { .parent = *parent, .dot = st->dot, .visit = now } };
+	struct visit visit[2] = { { *parent, hlc_us(st->hlc), st->dot } };
+	struct edge e = { .parent = *parent, .dot = st->dot };
 	uint32_t n = 1;
-	e[0].counter = old ? old->counter + 1 : 1;
-	e[0].name = arena_dup(a, name, name_len);
-	e[0].name_len = name_len;
+	e.counter = old ? old->counter + 1 : 1;
+	e.name = arena_dup(a, name, name_len);
+	e.name_len = name_len;
 	int err = advance(a, r, st, &c);
-	if (err < 0 || !e[0].name)
+	if (err < 0 || !e.name)
 		return -ENOMEM;
 	if (trash)
-		e[0].seen = c->ctx;
+		e.seen = c->ctx;
 	/* The directory that it leaves changes as well. */
 	if (old && edge_is_trash(old))
 		old = r->n_edges > 1 ? &r->edge[1] : NULL;
 	if (old && !id_equal(&old->parent, parent)) {
-		e[n] = *old;
-		e[n++].visit = now;
+		visit[n] = visit[0];
+		visit[n++].parent = old->parent;
 	}
-	err = edge_join(a, actors, c, e, n);
+	err = edge_join(a, actors, c, &e, 1);
 	if (err < 0)
 		return err;
+	visit_join(actors, c, visit, n);
 	*ret = c;
 	return 0;
 }
@@ -482,11 +483,14 @@ void record_fingerprint(const struct record *r, const struct actors *actors, str
 		sha256_update(&h, ID_SIZE, e->parent.b);
 		hash_u64(&h, e->counter);
 		hash_dot(&h, actors, e->dot);
-		hash_u64(&h, e->visit.us);
-		hash_dot(&h, actors, e->visit.dot);
 		hash_bytes(&h, e->name, e->name_len);
 		vv_fingerprint(&e->seen, actors, &part);
 		sha256_update(&h, ID_SIZE, part.b);
+	}
+	for (uint32_t i = 0; i < r->n_visits; i++) {
+		sha256_update(&h, ID_SIZE, r->visit[i].parent.b);
+		hash_u64(&h, r->visit[i].us);
+		hash_dot(&h, actors, r->visit[i].dot);
 	}
 	if (r->top && hash_slot(r->top, actors, &part))
 		sha256_update(&h, ID_SIZE, part.b);

@@ -34,7 +34,9 @@
  * or counts as carried and empty below a slot marked complete. Edges: the highest stamp per
  * parent, then the newest EDGES_MAX, where the edge to TRASH is never the one that goes; `seen` of
  * two edges to TRASH is joined, so that what two devices deleted apart stays deleted. If the result is
- * purged (engine/purged.h), it has no slots.
+ * purged (engine/purged.h), it has no slots. Visits: the
+ * latest per parent, then the latest EDGES_MAX, by themselves: if they went with edges, one that was
+ * dropped with an edge would be missing or not when a newer edge leads there, as the order of joins was.
  *
  * A delta for a peer that holds F carries the registers with a dot beyond F, whole, and marks a
  * slot complete when `cleared` has a dot beyond F. Removal marks are bounded (CLEARED_MAX a
@@ -154,9 +156,9 @@ struct slot {
 
 enum node_kind { NODE_DIR = 1, NODE_FILE = 2, NODE_LINK = 3 };
 
-/* When the node last came to a directory, or left it: of all that did so the latest, whether its
- * edge outranked others or not. A directory's time comes of it. */
+/* When the node last came to a directory, or left it. A directory's time comes of it. */
 struct visit {
+	struct id parent;
 	uint64_t us; /* since 1970 */
 	struct dot dot;
 };
@@ -165,7 +167,6 @@ struct edge {
 	struct id parent;
 	uint64_t counter;
 	struct dot dot; /* dot.actor is the actor of the stamp */
-	struct visit visit;
 	const char *name;
 	size_t name_len;
 	struct vv seen; /* edge to TRASH: the context that removers saw, their dots included; arena */
@@ -179,6 +180,8 @@ struct record {
 	struct vv floor; /* arena */
 	struct edge edge[EDGES_MAX]; /* newest first: (counter, actor id, name, parent) */
 	uint32_t n_edges;
+	struct visit visit[EDGES_MAX]; /* latest first: (us, actor id, seq, parent) */
+	uint32_t n_visits;
 	struct slot *top; /* NULL: nothing yet */
 };
 

@@ -126,6 +126,32 @@ static int whole_bare(struct arena *a, const struct record *r, struct delta **re
 	return rc;
 }
 
+/* The edges and visits that the peer lacks; an edge comes with its directory's visit and a visit with
+ * the edge, which costs the least to write. True when that is all of them. */
+static bool make_edges(const struct actors *actors, const struct record *r, const struct vv *from,
+		       struct record *ret)
+{
+	ret->n_edges = ret->n_visits = 0;
+	for (uint32_t i = 0; i < r->n_edges; i++) {
+		const struct edge *e = &r->edge[i];
+		const struct visit *v = record_visit(r, &e->parent);
+		/* What an edge to TRASH saw may have grown through one that it outranks. */
+		if (!vv_has(from, e->dot) || (v && !vv_has(from, v->dot)) || !vv_covers(from, &e->seen)) {
+			ret->edge[ret->n_edges++] = *e;
+			if (v)
+				visit_join(actors, ret, v, 1);
+		}
+	}
+	for (uint32_t i = 0; i < r->n_visits; i++)
+		if (!vv_has(from, r->visit[i].dot))
+			visit_join(actors, ret, &r->visit[i], 1);
+	for (uint32_t i = ret->n_edges; i < EDGES_MAX; i++)
+		ret->edge[i] = (struct edge){ 0 };
+	for (uint32_t i = ret->n_visits; i < EDGES_MAX; i++)
+		ret->visit[i] = (struct visit){ 0 };
+	return ret->n_edges == r->n_edges && ret->n_visits == r->n_visits;
+}
+
 int delta_make(struct arena *a, const struct actors *actors, const struct record *r,
 	       const struct vv *known, bool complete, struct delta **ret)
 {
@@ -158,19 +184,7 @@ int delta_make(struct arena *a, const struct actors *actors, const struct record
 	d->from = from;
 	d->state = *r;
 	d->state.floor = (struct vv){ 0 };
-	d->state.n_edges = 0;
-	for (uint32_t i = 0; i < r->n_edges; i++) {
-		const struct edge *e = &r->edge[i];
-		/* What an edge to TRASH saw may have grown through one that it outranks, and so may
-		 * the last visit of any. */
-		if (!vv_has(&from, e->dot) || !vv_has(&from, e->visit.dot) ||
-		    !vv_covers(&from, &e->seen))
-			d->state.edge[d->state.n_edges++] = *e;
-		else
-			m.all = false;
-	}
-	for (uint32_t i = d->state.n_edges; i < EDGES_MAX; i++)
-		d->state.edge[i] = (struct edge){ 0 };
+	m.all = make_edges(actors, r, &from, &d->state);
 	d->state.top = NULL;
 	int err = r->top ? make_slot(&m, r->top, &d->state.top) : 0;
 	if (err < 0)
@@ -309,11 +323,18 @@ static bool edges_equal(const struct record *x, const struct record *y)
 	for (uint32_t i = 0; i < x->n_edges; i++) {
 		const struct edge *e = &x->edge[i], *f = &y->edge[i];
 		if (e->dot.actor != f->dot.actor || e->dot.seq != f->dot.seq ||
-		    e->visit.us != f->visit.us || e->visit.dot.actor != f->visit.dot.actor ||
-		    e->visit.dot.seq != f->visit.dot.seq || !id_equal(&e->parent, &f->parent) || !vv_equal(&e->seen, &f->seen))
+		    !id_equal(&e->parent, &f->parent) || !vv_equal(&e->seen, &f->seen))
 			return false;
 	}
 	return true;
+}
+
+static bool visits_equal(const struct actors *actors, const struct record *x, const struct record *y)
+{
+	bool equal = x->n_visits == y->n_visits;
+	for (uint32_t i = 0; equal && i < x->n_visits; i++)
+		equal = visit_rank(actors, &x->visit[i], &y->visit[i]) == 0;
+	return equal;
 }
 
 int delta_join(struct arena *a, const struct actors *actors, const struct record *r,
@@ -341,8 +362,9 @@ int delta_join(struct arena *a, const struct actors *actors, const struct record
 		err = join_slot(&j, x->top, y->top, d->complete, &c->top);
 	if (err < 0)
 		return err;
+	visit_join(actors, c, y->visit, y->n_visits);
 	if (r && c->top == r->top && vv_equal(&c->ctx, &r->ctx) && vv_equal(&c->floor, &r->floor) &&
-	    edges_equal(c, r)) {
+	    edges_equal(c, r) && visits_equal(actors, c, r)) {
 		*ret = r;
 		return 0;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A delta on a link:
  *
- *     u8 flags: bits 0-1 kind, bit 2 a slot is there, bits 3-5 number of edges, bit 6 complete,
+ *     u8 flags: bits 0-1 kind, bit 2 a slot is there, bits 3-5 number of edges or EDGES_APART, bit 6 complete,
  *         bit 7 a floor (complete only)
  *     id, complete: scope, else: `from` (not empty)
  *     `to` as what it has beyond from: varint count; each: actor, varint difference > 0; sorted by
@@ -37,7 +37,7 @@ void delta_encode(const struct delta *d, struct actors *actors, struct actor_cod
 {
 	const struct record *r = &d->state;
 	_cleanup_(vv_done) struct vv diff = { 0 };
-	buf_u8(b, (uint8_t)(r->kind | (r->top ? FLAG_TOP : 0) | r->n_edges << 3 |
+	buf_u8(b, (uint8_t)(r->kind | (r->top ? FLAG_TOP : 0) | slotcodec_edges(r) << 3 |
 			    (d->complete ? FLAG_COMPLETE : 0) |
 			    (d->complete && r->floor.n ? FLAG_FLOOR : 0)));
 	buf_put(b, r->id.b, ID_SIZE);

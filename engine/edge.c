@@ -23,7 +23,8 @@ int visit_rank(const struct actors *actors, const struct visit *x, const struct 
 {
 	if (x->us != y->us)
 		return x->us < y->us ? -1 : 1;
-	return dot_cmp(actors, x->dot, y->dot);
+	int r = dot_cmp(actors, x->dot, y->dot);
+	return r ? r : id_cmp(&x->parent, &y->parent);
 }
 
 bool edge_name_valid(const char *name, size_t len)
@@ -31,6 +32,12 @@ bool edge_name_valid(const char *name, size_t len)
 	if (len == 0 || len > NAME_MAX_BYTES || memchr(name, '/', len) || memchr(name, 0, len))
 		return false;
 	return !(name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')));
+}
+
+/* What is never dropped for newer ones. */
+static bool is_kept(const struct id *parent)
+{
+	return id_equal(parent, &NODE_TRASH) || id_equal(parent, &NODE_INODES);
 }
 
 int edge_join(struct arena *a, const struct actors *actors, struct record *r,
@@ -46,18 +53,14 @@ int edge_join(struct arena *a, const struct actors *actors, struct record *r,
 		while (at < count && !id_equal(&all[at].parent, &e.parent))
 			at++;
 		if (at < count) {
-			struct visit visit = all[at].visit;
 			struct vv seen;
 			int ret = vv_arena_join(a, &all[at].seen, &e.seen, &seen);
 			if (ret < 0)
 				return ret;
-			if (visit_rank(actors, &visit, &e.visit) < 0)
-				visit = e.visit;
 			if (edge_rank(actors, &all[at], &e) > 0)
 				e = all[at];
 			if (edge_is_trash(&e))
 				e.seen = seen;
-			e.visit = visit;
 			count--;
 			memmove(all + at, all + at + 1, (count - at) * sizeof(*all));
 		}
@@ -69,17 +72,67 @@ int edge_join(struct arena *a, const struct actors *actors, struct record *r,
 	}
 	uint32_t room = EDGES_MAX;
 	for (uint32_t i = 0; i < count; i++)
-		room -= edge_is_trash(&all[i]) || edge_is_inodes(&all[i]);
+		room -= is_kept(&all[i].parent);
 	r->n_edges = 0;
 	for (uint32_t i = 0; i < count; i++) {
-		if (edge_is_trash(&all[i]) || edge_is_inodes(&all[i]))
+		bool kept = is_kept(&all[i].parent);
+		if (kept || room > 0)
 			r->edge[r->n_edges++] = all[i];
-		else if (room > 0) {
-			r->edge[r->n_edges++] = all[i];
-			room--;
-		}
+		room -= !kept && room > 0;
 	}
 	for (uint32_t i = r->n_edges; i < EDGES_MAX; i++)
 		r->edge[i] = (struct edge){ 0 };
 	return 0;
+}
+
+void visit_join(const struct actors *actors, struct record *r, const struct visit *visit, uint32_t n)
+{
+	struct visit all[2 * EDGES_MAX];
+	uint32_t count = r->n_visits, room = EDGES_MAX;
+	assert(count <= EDGES_MAX && n <= EDGES_MAX);
+	memcpy(all, r->visit, count * sizeof(*all));
+	for (uint32_t i = 0; i < n; i++) {
+		struct visit v = visit[i];
+		uint32_t at = 0;
+		while (at < count && !id_equal(&all[at].parent, &v.parent))
+			at++;
+		if (at < count) {
+			if (visit_rank(actors, &all[at], &v) > 0)
+				v = all[at];
+			count--;
+			memmove(all + at, all + at + 1, (count - at) * sizeof(*all));
+		}
+		for (at = 0; at < count && visit_rank(actors, &all[at], &v) > 0; at++)
+			;
+		memmove(all + at + 1, all + at, (count - at) * sizeof(*all));
+		all[at] = v;
+		count++;
+	}
+	for (uint32_t i = 0; i < count; i++)
+		room -= is_kept(&all[i].parent);
+	r->n_visits = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		bool kept = is_kept(&all[i].parent);
+		if (kept || room > 0)
+			r->visit[r->n_visits++] = all[i];
+		room -= !kept && room > 0;
+	}
+	for (uint32_t i = r->n_visits; i < EDGES_MAX; i++)
+		r->visit[i] = (struct visit){ 0 };
+}
+
+const struct visit *record_visit(const struct record *r, const struct id *parent)
+{
+	for (uint32_t i = 0; i < r->n_visits; i++)
+		if (id_equal(&r->visit[i].parent, parent))
+			return &r->visit[i];
+	return NULL;
+}
+
+bool record_visits_follow_edges(const struct record *r)
+{
+	bool follow = r->n_visits == r->n_edges;
+	for (uint32_t i = 0; follow && i < r->n_edges; i++)
+		follow = record_visit(r, &r->edge[i].parent);
+	return follow;
 }

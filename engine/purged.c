@@ -20,33 +20,24 @@ bool record_is_bare(const struct record *r)
 	return !record_is_purged(r) || (!r->top && r->floor.n == 0);
 }
 
-static const struct edge *trash_of(const struct record *r)
-{
-	for (uint32_t i = 0; i < r->n_edges; i++)
-		if (edge_is_trash(&r->edge[i]))
-			return &r->edge[i];
-	return NULL;
-}
-
 int record_purge(struct arena *a, const struct actors *actors, const struct record *r,
 		 const struct stamp *st, const struct record **ret)
 {
-	const struct edge *old = trash_of(r);
 	/* The file left its directory when it was deleted. */
-	struct edge e = { .parent = NODE_TRASH, .counter = EDGE_PURGED, .dot = st->dot,
-			  .visit = { 0, st->dot }, .name = "" };
+	const struct visit visit = { NODE_TRASH, 0, st->dot };
+	struct edge e = { .parent = NODE_TRASH, .counter = EDGE_PURGED, .dot = st->dot, .name = "" };
 	struct record *c = arena_new(a, struct record);
 	if (!c)
 		return -ENOMEM;
 	*c = *r;
-	if (old)
-		e.visit = old->visit;
 	int rc = vv_arena_raise(a, &r->ctx, st->dot, &c->ctx);
 	e.seen = c->ctx;
 	if (rc == 0)
 		rc = edge_join(a, actors, c, &e, 1);
 	if (rc < 0)
 		return rc;
+	if (!record_visit(c, &NODE_TRASH))
+		visit_join(actors, c, &visit, 1);
 	record_bare(c);
 	*ret = c;
 	return 0;
@@ -91,6 +82,12 @@ int record_inherit(struct arena *a, const struct record *r, const struct id *hei
 			c->edge[c->n_edges++] = r->edge[i];
 	for (uint32_t i = c->n_edges; i < EDGES_MAX; i++)
 		c->edge[i] = (struct edge){ 0 };
+	c->n_visits = 0;
+	for (uint32_t i = 0; i < r->n_visits; i++)
+		if (!id_equal(&r->visit[i].parent, &NODE_TRASH))
+			c->visit[c->n_visits++] = r->visit[i];
+	for (uint32_t i = c->n_visits; i < EDGES_MAX; i++)
+		c->visit[i] = (struct visit){ 0 };
 	int rc = vv_arena_raise(a, &r->ctx, st->dot, &c->ctx);
 	if (rc == 0)
 		*ret = c;

@@ -2,7 +2,7 @@
 /* The stored form of a record:
  *
  *     u8 format (1), id, scope
- *     u8 flags: bits 0-1 kind, bit 2 a slot is there, bits 3-5 number of edges, bit 6 a floor
+ *     u8 flags: bits 0-1 kind, bit 2 a slot is there, bits 3-5 number of edges or EDGES_APART, bit 6 a floor
  *     context, [floor], edges, batches, [slot]     (engine/slotcodec.h)
  *
  * Actors are local numbers, so the bytes mean something in one store only. */
@@ -23,7 +23,7 @@ void record_encode(const struct record *r, const struct actors *actors, struct b
 	buf_u8(b, FORMAT);
 	buf_put(b, r->id.b, ID_SIZE);
 	buf_put(b, r->scope.b, ID_SIZE);
-	buf_u8(b, (uint8_t)(r->kind | (r->top ? FLAG_TOP : 0) | r->n_edges << 3 |
+	buf_u8(b, (uint8_t)(r->kind | (r->top ? FLAG_TOP : 0) | slotcodec_edges(r) << 3 |
 			    (r->floor.n ? FLAG_FLOOR : 0)));
 	vv_encode(&r->ctx, table, NULL, b);
 	if (r->floor.n)

@@ -142,8 +142,8 @@ static void newest_slot(struct newest *n, const struct slot *s)
 
 static void newest_visit(struct newest *n, const struct record *rec)
 {
-	for (uint32_t i = 0; i < rec->n_edges; i++) {
-		const struct visit *v = &rec->edge[i].visit;
+	for (uint32_t i = 0; i < rec->n_visits; i++) {
+		const struct visit *v = &rec->visit[i];
 		uint64_t hlc = v->us << HLC_COUNTER_BITS;
 		if (hlc > n->hlc && !(n->ctx && vv_has(n->ctx, v->dot))) {
 			n->hlc = hlc;

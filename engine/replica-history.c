@@ -8,6 +8,7 @@
 
 #include <errno.h>
 
+#include "engine/edge.h"
 #include "engine/history.h"
 #include "engine/purged.h"
 #include "engine/slot.h"
@@ -134,10 +135,8 @@ static int keep_version(struct commit *c, struct touched *t, struct store_batch 
 static uint64_t came_there(const struct touched *t)
 {
 	const struct record *rec = t->old ? t->old : t->record;
-	for (uint32_t i = 0; rec && i < rec->n_edges; i++)
-		if (id_equal(&rec->edge[i].parent, &t->before.parent))
-			return rec->edge[i].visit.us;
-	return 0;
+	const struct visit *v = rec ? record_visit(rec, &t->before.parent) : NULL;
+	return v ? v->us : 0;
 }
 
 static bool left_place(const struct touched *t)
@@ -165,11 +164,11 @@ static int keep_place(struct commit *c, const struct touched *t, struct store_ba
 	uint64_t now = next_stamp(c->r);
 	d.when_us = hlc_us(now);
 	d.since_us = came_there(t);
-	for (uint32_t i = 0; !d.moved && t->record && i < t->record->n_edges; i++)
-		if (id_equal(&t->record->edge[i].parent, &NODE_TRASH)) {
-			d.when_us = t->record->edge[i].visit.us;
-			d.actor = t->record->edge[i].dot.actor;
-		}
+	const struct visit *v = !d.moved && t->record ? record_visit(t->record, &NODE_TRASH) : NULL;
+	if (v) {
+		d.when_us = v->us;
+		d.actor = v->dot.actor;
+	}
 	buf_reset(value);
 	history_deletion_encode(&d, value);
 	if (buf_failed(value))

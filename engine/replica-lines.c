@@ -108,10 +108,9 @@ static bool is_newer(const struct origin *x, const struct origin *y)
 static bool is_first(const struct record *rec, const struct stage *s)
 {
 	const uint64_t us = hlc_us(s->written);
-	for (uint32_t i = 0; i < rec->n_edges; i++) {
-		const struct edge *e = &rec->edge[i];
-		if (!id_equal(&e->parent, &NODE_TRASH) && e->visit.us <= us &&
-		    us - e->visit.us <= HISTORY_BURST_US)
+	for (uint32_t i = 0; i < rec->n_visits; i++) {
+		const struct visit *v = &rec->visit[i];
+		if (!id_equal(&v->parent, &NODE_TRASH) && v->us <= us && us - v->us <= HISTORY_BURST_US)
 			return true;
 	}
 	return false;

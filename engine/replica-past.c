@@ -14,7 +14,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/edge.h"
 #include "engine/history.h"
+#include "engine/moment.h"
 #include "engine/purged.h"
 
 struct left {
@@ -247,10 +249,8 @@ static int follow_then(struct moment *m, struct attr *at)
 /* Had it come by then to where it hangs now? */
 static bool had_come(struct moment *m, const struct record *rec, const struct id *parent)
 {
-	for (uint32_t i = 0; i < rec->n_edges; i++)
-		if (id_equal(&rec->edge[i].parent, parent))
-			return rec->edge[i].visit.us <= m->us;
-	return true;
+	const struct visit *v = record_visit(rec, parent);
+	return !v || v->us <= m->us;
 }
 
 /* A node that hangs in the directory now, and has not left a place since. -ENOENT: it was not there. */

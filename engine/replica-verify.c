@@ -24,6 +24,7 @@ struct verify {
 	struct tree_node *node; /* of every record, by id once resolved */
 	uint32_t n, cap;
 	uint64_t *visit; /* the latest one of each node, as its place */
+	struct buf visits; /* struct visit of all records */
 	struct buf filed;    /* struct filed */
 	struct buf links;    /* struct link_truth, sorted once all are there */
 	struct want *want; /* directory entries that should be there */
@@ -167,8 +168,9 @@ static int add_node(struct verify *v, const struct record *rec)
 		if (!n->edge[i].name)
 			return -ENOMEM;
 	}
+	buf_put(&v->visits, rec->visit, rec->n_visits * sizeof(*rec->visit));
 	v->n++;
-	return 0;
+	return buf_failed(&v->visits) ? -ENOMEM : 0;
 }
 
 static bool dot_there(struct verify *v, const struct record *rec, struct dot d, struct buf *key)
@@ -434,7 +436,7 @@ static int check_attr(struct verify *v, const uint8_t *key, size_t key_len, cons
 	rc = node_derive(v->r, s.record, keep, &want, NULL, &version);
 	if (rc == -ENOMEM)
 		return rc;
-	/* Edges that were dropped since may have told of a later visit. */
+	/* Visits that were dropped since may have been later. */
 	uint64_t visit = v->visit[t - v->node];
 	if (have.cut || visit < have.visit_us)
 		visit = have.visit_us;
@@ -687,14 +689,13 @@ static int visits(struct verify *v)
 	v->visit = calloc(v->n ? v->n : 1, sizeof(*v->visit));
 	if (!v->visit)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < v->n; i++)
-		for (uint32_t k = 0; k < v->node[i].n; k++) {
-			const struct edge *e = &v->node[i].edge[k];
-			const struct tree_node *dir = find_node(v, &e->parent);
-			uint64_t *at = dir && !dir->leaf ? &v->visit[dir - v->node] : NULL;
-			if (at && e->visit.us > *at)
-				*at = e->visit.us;
-		}
+	const struct visit *visit = (const void *)v->visits.data;
+	for (size_t i = 0; i < v->visits.len / sizeof(*visit); i++) {
+		const struct tree_node *dir = find_node(v, &visit[i].parent);
+		uint64_t *at = dir && !dir->leaf ? &v->visit[dir - v->node] : NULL;
+		if (at && visit[i].us > *at)
+			*at = visit[i].us;
+	}
 	return 0;
 }
 
@@ -744,6 +745,7 @@ static void verify_done(struct verify *v)
 	buf_done(&v->links);
 	free(v->node);
 	free(v->visit);
+	buf_done(&v->visits);
 	free(v->want);
 }
 

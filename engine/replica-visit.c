@@ -91,12 +91,10 @@ static int visit(struct commit *c, const struct id *id, uint64_t us)
 	return rc;
 }
 
-static uint64_t visit_to(const struct record *rec, const struct id *parent)
+static bool is_told(const struct record *rec, const struct visit *v)
 {
-	for (uint32_t i = 0; rec && i < rec->n_edges; i++)
-		if (id_equal(&rec->edge[i].parent, parent))
-			return rec->edge[i].visit.us;
-	return 0;
+	const struct visit *old = rec ? record_visit(rec, &v->parent) : NULL;
+	return old && old->us >= v->us;
 }
 
 int commit_visits(struct commit *c)
@@ -108,11 +106,11 @@ int commit_visits(struct commit *c)
 			rc = stored_visit(c->r, &t->after.attr.id, &t->after);
 	/* Directories that are touched by it join the list at its end; they have no record. */
 	for (struct touched *t = c->first; rc == 0 && t; t = t->next) {
-		for (uint32_t i = 0; rc == 0 && t->record && i < t->record->n_edges; i++) {
-			const struct edge *e = &t->record->edge[i];
-			if (!edge_is_trash(e) && !edge_is_inodes(e) &&
-			    e->visit.us > visit_to(t->old, &e->parent))
-				rc = visit(c, &e->parent, e->visit.us);
+		for (uint32_t i = 0; rc == 0 && t->record && i < t->record->n_visits; i++) {
+			const struct visit *v = &t->record->visit[i];
+			if (!id_equal(&v->parent, &NODE_TRASH) && !id_equal(&v->parent, &NODE_INODES) &&
+			    !is_told(t->old, v))
+				rc = visit(c, &v->parent, v->us);
 		}
 	}
 	return rc;

@@ -207,13 +207,19 @@ static int edges_restamp(const struct restamper *k, struct record *r)
 	for (uint32_t i = 0; i < n; i++) {
 		edge[i] = r->edge[i];
 		edge[i].dot = dot_restamp(k->rs, edge[i].dot);
-		edge[i].visit.dot = dot_restamp(k->rs, edge[i].visit.dot);
 		int rc = vv_restamp(k->a, &r->edge[i].seen, k->rs, &edge[i].seen);
 		if (rc < 0)
 			return rc;
 	}
+	struct visit visit[EDGES_MAX];
+	uint32_t n_visits = r->n_visits;
+	for (uint32_t i = 0; i < n_visits; i++) {
+		visit[i] = r->visit[i];
+		visit[i].dot = dot_restamp(k->rs, visit[i].dot);
+	}
 	/* One for each parent, so that this only sorts them. */
-	r->n_edges = 0;
+	r->n_edges = r->n_visits = 0;
+	visit_join(k->actors, r, visit, n_visits);
 	return edge_join(k->a, k->actors, r, edge, n);
 }
 

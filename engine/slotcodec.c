@@ -261,24 +261,52 @@ static uint64_t first_us(const struct batches *t)
 	return t->n > 0 ? hlc_us(t->item[0].hlc) : 0;
 }
 
-static void put_edge(struct encoder *d, const struct edge *e)
+static uint64_t visit_z(const struct encoder *d, const struct visit *v)
+{
+	return zigzag((int64_t)(v->us - first_us(&d->batches)));
+}
+
+/* v: NULL when visits come by themselves. */
+static void put_edge(struct encoder *d, const struct edge *e, const struct visit *v)
 {
 	struct buf *b = d->b;
-	const struct visit *v = &e->visit;
-	bool other = v->dot.actor != e->dot.actor || v->dot.seq != e->dot.seq;
 	buf_put(b, e->parent.b, ID_SIZE);
 	buf_varint(b, e->counter);
 	actor_codec_put(d->c, b, e->dot.actor);
 	buf_varint(b, e->dot.seq);
-	buf_varint(b, zigzag((int64_t)(v->us - first_us(&d->batches))) << 1 | other);
-	if (other) {
-		actor_codec_put(d->c, b, v->dot.actor);
-		buf_varint(b, v->dot.seq);
+	if (v) {
+		bool other = v->dot.actor != e->dot.actor || v->dot.seq != e->dot.seq;
+		buf_varint(b, visit_z(d, v) << 1 | other);
+		if (other) {
+			actor_codec_put(d->c, b, v->dot.actor);
+			buf_varint(b, v->dot.seq);
+		}
 	}
 	if (edge_is_trash(e))
 		vv_encode(&e->seen, d->actors, d->c, b);
 	else
 		buf_bytes(b, e->name, e->name_len);
+}
+
+unsigned slotcodec_edges(const struct record *r)
+{
+	return record_visits_follow_edges(r) ? r->n_edges : EDGES_APART;
+}
+
+static void put_edges(struct encoder *d, const struct record *r)
+{
+	bool apart = slotcodec_edges(r) == EDGES_APART;
+	if (apart)
+		buf_u8(d->b, (uint8_t)(r->n_edges | r->n_visits << 4));
+	for (uint32_t i = 0; i < r->n_edges; i++)
+		put_edge(d, &r->edge[i], apart ? NULL : record_visit(r, &r->edge[i].parent));
+	for (uint32_t i = 0; apart && i < r->n_visits; i++) {
+		const struct visit *v = &r->visit[i];
+		buf_put(d->b, v->parent.b, ID_SIZE);
+		buf_varint(d->b, visit_z(d, v));
+		actor_codec_put(d->c, d->b, v->dot.actor);
+		buf_varint(d->b, v->dot.seq);
+	}
 }
 
 void slotcodec_put(const struct record *r, struct actors *actors, struct actor_codec *c,
@@ -289,8 +317,7 @@ void slotcodec_put(const struct record *r, struct actors *actors, struct actor_c
 		collect(&d.batches, r->top, b);
 	sort_batches(&d.batches, actors);
 	put_batches(&d.batches, c, b);
-	for (uint32_t i = 0; i < r->n_edges; i++)
-		put_edge(&d, &r->edge[i]);
+	put_edges(&d, r);
 	if (r->top)
 		put_slot(&d, PLACE_TOP, r->top, !partial);
 	free(d.batches.item);
@@ -319,36 +346,53 @@ static int get_vv(struct slotcodec *d, const char *what, struct vv *ret)
 	return 0;
 }
 
-static int get_visit(struct slotcodec *d, const struct edge *e, struct visit *ret)
+static int get_dot(struct slotcodec *d, struct dot *ret)
 {
-	uint64_t z = cursor_varint(d->cur);
-	ret->us = first_us(&d->batches) + (uint64_t)unzigzag(z >> 1);
-	ret->dot = e->dot;
-	if (cursor_ok(d->cur) && z & 1) {
-		ret->dot.actor = actor_get(d->actors, d->codec, d->cur);
-		ret->dot.seq = cursor_varint(d->cur);
-		if (ret->dot.actor == e->dot.actor && ret->dot.seq == e->dot.seq)
-			return bad(d, "a visit's batch said twice");
-	}
-	if (!cursor_ok(d->cur) || ret->us >> (64 - HLC_COUNTER_BITS) || z >> 55 ||
-	    !dot_known(d, ret->dot))
+	ret->actor = actor_get(d->actors, d->codec, d->cur);
+	ret->seq = cursor_varint(d->cur);
+	return cursor_ok(d->cur) ? 0 : -EBADMSG;
+}
+
+static int check_visit(struct slotcodec *d, uint64_t z, struct visit *v)
+{
+	v->us = first_us(&d->batches) + (uint64_t)unzigzag(z);
+	if (!cursor_ok(d->cur) || v->us >> (64 - HLC_COUNTER_BITS) || z >> 54 || !dot_known(d, v->dot))
 		return bad(d, "an impossible visit");
 	return 0;
 }
 
-static int get_edge(struct slotcodec *d, struct edge *e)
+static int get_visit(struct slotcodec *d, const struct edge *e, struct visit *ret)
+{
+	uint64_t z = cursor_varint(d->cur);
+	ret->parent = e->parent;
+	ret->dot = e->dot;
+	if (cursor_ok(d->cur) && z & 1 && get_dot(d, &ret->dot) == 0 && ret->dot.actor == e->dot.actor &&
+	    ret->dot.seq == e->dot.seq)
+		return bad(d, "a visit's batch said twice");
+	return check_visit(d, z >> 1, ret);
+}
+
+static int get_visit_apart(struct slotcodec *d, struct visit *ret)
+{
+	const uint8_t *parent = cursor_take(d->cur, ID_SIZE);
+	uint64_t z = cursor_varint(d->cur);
+	if (get_dot(d, &ret->dot) == 0)
+		memcpy(ret->parent.b, parent, ID_SIZE);
+	return check_visit(d, z, ret);
+}
+
+/* ret_visit: NULL when visits come by themselves. */
+static int get_edge(struct slotcodec *d, struct edge *e, struct visit *ret_visit)
 {
 	const uint8_t *parent = cursor_take(d->cur, ID_SIZE);
 	e->counter = cursor_varint(d->cur);
-	e->dot.actor = actor_get(d->actors, d->codec, d->cur);
-	e->dot.seq = cursor_varint(d->cur);
-	if (!cursor_ok(d->cur) || !dot_known(d, e->dot))
+	if (get_dot(d, &e->dot) < 0 || !dot_known(d, e->dot))
 		return bad(d, "an edge of an unknown batch");
 	memcpy(e->parent.b, parent, ID_SIZE);
 	/* More would bring somebody's next move to where nothing comes after it. */
 	if (e->counter >= EDGE_PURGED && !edge_is_purge(e))
 		return bad(d, "an edge beyond the last");
-	int r = get_visit(d, e, &e->visit);
+	int r = ret_visit ? get_visit(d, e, ret_visit) : 0;
 	if (r < 0)
 		return r;
 	if (edge_is_trash(e)) {
@@ -361,11 +405,37 @@ static int get_edge(struct slotcodec *d, struct edge *e)
 	return 0;
 }
 
-static int get_edges(struct slotcodec *d, struct record *r, uint32_t n)
+static int get_visits(struct slotcodec *d, struct record *r, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
+		struct visit *v = &r->visit[i];
+		int ret = get_visit_apart(d, v);
+		if (ret < 0)
+			return ret;
+		if (i > 0 && visit_rank(d->actors, &r->visit[i - 1], v) <= 0)
+			return bad(d, "visits out of order");
+		if (record_visit(r, &v->parent))
+			return bad(d, "two visits of one directory");
+		r->n_visits++;
+	}
+	return record_visits_follow_edges(r) ? bad(d, "visits apart from edges that have them") : 0;
+}
+
+static int get_edges(struct slotcodec *d, struct record *r, uint32_t n)
+{
+	bool apart = n == EDGES_APART;
+	uint32_t n_visits = 0;
+	if (apart) {
+		n = cursor_u8(d->cur);
+		n_visits = n >> 4;
+		n &= 15;
+	}
+	if (n > EDGES_MAX || n_visits > EDGES_MAX)
+		return bad(d, "too many edges");
+	for (uint32_t i = 0; i < n; i++) {
 		struct edge *e = &r->edge[i];
-		int ret = get_edge(d, e);
+		struct visit v;
+		int ret = get_edge(d, e, apart ? NULL : &v);
 		if (ret < 0)
 			return ret;
 		if (i > 0 && edge_rank(d->actors, &r->edge[i - 1], e) <= 0)
@@ -373,9 +443,11 @@ static int get_edges(struct slotcodec *d, struct record *r, uint32_t n)
 		for (uint32_t j = 0; j < i; j++)
 			if (id_equal(&r->edge[j].parent, &e->parent))
 				return bad(d, "two edges to one directory");
+		if (!apart)
+			visit_join(d->actors, r, &v, 1);
 	}
 	r->n_edges = n;
-	return 0;
+	return apart ? get_visits(d, r, n_visits) : 0;
 }
 
 static int get_batches(struct slotcodec *d)
@@ -695,8 +767,6 @@ static int get_slot(struct slotcodec *d, struct slot *s, enum place place, unsig
 
 int slotcodec_get(struct slotcodec *d, struct record *r, uint32_t n_edges, bool with_top)
 {
-	if (n_edges > EDGES_MAX)
-		return bad(d, "too many edges");
 	int ret = get_batches(d);
 	if (ret == 0)
 		ret = get_edges(d, r, n_edges);

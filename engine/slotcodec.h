@@ -20,10 +20,12 @@
  *          place is of the entry's batch; unless it is: actor, varint seq; a place: varint index
  * value    u8: bits 0-3 kind (15: varint kind follows), bits 4-7 length (15: varint of the
  *          length less 15 follows), data
- * edge     parent, varint counter, actor, varint seq; the visit: varint of 2 * z, z being the zigzag of
- *          its microseconds less those of the first batch (less 0 if there is none), plus 1 if its
- *          dot is not the edge's: then actor, varint seq; the name (varint length, bytes), or for
- *          TRASH the vector `seen`. */
+ * edges    if the number said of them is 7: u8, bits 0-3 how many there are, bits 4-7 visits
+ * edge     parent, varint counter, actor, varint seq; unless that number is 7 the visit: varint of
+ *          2 * z, z being the zigzag of its microseconds less those of the first batch (less 0 if there
+ *          is none), plus 1 if its dot is not the edge's: then actor, varint seq; the name (varint
+ *          length, bytes), or for TRASH the vector `seen`
+ * visit    behind the edges, if that number is 7: parent, varint z, actor, varint seq. */
 
 #include "engine/crdt.h"
 #include "engine/cursor.h"
@@ -42,6 +44,11 @@ struct batches {
 	uint32_t n;
 	uint32_t cap;
 };
+
+/* The number that is said of the edges: EDGES_APART when not every edge comes with its directory's
+ * visit, or there are more. */
+#define EDGES_APART 7
+unsigned slotcodec_edges(const struct record *r);
 
 /* Encodes the batches of everything in top, the edges, and top (may be NULL; then no slot is
  * written). c: as in engine/actor.h. partial: slots' complete marks are written. Failures show

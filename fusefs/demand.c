@@ -23,6 +23,8 @@ struct parked {
 	void *arg;
 	uint64_t fetch;         /* the queue's number */
 	struct ticket *ticket;  /* NULL: it is not in the queue (yet) */
+	bool held;              /* libfuse holds the request and may be within on_interrupt: no answer */
+	bool interrupted;       /* meanwhile */
 };
 
 struct demand {
@@ -68,6 +70,10 @@ static void finish(struct demand *d, uint64_t no, int code, bool from_queue)
 {
 	pthread_mutex_lock(&d->lock);
 	struct parked *p = find(d, no);
+	if (p && p->held) {
+		p->interrupted = true;
+		p = NULL;
+	}
 	if (p)
 		table_remove(&d->parked, &p->link);
 	pthread_mutex_unlock(&d->lock);
@@ -129,6 +135,21 @@ static int park(struct demand *d, struct parked *p)
 	return r;
 }
 
+/* From here on the request may be interrupted. If it was before, libfuse says so at once, and uses the request
+ * after that: it cannot be answered in there. */
+static int watch(struct demand *d, struct parked *p)
+{
+	const uint64_t no = p->no;
+	fuse_req_interrupt_func(p->req, on_interrupt, (void *)(uintptr_t)no);
+	pthread_mutex_lock(&d->lock);
+	bool interrupted = p->interrupted;
+	p->held = false;
+	if (interrupted)
+		table_remove(&d->parked, &p->link);
+	pthread_mutex_unlock(&d->lock);
+	return interrupted ? -EINTR : 0;
+}
+
 /* It is in the queue: so it can be taken out. */
 static void queued(struct demand *d, uint64_t no, uint64_t fetch, struct ticket *t)
 {
@@ -153,18 +174,20 @@ void demand_wait(struct fusefs *fs, fuse_req_t req, const struct id *node, const
 	uint64_t fetch;
 	int r = !p || !t ? -ENOMEM : fs->config.fetches ? 0 : -EHOSTDOWN;
 	if (r == 0) {
-		*p = (struct parked){ .req = req, .fn = fn, .arg = arg };
+		*p = (struct parked){ .req = req, .fn = fn, .arg = arg, .held = true };
 		r = park(d, p);
 	}
+	const uint64_t no = r == 0 ? p->no : 0;
+	if (r == 0)
+		r = watch(d, p);
 	if (r < 0) {
 		free(p);
 		free(t);
 		fn(fs, req, r, arg);
 		return;
 	}
-	const uint64_t no = p->no; /* p may be answered, and gone, at any time */
+	/* From here on p may be answered, and gone, at any time. */
 	*t = (struct ticket){ d, no };
-	fuse_req_interrupt_func(req, on_interrupt, (void *)(uintptr_t)no);
 	r = fetch_begin(fs->config.fetches, node, ref, offset, len, on_fetched, t, &fetch);
 	if (r == 0) {
 		queued(d, no, fetch, t);

@@ -48,6 +48,7 @@ static void bench_records(struct tree_node *node, struct actors *actors)
 		rec[who][n] = *moved;
 		if (edge_join(&a[!who], actors, &rec[!who][n], moved->edge, moved->n_edges) < 0)
 			tap_bail("edge_join");
+		visit_join(actors, &rec[!who][n], moved->visit, moved->n_visits);
 		making += t1 - t0;
 		merging += now() - t1;
 	}

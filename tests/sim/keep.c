@@ -12,7 +12,7 @@ void keep_make(struct world *w)
 {
 	/* Oftener where files are purged. */
 	const bool some = w->seed % 6 == 2 || (w->purging && w->seed % 4 == 1);
-	w->keeping = some && w->seed % 5 != 0 && w->seed % 7 != 0 && !w->fated;
+	w->keeping = !w->meshed && some && w->seed % 5 != 0 && w->seed % 7 != 0 && !w->fated;
 	w->keep = (struct prng){ w->seed ^ UINT64_C(0x6b6565700a) };
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/moment.h"
 #include "engine/purge.h"
 #include "engine/purged.h"
 #include "engine/slot.h"
@@ -34,8 +35,9 @@ struct laws {
 
 static void change(struct laws *w, struct device *d)
 {
-	/* No more than have room beside TRASH: of edges that were dropped for newer ones a join knows nothing. */
-	static const struct id dir[EDGES_MAX - 1] = { { { 1, 1 } }, { { 2, 2 } }, { { 3, 3 } } };
+	/* More than there is room for. */
+	static const struct id dir[EDGES_MAX + 2] = { { { 1, 1 } }, { { 2, 2 } }, { { 3, 3 } },
+						      { { 4, 4 } }, { { 5, 5 } }, { { 6, 6 } } };
 	char text[64];
 	uint64_t what = prng_below(&w->r, 100);
 	if (d->rec && record_is_purged(d->rec))
@@ -47,7 +49,7 @@ static void change(struct laws *w, struct device *d)
 	} else if (what < 60) {
 		char name[] = { (char)('a' + prng_below(&w->r, 3)), 0 };
 		struct stamp st = device_stamp(d);
-		must(record_move(&d->arena, d->actors, d->rec, &dir[prng_below(&w->r, EDGES_MAX - 1)], name, 1, &st, &d->rec));
+		must(record_move(&d->arena, d->actors, d->rec, &dir[prng_below(&w->r, EDGES_MAX + 2)], name, 1, &st, &d->rec));
 	} else if (what < 80) {
 		struct stamp st = device_stamp(d);
 		must(record_move(&d->arena, d->actors, d->rec, &NODE_TRASH, "", 0, &st, &d->rec));

@@ -111,24 +111,28 @@ static const struct edge *edge_to(const struct edge *edge, uint32_t n, const str
 	return NULL;
 }
 
-static bool kept_all(struct world *w, const struct record *rec, const struct edge *before, uint32_t n)
+static bool kept_all(struct world *w, const struct record *rec, const struct record *part)
 {
-	for (uint32_t i = 0; i < n; i++) {
-		const struct edge *now = edge_to(rec->edge, rec->n_edges, &before[i].parent);
-		if (edge_is_trash(&before[i]) && (!now || !vv_covers(&now->seen, &before[i].seen)))
+	for (uint32_t i = 0; i < part->n_edges; i++) {
+		const struct edge *now = edge_to(rec->edge, rec->n_edges, &part->edge[i].parent);
+		if (edge_is_trash(&part->edge[i]) && (!now || !vv_covers(&now->seen, &part->edge[i].seen)))
 			return false;
-		if (now && visit_rank(w->actors, &now->visit, &before[i].visit) < 0)
+	}
+	for (uint32_t i = 0; i < part->n_visits; i++) {
+		const struct visit *now = record_visit(rec, &part->visit[i].parent);
+		if (now ? visit_rank(w->actors, now, &part->visit[i]) < 0 : rec->n_visits < EDGES_MAX)
 			return false;
 	}
 	return true;
 }
 
-static bool join(struct world *w, struct record *rec, const struct edge *edge, uint32_t n)
+static bool join(struct world *w, struct record *rec, const struct record *other)
 {
 	const struct record before = *rec;
-	if (edge_join(&w->arena, w->actors, rec, edge, n) < 0)
+	if (edge_join(&w->arena, w->actors, rec, other->edge, other->n_edges) < 0)
 		tap_bail("no memory");
-	return kept_all(w, rec, before.edge, before.n_edges) && kept_all(w, rec, edge, n);
+	visit_join(w->actors, rec, other->visit, other->n_visits);
+	return kept_all(w, rec, &before) && kept_all(w, rec, other);
 }
 
 /* E REPLICA NODE PARENT COUNTER ACTOR NAME */
@@ -139,7 +143,6 @@ static bool change(struct world *w, const struct reader *r)
 	struct edge e = { .parent = id_of(r->word[3], strlen(r->word[3])),
 			  .counter = number(r->word[4], 1000000) };
 	e.dot = (struct dot){ w->actor[actor], e.counter };
-	e.visit = (struct visit){ prng_below(&w->prng, 40), e.dot };
 	e.name_len = strcmp(r->word[6], "-") ? strlen(r->word[6]) : 0;
 	e.name = arena_dup(&w->arena, r->word[6], e.name_len);
 	if (edge_is_trash(&e)) {
@@ -148,7 +151,9 @@ static bool change(struct world *w, const struct reader *r)
 		if (vv_arena_raise(&w->arena, &(struct vv){ 0 }, seen, &e.seen) < 0)
 			tap_bail("no memory");
 	}
-	return join(w, node_of(w, replica, &id, true), &e, 1);
+	const struct record one = { .edge = { e }, .n_edges = 1, .n_visits = 1,
+				    .visit = { { e.parent, prng_below(&w->prng, 40), e.dot } } };
+	return join(w, node_of(w, replica, &id, true), &one);
 }
 
 static bool merge(struct world *w, const struct reader *r)
@@ -162,7 +167,7 @@ static bool merge(struct world *w, const struct reader *r)
 	for (uint32_t i = 0; i < other->n && good; i++) {
 		const struct record *rec = &other->node[i];
 		if (r->words == 3 || id_equal(&rec->id, &only))
-			good = join(w, node_of(w, to, &rec->id, true), rec->edge, rec->n_edges);
+			good = join(w, node_of(w, to, &rec->id, true), rec);
 	}
 	return good;
 }
