@@ -205,6 +205,10 @@ void record_encode(const struct record *r, const struct actors *actors, struct b
 int record_decode(struct arena *a, const struct actors *actors, const void *data, size_t len,
 		  struct record **ret, struct err *e);
 
+/* The same without the slots: what it costs does not go by what the record holds. */
+int record_decode_edges(struct arena *a, const struct actors *actors, const void *data, size_t len,
+			struct record **ret, struct err *e);
+
 /* Version identifier: a fingerprint of the context. */
 void record_version(const struct record *r, const struct actors *actors, struct id *ret);
 

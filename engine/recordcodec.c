@@ -31,7 +31,7 @@ void record_encode(const struct record *r, const struct actors *actors, struct b
 	slotcodec_put(r, table, NULL, false, b);
 }
 
-int record_decode(struct arena *a, const struct actors *actors, const void *data, size_t len,
+static int decode(struct arena *a, const struct actors *actors, const void *data, size_t len, bool whole,
 		  struct record **ret, struct err *e)
 {
 	struct cursor cur = cursor_make(data, len);
@@ -62,12 +62,25 @@ int record_decode(struct arena *a, const struct actors *actors, const void *data
 	if (err < 0)
 		return err_set(e, -EBADMSG, "damaged record: bad context");
 	struct slotcodec d = { .a = a, .actors = actors, .cur = &cur, .ctx = &r->ctx, .e = e };
-	err = slotcodec_get(&d, r, flags >> 3 & 7, flags & FLAG_TOP);
+	err = whole ? slotcodec_get(&d, r, flags >> 3 & 7, flags & FLAG_TOP) :
+		      slotcodec_get_edges(&d, r, flags >> 3 & 7);
 	if (err < 0)
 		return err;
-	if (!cursor_end(&cur))
+	if (whole && !cursor_end(&cur))
 		return err_set(e, -EBADMSG, "damaged record: %zu bytes too many",
 			       cursor_left(&cur));
 	*ret = r;
 	return 0;
+}
+
+int record_decode(struct arena *a, const struct actors *actors, const void *data, size_t len,
+		  struct record **ret, struct err *e)
+{
+	return decode(a, actors, data, len, true, ret, e);
+}
+
+int record_decode_edges(struct arena *a, const struct actors *actors, const void *data, size_t len,
+			struct record **ret, struct err *e)
+{
+	return decode(a, actors, data, len, false, ret, e);
 }

@@ -81,11 +81,12 @@ static int is_live(struct replica *r, const struct id *id)
 static int is_kept(struct replica *r, const struct id *id)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
-	struct stored s;
-	int rc = stored_get(r, NULL, &a, id, &s, NULL);
+	_cleanup_(buf_done) struct buf value = { 0 };
+	const struct record *rec;
+	int rc = stored_edges(r, &a, id, &value, &rec);
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
-	return !record_is_purged(s.record);
+	return !record_is_purged(rec);
 }
 
 /* What a hard link named. */

@@ -10,32 +10,38 @@
 #include "engine/ignore.h"
 #include "engine/slot.h"
 
+/* What stands in front of the record. */
+static int stored_head(struct arena *a, struct cursor *c, struct stored *ret, struct err *e)
+{
+	uint8_t format = cursor_u8(c);
+	if (cursor_ok(c) && format != DOC_FORMAT && format != DOC_FORMAT_TRAIL)
+		return err_set(e, -EPROTONOSUPPORT,
+			       "a record has format %u, which a newer version of shoal wrote: "
+			       "use that one", format);
+	ret->trail = format == DOC_FORMAT_TRAIL;
+	ret->n_extra = (uint32_t)cursor_varint_max(c, cursor_left(c) / 2);
+	if (!cursor_ok(c))
+		return err_set(e, -EBADMSG, "a record is damaged");
+	ret->extra = arena_array(a, ret->n_extra ? ret->n_extra : 1, sizeof(*ret->extra));
+	if (!ret->extra)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < ret->n_extra; i++) {
+		ret->extra[i].actor = (uint32_t)cursor_varint_max(c, ACTORS_MAX - 1);
+		ret->extra[i].seq = cursor_varint(c);
+	}
+	return cursor_ok(c) ? 0 : err_set(e, -EBADMSG, "a record is damaged");
+}
+
 int stored_decode(struct replica *r, const struct store_snapshot *snap, struct arena *a,
 		  const void *data, size_t len, struct stored *ret, struct err *e)
 {
 	_cleanup_(buf_done) struct buf trail = { 0 };
 	struct cursor c = cursor_make(data, len);
 	struct stored s = { 0 };
-	uint8_t format = cursor_u8(&c);
-	if (cursor_ok(&c) && format != DOC_FORMAT && format != DOC_FORMAT_TRAIL)
-		return err_set(e, -EPROTONOSUPPORT,
-			       "a record has format %u, which a newer version of shoal wrote: "
-			       "use that one", format);
-	s.n_extra = (uint32_t)cursor_varint_max(&c, len / 2);
-	if (!cursor_ok(&c))
-		return err_set(e, -EBADMSG, "a record is damaged");
-	s.extra = arena_array(a, s.n_extra ? s.n_extra : 1, sizeof(*s.extra));
-	if (!s.extra)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < s.n_extra; i++) {
-		s.extra[i].actor = (uint32_t)cursor_varint_max(&c, ACTORS_MAX - 1);
-		s.extra[i].seq = cursor_varint(&c);
-	}
-	if (!cursor_ok(&c))
-		return err_set(e, -EBADMSG, "a record is damaged");
 	struct record *rec;
-	int rc = record_decode(a, r->actors, c.p, (size_t)(c.end - c.p), &rec, e);
-	s.trail = format == DOC_FORMAT_TRAIL;
+	int rc = stored_head(a, &c, &s, e);
+	if (rc == 0)
+		rc = record_decode(a, r->actors, c.p, (size_t)(c.end - c.p), &rec, e);
 	if (rc == 0 && s.trail)
 		rc = trail_get(r->store, snap, &rec->id, &trail);
 	if (rc == 0)
@@ -73,6 +79,23 @@ int stored_get(struct replica *r, const struct store_snapshot *snap, struct aren
 	if (!copy)
 		return -ENOMEM;
 	return stored_decode(r, snap, a, copy, v.len, ret, e);
+}
+
+int stored_edges(struct replica *r, struct arena *a, const struct id *id, struct buf *value,
+		 const struct record **ret)
+{
+	struct stored s = { 0 };
+	struct record *rec;
+	int rc = store_get(r->store, NULL, STORE_DOCS, id->b, ID_SIZE, value);
+	if (rc < 0)
+		return rc;
+	struct cursor c = cursor_make(value->data, value->len);
+	rc = stored_head(a, &c, &s, NULL);
+	if (rc == 0)
+		rc = record_decode_edges(a, r->actors, c.p, (size_t)(c.end - c.p), &rec, NULL);
+	if (rc == 0)
+		*ret = rec;
+	return rc;
 }
 
 bool name_is_document(const char *name, size_t len)

@@ -146,7 +146,21 @@ static bool left_place(const struct touched *t)
 	       was->name_len != is->name_len || memcmp(was->name, is->name, was->name_len) != 0;
 }
 
-/* What was live and is no more, or shows elsewhere. */
+/* It comes as something deleted: who saw it live may be gone by the time that it is to be purged, and where it was is
+ * known as well as there. False: nobody knows where it was. */
+static bool came_dead(const struct touched *t, struct history_deletion *ret)
+{
+	const struct record *rec = t->record;
+	const struct edge *at = rec && !t->old && rec->kind != NODE_DIR && !record_is_purged(rec) &&
+				!record_alive(rec) ? record_last_place(rec) : NULL;
+	if (!at || edge_is_inodes(at) || t->after.flags & NODE_LIVE)
+		return false;
+	*ret = (struct history_deletion){ .node = rec->id, .parent = at->parent, .kind = rec->kind,
+					  .name = at->name, .name_len = at->name_len };
+	return true;
+}
+
+/* What was live and is no more, or shows elsewhere, or came as something deleted. */
 static int keep_place(struct commit *c, const struct touched *t, struct store_batch *b,
 		      struct buf *value)
 {
@@ -154,8 +168,10 @@ static int keep_place(struct commit *c, const struct touched *t, struct store_ba
 	struct history_deletion d = { .node = was->attr.id, .parent = was->parent,
 				      .kind = was->attr.kind, .actor = c->actor,
 				      .name = was->name, .name_len = was->name_len };
-	if (t->gone || !t->had || !(was->flags & NODE_LIVE) || !was->name || id_equal(&d.node, &NODE_ROOT) ||
-	    id_equal(&d.node, &NODE_LOST) || id_equal(&d.parent, &NODE_INODES) || !left_place(t))
+	const bool dead = came_dead(t, &d);
+	if (t->gone || (!dead &&
+			(!t->had || !(was->flags & NODE_LIVE) || !was->name || id_equal(&d.node, &NODE_ROOT) ||
+			 id_equal(&d.node, &NODE_LOST) || id_equal(&d.parent, &NODE_INODES) || !left_place(t))))
 		return 0;
 	d.moved = t->after.flags & NODE_LIVE;
 	/* What waited there for the directory that it is in has always been in that. */
@@ -163,7 +179,7 @@ static int keep_place(struct commit *c, const struct touched *t, struct store_ba
 		return 0;
 	uint64_t now = next_stamp(c->r);
 	d.when_us = hlc_us(now);
-	d.since_us = came_there(t);
+	d.since_us = dead ? d.when_us : came_there(t); /* it was never shown here */
 	const struct visit *v = !d.moved && t->record ? record_visit(t->record, &NODE_TRASH) : NULL;
 	if (v) {
 		d.when_us = v->us;

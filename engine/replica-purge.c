@@ -255,7 +255,7 @@ static bool has_counter(const struct slot *s)
 static int by_name(struct replica *r, const struct record *rec, const struct edge *at)
 {
 	struct value v;
-	if (rec->kind != NODE_FILE || !at || edge_is_inodes(at) || !name_is_document(at->name, at->name_len) ||
+	if (rec->kind != NODE_FILE || !at || in_inodes(rec) || !name_is_document(at->name, at->name_len) ||
 	    !content_shown(r, rec, &v) || !value_is_json(v.kind))
 		return 0;
 	const struct slot *content = slot_find(rec->top, TOP_CONTENT, strlen(TOP_CONTENT));

@@ -765,11 +765,15 @@ static int get_slot(struct slotcodec *d, struct slot *s, enum place place, unsig
 	return 0;
 }
 
-int slotcodec_get(struct slotcodec *d, struct record *r, uint32_t n_edges, bool with_top)
+int slotcodec_get_edges(struct slotcodec *d, struct record *r, uint32_t n_edges)
 {
 	int ret = get_batches(d);
-	if (ret == 0)
-		ret = get_edges(d, r, n_edges);
+	return ret < 0 ? ret : get_edges(d, r, n_edges);
+}
+
+int slotcodec_get(struct slotcodec *d, struct record *r, uint32_t n_edges, bool with_top)
+{
+	int ret = slotcodec_get_edges(d, r, n_edges);
 	if (ret == 0 && with_top) {
 		r->top = arena_new(d->a, struct slot);
 		if (!r->top)

@@ -72,3 +72,5 @@ struct slotcodec {
 /* Decodes the same into r, which has its context already. with_top: a slot is there. -EBADMSG,
  * -EPROTONOSUPPORT, -ENOMEM. */
 int slotcodec_get(struct slotcodec *d, struct record *r, uint32_t n_edges, bool with_top);
+/* Only what stands in front of the top slot. */
+int slotcodec_get_edges(struct slotcodec *d, struct record *r, uint32_t n_edges);

@@ -767,6 +767,34 @@ static void test_when(void)
 	node_close(&b);
 }
 
+/* Who saw it live is gone before it is due. */
+static void test_came_dead(void)
+{
+	_cleanup_(arena_done) struct arena arena = { 0 };
+	struct node a, b;
+	struct deleted *list;
+	uint32_t n = 0;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	node_write(&a, "d", "x.json", A("{\"n\": 1}\n"));
+	struct id id = drop(&a, "d", "x.json");
+	if (!meet(&a, &b))
+		tap_bail("they do not meet");
+	node_close(&a);
+	ok(replica_deleted(b.replica, &arena, &list, &n) == 0 && n == 1 && id_equal(&list[0].id, &id),
+	   "what was deleted before it came is listed");
+	struct moment *then;
+	struct attr at, dir = find(&b, "d", NULL);
+	b.now += DAY;
+	must(moment_new(b.replica, b.now - DAY - 1, &then));
+	is_int(moment_lookup(then, &dir.id, "x.json", 6, &at), -ENOENT, "but was never there");
+	moment_free(then);
+	is_uint(days(&b, 223), 0, "it is not purged before others would");
+	is_uint(days(&b, 3), 1, "and then it is");
+	ok(replica_deleted(b.replica, &arena, &list, &n) == 0 && n == 0 && sound(&b), "and that is that");
+	node_close(&b);
+}
+
 /* ---- versions, damage ---- */
 
 static void test_store(void)
@@ -820,7 +848,7 @@ static void test_store(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(11 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 9 + 7 + 8 + 2 + 1 + 3 + 3);
+	tap_plan(11 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 9 + 7 + 8 + 2 + 1 + 3 + 3 + 5);
 	uint64_t seed = tap_seed(argc, argv);
 	test_laws(seed, tap_rounds(argc, argv, 300));
 	test_refused();
@@ -836,6 +864,7 @@ int main(int argc, char **argv)
 	test_conflict();
 	test_links();
 	test_when();
+	test_came_dead();
 	test_store();
 	return tap_done();
 }
