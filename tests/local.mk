@@ -71,6 +71,7 @@ unit_tests = \
 	tests/unit/test_list \
 	tests/unit/test_manifest \
 	tests/unit/test_merge \
+	tests/unit/test_neighbours \
 	tests/unit/test_part \
 	tests/unit/test_past \
 	tests/unit/test_patch \
@@ -172,6 +173,7 @@ tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_neighbours_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_part_SOURCES = tests/unit/test_part.c $(pair)
 tests_unit_test_restamp_SOURCES = tests/unit/test_restamp.c $(pair)
 tests_unit_test_interest_SOURCES = tests/unit/test_interest.c $(pair)

@@ -35,6 +35,8 @@ libtransports_a_SOURCES = \
 	transports/mesh.h \
 	transports/name.c \
 	transports/name.h \
+	transports/neighbours.c \
+	transports/neighbours.h \
 	transports/resolve.c \
 	transports/resolve.h \
 	transports/tcp.c \
