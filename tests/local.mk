@@ -298,6 +298,7 @@ EXTRA_DIST += \
 	tests/integration/test_coherence.py \
 	tests/integration/test_conflicts.py \
 	tests/integration/test_deltas.py \
+	tests/integration/test_dense.py \
 	tests/integration/test_diskfull.py \
 	tests/integration/test_drafts.py \
 	tests/integration/test_events.py \

@@ -157,7 +157,7 @@ static void remember(struct storedir *dir, const struct join_result *result)
 		 (unsigned)a->port);
 	if (world_open(dir, &identity, &store, &replica, &e) < 0)
 		return;
-	addresses_add(replica, text);
+	addresses_add(replica, text, true);
 	memcpy(inviter.name, result->inviter_name, NAME_SIZE);
 	devices_note(replica, &inviter);
 	replica_free(replica);

@@ -312,7 +312,8 @@ static void on_note(int priority, const char *text, void *user)
 }
 
 static const struct mesh_handler mesh_handler = {
-	.link_up = on_link_up, .link_down = on_link_down, .joined = on_joined, .note = on_note,
+	.link_up = on_link_up, .link_down = on_link_down, .joined = on_joined, .ways = ways_list,
+	.note = on_note,
 };
 
 static void on_peers_changed(void *userdata)
@@ -323,21 +324,22 @@ static void on_peers_changed(void *userdata)
 		keeping_kick(d->keeping);
 }
 
-static int connect_address(const char *address, void *userdata)
+static int connect_address(const char *address, bool hint, void *userdata)
 {
 	struct daemon *d = userdata;
 	struct token_address a;
 	struct err e = { 0 };
 	int r = token_address_parse(address, SHOAL_PORT, &a, &e);
 	if (r == 0)
-		r = mesh_connect(d->mesh, &a, &e);
+		r = hint ? mesh_remember(d->mesh, &a, &e) : mesh_connect(d->mesh, &a, &e);
 	if (r < 0)
 		log_warning(d->log, "cannot keep connecting to %s: %s", address, e.message);
 	return 0;
 }
 
-static int start_mesh(struct daemon *d, const char *listen, struct err *e)
+static int start_mesh(struct daemon *d, const struct daemon_options *from, struct err *e)
 {
+	const char *listen = from->listen ? from->listen : config_text(&d->config, CONFIG_LISTEN);
 	char host[LISTEN_HOST_SIZE];
 	uint16_t port;
 	if (listen_parse(listen, host, &port) < 0)
@@ -352,6 +354,8 @@ static int start_mesh(struct daemon *d, const char *listen, struct err *e)
 		.no_beacons = !config_bool(&d->config, CONFIG_MULTICAST),
 		.no_dnssd = !config_bool(&d->config, CONFIG_AVAHI),
 		.invites = d->invites,
+		.neighbours = (unsigned)config_number(&d->config, CONFIG_NEIGHBOURS),
+		.take_all = from->listen && !from->mount && !d->mount_bound,
 	};
 	r = mesh_new(d->event, d->identity, &o, &mesh_handler, d, &d->mesh, e);
 	if (r < 0)
@@ -521,7 +525,7 @@ static int start(struct daemon *d, const struct daemon_options *o, struct handov
 	if (r == 0)
 		replica_set_eager(d->replica, config_number(&d->config, CONFIG_EAGER_MAX));
 	if (r == 0)
-		r = start_mesh(d, o->listen ? o->listen : config_text(&d->config, CONFIG_LISTEN), e);
+		r = start_mesh(d, o, e);
 	if (r == 0) {
 		r = suspend_new(d->event, &suspend_handler, d, &d->suspend);
 		if (r < 0)
@@ -611,7 +615,7 @@ static void hand_over(struct daemon *d, const struct daemon_options *o)
 		call_error(who, &e);
 	free(TAKE_PTR(d->successor));
 	answer_in_advance(d, false);
-	r = start_mesh(d, o->listen ? o->listen : config_text(&d->config, CONFIG_LISTEN), &e);
+	r = start_mesh(d, o, &e);
 	if (r < 0)
 		log_error(d->log, "%s; no device is reached", e.message);
 }

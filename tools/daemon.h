@@ -140,6 +140,9 @@ void method_wait(struct call *c, const struct json *params, void *userdata);
 /* tools/graph.c: `graph`. */
 void method_graph(struct call *c, const struct json *params, void *userdata);
 
+/* tools/ways.c: mesh_handler.ways, of a daemon. */
+int ways_list(struct neighbour_way **ret, uint32_t *ret_n, void *userdata);
+
 /* tools/seen.c: fusefs_config.seen_by. Any thread, while the replica is open. */
 int seen_report(void *daemon, const struct cut *cut, bool contents, struct buf *out);
 

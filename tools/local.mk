@@ -82,6 +82,7 @@ libtools_a_SOURCES = \
 	tools/upgrade.c \
 	tools/upgrade.h \
 	tools/waits.c \
+	tools/ways.c \
 	tools/world.c \
 	tools/world.h
 TOOLS_LIBS = libtools.a $(ALL_LIBS) $(QRENCODE_LIBS)

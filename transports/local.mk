@@ -29,6 +29,7 @@ libtransports_a_SOURCES = \
 	transports/memwire.h \
 	transports/mesh-conn.c \
 	transports/mesh-impl.h \
+	transports/mesh-neighbours.c \
 	transports/mesh-standby.c \
 	transports/mesh-target.c \
 	transports/mesh.c \

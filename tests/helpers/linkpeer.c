@@ -176,7 +176,9 @@ static void note(int priority, const char *text, void *user)
 	printf("note %s\n", text);
 }
 
-static const struct mesh_handler mesh_handler = { admit, link_up, link_down, joined, note };
+static const struct mesh_handler mesh_handler = {
+	.admit = admit, .link_up = link_up, .link_down = link_down, .joined = joined, .note = note,
+};
 
 /* ---- commands ---- */
 

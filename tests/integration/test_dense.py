@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Many devices in reach of each other: a few neighbours each (shoal-protocol(7), Neighbours)."""
+import json
+import os
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+
+from lab import BUILD, wait_for
+
+LIMIT = 5
+EXTRA = 3
+REPAIRED = 60
+
+
+class Daemon:
+    """shoald --no-mount on a host; finds the others by their beacons alone."""
+
+    def __init__(self, host):
+        self.host = host
+        self.name = host.name
+
+    def start(self):
+        self.process = self.host.popen(BUILD / "shoald", "--store", self.host.store, "--no-mount",
+                                       "--foreground", stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+
+    def kill(self):
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait(timeout=10)
+
+    def peers(self):
+        return self.host.shoal("peers", "--json")
+
+    def neighbours(self):
+        return {peer["device"] for peer in self.peers() if "through" not in peer}
+
+    def reaches(self):
+        devices = self.host.shoal("peers", "--graph", "--json")["devices"]
+        return {device["device"] for device in devices}
+
+    def put(self, path, value):
+        self.host.shoal("txn", input=json.dumps({"put": path, "value": value}) + "\n")
+
+    def has(self, path, value):
+        done = self.host.run(BUILD / "shoal", "cat", path, check=False)
+        return done.returncode == 0 and json.loads(done.stdout) == value
+
+
+def at_once(daemons, what):
+    """[what(daemon)], several at a time."""
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(what, daemons))
+
+
+def mesh(lab, count):
+    """So many daemons of one mesh on one network, started at once."""
+    lan = lab.network()
+    hosts = [lab.host(f"d{i:02}", lan) for i in range(count)]
+    first = Daemon(hosts[0])
+    first.host.shoal("init", "--device", first.name)
+    first.start()
+    wait_for(first.host.daemon_pid, what="the first daemon")
+    token = first.host.shoal("invite", "--uses", str(count))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda host: host.shoal("join", "-", input=token), hosts[1:]))
+    daemons = [first] + [Daemon(host) for host in hosts[1:]]
+    for daemon in daemons[1:]:
+        daemon.start()
+    for daemon in daemons:
+        wait_for(daemon.host.daemon_pid, what=f"the daemon of {daemon.name}")
+    return daemons
+
+
+def settled(daemons, timeout=REPAIRED):
+    """Waits until each has at most five neighbours; {name: its neighbours}."""
+    found = {}
+
+    def few():
+        found.update(zip((d.name for d in daemons), at_once(daemons, Daemon.neighbours)))
+        assert all(len(n) <= LIMIT for n in found.values()), {k: len(n) for k, n in found.items()}
+        return True
+    wait_for(few, timeout=timeout, what="few neighbours", every=0.5)
+    return found
+
+
+def connected(links):
+    """All of them are reachable from the first over these links, which both ends have."""
+    reached, todo = set(), [next(iter(links))]
+    while todo:
+        name = todo.pop()
+        if name not in reached:
+            reached.add(name)
+            todo += [other for other in links[name] if other in links and name in links[other]]
+    return len(reached) == len(links)
+
+
+def joined_up(daemons, timeout=REPAIRED):
+    """Waits until they have few neighbours and all are connected."""
+    last = {}
+
+    def good():
+        last.update(zip((d.name for d in daemons), at_once(daemons, Daemon.neighbours)))
+        assert all(len(n) <= LIMIT for n in last.values()), {k: len(n) for k, n in last.items()}
+        return connected(last)
+    wait_for(good, timeout=timeout, what="few neighbours, all connected", every=0.5)
+    return last
+
+
+def spreads(daemons, author, path, value):
+    author.put(path, value)
+    wait_for(lambda: all(at_once(daemons, lambda d: d.has(path, value))), timeout=30,
+             what=f"{path} everywhere", every=0.2)
+
+
+def test_six_are_linked_each_to_each(lab):
+    daemons = mesh(lab, 6)
+    wait_for(lambda: all(len(n) == 5 for n in at_once(daemons, Daemon.neighbours)),
+             what="five neighbours each", every=0.2)
+
+
+def test_twelve(lab):
+    daemons = mesh(lab, 12)
+    links = joined_up(daemons)
+    assert min(len(n) for n in links.values()) >= 3, links
+    names = {d.name for d in daemons}
+    wait_for(lambda: all(r == names for r in at_once(daemons, Daemon.reaches)), timeout=60,
+             what="everybody knows of everybody", every=0.5)
+    spreads(daemons, daemons[3], "a.json", {"n": 1})
+
+
+def test_fifty(lab):
+    daemons = mesh(lab, 50)
+    links = joined_up(daemons)
+    average = sum(map(len, links.values())) / 50
+    assert average > 4, links
+    names = {d.name for d in daemons}
+    wait_for(lambda: daemons[7].reaches() == names, timeout=60, what="all are known", every=0.5)
+    spreads(daemons, daemons[3], "a.json", {"n": 1})
+    for daemon in daemons[::5]:
+        daemon.kill()
+    rest = [d for i, d in enumerate(daemons) if i % 5]
+    spreads(rest, rest[0], "b.json", {"n": 2})
+    joined_up(rest)
