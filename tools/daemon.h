@@ -48,6 +48,7 @@ struct daemon {
 	struct suspend *suspend;
 	bool resting; /* the machine is about to sleep, and waits for us */
 	uint64_t started_us; /* CLOCK_BOOTTIME */
+	uint64_t needs;      /* counts ways_need */
 
 	struct fusefs *fs; /* NULL: not mounted */
 	char *mount_dir;
@@ -142,6 +143,14 @@ void method_graph(struct call *c, const struct json *params, void *userdata);
 
 /* tools/ways.c: mesh_handler.ways, of a daemon. */
 int ways_list(struct neighbour_way **ret, uint32_t *ret_n, void *userdata);
+/* The peer over which that device of the graph is reached: its index; 0 when there is none between. */
+uint32_t ways_through(const struct graph *g, uint32_t device);
+/* Asks for links to devices without one, some at a time: to those of that name (NULL: all) that f (NULL: each)
+ * says yes to. True: there was one to be asked for. */
+bool ways_need(struct daemon *d, const char *name, bool (*f)(const struct id *device, void *userdata),
+	       void *userdata);
+/* The name or the hexadecimal id of a device. */
+bool ways_named(struct daemon *d, const struct graph_device *v, const char *name);
 
 /* tools/seen.c: fusefs_config.seen_by. Any thread, while the replica is open. */
 int seen_report(void *daemon, const struct cut *cut, bool contents, struct buf *out);

@@ -430,9 +430,11 @@ bool neighbours_need(struct neighbours *n, const struct id *device, uint64_t unt
 	struct neighbour *e = find(n, device);
 	if (!e || (!e->linked && !is_fresh(e, now)) || (now >= e->needed && extra(n, now) >= NEIGHBOURS_EXTRA))
 		return false;
-	if (until > e->needed)
+	/* Who cannot be reached in that time makes room for another. */
+	if (until > e->needed && (e->linked || now >= e->needed)) {
 		e->needed = until;
-	e->refused = 0;
+		e->refused = 0;
+	}
 	return true;
 }
 

@@ -2,6 +2,7 @@
 """Many devices in reach of each other: a few neighbours each (shoal-protocol(7), Neighbours)."""
 import json
 import os
+import re
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,12 @@ class Daemon:
         return self.host.shoal("peers", "--json")
 
     def neighbours(self):
-        return {peer["device"] for peer in self.peers() if "through" not in peer}
+        return {peer["device"] for peer in self.peers()}
+
+    def through(self):
+        """{device without a link: the neighbour on the way there}"""
+        devices = self.host.shoal("devices", "--json")
+        return {d["name"]: d["through"] for d in devices if d["through"]}
 
     def reaches(self):
         devices = self.host.shoal("peers", "--graph", "--json")["devices"]
@@ -128,6 +134,27 @@ def test_twelve(lab):
     wait_for(lambda: all(r == names for r in at_once(daemons, Daemon.reaches)), timeout=60,
              what="everybody knows of everybody", every=0.5)
     spreads(daemons, daemons[3], "a.json", {"n": 1})
+
+    def said(daemon):
+        """Everybody is a neighbour or behind one."""
+        near, through = daemon.neighbours(), daemon.through()
+        return (set(through) == names - {daemon.name} - near and set(through.values()) <= near
+                and re.search(rf"^{11 - len(near)} more are reachable through them",
+                              daemon.host.shoal("peers"), re.M)
+                and "through d" in daemon.host.shoal("devices"))
+    for daemon in daemons:
+        wait_for(lambda: said(daemon), what=f"everybody being listed by {daemon.name}")
+
+    # Who has it says so itself: for that there are links that are let go afterwards.
+    far = min(daemons[2].through())
+    daemons[2].put("b.json", {"n": 2})
+    daemons[2].host.shoal("wait", "--device", far, "--timeout", "30s")
+    other = daemons[9]
+    other.put("c.json", {"n": 3})
+    other.host.shoal("wait", "--peers", "11", "--timeout", "60s", timeout=70)
+    wrong = other.host.run(BUILD / "shoal", "wait", "--device", "nobody", check=False)
+    assert wrong.returncode == 1 and "no device" in wrong.stderr
+    joined_up(daemons, timeout=120)
 
 
 def test_fifty(lab):
