@@ -54,8 +54,6 @@ static void ask_ways(struct mesh *m, uint64_t now)
 {
 	_cleanup_free_ struct neighbour_way *way = NULL;
 	uint32_t n = 0;
-	if (!m->handler->ways || now < m->ways_at || !neighbours_dense(m->neighbours))
-		return;
 	m->ways_at = now + WAYS_GAP;
 	if (m->handler->ways(&way, &n, m->user) == 0)
 		neighbours_ways(m->neighbours, way, n, now);
@@ -69,7 +67,8 @@ static int on_choice(sd_event_source *s, uint64_t usec, void *user)
 	m->choice_at = UINT64_MAX;
 	if (m->resting || m->closing)
 		return 0;
-	ask_ways(m, now);
+	if (m->handler->ways && now >= m->ways_at && neighbours_dense(m->neighbours))
+		ask_ways(m, now);
 	uint64_t next = neighbours_choose(m->neighbours, now);
 	if (neighbours_links(m->neighbours, now) > 0)
 		let_go(m, now);
@@ -129,8 +128,11 @@ bool choice_wants(const struct target *t)
 
 uint8_t choice_ask(const struct target *t)
 {
+	if (t->fixed && !t->hint)
+		return CONN_CARRY;
+	/* One that hears this device, and is not heard, counts it like others and may refuse. */
 	if (t->fixed)
-		return t->hint ? CONN_REMEMBERED : CONN_CARRY;
+		return t->why.code == -EUSERS ? CONN_NEEDED : CONN_REMEMBERED;
 	return neighbours_want(t->mesh->neighbours, &t->device) == NEIGHBOUR_NEEDED ? CONN_NEEDED : CONN_NEIGHBOUR;
 }
 

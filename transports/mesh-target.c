@@ -69,7 +69,7 @@ void target_failed(struct target *t, const struct err *why)
 {
 	t->why = *why;
 	choice_failed(t, why);
-	if (why->code == -EUSERS) {
+	if (why->code == -EUSERS && !t->fixed) {
 		/* It is there and has enough. To be asked again, perhaps with a claim. */
 		t->backoff = 0;
 		if (choice_wants(t))

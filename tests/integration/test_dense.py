@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 
@@ -23,9 +22,9 @@ class Daemon:
         self.name = host.name
 
     def start(self):
-        self.process = self.host.popen(BUILD / "shoald", "--store", self.host.store, "--no-mount",
-                                       "--foreground", stdout=subprocess.DEVNULL,
-                                       stderr=subprocess.DEVNULL)
+        with open(self.host.home / "log", "ab") as log:
+            self.process = self.host.popen(BUILD / "shoald", "--store", self.host.store,
+                                           "--no-mount", "--foreground", stdout=log, stderr=log)
 
     def kill(self):
         os.kill(self.process.pid, signal.SIGKILL)
