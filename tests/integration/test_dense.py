@@ -5,13 +5,15 @@ import os
 import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 
 
 from lab import BUILD, wait_for
+from linkpeer import Peer, linkpeer
 
 LIMIT = 5
 EXTRA = 3
-REPAIRED = 60
+REPAIRED = 120  # seconds; on an idle machine some ten are enough
 
 
 class Daemon:
@@ -78,18 +80,6 @@ def mesh(lab, count):
     return daemons
 
 
-def settled(daemons, timeout=REPAIRED):
-    """Waits until each has at most five neighbours; {name: its neighbours}."""
-    found = {}
-
-    def few():
-        found.update(zip((d.name for d in daemons), at_once(daemons, Daemon.neighbours)))
-        assert all(len(n) <= LIMIT for n in found.values()), {k: len(n) for k, n in found.items()}
-        return True
-    wait_for(few, timeout=timeout, what="few neighbours", every=0.5)
-    return found
-
-
 def connected(links):
     """All of them are reachable from the first over these links, which both ends have."""
     reached, todo = set(), [next(iter(links))]
@@ -117,6 +107,47 @@ def spreads(daemons, author, path, value):
     author.put(path, value)
     wait_for(lambda: all(at_once(daemons, lambda d: d.has(path, value))), timeout=30,
              what=f"{path} everywhere", every=0.2)
+
+
+def test_links_of_twenty(lab, tmp_path):
+    """Devices without documents: their links settle and are repaired; one by an address does
+    not count."""
+    lan = lab.network()
+    hosts = [lab.host(f"h{i}", lan) for i in range(5)]
+    linkpeer("init", tmp_path / "hub", "family", "hub")
+    names = [f"p{i:02}" for i in range(20)]
+    for name in names:
+        linkpeer("admit", tmp_path / "hub", tmp_path / name, name, "member")
+    hub = Peer(hosts[0], tmp_path / "hub", "--no-discover")
+    address = f"{hosts[0].addresses[lan]}:{hub.port}"
+    peers = {name: Peer(hosts[i % 5], tmp_path / name, "--connect", address)
+             for i, name in enumerate(names)}
+
+    def good():
+        links = {name: set(peer.links()) for name, peer in peers.items()}
+        assert all("hub" in found for found in links.values()), links
+        links = {name: found - {"hub"} for name, found in links.items()}
+        assert all(2 <= len(found) <= LIMIT for found in links.values()), links
+        assert connected(links), links
+        return links
+
+    def quiet():
+        """None came up or went in ten seconds."""
+        last = max(max(time for time, line in zip(peer.times, peer.lines)
+                       if re.match("up|down", line)) for peer in peers.values())
+        return monotonic() > last + 10
+    wait_for(good, timeout=REPAIRED, what="few links, all connected", every=0.5)
+    wait_for(quiet, timeout=REPAIRED, what="links that last")
+    links = good()
+    assert sum(map(len, links.values())) / 20 > 4, links
+    wait_for(lambda: len(hub.links()) == 20, what="the hub's links")
+    for name in names[::4]:
+        dead = peers.pop(name)
+        dead.process.kill()
+        dead.process.wait(timeout=10)
+    wait_for(good, timeout=REPAIRED, what="the rest being connected", every=0.5)
+    for peer in [*peers.values(), hub]:
+        peer.quit()
 
 
 def test_six_are_linked_each_to_each(lab):
