@@ -50,8 +50,9 @@ struct neighbour {
 	enum neighbour_want want;
 	bool linked, kept, hinted;
 	bool reached;
-	bool ring;   /* chosen last for its place */
+	bool ring;   /* chosen last for its place, or by a device that has nobody */
 	bool insist; /* it refused that: next time with a claim */
+	bool firm;   /* it refused a claim */
 	bool net;    /* linked, or to be, because nobody reached it */
 };
 
@@ -330,6 +331,7 @@ static void refuse(struct neighbour *e, uint64_t now)
 		return;
 	}
 	e->insist = false;
+	e->firm = e->want == NEIGHBOUR_NEEDED;
 	e->refused = now + REFUSAL + e->weight % (REFUSAL / 5);
 }
 
@@ -531,13 +533,14 @@ static void choose_unreached(struct neighbours *n, uint64_t now)
 	for (uint32_t i = 0; i < n->n; i++) {
 		struct neighbour *e = &n->at[n->by_weight[i].index];
 		if (e->linked || e->want || !e->unreached || now < e->unreached + PATIENCE || !is_fresh(e, now) ||
-		    is_refused(e, now) || has_trouble(e) || now < e->needed)
+		    (is_refused(e, now) && e->firm) || has_trouble(e) || now < e->needed)
 			continue;
 		n->net_at = now + NET_GAP;
 		if (now < e->unreached + PATIENCE + RANK * rank_of(n, e))
 			return;
 		e->net = true;
 		e->needed = now + NET_NEED;
+		e->refused = 0;
 		return;
 	}
 }
@@ -566,7 +569,7 @@ bool neighbours_dense(const struct neighbours *n)
 
 uint64_t neighbours_choose(struct neighbours *n, uint64_t now)
 {
-	uint32_t there = 0, unreached = 0;
+	uint32_t there = 0, unreached = 0, linked = 0;
 	forget_stale(n, now);
 	sort(n);
 	for (uint32_t i = 0; i < n->n; i++) {
@@ -575,13 +578,18 @@ uint64_t neighbours_choose(struct neighbours *n, uint64_t now)
 		e->ring = false;
 		there += is_there(n, e, now) && !is_kept(e, now);
 		unreached += e->unreached != 0;
+		linked += e->linked;
 	}
 	n->dense = there > n->limit;
 	if (n->dense)
 		choose_dense(n, now);
-	for (uint32_t i = 0; i < n->n && !n->dense; i++)
-		if (is_there(n, &n->at[i], now) && !is_refused(&n->at[i], now))
-			n->at[i].want = NEIGHBOUR_WANTED;
+	for (uint32_t i = 0; i < n->n && !n->dense; i++) {
+		struct neighbour *e = &n->at[i];
+		if (!is_there(n, e, now) || is_refused(e, now))
+			continue;
+		e->ring = linked == 0;
+		e->want = e->ring && e->insist ? NEIGHBOUR_NEEDED : NEIGHBOUR_WANTED;
+	}
 	choose_unreached(n, now);
 	choose_needed(n, now);
 	for (uint32_t i = 0; i < n->n; i++)

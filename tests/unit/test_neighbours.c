@@ -613,6 +613,42 @@ static void test_refusals(void)
 	neighbours_free(o.n);
 }
 
+static void test_lonely(void)
+{
+	static struct one o;
+	one_begin(&o, 2);
+	is_uint(neighbours_want(o.n, &o.id[0]), NEIGHBOUR_WANTED, "two are wanted");
+	neighbours_refused(o.n, &o.id[0], o.now);
+	neighbours_choose(o.n, o.now);
+	is_uint(neighbours_want(o.n, &o.id[0]), NEIGHBOUR_NEEDED, "one that has nobody claims what was refused");
+	neighbours_refused(o.n, &o.id[0], o.now);
+	neighbours_choose(o.n, o.now);
+	is_uint(neighbours_want(o.n, &o.id[0]), NEIGHBOUR_NO, "once");
+	neighbours_linked(o.n, &o.id[1], NEIGHBOUR_CHOSEN, o.now);
+	neighbours_ways(o.n, &(struct neighbour_way){ o.id[1], 1 }, 1, o.now);
+	o.now += 30 * SECOND;
+	neighbours_seen(o.n, &o.id[0], o.now);
+	neighbours_seen(o.n, &o.id[1], o.now);
+	neighbours_choose(o.n, o.now);
+	neighbours_choose(o.n, o.now);
+	is_uint(neighbours_want(o.n, &o.id[0]), NEIGHBOUR_NO, "who refused a claim is not asked again though nobody reaches it");
+	neighbours_free(o.n);
+
+	one_begin(&o, 2);
+	neighbours_linked(o.n, &o.id[1], NEIGHBOUR_CHOSEN, o.now);
+	neighbours_choose(o.n, o.now);
+	neighbours_refused(o.n, &o.id[0], o.now);
+	neighbours_choose(o.n, o.now);
+	is_uint(neighbours_want(o.n, &o.id[0]), NEIGHBOUR_NO, "one that has somebody does not claim");
+	neighbours_ways(o.n, &(struct neighbour_way){ o.id[1], 1 }, 1, o.now);
+	o.now += 30 * SECOND;
+	neighbours_seen(o.n, &o.id[0], o.now);
+	neighbours_seen(o.n, &o.id[1], o.now);
+	neighbours_choose(o.n, o.now);
+	is_uint(neighbours_want(o.n, &o.id[0]), NEIGHBOUR_NEEDED, "unless nobody reaches it");
+	neighbours_free(o.n);
+}
+
 static void test_losses(void)
 {
 	static struct one o;
@@ -776,7 +812,7 @@ static void test_bounds(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(86);
+	tap_plan(92);
 	const uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 6);
 	test_small(seed);
 	test_large(7, 2, seed);
@@ -788,6 +824,7 @@ int main(int argc, char **argv)
 	test_two_networks(seed);
 	test_odd_views(seed, rounds);
 	test_refusals();
+	test_lonely();
 	test_losses();
 	test_kept();
 	test_claims();
