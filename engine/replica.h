@@ -524,6 +524,8 @@ struct change {
 typedef void (*change_fn)(const struct change *change, size_t n, void *userdata);
 int replica_observe(struct replica *r, change_fn f, void *userdata);
 void replica_unobserve(struct replica *r, change_fn f, void *userdata);
+/* Waits until observers have been told of all that was visible at the call. Not for an observer. */
+void replica_observed(struct replica *r);
 
 /* ---- durability and views ---- */
 
