@@ -311,9 +311,15 @@ static void on_note(int priority, const char *text, void *user)
 		"%s", text);
 }
 
+static bool on_busy(const struct id *device, void *user)
+{
+	const struct daemon *d = user;
+	return peers_busy(d->peers, device);
+}
+
 static const struct mesh_handler mesh_handler = {
 	.link_up = on_link_up, .link_down = on_link_down, .joined = on_joined, .ways = ways_list,
-	.note = on_note,
+	.busy = on_busy, .note = on_note,
 };
 
 static void on_peers_changed(void *userdata)
@@ -337,8 +343,10 @@ static int connect_address(const char *address, bool hint, void *userdata)
 	return 0;
 }
 
-static int start_mesh(struct daemon *d, const struct daemon_options *from, struct err *e)
+/* mounts: it has a mount, or will. */
+static int start_mesh(struct daemon *d, const struct daemon_options *from, bool mounts, struct err *e)
 {
+	const uint64_t limit = (uint64_t)config_number(&d->config, CONFIG_NEIGHBOURS);
 	const char *listen = from->listen ? from->listen : config_text(&d->config, CONFIG_LISTEN);
 	char host[LISTEN_HOST_SIZE];
 	uint16_t port;
@@ -354,9 +362,13 @@ static int start_mesh(struct daemon *d, const struct daemon_options *from, struc
 		.no_beacons = !config_bool(&d->config, CONFIG_MULTICAST),
 		.no_dnssd = !config_bool(&d->config, CONFIG_AVAHI),
 		.invites = d->invites,
-		.neighbours = (unsigned)config_number(&d->config, CONFIG_NEIGHBOURS),
-		.take_all = from->listen && !from->mount && !d->mount_bound,
+		.neighbours = limit == 0		   ? NEIGHBOURS_ALL :
+			      limit < NEIGHBOURS_LIMIT_MIN ? NEIGHBOURS_LIMIT_MIN :
+							     (unsigned)limit,
+		.take_all = from->listen && !mounts,
 	};
+	if (o.take_all)
+		log_info(d->log, "has a link to every device that asks, as a hub");
 	r = mesh_new(d->event, d->identity, &o, &mesh_handler, d, &d->mesh, e);
 	if (r < 0)
 		return r;
@@ -525,7 +537,7 @@ static int start(struct daemon *d, const struct daemon_options *o, struct handov
 	if (r == 0)
 		replica_set_eager(d->replica, config_number(&d->config, CONFIG_EAGER_MAX));
 	if (r == 0)
-		r = start_mesh(d, o, e);
+		r = start_mesh(d, o, o->mount || (h && (h->mount_dir || h->mount_bound)), e);
 	if (r == 0) {
 		r = suspend_new(d->event, &suspend_handler, d, &d->suspend);
 		if (r < 0)
@@ -615,7 +627,7 @@ static void hand_over(struct daemon *d, const struct daemon_options *o)
 		call_error(who, &e);
 	free(TAKE_PTR(d->successor));
 	answer_in_advance(d, false);
-	r = start_mesh(d, o, &e);
+	r = start_mesh(d, o, d->fs || d->mount_bound, &e);
 	if (r < 0)
 		log_error(d->log, "%s; no device is reached", e.message);
 }

@@ -495,6 +495,18 @@ void peers_news(struct peers *all)
 	}
 }
 
+bool peers_busy(const struct peers *all, const struct id *device)
+{
+	struct session_status s;
+	for (const struct peer *p = all->first; p; p = p->next) {
+		if (p->closing || !id_equal(&p->link->peer, device))
+			continue;
+		session_status(p->session, &s);
+		return s.phase != SESSION_LIVE || s.behind_here > 0;
+	}
+	return false;
+}
+
 int peers_each(struct peers *all, peer_fn f, void *userdata)
 {
 	for (struct peer *p = all->first; p; p = p->next) {

@@ -38,6 +38,8 @@ libtransports_a_SOURCES = \
 	transports/name.h \
 	transports/neighbours.c \
 	transports/neighbours.h \
+	transports/reach.c \
+	transports/reach.h \
 	transports/resolve.c \
 	transports/resolve.h \
 	transports/tcp.c \

@@ -4,10 +4,11 @@
  * =======================
  *
  * After the TLS handshake the dialler sends one byte: 2, it has a link to the peer, and this connection is
- * to rest (mesh-standby.c), or else it has none: 1, the peer's address was given to it; 3, the peer is nearby; 4,
- * the same, and nobody else will do; 5, the peer once was at that address (mesh-neighbours.c). Whoever accepts decides about it, alone: it either
- * closes, by an alert if it has enough neighbours, or answers with the greeting, one byte likewise. 1: the link is up; at the dialler it is
- * when the greeting comes, and replaces what there was. 2, only where that was asked for: it rests.
+ * to rest (mesh-standby.c), or else it has none: 1, the peer's address was given to it, or it is a hub; 3, the peer is
+ * nearby; 4, the same, and nobody else will do; 5, the peer once was at that address; 6, this device has no link at all
+ * (mesh-neighbours.c). Whoever accepts decides about it, alone: it either closes, by an alert if it has enough
+ * neighbours, or answers with the greeting, one byte likewise. 1: the link is up; at the dialler it is
+ * when the greeting comes, and replaces what there was. 7: the same, by a hub. 2, only where that was asked for: it rests.
  * The greeting also tells the dialler that its certificate was accepted: in TLS 1.3 a client's
  * handshake ends before the server has seen the client's certificate.
  *
@@ -196,7 +197,8 @@ static void on_greeting(struct link *l, const uint8_t *data, size_t len, void *u
 		standby_begin(c, data + 1, len - 1);
 		return;
 	}
-	if (data[0] != CONN_CARRY) {
+	c->hub = data[0] == CONN_HUB;
+	if (data[0] != CONN_CARRY && !c->hub) {
 		struct err why = { 0 };
 		err_set(&why, -EPROTO, "the peer greets in a way that this version does not know");
 		conn_end(c, &why);
@@ -267,7 +269,7 @@ static int on_doubt(sd_event_source *s, uint64_t usec, void *user)
 	(void)s, (void)usec;
 	if (c->state != CONN_ASKED)
 		return 0;
-	(void)link_write(tls_link(c->tls), &(uint8_t){ CONN_CARRY }, 1);
+	(void)link_write(tls_link(c->tls), &(uint8_t){ c->mesh->take_all ? CONN_HUB : CONN_CARRY }, 1);
 	conn_up(c);
 	return 0;
 }
@@ -281,7 +283,7 @@ static void on_asked(struct link *l, const uint8_t *data, size_t len, void *user
 	if (c->state != CONN_ASKED)
 		return;
 	c->ask = data[0];
-	if (c->ask < CONN_CARRY || c->ask > CONN_REMEMBERED)
+	if (c->ask < CONN_CARRY || c->ask > CONN_ALONE)
 		err_set(&why, -EPROTO, "the peer asks for something that this version does not know");
 	/* Its end of the link that we have may not be up yet, but will be. */
 	bool linked = rest && conn_to(m, &c->peer, c);
@@ -301,7 +303,7 @@ static void on_asked(struct link *l, const uint8_t *data, size_t len, void *user
 		conn_dismiss(c);
 		return;
 	}
-	(void)link_write(l, &(uint8_t){ linked ? CONN_STANDBY : CONN_CARRY }, 1);
+	(void)link_write(l, &(uint8_t){ linked ? CONN_STANDBY : m->take_all ? CONN_HUB : CONN_CARRY }, 1);
 	if (linked) {
 		for (struct conn *o = m->conns; o; o = o->next)
 			if (o->state == CONN_GREETING && o->asks_rest && id_equal(&o->peer, &c->peer))

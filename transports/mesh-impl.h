@@ -22,7 +22,8 @@ enum conn_state {
 };
 
 /* What the dialler asks for, and, the first two, what it is answered. */
-enum { CONN_CARRY = 1, CONN_STANDBY = 2, CONN_NEIGHBOUR = 3, CONN_NEEDED = 4, CONN_REMEMBERED = 5 };
+enum { CONN_CARRY = 1, CONN_STANDBY = 2, CONN_NEIGHBOUR = 3, CONN_NEEDED = 4, CONN_REMEMBERED = 5,
+       CONN_ALONE = 6, CONN_HUB = 7 };
 
 struct target;
 
@@ -42,6 +43,7 @@ struct conn {
 	bool let_go;    /* by this device, which has enough */
 	uint64_t bytes, counted; /* that it had carried, and when that was */
 	bool busy;      /* as it was then */
+	bool hub;       /* the peer said that it has as many links as ask */
 	bool called;    /* CONN_REST: this device has called it */
 };
 
@@ -51,6 +53,7 @@ struct target {
 	struct target *prev, *next;
 	bool fixed;
 	bool hint;                 /* fixed, but a device that is nearby is chosen or not like others */
+	bool met;                  /* somebody answered there: a hub has said so */
 	struct token_address host; /* fixed */
 	struct address address;    /* found */
 	struct id device;          /* found: who said so; fixed: who answered, zero at first */

@@ -10,6 +10,7 @@
 #define LOOK_GAP (SECOND / 2)
 #define BUSY_BYTES_A_SECOND 20000u /* more is not just talk */
 #define BUSY_MAX (60 * SECOND)     /* what is always busy goes as well */
+#define SESSION_BUSY_MAX (1800 * SECOND)
 
 /* ---- links that carry something ---- */
 
@@ -29,8 +30,11 @@ static void look_at(struct conn *c, uint64_t now)
 
 static bool is_busy(const struct id *device, void *user)
 {
-	const struct conn *c = conn_link_to(user, device, NULL);
-	return c && c->busy;
+	const struct mesh *m = user;
+	const struct conn *c = conn_link_to(m, device, NULL);
+	if (!c || c->busy)
+		return c;
+	return m->handler->busy && mesh_now(m) < c->done + SESSION_BUSY_MAX && m->handler->busy(device, m->user);
 }
 
 static void let_go(struct mesh *m, uint64_t now)
@@ -67,7 +71,7 @@ static int on_choice(sd_event_source *s, uint64_t usec, void *user)
 	m->choice_at = UINT64_MAX;
 	if (m->resting || m->closing)
 		return 0;
-	if (m->handler->ways && now >= m->ways_at && neighbours_dense(m->neighbours))
+	if (m->handler->ways && now >= m->ways_at)
 		ask_ways(m, now);
 	uint64_t next = neighbours_choose(m->neighbours, now);
 	if (neighbours_links(m->neighbours, now) > 0)
@@ -120,7 +124,8 @@ void choice_seen(struct mesh *m, const struct id *device)
 bool choice_wants(const struct target *t)
 {
 	const struct mesh *m = t->mesh;
-	if (t->fixed && (!t->hint || id_is_zero(&t->device) ||
+	/* What is at a remembered address is asked once: it may be a hub. */
+	if (t->fixed && (!t->hint || !t->met || id_is_zero(&t->device) ||
 			 !neighbours_nearby(m->neighbours, &t->device, mesh_now(m))))
 		return true;
 	return neighbours_want(m->neighbours, &t->device) != NEIGHBOUR_NO;
@@ -128,12 +133,21 @@ bool choice_wants(const struct target *t)
 
 uint8_t choice_ask(const struct target *t)
 {
-	if (t->fixed && !t->hint)
+	if (t->mesh->take_all || (t->fixed && !t->hint))
 		return CONN_CARRY;
 	/* One that hears this device, and is not heard, counts it like others and may refuse. */
 	if (t->fixed)
 		return t->why.code == -EUSERS ? CONN_NEEDED : CONN_REMEMBERED;
-	return neighbours_want(t->mesh->neighbours, &t->device) == NEIGHBOUR_NEEDED ? CONN_NEEDED : CONN_NEIGHBOUR;
+	switch (neighbours_want(t->mesh->neighbours, &t->device)) {
+	case NEIGHBOUR_ALONE:
+		return CONN_ALONE;
+	case NEIGHBOUR_NEEDED:
+		return CONN_NEEDED;
+	case NEIGHBOUR_NO:
+	case NEIGHBOUR_WANTED:
+		break;
+	}
+	return CONN_NEIGHBOUR;
 }
 
 bool choice_takes(const struct conn *c)
@@ -141,7 +155,11 @@ bool choice_takes(const struct conn *c)
 	struct mesh *m = c->mesh;
 	return m->take_all || c->ask == CONN_CARRY ||
 	       (c->ask == CONN_REMEMBERED && !neighbours_nearby(m->neighbours, &c->peer, mesh_now(m))) ||
-	       neighbours_takes(m->neighbours, &c->peer, c->ask == CONN_NEEDED, mesh_now(m));
+	       neighbours_takes(m->neighbours, &c->peer,
+				c->ask == CONN_ALONE  ? NEIGHBOUR_ALONE :
+				c->ask == CONN_NEEDED ? NEIGHBOUR_NEEDED :
+							NEIGHBOUR_WANTED,
+				mesh_now(m));
 }
 
 /* A fixed address leads to it. */
@@ -157,11 +175,15 @@ void choice_linked(const struct conn *c)
 {
 	struct mesh *m = c->mesh;
 	enum neighbour_link how = NEIGHBOUR_CHOSEN;
-	if (is_fixed(m, &c->peer) || (!c->dialled && (m->take_all || c->ask == CONN_CARRY)))
+	if (c->target)
+		c->target->met = true;
+	if (c->hub && c->target)
+		c->target->hint = false;
+	if (c->hub || (c->dialled && m->take_all) || is_fixed(m, &c->peer) || (!c->dialled && (m->take_all || c->ask == CONN_CARRY)))
 		how = NEIGHBOUR_KEPT;
 	else if (c->ask == CONN_REMEMBERED)
 		how = NEIGHBOUR_HINTED;
-	else if (!c->dialled && c->ask == CONN_NEEDED)
+	else if (!c->dialled && (c->ask == CONN_NEEDED || c->ask == CONN_ALONE))
 		how = NEIGHBOUR_CLAIMED;
 	(void)neighbours_linked(m->neighbours, &c->peer, how, mesh_now(m));
 	choice_soon(m, 0);
@@ -186,6 +208,8 @@ void choice_failed(const struct target *t, const struct err *why)
 	if (id_is_zero(&t->device) || why->code == -EALREADY || why->code == -ELOOP)
 		return;
 	if (why->code == -EUSERS) {
+		for (struct target *o = m->targets; o; o = o->next)
+			o->met |= id_equal(&o->device, &t->device);
 		neighbours_refused(m->neighbours, &t->device, now);
 	} else {
 		/* Another address may do. */

@@ -119,7 +119,7 @@ int mesh_new(sd_event *event, const struct identity *identity, const struct mesh
 	if (r < 0)
 		return err_errno(e, r, "cannot start");
 	m->take_all = o->take_all;
-	r = choice_new(m, o->neighbours, e);
+	r = choice_new(m, o->take_all ? NEIGHBOURS_ALL : o->neighbours, e);
 	if (r < 0)
 		return r;
 	uint16_t port = tcp_listener_port(m->listener);

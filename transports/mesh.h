@@ -52,7 +52,7 @@ struct mesh_options {
 	bool no_beacons;         /* with discover: DNS-SD alone */
 	bool no_dnssd;           /* with discover: beacons alone */
 	struct invites *invites; /* borrowed; NULL: nobody can join here */
-	unsigned neighbours;     /* how many, where more are in reach; 0: NEIGHBOURS_LIMIT */
+	unsigned neighbours;     /* how many, where more are in reach; 0: NEIGHBOURS_LIMIT; or NEIGHBOURS_ALL */
 	bool take_all;           /* a hub: whoever asks for a link gets one */
 };
 
@@ -68,6 +68,9 @@ struct mesh_handler {
 	/* Who is reachable over the links of devices, as neighbours_ways takes it: an array that the caller
 	 * frees. -errno: not known. Asked about once a second at most. NULL: never known. */
 	int (*ways)(struct neighbour_way **ret, uint32_t *ret_n, void *user);
+	/* The session with the device is in the middle of something that would have to begin anew: its link is not let
+	 * go for want of room. NULL: never. */
+	bool (*busy)(const struct id *device, void *user);
 	/* One line for a log; never holds a secret. priority as in syslog(3). NULL: none. */
 	void (*note)(int priority, const char *text, void *user);
 };

@@ -18,13 +18,20 @@
 #define CLAIM_MAX (3600 * SECOND)
 #define PATIENCE (12 * SECOND)        /* presence frames may come at one in 10 s */
 #define RANK (SECOND / 2)             /* each device that is nearer to somebody unreached goes first by that */
-#define RANK_MAX 20u
-#define ANOTHER_WAY (60 * SECOND)
-#define STATED (15 * SECOND)          /* a peer that has said nothing of its links by then does not */
+#define RANK_MAX 240u
+#define RANKS_A_TIME 16u              /* that are computed at most */
+#define GROWTH (120 * SECOND)         /* statements that arrive for longer do not keep the net from acting */
+#define ANOTHER_WAY (60 * SECOND)     /* and up to twice that, by weight; doubled each time that it was needed again */
+#define ANOTHER_WAY_MAX (3600 * SECOND)
+#define ANOTHER_CHOSEN (15 * SECOND)  /* the same of links that were chosen */
+#define STATED (60 * SECOND)          /* a peer that has said nothing of its links by then does not */
+#define HURRY (30 * SECOND)           /* a refusal by somebody that is not reached, or of one that has nobody */
 #define POKE (30 * SECOND)            /* who has too few asks again those who refused; doubled each time */
 #define POKE_MAX (600 * SECOND)
 #define NET_GAP SECOND
 #define NET_NEED (15 * SECOND)
+#define NEED (10 * SECOND)            /* between two needs of somebody here for one device; doubled each time */
+#define NEED_MAX (600 * SECOND)
 #define LOOK (10 * SECOND)
 
 enum trouble {
@@ -44,11 +51,14 @@ struct neighbour {
 	uint64_t needed;     /* this device needs it until then */
 	uint64_t unreached;  /* since when nobody reaches it; 0: somebody does, or it is not known */
 	uint64_t another;    /* linked: since when there is another way; 0: there is none */
+	uint64_t net_span;   /* for how long there has to be, of a link of the net */
+	uint64_t need_after, need_span; /* not to be needed by somebody here before */
 	uint64_t trouble_until;
 	uint32_t part;
 	enum trouble trouble;
 	enum neighbour_want want;
-	bool linked, kept, hinted;
+	bool linked, kept, hinted, claimed;
+	bool roomy;  /* taken though it claims nothing that it would not get */
 	bool reached;
 	bool ring;   /* chosen last for its place, or by a device that has nobody */
 	bool insist; /* it refused that: next time with a claim */
@@ -72,7 +82,11 @@ struct neighbours {
 	struct order *by_weight, *by_place; /* of all, when sorted; the heaviest first */
 	bool sorted;
 	bool knows_ways;
+	bool partial; /* there are more ways than can be known */
 	bool dense;
+	bool alone;     /* no link at all, as chosen last */
+	uint64_t grown; /* when somebody was reached who was not before */
+	uint32_t ways, net_from;
 	const struct id *asking; /* counts as seen for the time of a call */
 	unsigned refusals; /* in a row */
 	uint64_t net_at, poke_at, poke_span;
@@ -161,7 +175,7 @@ static void changed(struct neighbours *n)
 /* So many have refused that the rest will, too: where all others have enough, one has too few. */
 static bool is_hopeless(const struct neighbours *n)
 {
-	return n->refusals >= 2 * n->limit;
+	return !n->alone && n->refusals >= 2 * n->limit;
 }
 
 static struct neighbour *add(struct neighbours *n, const struct id *id)
@@ -256,7 +270,8 @@ static void sort(struct neighbours *n)
 int neighbours_new(const struct id *self, const void *secret, size_t len, unsigned limit,
 		   struct neighbours **ret)
 {
-	if (len > SECRET_MAX || limit < NEIGHBOURS_LIMIT_MIN || limit > NEIGHBOURS_LIMIT_MAX)
+	if (len > SECRET_MAX ||
+	    (limit != NEIGHBOURS_ALL && (limit < NEIGHBOURS_LIMIT_MIN || limit > NEIGHBOURS_LIMIT_MAX)))
 		return -EINVAL;
 	struct neighbours *n = calloc(1, sizeof(*n));
 	if (!n)
@@ -311,6 +326,9 @@ int neighbours_linked(struct neighbours *n, const struct id *device, enum neighb
 	e->linked = true;
 	e->kept |= how == NEIGHBOUR_KEPT;
 	e->hinted |= how == NEIGHBOUR_HINTED;
+	e->claimed |= how == NEIGHBOUR_CLAIMED;
+	if (how == NEIGHBOUR_CLAIMED && e->roomy)
+		how = NEIGHBOUR_CHOSEN;
 	if (how == NEIGHBOUR_CLAIMED) {
 		e->claim_span = e->claim_span ? 2 * e->claim_span : CLAIM;
 		if (e->claim_span > CLAIM_MAX)
@@ -323,16 +341,41 @@ int neighbours_linked(struct neighbours *n, const struct id *device, enum neighb
 	return 0;
 }
 
-static void refuse(struct neighbour *e, uint64_t now)
+static void refuse(const struct neighbours *n, struct neighbour *e, uint64_t now)
 {
+	bool alone = true;
+	for (uint32_t i = 0; i < n->n && alone; i++)
+		alone = !n->at[i].linked;
 	/* Of two neighbours on the ring one may not see the other, or somebody between: it is told. */
 	if (e->ring && !e->insist) {
 		e->insist = true;
 		return;
 	}
 	e->insist = false;
-	e->firm = e->want == NEIGHBOUR_NEEDED;
-	e->refused = now + REFUSAL + e->weight % (REFUSAL / 5);
+	e->firm = e->want >= NEIGHBOUR_NEEDED;
+	/* It may not know yet that nobody reaches this device. */
+	const uint64_t span = alone || e->unreached ? HURRY : REFUSAL;
+	e->refused = now + span + e->weight % (span / 5);
+}
+
+/* Somebody else on its side of the mesh has a link to this device. */
+static bool other_link(const struct neighbours *n, const struct neighbour *e)
+{
+	for (uint32_t i = 0; i < n->n; i++)
+		if (&n->at[i] != e && n->at[i].linked && n->at[i].reached && n->at[i].part == e->part)
+			return true;
+	return false;
+}
+
+static void note_others(struct neighbours *n, uint64_t now)
+{
+	for (uint32_t i = 0; i < n->n; i++) {
+		struct neighbour *e = &n->at[i];
+		if (!e->linked || !e->reached || !other_link(n, e))
+			e->another = 0;
+		else if (!e->another)
+			e->another = now;
+	}
 }
 
 void neighbours_ended(struct neighbours *n, const struct id *device, enum neighbour_end how, uint64_t now)
@@ -340,8 +383,9 @@ void neighbours_ended(struct neighbours *n, const struct id *device, enum neighb
 	struct neighbour *e = find(n, device);
 	if (!e)
 		return;
-	e->linked = e->kept = e->hinted = e->net = false;
+	e->linked = e->kept = e->hinted = e->claimed = e->net = false;
 	e->claim = e->another = 0;
+	note_others(n, now); /* it may have been the other way to somebody */
 	switch (how) {
 	case NEIGHBOUR_LOST:
 		e->trouble = TROUBLE_LOST;
@@ -349,7 +393,7 @@ void neighbours_ended(struct neighbours *n, const struct id *device, enum neighb
 		changed(n);
 		break;
 	case NEIGHBOUR_LET_GO:
-		refuse(e, now);
+		refuse(n, e, now);
 		n->refusals = 0;
 		break;
 	case NEIGHBOUR_ENDED:
@@ -362,7 +406,7 @@ void neighbours_refused(struct neighbours *n, const struct id *device, uint64_t 
 	struct neighbour *e = find(n, device);
 	if (!e || e->linked)
 		return;
-	refuse(e, now);
+	refuse(n, e, now);
 	n->refusals++;
 }
 
@@ -387,53 +431,63 @@ void neighbours_forget(struct neighbours *n, const struct id *device)
 	changed(n);
 }
 
-/* Somebody else on its side of the mesh has a link to this device. */
-static bool other_link(const struct neighbours *n, const struct neighbour *e)
+/* What it refused was when it was reached. */
+static void missed(struct neighbour *e, uint64_t now)
 {
-	for (uint32_t i = 0; i < n->n; i++)
-		if (&n->at[i] != e && n->at[i].linked && n->at[i].reached && n->at[i].part == e->part)
-			return true;
-	return false;
+	e->unreached = now;
+	e->firm = false;
+	if (e->refused > now + HURRY)
+		e->refused = now + HURRY;
 }
 
 void neighbours_ways(struct neighbours *n, const struct neighbour_way *way, uint32_t count, uint64_t now)
 {
-	n->knows_ways = count < NEIGHBOURS_WAYS_MAX;
+	n->partial = count >= NEIGHBOURS_WAYS_MAX;
+	n->knows_ways = !n->partial;
+	if (count > n->ways)
+		n->grown = now;
+	n->ways = count;
 	for (uint32_t i = 0, k = 0; i < n->n; i++) {
 		struct neighbour *e = &n->at[i];
 		while (k < count && id_cmp(&way[k].id, &e->id) < 0)
 			k++;
+		const bool before = e->reached;
 		e->reached = k < count && id_equal(&way[k].id, &e->id);
+		if (e->reached && !before)
+			n->grown = now;
 		e->part = e->reached ? way[k].part : 0;
 		if (e->reached || !n->knows_ways)
 			e->unreached = 0;
 		else if (!e->unreached)
-			e->unreached = now;
+			missed(e, now);
 	}
-	for (uint32_t i = 0; i < n->n; i++) {
-		struct neighbour *e = &n->at[i];
-		if (!e->linked || !e->reached || !other_link(n, e))
-			e->another = 0;
-		else if (!e->another)
-			e->another = now;
-	}
+	note_others(n, now);
 }
 
-static unsigned extra(const struct neighbours *n, uint64_t now)
+/* The net's, and those that somebody here needs, do not take each other's room. */
+static unsigned extra(const struct neighbours *n, bool net, uint64_t now)
 {
 	unsigned k = 0;
 	for (uint32_t i = 0; i < n->n; i++)
-		k += now < n->at[i].needed;
+		k += now < n->at[i].needed && n->at[i].net == net;
 	return k;
 }
 
 bool neighbours_need(struct neighbours *n, const struct id *device, uint64_t until, uint64_t now)
 {
 	struct neighbour *e = find(n, device);
-	if (!e || (!e->linked && !is_fresh(e, now)) || (now >= e->needed && extra(n, now) >= NEIGHBOURS_EXTRA))
+	if (!e || (!e->linked && !is_fresh(e, now)))
+		return false;
+	if (now >= e->needed && ((!e->linked && now < e->need_after) || extra(n, false, now) >= NEIGHBOURS_EXTRA))
 		return false;
 	/* Who cannot be reached in that time makes room for another. */
 	if (until > e->needed && (e->linked || now >= e->needed)) {
+		if (!e->linked) {
+			e->need_span = !e->need_span || now > e->need_after + NEED_MAX ? NEED :
+				       2 * e->need_span < NEED_MAX		     ? 2 * e->need_span :
+										       NEED_MAX;
+			e->need_after = until + e->need_span;
+		}
 		e->needed = until;
 		e->refused = 0;
 	}
@@ -494,7 +548,7 @@ static void poke(struct neighbours *n, uint64_t now)
 	n->poke_at = now + n->poke_span;
 	n->poke_span = 2 * n->poke_span < POKE_MAX ? 2 * n->poke_span : POKE_MAX;
 	best->refused = 0;
-	best->want = NEIGHBOUR_WANTED;
+	best->want = best->unreached ? NEIGHBOUR_NEEDED : NEIGHBOUR_WANTED;
 }
 
 static void choose_dense(struct neighbours *n, uint64_t now)
@@ -525,20 +579,38 @@ static uint32_t rank_of(const struct neighbours *n, const struct neighbour *e)
 	return rank;
 }
 
+/* Since when it counts as not reached: while statements arrive it may be in one of the next. */
+static uint64_t missed_since(const struct neighbours *n, const struct neighbour *e)
+{
+	const uint64_t most = e->unreached + GROWTH;
+	return n->grown < e->unreached ? e->unreached : n->grown < most ? n->grown : most;
+}
+
+static bool is_missed(const struct neighbours *n, const struct neighbour *e, uint64_t now)
+{
+	return !e->linked && e->unreached && is_fresh(e, now) && !(is_refused(e, now) && e->firm) &&
+	       !has_trouble(e) && now >= missed_since(n, e) + PATIENCE;
+}
+
 /* Whom discovery hears and nobody reaches. One at a time. */
 static void choose_unreached(struct neighbours *n, uint64_t now)
 {
-	if (!n->knows_ways || now < n->net_at || extra(n, now) >= NEIGHBOURS_EXTRA)
+	unsigned ranks = 0;
+	if (!n->knows_ways || now < n->net_at || extra(n, true, now) >= NEIGHBOURS_EXTRA)
 		return;
-	for (uint32_t i = 0; i < n->n; i++) {
-		struct neighbour *e = &n->at[n->by_weight[i].index];
-		if (e->linked || e->want || !e->unreached || now < e->unreached + PATIENCE || !is_fresh(e, now) ||
-		    (is_refused(e, now) && e->firm) || has_trouble(e) || now < e->needed)
+	for (uint32_t i = 0; i < n->n && ranks < RANKS_A_TIME; i++) {
+		struct neighbour *e = &n->at[n->by_weight[(n->net_from + i) % n->n].index];
+		if (e->want || now < e->needed || !is_missed(n, e, now))
 			continue;
 		n->net_at = now + NET_GAP;
-		if (now < e->unreached + PATIENCE + RANK * rank_of(n, e))
-			return;
+		if (++ranks == RANKS_A_TIME)
+			n->net_from = (n->net_from + i + 1) % n->n; /* the others another time */
+		if (now < missed_since(n, e) + PATIENCE + RANK * rank_of(n, e))
+			continue;
 		e->net = true;
+		e->net_span = !e->net_span		   ? ANOTHER_WAY :
+			      2 * e->net_span < ANOTHER_WAY_MAX ? 2 * e->net_span :
+								  ANOTHER_WAY_MAX;
 		e->needed = now + NET_NEED;
 		e->refused = 0;
 		return;
@@ -576,24 +648,32 @@ uint64_t neighbours_choose(struct neighbours *n, uint64_t now)
 		struct neighbour *e = &n->at[i];
 		e->want = NEIGHBOUR_NO;
 		e->ring = false;
+		if (!e->linked && now >= e->needed)
+			e->net = false;
 		there += is_there(n, e, now) && !is_kept(e, now);
-		unreached += e->unreached != 0;
+		unreached += e->unreached && !e->linked && !has_trouble(e) && !(is_refused(e, now) && e->firm);
 		linked += e->linked;
 	}
-	n->dense = there > n->limit;
+	n->alone = linked == 0;
+	n->dense = n->limit != NEIGHBOURS_ALL && there > 2 * n->limit;
 	if (n->dense)
 		choose_dense(n, now);
 	for (uint32_t i = 0; i < n->n && !n->dense; i++) {
 		struct neighbour *e = &n->at[i];
 		if (!is_there(n, e, now) || is_refused(e, now))
 			continue;
-		e->ring = linked == 0;
-		e->want = e->ring && e->insist ? NEIGHBOUR_NEEDED : NEIGHBOUR_WANTED;
+		/* Those that it hears may hear many others, and have enough. */
+		e->ring = n->alone || (e->unreached && now >= e->unreached + SETTLED);
+		e->want = e->insist ? NEIGHBOUR_NEEDED : NEIGHBOUR_WANTED;
 	}
 	choose_unreached(n, now);
 	choose_needed(n, now);
-	for (uint32_t i = 0; i < n->n; i++)
-		n->at[i].insist &= n->at[i].ring;
+	for (uint32_t i = 0; i < n->n; i++) {
+		struct neighbour *e = &n->at[i];
+		e->insist &= e->ring;
+		if (n->alone && e->want)
+			e->want = NEIGHBOUR_ALONE;
+	}
 	return now + (unreached || neighbours_links(n, now) > n->limit ? SECOND : LOOK);
 }
 
@@ -603,12 +683,21 @@ enum neighbour_want neighbours_want(const struct neighbours *n, const struct id 
 	return e ? e->want : NEIGHBOUR_NO;
 }
 
+/* For how long there has to be another way. By weight, so that of two who could let go one does. */
+static uint64_t patience(const struct neighbour *e)
+{
+	const uint64_t span = e->net && e->net_span ? e->net_span : ANOTHER_CHOSEN;
+	return span + (uint64_t)((e->weight >> 32) * (span / 1000) >> 32) * 1000;
+}
+
 /* This device may be all that holds two parts of the mesh together. */
 static bool is_bridge(const struct neighbours *n, const struct neighbour *e, uint64_t now)
 {
+	if (n->partial)
+		return e->net || e->claimed;
 	if (!n->knows_ways || (!e->reached && now >= e->since + STATED))
 		return false;
-	return !e->another || (e->net && now < e->another + ANOTHER_WAY);
+	return !e->another || now < e->another + patience(e);
 }
 
 bool neighbours_surplus(const struct neighbours *n, uint64_t now,
@@ -616,16 +705,17 @@ bool neighbours_surplus(const struct neighbours *n, uint64_t now,
 			struct id *ret)
 {
 	const unsigned links = neighbours_links(n, now);
-	const bool urgent = links > n->limit + NEIGHBOURS_EXTRA;
+	const bool urgent = links > n->limit + NEIGHBOURS_EXTRA, most = links > NEIGHBOURS_MOST;
 	const struct neighbour *best = NULL;
-	if (links <= n->limit)
+	if (links <= n->limit || n->limit == NEIGHBOURS_ALL)
 		return false;
 	for (uint32_t i = 0; i < n->n; i++) {
 		const struct neighbour *e = &n->at[i];
 		if (!e->linked || e->want || is_kept(e, now) || (best && best->weight < e->weight))
 			continue;
-		if (!urgent && (now < e->claim || now < e->since + SETTLED || is_bridge(n, e, now) ||
-				(busy && busy(&e->id, userdata))))
+		if (!urgent && (now < e->claim || now < e->since + SETTLED || (busy && busy(&e->id, userdata))))
+			continue;
+		if (!most && is_bridge(n, e, now))
 			continue;
 		best = e;
 	}
@@ -634,17 +724,21 @@ bool neighbours_surplus(const struct neighbours *n, uint64_t now,
 	return best != NULL;
 }
 
-bool neighbours_takes(struct neighbours *n, const struct id *device, bool claim, uint64_t now)
+bool neighbours_takes(struct neighbours *n, const struct id *device, enum neighbour_want ask, uint64_t now)
 {
 	struct neighbour *e = add(n, device);
 	const unsigned links = neighbours_links(n, now);
 	if (!e)
-		return links < n->limit;
+		return links < n->limit || (ask == NEIGHBOUR_ALONE && links < NEIGHBOURS_MOST);
 	if (e->linked)
 		return true;
 	e->refused = 0;
 	e->trouble = TROUBLE_NONE;
-	if (links < n->limit || (claim && links < n->limit + NEIGHBOURS_EXTRA))
+	e->roomy = ask == NEIGHBOUR_ALONE && links < n->limit;
+	if (links < n->limit || (ask >= NEIGHBOUR_NEEDED && links < n->limit + NEIGHBOURS_EXTRA))
+		return true;
+	/* This may be the only one that it can have a link to. */
+	if (links < NEIGHBOURS_MOST && (ask == NEIGHBOUR_ALONE || (ask == NEIGHBOUR_NEEDED && n->knows_ways && !e->reached)))
 		return true;
 	n->asking = device;
 	(void)neighbours_choose(n, now);

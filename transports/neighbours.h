@@ -15,14 +15,16 @@
 #define NEIGHBOURS_LIMIT 5u     /* unless told otherwise; */
 #define NEIGHBOURS_LIMIT_MIN 3u /* two for the ring, one by weight */
 #define NEIGHBOURS_LIMIT_MAX 64u
-#define NEIGHBOURS_EXTRA 3u     /* beyond the limit, for those whom nobody else reaches */
+#define NEIGHBOURS_ALL UINT32_MAX /* no limit: everybody in reach */
+#define NEIGHBOURS_EXTRA 3u     /* beyond the limit, for those who need it */
+#define NEIGHBOURS_MOST 1024u   /* and for those who have nobody else */
 #define NEIGHBOURS_SEEN_MAX 4096u
 #define NEIGHBOURS_FORGET_US (45ull * 1000 * 1000) /* who is not heard of any more */
 
 struct neighbours;
 
 /* self is copied. secret: what only members know, so that strangers cannot compute weights; len bytes, at
- * most 64. limit: from NEIGHBOURS_LIMIT_MIN to _MAX. -EINVAL, -ENOMEM. */
+ * most 64. limit: from NEIGHBOURS_LIMIT_MIN to _MAX, or NEIGHBOURS_ALL. -EINVAL, -ENOMEM. */
 int neighbours_new(const struct id *self, const void *secret, size_t len, unsigned limit,
 		   struct neighbours **ret);
 void neighbours_free(struct neighbours *n);
@@ -78,6 +80,7 @@ enum neighbour_want {
 	NEIGHBOUR_NO,
 	NEIGHBOUR_WANTED,
 	NEIGHBOUR_NEEDED, /* to be dialled with a claim */
+	NEIGHBOUR_ALONE,  /* and told that this device has no link at all */
 };
 /* As it was chosen last; of a device that is not known: no. */
 enum neighbour_want neighbours_want(const struct neighbours *n, const struct id *device);
@@ -86,10 +89,10 @@ enum neighbour_want neighbours_want(const struct neighbours *n, const struct id 
 bool neighbours_surplus(const struct neighbours *n, uint64_t now,
 			bool (*busy)(const struct id *device, void *userdata), void *userdata,
 			struct id *ret);
-/* The device asks for a link; claim: and says that it needs it. */
-bool neighbours_takes(struct neighbours *n, const struct id *device, bool claim, uint64_t now);
+/* The device asks for a link, in one of these ways. */
+bool neighbours_takes(struct neighbours *n, const struct id *device, enum neighbour_want ask, uint64_t now);
 
-/* More than the limit are in reach, as chosen last. */
+/* More than twice the limit are in reach, as chosen last. */
 bool neighbours_dense(const struct neighbours *n);
 /* Links that count. */
 unsigned neighbours_links(const struct neighbours *n, uint64_t now);

@@ -97,7 +97,9 @@ def joined_up(daemons, timeout=REPAIRED):
 
     def good():
         last.update(zip((d.name for d in daemons), at_once(daemons, Daemon.neighbours)))
-        assert all(len(n) <= LIMIT for n in last.values()), {k: len(n) for k, n in last.items()}
+        counts = {k: len(n) for k, n in last.items()}
+        assert max(counts.values()) <= LIMIT + EXTRA, counts
+        assert sum(n > LIMIT for n in counts.values()) <= len(counts) // 10, counts
         return connected(last)
     wait_for(good, timeout=timeout, what="few neighbours, all connected", every=0.5)
     return last
@@ -127,7 +129,7 @@ def test_links_of_twenty(lab, tmp_path):
         links = {name: set(peer.links()) for name, peer in peers.items()}
         assert all("hub" in found for found in links.values()), links
         links = {name: found - {"hub"} for name, found in links.items()}
-        assert all(2 <= len(found) <= LIMIT for found in links.values()), links
+        assert all(2 <= len(found) <= LIMIT + EXTRA for found in links.values()), links
         assert connected(links), links
         return links
 
@@ -150,10 +152,10 @@ def test_links_of_twenty(lab, tmp_path):
         peer.quit()
 
 
-def test_six_are_linked_each_to_each(lab):
-    daemons = mesh(lab, 6)
-    wait_for(lambda: all(len(n) == 5 for n in at_once(daemons, Daemon.neighbours)),
-             what="five neighbours each", every=0.2)
+def test_eleven_are_linked_each_to_each(lab):
+    daemons = mesh(lab, 11)
+    wait_for(lambda: all(len(n) == 10 for n in at_once(daemons, Daemon.neighbours)),
+             what="ten neighbours each", every=0.2)
 
 
 def test_twelve(lab):
