@@ -241,11 +241,14 @@ static bool lacks(const struct id *device, void *userdata)
 	return !cut_held(w->cut, device) || replica_peer_partial(w->all->d->replica, device);
 }
 
-static void need_links(struct wait *w)
+/* at_once: those that are connected may do, if they are as many as are waited for. */
+static void need_links(struct wait *w, bool at_once)
 {
 	struct daemon *d = w->all->d;
-	if (!w->device && w->peers <= peers_count(d->peers))
+	if (at_once && !w->device && w->peers <= peers_count(d->peers)) {
+		ask_later(w->all);
 		return;
+	}
 	if (ways_need(d, w->device, lacks, w))
 		ask_later(w->all);
 }
@@ -427,7 +430,7 @@ void method_wait(struct call *c, const struct json *params, void *userdata)
 	call_keep(c, cancelled, NULL, w);
 	flusher_kick(d->flusher);
 	if (!check(w))
-		need_links(w);
+		need_links(w, true);
 }
 
 static int on_again(sd_event_source *s, uint64_t usec, void *userdata)
@@ -437,7 +440,7 @@ static int on_again(sd_event_source *s, uint64_t usec, void *userdata)
 	(void)usec;
 	waits_check(all);
 	for (struct wait *w = all->first; w; w = w->next)
-		need_links(w);
+		need_links(w, false);
 	return 0;
 }
 
