@@ -14,6 +14,7 @@
 #define SETTLED (3 * SECOND)          /* younger links are not let go */
 #define REFUSAL (300 * SECOND)        /* and up to a fifth more, by weight, so that not all come at once */
 #define TROUBLE (300 * SECOND)        /* who could not be reached */
+#define TROUBLE_MAX (3600 * SECOND)   /* doubled up to that, of one that others reach */
 #define CLAIM (60 * SECOND)           /* doubled each time that the same peer claims again */
 #define CLAIM_MAX (3600 * SECOND)
 #define PATIENCE (12 * SECOND)        /* presence frames may come at one in 10 s */
@@ -53,7 +54,7 @@ struct neighbour {
 	uint64_t another;    /* linked: since when there is another way; 0: there is none */
 	uint64_t net_span;   /* for how long there has to be, of a link of the net */
 	uint64_t need_after, need_span; /* not to be needed by somebody here before */
-	uint64_t trouble_until;
+	uint64_t trouble_until, trouble_span;
 	uint32_t part;
 	enum trouble trouble;
 	enum neighbour_want want;
@@ -335,7 +336,7 @@ int neighbours_linked(struct neighbours *n, const struct id *device, enum neighb
 			e->claim_span = CLAIM_MAX;
 		e->claim = now + e->claim_span;
 	}
-	e->refused = 0;
+	e->refused = e->trouble_span = 0;
 	e->trouble = TROUBLE_NONE;
 	n->refusals = 0;
 	return 0;
@@ -415,8 +416,13 @@ void neighbours_failed(struct neighbours *n, const struct id *device, uint64_t n
 	struct neighbour *e = find(n, device);
 	if (!e || e->linked)
 		return;
+	if (e->trouble == TROUBLE_FAILED && now < e->trouble_until)
+		return; /* its other addresses, or it was dialled all the same */
 	e->trouble = TROUBLE_FAILED;
-	e->trouble_until = now + TROUBLE;
+	e->trouble_span = !e->reached || !e->trouble_span   ? TROUBLE :
+			  2 * e->trouble_span < TROUBLE_MAX ? 2 * e->trouble_span :
+							      TROUBLE_MAX;
+	e->trouble_until = now + e->trouble_span;
 }
 
 void neighbours_forget(struct neighbours *n, const struct id *device)
@@ -438,6 +444,8 @@ static void missed(struct neighbour *e, uint64_t now)
 	e->firm = false;
 	if (e->refused > now + HURRY)
 		e->refused = now + HURRY;
+	if (e->trouble_until > now + TROUBLE)
+		e->trouble_until = now + TROUBLE;
 }
 
 void neighbours_ways(struct neighbours *n, const struct neighbour_way *way, uint32_t count, uint64_t now)

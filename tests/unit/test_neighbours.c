@@ -1180,6 +1180,48 @@ static void test_no_limit(void)
 	neighbours_free(n);
 }
 
+/* What nothing is to be had of is tried less and less, and not looked at every second. */
+static void test_patience(void)
+{
+	static struct one o;
+	one_begin(&o, 3);
+	neighbours_linked(o.n, &o.id[1], NEIGHBOUR_CHOSEN, o.now);
+	neighbours_ways(o.n, &(struct neighbour_way){ o.id[1], 1 }, 1, o.now);
+	neighbours_linked(o.n, &o.id[2], NEIGHBOUR_CHOSEN, o.now);
+	is_uint(neighbours_choose(o.n, o.now) - o.now, SECOND, "one that nobody reaches is looked after each second");
+	neighbours_failed(o.n, &o.id[0], o.now);
+	is_uint(neighbours_choose(o.n, o.now) - o.now, 10 * SECOND, "one that cannot be dialled is not");
+	ok(neighbours_need(o.n, &o.id[0], o.now + 10 * SECOND, o.now), "somebody needs it");
+	o.now += 11 * SECOND;
+	neighbours_seen(o.n, &o.id[0], o.now);
+	ok(!neighbours_need(o.n, &o.id[0], o.now + 10 * SECOND, o.now), "not again at once when it could not be had");
+	o.now += 10 * SECOND;
+	ok(neighbours_need(o.n, &o.id[0], o.now + 10 * SECOND, o.now), "but soon");
+	neighbours_free(o.n);
+
+	/* While statements arrive nobody is missed. */
+	static struct neighbour_way way[64];
+	one_begin(&o, 2);
+	qsort(o.id + 2, 60, sizeof(o.id[0]), bare_order);
+	neighbours_linked(o.n, &o.id[1], NEIGHBOUR_CHOSEN, o.now);
+	neighbours_choose(o.n, o.now);
+	neighbours_refused(o.n, &o.id[0], o.now);
+	unsigned early = 0;
+	for (unsigned k = 1; k < 60; k++, o.now += 5 * SECOND) {
+		for (unsigned i = 0; i < k; i++)
+			way[i] = (struct neighbour_way){ o.id[2 + i], 1 };
+		neighbours_seen(o.n, &o.id[0], o.now);
+		neighbours_ways(o.n, way, k, o.now);
+		neighbours_choose(o.n, o.now);
+		if (neighbours_want(o.n, &o.id[0]) == NEIGHBOUR_NEEDED)
+			break;
+		early = 5 * k;
+		neighbours_refused(o.n, &o.id[0], o.now);
+	}
+	ok(early >= 30 && early <= 160, "statements that keep arriving put it off, for a time (%u s)", early);
+	neighbours_free(o.n);
+}
+
 /* What a liar or half a link says joins nothing. */
 static void test_reach(void)
 {
@@ -1231,7 +1273,7 @@ static void test_bounds(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(109);
+	tap_plan(115);
 	const uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 6);
 	test_small(seed);
 	test_large(12, 3, seed);
@@ -1252,6 +1294,7 @@ int main(int argc, char **argv)
 	test_bridges();
 	test_many_bridges();
 	test_no_limit();
+	test_patience();
 	test_reach();
 	test_bounds();
 	return tap_done();
