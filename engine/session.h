@@ -85,6 +85,7 @@ bool session_in_step(const struct session *s);
 /* Contents that are not here are asked of this peer as well, from when it has said who it is. Once, right
  * after session_new; f is borrowed and outlives the session. */
 void session_fetch_for(struct session *s, struct fetches *f);
+bool session_is_source(const struct session *s); /* it is asked by now */
 
 /* Tells the peer, and hears from it, who is connected to whom; as session_fetch_for. */
 struct presence;

@@ -169,8 +169,10 @@ static int on_wake(sd_event_source *s, int fd, uint32_t events, void *userdata)
 		peers_news(d->peers);
 		waits_check(d->waits);
 	}
-	if (fetch && d->peers)
+	if (fetch && d->peers) {
 		peers_fetch(d->peers);
+		seek_run(d);
+	}
 	answer_with(d, report_status);
 	answer_with(d, report_peers);
 	feed_run(d->feed);
@@ -673,6 +675,7 @@ static int finish(struct daemon *d, struct err *e)
 		ctlserver_drain(d->control, 200000);
 	}
 	ctlserver_free(TAKE_PTR(d->control));
+	seek_free(TAKE_PTR(d->seek));
 	evictor_free(d->evictor);
 	waits_free(d->waits);
 	peers_free(d->peers);

@@ -40,6 +40,7 @@ struct daemon {
 	struct fetches *fetches;
 	struct peers *peers;
 	struct evictor *evictor;
+	struct seek *seek; /* NULL: nothing was fetched yet */
 	struct invites *invites;
 	struct mesh *mesh;
 	struct ctlserver *control;
@@ -151,6 +152,11 @@ bool ways_need(struct daemon *d, const char *name, bool (*f)(const struct id *de
 	       void *userdata);
 /* The name or the hexadecimal id of a device. */
 bool ways_named(struct daemon *d, const struct graph_device *v, const char *name);
+
+/* tools/seek.c: links to devices that may hold contents which are asked for and which no peer has. To be called when
+ * fetches wake. */
+void seek_run(struct daemon *d);
+void seek_free(struct seek *s);
 
 /* tools/seen.c: fusefs_config.seen_by. Any thread, while the replica is open. */
 int seen_report(void *daemon, const struct cut *cut, bool contents, struct buf *out);

@@ -80,9 +80,6 @@ static void note(struct fetching *j, const struct id *id, int code)
 		return;
 	}
 	j->code = code;
-	/* It stays wanted, and comes when somebody who has it is asked. */
-	if (code == -EHOSTDOWN)
-		ways_need(j->d, NULL, NULL, NULL);
 	if (j->missing++ >= MISSING_SHOWN || replica_path(j->d->replica, id, &path) < 0)
 		return;
 	if (j->names.len)

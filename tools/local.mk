@@ -65,6 +65,7 @@ libtools_a_SOURCES = \
 	tools/qr.h \
 	tools/report.c \
 	tools/restore.c \
+	tools/seek.c \
 	tools/seen.c \
 	tools/settings.c \
 	tools/spawn.c \

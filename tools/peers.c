@@ -314,6 +314,14 @@ void peers_ask_no_more(struct peers *all, const void *userdata)
 				p->ask[i].fn = NULL;
 }
 
+bool peers_source(const struct peers *all, const struct id *device)
+{
+	for (const struct peer *p = all->first; p; p = p->next)
+		if (!p->closing && id_equal(&p->link->peer, device))
+			return session_is_source(p->session);
+	return false;
+}
+
 void peers_fetch(struct peers *all)
 {
 	for (struct peer *p = all->first; p; p = p->next)

@@ -222,6 +222,17 @@ void choice_failed(const struct target *t, const struct err *why)
 	choice_soon(m, 0);
 }
 
+bool mesh_hears(const struct mesh *m, const struct id *device)
+{
+	return neighbours_nearby(m->neighbours, device, mesh_now(m));
+}
+
+void mesh_spare(struct mesh *m, const struct id *device)
+{
+	neighbours_spare(m->neighbours, device, mesh_now(m));
+	choice_soon(m, 0);
+}
+
 bool mesh_need(struct mesh *m, const struct id *device, unsigned seconds)
 {
 	const uint64_t now = mesh_now(m);

@@ -119,6 +119,9 @@ struct link *mesh_link(struct mesh *m, const struct id *device); /* or NULL */
 /* A link to the device is wanted for so many seconds, though it may not be among those that this one chooses:
  * it alone can answer something. False: it is not in reach, or others are wanted likewise already. */
 bool mesh_need(struct mesh *m, const struct id *device, unsigned seconds);
+void mesh_spare(struct mesh *m, const struct id *device); /* it is not wanted like that any more */
+/* Discovery heard the device not long ago. */
+bool mesh_hears(const struct mesh *m, const struct id *device);
 /* The connection that would take over from that link; false: there is none. */
 bool mesh_standby(struct mesh *m, const struct id *device, struct link_info *ret);
 

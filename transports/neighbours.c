@@ -502,6 +502,13 @@ bool neighbours_need(struct neighbours *n, const struct id *device, uint64_t unt
 	return true;
 }
 
+void neighbours_spare(struct neighbours *n, const struct id *device, uint64_t now)
+{
+	struct neighbour *e = find(n, device);
+	if (e && !e->net && now < e->needed)
+		e->needed = now;
+}
+
 /* ---- the choice ---- */
 
 /* The next one on the ring, in one of its directions, who may be linked; NULL: nobody. Others are

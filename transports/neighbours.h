@@ -70,6 +70,8 @@ void neighbours_ways(struct neighbours *n, const struct neighbour_way *way, uint
 /* Somebody here needs a link to the device until then: it is wanted, beyond the limit if need be. False: it is not
  * in reach, or NEIGHBOURS_EXTRA others are needed. */
 bool neighbours_need(struct neighbours *n, const struct id *device, uint64_t until, uint64_t now);
+/* It does not any more. */
+void neighbours_spare(struct neighbours *n, const struct id *device, uint64_t now);
 
 /* ---- what to do ---- */
 

@@ -189,6 +189,48 @@ def test_twelve(lab):
     joined_up(daemons, timeout=120)
 
 
+def test_contents_of_no_neighbour(lab):
+    """Who reads what only a device without a link to it has gets it, by a link for that."""
+    daemons = mesh(lab, 12)
+    joined_up(daemons)
+    names = {d.name for d in daemons}
+    wait_for(lambda: all(r == names for r in at_once(daemons, Daemon.reaches)), timeout=60,
+             what="everybody knows of everybody", every=0.5)
+    for daemon in daemons:
+        daemon.host.shoal("config", "blob.eager_max", "100000")
+    reader = daemons[0]
+    reader.host.up()
+    # Three, as the one or other may still become a neighbour.
+    authors = [d for d in daemons if d.name in reader.through()][:3]
+    content = os.urandom(300000)
+    for i, author in enumerate(authors):
+        author.host.up()
+        for name in ("big", "other"):
+            (author.host.dir / f"{name}-{author.name}").write_bytes(content[i:])
+    for author in authors:
+        for name in (f"big-{author.name}", f"other-{author.name}"):
+            wait_for((reader.host.dir / name).exists, timeout=60, what=name)
+            assert os.getxattr(reader.host.dir / name, "user.shoal.state") == b"evicted"
+    near = reader.neighbours()
+    author = next(d for d in authors if d.name not in near)
+    big, other = (reader.host.dir / f"{name}-{author.name}" for name in ("big", "other"))
+    content = content[authors.index(author):]
+    began = monotonic()
+    assert big.read_bytes() == content
+    assert monotonic() < began + 30
+    reader.host.shoal("fetch", other, timeout=60)
+    assert other.read_bytes() == content
+
+    # Nobody has it any more: all in reach say so, and that is the end of it.
+    (author.host.dir / "lost.bin").write_bytes(content[9:])
+    wait_for((reader.host.dir / "lost.bin").exists, timeout=60, what="lost.bin")
+    author.host.down()
+    began = monotonic()
+    lost = reader.host.run("cat", reader.host.dir / "lost.bin", check=False, timeout=90)
+    assert lost.returncode != 0 and "Host is down" in lost.stderr, lost
+    assert monotonic() < began + 60
+
+
 def test_fifty(lab):
     daemons = mesh(lab, 50)
     links = joined_up(daemons)
