@@ -152,6 +152,30 @@ def test_links_of_twenty(lab, tmp_path):
         peer.quit()
 
 
+def test_who_hears_a_hub_keeps_it(lab, tmp_path):
+    """It says so in its greeting: nobody lets it go, and it takes no neighbour's place."""
+    lan = lab.network()
+    hosts = [lab.host(f"h{i}", lan) for i in range(4)]
+    linkpeer("init", tmp_path / "hub", "family", "hub")
+    names = [f"p{i:02}" for i in range(14)]
+    for name in names:
+        linkpeer("admit", tmp_path / "hub", tmp_path / name, name, "member")
+    hub = Peer(hosts[0], tmp_path / "hub", "--hub")
+    peers = {name: Peer(hosts[i % 4], tmp_path / name) for i, name in enumerate(names)}
+
+    def good():
+        links = {name: set(peer.links()) for name, peer in peers.items()}
+        assert all("hub" in found for found in links.values()), links
+        links = {name: found - {"hub"} for name, found in links.items()}
+        assert all(2 <= len(found) <= LIMIT + EXTRA for found in links.values()), links
+        return connected(links) and sum(len(n) == LIMIT for n in links.values()) >= 7
+    wait_for(good, timeout=REPAIRED, what="few neighbours, and the hub", every=0.5)
+    # Nobody let it go on the way there.
+    assert all(peer.find("down hub ") is None for peer in peers.values())
+    for peer in [*peers.values(), hub]:
+        peer.quit()
+
+
 def test_eleven_are_linked_each_to_each(lab):
     daemons = mesh(lab, 11)
     wait_for(lambda: all(len(n) == 10 for n in at_once(daemons, Daemon.neighbours)),
