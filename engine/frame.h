@@ -40,6 +40,7 @@ enum frame_type {
 	FRAME_MARK = 27,
 	FRAME_RESUME,
 	FRAME_PRESENCE = 29,
+	FRAME_EAGER = 35,
 	FRAME_TYPES
 };
 
@@ -53,6 +54,7 @@ enum frame_type {
 #define FRAME_WANT_MAX 256    /* hashes in one WANT frame */
 #define FRAME_HOLDS_MAX 64    /* contents in one HOLDS frame */
 #define FRAME_PRESENCE_MAX 8192
+#define FRAME_EAGER_MAX 64 /* entries in one EAGER frame */
 #define FRAME_TAGS_MAX 1024 /* in one ROUND or WITNESS frame */
 #define FRAME_SEQ_MAX (UINT64_C(1) << 62)
 

@@ -43,6 +43,7 @@ static void parcel_drop(struct parcel *p)
 static void round_free(struct round *round)
 {
 	vv_done(&round->upto);
+	vv_done(&round->news);
 	free(round);
 }
 
@@ -52,8 +53,8 @@ void intake_free(struct intake *in)
 		return;
 	for (uint32_t i = 0; i < in->n_rounds; i++)
 		round_free(in->round[i]);
-	for (uint32_t i = 0; i < in->n_claims; i++)
-		vv_done(&in->claim[i].upto);
+	while (in->n_claims > 0)
+		intake_claim_drop(in, in->n_claims - 1);
 	for (uint32_t i = 0; i < BUCKETS; i++) {
 		for (struct lane *l = in->lane[i], *next; l; l = next) {
 			next = l->next;
@@ -134,16 +135,17 @@ static int no_memory(struct err *e)
 	return err_set(e, -ENOMEM, "out of memory");
 }
 
-int intake_round(struct intake *in, const struct id *scope, const struct vv *upto, uint64_t count,
-		 struct err *e)
+int intake_round(struct intake *in, const struct id *scope, const struct vv *base, const struct vv *upto,
+		 uint64_t count, struct err *e)
 {
 	if (in->open)
 		return err_set(e, -EPROTO, "the peer opened a round inside a round");
 	if (grow((void **)&in->round, in->n_rounds, &in->cap_rounds, sizeof(*in->round)) < 0)
 		return no_memory(e);
 	struct round *round = calloc(1, sizeof(*round));
-	if (!round || vv_copy(upto, &round->upto) < 0) {
-		free(round);
+	if (!round || vv_copy(upto, &round->upto) < 0 || intake_news_note(round, base) < 0) {
+		if (round)
+			round_free(round);
 		return no_memory(e);
 	}
 	replica_partial_upto(in->replica, &in->from, scope, upto, false);
@@ -157,7 +159,7 @@ int intake_round(struct intake *in, const struct id *scope, const struct vv *upt
 int intake_part(struct intake *in, const struct id *scope, uint64_t count, struct err *e)
 {
 	static const struct vv nothing;
-	int r = intake_round(in, scope, &nothing, count, e);
+	int r = intake_round(in, scope, NULL, &nothing, count, e);
 	if (r == 0)
 		in->open->part = true;
 	return r;
@@ -170,16 +172,22 @@ bool intake_in_part(const struct intake *in)
 
 static int claim_round(struct intake *in, uint32_t i, struct err *e)
 {
+	_cleanup_(vv_done) struct vv fresh = { 0 }, late = { 0 };
 	struct round *round = in->round[i];
-	if (grow((void **)&in->claim, in->n_claims, &in->cap_claims, sizeof(*in->claim)) < 0)
+	if (grow((void **)&in->claim, in->n_claims, &in->cap_claims, sizeof(*in->claim)) < 0 ||
+	    intake_news_divide(in, round, &fresh, &late) < 0)
 		return no_memory(e);
 	int r = round->part ? 0 : replica_claim(in->replica, &round->scope, &round->upto, e);
 	if (r < 0)
 		return r;
+	vv_done(&round->news);
 	in->claim[in->n_claims++] = (struct claim){ .scope = round->scope,
 						    .upto = round->upto,
 						    .commits = replica_commits(in->replica),
-						    .part = round->part };
+						    .part = round->part,
+						    .fresh = fresh,
+						    .late = late };
+	fresh = late = (struct vv){ 0 };
 	if (!round->part)
 		replica_partial_upto(in->replica, &in->from, &round->scope,
 				     &in->claim[in->n_claims - 1].upto, true);
@@ -711,6 +719,8 @@ const struct claim *intake_claim(const struct intake *in, uint32_t i)
 void intake_claim_drop(struct intake *in, uint32_t i)
 {
 	vv_done(&in->claim[i].upto);
+	vv_done(&in->claim[i].fresh);
+	vv_done(&in->claim[i].late);
 	in->n_claims--;
 	memmove(&in->claim[i], &in->claim[i + 1], (in->n_claims - i) * sizeof(*in->claim));
 }

@@ -16,6 +16,7 @@
  * What a batch changed goes as a bundle with the node that comes first (replica-batch.c), whichever
  * scopes the others are of, with its directories; those of this scope are not sent again. */
 
+#include "engine/backlog.h"
 #include "engine/replica-impl.h"
 
 #include <errno.h>
@@ -34,7 +35,8 @@ struct backlog {
 	struct vv known;
 	struct vv skip; /* where the walk begins: known, and perhaps more */
 	bool resumed;
-	const struct vv *have;
+	const struct vv *have; /* where it ends: the view's, or limit */
+	struct vv limit;
 	uint32_t *actor; /* to walk, by identifier */
 	uint32_t n_actors, at;
 	struct store_iter *it;
@@ -110,6 +112,7 @@ void backlog_free(struct backlog *b)
 	arena_done(&b->arena);
 	vv_done(&b->known);
 	vv_done(&b->skip);
+	vv_done(&b->limit);
 	free(b->actor);
 	view_unref(b->view);
 	free(b);
@@ -128,6 +131,16 @@ int backlog_skip(struct backlog *b, const struct vv *reached)
 	b->resumed = true;
 	list_actors(b);
 	return rc;
+}
+
+int backlog_limit(struct backlog *b, const struct vv *upto)
+{
+	int rc = vv_copy(upto, &b->limit);
+	if (rc < 0)
+		return rc;
+	b->have = &b->limit;
+	list_actors(b);
+	return 0;
 }
 
 bool backlog_place(const struct backlog *b, uint32_t *ret_actor, uint64_t *ret_seq)

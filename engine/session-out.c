@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engine/backlog.h"
 #include "engine/session-part.h"
 
 /* ---- outgoing frames ---- */
@@ -19,7 +20,7 @@ static int put(struct session *s, struct buf *out, enum frame_type t)
 	return frame_put(out, t, &s->payload);
 }
 
-static void put_scope(struct session *s, struct scope *scope)
+void session_put_scope(struct session *s, struct scope *scope)
 {
 	if (scope->out_no != NO_NUMBER) {
 		buf_varint(&s->payload, scope->out_no);
@@ -95,7 +96,7 @@ static int put_resumes(struct session *s, struct buf *out, size_t end)
 		if (r < 0)
 			return r;
 		payload(s);
-		put_scope(s, scope);
+		session_put_scope(s, scope);
 		r = frame_vector_put(&s->payload, &reached, &none, s->actors, s->out_actors);
 		if (r == 0)
 			r = put(s, out, FRAME_RESUME);
@@ -144,7 +145,7 @@ static int put_vectors(struct session *s, struct buf *out, size_t end)
 			return 1;
 		static const struct vv none;
 		payload(s);
-		put_scope(s, scope);
+		session_put_scope(s, scope);
 		int r = put_told(s, scope, scope->have ? scope->have : &none);
 		if (r == 0)
 			r = put(s, out, FRAME_VECTOR);
@@ -154,6 +155,14 @@ static int put_vectors(struct session *s, struct buf *out, size_t end)
 	}
 	s->vectors_due = false;
 	return 0;
+}
+
+int session_put_ack(struct session *s, struct scope *scope, struct buf *out)
+{
+	payload(s);
+	session_put_scope(s, scope);
+	int r = put_told(s, scope, scope->have);
+	return r < 0 ? r : put(s, out, FRAME_ACK);
 }
 
 static int put_acks(struct session *s, struct buf *out)
@@ -180,11 +189,7 @@ static int put_acks(struct session *s, struct buf *out)
 			continue;
 		}
 		if (!vv_covers(&scope->told, &c->upto)) {
-			payload(s);
-			put_scope(s, scope);
-			int r = put_told(s, scope, scope->have);
-			if (r == 0)
-				r = put(s, out, FRAME_ACK);
+			int r = session_put_ack(s, scope, out);
 			if (r < 0)
 				return r;
 		}
@@ -325,7 +330,7 @@ static struct scope *scope_due(struct session *s)
 	for (uint32_t k = 0; k < s->n_scopes; k++) {
 		struct scope *scope = s->scope[(s->next_scope + k) % s->n_scopes];
 		if (!scope->have || scope->vector_due || scope->vector_awaited ||
-		    vv_covers(&scope->sent, scope->have))
+		    vv_covers(&scope->sent, scope->have) || !session_spread_due(s, scope))
 			continue;
 		s->next_scope = (s->next_scope + k + 1) % s->n_scopes;
 		return scope;
@@ -376,14 +381,15 @@ static int round_start(struct session *s, struct buf *out, struct err *e)
 	if (r < 0)
 		return err_errno(e, r, "cannot list what the peer lacks");
 	backlog_others(s->backlog, sent_of, s);
+	r = session_spread_upto(s, scope, &o->upto);
+	if (r == 0)
+		r = backlog_limit(s->backlog, &o->upto);
 	/* Only of a view that is no earlier than the one it is about. */
-	if (scope->resume.n > 0 && vv_covers(scope->have, &scope->resume))
+	if (r == 0 && scope->resume.n > 0 && vv_covers(&o->upto, &scope->resume))
 		r = backlog_skip(s->backlog, &scope->resume);
 	vv_done(&scope->resume);
 	s->since_mark = 0;
 	s->mark = (struct dot){ 0 };
-	if (r == 0)
-		r = vv_copy(scope->have, &o->upto);
 	if (r == 0)
 		r = vv_join(&scope->sent, &o->upto);
 	o->view = view_ref(s->view);
@@ -391,7 +397,7 @@ static int round_start(struct session *s, struct buf *out, struct err *e)
 	o->nodes = backlog_left(s->backlog);
 	s->n_rounds++;
 	payload(s);
-	put_scope(s, scope);
+	session_put_scope(s, scope);
 	buf_varint(&s->payload, o->nodes);
 	if (r == 0)
 		r = put_told(s, scope, &o->upto);
@@ -511,6 +517,7 @@ static int chunk_step(struct session *s, struct buf *out, struct err *e)
 
 static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
 {
+	const size_t before = out->len;
 	int r = 0;
 	if (!s->hello_out)
 		r = put_hello(s, out);
@@ -550,6 +557,8 @@ static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
 		r = session_put_fetch(s, out, now);
 	if (r == 0 && s->witness_in)
 		r = session_put_presence(s, out, now);
+	if (r == 0)
+		r = session_spread_put(s, out, out->len > before, now);
 	return r;
 }
 
@@ -601,6 +610,11 @@ int session_output(struct session *s, struct buf *out, size_t max, uint64_t now_
 		r = session_same_store(s, &why);
 	if (r == 0 && s->news)
 		r = session_refresh(s, &why);
+	if (r == 0) {
+		r = session_spread_look(s, now_us);
+		if (r < 0)
+			err_errno(&why, r, "cannot note what the peer wants");
+	}
 	size_t before = out->len;
 	if (r == 0) {
 		r = control(s, out, before + max, now_us);

@@ -22,6 +22,7 @@
  *     CREDIT       bytes taken from the peer's stream and done with
  *     HOLDS, HELD  do you hold these contents, and are you going to?
  *     PRESENCE     who is connected to whom
+ *     EAGER        whose changes are wanted at once, and of whose an ACK is enough at first
  *     PING, PONG   round trip time, life
  *
  * A session starts a round whenever a published view holds more than the peer is known to have.
@@ -90,6 +91,12 @@ bool session_is_source(const struct session *s); /* it is asked by now */
 /* Tells the peer, and hears from it, who is connected to whom; as session_fetch_for. */
 struct presence;
 void session_presence_for(struct session *s, struct presence *p);
+
+/* The sessions of one replica go by what each of them knows: changes that come over several of them are asked of
+ * the fastest one, and only word of them of the others. Once, right after session_new; s outlives the session.
+ * When a session is freed the others of its spread may have something to send. */
+struct spread;
+void session_spread_for(struct session *s, struct spread *spread);
 
 /* Asks whether the peer holds these contents (shoal-protocol(7), "Who holds contents"); n <=
  * FRAME_HOLDS_MAX. *ret_number counts from 1. -EBUSY: too many questions are open; -ENOTCONN: it has not

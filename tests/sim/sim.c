@@ -5,7 +5,8 @@
  *     sim                        what make check runs
  *     sim --seed N [--trace]     one history
  *     sim --from A --count N     many; --step 8: every eighth seed
- *     sim --fault drop|claim|disk ...     the same with a fault */
+ *     sim --fault drop|claim|disk ...     the same with a fault
+ *     sim --mesh ...             the same with several neighbours that want only word of each other's changes */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -21,6 +22,7 @@
 
 #define JOBS 2
 #define HISTORIES 20000
+#define MESHES 4000
 #define FAULTY 300
 
 struct totals {
@@ -28,6 +30,8 @@ struct totals {
 	uint64_t seed; /* of the first failure */
 	char failure[400];
 };
+
+static bool meshed; /* --mesh */
 
 static bool history(uint64_t seed, bool trace, enum fault fault, struct totals *t)
 {
@@ -37,6 +41,7 @@ static bool history(uint64_t seed, bool trace, enum fault fault, struct totals *
 	w->seed = seed;
 	w->trace = trace;
 	w->fault = fault;
+	w->meshed = meshed;
 	world_run(w);
 	bool failed = w->failure[0] != 0;
 	t->histories++;
@@ -124,12 +129,13 @@ static void tell(const struct totals *t, enum fault fault)
 {
 	tap_diag("%" PRIu64 " histories, %" PRIu64 " saves, %" PRIu64 " frames, %" PRIu64
 		 " sessions, %" PRIu64 " crashes, %" PRIu64 " copied stores, %" PRIu64
-		 " files in conflict at the end",
-		 t->histories, t->saves, t->frames, t->sessions, t->crashes, t->copies, t->conflicts);
+		 " files in conflict at the end, %" PRIu64 " failed",
+		 t->histories, t->saves, t->frames, t->sessions, t->crashes, t->copies, t->conflicts,
+		 t->failed);
 	if (t->failed)
 		tap_diag("seed %" PRIu64 ": %s\nagain with: tests/sim/sim --seed %" PRIu64
-			 "%s%s --trace",
-			 t->seed, t->failure, t->seed, fault ? " --fault " : "",
+			 "%s%s%s --trace",
+			 t->seed, t->failure, t->seed, meshed ? " --mesh" : "", fault ? " --fault " : "",
 			 fault ? fault_name[fault] : "");
 }
 
@@ -153,7 +159,7 @@ static struct totals known_seeds(void)
 
 static int check(uint64_t from, uint64_t count)
 {
-	tap_plan(5);
+	tap_plan(6);
 	struct totals t = known_seeds();
 	tell(&t, FAULT_NONE);
 	ok(t.failed == 0 && t.histories > 0, "%" PRIu64 " histories that once failed pass",
@@ -161,6 +167,11 @@ static int check(uint64_t from, uint64_t count)
 	t = many(from, count, 1, FAULT_NONE, false);
 	tell(&t, FAULT_NONE);
 	ok(t.failed == 0 && t.histories == count, "%" PRIu64 " random histories pass", count);
+	meshed = true;
+	t = many(from, count * MESHES / HISTORIES + 1, 1, FAULT_NONE, false);
+	tell(&t, FAULT_NONE);
+	ok(t.failed == 0 && t.histories > 0, "%" PRIu64 " of meshes in which changes are announced pass", t.histories);
+	meshed = false;
 	static const char *const what[] = { "", "a delta that vanishes",
 					    "a round that promises too much",
 					    "a disk that lies about flushes" };
@@ -192,6 +203,7 @@ int main(int argc, char **argv)
 						 { "step", required_argument, NULL, 'p' },
 						 { "fault", required_argument, NULL, 'x' },
 						 { "one-by-one", no_argument, NULL, 'o' },
+						 { "mesh", no_argument, NULL, 'm' },
 						 { NULL, 0, NULL, 0 } };
 	uint64_t seed = 0, from = 0, count = 0, step = 1;
 	bool one = false, trace = false, singly = false;
@@ -204,6 +216,8 @@ int main(int argc, char **argv)
 			trace = true;
 		} else if (c == 'o') {
 			singly = true;
+		} else if (c == 'm') {
+			meshed = true;
 		} else if (c == 'f') {
 			from = number(optarg);
 		} else if (c == 'c') {

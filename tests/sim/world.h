@@ -14,6 +14,7 @@
 
 #include "engine/replica.h"
 #include "engine/session.h"
+#include "engine/spread.h"
 #include "tests/prng.h"
 
 #define DEVICES_MAX 6
@@ -43,6 +44,7 @@ struct device {
 	struct id id;
 	struct store *store;
 	struct replica *replica; /* NULL: down */
+	struct spread *spread;   /* of its sessions */
 	struct prng random, tags;
 	int64_t clock_off; /* microseconds */
 	int64_t drift;     /* parts in 1000 */
@@ -95,6 +97,10 @@ struct world {
 	uint64_t seed;
 	struct prng r;
 	bool trace;
+	/* Three devices or more, each linked to each, change a few files at such a pace that they come to want
+	 * only word of each other's changes (shoal-protocol(7), Spreading). */
+	bool meshed;
+	uint64_t pace; /* how much slower all goes than in other worlds, in which nothing is announced */
 	enum fault fault;
 	bool fault_done;
 	uint64_t now;
@@ -108,6 +114,7 @@ struct world {
 	bool wild_clocks; /* some are years off */
 	struct device device[DEVICES_MAX];
 	unsigned n_devices;
+	unsigned writer; /* the last one */
 	struct edge_of_net net[DEVICES_MAX * DEVICES_MAX];
 	unsigned n_net;
 	struct conn *conns;
