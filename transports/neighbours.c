@@ -25,6 +25,7 @@
 #define ANOTHER_WAY (60 * SECOND)     /* and up to twice that, by weight; doubled each time that it was needed again */
 #define ANOTHER_WAY_MAX (3600 * SECOND)
 #define ANOTHER_CHOSEN (15 * SECOND)  /* the same of links that were chosen */
+#define YOUNG (6 * SECOND)            /* one that was chosen and is not older need not wait for that */
 #define STATED (60 * SECOND)          /* a peer that has said nothing of its links by then does not */
 #define HURRY (30 * SECOND)           /* a refusal by somebody that is not reached, or of one that has nobody */
 #define POKE (30 * SECOND)            /* who has too few asks again those who refused; doubled each time */
@@ -711,6 +712,9 @@ static bool is_bridge(const struct neighbours *n, const struct neighbour *e, uin
 	if (n->partial)
 		return e->net || e->claimed;
 	if (!n->knows_ways || (!e->reached && now >= e->since + STATED))
+		return false;
+	/* Before there was another way for so long nobody lets go others for this one: all is as it was without it. */
+	if (e->another && !e->net && !e->claim && now < e->since + YOUNG)
 		return false;
 	return !e->another || now < e->another + patience(e);
 }

@@ -708,6 +708,22 @@ static void test_churn(uint64_t seed)
 	mesh_end(&m);
 }
 
+/* Seeds with which it took longer: each link that was one too many had to wait before the next choice was made. */
+static void test_settles(void)
+{
+	static const uint64_t seeds[] = { 123328916, 1, 6, 8, 12, 18, 19 };
+	unsigned bad = 0;
+	for (unsigned i = 0; i < sizeof(seeds) / sizeof(*seeds); i++) {
+		struct mesh m;
+		mesh_begin(&m, 60, seeds[i]);
+		m.loss = 20;
+		run(&m, 90 * SECOND);
+		bad += !connected(&m) || above(&m) > 3;
+		mesh_end(&m);
+	}
+	is_uint(bad, 0, "after 90 s hardly any of 60 have a link too many");
+}
+
 /* Two networks with a few in both. */
 static void test_two_networks(uint64_t seed)
 {
@@ -1130,6 +1146,38 @@ static void test_many_bridges(void)
 	is_uint(gone, 25, "all but five are when there is another way");
 	neighbours_free(o.n);
 
+	/* A link that has just come, to somebody who is reached without it. */
+	for (unsigned how = NEIGHBOUR_CHOSEN; how <= NEIGHBOUR_CLAIMED; how++) {
+		one_begin(&o, 40);
+		link_wanted(&o, 40);
+		unsigned light = 0, n = 0;
+		for (unsigned i = 0; i < 40; i++)
+			light = neighbours_want(o.n, &o.id[i]) ? light : i;
+		o.now += 40 * SECOND;
+		for (unsigned i = 0; i < 40; i++)
+			neighbours_seen(o.n, &o.id[i], o.now);
+		neighbours_linked(o.n, &o.id[light], (enum neighbour_link)how, o.now);
+		for (unsigned i = 0; i < 40; i++)
+			way[n++] = (struct neighbour_way){ o.id[i], 1 };
+		qsort(way, n, sizeof(way[0]), bare_order);
+		for (unsigned i = 0; i < n; i++)
+			way[i].part = id_equal(&way[i].id, &o.id[light]) ? 2 : 1;
+		o.now += 4 * SECOND;
+		neighbours_ways(o.n, way, n, o.now);
+		neighbours_choose(o.n, o.now);
+		bool only = !neighbours_surplus(o.n, o.now, NULL, NULL, &id) || !id_equal(&id, &o.id[light]);
+		for (unsigned i = 0; i < n; i++)
+			way[i].part = 1;
+		neighbours_ways(o.n, way, n, o.now);
+		neighbours_choose(o.n, o.now);
+		bool goes = neighbours_surplus(o.n, o.now, NULL, NULL, &id) && id_equal(&id, &o.id[light]);
+		if (how == NEIGHBOUR_CHOSEN)
+			ok(only && goes, "a new link goes at once if there is another way, and only then");
+		else
+			ok(only && !goes, "not so one that was claimed");
+		neighbours_free(o.n);
+	}
+
 	/* Two are the only ways to a part: one of them may go. */
 	one_begin(&o, 40);
 	qsort(o.id, 40, sizeof(o.id[0]), bare_order);
@@ -1273,7 +1321,7 @@ static void test_bounds(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(115);
+	tap_plan(118);
 	const uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 6);
 	test_small(seed);
 	test_large(12, 3, seed);
@@ -1281,6 +1329,7 @@ int main(int argc, char **argv)
 	test_large(200, 7, seed);
 	test_large(1000, 9, seed);
 	test_churn(seed);
+	test_settles();
 	test_two_networks(seed);
 	test_walls(11, seed);
 	test_walls(31, seed);
