@@ -99,6 +99,7 @@ unit_tests = \
 	tests/unit/test_session \
 	tests/unit/test_spread \
 	tests/unit/test_store \
+	tests/unit/test_surplus \
 	tests/unit/test_suspend \
 	tests/unit/test_sweep \
 	tests/unit/test_tap \
@@ -181,6 +182,8 @@ tests_unit_test_interest_SOURCES = tests/unit/test_interest.c $(pair)
 tests_unit_test_resume_SOURCES = tests/unit/test_resume.c $(pair)
 tests_unit_test_session_SOURCES = tests/unit/test_session.c $(pair)
 tests_unit_test_spread_SOURCES = tests/unit/test_spread.c $(pair)
+tests_unit_test_surplus_SOURCES = tests/unit/test_surplus.c $(pair)
+tests_unit_test_surplus_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_txn_SOURCES = tests/unit/test_txn.c $(pair)
 tests_unit_test_proc_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_turn_LDADD = $(FUSEFS_TEST_LIBS)

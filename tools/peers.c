@@ -514,13 +514,9 @@ void peers_news(struct peers *all)
 
 bool peers_busy(const struct peers *all, const struct id *device)
 {
-	struct session_status s;
-	for (const struct peer *p = all->first; p; p = p->next) {
-		if (p->closing || !id_equal(&p->link->peer, device))
-			continue;
-		session_status(p->session, &s);
-		return s.phase != SESSION_LIVE || s.behind_here > 0;
-	}
+	for (const struct peer *p = all->first; p; p = p->next)
+		if (!p->closing && id_equal(&p->link->peer, device))
+			return session_is_busy(p->session);
 	return false;
 }
 

@@ -58,7 +58,7 @@ struct peer_status {
 typedef int (*peer_fn)(const struct peer_status *s, void *userdata);
 /* Each session, until f returns non-zero; returns that. */
 int peers_each(struct peers *p, peer_fn f, void *userdata);
-/* The session with the device is not in step: it begins, or catches up. */
+/* As session_is_busy, of the session with the device. */
 bool peers_busy(const struct peers *p, const struct id *device);
 unsigned peers_count(const struct peers *p);
 bool peers_connected(const struct peers *p, const struct id *device);

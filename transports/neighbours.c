@@ -732,9 +732,9 @@ bool neighbours_surplus(const struct neighbours *n, uint64_t now,
 		const struct neighbour *e = &n->at[i];
 		if (!e->linked || e->want || is_kept(e, now) || (best && best->weight < e->weight))
 			continue;
-		if (!urgent && (now < e->claim || now < e->since + SETTLED || (busy && busy(&e->id, userdata))))
+		if (!urgent && (now < e->claim || now < e->since + SETTLED))
 			continue;
-		if (!most && is_bridge(n, e, now))
+		if (!most && (is_bridge(n, e, now) || (busy && busy(&e->id, userdata))))
 			continue;
 		best = e;
 	}
