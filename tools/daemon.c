@@ -23,7 +23,6 @@
 #include "transports/tcp.h"
 
 #define LAST_WORDS_US 250000 /* at the end: for sending what was committed last */
-#define SETTLE_MS 1000       /* for files that were made a moment ago */
 #define UPGRADE_ROOM (32ull * 1024 * 1024) /* that a database wants when it is opened, and more */
 #define QUESTION_SECONDS 2   /* a reader of .shoal/status.json waits at most so long */
 
@@ -61,7 +60,7 @@ static void on_fetch(void *userdata)
 	daemon_wake(d);
 }
 
-static void on_unmounted(void *userdata)
+void daemon_unmounted(void *userdata)
 {
 	struct daemon *d = userdata;
 	pthread_mutex_lock(&d->lock);
@@ -107,12 +106,12 @@ static int ask(struct daemon *d, void (*report)(struct daemon *d, struct buf *ou
 	return q.done ? 0 : -ETIMEDOUT;
 }
 
-static int ask_status(void *userdata, struct buf *out)
+int daemon_ask_status(void *userdata, struct buf *out)
 {
 	return ask(userdata, report_status, out);
 }
 
-static int ask_peers(void *userdata, struct buf *out)
+int daemon_ask_peers(void *userdata, struct buf *out)
 {
 	return ask(userdata, report_peers, out);
 }
@@ -179,102 +178,6 @@ static int on_wake(sd_event_source *s, int fd, uint32_t events, void *userdata)
 	if (unmounted)
 		mount_is_gone(d);
 	return 0;
-}
-
-/* ---- the mount ---- */
-
-/* The store's path as an option value: commas and backslashes escaped for libfuse. */
-static void put_fsname(struct buf *b, const char *path)
-{
-	buf_puts(b, "fsname=");
-	for (; *path; path++) {
-		if (*path == ',' || *path == '\\')
-			buf_u8(b, '\\');
-		buf_u8(b, (uint8_t)*path);
-	}
-}
-
-/* All but where it is and how. spool: room for the text. */
-static struct fusefs_config config_of(struct daemon *d, struct buf *spool)
-{
-	buf_putf(spool, "%s/" STOREDIR_SPOOL, storedir_path(d->dir));
-	return (struct fusefs_config){ .replica = d->replica, .spool = buf_cstr(spool),
-				       .fetches = d->fetches,
-				       .scan_max = (unsigned)config_number(&d->config, CONFIG_SCAN_MAX),
-				       .status = ask_status, .peers = ask_peers,
-				       .seen_by = seen_report,
-				       .ended = on_unmounted, .userdata = d };
-}
-
-/* The mount of the program before this one. */
-static int take_mount(struct daemon *d, struct handover *h, struct err *e)
-{
-	_cleanup_(buf_done) struct buf spool = { 0 };
-	_cleanup_(fusefs_freep) struct fusefs *fs = NULL;
-	const struct fusefs_config config = config_of(d, &spool);
-	if (!config.spool)
-		return err_errno(e, -ENOMEM, "cannot take the mount over");
-	int r = fusefs_take(&config, h->mount, h->mount_len, &fs, e);
-	if (r == 0)
-		r = fusefs_start(fs, e);
-	if (r < 0)
-		return r;
-	d->fs = TAKE_PTR(fs);
-	d->mount_dir = TAKE_PTR(h->mount_dir);
-	d->mount_opts = TAKE_PTR(h->mount_opts);
-	return 0;
-}
-
-int daemon_mount(struct daemon *d, const char *dir, const char *options, struct err *e)
-{
-	if (d->fs)
-		return err_set(e, -EBUSY, "the store %s is mounted at %s already; `shoal umount %s` first",
-			       storedir_path(d->dir), d->mount_dir, d->mount_dir);
-	_cleanup_(buf_done) struct buf all = { 0 }, spool = { 0 };
-	const char *fixed = config_text(&d->config, CONFIG_MOUNT_OPTS);
-	put_fsname(&all, storedir_path(d->dir));
-	if (*fixed)
-		buf_putf(&all, ",%s", fixed);
-	if (options && *options)
-		buf_putf(&all, ",%s", options);
-	struct fusefs_config config = config_of(d, &spool);
-	config.mountpoint = dir;
-	config.options = buf_cstr(&all);
-	_cleanup_free_ char *copy = strdup(dir), *opts = strdup(options ? options : "");
-	_cleanup_(fusefs_freep) struct fusefs *fs = NULL;
-	if (!config.options || !config.spool || !copy || !opts)
-		return err_errno(e, -ENOMEM, "cannot mount");
-	int r = fusefs_mount(&config, &fs, e);
-	if (r == 0)
-		r = fusefs_start(fs, e);
-	if (r < 0)
-		return r;
-	d->fs = TAKE_PTR(fs);
-	d->mount_dir = TAKE_PTR(copy);
-	d->mount_opts = TAKE_PTR(opts);
-	log_info(d->log, "mounted at %s", dir);
-	return 0;
-}
-
-int daemon_umount(struct daemon *d, bool force, struct err *e)
-{
-	if (!d->fs)
-		return 0;
-	int r = fusefs_unmount(d->fs, force, e);
-	if (r < 0)
-		return r;
-	fusefs_free(TAKE_PTR(d->fs));
-	log_info(d->log, "unmounted %s", d->mount_dir);
-	free(TAKE_PTR(d->mount_dir));
-	free(TAKE_PTR(d->mount_opts));
-	return replica_flush(d->replica, e);
-}
-
-void daemon_settle(struct daemon *d)
-{
-	/* In vain is no failure: what stays local then is what a program has not finished. */
-	if (d->fs)
-		(void)fusefs_wait_idle(d->fs, true, SETTLE_MS);
 }
 
 /* ---- the mesh ---- */
@@ -546,7 +449,7 @@ static int start(struct daemon *d, const struct daemon_options *o, struct handov
 			err_errno(e, r, "cannot start");
 	}
 	if (r == 0 && h && h->mount_dir)
-		r = take_mount(d, h, e);
+		r = daemon_take_mount(d, h, e);
 	else if (r == 0 && o->mount)
 		r = daemon_mount(d, o->mount, o->options, e);
 	d->mount_bound = h ? h->mount_bound : o->mount != NULL;

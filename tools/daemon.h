@@ -89,6 +89,14 @@ int daemon_run(const struct daemon_options *o, struct err *e);
 /* Mounts and unmounts; the loop's thread. */
 int daemon_mount(struct daemon *d, const char *dir, const char *options, struct err *e);
 int daemon_umount(struct daemon *d, bool force, struct err *e);
+/* Goes on with the mount of the program before this one; takes it, and what h says of it. */
+struct handover;
+int daemon_take_mount(struct daemon *d, struct handover *h, struct err *e);
+/* For fusefs_config, userdata is the daemon; any thread: reports, which the loop writes (-ETIMEDOUT: it is busy),
+ * and that the mount has gone. */
+int daemon_ask_status(void *userdata, struct buf *out);
+int daemon_ask_peers(void *userdata, struct buf *out);
+void daemon_unmounted(void *userdata);
 /* Files that were just made stay local for a moment, in case they are renamed; who asks for what is
  * here means them as well. Ends those moments. */
 void daemon_settle(struct daemon *d);

@@ -33,6 +33,7 @@ libtools_a_SOURCES = \
 	tools/ctlclient.h \
 	tools/ctlserver.c \
 	tools/ctlserver.h \
+	tools/daemon-mount.c \
 	tools/daemon.c \
 	tools/daemon.h \
 	tools/devices.c \
