@@ -35,6 +35,7 @@
 #define NEED (10 * SECOND)            /* between two needs of somebody here for one device; doubled each time */
 #define NEED_MAX (600 * SECOND)
 #define LOOK (10 * SECOND)
+#define SETTLING (60 * SECOND)        /* links that are older may be one too many for longer */
 
 enum trouble {
 	TROUBLE_NONE,
@@ -657,7 +658,7 @@ bool neighbours_dense(const struct neighbours *n)
 
 uint64_t neighbours_choose(struct neighbours *n, uint64_t now)
 {
-	uint32_t there = 0, unreached = 0, linked = 0;
+	uint32_t there = 0, unreached = 0, linked = 0, fresh = 0;
 	forget_stale(n, now);
 	sort(n);
 	for (uint32_t i = 0; i < n->n; i++) {
@@ -669,6 +670,7 @@ uint64_t neighbours_choose(struct neighbours *n, uint64_t now)
 		there += is_there(n, e, now) && !is_kept(e, now);
 		unreached += e->unreached && !e->linked && !has_trouble(e) && !(is_refused(e, now) && e->firm);
 		linked += e->linked;
+		fresh += e->linked && now < e->since + SETTLING;
 	}
 	n->alone = linked == 0;
 	n->dense = n->limit != NEIGHBOURS_ALL && there > 2 * n->limit;
@@ -690,7 +692,7 @@ uint64_t neighbours_choose(struct neighbours *n, uint64_t now)
 		if (n->alone && e->want)
 			e->want = NEIGHBOUR_ALONE;
 	}
-	return now + (unreached || neighbours_links(n, now) > n->limit ? SECOND : LOOK);
+	return now + (unreached || (fresh && neighbours_links(n, now) > n->limit) ? SECOND : LOOK);
 }
 
 enum neighbour_want neighbours_want(const struct neighbours *n, const struct id *device)
