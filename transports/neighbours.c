@@ -51,6 +51,7 @@ struct neighbour {
 	uint64_t refused;    /* not to be asked before */
 	uint64_t claim;      /* linked: the peer needs it until then */
 	uint64_t claim_span; /* of the last claim */
+	uint64_t known;      /* until then that is remembered of a device that is neither heard nor linked */
 	uint64_t needed;     /* this device needs it until then */
 	uint64_t unreached;  /* since when nobody reaches it; 0: somebody does, or it is not known */
 	uint64_t another;    /* linked: since when there is another way; 0: there is none */
@@ -234,7 +235,7 @@ static void forget_stale(struct neighbours *n, uint64_t now)
 	uint32_t k = 0;
 	for (uint32_t i = 0; i < n->n; i++) {
 		struct neighbour *e = &n->at[i];
-		if (!is_there(n, e, now))
+		if (!is_there(n, e, now) && now >= e->known)
 			continue;
 		if (e->trouble && now >= e->trouble_until)
 			e->trouble = TROUBLE_NONE;
@@ -388,6 +389,7 @@ void neighbours_ended(struct neighbours *n, const struct id *device, enum neighb
 		return;
 	e->linked = e->kept = e->hinted = e->claimed = e->net = false;
 	e->claim = e->another = 0;
+	e->known = e->claim_span ? now + 2 * e->claim_span : 0;
 	note_others(n, now); /* it may have been the other way to somebody */
 	switch (how) {
 	case NEIGHBOUR_LOST:
@@ -638,7 +640,7 @@ static void choose_needed(struct neighbours *n, uint64_t now)
 {
 	for (uint32_t i = 0; i < n->n; i++) {
 		struct neighbour *e = &n->at[i];
-		if (now < e->needed && !is_kept(e, now) && !is_refused(e, now))
+		if (now < e->needed && is_there(n, e, now) && !is_kept(e, now) && !is_refused(e, now))
 			e->want = NEIGHBOUR_NEEDED;
 	}
 }
@@ -668,7 +670,7 @@ uint64_t neighbours_choose(struct neighbours *n, uint64_t now)
 		if (!e->linked && now >= e->needed)
 			e->net = false;
 		there += is_there(n, e, now) && !is_kept(e, now);
-		unreached += e->unreached && !e->linked && !has_trouble(e) && !(is_refused(e, now) && e->firm);
+		unreached += e->unreached && is_fresh(e, now) && !e->linked && !has_trouble(e) && !(is_refused(e, now) && e->firm);
 		linked += e->linked;
 		fresh += e->linked && now < e->since + SETTLING;
 	}
@@ -718,7 +720,7 @@ static bool is_bridge(const struct neighbours *n, const struct neighbour *e, uin
 	/* Before there was another way for so long nobody lets go others for this one: all is as it was without it. */
 	if (e->another && !e->net && !e->claim && now < e->since + YOUNG)
 		return false;
-	return !e->another || now < e->another + patience(e);
+	return !e->another || now < (e->another > e->claim ? e->another : e->claim) + patience(e);
 }
 
 bool neighbours_surplus(const struct neighbours *n, uint64_t now,
@@ -734,7 +736,8 @@ bool neighbours_surplus(const struct neighbours *n, uint64_t now,
 		const struct neighbour *e = &n->at[i];
 		if (!e->linked || e->want || is_kept(e, now) || (best && best->weight < e->weight))
 			continue;
-		if (!urgent && (now < e->claim || now < e->since + SETTLED))
+		/* Who claimed it and is not heard here may hear few, and have it from nobody else. */
+		if (!urgent && (now < e->claim || now < e->since + SETTLED || (e->claim && !is_fresh(e, now))))
 			continue;
 		if (!most && (is_bridge(n, e, now) || (busy && busy(&e->id, userdata))))
 			continue;

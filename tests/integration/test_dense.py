@@ -213,6 +213,38 @@ def test_twelve(lab):
     joined_up(daemons, timeout=120)
 
 
+def test_seen_by(lab):
+    """Names who said so itself: neighbours, then all that `wait` asked; never one that lacks it."""
+    daemons = mesh(lab, 12)
+    joined_up(daemons)
+    writer = daemons[4]
+    names = {d.name for d in daemons}
+    wait_for(lambda: writer.reaches() == names, timeout=60, what="everybody being known", every=0.5)
+    writer.host.up()
+    # One that is no neighbour stops: it gets nothing, and says nothing.
+    silent = next(d for d in daemons if d.name in writer.through())
+    silent.kill()
+    path = writer.host.dir / "a.json"
+    path.write_text('{"n": 1}\n')
+
+    def seen():
+        named = set(os.getxattr(path, "user.shoal.seen_by").decode().split())
+        assert silent.name not in named and writer.name not in named, named
+        return named
+    wait_for(lambda: len(seen()) >= 3, what="neighbours that have it")
+    for name in seen():
+        assert next(d for d in daemons if d.name == name).has("a.json", {"n": 1})
+    writer.host.shoal("wait", "--peers", "10", "--timeout", "60s", timeout=70)
+    assert seen() == names - {writer.name, silent.name}
+    done = writer.host.run(BUILD / "shoal", "wait", "--device", silent.name, "--timeout", "2s",
+                           check=False)
+    assert done.returncode != 0 and silent.name not in seen(), done
+    silent.start()
+    wait_for(lambda: writer.reaches() == names, timeout=60, what="it being known again", every=0.5)
+    writer.host.shoal("wait", "--device", silent.name, "--timeout", "60s", timeout=70)
+    assert set(os.getxattr(path, "user.shoal.seen_by").decode().split()) == names - {writer.name}
+
+
 def test_contents_of_no_neighbour(lab):
     """Who reads what only a device without a link to it has gets it, by a link for that."""
     daemons = mesh(lab, 12)
