@@ -4,8 +4,10 @@
  * could not be reached, since it was found that the file's peers lack it. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/fetch.h"
+#include "engine/presence.h"
 #include "tools/daemon.h"
 #include "tools/world.h"
 #include "transports/neighbours.h"
@@ -18,6 +20,7 @@
 #define WAYS_GAP SECOND
 #define TICK (SECOND / 4)
 #define LEFT_MAX 16u            /* with those that were asked and are not let go yet */
+#define WAYS_MAX PRESENCE_DEVICES_MAX
 #define KEEP_MAX (600 * SECOND)  /* a link over which contents come */
 
 struct way {
@@ -35,7 +38,7 @@ struct seek {
 	struct daemon *d;
 	sd_event_source *timer;
 	struct asking asking[AT_A_TIME];
-	struct way *way; /* devices in reach that are no peers, and those that were asked */
+	struct way way[WAYS_MAX], before[WAYS_MAX]; /* devices in reach that are no peers, and those that were asked */
 	uint32_t n_ways;
 	uint64_t ways_at; /* not to be looked for before */
 	uint32_t n_left;  /* links to those who were asked */
@@ -43,41 +46,37 @@ struct seek {
 
 /* ---- who is in reach ---- */
 
-static struct way *way_find(const struct seek *s, const struct id *id)
+static struct way *way_find(struct way *way, uint32_t n, const struct id *id)
 {
-	for (uint32_t i = 0; i < s->n_ways; i++)
-		if (id_equal(&s->way[i].id, id))
-			return &s->way[i];
+	for (uint32_t i = 0; i < n; i++)
+		if (id_equal(&way[i].id, id))
+			return &way[i];
 	return NULL;
 }
 
 static void ways_look(struct seek *s, uint64_t now)
 {
 	_cleanup_(graph_freep) struct graph *g = NULL;
+	const uint32_t n_before = s->n_ways;
 	s->ways_at = now + WAYS_GAP;
 	if (peers_graph(s->d->peers, &g) < 0)
 		return;
-	struct way *way = calloc(g->n_devices + 1, sizeof(*way));
-	if (!way)
-		return;
-	uint32_t n = 0;
-	for (uint32_t i = 1; i < g->n_devices; i++) {
+	memcpy(s->before, s->way, n_before * sizeof(s->way[0]));
+	s->n_ways = 0;
+	for (uint32_t i = 1; i < g->n_devices && s->n_ways < WAYS_MAX; i++) {
 		const struct id *id = &g->device[i].id;
-		const struct way *old = way_find(s, id);
+		const struct way *old = way_find(s->before, n_before, id);
 		/* One that is asked is a peer by now. */
 		if (g->device[i].hops > 1 ? mesh_hears(s->d->mesh, id) : old != NULL)
-			way[n++] = (struct way){ *id, old ? old->asked : 0 };
+			s->way[s->n_ways++] = (struct way){ *id, old ? old->asked : 0 };
 	}
-	free(s->way);
-	s->way = way;
-	s->n_ways = n;
 }
 
 /* ---- asking ---- */
 
 static void asked(struct seek *s, struct asking *a, uint64_t now)
 {
-	struct way *w = way_find(s, &a->id);
+	struct way *w = way_find(s->way, s->n_ways, &a->id);
 	if (w && !a->done)
 		w->asked = now;
 	a->done = true;
@@ -147,7 +146,7 @@ static bool ask_for(struct seek *s, const struct fetch_sought *x, uint64_t now)
 		return false;
 	const struct way *author =
 		replica_attr(s->d->replica, &x->node, &at) == 0 && at.author != ACTOR_NONE ?
-			way_find(s, &actors_get(replica_actors(s->d->replica), at.author)->device) : NULL;
+			way_find(s->way, s->n_ways, &actors_get(replica_actors(s->d->replica), at.author)->device) : NULL;
 	for (uint32_t i = 0; i <= s->n_ways; i++) {
 		const struct way *w = i == 0 ? author : &s->way[i - 1];
 		/* A peer that is a source has said that it lacks it. */
@@ -194,7 +193,6 @@ void seek_free(struct seek *s)
 	if (!s)
 		return;
 	sd_event_source_disable_unref(s->timer);
-	free(s->way);
 	free(s);
 }
 
