@@ -43,6 +43,7 @@ struct file {
 	struct waiter *waiter;
 	struct fetch_source **lacks; /* who does not have all of it */
 	uint32_t n_lacks, cap_lacks;
+	uint64_t sought; /* since when others are looked for who have it; 0: they are not */
 };
 
 struct asked {
@@ -60,6 +61,7 @@ struct fetch_source {
 /* Those who are to be called when the lock is free. */
 struct calls {
 	struct waiter *first;
+	bool wake; /* something may be asked of others now, or others are to be looked for */
 };
 
 struct fetches {
@@ -76,6 +78,7 @@ struct fetches {
 	uint64_t last_ticket, last_file;
 	uint32_t place; /* in the list of what is wanted */
 	bool stopped;
+	bool seeks; /* somebody looks for other sources */
 };
 
 /* ---- calling back ---- */
@@ -336,11 +339,13 @@ static void unask(struct file *x, const struct fetch_source *s)
 			x->want[i].asked = NULL;
 }
 
-static void end_hopeless(struct fetches *f, struct calls *c)
+/* It fails, or others are looked for. */
+static void end_hopeless(struct fetches *f, struct file *x, struct calls *c)
 {
-	for (uint32_t i = f->n; i > 0; i--)
-		if (hopeless(f, f->file[i - 1]))
-			file_end(f, f->file[i - 1], -EHOSTDOWN, c);
+	if (f->seeks && f->n_sources > 0 && x->waiter)
+		c->wake = true;
+	else
+		file_end(f, x, -EHOSTDOWN, c);
 }
 
 /* ---- those who wait ---- */
@@ -531,6 +536,52 @@ uint32_t fetch_list(struct fetches *f, struct id *ret, uint32_t max)
 	return n;
 }
 
+/* ---- looking for other sources ---- */
+
+void fetches_seek(struct fetches *f)
+{
+	pthread_mutex_lock(&f->lock);
+	f->seeks = true;
+	pthread_mutex_unlock(&f->lock);
+}
+
+uint32_t fetch_sought(struct fetches *f, uint64_t now_us, struct fetch_sought *ret, uint32_t max,
+		      uint32_t *ret_asked, uint32_t *ret_coming)
+{
+	struct calls c = { 0 };
+	uint32_t n = 0;
+	*ret_asked = *ret_coming = 0;
+	pthread_mutex_lock(&f->lock);
+	for (uint32_t i = f->n; i > 0; i--) {
+		struct file *x = f->file[i - 1];
+		if (!hopeless(f, x)) {
+			*ret_asked += x->sought > 0;
+			*ret_coming += x->sought == 0;
+		} else if (!x->waiter) {
+			/* Who waited has gone. */
+			file_end(f, x, -EHOSTDOWN, &c);
+		} else if (n < max) {
+			if (!x->sought)
+				x->sought = now_us;
+			ret[n++] = (struct fetch_sought){ x->node, x->sought };
+		}
+	}
+	pthread_mutex_unlock(&f->lock);
+	calls_make(&c);
+	return n;
+}
+
+void fetch_forsake(struct fetches *f, const struct id *node)
+{
+	struct calls c = { 0 };
+	pthread_mutex_lock(&f->lock);
+	struct file *x = file_find(f, node);
+	if (x && hopeless(f, x))
+		file_end(f, x, -EHOSTDOWN, &c);
+	pthread_mutex_unlock(&f->lock);
+	calls_make(&c);
+}
+
 /* ---- sources ---- */
 
 int fetch_join(struct fetches *f, struct fetch_source **ret)
@@ -576,7 +627,9 @@ void fetch_leave(struct fetch_source *s)
 				break;
 			}
 	}
-	end_hopeless(f, &c);
+	for (uint32_t i = f->n; i > 0; i--)
+		if (hopeless(f, f->file[i - 1]))
+			end_hopeless(f, f->file[i - 1], &c);
 	const bool more = f->n > 0;
 	pthread_mutex_unlock(&f->lock);
 	free(s);
@@ -645,8 +698,9 @@ static int take(struct fetches *f, struct file *x, struct fetch_source *s, const
 		rc = note_lacks(x, s);
 		if (rc < 0)
 			return err_errno(e, rc, "cannot note what a peer lacks");
+		c->wake = true;
 		if (hopeless(f, x))
-			file_end(f, x, -EHOSTDOWN, c);
+			end_hopeless(f, x, c);
 		return 0;
 	}
 	rc = chunk_put(f->store, hash, data, len);
@@ -658,6 +712,7 @@ static int take(struct fetches *f, struct file *x, struct fetch_source *s, const
 		return 0;
 	}
 	x->want[i] = x->want[--x->n_wants];
+	x->sought = 0;
 	file_step(f, x, c);
 	return 0;
 }
@@ -685,6 +740,8 @@ int fetch_chunk(struct fetch_source *s, const struct sha256 *hash, const void *d
 	}
 	pthread_mutex_unlock(&f->lock);
 	calls_make(&c);
+	if (c.wake && f->wake)
+		f->wake(f->userdata);
 	return rc < 0 ? rc : mine;
 }
 

@@ -7,8 +7,9 @@
  *
  * Any thread; callbacks come without locks, from whatever thread brought the news. Sessions are sources: each
  * registers while it lasts, and takes hashes to ask for as it has room. Nothing waits for a source
- * that is not there: a file fails with -EHOSTDOWN as soon as every source has said that it lacks some of it, or
- * the last one has gone. A source that answers nothing for FETCH_PATIENCE_US is given up. */
+ * that is not there: a file fails with -EHOSTDOWN as soon as every source has said that it lacks some of it (unless
+ * somebody seeks others), or the last one has gone. A source that answers nothing for FETCH_PATIENCE_US is given
+ * up. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -49,6 +50,23 @@ bool fetch_progress(struct fetches *f, const struct id *node, uint64_t *ret_done
 /* Files under way, and up to max of them. */
 uint32_t fetch_files(struct fetches *f);
 uint32_t fetch_list(struct fetches *f, struct id *ret, uint32_t max);
+
+/* ---- for whoever finds more sources ---- */
+
+struct fetch_sought {
+	struct id node;
+	uint64_t since_us;
+};
+/* From now on a file that somebody waits for is kept when every source lacks some of it, as long as there is a source;
+ * wake is called then. */
+void fetches_seek(struct fetches *f);
+/* Those files, up to max of them, and since when: from the first time that this finds one, until something of it
+ * comes. *ret_asked: how many of those found earlier a source is being asked for; *ret_coming: others that are
+ * under way. */
+uint32_t fetch_sought(struct fetches *f, uint64_t now_us, struct fetch_sought *ret, uint32_t max,
+		      uint32_t *ret_asked, uint32_t *ret_coming);
+/* There are no others: the file fails with -EHOSTDOWN, unless there is a source by now that may have it. */
+void fetch_forsake(struct fetches *f, const struct id *node);
 
 /* ---- for sessions ---- */
 

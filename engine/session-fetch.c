@@ -26,6 +26,11 @@ int session_put_fetch(struct session *s, struct buf *out, uint64_t now)
 	return s->payload.len > 0 ? frame_put(out, FRAME_WANT, &s->payload) : 0;
 }
 
+bool session_is_source(const struct session *s)
+{
+	return s->source != NULL;
+}
+
 int session_get_fetched(struct session *s, const struct sha256 *hash, const void *data, size_t len,
 			uint64_t cost, uint64_t now, struct err *e)
 {

@@ -345,6 +345,13 @@ void session_status(const struct session *s, struct session_status *ret)
 	}
 }
 
+bool session_is_busy(const struct session *s)
+{
+	struct session_status now;
+	session_status(s, &now);
+	return s->error == 0 && (!s->live || now.behind_here > SESSION_FEW || now.behind_there > SESSION_FEW);
+}
+
 bool session_peer_actor(const struct session *s, struct actor_id *ret)
 {
 	if (s->hello_in)

@@ -77,6 +77,11 @@ struct session_status {
 	uint64_t since_us;     /* the peer's last byte */
 };
 void session_status(const struct session *s, struct session_status *ret);
+/* So much is half done that would begin anew if the session ended now that this should be put off: the first
+ * comparison of what both hold, or more than SESSION_FEW nodes on their way, either way. Not so what changes now
+ * and then, as that would be true all the time. */
+bool session_is_busy(const struct session *s);
+#define SESSION_FEW 100u
 /* Which store of the device the peer is; false: it has not said yet. */
 bool session_peer_actor(const struct session *s, struct actor_id *ret);
 
@@ -86,6 +91,7 @@ bool session_in_step(const struct session *s);
 /* Contents that are not here are asked of this peer as well, from when it has said who it is. Once, right
  * after session_new; f is borrowed and outlives the session. */
 void session_fetch_for(struct session *s, struct fetches *f);
+bool session_is_source(const struct session *s); /* it is asked by now */
 
 /* Tells the peer, and hears from it, who is connected to whom; as session_fetch_for. */
 struct presence;

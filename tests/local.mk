@@ -73,6 +73,7 @@ unit_tests = \
 	tests/unit/test_list \
 	tests/unit/test_manifest \
 	tests/unit/test_merge \
+	tests/unit/test_neighbours \
 	tests/unit/test_part \
 	tests/unit/test_past \
 	tests/unit/test_purge \
@@ -101,6 +102,7 @@ unit_tests = \
 	tests/unit/test_session \
 	tests/unit/test_spread \
 	tests/unit/test_store \
+	tests/unit/test_surplus \
 	tests/unit/test_suspend \
 	tests/unit/test_sweep \
 	tests/unit/test_tap \
@@ -177,6 +179,7 @@ tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_neighbours_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_part_SOURCES = tests/unit/test_part.c $(pair)
 tests_unit_test_purge_SOURCES = tests/unit/test_purge.c $(pair)
 tests_unit_test_restamp_SOURCES = tests/unit/test_restamp.c $(pair)
@@ -184,6 +187,8 @@ tests_unit_test_interest_SOURCES = tests/unit/test_interest.c $(pair)
 tests_unit_test_resume_SOURCES = tests/unit/test_resume.c $(pair)
 tests_unit_test_session_SOURCES = tests/unit/test_session.c $(pair)
 tests_unit_test_spread_SOURCES = tests/unit/test_spread.c $(pair)
+tests_unit_test_surplus_SOURCES = tests/unit/test_surplus.c $(pair)
+tests_unit_test_surplus_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_txn_SOURCES = tests/unit/test_txn.c $(pair)
 tests_unit_test_proc_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_turn_LDADD = $(FUSEFS_TEST_LIBS)
@@ -307,6 +312,7 @@ EXTRA_DIST += \
 	tests/integration/test_coherence.py \
 	tests/integration/test_conflicts.py \
 	tests/integration/test_deltas.py \
+	tests/integration/test_dense.py \
 	tests/integration/test_diskfull.py \
 	tests/integration/test_drafts.py \
 	tests/integration/test_events.py \

@@ -228,8 +228,11 @@ static void put_others(const struct drawing *d)
 			puts("\nAnd between them:");
 		any = true;
 		const char *a = d->point[e->a].name, *z = d->point[e->b].name;
-		unsigned half = (d->width - 3) / 2, left = columns(a) < half ? columns(a) : half;
-		put_columns(d, a, half, false);
+		/* Half the room each, and what one does not need is the other's. */
+		const unsigned room = d->width - 3, half = room / 2;
+		const unsigned most = columns(z) < room - half ? room - columns(z) : half;
+		const unsigned left = columns(a) < most ? columns(a) : most;
+		put_columns(d, a, most, false);
 		fputs(d->ascii ? " - " : " ─ ", stdout);
 		put_columns(d, z, d->width - 3 - left, true);
 		put_link(d, e->said, is_hearsay(d, e->said));

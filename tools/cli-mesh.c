@@ -157,7 +157,7 @@ static void remember(struct storedir *dir, const struct join_result *result)
 		 (unsigned)a->port);
 	if (world_open(dir, &identity, &store, &replica, &e) < 0)
 		return;
-	addresses_add(replica, text);
+	addresses_add(replica, text, true);
 	memcpy(inviter.name, result->inviter_name, NAME_SIZE);
 	devices_note(replica, &inviter);
 	replica_free(replica);
@@ -376,6 +376,22 @@ int cmd_status(void *context)
 	return EXIT_DONE;
 }
 
+/* Who is here as well, though not connected to this device. */
+static void print_others(struct cli *c, struct arena *a)
+{
+	_cleanup_(buf_done) struct buf text = { 0 };
+	struct json *list;
+	struct err e = { 0 };
+	unsigned n = 0;
+	if (ask(c, "devices", NULL, &text, a, &list, &e) < 0)
+		return;
+	for (const struct json *v = list->first; v; v = v->next)
+		n += *cli_text(a, v, "through", "") != 0;
+	if (n)
+		printf("%u more %s reachable through them: `shoal peers --graph` shows how.\n", n,
+		       n == 1 ? "is" : "are");
+}
+
 int cmd_peers(void *context)
 {
 	struct cli *c = context;
@@ -420,6 +436,7 @@ int cmd_peers(void *context)
 			printf("%s runs twice, from copies of one store: see shoald(8), Copies of a store.\n",
 			       cli_text(&a, v, "device", "?"));
 	}
+	print_others(c, &a);
 	return EXIT_DONE;
 }
 
@@ -444,9 +461,12 @@ int cmd_devices(void *context)
 		listing_cell(&t, cli_text(&a, v, "name", "?"));
 		listing_cell(&t, cli_text(&a, v, "role", "?"));
 		listing_cell(&t, id);
-		listing_cell(&t, cli_true(v, "self")	? "this device" :
-			       cli_true(v, "connected") ? "connected" :
-							  cli_text(&a, v, "last_seen", "never"));
+		char by[NAME_SIZE + 16];
+		snprintf(by, sizeof(by), "through %s", cli_text(&a, v, "through", ""));
+		listing_cell(&t, cli_true(v, "self")		  ? "this device" :
+				 cli_true(v, "connected")	  ? "connected" :
+				 *cli_text(&a, v, "through", "") ? by :
+								    cli_text(&a, v, "last_seen", "never"));
 	}
 	listing_print(&t);
 	return EXIT_DONE;

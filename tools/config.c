@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "tools/cmdline.h"
+#include "transports/neighbours.h"
 
 static const struct config_def table[CONFIG_KEYS] = {
 	[CONFIG_LISTEN] = { "network.listen", CONFIG_ADDRESS, "0", NULL,
@@ -20,6 +21,9 @@ static const struct config_def table[CONFIG_KEYS] = {
 			       "with discovery: beacons by multicast", false, 0, 0 },
 	[CONFIG_AVAHI] = { "network.avahi", CONFIG_BOOL, "yes", NULL,
 			   "with discovery: DNS-SD through Avahi where it runs", false, 0, 0 },
+	[CONFIG_NEIGHBOURS] = { "network.neighbours", CONFIG_NUMBER, "5", NULL,
+				"of more than twice as many nearby, how many to connect to; others are reached through them; 0: all",
+				false, 0, NEIGHBOURS_LIMIT_MAX },
 	[CONFIG_MOUNT_DIR] = { "mount.dir", CONFIG_TEXT, "", NULL,
 			       "where `shoal up` mounts when not told; empty: ~/Shoal", false, 0, 0 },
 	[CONFIG_MOUNT_OPTS] = { "mount.options", CONFIG_TEXT, "", NULL,

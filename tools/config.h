@@ -17,6 +17,7 @@ enum config_key {
 	CONFIG_DISCOVERY,  /* network.discovery */
 	CONFIG_MULTICAST,  /* network.multicast */
 	CONFIG_AVAHI,      /* network.avahi */
+	CONFIG_NEIGHBOURS, /* network.neighbours */
 	CONFIG_MOUNT_DIR,  /* mount.dir */
 	CONFIG_MOUNT_OPTS, /* mount.options */
 	CONFIG_HISTORY_DAYS,  /* history.days */

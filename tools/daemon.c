@@ -23,7 +23,6 @@
 #include "transports/tcp.h"
 
 #define LAST_WORDS_US 250000 /* at the end: for sending what was committed last */
-#define SETTLE_MS 1000       /* for files that were made a moment ago */
 #define UPGRADE_ROOM (32ull * 1024 * 1024) /* that a database wants when it is opened, and more */
 #define QUESTION_SECONDS 2   /* a reader of .shoal/status.json waits at most so long */
 
@@ -61,7 +60,7 @@ static void on_fetch(void *userdata)
 	daemon_wake(d);
 }
 
-static void on_unmounted(void *userdata)
+void daemon_unmounted(void *userdata)
 {
 	struct daemon *d = userdata;
 	pthread_mutex_lock(&d->lock);
@@ -107,12 +106,12 @@ static int ask(struct daemon *d, void (*report)(struct daemon *d, struct buf *ou
 	return q.done ? 0 : -ETIMEDOUT;
 }
 
-static int ask_status(void *userdata, struct buf *out)
+int daemon_ask_status(void *userdata, struct buf *out)
 {
 	return ask(userdata, report_status, out);
 }
 
-static int ask_peers(void *userdata, struct buf *out)
+int daemon_ask_peers(void *userdata, struct buf *out)
 {
 	return ask(userdata, report_peers, out);
 }
@@ -169,110 +168,16 @@ static int on_wake(sd_event_source *s, int fd, uint32_t events, void *userdata)
 		peers_news(d->peers);
 		waits_check(d->waits);
 	}
-	if (fetch && d->peers)
+	if (fetch && d->peers) {
 		peers_fetch(d->peers);
+		seek_run(d);
+	}
 	answer_with(d, report_status);
 	answer_with(d, report_peers);
 	feed_run(d->feed);
 	if (unmounted)
 		mount_is_gone(d);
 	return 0;
-}
-
-/* ---- the mount ---- */
-
-/* The store's path as an option value: commas and backslashes escaped for libfuse. */
-static void put_fsname(struct buf *b, const char *path)
-{
-	buf_puts(b, "fsname=");
-	for (; *path; path++) {
-		if (*path == ',' || *path == '\\')
-			buf_u8(b, '\\');
-		buf_u8(b, (uint8_t)*path);
-	}
-}
-
-/* All but where it is and how. spool: room for the text. */
-static struct fusefs_config config_of(struct daemon *d, struct buf *spool)
-{
-	buf_putf(spool, "%s/" STOREDIR_SPOOL, storedir_path(d->dir));
-	return (struct fusefs_config){ .replica = d->replica, .spool = buf_cstr(spool),
-				       .fetches = d->fetches,
-				       .scan_max = (unsigned)config_number(&d->config, CONFIG_SCAN_MAX),
-				       .status = ask_status, .peers = ask_peers,
-				       .seen_by = seen_report,
-				       .ended = on_unmounted, .userdata = d };
-}
-
-/* The mount of the program before this one. */
-static int take_mount(struct daemon *d, struct handover *h, struct err *e)
-{
-	_cleanup_(buf_done) struct buf spool = { 0 };
-	_cleanup_(fusefs_freep) struct fusefs *fs = NULL;
-	const struct fusefs_config config = config_of(d, &spool);
-	if (!config.spool)
-		return err_errno(e, -ENOMEM, "cannot take the mount over");
-	int r = fusefs_take(&config, h->mount, h->mount_len, &fs, e);
-	if (r == 0)
-		r = fusefs_start(fs, e);
-	if (r < 0)
-		return r;
-	d->fs = TAKE_PTR(fs);
-	d->mount_dir = TAKE_PTR(h->mount_dir);
-	d->mount_opts = TAKE_PTR(h->mount_opts);
-	return 0;
-}
-
-int daemon_mount(struct daemon *d, const char *dir, const char *options, struct err *e)
-{
-	if (d->fs)
-		return err_set(e, -EBUSY, "the store %s is mounted at %s already; `shoal umount %s` first",
-			       storedir_path(d->dir), d->mount_dir, d->mount_dir);
-	_cleanup_(buf_done) struct buf all = { 0 }, spool = { 0 };
-	const char *fixed = config_text(&d->config, CONFIG_MOUNT_OPTS);
-	put_fsname(&all, storedir_path(d->dir));
-	if (*fixed)
-		buf_putf(&all, ",%s", fixed);
-	if (options && *options)
-		buf_putf(&all, ",%s", options);
-	struct fusefs_config config = config_of(d, &spool);
-	config.mountpoint = dir;
-	config.options = buf_cstr(&all);
-	_cleanup_free_ char *copy = strdup(dir), *opts = strdup(options ? options : "");
-	_cleanup_(fusefs_freep) struct fusefs *fs = NULL;
-	if (!config.options || !config.spool || !copy || !opts)
-		return err_errno(e, -ENOMEM, "cannot mount");
-	int r = fusefs_mount(&config, &fs, e);
-	if (r == 0)
-		r = fusefs_start(fs, e);
-	if (r < 0)
-		return r;
-	d->fs = TAKE_PTR(fs);
-	d->mount_dir = TAKE_PTR(copy);
-	d->mount_opts = TAKE_PTR(opts);
-	log_info(d->log, "mounted at %s", dir);
-	return 0;
-}
-
-int daemon_umount(struct daemon *d, bool force, struct err *e)
-{
-	if (!d->fs)
-		return 0;
-	int r = fusefs_unmount(d->fs, force, e);
-	if (r < 0)
-		return r;
-	fusefs_free(TAKE_PTR(d->fs));
-	log_info(d->log, "unmounted %s", d->mount_dir);
-	free(TAKE_PTR(d->mount_dir));
-	free(TAKE_PTR(d->mount_opts));
-	return replica_flush(d->replica, e);
-}
-
-void daemon_settle(struct daemon *d)
-{
-	/* In vain is no failure: what stays local then is what a program has not finished. */
-	if (d->fs)
-		(void)fusefs_wait_idle(d->fs, true, SETTLE_MS);
 }
 
 /* ---- the mesh ---- */
@@ -311,8 +216,15 @@ static void on_note(int priority, const char *text, void *user)
 		"%s", text);
 }
 
+static bool on_busy(const struct id *device, void *user)
+{
+	const struct daemon *d = user;
+	return peers_busy(d->peers, device);
+}
+
 static const struct mesh_handler mesh_handler = {
-	.link_up = on_link_up, .link_down = on_link_down, .joined = on_joined, .note = on_note,
+	.link_up = on_link_up, .link_down = on_link_down, .joined = on_joined, .ways = ways_list,
+	.busy = on_busy, .note = on_note,
 };
 
 static void on_peers_changed(void *userdata)
@@ -323,21 +235,24 @@ static void on_peers_changed(void *userdata)
 		keeping_kick(d->keeping);
 }
 
-static int connect_address(const char *address, void *userdata)
+static int connect_address(const char *address, bool hint, void *userdata)
 {
 	struct daemon *d = userdata;
 	struct token_address a;
 	struct err e = { 0 };
 	int r = token_address_parse(address, SHOAL_PORT, &a, &e);
 	if (r == 0)
-		r = mesh_connect(d->mesh, &a, &e);
+		r = hint ? mesh_remember(d->mesh, &a, &e) : mesh_connect(d->mesh, &a, &e);
 	if (r < 0)
 		log_warning(d->log, "cannot keep connecting to %s: %s", address, e.message);
 	return 0;
 }
 
-static int start_mesh(struct daemon *d, const char *listen, struct err *e)
+/* mounts: it has a mount, or will. */
+static int start_mesh(struct daemon *d, const struct daemon_options *from, bool mounts, struct err *e)
 {
+	const uint64_t limit = (uint64_t)config_number(&d->config, CONFIG_NEIGHBOURS);
+	const char *listen = from->listen ? from->listen : config_text(&d->config, CONFIG_LISTEN);
 	char host[LISTEN_HOST_SIZE];
 	uint16_t port;
 	if (listen_parse(listen, host, &port) < 0)
@@ -352,7 +267,13 @@ static int start_mesh(struct daemon *d, const char *listen, struct err *e)
 		.no_beacons = !config_bool(&d->config, CONFIG_MULTICAST),
 		.no_dnssd = !config_bool(&d->config, CONFIG_AVAHI),
 		.invites = d->invites,
+		.neighbours = limit == 0		   ? NEIGHBOURS_ALL :
+			      limit < NEIGHBOURS_LIMIT_MIN ? NEIGHBOURS_LIMIT_MIN :
+							     (unsigned)limit,
+		.take_all = from->listen && !mounts,
 	};
+	if (o.take_all)
+		log_info(d->log, "has a link to every device that asks, as a hub");
 	r = mesh_new(d->event, d->identity, &o, &mesh_handler, d, &d->mesh, e);
 	if (r < 0)
 		return r;
@@ -521,14 +442,14 @@ static int start(struct daemon *d, const struct daemon_options *o, struct handov
 	if (r == 0)
 		replica_set_eager(d->replica, config_number(&d->config, CONFIG_EAGER_MAX));
 	if (r == 0)
-		r = start_mesh(d, o->listen ? o->listen : config_text(&d->config, CONFIG_LISTEN), e);
+		r = start_mesh(d, o, o->mount || (h && (h->mount_dir || h->mount_bound)), e);
 	if (r == 0) {
 		r = suspend_new(d->event, &suspend_handler, d, &d->suspend);
 		if (r < 0)
 			err_errno(e, r, "cannot start");
 	}
 	if (r == 0 && h && h->mount_dir)
-		r = take_mount(d, h, e);
+		r = daemon_take_mount(d, h, e);
 	else if (r == 0 && o->mount)
 		r = daemon_mount(d, o->mount, o->options, e);
 	d->mount_bound = h ? h->mount_bound : o->mount != NULL;
@@ -611,7 +532,7 @@ static void hand_over(struct daemon *d, const struct daemon_options *o)
 		call_error(who, &e);
 	free(TAKE_PTR(d->successor));
 	answer_in_advance(d, false);
-	r = start_mesh(d, o->listen ? o->listen : config_text(&d->config, CONFIG_LISTEN), &e);
+	r = start_mesh(d, o, d->fs || d->mount_bound, &e);
 	if (r < 0)
 		log_error(d->log, "%s; no device is reached", e.message);
 }
@@ -657,6 +578,7 @@ static int finish(struct daemon *d, struct err *e)
 		ctlserver_drain(d->control, 200000);
 	}
 	ctlserver_free(TAKE_PTR(d->control));
+	seek_free(TAKE_PTR(d->seek));
 	evictor_free(d->evictor);
 	waits_free(d->waits);
 	peers_free(d->peers);

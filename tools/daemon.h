@@ -40,6 +40,7 @@ struct daemon {
 	struct fetches *fetches;
 	struct peers *peers;
 	struct evictor *evictor;
+	struct seek *seek; /* NULL: nothing was fetched yet */
 	struct invites *invites;
 	struct mesh *mesh;
 	struct ctlserver *control;
@@ -48,6 +49,7 @@ struct daemon {
 	struct suspend *suspend;
 	bool resting; /* the machine is about to sleep, and waits for us */
 	uint64_t started_us; /* CLOCK_BOOTTIME */
+	uint64_t needs;      /* counts ways_need */
 
 	struct fusefs *fs; /* NULL: not mounted */
 	char *mount_dir;
@@ -87,6 +89,14 @@ int daemon_run(const struct daemon_options *o, struct err *e);
 /* Mounts and unmounts; the loop's thread. */
 int daemon_mount(struct daemon *d, const char *dir, const char *options, struct err *e);
 int daemon_umount(struct daemon *d, bool force, struct err *e);
+/* Goes on with the mount of the program before this one; takes it, and what h says of it. */
+struct handover;
+int daemon_take_mount(struct daemon *d, struct handover *h, struct err *e);
+/* For fusefs_config, userdata is the daemon; any thread: reports, which the loop writes (-ETIMEDOUT: it is busy),
+ * and that the mount has gone. */
+int daemon_ask_status(void *userdata, struct buf *out);
+int daemon_ask_peers(void *userdata, struct buf *out);
+void daemon_unmounted(void *userdata);
 /* Files that were just made stay local for a moment, in case they are renamed; who asks for what is
  * here means them as well. Ends those moments. */
 void daemon_settle(struct daemon *d);
@@ -139,6 +149,22 @@ void method_wait(struct call *c, const struct json *params, void *userdata);
 
 /* tools/graph.c: `graph`. */
 void method_graph(struct call *c, const struct json *params, void *userdata);
+
+/* tools/ways.c: mesh_handler.ways, of a daemon. */
+int ways_list(struct neighbour_way **ret, uint32_t *ret_n, void *userdata);
+/* The peer over which that device of the graph is reached: its index; 0 when there is none between. */
+uint32_t ways_through(const struct graph *g, uint32_t device);
+/* Asks for links to devices without one, some at a time: to those of that name (NULL: all) that f (NULL: each)
+ * says yes to. True: there was one to be asked for. */
+bool ways_need(struct daemon *d, const char *name, bool (*f)(const struct id *device, void *userdata),
+	       void *userdata);
+/* The name or the hexadecimal id of a device. */
+bool ways_named(struct daemon *d, const struct graph_device *v, const char *name);
+
+/* tools/seek.c: links to devices that may hold contents which are asked for and which no peer has. To be called when
+ * fetches wake. */
+void seek_run(struct daemon *d);
+void seek_free(struct seek *s);
 
 /* tools/seen.c: fusefs_config.seen_by. Any thread, while the replica is open. */
 int seen_report(void *daemon, const struct cut *cut, bool contents, struct buf *out);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Keys and values in STORE_LOCAL:
  *     "tools/device/" id (16 bytes)  ->  u8 1, u8 role, u64 seen_us, name (varint length, bytes)
- *     "tools/address/" text          ->  u8 1 */
+ *     "tools/address/" text          ->  u8 1, then u8 1 for a hint, 0 or nothing for what was asked for */
 #include "tools/devices.h"
 
 #include <errno.h>
@@ -90,12 +90,12 @@ static void address_key(const char *address, struct buf *key)
 	buf_puts(key, address);
 }
 
-int addresses_add(struct replica *r, const char *address)
+int addresses_add(struct replica *r, const char *address, bool hint)
 {
 	_cleanup_(buf_done) struct buf key = { 0 };
-	const uint8_t value = FORMAT;
+	const uint8_t value[] = { FORMAT, hint };
 	address_key(address, &key);
-	return buf_failed(&key) ? -ENOMEM : replica_local_put(r, key.data, key.len, &value, 1);
+	return buf_failed(&key) ? -ENOMEM : replica_local_put(r, key.data, key.len, value, sizeof(value));
 }
 
 int addresses_remove(struct replica *r, const char *address)
@@ -114,13 +114,11 @@ static int each_address(const uint8_t *key, size_t key_len, const uint8_t *value
 	const struct each *s = userdata;
 	const size_t prefix = strlen(ADDRESS_PREFIX);
 	char text[512];
-	(void)value;
-	(void)len;
 	if (key_len - prefix >= sizeof(text))
 		return 0;
 	memcpy(text, key + prefix, key_len - prefix);
 	text[key_len - prefix] = 0;
-	return s->address(text, s->userdata);
+	return s->address(text, len > 1 && value[1] == 1, s->userdata);
 }
 
 int addresses_each(struct replica *r, address_fn f, void *userdata)

@@ -21,8 +21,8 @@ typedef int (*device_fn)(const struct device *d, void *userdata);
 /* In order of ids; stops when f returns non-zero and returns that. */
 int devices_each(struct replica *r, device_fn f, void *userdata);
 
-/* Addresses as token_address_parse reads them. */
-int addresses_add(struct replica *r, const char *address);
+/* Addresses as token_address_parse reads them. hint: nobody asked for it, the device was met there. */
+int addresses_add(struct replica *r, const char *address, bool hint);
 int addresses_remove(struct replica *r, const char *address); /* -ENOENT */
-typedef int (*address_fn)(const char *address, void *userdata);
+typedef int (*address_fn)(const char *address, bool hint, void *userdata);
 int addresses_each(struct replica *r, address_fn f, void *userdata);

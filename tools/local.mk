@@ -33,6 +33,7 @@ libtools_a_SOURCES = \
 	tools/ctlclient.h \
 	tools/ctlserver.c \
 	tools/ctlserver.h \
+	tools/daemon-mount.c \
 	tools/daemon.c \
 	tools/daemon.h \
 	tools/devices.c \
@@ -65,6 +66,7 @@ libtools_a_SOURCES = \
 	tools/qr.h \
 	tools/report.c \
 	tools/restore.c \
+	tools/seek.c \
 	tools/seen.c \
 	tools/settings.c \
 	tools/spawn.c \
@@ -82,6 +84,7 @@ libtools_a_SOURCES = \
 	tools/upgrade.c \
 	tools/upgrade.h \
 	tools/waits.c \
+	tools/ways.c \
 	tools/world.c \
 	tools/world.h
 TOOLS_LIBS = libtools.a $(ALL_LIBS) $(QRENCODE_LIBS)

@@ -70,7 +70,7 @@ static void method_connect(struct call *c, const struct json *params, void *user
 			r = 0;
 	}
 	if (r == 0) {
-		r = addresses_add(d->replica, report_address(&a, text));
+		r = addresses_add(d->replica, report_address(&a, text), false);
 		if (r < 0)
 			err_errno(&e, r, "cannot remember %s", text);
 		else

@@ -316,6 +316,14 @@ void peers_ask_no_more(struct peers *all, const void *userdata)
 				p->ask[i].fn = NULL;
 }
 
+bool peers_source(const struct peers *all, const struct id *device)
+{
+	for (const struct peer *p = all->first; p; p = p->next)
+		if (!p->closing && id_equal(&p->link->peer, device))
+			return session_is_source(p->session);
+	return false;
+}
+
 void peers_fetch(struct peers *all)
 {
 	for (struct peer *p = all->first; p; p = p->next)
@@ -502,6 +510,14 @@ void peers_news(struct peers *all)
 		pump(p);
 		log_live(p);
 	}
+}
+
+bool peers_busy(const struct peers *all, const struct id *device)
+{
+	for (const struct peer *p = all->first; p; p = p->next)
+		if (!p->closing && id_equal(&p->link->peer, device))
+			return session_is_busy(p->session);
+	return false;
 }
 
 int peers_each(struct peers *all, peer_fn f, void *userdata)

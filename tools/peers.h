@@ -33,6 +33,8 @@ unsigned peers_ask(struct peers *p, const struct id *device, const struct holdin
 void peers_ask_no_more(struct peers *p, const void *userdata);
 /* There is something to fetch: sessions have more to send. */
 void peers_fetch(struct peers *p);
+/* The device is connected, and asked for contents by now. */
+bool peers_source(const struct peers *p, const struct id *device);
 
 /* A link came up: a session begins on it. Failure closes the link. */
 void peers_link_up(struct peers *p, struct link *l);
@@ -56,5 +58,7 @@ struct peer_status {
 typedef int (*peer_fn)(const struct peer_status *s, void *userdata);
 /* Each session, until f returns non-zero; returns that. */
 int peers_each(struct peers *p, peer_fn f, void *userdata);
+/* As session_is_busy, of the session with the device. */
+bool peers_busy(const struct peers *p, const struct id *device);
 unsigned peers_count(const struct peers *p);
 bool peers_connected(const struct peers *p, const struct id *device);

@@ -168,20 +168,35 @@ void report_peers(struct daemon *d, struct buf *out)
 struct device_list {
 	struct daemon *d;
 	struct jsonw *w;
+	const struct graph *g;
 };
 
-static void put_device(struct device_list *l, const struct id *id, const char *name,
-		       enum role role, bool self, bool connected, uint64_t seen)
+/* Of a device without a link: over which peer it is reached. NULL: it is not. */
+static const char *through(struct device_list *l, const struct id *id, char text[static DEVICE_LABEL_SIZE])
 {
+	for (uint32_t i = 1; l->g && i < l->g->n_devices; i++)
+		if (id_equal(&l->g->device[i].id, id)) {
+			const uint32_t by = ways_through(l->g, i);
+			return by ? report_device(l->d, &l->g->device[by].id, text) : NULL;
+		}
+	return NULL;
+}
+
+/* role NULL: not known. */
+static void put_device(struct device_list *l, const struct id *id, const char *name,
+		       const char *role, bool self, bool connected, uint64_t seen)
+{
+	char label[DEVICE_LABEL_SIZE];
 	struct jsonw *w = l->w;
 	jsonw_object_begin(w);
 	put_text(w, "name", name);
 	put_id(w, "id", id);
-	put_text(w, "role", role_name(role));
+	put_text(w, "role", role);
 	jsonw_key(w, "self");
 	jsonw_bool(w, self);
 	jsonw_key(w, "connected");
 	jsonw_bool(w, connected);
+	put_text(w, "through", connected ? NULL : through(l, id, label));
 	put_time(w, "last_seen", seen);
 	jsonw_object_end(w);
 }
@@ -190,23 +205,33 @@ static int list_device(const struct device *v, void *userdata)
 {
 	struct device_list *l = userdata;
 	if (!id_equal(&v->id, identity_device(l->d->identity)))
-		put_device(l, &v->id, v->name, v->role, false, peers_connected(l->d->peers, &v->id),
+		put_device(l, &v->id, v->name, role_name(v->role), false, peers_connected(l->d->peers, &v->id),
 			   v->seen_us);
 	return 0;
 }
 
 void report_devices(struct daemon *d, struct buf *out)
 {
+	_cleanup_(graph_freep) struct graph *g = NULL;
 	struct jsonw w;
-	struct device_list l = { d, &w };
+	struct device_list l = { .d = d, .w = &w };
 	struct timespec now;
+	if (peers_graph(d->peers, &g) == 0)
+		l.g = g;
 	clock_gettime(CLOCK_REALTIME, &now);
 	jsonw_init(&w, out, 0);
 	jsonw_array_begin(&w);
 	put_device(&l, identity_device(d->identity), identity_device_name(d->identity),
-		   identity_role(d->identity), true, true,
+		   role_name(identity_role(d->identity)), true, true,
 		   (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
 	devices_each(d->replica, list_device, &l);
+	/* Those that others reach and that this one has not met. */
+	for (uint32_t i = 1; l.g && i < l.g->n_devices; i++) {
+		const struct graph_device *v = &l.g->device[i];
+		struct device met;
+		if (v->hops > 1 && v->source != GRAPH_NAMED && devices_get(d->replica, &v->id, &met) == -ENOENT)
+			put_device(&l, &v->id, v->name, NULL, false, false, 0);
+	}
 	jsonw_array_end(&w);
 	jsonw_end(&w);
 }

@@ -234,6 +234,25 @@ static bool check(struct wait *w)
 	return true;
 }
 
+/* Only the device itself says what it holds, and not every one has a link to this one. */
+static bool lacks(const struct id *device, void *userdata)
+{
+	struct wait *w = userdata;
+	return !cut_held(w->cut, device) || replica_peer_partial(w->all->d->replica, device);
+}
+
+/* at_once: those that are connected may do, if they are as many as are waited for. */
+static void need_links(struct wait *w, bool at_once)
+{
+	struct daemon *d = w->all->d;
+	if (at_once && !w->device && w->peers <= peers_count(d->peers)) {
+		ask_later(w->all);
+		return;
+	}
+	if (ways_need(d, w->device, lacks, w))
+		ask_later(w->all);
+}
+
 void waits_check(struct waits *all)
 {
 	struct wait *next;
@@ -295,6 +314,18 @@ static int known_device(const struct device *d, void *userdata)
 	return 0;
 }
 
+/* One that others reach may have that name, though this device has not met it. */
+static bool is_reached(struct daemon *d, const char *name)
+{
+	_cleanup_(graph_freep) struct graph *g = NULL;
+	if (peers_graph(d->peers, &g) < 0)
+		return false;
+	for (uint32_t i = 1; i < g->n_devices; i++)
+		if (ways_named(d, &g->device[i], name))
+			return true;
+	return false;
+}
+
 /* A device that is away may come back. One that this one never met may be a slip of the finger, and
  * would be waited for in vain. */
 static int check_known(struct wait *w, struct err *e)
@@ -305,7 +336,7 @@ static int check_known(struct wait *w, struct err *e)
 	char more[32] = "";
 	snprintf(self.name, sizeof(self.name), "%s", identity_device_name(d->identity));
 	devices_each(d->replica, known_device, &k);
-	if (k.found)
+	if (k.found || is_reached(d, w->device))
 		return 0;
 	if (is_named(&self, w->device))
 		return err_set(e, -EINVAL, "\"%.64s\" is this device, which holds everything: name another",
@@ -398,14 +429,18 @@ void method_wait(struct call *c, const struct json *params, void *userdata)
 	}
 	call_keep(c, cancelled, NULL, w);
 	flusher_kick(d->flusher);
-	check(w);
+	if (!check(w))
+		need_links(w, true);
 }
 
 static int on_again(sd_event_source *s, uint64_t usec, void *userdata)
 {
+	struct waits *all = userdata;
 	(void)s;
 	(void)usec;
-	waits_check(userdata);
+	waits_check(all);
+	for (struct wait *w = all->first; w; w = w->next)
+		need_links(w, false);
 	return 0;
 }
 

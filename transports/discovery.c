@@ -26,7 +26,7 @@
 #define ANSWER_WITHIN (SECOND / 5)
 #define ANSWER_GAP (SECOND * 3 / 10)
 #define FORGET (60 * SECOND)
-#define HEARD_MAX 256       /* devices whose last beacon is remembered */
+#define HEARD_MAX 8192      /* beacons of devices that are remembered; beyond, all look new and are answered */
 #define RECEIVE_A_TURN 64
 
 #ifndef IPV6_MULTICAST_ALL
@@ -180,7 +180,7 @@ static void answer_soon(struct discovery *d, unsigned index)
 static bool note_heard(struct discovery *d, const struct id *device, unsigned index)
 {
 	uint64_t now = now_us(d);
-	for (unsigned i = 0; i < HEARD_MAX; i++) {
+	for (unsigned i = 0; i < d->next_heard && i < HEARD_MAX; i++) {
 		struct heard *h = &d->heard[i];
 		if (h->at && h->index == index && id_equal(&h->device, device)) {
 			bool old = now > h->at + FORGET;

@@ -29,12 +29,17 @@ libtransports_a_SOURCES = \
 	transports/memwire.h \
 	transports/mesh-conn.c \
 	transports/mesh-impl.h \
+	transports/mesh-neighbours.c \
 	transports/mesh-standby.c \
 	transports/mesh-target.c \
 	transports/mesh.c \
 	transports/mesh.h \
 	transports/name.c \
 	transports/name.h \
+	transports/neighbours.c \
+	transports/neighbours.h \
+	transports/reach.c \
+	transports/reach.h \
 	transports/resolve.c \
 	transports/resolve.h \
 	transports/tcp.c \

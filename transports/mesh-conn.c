@@ -3,10 +3,12 @@
  * One link to each device
  * =======================
  *
- * After the TLS handshake the dialler sends one byte: 1, it has no link to the peer, or 2, it has, and
- * this connection is to rest (mesh-standby.c). Whoever accepts decides about it, alone: it either
- * closes, or answers with the greeting, one byte likewise. 1: the link is up; at the dialler it is
- * when the greeting comes, and replaces what there was. 2, only where that was asked for: it rests.
+ * After the TLS handshake the dialler sends one byte: 2, it has a link to the peer, and this connection is
+ * to rest (mesh-standby.c), or else it has none: 1, the peer's address was given to it, or it is a hub; 3, the peer is
+ * nearby; 4, the same, and nobody else will do; 5, the peer once was at that address; 6, this device has no link at all
+ * (mesh-neighbours.c). Whoever accepts decides about it, alone: it either closes, by an alert if it has enough
+ * neighbours, or answers with the greeting, one byte likewise. 1: the link is up; at the dialler it is
+ * when the greeting comes, and replaces what there was. 7: the same, by a hub. 2, only where that was asked for: it rests.
  * The greeting also tells the dialler that its certificate was accepted: in TLS 1.3 a client's
  * handshake ends before the server has seen the client's certificate.
  *
@@ -120,6 +122,8 @@ void conn_end(struct conn *c, const struct err *why)
 	if (t)
 		t->conn = NULL;
 	(void)sd_event_source_set_enabled(m->reap, SD_EVENT_ONESHOT);
+	if (c->let_go && c->tls)
+		tls_dismiss(c->tls);
 	if (was_up) {
 		mesh_note(m, LOG_INFO, "%s: link down: %s", tls_link(c->tls)->name, why->message);
 		m->handler->link_down(tls_link(c->tls), why, m->user);
@@ -132,16 +136,29 @@ void conn_end(struct conn *c, const struct err *why)
 	if (m->closing)
 		return;
 	struct conn *link = conn_link_to(m, &c->peer, NULL), *rest = standby_of(m, &c->peer);
-	if (rest && !link && (was_up || was_rest))
+	if (rest && !link && why->code == -EUSERS) {
+		rest->let_go = c->let_go;
+		conn_end(rest, why); /* the device, not the connection, is let go */
+	} else if (rest && !link && (was_up || was_rest)) {
 		standby_call(rest);
-	else if ((was_up || was_rest) && !link)
+	} else if ((was_up || was_rest) && !link) {
+		choice_ended(c, why);
 		targets_wake(m, &c->peer);
-	else if (was_rest && !rest)
+	} else if (was_rest && !rest) {
 		targets_spare(m, &c->peer);
-	else if (t && !was_up && !conn_link_to(m, &t->device, NULL))
+	} else if (t && !was_up && !conn_link_to(m, &t->device, NULL)) {
 		target_failed(t, why);
-	else if (t && !was_up)
+	} else if (t && !was_up) {
 		t->useless = true;
+	}
+}
+
+void conn_dismiss(struct conn *c)
+{
+	struct err why = { 0 };
+	err_set(&why, -EUSERS, "this device has enough neighbours");
+	c->let_go = true;
+	conn_end(c, &why);
 }
 
 /* Another one that is to end when c is up. */
@@ -163,6 +180,7 @@ void conn_up(struct conn *c)
 		conn_end(old, &why);
 	if (c->state != CONN_UP) /* cut by link_down's callee */
 		return;
+	choice_linked(c);
 	targets_rest(m, &c->peer);
 	char text[ADDRESS_TEXT];
 	mesh_note(m, LOG_INFO, "%s: link up, %s %s", tls_link(c->tls)->name,
@@ -179,7 +197,8 @@ static void on_greeting(struct link *l, const uint8_t *data, size_t len, void *u
 		standby_begin(c, data + 1, len - 1);
 		return;
 	}
-	if (data[0] != CONN_CARRY) {
+	c->hub = data[0] == CONN_HUB;
+	if (data[0] != CONN_CARRY && !c->hub) {
 		struct err why = { 0 };
 		err_set(&why, -EPROTO, "the peer greets in a way that this version does not know");
 		conn_end(c, &why);
@@ -229,6 +248,8 @@ static int on_admit(struct tls *tls, const struct cert_info *peer, void *user, s
 	tls_info(tls, &info);
 	if (c->dialled && conn_link_to(m, &peer->device, c) && !standby_fits(m, &peer->device, &info))
 		return err_set(e, -EALREADY, "%s has a link already", peer->name);
+	if (c->dialled && c->target && !conn_link_to(m, &peer->device, c) && !choice_wants(c->target))
+		return err_set(e, -EALREADY, "%s is not needed as a neighbour", peer->name);
 	c->peer = peer->device;
 	return 0;
 }
@@ -248,7 +269,7 @@ static int on_doubt(sd_event_source *s, uint64_t usec, void *user)
 	(void)s, (void)usec;
 	if (c->state != CONN_ASKED)
 		return 0;
-	(void)link_write(tls_link(c->tls), &(uint8_t){ CONN_CARRY }, 1);
+	(void)link_write(tls_link(c->tls), &(uint8_t){ c->mesh->take_all ? CONN_HUB : CONN_CARRY }, 1);
 	conn_up(c);
 	return 0;
 }
@@ -261,7 +282,8 @@ static void on_asked(struct link *l, const uint8_t *data, size_t len, void *user
 	bool rest = data[0] == CONN_STANDBY;
 	if (c->state != CONN_ASKED)
 		return;
-	if (data[0] != CONN_CARRY && !rest)
+	c->ask = data[0];
+	if (c->ask < CONN_CARRY || c->ask > CONN_ALONE)
 		err_set(&why, -EPROTO, "the peer asks for something that this version does not know");
 	/* Its end of the link that we have may not be up yet, but will be. */
 	bool linked = rest && conn_to(m, &c->peer, c);
@@ -277,7 +299,11 @@ static void on_asked(struct link *l, const uint8_t *data, size_t len, void *user
 		conn_end(c, &why);
 		return;
 	}
-	(void)link_write(l, &(uint8_t){ linked ? CONN_STANDBY : CONN_CARRY }, 1);
+	if (!linked && !choice_takes(c)) {
+		conn_dismiss(c);
+		return;
+	}
+	(void)link_write(l, &(uint8_t){ linked ? CONN_STANDBY : m->take_all ? CONN_HUB : CONN_CARRY }, 1);
 	if (linked) {
 		for (struct conn *o = m->conns; o; o = o->next)
 			if (o->state == CONN_GREETING && o->asks_rest && id_equal(&o->peer, &c->peer))
@@ -322,8 +348,8 @@ static void on_up(struct tls *tls, void *user)
 			conn_end(c, &why);
 			return;
 		}
-		(void)link_write(tls_link(tls),
-				 &(uint8_t){ c->asks_rest ? CONN_STANDBY : CONN_CARRY }, 1);
+		c->ask = c->asks_rest ? CONN_STANDBY : c->target ? choice_ask(c->target) : CONN_NEIGHBOUR;
+		(void)link_write(tls_link(tls), &c->ask, 1);
 		await(c, CONN_GREETING, &greeting_handler);
 	} else {
 		end_asked(m, c);

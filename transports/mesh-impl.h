@@ -21,8 +21,9 @@ enum conn_state {
 	CONN_DEAD, /* to be freed when the loop comes round */
 };
 
-/* What the dialler asks for, and what it is answered. */
-enum { CONN_CARRY = 1, CONN_STANDBY = 2 };
+/* What the dialler asks for, and, the first two, what it is answered. */
+enum { CONN_CARRY = 1, CONN_STANDBY = 2, CONN_NEIGHBOUR = 3, CONN_NEEDED = 4, CONN_REMEMBERED = 5,
+       CONN_ALONE = 6, CONN_HUB = 7 };
 
 struct target;
 
@@ -38,6 +39,11 @@ struct conn {
 	uint64_t done;  /* when the handshake was over */
 	sd_event_source *timer; /* of the greeting, or the answer of one that rests */
 	bool asks_rest; /* CONN_GREETING: for that */
+	uint8_t ask;    /* what the dialler asked for; 0: not yet */
+	bool let_go;    /* by this device, which has enough */
+	uint64_t bytes, counted; /* that it had carried, and when that was */
+	bool busy;      /* as it was then */
+	bool hub;       /* the peer said that it has as many links as ask */
 	bool called;    /* CONN_REST: this device has called it */
 };
 
@@ -46,6 +52,8 @@ struct target {
 	struct mesh *mesh;
 	struct target *prev, *next;
 	bool fixed;
+	bool hint;                 /* fixed, but a device that is nearby is chosen or not like others */
+	bool met;                  /* somebody answered there: a hub has said so */
 	struct token_address host; /* fixed */
 	struct address address;    /* found */
 	struct id device;          /* found: who said so; fixed: who answered, zero at first */
@@ -76,6 +84,11 @@ struct mesh {
 	struct conn *conns;
 	struct target *targets;
 	unsigned found; /* targets that are not fixed */
+	struct neighbours *neighbours;
+	sd_event_source *choice;
+	uint64_t choice_at; /* UINT64_MAX: not planned */
+	uint64_t ways_at;   /* not to be asked for before */
+	bool take_all;
 	bool closing;
 	bool resting; /* from mesh_rest to mesh_wake */
 };
@@ -93,6 +106,8 @@ int conn_dialled(struct target *t, struct wire *wire_take, const struct address 
 /* Ends a connection; why is what its target and its user are told. It is freed by mesh_reap. */
 void conn_end(struct conn *c, const struct err *why);
 void conn_free(struct conn *c);
+/* The same, and the peer is told that this device has enough neighbours. */
+void conn_dismiss(struct conn *c);
 /* It carries a session from now on; all others to the device end. */
 void conn_up(struct conn *c);
 int mesh_reap(sd_event_source *s, void *mesh);
@@ -118,6 +133,24 @@ void standby_call(struct conn *c);
 /* What was sent over the link is not acknowledged. */
 void standby_stalled(struct conn *link);
 
+/* ---- neighbours ---- */
+
+int choice_new(struct mesh *m, unsigned limit, struct err *e);
+void choice_free(struct mesh *m);
+/* Chooses in so many microseconds, or before. */
+void choice_soon(struct mesh *m, uint64_t pause);
+void choice_seen(struct mesh *m, const struct id *device);
+/* The device behind the address is wanted; what to ask it for. */
+bool choice_wants(const struct target *t);
+uint8_t choice_ask(const struct target *t);
+/* The device asks for a link by c: false, there are enough. */
+bool choice_takes(const struct conn *c);
+void choice_linked(const struct conn *c);
+/* c was the last connection to its device. */
+void choice_ended(const struct conn *c, const struct err *why);
+/* A dialled device refused, or could not be reached. */
+void choice_failed(const struct target *t, const struct err *why);
+
 /* ---- addresses to be dialled ---- */
 
 struct target *target_new(struct mesh *m, bool fixed);
@@ -135,5 +168,7 @@ void targets_spare(struct mesh *m, const struct id *device);
 void targets_hurry(struct mesh *m);
 /* What is being dialled is not any more: the machine is about to sleep. */
 void targets_stop(struct mesh *m);
+/* Dials those that are wanted since, and not those that are not. */
+void targets_choose(struct mesh *m);
 /* What discovery calls, of a mesh. */
 void targets_found(const struct id *device, const struct address *a, void *mesh);

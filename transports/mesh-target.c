@@ -16,7 +16,7 @@
 #define REST_PAUSE (60 * SECOND)   /* should nobody say that the machine is awake */
 #define FOUND_FORGET (45 * SECOND) /* a found address that no beacon confirms */
 #define FOUND_PER_DEVICE 4
-#define FOUND_MAX 256
+#define FOUND_MAX (2 * NEIGHBOURS_SEEN_MAX) /* most have two addresses */
 
 /* ---- when targets are dialled ---- */
 
@@ -48,10 +48,10 @@ static bool is_spare(const struct target *t)
 	return !t->useless && standby_wanted(t->mesh, &t->device);
 }
 
-/* Nothing needs it: the device has a link, and what else it may have. */
+/* Nothing needs it: the device has a link, and what else it may have, or is not wanted. */
 static bool is_idle(const struct target *t)
 {
-	return conn_link_to(t->mesh, &t->device, NULL) && !is_spare(t);
+	return conn_link_to(t->mesh, &t->device, NULL) ? !is_spare(t) : !choice_wants(t);
 }
 
 /* A handshake through another address of the same device is under way. */
@@ -68,6 +68,14 @@ static bool tried_elsewhere(const struct target *t)
 void target_failed(struct target *t, const struct err *why)
 {
 	t->why = *why;
+	choice_failed(t, why);
+	if (why->code == -EUSERS && !t->fixed) {
+		/* It is there and has enough. To be asked again, perhaps with a claim. */
+		t->backoff = 0;
+		if (choice_wants(t))
+			target_plan(t, jitter(SECOND));
+		return;
+	}
 	t->backoff = t->backoff ? t->backoff * 2 : BACKOFF_MIN;
 	if (t->backoff > BACKOFF_MAX)
 		t->backoff = BACKOFF_MAX;
@@ -101,7 +109,7 @@ void targets_wake(struct mesh *m, const struct id *device)
 {
 	bool smaller = id_cmp(identity_device(m->identity), device) < 0;
 	for (struct target *t = m->targets; t; t = t->next)
-		if (id_equal(&t->device, device) && !t->dial && !t->conn && !t->due)
+		if (id_equal(&t->device, device) && !t->dial && !t->conn && !t->due && choice_wants(t))
 			target_plan(t, jitter(smaller || t->fixed ? SECOND / 5 : YIELD));
 }
 
@@ -231,6 +239,38 @@ struct target *target_new(struct mesh *m, bool fixed)
 	return t;
 }
 
+/* ---- neighbours ---- */
+
+/* A second address of one device is a spare: one dial at a time is enough. */
+static void target_begin(struct target *t)
+{
+	struct mesh *m = t->mesh;
+	bool smaller = id_cmp(identity_device(m->identity), &t->device) < 0;
+	unsigned n = 0;
+	for (const struct target *o = m->targets; o; o = o->next)
+		n += o != t && (o->due || o->dial || o->conn) && id_equal(&o->device, &t->device);
+	target_plan(t, t->backoff ? jitter(t->backoff) : (smaller ? 0 : YIELD) + n * (SECOND / 2));
+}
+
+void targets_choose(struct mesh *m)
+{
+	const uint64_t now = mesh_now(m);
+	for (struct target *t = m->targets, *next; t; t = next) {
+		next = t->next;
+		if (t->conn || conn_link_to(m, &t->device, NULL))
+			continue;
+		if (choice_wants(t)) {
+			if (!t->dial && !t->due)
+				target_begin(t);
+		} else if (!t->fixed && now > t->heard + FOUND_FORGET) {
+			target_free(t);
+		} else {
+			tcp_dial_free(TAKE_PTR(t->dial));
+			target_unplan(t);
+		}
+	}
+}
+
 /* ---- what discovery says ---- */
 
 void targets_found(const struct id *device, const struct address *a, void *user)
@@ -241,6 +281,7 @@ void targets_found(const struct id *device, const struct address *a, void *user)
 	uint64_t now = mesh_now(m);
 	if (m->handler->admit && !m->handler->admit(device, m->user))
 		return;
+	choice_seen(m, device);
 	for (struct target *t = m->targets; t; t = t->next) {
 		if (t->fixed || !id_equal(&t->device, device))
 			continue;
@@ -270,7 +311,6 @@ void targets_found(const struct id *device, const struct address *a, void *user)
 		targets_spare(m, device);
 		return;
 	}
-	bool smaller = id_cmp(identity_device(m->identity), device) < 0;
-	/* A second address of one device is a spare: one dial at a time is enough. */
-	target_plan(t, (smaller ? 0 : YIELD) + n * (SECOND / 2));
+	if (choice_wants(t))
+		target_begin(t);
 }

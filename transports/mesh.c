@@ -74,8 +74,12 @@ void mesh_wake(struct mesh *m)
 	if (m->discovery)
 		discovery_network_changed(m->discovery);
 	/* Where somebody was he may be still. */
-	for (struct target *t = m->targets; t; t = t->next)
+	for (struct target *t = m->targets; t; t = t->next) {
 		t->heard = mesh_now(m);
+		if (!t->fixed)
+			choice_seen(m, &t->device);
+	}
+	choice_soon(m, 0);
 	targets_hurry(m);
 }
 
@@ -114,6 +118,10 @@ int mesh_new(sd_event *event, const struct identity *identity, const struct mesh
 	r = sd_event_add_defer(event, &m->reap, mesh_reap, m);
 	if (r < 0)
 		return err_errno(e, r, "cannot start");
+	m->take_all = o->take_all;
+	r = choice_new(m, o->take_all ? NEIGHBOURS_ALL : o->neighbours, e);
+	if (r < 0)
+		return r;
 	uint16_t port = tcp_listener_port(m->listener);
 	struct err why = { 0 };
 	/* Without discovery fixed addresses still work. */
@@ -143,6 +151,7 @@ void mesh_free(struct mesh *m)
 	joinserver_free(m->joinserver);
 	ifaces_free(m->ifaces);
 	tls_context_unref(m->context);
+	choice_free(m);
 	sd_event_source_disable_unref(m->reap);
 	sd_event_unref(m->event);
 	free(m);
@@ -161,10 +170,13 @@ static struct target *find_fixed(const struct mesh *m, const struct token_addres
 	return NULL;
 }
 
-int mesh_connect(struct mesh *m, const struct token_address *a, struct err *e)
+static int add_fixed(struct mesh *m, const struct token_address *a, bool hint, struct err *e)
 {
 	unsigned n = 0;
-	if (find_fixed(m, a))
+	struct target *known = find_fixed(m, a);
+	if (known && !hint)
+		known->hint = false;
+	if (known)
 		return err_set(e, -EEXIST, "%s, port %u, is connected to already", a->host, a->port);
 	for (struct target *t = m->targets; t; t = t->next)
 		n += t->fixed;
@@ -174,8 +186,19 @@ int mesh_connect(struct mesh *m, const struct token_address *a, struct err *e)
 	if (!t)
 		return err_set(e, -ENOMEM, "out of memory");
 	t->host = *a;
+	t->hint = hint;
 	target_plan(t, 0);
 	return 0;
+}
+
+int mesh_connect(struct mesh *m, const struct token_address *a, struct err *e)
+{
+	return add_fixed(m, a, false, e);
+}
+
+int mesh_remember(struct mesh *m, const struct token_address *a, struct err *e)
+{
+	return add_fixed(m, a, true, e);
 }
 
 int mesh_disconnect(struct mesh *m, const struct token_address *a)
@@ -248,6 +271,8 @@ void mesh_cut(struct mesh *m, const struct id *device)
 	for (struct conn *c = m->conns; c; c = c->next)
 		if (c->state != CONN_DEAD && id_equal(&c->peer, device))
 			conn_end(c, &why);
+	neighbours_forget(m->neighbours, device);
+	choice_soon(m, 0);
 }
 
 static void add_addresses(const struct mesh *m, bool link_local, bool v6, struct token_address *ret,

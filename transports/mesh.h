@@ -38,6 +38,7 @@
 #include "transports/identity.h"
 #include "transports/invite.h"
 #include "transports/link.h"
+#include "transports/neighbours.h"
 #include "transports/token.h"
 
 #define MESH_FIXED_MAX 64
@@ -51,6 +52,8 @@ struct mesh_options {
 	bool no_beacons;         /* with discover: DNS-SD alone */
 	bool no_dnssd;           /* with discover: beacons alone */
 	struct invites *invites; /* borrowed; NULL: nobody can join here */
+	unsigned neighbours;     /* how many, where more are in reach; 0: NEIGHBOURS_LIMIT; or NEIGHBOURS_ALL */
+	bool take_all;           /* a hub: whoever asks for a link gets one */
 };
 
 struct mesh_handler {
@@ -62,6 +65,12 @@ struct mesh_handler {
 	void (*link_down)(struct link *l, const struct err *why, void *user);
 	/* A device was admitted by an invitation. NULL: not interested. */
 	void (*joined)(const struct id *device, const char *name, enum role role, void *user);
+	/* Who is reachable over the links of devices, as neighbours_ways takes it: an array that the caller
+	 * frees. -errno: not known. Asked about once a second at most. NULL: never known. */
+	int (*ways)(struct neighbour_way **ret, uint32_t *ret_n, void *user);
+	/* The session with the device is in the middle of something that would have to begin anew: its link is not let
+	 * go for want of room. NULL: never. */
+	bool (*busy)(const struct id *device, void *user);
 	/* One line for a log; never holds a secret. priority as in syslog(3). NULL: none. */
 	void (*note)(int priority, const char *text, void *user);
 };
@@ -79,6 +88,10 @@ uint16_t mesh_port(const struct mesh *m);
  * up to 60 s, a quarter up or down by chance), at once when the network changes. -EEXIST
  * when it is there already, -ENOSPC when there are MESH_FIXED_MAX. */
 int mesh_connect(struct mesh *m, const struct token_address *a, struct err *e);
+
+/* The same for an address where a device once was (it invited this one): while discovery finds that device
+ * nearby it is a neighbour like others, or none. */
+int mesh_remember(struct mesh *m, const struct token_address *a, struct err *e);
 
 /* Forgets the address and cuts a link that was dialled through it; -ENOENT. */
 int mesh_disconnect(struct mesh *m, const struct token_address *a);
@@ -103,6 +116,12 @@ int mesh_fixed(const struct mesh *m, unsigned index, struct mesh_fixed *ret);
 /* Walks through the links: NULL gives the first; NULL comes after the last. */
 struct link *mesh_next_link(struct mesh *m, struct link *after);
 struct link *mesh_link(struct mesh *m, const struct id *device); /* or NULL */
+/* A link to the device is wanted for so many seconds, though it may not be among those that this one chooses:
+ * it alone can answer something. False: it is not in reach, or others are wanted likewise already. */
+bool mesh_need(struct mesh *m, const struct id *device, unsigned seconds);
+void mesh_spare(struct mesh *m, const struct id *device); /* it is not wanted like that any more */
+/* Discovery heard the device not long ago. */
+bool mesh_hears(const struct mesh *m, const struct id *device);
 /* The connection that would take over from that link; false: there is none. */
 bool mesh_standby(struct mesh *m, const struct id *device, struct link_info *ret);
 

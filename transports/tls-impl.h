@@ -40,6 +40,7 @@ struct tls {
 	bool reading;      /* somebody wants what comes */
 	bool blocked;      /* link_write took less than it was given */
 	bool closing;      /* link_close was called */
+	bool dismissed;    /* the peer is told that it is for want of room */
 	bool wire_end;     /* the wire reported its end */
 	int wire_error;    /* -errno */
 	struct err why;    /* of the end; code 0: none yet */

@@ -224,6 +224,12 @@ static void explain_alert(struct tls *t, gnutls_alert_description_t a)
 	case GNUTLS_A_UNKNOWN_CA:
 		err_set(&t->why, -EACCES, "the peer refused this device: it is of another mesh");
 		break;
+	case GNUTLS_A_USER_CANCELED:
+		if (t->state == UP) {
+			err_set(&t->why, -EUSERS, "the peer has enough neighbours");
+			break;
+		}
+		__attribute__((__fallthrough__));
 	default:
 		err_set(&t->why, -EACCES, "the peer refused this device: %s",
 			name ? name : "no reason given");
@@ -394,6 +400,11 @@ void tls_set_handler(struct tls *t, const struct tls_handler *handler, void *use
 	t->user = user;
 }
 
+void tls_dismiss(struct tls *t)
+{
+	t->dismissed = true;
+}
+
 void tls_free(struct tls *t)
 {
 	if (!t || t->freed)
@@ -401,7 +412,10 @@ void tls_free(struct tls *t)
 	t->freed = true;
 	if (t->state == UP) {
 		(void)flush(t);
-		(void)gnutls_bye(t->session, GNUTLS_SHUT_WR);
+		if (t->dismissed)
+			(void)gnutls_alert_send(t->session, GNUTLS_AL_FATAL, GNUTLS_A_USER_CANCELED);
+		else
+			(void)gnutls_bye(t->session, GNUTLS_SHUT_WR);
 		write_cipher(t);
 	}
 	t->state = CLOSED;

@@ -75,6 +75,10 @@ void tls_set_handler(struct tls *t, const struct tls_handler *handler, void *use
 void tls_free(struct tls *t);
 DEFINE_CLEANUP(struct tls *, tls_free)
 
+/* After up: when it is freed the peer is told, by an alert, that this end has enough links. Its closed has code
+ * -EUSERS. */
+void tls_dismiss(struct tls *t);
+
 /* After up: the link, and which kind was agreed on. For TLS_JOIN the link's peer, name and
  * role are those of the server's certificate at the client, and empty at the server. */
 struct link *tls_link(struct tls *t);

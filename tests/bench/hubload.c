@@ -137,7 +137,7 @@ static void received(struct link *link, const uint8_t *data, size_t len, void *u
 	struct err e = { 0 };
 	(void)link;
 	if (!d->greeted) {
-		if (data[0] != 1)
+		if (data[0] != 1 && data[0] != 7)
 			tap_bail("greeted with %u", data[0]);
 		d->greeted = true;
 		data++;

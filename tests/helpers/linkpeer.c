@@ -6,7 +6,7 @@
  *     linkpeer init DIR MESH DEVICE
  *     linkpeer admit DIR NEWDIR DEVICE ROLE [SHIFT]   a member made offline, SHIFT seconds from now
  *     linkpeer join DIR TOKEN DEVICE [SECONDS]        prints "joined NAME" or an error, exit 1
- *     linkpeer run DIR [--port N] [--no-discover] [--no-beacons] [--revoke ID]
+ *     linkpeer run DIR [--port N] [--no-discover] [--no-beacons] [--hub] [--revoke ID]
  *                  [--connect HOST:PORT]...
  *
  * run reads commands from standard input and prints events, one a line:
@@ -176,7 +176,9 @@ static void note(int priority, const char *text, void *user)
 	printf("note %s\n", text);
 }
 
-static const struct mesh_handler mesh_handler = { admit, link_up, link_down, joined, note };
+static const struct mesh_handler mesh_handler = {
+	.admit = admit, .link_up = link_up, .link_down = link_down, .joined = joined, .note = note,
+};
 
 /* ---- commands ---- */
 
@@ -316,6 +318,8 @@ static int run(int argc, char **argv)
 			o.discover = false;
 		else if (strcmp(argv[i], "--no-beacons") == 0)
 			o.no_beacons = true;
+		else if (strcmp(argv[i], "--hub") == 0)
+			o.take_all = true;
 		else if (strcmp(argv[i], "--port") == 0 && i + 1 < argc && number(argv[++i], &n))
 			o.port = (uint16_t)n;
 		else if (strcmp(argv[i], "--revoke") == 0 && i + 1 < argc)

@@ -22,7 +22,7 @@ STATUS_KEYS = {"version", "store", "pid", "uptime_s", "mesh", "device", "mount",
 PEER_KEYS = {"device", "id", "role", "state", "transport", "address", "standby", "dialled", "rtt_us",
              "bytes_in", "bytes_out", "sync_bytes_in", "sync_bytes_out", "deltas_in", "deltas_out",
              "behind_here", "behind_there", "in_step", "copies", "connected_s"}
-DEVICE_KEYS = {"name", "id", "role", "self", "connected", "last_seen"}
+DEVICE_KEYS = {"name", "id", "role", "self", "connected", "through", "last_seen"}
 COMMANDS = ("up down upgrade init mount umount invite join status peers devices connect disconnect "
             "evict fetch wait watch cat log diff restore blame conflicts resolve txn type subscribe "
             "unsubscribe subscriptions config log-level doctor verify").split()

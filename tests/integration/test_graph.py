@@ -116,6 +116,17 @@ def test_a_chain_of_four(lab):
         knows(host, *links)
 
 
+def test_a_name_beside_a_shorter_one(lab):
+    """Names that fit into the line between them are told in full, whichever is the longer one."""
+    names = ["a", "devb", "vm"]
+    links = [("a", "devb"), ("a", "vm"), ("devb", "vm")]
+    hosts, _ = mesh(lab, links, *names)
+    for host in hosts.values():
+        knows(host, *links)
+    lines = drawn(hosts["a"])
+    assert re.match(r"(devb ─ vm|vm ─ devb) +tcp ", lines[lines.index("And between them:") + 1]), lines
+
+
 def test_a_ring(lab):
     """The shortest way is drawn, the link that closes the ring is told besides; cut, it is a chain."""
     names = "abcde"

@@ -539,3 +539,20 @@ def test_reports_while_one_is_open(host):
             begun = time.monotonic()
             assert json.loads(path.read_text())["mount"]["open_files"] >= 1
             assert time.monotonic() - begun < 1
+
+
+def test_mount_with_a_listen_address(lab):
+    """A mounted device that listens at a fixed port is no hub before, and none after."""
+    host = lab.host("anna")
+    host.shoal("init", "--device", host.name)
+    host.dir.mkdir(exist_ok=True)
+    host.popen(BUILD / "shoald", "--store", host.store, "--mount", host.dir, "--listen", "7580")
+    wait_for(host.daemon_pid, what="the daemon")
+    upgrade(host)
+    assert "as a hub" not in host.log()
+    host.down()
+    hub = host.popen(BUILD / "shoald", "--store", host.store, "--no-mount", "--listen", "7580")
+    wait_for(lambda: "as a hub" in host.log(), what="a hub that says so")
+    wait_for(host.daemon_pid, what="the hub")
+    os.kill(host.daemon_pid(), signal.SIGTERM)
+    hub.wait(timeout=30)

@@ -272,12 +272,81 @@ static void test_two(void)
 	stage_close(&s);
 }
 
+/* While others are looked for, what the only source lacks waits for one that has it. */
+static void test_sought(void)
+{
+	struct stage s;
+	struct node c;
+	struct pair q;
+	struct waiting w = { 0 }, other = { 0 }, gone = { 0 };
+	struct fetch_sought sought[4];
+	uint32_t asked, coming;
+	uint64_t ticket;
+	stage_open(&s);
+	node_open(&c, 3, NULL);
+	replica_set_eager(c.replica, 1000);
+	if (!pair_meet(&s.b, &c))
+		tap_bail("they did not meet");
+	fetches_seek(s.f);
+	is_errno(begin(&s, 0, 10, &w, NULL), -EHOSTDOWN, "with nobody there it fails at once, whoever looks for others");
+	pair_open(&q, &c, &s.b);
+	session_fetch_for(q.session[1], s.f);
+	pair_run(&q);
+	begin(&s, 0, 100, &w, NULL);
+	is_uint(fetch_sought(s.f, 7, sought, 4, &asked, &coming), 0, "nothing is looked for before the source answers");
+	ok(asked == 0 && coming == 1, "it is under way");
+	unsigned before = s.wakes;
+	pair_run(&q);
+	ok(w.n == 0 && s.wakes > before, "the source lacks it: who waits goes on waiting, and is looked after");
+	is_uint(fetch_sought(s.f, 7, sought, 4, &asked, &coming), 1, "others are looked for");
+	ok(id_equal(&sought[0].node, &s.big.id) && sought[0].since_us == 7 && asked + coming == 0, "from now on");
+	ok(fetch_sought(s.f, 9, sought, 4, &asked, &coming) == 1 && sought[0].since_us == 7, "as long as it takes");
+	begin(&s, 0, 100, &gone, &ticket);
+	fetch_cancel(s.f, ticket);
+	stage_meet(&s);
+	ok(w.n == 1 && w.code == 0 && reads(&s, 0, BIG), "one comes who has it: it is here");
+	is_uint(fetch_sought(s.f, 11, sought, 4, &asked, &coming) + fetch_files(s.f), 0, "and not looked for any more");
+	pair_close(&s.p);
+	pair_close(&q);
+	node_close(&c);
+	stage_close(&s);
+
+	/* The same, and nobody has it. */
+	stage_open(&s);
+	node_open(&c, 3, NULL);
+	replica_set_eager(c.replica, 1000);
+	if (!pair_meet(&s.b, &c))
+		tap_bail("they did not meet");
+	fetches_seek(s.f);
+	pair_open(&q, &c, &s.b);
+	session_fetch_for(q.session[1], s.f);
+	pair_run(&q);
+	begin(&s, 0, 100, &other, NULL);
+	fetch_forsake(s.f, &s.big.id);
+	is_uint(other.n, 0, "one who may have it is there: it is not given up");
+	pair_run(&q);
+	fetch_forsake(s.f, &s.big.id);
+	ok(other.n == 1 && other.code == -EHOSTDOWN, "nobody else is found: who waits is told");
+	begin(&s, 0, 100, &gone, &ticket);
+	pair_run(&q);
+	fetch_cancel(s.f, ticket);
+	ok(fetch_sought(s.f, 13, sought, 4, &asked, &coming) == 0 && fetch_files(s.f) == 0,
+	   "when nobody waits any more, nobody is looked for");
+	begin(&s, 0, 100, &gone, NULL);
+	pair_run(&q);
+	pair_close(&q);
+	ok(gone.n == 1 && gone.code == -EHOSTDOWN && fetch_files(s.f) == 0, "the last source goes: who waits is told at once");
+	node_close(&c);
+	stage_close(&s);
+}
+
 int main(void)
 {
-	tap_plan(34);
+	tap_plan(47);
 	test_plain();
 	test_gone();
 	test_hostile();
 	test_two();
+	test_sought();
 	return tap_done();
 }

@@ -96,7 +96,9 @@ static void note(int priority, const char *text, void *user)
 		tap_diag("%s: %s", identity_device_name(d->identity), text);
 }
 
-static const struct mesh_handler handler = { admit, link_up, link_down, joined, note };
+static const struct mesh_handler handler = {
+	.admit = admit, .link_up = link_up, .link_down = link_down, .joined = joined, .note = note,
+};
 
 static void start(struct device *d, const char *dir)
 {
