@@ -39,6 +39,8 @@ enum frame_type {
 	FRAME_HELD = 24,
 	FRAME_MARK = 27,
 	FRAME_RESUME,
+	FRAME_RAISE = 33,
+	FRAME_PACE,
 	FRAME_TYPES
 };
 

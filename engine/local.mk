@@ -97,6 +97,8 @@ libengine_a_SOURCES = \
 	engine/myers.h \
 	engine/naming.c \
 	engine/naming.h \
+	engine/pace.c \
+	engine/pace.h \
 	engine/patch-chars.c \
 	engine/patch-counter.c \
 	engine/patch.c \
@@ -188,6 +190,7 @@ libengine_a_SOURCES = \
 	engine/session-in.c \
 	engine/session-interest.c \
 	engine/session-out.c \
+	engine/session-pace.c \
 	engine/session-part.c \
 	engine/session-part.h \
 	engine/session.c \

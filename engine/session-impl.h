@@ -6,6 +6,7 @@
 #include "engine/fetch.h"
 #include "engine/frame.h"
 #include "engine/intake.h"
+#include "engine/pace.h"
 #include "engine/session.h"
 
 #define OLDEST_PROTOCOL 1
@@ -153,12 +154,23 @@ struct session {
 
 	/* life */
 	bool ping_due, pong_due;
-	uint64_t pong_value, ping_value, ping_at;
+	uint64_t pong_value, ping_value;
 	bool ping_out;
 	uint64_t last_in, last_ping;
 	uint64_t bytes_in, bytes_out, deltas_out, rtt;
+
+	/* how fast the link is, in both directions */
+	struct pace pace;
+	bool pace_out; /* PACE is to be sent */
+	uint64_t peer_rate; /* of PACE, bits a second */
+	bool peer_slow;
 };
 
+/* session-pace.c: questions that stand between data, and PACE. */
+int session_put_ping(struct session *s, struct buf *out, uint64_t now);
+int session_put_pace(struct session *s, struct buf *out);
+int session_get_pong(struct session *s, struct cursor *c, uint64_t now, struct err *e);
+int session_get_pace(struct session *s, struct cursor *c, struct err *e);
 /* session-holds.c: frames 23 and 24. */
 int session_get_holds(struct session *s, struct cursor *c, struct err *e);
 int session_get_held(struct session *s, struct cursor *c, struct err *e);

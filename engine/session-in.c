@@ -410,18 +410,6 @@ static int get_ping(struct session *s, struct cursor *c, struct err *e)
 	return cursor_end(c) ? 0 : malformed(FRAME_PING, e);
 }
 
-static int get_pong(struct session *s, struct cursor *c, uint64_t now, struct err *e)
-{
-	uint64_t v = cursor_varint(c);
-	if (!cursor_end(c) || !s->ping_out || v > s->ping_value)
-		return malformed(FRAME_PONG, e);
-	if (v < s->ping_value)
-		return 0;
-	s->ping_out = false;
-	s->rtt = now > s->ping_at ? now - s->ping_at : 1;
-	return 0;
-}
-
 /* Counts a frame against the window that the peer has. */
 static int count_in(struct session *s, enum stream stream, uint64_t cost, struct err *e)
 {
@@ -473,7 +461,7 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 	case FRAME_PING:
 		return get_ping(s, &c, e);
 	case FRAME_PONG:
-		return get_pong(s, &c, now, e);
+		return session_get_pong(s, &c, now, e);
 	case FRAME_RECORD:
 		r = count_in(s, STREAM_RECORD, cost, e);
 		return r < 0 ? r : get_record(s, &c, cost, e);
@@ -490,6 +478,10 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return session_get_held(s, &c, e);
 	case FRAME_MARK:
 		return get_mark(s, &c, e);
+	case FRAME_PACE:
+		return session_get_pace(s, &c, e);
+	case FRAME_RAISE:
+		break;
 	case FRAME_RESUME:
 		return get_resume(s, &c, e);
 	case FRAME_COMPARE:

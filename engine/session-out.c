@@ -245,11 +245,10 @@ static int put_life(struct session *s, struct buf *out, uint64_t now)
 		s->pong_due = false;
 	}
 	if (r == 0 && s->hello_in && (s->ping_due || now >= session_ping_at(s))) {
-		s->ping_due = false;
-		s->ping_out = true;
-		s->ping_at = s->last_ping = now;
-		r = put_number(s, out, FRAME_PING, ++s->ping_value);
+		r = session_put_ping(s, out, now);
 	}
+	if (r == 0)
+		r = session_put_pace(s, out);
 	return r;
 }
 
@@ -273,7 +272,8 @@ static int put_counted(struct session *s, struct buf *out, enum stream stream, e
 static int put_piece(struct session *s, struct buf *out, enum stream stream, enum frame_type t,
 		     struct piecewise *p)
 {
-	size_t left = p->data.len - p->at, n = left > FRAME_PIECE ? FRAME_PIECE : left;
+	size_t left = p->data.len - p->at, most = pace_piece(&s->pace);
+	size_t n = left > most ? most : left;
 	buf_u8(&s->payload, n < left ? FRAME_MORE : 0);
 	int r = put_counted(s, out, stream, t, &s->payload, p->data.data + p->at, n);
 	p->at += n;
@@ -551,11 +551,17 @@ static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
 	return r;
 }
 
-static int data(struct session *s, struct buf *out, size_t end, struct err *e)
+static int data(struct session *s, struct buf *out, size_t end, uint64_t now, struct err *e)
 {
 	for (;;) {
+		if (pace_due(&s->pace) && session_put_ping(s, out, now) < 0)
+			return err_set(e, -ENOMEM, "out of memory");
+		/* What is on its way cannot be overtaken: on a slow link that is little. */
+		if (pace_room(&s->pace) == 0)
+			return 0;
 		if (out->len >= end)
 			return 1;
+		size_t before = out->len;
 		int record = record_step(s, out, e);
 		if (record < 0)
 			return record;
@@ -568,8 +574,11 @@ static int data(struct session *s, struct buf *out, size_t end, struct err *e)
 		int part = session_part_step(s, out, e);
 		if (part < 0)
 			return part;
-		if (record + chunk + round + part == 0)
+		if (record + chunk + round + part == 0) {
+			pace_idle(&s->pace);
 			return 0;
+		}
+		pace_sent(&s->pace, out->len - before, now);
 	}
 }
 
@@ -615,7 +624,7 @@ int session_output(struct session *s, struct buf *out, size_t max, uint64_t now_
 		r = more < 0 ? more : 0;
 	}
 	if (r == 0 && s->hello_in && !s->scopes_out)
-		r = data(s, out, before + max, &why);
+		r = data(s, out, before + max, now_us, &why);
 	r = r == 0 ? more : r;
 	s->bytes_out += out->len - before;
 	if (r < 0) {

@@ -316,6 +316,10 @@ void session_status(const struct session *s, struct session_status *ret)
 					.bytes_out = s->bytes_out,
 					.deltas_out = s->deltas_out,
 					.rtt_us = s->rtt,
+					.rate_out = s->pace.rate,
+					.slow_out = s->pace.slow,
+					.rate_in = s->peer_rate,
+					.slow_in = s->peer_slow,
 					.since_us = s->last_in };
 	if (s->intake) {
 		ret->deltas_in = intake_deltas(s->intake);

@@ -21,7 +21,8 @@
  *     WANT, CHUNK  chunks and manifests by hash
  *     CREDIT       bytes taken from the peer's stream and done with
  *     HOLDS, HELD  do you hold these contents, and are you going to?
- *     PING, PONG   round trip time, life
+ *     PING, PONG   round trip time, life, how fast the link is (engine/pace.h)
+ *     PACE         how fast the sender of PACE finds the link
  *
  * A session starts a round whenever a published view holds more than the peer is known to have.
  * What came from the peer is not sent back. Deltas whose chunks are missing wait (with everything
@@ -73,6 +74,8 @@ struct session_status {
 	uint64_t behind_there; /* nodes that we still have to send or the peer to acknowledge */
 	uint64_t rtt_us;       /* 0: not measured yet */
 	uint64_t since_us;     /* the peer's last byte */
+	uint64_t rate_out, rate_in; /* bits a second, as we measure and as the peer does; 0: not known */
+	bool slow_out, slow_in;     /* counts as slow (engine/pace.h) */
 };
 void session_status(const struct session *s, struct session_status *ret);
 /* Which store of the device the peer is; false: it has not said yet. */
@@ -84,6 +87,10 @@ bool session_in_step(const struct session *s);
 /* Contents that are not here are asked of this peer as well, from when it has said who it is. Once, right
  * after session_new; f is borrowed and outlives the session. */
 void session_fetch_for(struct session *s, struct fetches *f);
+
+/* What is known of the link from an earlier session over the same way, right after session_new: bits a
+ * second (0: nothing), and whether it counts as slow. */
+void session_pace(struct session *s, uint64_t rate, bool slow);
 
 /* Asks whether the peer holds these contents (shoal-protocol(7), "Who holds contents"); n <=
  * FRAME_HOLDS_MAX. *ret_number counts from 1. -EBUSY: too many questions are open; -ENOTCONN: it has not

@@ -82,6 +82,7 @@ unit_tests = \
 	tests/unit/test_replica_crash \
 	tests/unit/test_replica_threads \
 	tests/unit/test_restamp \
+	tests/unit/test_pace \
 	tests/unit/test_rebirth \
 	tests/unit/test_reconcile \
 	tests/unit/test_record \

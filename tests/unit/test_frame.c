@@ -12,7 +12,8 @@ static const uint32_t limit[FRAME_TYPES] = { 0,  4096, 131073, 328704, 328704, 6
 					     26, 8192, 328704, 11,     10,     10,    65563,
 					     65537, 14348, 131072, 65552, 393216, 393216,
 					     393216, 26, 3723, 18, [FRAME_MARK] = 40,
-					     [FRAME_RESUME] = 328704 };
+					     [FRAME_RESUME] = 328704,
+					     [FRAME_PACE] = 11 };
 
 static void test_head(void)
 {
