@@ -4,6 +4,7 @@
 /* The inside of an intake, for intake*.c. */
 
 #include "engine/intake.h"
+#include "engine/spans.h"
 
 #define BUCKETS 1024
 #define WANTS_TOTAL 8192 /* hashes remembered; above it arrivals queue in `later` */
@@ -23,6 +24,11 @@ struct round {
 	struct dot mark, last; /* that one, and the newest */
 	uint64_t before;       /* arrivals that wait and came before it */
 	uint32_t marks;        /* so many were counted */
+	/* Newest first: places are spans, of which the newest ones and those to be reached. */
+	bool turned;
+	struct spans spans, reach;
+	struct spans resumed;  /* of an earlier session, until it turns */
+	uint32_t moves, reach_moves; /* how often they moved */
 	bool part;
 };
 

@@ -43,6 +43,9 @@ static void parcel_drop(struct parcel *p)
 static void round_free(struct round *round)
 {
 	vv_done(&round->upto);
+	spans_done(&round->spans);
+	spans_done(&round->reach);
+	spans_done(&round->resumed);
 	free(round);
 }
 
@@ -135,7 +138,7 @@ static int no_memory(struct err *e)
 }
 
 int intake_round(struct intake *in, const struct id *scope, const struct vv *upto, uint64_t count,
-		 struct err *e)
+		 struct spans *resumed, struct err *e)
 {
 	if (in->open)
 		return err_set(e, -EPROTO, "the peer opened a round inside a round");
@@ -150,6 +153,10 @@ int intake_round(struct intake *in, const struct id *scope, const struct vv *upt
 	round->no = ++in->last_round;
 	round->scope = *scope;
 	round->announced = count;
+	if (resumed) {
+		round->resumed = *resumed;
+		*resumed = (struct spans){ 0 };
+	}
 	in->round[in->n_rounds++] = in->open = round;
 	return 0;
 }
@@ -157,7 +164,7 @@ int intake_round(struct intake *in, const struct id *scope, const struct vv *upt
 int intake_part(struct intake *in, const struct id *scope, uint64_t count, struct err *e)
 {
 	static const struct vv nothing;
-	int r = intake_round(in, scope, &nothing, count, e);
+	int r = intake_round(in, scope, &nothing, count, NULL, e);
 	if (r == 0)
 		in->open->part = true;
 	return r;
@@ -166,6 +173,33 @@ int intake_part(struct intake *in, const struct id *scope, uint64_t count, struc
 bool intake_in_part(const struct intake *in)
 {
 	return in->open && in->open->part;
+}
+
+const struct id *intake_open_scope(const struct intake *in)
+{
+	return in->open && !in->open->part ? &in->open->scope : NULL;
+}
+
+int intake_raise(struct intake *in, const struct vv *upto, struct err *e)
+{
+	struct round *round = in->open;
+	if (!round || round->part || in->piece || in->parcel)
+		return err_set(e, -EPROTO, "the peer raised a round that is not open or inside of a delta");
+	struct vv copy = { 0 };
+	if (vv_copy(upto, &copy) < 0)
+		return no_memory(e);
+	vv_done(&round->upto);
+	round->upto = copy;
+	if (!round->turned) {
+		round->turned = true;
+		round->counts = false;
+		round->spans = round->resumed;
+		round->resumed = (struct spans){ 0 };
+	}
+	int r = spans_raise(&round->spans, upto);
+	if (r == -ENOSPC)
+		return err_set(e, -EPROTO, "the peer raised a round too often");
+	return r < 0 ? no_memory(e) : 0;
 }
 
 static int claim_round(struct intake *in, uint32_t i, struct err *e)
@@ -183,7 +217,8 @@ static int claim_round(struct intake *in, uint32_t i, struct err *e)
 	if (!round->part)
 		replica_partial_upto(in->replica, &in->from, &round->scope,
 				     &in->claim[in->n_claims - 1].upto, true);
-	free(round);
+	round->upto = (struct vv){ 0 }; /* the claim has it */
+	round_free(round);
 	in->n_rounds--;
 	memmove(&in->round[i], &in->round[i + 1], (in->n_rounds - i) * sizeof(*in->round));
 	return 0;

@@ -14,6 +14,7 @@ enum stream { STREAM_DELTA, STREAM_RECORD, STREAM_CHUNK, STREAMS };
 #define INTAKE_WANTS_MAX 1024 /* hashes asked for and not answered */
 
 struct intake;
+struct spans;
 
 /* from: the peer's store. window: credit that it has for each stream. strangers: how many actors it may
  * introduce that the replica does not know. Replica and strangers are borrowed. */
@@ -21,9 +22,14 @@ int intake_new(struct replica *r, const struct actor_id *from, uint64_t window,
 	       struct actor_quota *strangers, struct intake **ret);
 void intake_free(struct intake *in);
 
-/* A round begins. upto is copied; count: nodes announced. */
+/* A round begins. upto is copied; count: nodes announced; resumed (taken over and emptied, may be NULL): what was
+ * told of it in RESUME. */
 int intake_round(struct intake *in, const struct id *scope, const struct vv *upto, uint64_t count,
-		 struct err *e);
+		 struct spans *resumed, struct err *e);
+/* The open round goes up to that, newest first from here on. -EPROTO, -ENOMEM. */
+int intake_raise(struct intake *in, const struct vv *upto, struct err *e);
+/* The scope of the open round, if it is one that can be raised; else NULL. */
+const struct id *intake_open_scope(const struct intake *in);
 /* A piece of a delta of the open round; cost: credit that its frame took. -EPROTO and errors of the
  * store. */
 int intake_delta(struct intake *in, bool more, const void *data, size_t len, uint64_t cost,

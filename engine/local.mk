@@ -10,6 +10,7 @@ libengine_a_SOURCES = \
 	engine/arraydiff.c \
 	engine/arraydiff.h \
 	engine/banned.h \
+	engine/backlog-impl.h \
 	engine/batch.c \
 	engine/batch.h \
 	engine/blob-write.c \
@@ -149,6 +150,7 @@ libengine_a_SOURCES = \
 	engine/replica-picked.c \
 	engine/replica-place.c \
 	engine/replica-pointers.c \
+	engine/replica-recent.c \
 	engine/replica-rename.c \
 	engine/replica-save.c \
 	engine/replica-self.c \
@@ -195,6 +197,8 @@ libengine_a_SOURCES = \
 	engine/session-part.h \
 	engine/session.c \
 	engine/session.h \
+	engine/spans.c \
+	engine/spans.h \
 	engine/sha256.c \
 	engine/sha256.h \
 	engine/slot.c \

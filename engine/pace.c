@@ -32,7 +32,7 @@ static uint64_t limit(const struct pace *p)
 	if (!p->slow)
 		return UINT64_MAX;
 	uint64_t n = p->rate / 8 * (QUEUE_US + p->rtt_least) / SECOND;
-	return n < PACE_ROOM_MIN ? PACE_ROOM_MIN : n > PACE_ROOM_MAX ? PACE_ROOM_MAX : n;
+	return n < PACE_ROOM_MIN ? PACE_ROOM_MIN : n > PIECE_MAX ? PIECE_MAX : n;
 }
 
 uint64_t pace_room(const struct pace *p)

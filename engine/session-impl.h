@@ -8,6 +8,7 @@
 #include "engine/intake.h"
 #include "engine/pace.h"
 #include "engine/session.h"
+#include "engine/spans.h"
 
 #define OLDEST_PROTOCOL 1
 #define PING_US (10ull * 1000 * 1000)       /* of silence, when there is to be an answer */
@@ -22,6 +23,7 @@
 #define NO_NUMBER UINT32_MAX
 #define HOLDS_OPEN_MAX 8 /* HOLDS without their HELD, each way */
 #define MARK_EVERY 1024 /* bytes of deltas, at least */
+#define TURN_MIN 4      /* nodes that are left of a round, for it to go on newest first */
 
 struct scope {
 	struct id id;
@@ -31,6 +33,9 @@ struct scope {
 	bool vector_due;       /* fingerprints differ: VECTOR is to be sent */
 	bool vector_awaited;
 	struct vv resume;      /* of RESUME, until the first round */
+	struct spans resume_spans;
+	struct vv resumed;     /* what we said in RESUME, until the first round */
+	struct spans resumed_spans;
 	bool held_known;       /* the peer has said in this session what it holds */
 };
 
@@ -39,6 +44,7 @@ struct outgoing { /* a round that is not acknowledged */
 	struct vv upto;
 	struct view *view;
 	uint64_t no, nodes;
+	bool raised; /* its deltas are of several views, of which this is the newest */
 };
 
 struct piecewise { /* an encoded delta on its way */

@@ -71,18 +71,29 @@ static int put_witness(struct session *s, struct buf *out)
 	return put(s, out, FRAME_WITNESS);
 }
 
+/* All vectors go into one frame. */
+static bool spans_fit(const struct spans *spans, const struct vv *reached)
+{
+	size_t items = reached->n;
+	for (uint32_t i = 0; i < spans->n; i++)
+		items += spans->low[i].n + spans->high[i].n;
+	return items < FRAME_LARGE / 40;
+}
+
 /* What came of rounds of the peer that were cut. */
 static int put_resumes(struct session *s, struct buf *out, size_t end)
 {
 	static const struct vv none;
 	while (s->resumes_out) {
 		_cleanup_(vv_done) struct vv reached = { 0 };
+		_cleanup_(spans_done) struct spans spans = { 0 };
 		struct id id;
 		struct scope *scope;
 		if (out->len >= end)
 			return 1;
 		int r = replica_partial_next(s->replica, &s->peer_self,
-					     s->resume_any ? &s->resume_last : NULL, &id, &reached);
+					     s->resume_any ? &s->resume_last : NULL, &id, &reached,
+					     &spans);
 		if (r == 0)
 			s->resumes_out = false;
 		if (r <= 0)
@@ -97,6 +108,18 @@ static int put_resumes(struct session *s, struct buf *out, size_t end)
 		payload(s);
 		put_scope(s, scope);
 		r = frame_vector_put(&s->payload, &reached, &none, s->actors, s->out_actors);
+		if (!spans_fit(&spans, &reached))
+			spans_done(&spans);
+		for (uint32_t i = 0; r == 0 && i < spans.n; i++) {
+			r = frame_vector_put(&s->payload, &spans.high[i], &none, s->actors, s->out_actors);
+			if (r == 0)
+				r = frame_vector_put(&s->payload, &spans.low[i], &none, s->actors,
+						     s->out_actors);
+		}
+		if (r == 0)
+			r = vv_copy(&reached, &scope->resumed);
+		if (r == 0)
+			r = spans_copy(&spans, &scope->resumed_spans);
 		if (r == 0)
 			r = put(s, out, FRAME_RESUME);
 		if (r < 0)
@@ -361,6 +384,17 @@ static void put_tags(struct session *s, const struct vv *upto)
 		s->tagged = last;
 }
 
+/* The open round goes up to what it says, newest first from here on. */
+static int put_raise(struct session *s, struct buf *out, struct outgoing *o)
+{
+	payload(s);
+	int r = put_told(s, o->scope, &o->upto);
+	if (r < 0)
+		return r;
+	put_tags(s, &o->upto);
+	return put(s, out, FRAME_RAISE);
+}
+
 static int round_start(struct session *s, struct buf *out, struct err *e)
 {
 	if (s->idle || !s->scopes_in || s->n_rounds == ROUNDS_OUT)
@@ -377,9 +411,15 @@ static int round_start(struct session *s, struct buf *out, struct err *e)
 		return err_errno(e, r, "cannot list what the peer lacks");
 	backlog_others(s->backlog, sent_of, s);
 	/* Only of a view that is no earlier than the one it is about. */
-	if (scope->resume.n > 0 && vv_covers(scope->have, &scope->resume))
+	bool goes_on = vv_covers(scope->have, &scope->resume) &&
+		       (scope->resume_spans.n == 0 || vv_covers(scope->have, spans_top(&scope->resume_spans)));
+	if (goes_on && scope->resume.n > 0)
 		r = backlog_skip(s->backlog, &scope->resume);
+	goes_on &= scope->resume_spans.n > 0;
+	if (r == 0 && goes_on)
+		r = backlog_turn(s->backlog, &scope->resume_spans);
 	vv_done(&scope->resume);
+	spans_done(&scope->resume_spans);
 	s->since_mark = 0;
 	s->mark = (struct dot){ 0 };
 	if (r == 0)
@@ -399,20 +439,60 @@ static int round_start(struct session *s, struct buf *out, struct err *e)
 		put_tags(s, &o->upto);
 		r = put(s, out, FRAME_ROUND);
 	}
+	if (r == 0 && goes_on)
+		r = put_raise(s, out, o);
 	if (r < 0)
 		return err_errno(e, r, "cannot start a round");
 	return 1;
+}
+
+/* On a slow link what is left goes newest first, and what has come since before that. 1: something was sent. */
+static int round_raise(struct session *s, struct buf *out, struct err *e)
+{
+	struct outgoing *o = &s->out[s->n_rounds - 1];
+	struct scope *scope = o->scope;
+	int r = 0;
+	if (!backlog_between(s->backlog))
+		return 0;
+	if (!backlog_turned(s->backlog)) {
+		if (!s->pace.slow || backlog_left(s->backlog) < TURN_MIN)
+			return 0;
+		r = backlog_turn(s->backlog, NULL);
+		s->since_mark = 0;
+	} else if (!scope->have || vv_covers(&o->upto, scope->have)) {
+		return 0;
+	} else {
+		r = backlog_raise(s->backlog, s->view);
+		if (r == 0)
+			return 0;
+		if (r > 0) {
+			view_unref(o->view);
+			o->view = view_ref(s->view);
+			o->raised = true;
+			r = vv_join(&o->upto, scope->have);
+		}
+		if (r == 0)
+			r = vv_join(&scope->sent, &o->upto);
+	}
+	if (r == 0)
+		r = put_raise(s, out, o);
+	return r < 0 ? err_errno(e, r, "cannot raise a round") : 1;
 }
 
 /* Tells how far the round is, now and then. 1: it was. */
 static int put_mark(struct session *s, struct buf *out)
 {
 	struct dot at;
-	if (s->since_mark < MARK_EVERY || !backlog_place(s->backlog, &at.actor, &at.seq) ||
-	    (at.actor == s->mark.actor && at.seq == s->mark.seq))
+	bool now = s->since_mark >= MARK_EVERY;
+	if (!backlog_turned(s->backlog)) {
+		if (!now || !backlog_place(s->backlog, &at.actor, &at.seq) ||
+		    (at.actor == s->mark.actor && at.seq == s->mark.seq))
+			return 0;
+		s->mark = at;
+	} else if (!backlog_mark(s->backlog, now, &at)) {
 		return 0;
+	}
 	s->since_mark = 0;
-	s->mark = at;
 	actor_codec_put(s->out_actors, payload(s), at.actor);
 	buf_varint(&s->payload, at.seq);
 	int r = put(s, out, FRAME_MARK);
@@ -432,6 +512,8 @@ static int round_step(struct session *s, struct buf *out, struct err *e)
 	if (!s->delta.busy) {
 		struct delta *d = NULL;
 		int r = put_mark(s, out);
+		if (r == 0)
+			r = round_raise(s, out, e);
 		if (r != 0)
 			return r < 0 ? err_errno(e, r, "cannot make a frame") : r;
 		/* The peer may have got it all from others meanwhile; but what began ends. */
@@ -465,13 +547,31 @@ static int round_step(struct session *s, struct buf *out, struct err *e)
 	return r < 0 ? err_errno(e, r, "cannot send a delta") : 1;
 }
 
+/* A record of a newer view than that of its delta may have changes of batches whose other nodes were not sent
+ * yet. It seldom comes to that; a session that begins anew has one view. */
+static int whole_is_safe(struct session *s, struct err *e)
+{
+	for (uint32_t i = 0; i < s->n_rounds; i++) {
+		if (s->out[i].no != s->whole_round || !s->out[i].raised)
+			continue;
+		int r = view_alone(s->whole_view, &s->whole_id, &s->out[i].scope->heard, &s->arena, e);
+		if (r == 0)
+			return err_set(e, -ESTALE, "the peer lacks what a newer change stands on: "
+						   "the link begins anew");
+		return r < 0 ? r : 0;
+	}
+	return 0;
+}
+
 static int record_step(struct session *s, struct buf *out, struct err *e)
 {
 	if ((!s->whole_due && !s->record.busy) || !window_open(s, STREAM_RECORD))
 		return 0;
 	if (s->whole_due) {
 		struct delta *d;
-		int r = view_whole(s->whole_view, &s->whole_id, &s->arena, &d, e);
+		int r = whole_is_safe(s, e);
+		if (r == 0)
+			r = view_whole(s->whole_view, &s->whole_id, &s->arena, &d, e);
 		if (r < 0)
 			return r;
 		view_unref(TAKE_PTR(s->whole_view));

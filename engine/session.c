@@ -91,6 +91,9 @@ static void scope_free(struct scope *scope)
 	vv_done(&scope->heard);
 	vv_done(&scope->sent);
 	vv_done(&scope->resume);
+	spans_done(&scope->resume_spans);
+	vv_done(&scope->resumed);
+	spans_done(&scope->resumed_spans);
 	free(scope);
 }
 

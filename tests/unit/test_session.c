@@ -223,6 +223,21 @@ static const struct trial trials[] = {
 	    "\0\0\x1b\x16\0" ACTOR20 "\1") },
 	{ "MARK with something behind it", "malformed",
 	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x1b\x03\0\3x") },
+	{ "RAISE outside of a round", "not open", A("\x21\x02\0\0") },
+	{ "RAISE inside of a bundle", "inside of a delta",
+	  A("\x04\x14\0" SCOPE16 "\0\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15
+	    "\0\0\x21\x02\0\0") },
+	{ "RAISE with something behind it", "malformed", A("\x04\x14\0" SCOPE16 "\0\0\0\x21\x03\0\0x") },
+	{ "RAISE with more tags than batches", "malformed", A("\x04\x14\0" SCOPE16 "\0\0\0\x21\x06\0\1tags") },
+	{ "RAISE too often", "too often",
+	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x21\4\1\0\1\0\x21\4\1\0\1\0\x21\4\1\0\1\0"
+	    "\x21\4\1\0\1\0\x21\4\1\0\1\0") },
+	{ "MARK of nothing new in a round that was raised", "out of order",
+	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x21\2\0\0\x1b\2\0\5") },
+	{ "MARK below what was raised", "out of order",
+	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x21\2\0\0\x21\4\1\0\3\0\x1b\2\0\4") },
+	{ "MARK that goes up in a round that was raised", "out of order",
+	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x21\2\0\0\x1b\2\0\3\x1b\2\0\4") },
 	{ "RESUME after SCOPES", "out of place", A("\x1c\x28\0" SCOPE16 "\1\0" ACTOR20 "\5") },
 	{ "WITNESS twice", "twice", A("\x10\x02\0\0") },
 	{ "more tags than batches", "malformed", A("\x04\x18\0" SCOPE16 "\0\0\1tags") },
@@ -417,6 +432,12 @@ static void test_resume_rules(void)
 	static const struct trial resume[] = {
 		{ "RESUME twice for a scope", "twice",
 		  A("\x1c\x28\0" SCOPE16 "\1\0" ACTOR20 "\5\x1c\x04\0\1\0\6") },
+		{ "RESUME with half a span", "malformed",
+		  A("\x1c\x2b\0" SCOPE16 "\1\0" ACTOR20 "\5\1\0\6") },
+		{ "RESUME with a span that goes down", "malformed",
+		  A("\x1c\x2e\0" SCOPE16 "\1\0" ACTOR20 "\5\1\0\6\1\0\7") },
+		{ "RESUME with spans in one another", "malformed",
+		  A("\x1c\x34\0" SCOPE16 "\1\0" ACTOR20 "\5\1\0\6\1\0\2\1\0\7\1\0\4") },
 		{ "RESUME of nothing", "malformed", A("\x1c\x12\0" SCOPE16 "\0") },
 		{ "RESUME with something behind it", "malformed",
 		  A("\x1c\x29\0" SCOPE16 "\1\0" ACTOR20 "\5x") },
@@ -783,7 +804,7 @@ int main(int argc, char **argv)
 	if (argc == 3 && strcmp(argv[1], "seeds") == 0)
 		return write_seeds(argv[2]);
 	tap_plan((unsigned)(10 + 4 + sizeof(trials) / sizeof(trials[0]) +
-			    sizeof(interests) / sizeof(interests[0]) + 4 + 8 + 5 + 16 + 10 + 3 + 4));
+			    sizeof(interests) / sizeof(interests[0]) + 7 + 8 + 5 + 16 + 10 + 3 + 4));
 	test_costs();
 	test_large();
 	test_rules();
