@@ -137,10 +137,36 @@ static int no_memory(struct err *e)
 	return err_set(e, -ENOMEM, "out of memory");
 }
 
+/* The round of the scope that is not ended; NULL: there is none. */
+static struct round *round_find(const struct intake *in, const struct id *scope)
+{
+	for (uint32_t i = 0; i < in->n_rounds; i++)
+		if (!in->round[i]->ended && id_equal(&in->round[i]->scope, scope))
+			return in->round[i];
+	return NULL;
+}
+
+/* Nothing of a delta is on its way, and no round that is to be ended before anything else. */
+static bool can_switch(const struct intake *in)
+{
+	return !in->piece && !in->parcel && (!in->open || in->open->turned);
+}
+
+bool intake_can_open(const struct intake *in, const struct id *scope)
+{
+	return can_switch(in) && !round_find(in, scope);
+}
+
+bool intake_can_raise(const struct intake *in, const struct id *scope)
+{
+	const struct round *round = round_find(in, scope);
+	return round && !round->part && !in->piece && !in->parcel && (round == in->open || can_switch(in));
+}
+
 int intake_round(struct intake *in, const struct id *scope, const struct vv *upto, uint64_t count,
 		 struct spans *resumed, struct err *e)
 {
-	if (in->open)
+	if (!intake_can_open(in, scope))
 		return err_set(e, -EPROTO, "the peer opened a round inside a round");
 	if (grow((void **)&in->round, in->n_rounds, &in->cap_rounds, sizeof(*in->round)) < 0)
 		return no_memory(e);
@@ -164,6 +190,8 @@ int intake_round(struct intake *in, const struct id *scope, const struct vv *upt
 int intake_part(struct intake *in, const struct id *scope, uint64_t count, struct err *e)
 {
 	static const struct vv nothing;
+	if (intake_open(in))
+		return err_set(e, -EPROTO, "the peer opened a part inside a round");
 	int r = intake_round(in, scope, &nothing, count, NULL, e);
 	if (r == 0)
 		in->open->part = true;
@@ -175,16 +203,15 @@ bool intake_in_part(const struct intake *in)
 	return in->open && in->open->part;
 }
 
-const struct id *intake_open_scope(const struct intake *in)
+int intake_raise(struct intake *in, const struct id *scope, const struct vv *upto, struct err *e)
 {
-	return in->open && !in->open->part ? &in->open->scope : NULL;
-}
-
-int intake_raise(struct intake *in, const struct vv *upto, struct err *e)
-{
-	struct round *round = in->open;
-	if (!round || round->part || in->piece || in->parcel)
-		return err_set(e, -EPROTO, "the peer raised a round that is not open or inside of a delta");
+	struct round *round = round_find(in, scope);
+	assert(round);
+	if (!upto && !round->turned)
+		return err_set(e, -EPROTO, "the peer goes on with a round that it has not left");
+	in->open = round;
+	if (!upto)
+		return 0;
 	struct vv copy = { 0 };
 	if (vv_copy(upto, &copy) < 0)
 		return no_memory(e);
@@ -774,7 +801,10 @@ uint32_t intake_rounds(const struct intake *in)
 
 bool intake_open(const struct intake *in)
 {
-	return in->open != NULL;
+	for (uint32_t i = 0; i < in->n_rounds; i++)
+		if (!in->round[i]->ended)
+			return true;
+	return false;
 }
 
 uint64_t intake_left(const struct intake *in)

@@ -26,10 +26,12 @@ void intake_free(struct intake *in);
  * told of it in RESUME. */
 int intake_round(struct intake *in, const struct id *scope, const struct vv *upto, uint64_t count,
 		 struct spans *resumed, struct err *e);
-/* The open round goes up to that, newest first from here on. -EPROTO, -ENOMEM. */
-int intake_raise(struct intake *in, const struct vv *upto, struct err *e);
-/* The scope of the open round, if it is one that can be raised; else NULL. */
-const struct id *intake_open_scope(const struct intake *in);
+/* A round of another scope may begin: none is open, or one that was raised, which is gone on with later. */
+bool intake_can_open(const struct intake *in, const struct id *scope);
+/* The round of the scope goes on, if it was left, and goes up to that (NULL: where it was), newest first from here on. First it is asked
+ * whether it can. -EPROTO, -ENOMEM. */
+bool intake_can_raise(const struct intake *in, const struct id *scope);
+int intake_raise(struct intake *in, const struct id *scope, const struct vv *upto, struct err *e);
 /* A piece of a delta of the open round; cost: credit that its frame took. -EPROTO and errors of the
  * store. */
 int intake_delta(struct intake *in, bool more, const void *data, size_t len, uint64_t cost,
@@ -74,7 +76,7 @@ void intake_credit_add(struct intake *in, enum stream s, uint64_t n); /* of what
 uint64_t intake_credit_take(struct intake *in, enum stream s);
 
 uint32_t intake_rounds(const struct intake *in); /* not claimed yet */
-bool intake_open(const struct intake *in);       /* between ROUND or PART and END */
+bool intake_open(const struct intake *in);       /* a round or part is not ended */
 bool intake_in_part(const struct intake *in);    /* … PART and END */
 uint64_t intake_left(const struct intake *in);   /* nodes announced or waiting */
 uint64_t intake_deltas(const struct intake *in); /* received so far */

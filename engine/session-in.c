@@ -299,7 +299,7 @@ static int get_round(struct session *s, struct cursor *c, struct err *e)
 	if (r < 0)
 		return r;
 	uint64_t count = cursor_varint(c);
-	if (scope->vector_awaited || !s->scopes_in || intake_open(s->intake))
+	if (scope->vector_awaited || !s->scopes_in || !intake_can_open(s->intake, &scope->id))
 		return err_set(e, -EPROTO, "the peer opened a round out of place");
 	if (intake_rounds(s->intake) + intake_claims(s->intake) >= ROUNDS_MAX)
 		return err_set(e, -EPROTO, "the peer opened too many rounds");
@@ -318,12 +318,15 @@ static int get_round(struct session *s, struct cursor *c, struct err *e)
 
 static int get_raise(struct session *s, struct cursor *c, struct err *e)
 {
-	const struct id *id = intake_open_scope(s->intake);
-	struct scope *scope = id ? session_scope_find(s, id) : NULL;
-	if (!scope)
-		return err_set(e, -EPROTO, "the peer raised a round that is not open");
-	int r = get_told(s, c, FRAME_RAISE, scope, e);
-	return r < 0 ? r : intake_raise(s->intake, &scope->heard, e);
+	struct scope *scope = NULL;
+	int r = get_scope(s, c, &scope, e);
+	if (r == 0 && !intake_can_raise(s->intake, &scope->id))
+		return err_set(e, -EPROTO, "the peer raised a round that is not open, or inside of a delta");
+	if (r == 0 && cursor_left(c) == 0)
+		return intake_raise(s->intake, &scope->id, NULL, e);
+	if (r == 0)
+		r = get_told(s, c, FRAME_RAISE, scope, e);
+	return r < 0 ? r : intake_raise(s->intake, &scope->id, &scope->heard, e);
 }
 
 static int get_ack(struct session *s, struct cursor *c, struct err *e)

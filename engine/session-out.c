@@ -363,6 +363,10 @@ static const struct vv *sent_of(const struct id *id, void *userdata)
 	const struct scope *scope = session_scope_find(s, id);
 	if (!session_shares(s, id))
 		return NULL;
+	/* A round that is not ended has not brought all that it will. */
+	for (uint32_t i = 0; i < s->n_rounds; i++)
+		if (s->out[i].backlog && s->out[i].scope == scope)
+			return backlog_known(s->out[i].backlog);
 	return scope ? &scope->sent : &nothing;
 }
 
@@ -384,10 +388,13 @@ static void put_tags(struct session *s, const struct vv *upto)
 		s->tagged = last;
 }
 
-/* The open round goes up to what it says, newest first from here on. */
-static int put_raise(struct session *s, struct buf *out, struct outgoing *o)
+/* The round goes on newest first; up: to what it says, which is all that the view has. */
+static int put_raise(struct session *s, struct buf *out, struct outgoing *o, bool up)
 {
 	payload(s);
+	put_scope(s, o->scope);
+	if (!up)
+		return put(s, out, FRAME_RAISE);
 	int r = put_told(s, o->scope, &o->upto);
 	if (r < 0)
 		return r;
@@ -395,40 +402,35 @@ static int put_raise(struct session *s, struct buf *out, struct outgoing *o)
 	return put(s, out, FRAME_RAISE);
 }
 
-static int round_start(struct session *s, struct buf *out, struct err *e)
+static int round_start(struct session *s, struct buf *out, struct scope *scope, struct err *e)
 {
-	if (s->idle || !s->scopes_in || s->n_rounds == ROUNDS_OUT)
-		return 0;
-	struct scope *scope = scope_due(s);
-	if (!scope) {
-		s->idle = true;
-		return 0;
-	}
+	scope->fresh = false;
 	struct outgoing *o = &s->out[s->n_rounds];
 	*o = (struct outgoing){ .scope = scope };
-	int r = backlog_new(s->replica, s->view, &scope->id, &scope->sent, &s->backlog);
+	struct backlog *b;
+	int r = backlog_new(s->replica, s->view, &scope->id, &scope->sent, &b);
 	if (r < 0)
 		return err_errno(e, r, "cannot list what the peer lacks");
-	backlog_others(s->backlog, sent_of, s);
+	backlog_others(b, sent_of, s);
 	/* Only of a view that is no earlier than the one it is about. */
 	bool goes_on = vv_covers(scope->have, &scope->resume) &&
 		       (scope->resume_spans.n == 0 || vv_covers(scope->have, spans_top(&scope->resume_spans)));
 	if (goes_on && scope->resume.n > 0)
-		r = backlog_skip(s->backlog, &scope->resume);
+		r = backlog_skip(b, &scope->resume);
 	goes_on &= scope->resume_spans.n > 0;
 	if (r == 0 && goes_on)
-		r = backlog_turn(s->backlog, &scope->resume_spans);
+		r = backlog_turn(b, &scope->resume_spans);
 	vv_done(&scope->resume);
 	spans_done(&scope->resume_spans);
-	s->since_mark = 0;
-	s->mark = (struct dot){ 0 };
 	if (r == 0)
 		r = vv_copy(scope->have, &o->upto);
 	if (r == 0)
 		r = vv_join(&scope->sent, &o->upto);
 	o->view = view_ref(s->view);
 	o->no = ++s->last_round;
-	o->nodes = backlog_left(s->backlog);
+	o->nodes = backlog_left(b);
+	o->backlog = b;
+	s->open = o->no;
 	s->n_rounds++;
 	payload(s);
 	put_scope(s, scope);
@@ -440,31 +442,29 @@ static int round_start(struct session *s, struct buf *out, struct err *e)
 		r = put(s, out, FRAME_ROUND);
 	}
 	if (r == 0 && goes_on)
-		r = put_raise(s, out, o);
+		r = put_raise(s, out, o, true);
 	if (r < 0)
 		return err_errno(e, r, "cannot start a round");
 	return 1;
 }
 
-/* On a slow link what is left goes newest first, and what has come since before that. 1: something was sent. */
-static int round_raise(struct session *s, struct buf *out, struct err *e)
+/* On a slow link what is left goes newest first, and what has come since before that. go_on: another round was under
+ * way. 1: something was sent. */
+static int round_raise(struct session *s, struct buf *out, struct outgoing *o, bool go_on, struct err *e)
 {
-	struct outgoing *o = &s->out[s->n_rounds - 1];
 	struct scope *scope = o->scope;
 	int r = 0;
-	if (!backlog_between(s->backlog))
+	bool turn = !backlog_turned(o->backlog), news = scope->have && !vv_covers(&o->upto, scope->have);
+	if (!backlog_between(o->backlog) || (!turn && !go_on && !news) ||
+	    (turn && (!s->pace.slow || !scope->have || backlog_left(o->backlog) < TURN_MIN)))
 		return 0;
-	if (!backlog_turned(s->backlog)) {
-		if (!s->pace.slow || backlog_left(s->backlog) < TURN_MIN)
+	if (turn)
+		r = backlog_turn(o->backlog, NULL);
+	if (r == 0 && news) {
+		r = backlog_raise(o->backlog, s->view);
+		if (r == 0 && !go_on)
 			return 0;
-		r = backlog_turn(s->backlog, NULL);
-		s->since_mark = 0;
-	} else if (!scope->have || vv_covers(&o->upto, scope->have)) {
-		return 0;
-	} else {
-		r = backlog_raise(s->backlog, s->view);
-		if (r == 0)
-			return 0;
+		news = r != 0;
 		if (r > 0) {
 			view_unref(o->view);
 			o->view = view_ref(s->view);
@@ -474,29 +474,56 @@ static int round_raise(struct session *s, struct buf *out, struct err *e)
 		if (r == 0)
 			r = vv_join(&scope->sent, &o->upto);
 	}
+	s->open = o->no;
+	scope->fresh = false;
 	if (r == 0)
-		r = put_raise(s, out, o);
+		r = put_raise(s, out, o, turn || news);
 	return r < 0 ? err_errno(e, r, "cannot raise a round") : 1;
 }
 
 /* Tells how far the round is, now and then. 1: it was. */
-static int put_mark(struct session *s, struct buf *out)
+static int put_mark(struct session *s, struct buf *out, struct outgoing *o)
 {
 	struct dot at;
-	bool now = s->since_mark >= MARK_EVERY;
-	if (!backlog_turned(s->backlog)) {
-		if (!now || !backlog_place(s->backlog, &at.actor, &at.seq) ||
-		    (at.actor == s->mark.actor && at.seq == s->mark.seq))
+	bool now = o->since_mark >= MARK_EVERY;
+	if (!backlog_turned(o->backlog)) {
+		if (!now || !backlog_place(o->backlog, &at.actor, &at.seq) ||
+		    (at.actor == o->mark.actor && at.seq == o->mark.seq))
 			return 0;
-		s->mark = at;
-	} else if (!backlog_mark(s->backlog, now, &at)) {
+		o->mark = at;
+	} else if (!backlog_mark(o->backlog, now, &at)) {
 		return 0;
 	}
-	s->since_mark = 0;
+	o->since_mark = 0;
 	actor_codec_put(s->out_actors, payload(s), at.actor);
 	buf_varint(&s->payload, at.seq);
 	int r = put(s, out, FRAME_MARK);
 	return r < 0 ? r : 1;
+}
+
+/* What to go on with, where that is to be said. 1: something was sent. */
+static int round_choose(struct session *s, struct buf *out, struct err *e)
+{
+	struct outgoing *o = session_round_of(s, NULL);
+	if (session_fresh_look(s) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (o) {
+		struct scope *scope = backlog_turned(o->backlog) && backlog_between(o->backlog) ?
+					      session_fresh_next(s, o) : NULL;
+		struct outgoing *other = scope ? session_round_of(s, scope) : NULL;
+		if (other)
+			return round_raise(s, out, other, true, e);
+		return scope ? round_start(s, out, scope, e) : round_raise(s, out, o, false, e);
+	}
+	/* One that was left for another. */
+	for (uint32_t i = s->n_rounds; i-- > 0;)
+		if (s->out[i].backlog)
+			return round_raise(s, out, &s->out[i], true, e);
+	if (s->idle || !s->scopes_in || s->n_rounds == ROUNDS_OUT)
+		return 0;
+	struct scope *scope = scope_due(s);
+	s->idle = !scope;
+	return scope ? round_start(s, out, scope, e) : 0;
 }
 
 /* One frame of the round under way. 1: something was sent. */
@@ -504,34 +531,32 @@ static int round_step(struct session *s, struct buf *out, struct err *e)
 {
 	if (session_part_sends(s))
 		return 0;
-	if (!s->backlog)
-		return round_start(s, out, e);
-	if (!window_open(s, STREAM_DELTA))
+	struct outgoing *o = session_round_of(s, NULL);
+	if (o && !window_open(s, STREAM_DELTA))
 		return 0;
-	struct outgoing *o = &s->out[s->n_rounds - 1];
 	if (!s->delta.busy) {
 		struct delta *d = NULL;
-		int r = put_mark(s, out);
+		int r = o ? put_mark(s, out, o) : 0;
 		if (r == 0)
-			r = round_raise(s, out, e);
-		if (r != 0)
+			r = round_choose(s, out, e);
+		if (r != 0 || !o)
 			return r < 0 ? err_errno(e, r, "cannot make a frame") : r;
 		/* The peer may have got it all from others meanwhile; but what began ends. */
-		if (backlog_inside(s->backlog) || !vv_covers(&o->scope->heard, &o->upto)) {
-			r = backlog_next(s->backlog, &s->arena, &d, e);
+		if (backlog_inside(o->backlog) || !vv_covers(&o->scope->heard, &o->upto)) {
+			r = backlog_next(o->backlog, &s->arena, &d, e);
 			if (r < 0)
 				return r;
 		}
 		if (!d) {
-			backlog_free(s->backlog);
-			s->backlog = NULL;
+			backlog_free(TAKE_PTR(o->backlog));
+			s->open = 0;
 			payload(s);
 			r = put(s, out, FRAME_END);
 			session_rounds_answered(s);
 			return r < 0 ? r : 1;
 		}
 		s->deltas_out++;
-		const struct bundle *b = backlog_bundle(s->backlog);
+		const struct bundle *b = backlog_bundle(o->backlog);
 		if (b)
 			r = encode_bundle(s, b);
 		if (r == 0)
@@ -543,7 +568,8 @@ static int round_step(struct session *s, struct buf *out, struct err *e)
 	size_t before = out->len;
 	int r = s->bundle.busy ? put_piece(s, out, STREAM_DELTA, FRAME_BUNDLE, &s->bundle) :
 				 put_piece(s, out, STREAM_DELTA, FRAME_DELTA, &s->delta);
-	s->since_mark += out->len - before;
+	if (o)
+		o->since_mark += out->len - before;
 	return r < 0 ? err_errno(e, r, "cannot send a delta") : 1;
 }
 

@@ -93,6 +93,7 @@ static void scope_free(struct scope *scope)
 	vv_done(&scope->resume);
 	spans_done(&scope->resume_spans);
 	vv_done(&scope->resumed);
+	vv_done(&scope->seen);
 	spans_done(&scope->resumed_spans);
 	free(scope);
 }
@@ -159,8 +160,17 @@ bool session_all_here(const struct session *s)
 
 /* ---- rounds that wait for an answer ---- */
 
+bool session_rounds_open(const struct session *s)
+{
+	for (uint32_t i = 0; i < s->n_rounds; i++)
+		if (s->out[i].backlog)
+			return true;
+	return false;
+}
+
 void session_round_drop(struct session *s, uint32_t i)
 {
+	backlog_free(s->out[i].backlog);
 	vv_done(&s->out[i].upto);
 	view_unref(s->out[i].view);
 	s->n_rounds--;
@@ -171,7 +181,7 @@ void session_round_drop(struct session *s, uint32_t i)
 void session_rounds_answered(struct session *s)
 {
 	for (uint32_t i = 0; i < s->n_rounds;) {
-		bool open = s->backlog && i + 1 == s->n_rounds;
+		bool open = s->out[i].backlog;
 		if (!open && vv_covers(&s->out[i].scope->heard, &s->out[i].upto))
 			session_round_drop(s, i);
 		else
@@ -225,7 +235,6 @@ void session_free(struct session *s)
 	if (!s)
 		return;
 	session_parts_free(s);
-	backlog_free(s->backlog);
 	while (s->n_rounds > 0)
 		session_round_drop(s, s->n_rounds - 1);
 	for (uint32_t i = 0; i < s->n_scopes; i++)
@@ -338,7 +347,7 @@ void session_status(const struct session *s, struct session_status *ret)
 				ahead(&scope->heard, scope->have ? scope->have : &none) > 0;
 	}
 	for (uint32_t i = 0; i < s->n_rounds; i++) {
-		bool open = s->backlog && i + 1 == s->n_rounds;
+		bool open = s->out[i].backlog;
 		ret->behind_there += s->out[i].nodes ? s->out[i].nodes : open;
 	}
 }

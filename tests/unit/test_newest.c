@@ -157,9 +157,49 @@ static void test_order(void)
 	node_close(&c);
 }
 
+/* Several collections, each with a backlog. */
+static void test_collections(void)
+{
+	static const char *const dir[] = { "c", "d", "e" };
+	struct node a, b;
+	struct pair p;
+	unsigned long n = 0;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	for (unsigned i = 0; i < COUNT; i++)
+		write_one(&a, dir[i % 3], i, "old");
+	pair_open(&p, &a, &b);
+	for (int i = 0; i < 2; i++)
+		session_pace(p.session[i], 100000, true);
+	for (unsigned i = 0; i < 30; i++)
+		(void)turn(&p);
+	/* Whichever of them is under way, twice in each, and one that is new. */
+	for (unsigned i = 0; i < 12 && n < 10000; i++) {
+		char text[16];
+		snprintf(text, sizeof(text), "changed-%u.", i);
+		change(&p, 0, dir[i % 3], i % 6, text);
+		n = until(&p, 1, dir[i % 3], i % 6, text);
+	}
+	ok(n < 10000, "changes in all collections come at once, the last after %lu bytes", n);
+	change(&p, 0, "new", 1, "first");
+	n = until(&p, 1, "new", 1, "first");
+	ok(n < 10000, "so does a new collection: %lu bytes", n);
+	ok(!has(&b, "d", 1 + 3 * 3, "old") && !has(&b, "c", 3 * 3, "old") && !has(&b, "e", 2 + 3 * 3, "old"),
+	   "before what is old in each");
+	run(&p);
+	unsigned there = 0;
+	for (unsigned i = 0; i < COUNT; i++)
+		there += has(&b, dir[i % 3], i, "");
+	ok(there == COUNT && session_in_step(p.session[0]) && session_in_step(p.session[1]), "all comes in the end");
+	pair_close(&p);
+	node_close(&a);
+	node_close(&b);
+}
+
 int main(void)
 {
-	tap_plan(10);
+	tap_plan(14);
 	test_order();
+	test_collections();
 	return tap_done();
 }
