@@ -104,6 +104,8 @@ struct intake {
 	struct want *want[BUCKETS];
 	struct want *ask_first, *ask_last;
 	uint32_t n_wants, n_asked;
+	uint32_t asks_max;
+	bool sparing; /* no contents */
 	struct queue later, records, ready;
 	bool record_asked;     /* the first of records */
 	struct arrival *piece; /* delta not yet complete */

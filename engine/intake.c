@@ -95,6 +95,7 @@ int intake_new(struct replica *replica, const struct actor_id *from, uint64_t wi
 	in->replica = replica;
 	in->from = *from;
 	in->window = window;
+	in->asks_max = INTAKE_WANTS_FIRST;
 	int r = actor_codec_new(replica_actors(replica), &in->delta_actors);
 	if (r == 0)
 		r = actor_codec_new(replica_actors(replica), &in->record_actors);
@@ -607,6 +608,7 @@ static int parcel_add(struct intake *in, struct arrival *a, struct err *e)
 		return r;
 	}
 	p->here[i] = true;
+	a->nowhere = in->sparing;
 	a->parcel = p;
 	if (p->last)
 		p->last->mate = a;
@@ -666,6 +668,7 @@ static int arrival_take(struct intake *in, struct arrival *a, struct err *e)
 		return r;
 	}
 	a->wait = WAIT_TURN;
+	a->nowhere = in->sparing;
 	lane_push(in, lane, a);
 	return alone ? lane_run(in, &lane->node, e) : 0;
 }

@@ -2,6 +2,7 @@
 #include "engine/pace.h"
 
 #define SECOND 1000000u
+#define SLOWEST_BPS 50000u /* of a link that nothing is known of */
 #define PIECE_MAX 65536u
 #define PATIENCE_US (SECOND / 10)
 #define QUEUE_US (SECOND / 2) /* of sending that may wait in buffers on a slow link */
@@ -39,6 +40,12 @@ uint64_t pace_room(const struct pace *p)
 {
 	uint64_t most = limit(p), flight = p->sent - p->answered;
 	return most == UINT64_MAX ? most : flight < most ? most - flight : 0;
+}
+
+uint64_t pace_drain_us(const struct pace *p)
+{
+	uint64_t flight = p->sent - p->answered, rate = p->rate ? p->rate : SLOWEST_BPS;
+	return flight > PACE_STEP ? flight * 8 * SECOND / rate * 2 : 0;
 }
 
 size_t pace_piece(const struct pace *p)

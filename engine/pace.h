@@ -62,6 +62,8 @@ void pace_ping(struct pace *p, uint64_t no, uint64_t now_us);
 /* All questions up to `no` are answered. *ret_rtt (microseconds): of the last of them; untouched if it is not one of
  * these. True: the verdict is another one than before, or the first. */
 bool pace_pong(struct pace *p, uint64_t no, uint64_t now_us, uint64_t *ret_rtt);
+/* How long what is on its way may take, with some patience (microseconds). */
+uint64_t pace_drain_us(const struct pace *p);
 /* There is room for more on the link: UINT64_MAX where it is not slow. */
 uint64_t pace_room(const struct pace *p);
 /* The most that is to go into one frame of something that can be cut. */

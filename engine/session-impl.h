@@ -160,6 +160,8 @@ struct session {
 
 	struct fetches *fetches; /* NULL: contents are not fetched over this session */
 	struct fetch_source *source;
+	bool source_slow; /* as it was told */
+	bool source_pace; /* it is another one than when contents were begun last that nobody waits for */
 	struct holds holds;
 	struct parts *parts; /* session-part.c; NULL: what is kept is not known yet */
 

@@ -52,5 +52,6 @@ int session_get_pace(struct session *s, struct cursor *c, struct err *e)
 		return err_set(e, -EPROTO, "the peer sent a malformed PACE frame");
 	s->peer_rate = rate;
 	s->peer_slow = slow;
+	intake_pace(s->intake, slow);
 	return 0;
 }

@@ -295,7 +295,8 @@ uint64_t session_dead_at(const struct session *s)
 {
 	if (!s->hello_in)
 		return s->last_in + HELLO_US;
-	return s->ping_out ? last_sign(s) + PONG_US : UINT64_MAX;
+	/* An answer comes behind all that is on its way. */
+	return s->ping_out ? last_sign(s) + PONG_US + pace_drain_us(&s->pace) : UINT64_MAX;
 }
 
 uint64_t session_deadline(const struct session *s)

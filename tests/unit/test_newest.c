@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A slow link: what is changed now comes before what has waited, the newest of that first, and nothing is sent twice
  * for it. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/fetch.h"
 #include "tests/pair.h"
 #include "tests/tap.h"
 
@@ -196,9 +198,81 @@ static void test_collections(void)
 	node_close(&b);
 }
 
+static enum absence absence(struct node *n, const char *name)
+{
+	struct attr dir, file;
+	if (replica_lookup(n->replica, &NODE_ROOT, "c", 1, &dir) < 0 ||
+	    replica_lookup(n->replica, &dir.id, name, strlen(name), &file) < 0)
+		tap_bail("%s is not there", name);
+	return replica_absence(n->replica, &file.id);
+}
+
+static void write_blob(struct node *n, const char *name, unsigned seed)
+{
+	static uint8_t data[100000];
+	struct prng r = { seed };
+	prng_fill(&r, data, sizeof(data));
+	node_write(n, "c", name, data, sizeof(data));
+}
+
+static void answered(int code, void *userdata)
+{
+	*(int *)userdata = code;
+}
+
+static void test_contents(void)
+{
+	struct node a, b;
+	struct pair p;
+	struct attr dir, file;
+	struct fetches *f;
+	int code = -EINPROGRESS;
+	uint64_t ticket;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	if (fetches_new(b.replica, NULL, NULL, &f) < 0)
+		tap_bail("out of memory");
+	write_blob(&a, "one.bin", 1);
+	write_blob(&a, "two.bin", 2);
+	pair_open(&p, &a, &b);
+	for (int i = 0; i < 2; i++)
+		session_pace(p.session[i], 100000, true);
+	session_fetch_for(p.session[1], f);
+	run(&p);
+	ok(absence(&b, "one.bin") == ABSENT_WANTED && absence(&b, "two.bin") == ABSENT_WANTED && p.bytes[0] < 3000,
+	   "contents do not come over a slow link: %d bytes", (int)p.bytes[0]);
+	ok(session_in_step(p.session[0]) && session_in_step(p.session[1]), "all else is in step");
+	if (replica_lookup(b.replica, &NODE_ROOT, "c", 1, &dir) < 0 ||
+	    replica_lookup(b.replica, &dir.id, "one.bin", 7, &file) < 0)
+		tap_bail("one.bin is not there");
+	if (fetch_begin(f, &file.id, NULL, 0, UINT64_MAX, answered, &code, &ticket) < 0)
+		tap_bail("cannot fetch");
+	run(&p);
+	ok(code == 0 && absence(&b, "one.bin") == ABSENT_NOT, "but when they are asked for: %d", code);
+	ok(absence(&b, "two.bin") == ABSENT_WANTED, "others do not come along");
+	write_blob(&a, "one.bin", 3);
+	node_flush(&a, p.session[0]);
+	uint64_t before = p.bytes[0];
+	run(&p);
+	ok(absence(&b, "one.bin") == ABSENT_WANTED && p.bytes[0] - before < 3000,
+	   "nor newer contents of a file that was here");
+	pair_close(&p);
+	/* It takes no time. */
+	pair_open(&p, &a, &b);
+	session_fetch_for(p.session[1], f);
+	pair_run(&p);
+	ok(absence(&b, "one.bin") == ABSENT_NOT && absence(&b, "two.bin") == ABSENT_NOT,
+	   "over another link they come by themselves");
+	pair_close(&p);
+	fetches_free(f);
+	node_close(&a);
+	node_close(&b);
+}
+
 int main(void)
 {
-	tap_plan(14);
+	tap_plan(20);
+	test_contents();
 	test_order();
 	test_collections();
 	return tap_done();
