@@ -45,7 +45,7 @@ uint64_t pace_room(const struct pace *p)
 uint64_t pace_drain_us(const struct pace *p)
 {
 	uint64_t flight = p->sent - p->answered, rate = p->rate ? p->rate : SLOWEST_BPS;
-	return flight > PACE_STEP ? flight * 8 * SECOND / rate * 2 : 0;
+	return flight > PACE_SAMPLE_MIN ? flight * 8 * SECOND / rate * 2 : 0;
 }
 
 size_t pace_piece(const struct pace *p)
@@ -134,7 +134,7 @@ bool pace_pong(struct pace *p, uint64_t no, uint64_t now_us, uint64_t *ret_rtt)
 	if (!any)
 		return false;
 	p->answered = m.bytes;
-	p->n_answers++;
+	p->n_answers += m.bytes > before;
 	if (m.no == no) {
 		*ret_rtt = now_us > m.at_us ? now_us - m.at_us : 1;
 		if (p->rtt_least == 0 || *ret_rtt < p->rtt_least)

@@ -293,6 +293,7 @@ EXTRA_DIST += \
 	tests/integration/hub.py \
 	tests/integration/linkpeer.py \
 	tests/integration/programs.py \
+	tests/integration/shaper.py \
 	tests/integration/test_blobs.py \
 	tests/integration/test_cli.py \
 	tests/integration/test_coherence.py \
@@ -319,6 +320,7 @@ EXTRA_DIST += \
 	tests/integration/conformance.py \
 	tests/integration/test_models.py \
 	tests/integration/test_posix.py \
+	tests/integration/test_slow.py \
 	tests/integration/test_soak.py \
 	tests/integration/test_stress.py \
 	tests/integration/test_posix_data.py \
