@@ -5,7 +5,7 @@
 #define SLOWEST_BPS 50000u /* of a link that nothing is known of */
 #define PIECE_MAX 65536u
 #define PATIENCE_US (SECOND / 10)
-#define QUEUE_US (SECOND / 2) /* of sending that may wait in buffers on a slow link */
+#define QUEUE_US SECOND /* of sending that may wait in buffers and at the peer, on a slow link */
 
 void pace_begin(struct pace *p, uint64_t rate, bool slow)
 {
@@ -50,12 +50,12 @@ uint64_t pace_drain_us(const struct pace *p)
 
 size_t pace_piece(const struct pace *p)
 {
-	return p->slow ? (size_t)(limit(p) / 2) : PIECE_MAX;
+	return p->slow ? (size_t)(limit(p) / 4) : PIECE_MAX;
 }
 
 bool pace_due(const struct pace *p)
 {
-	uint64_t step = p->rate == 0 ? PACE_STEP : p->slow ? limit(p) / 4 : PACE_FAST_STEP;
+	uint64_t step = p->rate == 0 ? PACE_STEP : p->slow ? limit(p) / 8 : PACE_FAST_STEP;
 	/* What fills the link must be asked about, or it would never be known that there is room again. */
 	if (p->n == 0 && p->sent > p->asked && pace_room(p) == 0)
 		return true;

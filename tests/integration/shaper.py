@@ -13,7 +13,7 @@ import socket
 import sys
 
 PACKET = 1000
-BUFFER = 4096   # of sockets, asked for: the kernel takes twice that
+BUFFER = 16384  # of sockets, asked for: the kernel takes twice that, packets with all that is around them
 STALL = 0.3     # what a lost packet costs at least
 
 

@@ -94,7 +94,7 @@ def test_what_is_changed_now_comes_first(far):
     a, b = far.a.dir / "backlog", far.b.dir / "backlog"
     wait_for(lambda: far.peer(far.a)["slow"], timeout=30, what="a link that counts as slow")
     wait_for(lambda: b.is_dir() and len(os.listdir(b)) > 50, timeout=60, what="some of the backlog")
-    wait_for(lambda: RATE / 2 < far.peer(far.a)["rate_out"] < RATE * 1.3, timeout=30, what="the rate")
+    assert RATE / 10 < far.peer(far.a)["rate_out"] < RATE * 1.5
     assert "slow" in far.a.shoal("peers")
 
     took = []
@@ -113,6 +113,7 @@ def test_what_is_changed_now_comes_first(far):
     (other / "new.json").write_text('{"now": "new"}\n')
     took.append(seen(far.b.dir / "notes" / "new.json", "new", since))
     assert len(os.listdir(b)) < 4000, "the backlog was through before it was asked"
+    print("seen after", [round(t, 2) for t in took], "at", far.peer(far.a)["rate_out"], "bit/s,", far.peer(far.a))
     assert max(took) <= SOON, took
 
 
@@ -135,6 +136,7 @@ def test_contents_come_when_they_are_asked_for(far):
     assert far.b.run("cat", far.b.dir / "photo.bin", text=False, timeout=60).stdout == data
 
     # Another way, which is not slow.
+    data = os.urandom(60_000)
     (far.a.dir / "more.bin").write_bytes(data)
     wait_for(lambda: (far.b.dir / "more.bin").exists(), timeout=30)
     assert os.getxattr(far.b.dir / "more.bin", "user.shoal.state") == b"evicted"

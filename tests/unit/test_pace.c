@@ -111,7 +111,7 @@ static void test_rates(void)
 			continue;
 		w.most = 0;
 		wire_run(&w, 20000 * MS, 300, 0);
-		uint64_t queue = link[i].rate / 8 * (2 * link[i].delay + 1000 * MS) / 1000000 + PACE_ROOM_MIN + 300;
+		uint64_t queue = link[i].rate / 8 * (2 * link[i].delay + 1500 * MS) / 1000000 + PACE_ROOM_MIN + 300;
 		ok(w.most <= queue, "no more than %llu bytes are on their way: %llu", (unsigned long long)queue,
 		       (unsigned long long)w.most);
 		uint64_t carried = (w.pace.answered - before.answered) * 8 / 20;
@@ -158,9 +158,9 @@ static void test_known(void)
 {
 	struct wire w = { .rate = 100000, .delay = 100 * MS };
 	pace_begin(&w.pace, 100000, true);
-	ok(w.pace.slow && pace_room(&w.pace) < PACE_UNKNOWN_ROOM, "a link that was slow begins as one");
+	ok(w.pace.slow && pace_room(&w.pace) < 20000, "a link that was slow begins as one");
 	wire_run(&w, 5000 * MS, 300, 0);
-	ok(w.pace.slow && w.most < 16384, "and is never filled: %llu bytes", (unsigned long long)w.most);
+	ok(w.pace.slow && w.most < 20000, "and is never filled: %llu bytes", (unsigned long long)w.most);
 	struct pace p = { 0 };
 	uint64_t rtt = 7;
 	ok(!pace_pong(&p, 3, 5, &rtt) && rtt == 7 && pace_room(&p) == PACE_UNKNOWN_ROOM,

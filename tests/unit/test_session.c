@@ -731,11 +731,25 @@ static void write_part(struct node *n)
 		tap_bail("cannot keep a part");
 }
 
+static void say_newest(struct pair *p)
+{
+	session_pace(p->session[1], 100000, true);
+	for (unsigned i = 0; i < 20; i++) {
+		p->now += 100000;
+		pair_turn(p, 1024);
+		if (i == 12) {
+			node_write(p->node[1], "d", "39.txt", A("changed now\n"));
+			node_write(p->node[1], "e", "new.txt", A("new\n"));
+			node_flush(p->node[1], p->session[1]);
+		}
+	}
+}
+
 static int write_seeds(const char *dir)
 {
 	static const char *const names[] = { "nothing", "document", "conflict", "blob",
 					     "live",    "same",     "batch",    "text",
-					     "marks",   "resume", "part" };
+					     "marks",   "resume", "part",    "newest" };
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		struct node a, b;
 		struct pair p;
@@ -762,13 +776,13 @@ static int write_seeds(const char *dir)
 			pair_close(&p);
 		}
 		/* A round of some length; one of the other side that is cut. */
-		for (int k = 0; i >= 8 && k < 12; k++) {
+		for (int k = 0; i >= 8 && k < (i == 11 ? 40 : 12); k++) {
 			char name[16];
 			_cleanup_(buf_done) struct buf text = { 0 };
 			snprintf(name, sizeof(name), "%d.txt", k);
 			for (int line = 0; line < 20; line++)
 				buf_putf(&text, "line %d of file %d\n", line, k);
-			node_write(i == 8 ? &b : &a, "d", name, text.data, text.len);
+			node_write(i == 8 || i == 11 ? &b : &a, "d", name, text.data, text.len);
 		}
 		if (i == 9) {
 			pair_open(&p, &a, &b);
@@ -778,6 +792,9 @@ static int write_seeds(const char *dir)
 		}
 		pair_open(&p, &a, &b);
 		p.said[1] = &said;
+		/* Slow, and a change while it lasts: PACE, RAISE, MARK. */
+		if (i == 11)
+			say_newest(&p);
 		pair_run(&p);
 		for (int k = 0; (i == 4 || i == 5) && k < 3; k++) {
 			char text[40];
