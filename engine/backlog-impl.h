@@ -11,6 +11,8 @@ struct done {
 	struct id id;
 };
 
+#define RECENT_RING 16
+
 struct spot { /* in the dot index, under one actor */
 	uint64_t seq;
 	struct id id;
@@ -21,7 +23,7 @@ struct head {
 	uint32_t actor;
 	uint64_t bottom;
 	struct spot last;  /* where the walk is; all beyond it, up to the slab's high, is met */
-	struct spot *ring; /* the next ones, ascending; the last one is next */
+	struct spot ring[RECENT_RING]; /* the next ones, ascending; the last one is next */
 	uint32_t n;
 	uint64_t width;    /* numbers looked through at a time */
 	uint64_t told;     /* of MARK */

@@ -17,7 +17,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define RING 32
+#define RING RECENT_RING
 #define WIDTH 64
 
 static int spot_cmp(const struct spot *x, const struct spot *y)
@@ -34,8 +34,6 @@ static struct slab *top(struct backlog *b)
 
 static void heads_free(struct slab *s)
 {
-	for (uint32_t i = 0; i < s->n_heads; i++)
-		free(s->head[i].ring);
 	free(s->head);
 	s->head = NULL;
 	s->n_heads = 0;
@@ -226,10 +224,6 @@ static void turn_ring(struct head *h, uint64_t count)
 static int refill(struct backlog *b, struct head *h)
 {
 	uint64_t high = h->last.seq, count;
-	if (!h->ring)
-		h->ring = calloc(RING, sizeof(*h->ring));
-	if (!h->ring)
-		return -ENOMEM;
 	for (;;) {
 		/* Numbers from low on, and what is left at the one where it is. */
 		uint64_t low = high - h->bottom > h->width ? high - h->width : h->bottom + 1;
