@@ -38,6 +38,7 @@ struct file {
 	uint32_t at;        /* in front of from in ref[at] nothing is missing */
 	uint64_t from;
 	unsigned turns;
+	bool desired;       /* somebody waits for some of it, or did */
 	struct want want[WANTS_MAX];
 	uint32_t n_wants;
 	struct waiter *waiter;
@@ -55,6 +56,7 @@ struct fetch_source {
 	struct asked asked[FETCH_ASKED_MAX];
 	uint32_t n;
 	uint64_t since; /* last answer, or first question */
+	bool slow;
 };
 
 /* Those who are to be called when the lock is free. */
@@ -325,7 +327,10 @@ static bool lacks(const struct file *x, const struct fetch_source *s)
 /* Nobody is left who might have it. */
 static bool hopeless(const struct fetches *f, const struct file *x)
 {
-	return x->n_lacks >= f->n_sources;
+	for (uint32_t i = 0; i < f->n_sources; i++)
+		if ((x->desired || !f->source[i]->slow) && !lacks(x, f->source[i]))
+			return false;
+	return true;
 }
 
 /* The source will not bring what the file wants of it. */
@@ -428,6 +433,7 @@ static int begin(struct fetches *f, const struct id *node, const struct blob_ref
 		rc = ref_find(x, ref, &w->ref);
 	if (rc == 0 && w->fn)
 		rc = waiter_add(f, x, w);
+	x->desired |= w->fn != NULL;
 	if (rc == 0)
 		file_step(f, x, c);
 	else if (new)
@@ -479,10 +485,13 @@ void fetch_background(struct fetches *f)
 	struct id node[FETCH_BACKGROUND_MAX];
 	struct calls c = { 0 };
 	uint32_t busy = 0, began = 0;
+	bool fast = false;
 	pthread_mutex_lock(&f->lock);
 	for (uint32_t i = 0; i < f->n; i++)
 		busy += !f->file[i]->waiter;
-	if (busy < FETCH_BACKGROUND_MAX && f->n_sources > 0 && !f->stopped) {
+	for (uint32_t i = 0; i < f->n_sources; i++)
+		fast |= !f->source[i]->slow;
+	if (busy < FETCH_BACKGROUND_MAX && fast && !f->stopped) {
 		uint32_t n = replica_absents_list(f->replica, ABSENT_WANTED, &f->place, node,
 						  FETCH_BACKGROUND_MAX - busy);
 		for (uint32_t i = 0; i < n; i++) {
@@ -555,6 +564,16 @@ int fetch_join(struct fetches *f, struct fetch_source **ret)
 	return 0;
 }
 
+void fetch_slow(struct fetch_source *s, bool slow)
+{
+	struct calls c = { 0 };
+	pthread_mutex_lock(&s->all->lock);
+	s->slow = slow;
+	end_hopeless(s->all, &c);
+	pthread_mutex_unlock(&s->all->lock);
+	calls_make(&c);
+}
+
 void fetch_leave(struct fetch_source *s)
 {
 	struct calls c = { 0 };
@@ -587,7 +606,7 @@ void fetch_leave(struct fetch_source *s)
 
 static bool next_of(struct fetch_source *s, struct file *x, bool urgent, struct sha256 *ret)
 {
-	if (lacks(x, s))
+	if (lacks(x, s) || (s->slow && !x->desired))
 		return false;
 	for (uint32_t i = 0; i < x->n_wants; i++) {
 		struct want *w = &x->want[i];
@@ -691,7 +710,7 @@ int fetch_chunk(struct fetch_source *s, const struct sha256 *hash, const void *d
 uint64_t fetch_deadline(struct fetch_source *s)
 {
 	pthread_mutex_lock(&s->all->lock);
-	uint64_t at = s->n > 0 ? s->since + FETCH_PATIENCE_US : UINT64_MAX;
+	uint64_t at = s->n > 0 ? s->since + (s->slow ? FETCH_SLOW_PATIENCE_US : FETCH_PATIENCE_US) : UINT64_MAX;
 	pthread_mutex_unlock(&s->all->lock);
 	return at;
 }

@@ -8,7 +8,8 @@
  * Any thread; callbacks come without locks, from whatever thread brought the news. Sessions are sources: each
  * registers while it lasts, and takes hashes to ask for as it has room. Nothing waits for a source
  * that is not there: a file fails with -EHOSTDOWN as soon as every source has said that it lacks some of it, or
- * the last one has gone. A source that answers nothing for FETCH_PATIENCE_US is given up. */
+ * the last one has gone. A source that answers nothing for FETCH_PATIENCE_US is given up. One over a slow link is
+ * asked only for files that somebody waited for, and has more time. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,6 +22,7 @@
 #define FETCH_ASKED_MAX 32       /* chunks asked of one source and not answered */
 #define FETCH_BACKGROUND_MAX 8   /* files under way that nobody waits for */
 #define FETCH_PATIENCE_US (30ull * 1000 * 1000)
+#define FETCH_SLOW_PATIENCE_US (300ull * 1000 * 1000)
 
 struct fetches;
 struct fetch_source;
@@ -53,6 +55,8 @@ uint32_t fetch_list(struct fetches *f, struct id *ret, uint32_t max);
 /* ---- for sessions ---- */
 
 int fetch_join(struct fetches *f, struct fetch_source **ret);
+/* Its link is slow, or not any more. */
+void fetch_slow(struct fetch_source *s, bool slow);
 void fetch_leave(struct fetch_source *s); /* frees it; NULL: nothing */
 /* The next hash to ask this source for; false: none now. */
 bool fetch_next(struct fetch_source *s, uint64_t now_us, struct sha256 *ret);

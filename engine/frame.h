@@ -40,12 +40,15 @@ enum frame_type {
 	FRAME_MARK = 27,
 	FRAME_RESUME,
 	FRAME_PRESENCE = 29,
+	FRAME_RAISE = 33,
+	FRAME_PACE,
 	FRAME_TYPES
 };
 
 #define FRAME_HEAD_MAX 4      /* type and a length of three bytes */
 #define FRAME_LARGE 328704    /* the largest payload: a chunk and its hash, or a vector */
 #define FRAME_PIECE 65536     /* of a delta or record in one frame */
+#define FRAME_PIECE_MIN 512   /* … that is not the last */
 #define FRAME_MORE 1          /* flags: another piece follows */
 #define FRAME_SCOPES_MAX 4096 /* entries in one SCOPES frame */
 #define FRAME_LIST_MAX 393216 /* of a list of nodes of a part, or of a comparison */

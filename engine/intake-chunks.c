@@ -73,16 +73,22 @@ int intake_chunk(struct intake *in, const struct sha256 *hash, const void *data,
 	return intake_run_ready(in, e);
 }
 
+void intake_pace(struct intake *in, bool slow)
+{
+	in->asks_max = INTAKE_WANTS_MAX;
+	in->sparing = slow;
+}
+
 bool intake_asks(const struct intake *in)
 {
-	return (in->ask_first && in->n_asked < INTAKE_WANTS_MAX) ||
+	return (in->ask_first && in->n_asked < in->asks_max) ||
 	       (in->records.first && !in->record_asked);
 }
 
 bool intake_want(struct intake *in, struct sha256 *ret)
 {
 	struct want *w = in->ask_first;
-	if (!w || in->n_asked >= INTAKE_WANTS_MAX)
+	if (!w || in->n_asked >= in->asks_max)
 		return false;
 	in->ask_first = w->newer;
 	if (!in->ask_first)

@@ -4,6 +4,7 @@
 /* The inside of an intake, for intake*.c. */
 
 #include "engine/intake.h"
+#include "engine/spans.h"
 
 #define BUCKETS 1024
 #define WANTS_TOTAL 8192 /* hashes remembered; above it arrivals queue in `later` */
@@ -23,6 +24,11 @@ struct round {
 	struct dot mark, last; /* that one, and the newest */
 	uint64_t before;       /* arrivals that wait and came before it */
 	uint32_t marks;        /* so many were counted */
+	/* Newest first: places are spans, of which the newest ones and those to be reached. */
+	bool turned;
+	struct spans spans, reach;
+	struct spans resumed;  /* of an earlier session, until it turns */
+	uint32_t moves, reach_moves; /* how often they moved */
 	bool part;
 };
 
@@ -98,6 +104,8 @@ struct intake {
 	struct want *want[BUCKETS];
 	struct want *ask_first, *ask_last;
 	uint32_t n_wants, n_asked;
+	uint32_t asks_max;
+	bool sparing; /* no contents */
 	struct queue later, records, ready;
 	bool record_asked;     /* the first of records */
 	struct arrival *piece; /* delta not yet complete */

@@ -43,6 +43,9 @@ static void parcel_drop(struct parcel *p)
 static void round_free(struct round *round)
 {
 	vv_done(&round->upto);
+	spans_done(&round->spans);
+	spans_done(&round->reach);
+	spans_done(&round->resumed);
 	free(round);
 }
 
@@ -92,6 +95,7 @@ int intake_new(struct replica *replica, const struct actor_id *from, uint64_t wi
 	in->replica = replica;
 	in->from = *from;
 	in->window = window;
+	in->asks_max = INTAKE_WANTS_FIRST;
 	int r = actor_codec_new(replica_actors(replica), &in->delta_actors);
 	if (r == 0)
 		r = actor_codec_new(replica_actors(replica), &in->record_actors);
@@ -134,10 +138,36 @@ static int no_memory(struct err *e)
 	return err_set(e, -ENOMEM, "out of memory");
 }
 
-int intake_round(struct intake *in, const struct id *scope, const struct vv *upto, uint64_t count,
-		 struct err *e)
+/* The round of the scope that is not ended; NULL: there is none. */
+static struct round *round_find(const struct intake *in, const struct id *scope)
 {
-	if (in->open)
+	for (uint32_t i = 0; i < in->n_rounds; i++)
+		if (!in->round[i]->ended && id_equal(&in->round[i]->scope, scope))
+			return in->round[i];
+	return NULL;
+}
+
+/* Nothing of a delta is on its way, and no round that is to be ended before anything else. */
+static bool can_switch(const struct intake *in)
+{
+	return !in->piece && !in->parcel && (!in->open || in->open->turned);
+}
+
+bool intake_can_open(const struct intake *in, const struct id *scope)
+{
+	return can_switch(in) && !round_find(in, scope);
+}
+
+bool intake_can_raise(const struct intake *in, const struct id *scope)
+{
+	const struct round *round = round_find(in, scope);
+	return round && !round->part && !in->piece && !in->parcel && (round == in->open || can_switch(in));
+}
+
+int intake_round(struct intake *in, const struct id *scope, const struct vv *upto, uint64_t count,
+		 struct spans *resumed, struct err *e)
+{
+	if (!intake_can_open(in, scope))
 		return err_set(e, -EPROTO, "the peer opened a round inside a round");
 	if (grow((void **)&in->round, in->n_rounds, &in->cap_rounds, sizeof(*in->round)) < 0)
 		return no_memory(e);
@@ -150,6 +180,10 @@ int intake_round(struct intake *in, const struct id *scope, const struct vv *upt
 	round->no = ++in->last_round;
 	round->scope = *scope;
 	round->announced = count;
+	if (resumed) {
+		round->resumed = *resumed;
+		*resumed = (struct spans){ 0 };
+	}
 	in->round[in->n_rounds++] = in->open = round;
 	return 0;
 }
@@ -157,7 +191,9 @@ int intake_round(struct intake *in, const struct id *scope, const struct vv *upt
 int intake_part(struct intake *in, const struct id *scope, uint64_t count, struct err *e)
 {
 	static const struct vv nothing;
-	int r = intake_round(in, scope, &nothing, count, e);
+	if (intake_open(in))
+		return err_set(e, -EPROTO, "the peer opened a part inside a round");
+	int r = intake_round(in, scope, &nothing, count, NULL, e);
 	if (r == 0)
 		in->open->part = true;
 	return r;
@@ -166,6 +202,32 @@ int intake_part(struct intake *in, const struct id *scope, uint64_t count, struc
 bool intake_in_part(const struct intake *in)
 {
 	return in->open && in->open->part;
+}
+
+int intake_raise(struct intake *in, const struct id *scope, const struct vv *upto, struct err *e)
+{
+	struct round *round = round_find(in, scope);
+	assert(round);
+	if (!upto && !round->turned)
+		return err_set(e, -EPROTO, "the peer goes on with a round that it has not left");
+	in->open = round;
+	if (!upto)
+		return 0;
+	struct vv copy = { 0 };
+	if (vv_copy(upto, &copy) < 0)
+		return no_memory(e);
+	vv_done(&round->upto);
+	round->upto = copy;
+	if (!round->turned) {
+		round->turned = true;
+		round->counts = false;
+		round->spans = round->resumed;
+		round->resumed = (struct spans){ 0 };
+	}
+	int r = spans_raise(&round->spans, upto);
+	if (r == -ENOSPC)
+		return err_set(e, -EPROTO, "the peer raised a round too often");
+	return r < 0 ? no_memory(e) : 0;
 }
 
 static int claim_round(struct intake *in, uint32_t i, struct err *e)
@@ -183,7 +245,8 @@ static int claim_round(struct intake *in, uint32_t i, struct err *e)
 	if (!round->part)
 		replica_partial_upto(in->replica, &in->from, &round->scope,
 				     &in->claim[in->n_claims - 1].upto, true);
-	free(round);
+	round->upto = (struct vv){ 0 }; /* the claim has it */
+	round_free(round);
 	in->n_rounds--;
 	memmove(&in->round[i], &in->round[i + 1], (in->n_rounds - i) * sizeof(*in->round));
 	return 0;
@@ -545,6 +608,7 @@ static int parcel_add(struct intake *in, struct arrival *a, struct err *e)
 		return r;
 	}
 	p->here[i] = true;
+	a->nowhere = in->sparing;
 	a->parcel = p;
 	if (p->last)
 		p->last->mate = a;
@@ -604,6 +668,7 @@ static int arrival_take(struct intake *in, struct arrival *a, struct err *e)
 		return r;
 	}
 	a->wait = WAIT_TURN;
+	a->nowhere = in->sparing;
 	lane_push(in, lane, a);
 	return alone ? lane_run(in, &lane->node, e) : 0;
 }
@@ -739,7 +804,10 @@ uint32_t intake_rounds(const struct intake *in)
 
 bool intake_open(const struct intake *in)
 {
-	return in->open != NULL;
+	for (uint32_t i = 0; i < in->n_rounds; i++)
+		if (!in->round[i]->ended)
+			return true;
+	return false;
 }
 
 uint64_t intake_left(const struct intake *in)

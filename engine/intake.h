@@ -12,8 +12,10 @@
 enum stream { STREAM_DELTA, STREAM_RECORD, STREAM_CHUNK, STREAMS };
 
 #define INTAKE_WANTS_MAX 1024 /* hashes asked for and not answered */
+#define INTAKE_WANTS_FIRST 4  /* … while nobody knows how fast the link is */
 
 struct intake;
+struct spans;
 
 /* from: the peer's store. window: credit that it has for each stream. strangers: how many actors it may
  * introduce that the replica does not know. Replica and strangers are borrowed. */
@@ -21,9 +23,16 @@ int intake_new(struct replica *r, const struct actor_id *from, uint64_t window,
 	       struct actor_quota *strangers, struct intake **ret);
 void intake_free(struct intake *in);
 
-/* A round begins. upto is copied; count: nodes announced. */
+/* A round begins. upto is copied; count: nodes announced; resumed (taken over and emptied, may be NULL): what was
+ * told of it in RESUME. */
 int intake_round(struct intake *in, const struct id *scope, const struct vv *upto, uint64_t count,
-		 struct err *e);
+		 struct spans *resumed, struct err *e);
+/* A round of another scope may begin: none is open, or one that was raised, which is gone on with later. */
+bool intake_can_open(const struct intake *in, const struct id *scope);
+/* The round of the scope goes on, if it was left, and goes up to that (NULL: where it was), newest first from here on. First it is asked
+ * whether it can. -EPROTO, -ENOMEM. */
+bool intake_can_raise(const struct intake *in, const struct id *scope);
+int intake_raise(struct intake *in, const struct id *scope, const struct vv *upto, struct err *e);
 /* A piece of a delta of the open round; cost: credit that its frame took. -EPROTO and errors of the
  * store. */
 int intake_delta(struct intake *in, bool more, const void *data, size_t len, uint64_t cost,
@@ -44,6 +53,9 @@ int intake_record(struct intake *in, uint64_t round, const struct id *node, bool
 int intake_chunk(struct intake *in, const struct sha256 *hash, const void *data, size_t len,
 		 uint64_t cost, struct err *e);
 
+/* How fast the link is, is known. On a slow one nothing is asked for any more: deltas are joined without the
+ * contents that are not here. */
+void intake_pace(struct intake *in, bool slow);
 /* The next hash to ask for. False: none now. */
 bool intake_want(struct intake *in, struct sha256 *ret);
 /* The next record to ask for. */
@@ -68,7 +80,7 @@ void intake_credit_add(struct intake *in, enum stream s, uint64_t n); /* of what
 uint64_t intake_credit_take(struct intake *in, enum stream s);
 
 uint32_t intake_rounds(const struct intake *in); /* not claimed yet */
-bool intake_open(const struct intake *in);       /* between ROUND or PART and END */
+bool intake_open(const struct intake *in);       /* a round or part is not ended */
 bool intake_in_part(const struct intake *in);    /* … PART and END */
 uint64_t intake_left(const struct intake *in);   /* nodes announced or waiting */
 uint64_t intake_deltas(const struct intake *in); /* received so far */

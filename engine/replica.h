@@ -581,6 +581,20 @@ bool backlog_place(const struct backlog *b, uint32_t *ret_actor, uint64_t *ret_s
 const struct bundle *backlog_bundle(const struct backlog *b);
 /* The next delta is of the same bundle. */
 bool backlog_inside(const struct backlog *b);
+/* Newest first (replica-recent.c), between two deltas. From here on what is left goes from the newest to the
+ * oldest. spans (NULL: none): what walks of earlier sessions that did so have been through; no higher than the view. */
+struct spans;
+int backlog_turn(struct backlog *b, const struct spans *spans);
+bool backlog_turned(const struct backlog *b);
+/* Goes on in a newer view: what it has beyond the one before comes next. 1: so it is; 0: there is nothing, or this
+ * is no moment for it; -ENOMEM. */
+int backlog_raise(struct backlog *b, struct view *view);
+/* The next place to be told, of a walk that has turned: all under that actor beyond the number was given. now: tell how
+ * far it is now; else only what has to be told before it goes on. */
+bool backlog_mark(struct backlog *b, bool now, struct dot *ret);
+/* It is between two nodes, and nothing goes ahead of one. */
+bool backlog_between(const struct backlog *b);
+const struct vv *backlog_known(const struct backlog *b); /* for which it is; borrowed */
 /* Nodes left, an estimate for progress. */
 uint64_t backlog_left(const struct backlog *b);
 
@@ -589,6 +603,9 @@ DEFINE_CLEANUP(struct backlog *, backlog_free)
 /* A whole record for a peer that could not fit a delta. *ret NULL: no such record. */
 int view_whole(struct view *v, const struct id *id, struct arena *a, struct delta **ret,
 	       struct err *e);
+
+/* 1: the record has no changes of batches, by what is known of a peer, with which others would have to go; 0: it has. */
+int view_alone(struct view *v, const struct id *id, const struct vv *known, struct arena *a, struct err *e);
 
 /* What there is of a node in the view. -ENOENT. */
 struct view_node {
@@ -701,10 +718,11 @@ bool replica_peer_partial(struct replica *r, const struct id *peer);
 uint64_t replica_meeting(struct replica *r); /* the number of a session that begins */
 
 /* How far the round of a scope came that the store `from` began to send, if it is cut: everything that a walk
- * of its dot index meets under an actor up to the number in `reached` is here. Joined with what is known;
+ * of its dot index meets under an actor up to the number in `reached` is here, and what lies in the spans (at most
+ * SPANS_KEPT). One of the two is not NULL. The first is joined with what is known, the other takes its place;
  * kept across restarts. -ENOMEM. */
 int replica_partial_raise(struct replica *r, const struct actor_id *from, const struct id *scope,
-			  const struct vv *reached);
+			  const struct vv *reached, const struct spans *spans);
 /* It begins or (complete) has ended a round up to there: what is known is forgotten when the round takes no
  * notice of it, or when it is complete. */
 void replica_partial_upto(struct replica *r, const struct actor_id *from, const struct id *scope,
@@ -712,7 +730,7 @@ void replica_partial_upto(struct replica *r, const struct actor_id *from, const 
 /* The next scope after `after` (NULL: the first) for which something is known: 1, and *ret is a copy; 0: there
  * is none. -ENOMEM. */
 int replica_partial_next(struct replica *r, const struct actor_id *from, const struct id *after,
-			 struct id *ret_scope, struct vv *ret);
+			 struct id *ret_scope, struct vv *ret, struct spans *ret_spans);
 
 /* A cut: for each scope a vector that a peer has to hold. It stays what it was when it was added to,
  * so a peer gets there however much is written meanwhile. It belongs to its caller, who frees it

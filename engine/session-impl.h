@@ -6,8 +6,10 @@
 #include "engine/fetch.h"
 #include "engine/frame.h"
 #include "engine/intake.h"
+#include "engine/pace.h"
 #include "engine/presence.h"
 #include "engine/session.h"
+#include "engine/spans.h"
 
 #define OLDEST_PROTOCOL 1
 #define PING_US (10ull * 1000 * 1000)       /* of silence, when there is to be an answer */
@@ -22,6 +24,8 @@
 #define NO_NUMBER UINT32_MAX
 #define HOLDS_OPEN_MAX 8 /* HOLDS without their HELD, each way */
 #define MARK_EVERY 1024 /* bytes of deltas, at least */
+#define OPEN_MAX 4      /* rounds under way, on a slow link */
+#define TURN_MIN 4      /* nodes that are left of a round, for it to go on newest first */
 
 struct scope {
 	struct id id;
@@ -31,6 +35,11 @@ struct scope {
 	bool vector_due;       /* fingerprints differ: VECTOR is to be sent */
 	bool vector_awaited;
 	struct vv resume;      /* of RESUME, until the first round */
+	struct spans resume_spans;
+	struct vv resumed;     /* what we said in RESUME, until the first round */
+	struct spans resumed_spans;
+	struct vv seen;        /* on a slow link: of the view before */
+	bool fresh;            /* … and it was changed since */
 	bool held_known;       /* the peer has said in this session what it holds */
 };
 
@@ -39,6 +48,10 @@ struct outgoing { /* a round that is not acknowledged */
 	struct vv upto;
 	struct view *view;
 	uint64_t no, nodes;
+	bool raised; /* its deltas are of several views, of which this is the newest */
+	struct backlog *backlog; /* until it is ended */
+	size_t since_mark;       /* bytes of deltas sent */
+	struct dot mark;         /* the last one */
 };
 
 struct piecewise { /* an encoded delta on its way */
@@ -130,13 +143,12 @@ struct session {
 	bool witness_out, witness_in;
 
 	/* the round under way and those not acknowledged */
-	struct backlog *backlog;
 	struct outgoing out[ROUNDS_OUT];
-	uint32_t n_rounds; /* the last one is open while backlog is set */
+	uint32_t n_rounds;
+	uint64_t open;       /* number of the one under way; 0: none. Others may have to be gone on with */
+	uint64_t looked;     /* commits of the view in which fresh scopes were looked for; 0: not yet */
 	uint64_t last_round;
 	uint32_t next_scope; /* where to look for work */
-	size_t since_mark;   /* bytes of deltas sent */
-	struct dot mark;     /* the last MARK of the open round */
 	bool idle;           /* nothing to start until news or an answer */
 	struct piecewise bundle, delta, record; /* bundle: goes before the delta */
 	struct view *whole_view; /* a record that the peer asked for */
@@ -151,17 +163,36 @@ struct session {
 	struct fetch_source *source;
 	struct presence *presence; /* NULL: nothing is told */
 	struct presence_side *side;
+	bool source_slow; /* as it was told */
+	bool source_pace; /* it is another one than when contents were begun last that nobody waits for */
 	struct holds holds;
 	struct parts *parts; /* session-part.c; NULL: what is kept is not known yet */
 
 	/* life */
 	bool ping_due, pong_due;
-	uint64_t pong_value, ping_value, ping_at;
+	uint64_t pong_value, ping_value;
 	bool ping_out;
 	uint64_t last_in, last_ping;
 	uint64_t bytes_in, bytes_out, deltas_out, rtt;
+
+	/* how fast the link is, in both directions */
+	struct pace pace;
+	bool pace_out; /* PACE is to be sent */
+	uint64_t peer_rate; /* of PACE, bits a second */
+	bool peer_slow;
 };
 
+/* session-pace.c: questions that stand between data, and PACE. */
+int session_put_ping(struct session *s, struct buf *out, uint64_t now);
+int session_put_pace(struct session *s, struct buf *out);
+int session_get_pong(struct session *s, struct cursor *c, uint64_t now, struct err *e);
+int session_get_pace(struct session *s, struct cursor *c, struct err *e);
+/* session-fresh.c: notes which scopes were changed since the view before, on a slow link; -ENOMEM. */
+int session_fresh_look(struct session *s);
+/* One that can come first now, while `o` is under way; NULL: none. */
+struct scope *session_fresh_next(struct session *s, const struct outgoing *o);
+/* The round of the scope (NULL: the one under way) that is not ended; NULL: there is none. */
+struct outgoing *session_round_of(struct session *s, const struct scope *scope);
 /* session-holds.c: frames 23 and 24. */
 int session_get_holds(struct session *s, struct cursor *c, struct err *e);
 int session_get_held(struct session *s, struct cursor *c, struct err *e);
@@ -211,6 +242,7 @@ bool session_all_heard(const struct session *s);
 bool session_all_here(const struct session *s);
 /* Drops HELLO's view once both lists of scopes are through. */
 void session_hello_done(struct session *s);
+bool session_rounds_open(const struct session *s); /* any is not ended */
 void session_round_drop(struct session *s, uint32_t i);
 /* The peer told more: drops the rounds that it holds now. */
 void session_rounds_answered(struct session *s);

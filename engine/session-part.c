@@ -487,7 +487,7 @@ int session_part_step(struct session *s, struct buf *out, struct err *e)
 	for (uint32_t i = 0; s->parts && !p && i < s->parts->n; i++)
 		if (s->parts->part[i].phase == SENDING)
 			p = &s->parts->part[i];
-	if (!p || s->backlog || s->out_flight[STREAM_DELTA] >= s->window)
+	if (!p || session_rounds_open(s) || s->out_flight[STREAM_DELTA] >= s->window)
 		return 0;
 	int r = 0;
 	if (!p->opened)

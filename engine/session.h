@@ -22,7 +22,8 @@
  *     CREDIT       bytes taken from the peer's stream and done with
  *     HOLDS, HELD  do you hold these contents, and are you going to?
  *     PRESENCE     who is connected to whom
- *     PING, PONG   round trip time, life
+ *     PING, PONG   round trip time, life, how fast the link is (engine/pace.h)
+ *     PACE         how fast the sender of PACE finds the link
  *
  * A session starts a round whenever a published view holds more than the peer is known to have.
  * What came from the peer is not sent back. Deltas whose chunks are missing wait (with everything
@@ -74,6 +75,8 @@ struct session_status {
 	uint64_t behind_there; /* nodes that we still have to send or the peer to acknowledge */
 	uint64_t rtt_us;       /* 0: not measured yet */
 	uint64_t since_us;     /* the peer's last byte */
+	uint64_t rate_out, rate_in; /* bits a second, as we measure and as the peer does; 0: not known */
+	bool slow_out, slow_in;     /* counts as slow (engine/pace.h) */
 };
 void session_status(const struct session *s, struct session_status *ret);
 /* Which store of the device the peer is; false: it has not said yet. */
@@ -89,6 +92,9 @@ void session_fetch_for(struct session *s, struct fetches *f);
 /* Tells the peer, and hears from it, who is connected to whom; as session_fetch_for. */
 struct presence;
 void session_presence_for(struct session *s, struct presence *p);
+/* What is known of the link from an earlier session over the same way, right after session_new: bits a
+ * second (0: nothing), and whether it counts as slow. */
+void session_pace(struct session *s, uint64_t rate, bool slow);
 
 /* Asks whether the peer holds these contents (shoal-protocol(7), "Who holds contents"); n <=
  * FRAME_HOLDS_MAX. *ret_number counts from 1. -EBUSY: too many questions are open; -ENOTCONN: it has not

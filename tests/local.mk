@@ -82,6 +82,8 @@ unit_tests = \
 	tests/unit/test_replica_crash \
 	tests/unit/test_replica_threads \
 	tests/unit/test_restamp \
+	tests/unit/test_newest \
+	tests/unit/test_pace \
 	tests/unit/test_rebirth \
 	tests/unit/test_reconcile \
 	tests/unit/test_record \
@@ -172,6 +174,7 @@ tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_newest_SOURCES = tests/unit/test_newest.c $(pair)
 tests_unit_test_part_SOURCES = tests/unit/test_part.c $(pair)
 tests_unit_test_restamp_SOURCES = tests/unit/test_restamp.c $(pair)
 tests_unit_test_interest_SOURCES = tests/unit/test_interest.c $(pair)
@@ -291,6 +294,7 @@ EXTRA_DIST += \
 	tests/integration/hub.py \
 	tests/integration/linkpeer.py \
 	tests/integration/programs.py \
+	tests/integration/shaper.py \
 	tests/integration/test_blobs.py \
 	tests/integration/test_cli.py \
 	tests/integration/test_coherence.py \
@@ -319,6 +323,7 @@ EXTRA_DIST += \
 	tests/integration/test_models.py \
 	tests/integration/test_posix.py \
 	tests/integration/test_seen.py \
+	tests/integration/test_slow.py \
 	tests/integration/test_soak.py \
 	tests/integration/test_stress.py \
 	tests/integration/test_posix_data.py \

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "tools/devices.h"
@@ -40,6 +41,9 @@ struct known {
 	struct id device;
 	uint32_t now, before; /* incarnations */
 	bool two;             /* one came back after the other: both run */
+	uint64_t slow_us;     /* when its link was slow last, how fast, and where it led; 0: it was not */
+	uint64_t rate;
+	char where[LINK_TEXT];
 };
 
 /* Links and sessions go by CLOCK_BOOTTIME, which also counts while the machine sleeps: what waited
@@ -160,8 +164,8 @@ static void note_store(struct peer *p)
 		k = calloc(1, sizeof(*k));
 		if (!k)
 			return;
-		*k = (struct known){ p->all->known, actor.device, actor.incarnation,
-				     actor.incarnation, false };
+		*k = (struct known){ .next = p->all->known, .device = actor.device,
+				     .now = actor.incarnation, .before = actor.incarnation };
 		p->all->known = k;
 	}
 	if (k->now == actor.incarnation)
@@ -263,6 +267,40 @@ int peers_graph(struct peers *all, struct graph **ret)
 	if (r > 0)
 		tell_soon(all);
 	return r < 0 ? r : presence_graph(all->presence, world_boot_us(), ret);
+}
+
+/* ---- how fast the ways are ---- */
+
+#define SLOW_US (3600ull * 1000 * 1000) /* so long a way counts as slow without being measured */
+
+/* The address without its port, which changes. */
+static void where_of(const struct link_info *info, char ret[static LINK_TEXT])
+{
+	const char *colon = strrchr(info->remote, ':');
+	snprintf(ret, LINK_TEXT, "%.*s", colon ? (int)(colon - info->remote) : LINK_TEXT - 1, info->remote);
+}
+
+static void recall_pace(struct peer *p, const struct link_info *info)
+{
+	char where[LINK_TEXT];
+	const struct known *k = known_find(p->all, &p->link->peer);
+	where_of(info, where);
+	if (k && k->slow_us && world_boot_us() - k->slow_us < SLOW_US && strcmp(where, k->where) == 0)
+		session_pace(p->session, k->rate, true);
+}
+
+static void note_pace(struct peer *p)
+{
+	struct session_status s;
+	struct link_info info;
+	struct known *k = known_find(p->all, &p->link->peer);
+	session_status(p->session, &s);
+	if (!k || s.rate_out == 0)
+		return;
+	link_info(p->link, &info);
+	where_of(&info, k->where);
+	k->rate = s.rate_out;
+	k->slow_us = s.slow_out ? world_boot_us() : 0;
 }
 
 /* ---- who holds contents ---- */
@@ -455,6 +493,7 @@ void peers_link_up(struct peers *all, struct link *l)
 	flusher_kick(all->flusher);
 	link_info(l, &info);
 	log_info(all->log, "connected to %s over %s (%s)", l->name, info.transport, info.remote);
+	recall_pace(p, &info);
 	note_device(all, l);
 	link_handle(l, &handler, p);
 	pump(p);
@@ -475,6 +514,7 @@ void peers_link_down(struct peers *all, struct link *l, const struct err *why)
 		log_info(all->log, "disconnected from %s%s%s", l->name, why && why->code ? ": " : "",
 			 why && why->code ? why->message : "");
 		note_device(all, l);
+		note_pace(p);
 		peer_free(p);
 		if (!all->n)
 			flusher_hurry(all->flusher, false);

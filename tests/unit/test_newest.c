@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A slow link: what is changed now comes before what has waited, the newest of that first, and nothing is sent twice
+ * for it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/fetch.h"
+#include "tests/pair.h"
+#include "tests/tap.h"
+
+#define COUNT 400
+#define BYTE_US 80 /* 100 kbit/s */
+
+static void write_one(struct node *n, const char *dir, unsigned i, const char *field)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	struct prng r = { i + 1 };
+	char name[32];
+	snprintf(name, sizeof(name), "%u.json", i);
+	buf_putf(&b, "{\n  \"now\": \"%s\"", field);
+	for (unsigned k = 0; k < 10; k++)
+		buf_putf(&b, ",\n  \"f%u\": \"%016llx\"", k, (unsigned long long)prng_u64(&r));
+	buf_puts(&b, "\n}\n");
+	node_write(n, dir, name, b.data, b.len);
+}
+
+static bool has(struct node *n, const char *dir, unsigned i, const char *field)
+{
+	char name[32];
+	snprintf(name, sizeof(name), "%u.json", i);
+	_cleanup_free_ char *text = node_read(n, dir, name);
+	return text && strstr(text, field);
+}
+
+static unsigned count(struct node *n, unsigned from, unsigned upto)
+{
+	unsigned all = 0;
+	for (unsigned i = from; i < upto; i++)
+		all += has(n, "c", i, "");
+	return all;
+}
+
+/* One turn of both over a link of 100 kbit/s. */
+static bool turn(struct pair *p)
+{
+	bool moved = false;
+	for (int i = 0; i < 2; i++) {
+		_cleanup_(buf_done) struct buf out = { 0 };
+		if (session_output(p->session[i], &out, 1024, p->now, &p->e) < 0)
+			tap_bail("output: %s", p->e.message);
+		p->now += out.len * BYTE_US;
+		p->bytes[i] += out.len;
+		moved |= out.len > 0;
+		if (out.len > 0 && session_input(p->session[!i], out.data, out.len, p->now, &p->e) < 0)
+			tap_bail("input: %s", p->e.message);
+	}
+	p->now += 1000;
+	for (int i = 0; i < 2; i++) {
+		moved |= replica_dirty(p->node[i]->replica);
+		node_flush(p->node[i], p->session[i]);
+	}
+	return moved;
+}
+
+static void run(struct pair *p)
+{
+	while (turn(p))
+		;
+}
+
+static void run_until(struct pair *p, unsigned n)
+{
+	while (count(p->node[1], 0, COUNT) < n)
+		if (!turn(p))
+			tap_bail("only %u of %u documents came", count(p->node[1], 0, COUNT), n);
+}
+
+static void change(struct pair *p, int side, const char *dir, unsigned i, const char *field)
+{
+	write_one(p->node[side], dir, i, field);
+	node_flush(p->node[side], p->session[side]);
+}
+
+/* Bytes until the other side shows it. */
+static unsigned long until(struct pair *p, int side, const char *dir, unsigned i, const char *field)
+{
+	uint64_t before = p->bytes[!side];
+	while (!has(p->node[side], dir, i, field))
+		if (!turn(p))
+			tap_bail("%s/%u.json never came", dir, i);
+	return (unsigned long)(p->bytes[!side] - before);
+}
+
+static void test_order(void)
+{
+	struct node a, b, c;
+	struct pair p;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	node_open(&c, 3, NULL);
+	/* Of two devices, half of them each. */
+	for (unsigned i = 0; i < COUNT; i++) {
+		struct node *n = i % 20 < 10 ? &a : &c;
+		n->now = a.now > c.now ? a.now : c.now;
+		write_one(n, "c", i, "old");
+	}
+	if (!pair_meet(&a, &c))
+		tap_bail("no meeting");
+	pair_open(&p, &a, &b);
+	pair_run(&p);
+	uint64_t clean = p.bytes[0];
+	pair_close(&p);
+	node_close(&b);
+	node_open(&b, 2, NULL);
+	pair_open(&p, &a, &b);
+	for (int i = 0; i < 2; i++)
+		session_pace(p.session[i], 100000, true);
+	run_until(&p, COUNT / 2);
+	unsigned early = count(&b, 0, COUNT / 2 - 20), late = count(&b, COUNT / 2 + 20, COUNT);
+	ok(early == 0 && late == COUNT / 2 - 20, "the newer half comes first, of both devices: %u of the older one, "
+	   "%u of the newer", early, late);
+
+	uint64_t before = p.bytes[0];
+	change(&p, 0, "c", 3, "changed-1");
+	unsigned long n = until(&p, 1, "c", 3, "changed-1");
+	ok(n < 8000, "a change of what has not come yet comes after %lu bytes", n);
+	change(&p, 0, "c", COUNT - 1, "changed-2");
+	n = until(&p, 1, "c", COUNT - 1, "changed-2");
+	ok(n < 8000, "of what has come after %lu", n);
+	change(&p, 0, "c", COUNT, "new-3");
+	n = until(&p, 1, "c", COUNT, "new-3");
+	ok(n < 8000, "and something new after %lu", n);
+	change(&p, 1, "c", COUNT - 2, "changed-4");
+	n = until(&p, 0, "c", COUNT - 2, "changed-4");
+	ok(n < 4000, "a change on the other side after %lu", n);
+	ok(count(&b, 0, COUNT / 2 - 60) < 10, "while the older ones wait");
+	for (unsigned i = 0; i < 30; i++) {
+		char text[16];
+		snprintf(text, sizeof(text), "often-%u.", i);
+		change(&p, 0, "c", COUNT - 1, text);
+		n = until(&p, 1, "c", COUNT - 1, text);
+		if (n > 8000)
+			break;
+	}
+	ok(n <= 8000, "and each of 30 more");
+	ok(count(&b, 0, 20) < 15, "the oldest ones wait still");
+	run(&p);
+	tap_diag("%llu bytes in one go, %llu so", (unsigned long long)clean,
+		 (unsigned long long)p.bytes[0]);
+	ok(count(&b, 0, COUNT) == COUNT && session_in_step(p.session[0]) && session_in_step(p.session[1]),
+	   "all comes in the end");
+	ok(p.bytes[0] < clean + clean / 20 + 36 * 250, "and little is sent for it: %llu bytes after %llu",
+	   (unsigned long long)p.bytes[0], (unsigned long long)before);
+	pair_close(&p);
+	node_close(&a);
+	node_close(&b);
+	node_close(&c);
+}
+
+/* Several collections, each with a backlog. */
+static void test_collections(void)
+{
+	static const char *const dir[] = { "c", "d", "e" };
+	struct node a, b;
+	struct pair p;
+	unsigned long n = 0;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	for (unsigned i = 0; i < COUNT; i++)
+		write_one(&a, dir[i % 3], i, "old");
+	pair_open(&p, &a, &b);
+	for (int i = 0; i < 2; i++)
+		session_pace(p.session[i], 100000, true);
+	for (unsigned i = 0; i < 30; i++)
+		(void)turn(&p);
+	/* Whichever of them is under way, twice in each, and one that is new. */
+	for (unsigned i = 0; i < 12 && n < 10000; i++) {
+		char text[16];
+		snprintf(text, sizeof(text), "changed-%u.", i);
+		change(&p, 0, dir[i % 3], i % 6, text);
+		n = until(&p, 1, dir[i % 3], i % 6, text);
+	}
+	ok(n < 10000, "changes in all collections come at once, the last after %lu bytes", n);
+	change(&p, 0, "new", 1, "first");
+	n = until(&p, 1, "new", 1, "first");
+	ok(n < 10000, "so does a new collection: %lu bytes", n);
+	ok(!has(&b, "d", 1 + 3 * 3, "old") && !has(&b, "c", 3 * 3, "old") && !has(&b, "e", 2 + 3 * 3, "old"),
+	   "before what is old in each");
+	run(&p);
+	unsigned there = 0;
+	for (unsigned i = 0; i < COUNT; i++)
+		there += has(&b, dir[i % 3], i, "");
+	ok(there == COUNT && session_in_step(p.session[0]) && session_in_step(p.session[1]), "all comes in the end");
+	pair_close(&p);
+	node_close(&a);
+	node_close(&b);
+}
+
+static enum absence absence(struct node *n, const char *name)
+{
+	struct attr dir, file;
+	if (replica_lookup(n->replica, &NODE_ROOT, "c", 1, &dir) < 0 ||
+	    replica_lookup(n->replica, &dir.id, name, strlen(name), &file) < 0)
+		tap_bail("%s is not there", name);
+	return replica_absence(n->replica, &file.id);
+}
+
+static void write_blob(struct node *n, const char *name, unsigned seed)
+{
+	static uint8_t data[100000];
+	struct prng r = { seed };
+	prng_fill(&r, data, sizeof(data));
+	node_write(n, "c", name, data, sizeof(data));
+}
+
+static void answered(int code, void *userdata)
+{
+	*(int *)userdata = code;
+}
+
+static void test_contents(void)
+{
+	struct node a, b;
+	struct pair p;
+	struct attr dir, file;
+	struct fetches *f;
+	int code = -EINPROGRESS;
+	uint64_t ticket;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	if (fetches_new(b.replica, NULL, NULL, &f) < 0)
+		tap_bail("out of memory");
+	write_blob(&a, "one.bin", 1);
+	write_blob(&a, "two.bin", 2);
+	pair_open(&p, &a, &b);
+	for (int i = 0; i < 2; i++)
+		session_pace(p.session[i], 100000, true);
+	session_fetch_for(p.session[1], f);
+	run(&p);
+	ok(absence(&b, "one.bin") == ABSENT_WANTED && absence(&b, "two.bin") == ABSENT_WANTED && p.bytes[0] < 3000,
+	   "contents do not come over a slow link: %d bytes", (int)p.bytes[0]);
+	ok(session_in_step(p.session[0]) && session_in_step(p.session[1]), "all else is in step");
+	if (replica_lookup(b.replica, &NODE_ROOT, "c", 1, &dir) < 0 ||
+	    replica_lookup(b.replica, &dir.id, "one.bin", 7, &file) < 0)
+		tap_bail("one.bin is not there");
+	if (fetch_begin(f, &file.id, NULL, 0, UINT64_MAX, answered, &code, &ticket) < 0)
+		tap_bail("cannot fetch");
+	run(&p);
+	ok(code == 0 && absence(&b, "one.bin") == ABSENT_NOT, "but when they are asked for: %d", code);
+	ok(absence(&b, "two.bin") == ABSENT_WANTED, "others do not come along");
+	write_blob(&a, "one.bin", 3);
+	node_flush(&a, p.session[0]);
+	uint64_t before = p.bytes[0];
+	run(&p);
+	ok(absence(&b, "one.bin") == ABSENT_WANTED && p.bytes[0] - before < 3000,
+	   "nor newer contents of a file that was here");
+	pair_close(&p);
+	/* It takes no time. */
+	pair_open(&p, &a, &b);
+	session_fetch_for(p.session[1], f);
+	pair_run(&p);
+	ok(absence(&b, "one.bin") == ABSENT_NOT && absence(&b, "two.bin") == ABSENT_NOT,
+	   "over another link they come by themselves");
+	pair_close(&p);
+	fetches_free(f);
+	node_close(&a);
+	node_close(&b);
+}
+
+int main(void)
+{
+	tap_plan(20);
+	test_contents();
+	test_order();
+	test_collections();
+	return tap_done();
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* How fast a link is found to be: pretended links of some rate and delay, with stalls, senders that have little to
+ * say, and the verdict's inertia. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/pace.h"
+#include "tests/tap.h"
+
+#define MS 1000u
+
+/* A link that carries bytes at a rate, one after the other, and answers questions when they are through. */
+struct wire {
+	struct pace pace;
+	uint64_t rate, delay; /* bits a second; microseconds one way */
+	uint64_t free_at;     /* what was handed over is through then */
+	uint64_t now, no;
+	struct {
+		uint64_t no, at;
+	} answer[64];
+	unsigned n;
+	uint64_t most; /* bytes that were on their way */
+	unsigned news;
+};
+
+static void wire_ask(struct wire *w)
+{
+	if (!pace_due(&w->pace) || w->n == 64)
+		return;
+	pace_ping(&w->pace, ++w->no, w->now);
+	w->answer[w->n].no = w->no;
+	w->answer[w->n++].at = (w->free_at > w->now ? w->free_at : w->now) + 2 * w->delay;
+}
+
+static void wire_take(struct wire *w, uint64_t bytes)
+{
+	if (w->free_at < w->now)
+		w->free_at = w->now;
+	w->free_at += bytes * 8 * 1000000 / w->rate;
+	pace_sent(&w->pace, bytes, w->now);
+	if (w->pace.sent - w->pace.answered > w->most)
+		w->most = w->pace.sent - w->pace.answered;
+	wire_ask(w);
+}
+
+static void wire_answers(struct wire *w)
+{
+	uint64_t rtt = 0;
+	while (w->n > 0 && w->answer[0].at <= w->now) {
+		w->news += pace_pong(&w->pace, w->answer[0].no, w->now, &rtt);
+		memmove(&w->answer[0], &w->answer[1], --w->n * sizeof(w->answer[0]));
+	}
+}
+
+/* Sends pieces of `piece` bytes for so long: as many as there is room for, or one each `every` (us). */
+static void wire_run(struct wire *w, uint64_t us, uint64_t piece, uint64_t every)
+{
+	uint64_t end = w->now + us, next = w->now;
+	/* As sessions begin. */
+	if (w->no == 0) {
+		pace_ping(&w->pace, ++w->no, w->now);
+		w->answer[w->n].no = w->no;
+		w->answer[w->n++].at = w->now + 2 * w->delay;
+		w->free_at = w->now;
+	}
+	for (; w->now < end; w->now += MS) {
+		wire_answers(w);
+		wire_ask(w);
+		if (every && w->now < next)
+			continue;
+		next = w->now + every;
+		do {
+			/* A fast link's buffers are full at some time, too. */
+			if (pace_room(&w->pace) == 0 || w->free_at > w->now + 50 * MS)
+				if (!w->pace.slow && w->pace.rate > 0)
+					break;
+			if (pace_room(&w->pace) == 0)
+				break;
+			wire_take(w, piece);
+		} while (!every);
+		if (every)
+			pace_idle(&w->pace);
+	}
+}
+
+static bool near(uint64_t rate, uint64_t is)
+{
+	return is >= rate * 8 / 10 && is <= rate * 12 / 10;
+}
+
+static void test_rates(void)
+{
+	static const struct {
+		uint64_t rate, delay;
+		bool slow;
+	} link[] = {
+		{ 20000, 30 * MS, true },    { 100000, 0, true },          { 100000, 100 * MS, true },
+		{ 190000, 300 * MS, true },  { 400000, 100 * MS, false },  { 1000000, 10 * MS, false },
+		{ 50000000, 5 * MS, false }, { 50000000, 300 * MS, false },
+	};
+	for (unsigned i = 0; i < sizeof(link) / sizeof(*link); i++) {
+		struct wire w = { .rate = link[i].rate, .delay = link[i].delay };
+		wire_run(&w, 20000 * MS, 300, 0);
+		struct pace before = w.pace;
+		ok(w.pace.slow == link[i].slow, "a link of %llu kbit/s and %llu ms is %s: %llu kbit/s",
+		       (unsigned long long)link[i].rate / 1000, (unsigned long long)link[i].delay / MS,
+		       link[i].slow ? "slow" : "not slow", (unsigned long long)w.pace.rate / 1000);
+		if (link[i].rate <= 1000000)
+			ok(near(link[i].rate, w.pace.rate), "and its rate is told");
+		if (!link[i].slow)
+			continue;
+		w.most = 0;
+		wire_run(&w, 20000 * MS, 300, 0);
+		uint64_t queue = link[i].rate / 8 * (2 * link[i].delay + 1500 * MS) / 1000000 + PACE_ROOM_MIN + 300;
+		ok(w.most <= queue, "no more than %llu bytes are on their way: %llu", (unsigned long long)queue,
+		       (unsigned long long)w.most);
+		uint64_t carried = (w.pace.answered - before.answered) * 8 / 20;
+		ok(carried >= link[i].rate * 9 / 10, "and the link does not run dry: %llu of %llu bit/s",
+		       (unsigned long long)carried, (unsigned long long)link[i].rate);
+	}
+}
+
+static void test_trickle(void)
+{
+	struct wire fast = { .rate = 50000000, .delay = 150 * MS };
+	wire_run(&fast, 60000 * MS, 1000, 500 * MS);
+	ok(!fast.pace.slow, "who sends little over a fast link does not make it slow");
+	struct wire slow = { .rate = 100000, .delay = 20 * MS };
+	wire_run(&slow, 20000 * MS, 300, 0);
+	ok(slow.pace.slow, "a slow link is slow");
+	wire_run(&slow, 60000 * MS, 200, 300 * MS);
+	ok(slow.pace.slow && slow.news == 1, "and stays so when little is sent");
+}
+
+static void test_inertia(void)
+{
+	struct wire w = { .rate = 150000, .delay = 50 * MS };
+	wire_run(&w, 20000 * MS, 300, 0);
+	w.rate = 250000;
+	wire_run(&w, 20000 * MS, 300, 0);
+	ok(w.pace.slow && near(250000, w.pace.rate), "250 kbit/s are still slow on a link that was");
+	w.rate = 2000000;
+	wire_run(&w, 20000 * MS, 300, 0);
+	ok(!w.pace.slow, "2 Mbit/s are not");
+	w.rate = 250000;
+	wire_run(&w, 20000 * MS, 300, 0);
+	ok(!w.pace.slow && near(250000, w.pace.rate), "nor are 250 kbit/s on a link that was fast");
+	ok(w.news == 2, "the verdict changed once");
+
+	struct wire lossy = { .rate = 10000000, .delay = 20 * MS };
+	wire_run(&lossy, 2000 * MS, 1000, 0);
+	lossy.free_at = lossy.now + 800 * MS;
+	wire_run(&lossy, 5000 * MS, 1000, 0);
+	ok(!lossy.pace.slow && lossy.news == 1, "one lost packet does not make a fast link slow");
+}
+
+static void test_known(void)
+{
+	struct wire w = { .rate = 100000, .delay = 100 * MS };
+	pace_begin(&w.pace, 100000, true);
+	ok(w.pace.slow && pace_room(&w.pace) < 20000, "a link that was slow begins as one");
+	wire_run(&w, 5000 * MS, 300, 0);
+	ok(w.pace.slow && w.most < 20000, "and is never filled: %llu bytes", (unsigned long long)w.most);
+	struct pace p = { 0 };
+	uint64_t rtt = 7;
+	ok(!pace_pong(&p, 3, 5, &rtt) && rtt == 7 && pace_room(&p) == PACE_UNKNOWN_ROOM,
+	       "an answer to nothing says nothing");
+	for (unsigned i = 1; i <= PACE_PINGS + 5; i++) {
+		pace_sent(&p, PACE_STEP, i);
+		pace_ping(&p, i, i);
+	}
+	ok(p.n == PACE_PINGS && !pace_due(&p), "questions are bounded");
+}
+
+int main(void)
+{
+	tap_plan(34);
+	test_rates();
+	test_trickle();
+	test_inertia();
+	test_known();
+	return tap_done();
+}
