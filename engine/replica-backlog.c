@@ -369,7 +369,8 @@ static int found(struct backlog *b, const struct record *rec)
 	int rc = bundle_begin(b, rec);
 	if (rc < 0 || b->bundle.n_deltas > 0)
 		return rc;
-	if (rec->kind == NODE_DIR)
+	/* With a change that is not claimed yet it would always seem to have more than was sent. */
+	if (rec->kind == NODE_DIR || (b->turned && !vv_covers(b->have, &rec->ctx)))
 		rc = set_done(b, &rec->id);
 	buf_put(&b->queue, rec->id.b, ID_SIZE);
 	return rc == 0 ? queue_parents(b, rec) : rc;

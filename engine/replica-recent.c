@@ -136,12 +136,20 @@ static bool is_met(const struct slab *s, const struct stored *x)
 	return false;
 }
 
-static int widen(struct backlog *b, const struct vv *ctx)
+/* What was sent of a node that the slab's walk has met: its context in the slab's view, as far as that view is told
+ * to hold it. A change beyond that, which a third device is still telling of, has come to the view with no entry
+ * that the walk looks at: the node may have been sent before. */
+static int widen(struct backlog *b, const struct slab *s, const struct vv *ctx)
 {
 	vv_done(&b->wide);
 	int rc = vv_copy(&b->known, &b->wide);
+	for (uint32_t i = 0; rc == 0 && i < ctx->n; i++) {
+		struct vv_item item = ctx->item[i];
+		uint64_t most = vv_get(&s->high, item.actor);
+		rc = vv_raise(&b->wide, item.actor, item.seq < most ? item.seq : most);
+	}
 	b->wider = true;
-	return rc == 0 ? vv_join(&b->wide, ctx) : rc;
+	return rc;
 }
 
 int recent_known(struct backlog *b, const struct stored *now, bool queued, const struct vv **ret)
@@ -167,7 +175,7 @@ int recent_known(struct backlog *b, const struct stored *now, bool queued, const
 			continue;
 		if (rc == 0 && is_met(&b->slab[i], &old)) {
 			*ret = &b->wide;
-			return widen(b, &old.record->ctx);
+			return widen(b, &b->slab[i], &old.record->ctx);
 		}
 		if (rc < 0)
 			return rc;

@@ -83,6 +83,7 @@ unit_tests = \
 	tests/unit/test_replica_threads \
 	tests/unit/test_restamp \
 	tests/unit/test_newest \
+	tests/unit/test_relay \
 	tests/unit/test_pace \
 	tests/unit/test_rebirth \
 	tests/unit/test_reconcile \
@@ -175,6 +176,7 @@ tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_newest_SOURCES = tests/unit/test_newest.c $(pair)
+tests_unit_test_relay_SOURCES = tests/unit/test_relay.c $(pair)
 tests_unit_test_part_SOURCES = tests/unit/test_part.c $(pair)
 tests_unit_test_restamp_SOURCES = tests/unit/test_restamp.c $(pair)
 tests_unit_test_interest_SOURCES = tests/unit/test_interest.c $(pair)
