@@ -19,15 +19,15 @@ int session_put_fetch(struct session *s, struct buf *out, uint64_t now)
 		if (r < 0)
 			return r;
 		s->source_slow = false;
-		s->source_pace = true;
+		s->source_kick = true;
 	}
 	if (s->source_slow != s->peer_slow) {
 		fetch_slow(s->source, s->peer_slow);
 		s->source_slow = s->peer_slow;
-		s->source_pace = true;
+		s->source_kick = true;
 	}
-	if (s->source_pace) {
-		s->source_pace = false;
+	if (s->source_kick) {
+		s->source_kick = false;
 		fetch_background(s->fetches);
 	}
 	buf_reset(&s->payload);

@@ -72,6 +72,7 @@ struct holds {
 	uint32_t n_replies;       /* in reply */
 	bool begun;               /* the first word about that is said, or it is that nothing is */
 	bool told_partial;        /* we said that contents are missing here */
+	uint64_t absents;         /* so many then */
 	uint64_t whole_at;        /* commits from which on they are not; 0: they are, or nothing was seen yet */
 	bool known, partial;      /* of the peer */
 };
@@ -164,7 +165,7 @@ struct session {
 	struct presence *presence; /* NULL: nothing is told */
 	struct presence_side *side;
 	bool source_slow; /* as it was told */
-	bool source_pace; /* it is another one than when contents were begun last that nobody waits for */
+	bool source_kick; /* it may have contents now that it had not when they were begun last */
 	struct holds holds;
 	struct parts *parts; /* session-part.c; NULL: what is kept is not known yet */
 
