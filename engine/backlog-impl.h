@@ -38,6 +38,7 @@ struct slab {
 	struct head *head; /* by actor, once it is walked */
 	uint32_t n_heads;
 	bool walked;
+	bool raised; /* it came in while the walk lasted */
 	struct table done; /* as that of a backlog */
 };
 
@@ -48,6 +49,8 @@ struct backlog {
 	struct vv known;
 	struct vv skip; /* where the walk begins: known, and perhaps more */
 	bool resumed;
+	bool back;  /* what waits has its turn */
+	bool ahead; /* the last one met was of what came in meanwhile */
 	const struct vv *have;
 	uint32_t *actor; /* to walk, by identifier */
 	uint32_t n_actors, at;

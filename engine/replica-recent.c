@@ -10,7 +10,10 @@
  *
  * A node is sent when it is met first in the newest slab that it is in. Its entry moves up when it is changed, so
  * what was changed since a slab was walked is found in a newer one. What was sent of it before is what the
- * view of the slab had in which it was met; the delta is made for that. */
+ * view of the slab had in which it was met, as far as that view is told to hold it; the delta is made for that.
+ *
+ * Now and then the lowest slab has its turn before those above it are done (backlog_back). It is walked in the newest
+ * view, so what its own view would say of what was met is not true any more, and is not asked. */
 
 #include "engine/backlog-impl.h"
 
@@ -75,16 +78,15 @@ static int slab_add(struct backlog *b, const struct vv *low, const struct vv *hi
 	return rc == 0 ? vv_copy(high, &s->high) : rc;
 }
 
-/* Below which nothing of the top slab is. */
-static const struct vv *bottom_of(const struct backlog *b)
+/* Below which nothing of the slab is. */
+static const struct vv *bottom_of(const struct backlog *b, const struct slab *s)
 {
-	return b->n_slabs > 1 ? &b->slab[b->n_slabs - 2].high : &b->skip;
+	return s > b->slab ? &s[-1].high : &b->skip;
 }
 
-static int heads_make(struct backlog *b)
+static int heads_make(struct backlog *b, struct slab *s)
 {
-	struct slab *s = top(b);
-	const struct vv *bottom = bottom_of(b);
+	const struct vv *bottom = bottom_of(b, s);
 	s->head = calloc(s->low.n ? s->low.n : 1, sizeof(*s->head));
 	if (!s->head)
 		return -ENOMEM;
@@ -275,11 +277,13 @@ static int time_of(struct backlog *b, struct head *h)
 }
 
 /* The head with the newest entry; NULL: the slab is done. */
-static int best_of(struct backlog *b, struct head **ret)
+static int best_of(struct backlog *b, struct slab *s, struct head **ret)
 {
-	struct slab *s = top(b);
 	struct head *best = NULL;
 	uint32_t live = 0;
+	int made = s->walked ? 0 : heads_make(b, s);
+	if (made < 0)
+		return made;
 	for (uint32_t i = 0; i < s->n_heads; i++) {
 		struct head *h = &s->head[i];
 		if (h->ended)
@@ -344,31 +348,49 @@ static void merge(struct backlog *b)
 	b->n_slabs--;
 }
 
+/* The next one of the lowest slab that is not done, the top one not being looked at; NULL: there is none. What is walked
+ * so is walked in the newest view, and in the slab's own one an entry may be where it is not any more: what was met
+ * is not known of it until it is one with the slabs above. */
+static int lowest(struct backlog *b, struct head **ret)
+{
+	int rc = 0;
+	*ret = NULL;
+	for (uint32_t i = 0; rc == 0 && !*ret && i + 1 < b->n_slabs; i++) {
+		rc = best_of(b, &b->slab[i], ret);
+		if (rc == 0 && *ret && b->slab[i].view) {
+			view_unref(b->slab[i].view);
+			b->slab[i].view = NULL;
+		}
+	}
+	return rc;
+}
+
 int recent_next(struct backlog *b, uint32_t *ret_actor, uint64_t *ret_seq, struct id *ret)
 {
+	struct head *h = NULL;
 	settle(b);
-	for (;;) {
-		struct head *h = NULL;
-		int rc = top(b)->walked ? 0 : heads_make(b);
-		if (rc == 0)
-			rc = best_of(b, &h);
-		if (rc < 0)
-			return rc;
-		if (h) {
-			b->visiting = h;
-			b->visit = h->ring[--h->n];
-			h->time = 0;
-			uint64_t gone = h->last.seq - b->visit.seq;
-			b->left -= gone < b->left ? gone : b->left;
-			*ret_actor = h->actor;
-			*ret_seq = b->visit.seq;
-			*ret = b->visit.id;
-			return 1;
-		}
+	int rc = b->back ? lowest(b, &h) : 0;
+	b->ahead = !h && top(b)->raised;
+	while (rc == 0 && !h) {
+		rc = best_of(b, top(b), &h);
+		if (rc < 0 || h)
+			break;
 		if (b->n_slabs == 1)
 			return 0;
 		merge(b);
+		b->ahead = top(b)->raised;
 	}
+	if (rc < 0)
+		return rc;
+	b->visiting = h;
+	b->visit = h->ring[--h->n];
+	h->time = 0;
+	uint64_t gone = h->last.seq - b->visit.seq;
+	b->left -= gone < b->left ? gone : b->left;
+	*ret_actor = h->actor;
+	*ret_seq = b->visit.seq;
+	*ret = b->visit.id;
+	return 1;
 }
 
 /* Where the walk from the oldest on is, into skip. */
@@ -386,6 +408,16 @@ static int leave_place(struct backlog *b)
 bool backlog_turned(const struct backlog *b)
 {
 	return b->turned;
+}
+
+bool backlog_ahead(const struct backlog *b)
+{
+	return b->ahead;
+}
+
+void backlog_back(struct backlog *b, bool back)
+{
+	b->back = back;
 }
 
 int backlog_turn(struct backlog *b, const struct spans *spans)
@@ -415,6 +447,7 @@ int backlog_raise(struct backlog *b, struct view *view)
 	int rc = slab_add(b, have, have, view);
 	if (rc < 0)
 		return rc;
+	top(b)->raised = true;
 	view_unref(b->view);
 	b->view = view_ref(view);
 	b->have = have;

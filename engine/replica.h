@@ -586,6 +586,10 @@ bool backlog_inside(const struct backlog *b);
 struct spans;
 int backlog_turn(struct backlog *b, const struct spans *spans);
 bool backlog_turned(const struct backlog *b);
+/* What it met last is of what came in since it began, and goes before what has waited. */
+bool backlog_ahead(const struct backlog *b);
+/* What has waited has its turn, or (as it begins) not. */
+void backlog_back(struct backlog *b, bool back);
 /* Goes on in a newer view: what it has beyond the one before comes next. 1: so it is; 0: there is nothing, or this
  * is no moment for it; -ENOMEM. */
 int backlog_raise(struct backlog *b, struct view *view);

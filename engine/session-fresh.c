@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is changed now comes first on a slow link, whichever scope it is of: shoal-protocol(7), "Newest first". */
+/* What is changed now comes first on a slow link, whichever scope it is of: shoal-protocol(7), "Newest first".
+ *
+ * It gets four fifths of the link at most, but for short times: else who changes something all the time would never
+ * get to the end of a round, and what has waited would never come. */
 #include "engine/session-impl.h"
+
+#define SHARE 4    /* bytes of what comes first for each of what waits */
+#define BURST 4096 /* more of them, for some time */
 
 /* Which scopes were changed since the view before: they come first. What waited when the first was looked at is no
  * news. */
@@ -22,6 +28,36 @@ int session_fresh_look(struct session *s)
 	return 0;
 }
 
+static struct outgoing *oldest(struct session *s)
+{
+	for (uint32_t i = 0; i < s->n_rounds; i++)
+		if (s->out[i].backlog)
+			return &s->out[i];
+	return NULL;
+}
+
+void session_fresh_sent(struct session *s, const struct outgoing *o, size_t bytes)
+{
+	if (!backlog_turned(o->backlog))
+		return;
+	if (o != oldest(s) || backlog_ahead(o->backlog))
+		s->ahead += bytes;
+	else
+		s->behind += bytes;
+}
+
+bool session_in_debt(struct session *s)
+{
+	uint64_t due = SHARE * s->behind;
+	s->in_debt = s->ahead > due + (s->in_debt ? 0 : BURST);
+	/* Neither saves up. */
+	if (s->ahead < due)
+		s->ahead = due;
+	if (s->ahead > due + 2 * BURST)
+		s->ahead = due + 2 * BURST;
+	return s->in_debt;
+}
+
 struct outgoing *session_round_of(struct session *s, const struct scope *scope)
 {
 	for (uint32_t i = 0; i < s->n_rounds; i++)
@@ -30,18 +66,27 @@ struct outgoing *session_round_of(struct session *s, const struct scope *scope)
 	return NULL;
 }
 
-/* A scope that can come first now, while `o` is under way. */
+/* A scope that can come first now, while `o` is under way; or the one that has waited longest, when that has its
+ * turn. */
 struct scope *session_fresh_next(struct session *s, const struct outgoing *o)
 {
 	uint32_t open = 0;
+	if (session_in_debt(s)) {
+		const struct outgoing *first = oldest(s);
+		if (first == o)
+			return NULL;
+		o->scope->fresh = true; /* it goes on after that */
+		return first->scope;
+	}
 	for (uint32_t i = 0; i < s->n_rounds; i++)
 		open += s->out[i].backlog != NULL;
 	for (uint32_t i = 0; i < s->n_scopes; i++) {
 		struct scope *scope = s->scope[i];
-		if (!scope->fresh || scope == o->scope || !scope->have || scope->vector_due ||
-		    scope->vector_awaited || vv_covers(&scope->sent, scope->have))
+		if (!scope->fresh || scope == o->scope || !scope->have || scope->vector_due || scope->vector_awaited)
 			continue;
-		if (session_round_of(s, scope) || (open < OPEN_MAX && s->n_rounds < ROUNDS_OUT))
+		if (session_round_of(s, scope))
+			return scope;
+		if (open < OPEN_MAX && s->n_rounds < ROUNDS_OUT && !vv_covers(&scope->sent, scope->have))
 			return scope;
 	}
 	return NULL;

@@ -149,6 +149,8 @@ struct session {
 	uint64_t open;       /* number of the one under way; 0: none. Others may have to be gone on with */
 	uint64_t looked;     /* commits of the view in which fresh scopes were looked for; 0: not yet */
 	uint64_t last_round;
+	uint64_t ahead, behind; /* bytes of what is changed now, and of what waits (session-fresh.c) */
+	bool in_debt;           /* what waits has its turn */
 	uint32_t next_scope; /* where to look for work */
 	bool idle;           /* nothing to start until news or an answer */
 	struct piecewise bundle, delta, record; /* bundle: goes before the delta */
@@ -190,6 +192,10 @@ int session_get_pong(struct session *s, struct cursor *c, uint64_t now, struct e
 int session_get_pace(struct session *s, struct cursor *c, struct err *e);
 /* session-fresh.c: notes which scopes were changed since the view before, on a slow link; -ENOMEM. */
 int session_fresh_look(struct session *s);
+/* So many bytes of the round were sent. */
+void session_fresh_sent(struct session *s, const struct outgoing *o, size_t bytes);
+/* What waits has to have a turn: nothing comes first. */
+bool session_in_debt(struct session *s);
 /* One that can come first now, while `o` is under way; NULL: none. */
 struct scope *session_fresh_next(struct session *s, const struct outgoing *o);
 /* The round of the scope (NULL: the one under way) that is not ended; NULL: there is none. */

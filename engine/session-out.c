@@ -105,11 +105,14 @@ static int put_resumes(struct session *s, struct buf *out, size_t end)
 		r = session_scope(s, &id, &scope);
 		if (r < 0)
 			return r;
+		/* Without them more is sent again. */
+		if (!spans_fit(&spans, &reached))
+			spans_done(&spans);
+		if (reached.n == 0 && spans.n == 0)
+			continue;
 		payload(s);
 		put_scope(s, scope);
 		r = frame_vector_put(&s->payload, &reached, &none, s->actors, s->out_actors);
-		if (!spans_fit(&spans, &reached))
-			spans_done(&spans);
 		for (uint32_t i = 0; r == 0 && i < spans.n; i++) {
 			r = frame_vector_put(&s->payload, &spans.high[i], &none, s->actors, s->out_actors);
 			if (r == 0)
@@ -454,7 +457,8 @@ static int round_raise(struct session *s, struct buf *out, struct outgoing *o, b
 {
 	struct scope *scope = o->scope;
 	int r = 0;
-	bool turn = !backlog_turned(o->backlog), news = scope->have && !vv_covers(&o->upto, scope->have);
+	bool turn = !backlog_turned(o->backlog);
+	bool news = scope->have && !vv_covers(&o->upto, scope->have);
 	if (!backlog_between(o->backlog) || (!turn && !go_on && !news) ||
 	    (turn && (!s->pace.slow || !scope->have || backlog_left(o->backlog) < TURN_MIN)))
 		return 0;
@@ -543,6 +547,7 @@ static int round_step(struct session *s, struct buf *out, struct err *e)
 			return r < 0 ? err_errno(e, r, "cannot make a frame") : r;
 		/* The peer may have got it all from others meanwhile; but what began ends. */
 		if (backlog_inside(o->backlog) || !vv_covers(&o->scope->heard, &o->upto)) {
+			backlog_back(o->backlog, session_in_debt(s));
 			r = backlog_next(o->backlog, &s->arena, &d, e);
 			if (r < 0)
 				return r;
@@ -568,8 +573,10 @@ static int round_step(struct session *s, struct buf *out, struct err *e)
 	size_t before = out->len;
 	int r = s->bundle.busy ? put_piece(s, out, STREAM_DELTA, FRAME_BUNDLE, &s->bundle) :
 				 put_piece(s, out, STREAM_DELTA, FRAME_DELTA, &s->delta);
-	if (o)
+	if (o) {
 		o->since_mark += out->len - before;
+		session_fresh_sent(s, o, out->len - before);
+	}
 	return r < 0 ? err_errno(e, r, "cannot send a delta") : 1;
 }
 

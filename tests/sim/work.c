@@ -396,6 +396,10 @@ static void save(struct world *w, struct device *d, const struct found *x)
 	replica_parent(d->replica, &id, &parent, name);
 	bool json = was_doc && is_json(name);
 	bool text = !json && is_text(name);
+	if (w->slow && !json && !text) {
+		pin_clear(&fresh);
+		return;
+	}
 	struct numbers was = { 0 }, lines = { 0 };
 	if (json) {
 		new = old;

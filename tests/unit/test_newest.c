@@ -198,6 +198,60 @@ static void test_collections(void)
 	node_close(&b);
 }
 
+/* More is changed all the time than the link carries: what has waited gets a fifth of it, and rounds end. */
+static void test_share(const char *dir)
+{
+	enum { WAITING = 100 };
+	struct node a, b;
+	struct pair p;
+	struct attr at;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	for (unsigned i = 0; i < WAITING; i++)
+		write_one(&a, "c", i, "old");
+	pair_open(&p, &a, &b);
+	pair_run(&p);
+	uint64_t clean = p.bytes[0];
+	pair_close(&p);
+	node_close(&b);
+	node_open(&b, 2, NULL);
+	pair_open(&p, &a, &b);
+	for (int i = 0; i < 2; i++)
+		session_pace(p.session[i], 100000, true);
+	for (unsigned i = 0; i < 6; i++)
+		(void)turn(&p);
+	uint64_t start = p.now, end = start + clean * BYTE_US * 5 * 3 / 2;
+	unsigned n = COUNT, seen = 0;
+	while (p.now < end && count(&b, 0, WAITING) < WAITING) {
+		for (unsigned i = 0; i < 5; i++)
+			write_one(&a, dir, n++, "more");
+		node_flush(&a, p.session[0]);
+		(void)turn(&p);
+	}
+	ok(count(&b, 0, WAITING) == WAITING, "%s: what has waited is through after %.1f s, where it takes %.1f alone", dir,
+	   (double)(p.now - start) / 1e6, (double)clean * BYTE_US / 1e6);
+	for (unsigned i = COUNT; i < n; i++)
+		seen += has(&b, dir, i, "more");
+	ok(seen > n / 4, "and %u of %u changes since", seen, n - COUNT);
+	bool claimed = false;
+	for (end = p.now + 10000000; p.now < end && !claimed;) {
+		for (unsigned i = 0; i < 5; i++)
+			write_one(&a, dir, n++, "more");
+		node_flush(&a, p.session[0]);
+		(void)turn(&p);
+		struct view *v = replica_view(b.replica);
+		if (v && replica_lookup(b.replica, &NODE_ROOT, "c", 1, &at) == 0) {
+			const struct vv *have = view_have(v, &at.id);
+			claimed = have && have->n > 0;
+		}
+		view_unref(v);
+	}
+	ok(claimed, "and is claimed, though the changes go on");
+	pair_close(&p);
+	node_close(&a);
+	node_close(&b);
+}
+
 static enum absence absence(struct node *n, const char *name)
 {
 	struct attr dir, file;
@@ -271,9 +325,11 @@ static void test_contents(void)
 
 int main(void)
 {
-	tap_plan(20);
+	tap_plan(20 + 2 * 3);
 	test_contents();
 	test_order();
 	test_collections();
+	test_share("c");
+	test_share("d");
 	return tap_done();
 }
