@@ -49,6 +49,7 @@ struct file {
 struct asked {
 	struct sha256 hash;
 	uint64_t file; /* its number: it may have gone */
+	bool called_off; /* it is not going to be answered as it should: that says nothing */
 };
 
 struct fetch_source {
@@ -56,6 +57,7 @@ struct fetch_source {
 	struct asked asked[FETCH_ASKED_MAX];
 	uint32_t n;
 	uint64_t since; /* last answer, or first question */
+	uint32_t most;  /* that may be asked and not answered */
 	bool slow;
 };
 
@@ -548,6 +550,7 @@ int fetch_join(struct fetches *f, struct fetch_source **ret)
 	if (!s)
 		return -ENOMEM;
 	s->all = f;
+	s->most = FETCH_ASKED_FIRST;
 	pthread_mutex_lock(&f->lock);
 	struct fetch_source **p = f->n_sources < SOURCES_MAX ?
 		reallocarray(f->source, f->n_sources + 1, sizeof(struct fetch_source *)) : NULL;
@@ -568,6 +571,9 @@ void fetch_slow(struct fetch_source *s, bool slow)
 {
 	struct calls c = { 0 };
 	pthread_mutex_lock(&s->all->lock);
+	s->most = FETCH_ASKED_MAX;
+	for (uint32_t i = 0; slow && !s->slow && i < s->n; i++)
+		s->asked[i].called_off = true;
 	s->slow = slow;
 	end_hopeless(s->all, &c);
 	pthread_mutex_unlock(&s->all->lock);
@@ -613,7 +619,7 @@ static bool next_of(struct fetch_source *s, struct file *x, bool urgent, struct 
 		if (w->asked || w->urgent != urgent)
 			continue;
 		w->asked = s;
-		s->asked[s->n++] = (struct asked){ w->hash, x->no };
+		s->asked[s->n++] = (struct asked){ .hash = w->hash, .file = x->no };
 		*ret = w->hash;
 		return true;
 	}
@@ -626,7 +632,7 @@ bool fetch_next(struct fetch_source *s, uint64_t now_us, struct sha256 *ret)
 	bool found = false;
 	pthread_mutex_lock(&f->lock);
 	const bool first = s->n == 0;
-	for (int pass = 0; pass < 2 && !found && s->n < FETCH_ASKED_MAX; pass++)
+	for (int pass = 0; pass < 2 && !found && s->n < s->most; pass++)
 		for (uint32_t i = 0; i < f->n && !found; i++)
 			found = next_of(s, f->file[i], pass == 0, ret);
 	if (found && first)
@@ -653,7 +659,7 @@ static int note_lacks(struct file *x, struct fetch_source *s)
 
 /* A chunk that this file wants; the lock is held. */
 static int take(struct fetches *f, struct file *x, struct fetch_source *s, const struct sha256 *hash,
-		const void *data, size_t len, struct calls *c, struct err *e)
+		const void *data, size_t len, bool again, struct calls *c, struct err *e)
 {
 	uint32_t i;
 	int rc;
@@ -661,6 +667,8 @@ static int take(struct fetches *f, struct file *x, struct fetch_source *s, const
 		return 0;
 	if (len == 0) {
 		x->want[i].asked = NULL;
+		if (again)
+			return 0;
 		rc = note_lacks(x, s);
 		if (rc < 0)
 			return err_errno(e, rc, "cannot note what a peer lacks");
@@ -694,11 +702,12 @@ int fetch_chunk(struct fetch_source *s, const struct sha256 *hash, const void *d
 	const bool mine = i < s->n;
 	if (mine) {
 		const uint64_t no = s->asked[i].file;
+		const bool again = s->asked[i].called_off;
 		s->asked[i] = s->asked[--s->n];
 		s->since = now_us;
 		for (uint32_t k = 0; k < f->n; k++)
 			if (f->file[k]->no == no) {
-				rc = take(f, f->file[k], s, hash, data, len, &c, e);
+				rc = take(f, f->file[k], s, hash, data, len, again, &c, e);
 				break;
 			}
 	}

@@ -19,6 +19,7 @@
 
 #define FETCH_FILES_MAX 256      /* under way at a time */
 #define FETCH_WAITERS_MAX 4096   /* in all */
+#define FETCH_ASKED_FIRST 2      /* while nobody knows how fast the link is */
 #define FETCH_ASKED_MAX 32       /* chunks asked of one source and not answered */
 #define FETCH_BACKGROUND_MAX 8   /* files under way that nobody waits for */
 #define FETCH_PATIENCE_US (30ull * 1000 * 1000)
@@ -55,7 +56,8 @@ uint32_t fetch_list(struct fetches *f, struct id *ret, uint32_t max);
 /* ---- for sessions ---- */
 
 int fetch_join(struct fetches *f, struct fetch_source **ret);
-/* Its link is slow, or not any more. */
+/* Its link is slow, or not: that is known from here on. When it becomes slow, the source answers what it has been
+ * asked for with nothing; that is asked for again, if somebody waits for it. */
 void fetch_slow(struct fetch_source *s, bool slow);
 void fetch_leave(struct fetch_source *s); /* frees it; NULL: nothing */
 /* The next hash to ask this source for; false: none now. */

@@ -56,6 +56,7 @@ enum frame_type {
 #define FRAME_WANT_MAX 256    /* hashes in one WANT frame */
 #define FRAME_HOLDS_MAX 64    /* contents in one HOLDS frame */
 #define FRAME_PRESENCE_MAX 8192
+#define FRAME_PACE_FILLER 4096
 #define FRAME_TAGS_MAX 1024 /* in one ROUND or WITNESS frame */
 #define FRAME_SEQ_MAX (UINT64_C(1) << 62)
 

@@ -358,7 +358,7 @@ static bool is_waiting(const struct arrived *x)
 static int arrival_more(struct intake *in, struct arrival *a, struct err *e)
 {
 	struct arrived x = { .result = APPLY_NEED_CHUNKS };
-	if (a->wait != WAIT_CHUNKS || a->nowhere)
+	if (a->wait != WAIT_CHUNKS || a->nowhere || in->sparing)
 		return 1;
 	arena_reset(&in->scratch);
 	int r = replica_missing(in->replica, &in->scratch, a->delta, &a->place, &x.missing,
@@ -371,7 +371,8 @@ static int arrival_more(struct intake *in, struct arrival *a, struct err *e)
 /* Tries to join. 1: done with it; 0: it waits. */
 static int arrival_try(struct intake *in, struct arrival *a, struct err *e)
 {
-	struct arrived x = { .delta = a->delta, .upto = &a->round->upto, .nowhere = a->nowhere,
+	struct arrived x = { .delta = a->delta, .upto = &a->round->upto,
+			     .nowhere = a->nowhere || in->sparing,
 			     .part = a->round->part };
 	int r = arrival_more(in, a, e);
 	if (r <= 0)
@@ -439,7 +440,7 @@ static int parcel_try(struct intake *in, struct parcel *p, struct err *e)
 	for (const struct arrival *a = p->first; a; a = a->mate, i++) {
 		bool own = id_equal(&a->delta->state.scope, &a->round->scope);
 		x[i] = (struct arrived){ .delta = a->delta, .upto = own ? &a->round->upto : &nothing,
-					 .nowhere = a->nowhere };
+					 .nowhere = a->nowhere || in->sparing };
 	}
 	int r = replica_apply_all(in->replica, &in->scratch, x, p->received, &p->bundle, e);
 	if (r < 0)

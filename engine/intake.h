@@ -12,7 +12,7 @@
 enum stream { STREAM_DELTA, STREAM_RECORD, STREAM_CHUNK, STREAMS };
 
 #define INTAKE_WANTS_MAX 1024 /* hashes asked for and not answered */
-#define INTAKE_WANTS_FIRST 4  /* … while nobody knows how fast the link is */
+#define INTAKE_WANTS_FIRST 2  /* … while nobody knows how fast the link is */
 
 struct intake;
 struct spans;
@@ -54,8 +54,8 @@ int intake_chunk(struct intake *in, const struct sha256 *hash, const void *data,
 		 uint64_t cost, struct err *e);
 
 /* How fast the link is, is known. On a slow one nothing is asked for any more: deltas are joined without the
- * contents that are not here. */
-void intake_pace(struct intake *in, bool slow);
+ * contents that are not here, and so are those that wait for contents now. Errors as those of intake_delta. */
+int intake_pace(struct intake *in, bool slow, struct err *e);
 /* The next hash to ask for. False: none now. */
 bool intake_want(struct intake *in, struct sha256 *ret);
 /* The next record to ask for. */

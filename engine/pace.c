@@ -10,7 +10,8 @@
 void pace_begin(struct pace *p, uint64_t rate, bool slow)
 {
 	p->rate = rate;
-	p->slow = rate > 0 && slow;
+	p->known = rate > 0;
+	p->slow = p->known && slow;
 }
 
 void pace_sent(struct pace *p, uint64_t bytes, uint64_t now_us)
@@ -28,9 +29,10 @@ void pace_idle(struct pace *p)
 /* Bytes that may be on their way: what the delay hides, and some more, for the link must not run dry. */
 static uint64_t limit(const struct pace *p)
 {
-	if (p->rate == 0)
+	/* What looks slow may be. */
+	if (!p->known && (p->rate == 0 || p->rate >= PACE_FAST_BPS))
 		return (uint64_t)PACE_UNKNOWN_ROOM << (p->n_answers < 4 ? p->n_answers : 4);
-	if (!p->slow)
+	if (p->known && !p->slow)
 		return UINT64_MAX;
 	uint64_t n = p->rate / 8 * (QUEUE_US + p->rtt_least) / SECOND;
 	return n < PACE_ROOM_MIN ? PACE_ROOM_MIN : n > PIECE_MAX ? PIECE_MAX : n;
@@ -50,12 +52,12 @@ uint64_t pace_drain_us(const struct pace *p)
 
 size_t pace_piece(const struct pace *p)
 {
-	return p->slow ? (size_t)(limit(p) / 4) : PIECE_MAX;
+	return limit(p) == UINT64_MAX ? PIECE_MAX : (size_t)(limit(p) / 4);
 }
 
 bool pace_due(const struct pace *p)
 {
-	uint64_t step = p->rate == 0 ? PACE_STEP : p->slow ? limit(p) / 8 : PACE_FAST_STEP;
+	uint64_t step = !p->known ? PACE_STEP : p->slow ? limit(p) / 8 : PACE_FAST_STEP;
 	/* What fills the link must be asked about, or it would never be known that there is room again. */
 	if (p->n == 0 && p->sent > p->asked && pace_room(p) == 0)
 		return true;
@@ -74,22 +76,50 @@ void pace_ping(struct pace *p, uint64_t no, uint64_t now_us)
 	p->idle = false;
 }
 
-static bool take_sample(struct pace *p, uint64_t bytes, uint64_t us)
+/* What is known now, by so many samples that took so long. */
+static bool decide(struct pace *p, uint32_t n, uint64_t us)
 {
-	bool known = p->rate > 0, slow = p->slow;
-	uint32_t i = p->n_samples++ % PACE_SAMPLES;
+	bool known = p->known, slow = p->slow;
+	if (p->rate <= PACE_SLOW_BPS)
+		p->slow |= n >= PACE_SAMPLES_LEAST && us >= SECOND;
+	else if (p->rate >= PACE_FAST_BPS)
+		p->slow &= n < 2;
+	p->known |= p->slow || (p->rate > PACE_SLOW_BPS && n >= (p->rate >= PACE_FAST_BPS ? 2 : PACE_SAMPLES_LEAST));
+	return known != p->known || slow != p->slow;
+}
+
+static bool take_sample(struct pace *p, uint64_t bytes, uint64_t us, uint64_t now_us)
+{
+	uint32_t i = p->n_samples++ % PACE_SAMPLES, n = 0;
+	p->measured_us = now_us;
 	p->bytes[i] = bytes;
 	p->us[i] = us;
 	bytes = us = 0;
-	for (uint32_t k = 0; k < PACE_SAMPLES && k < p->n_samples; k++) {
+	for (; n < PACE_SAMPLES && n < p->n_samples && (n < PACE_SAMPLES_LEAST || us < SECOND); n++) {
+		uint32_t k = (p->n_samples - 1 - n) % PACE_SAMPLES;
 		bytes += p->bytes[k];
 		us += p->us[k];
 	}
 	p->rate = bytes * 8 * SECOND / (us ? us : 1);
 	if (p->rate == 0)
 		p->rate = 1;
-	p->slow = p->rate <= PACE_SLOW_BPS || (p->slow && p->rate < PACE_FAST_BPS);
-	return !known || slow != p->slow;
+	return decide(p, n, us);
+}
+
+/* It carries that much at least. Of who sends little that says nothing, unless more was known already. */
+static bool take_bound(struct pace *p, uint64_t rate, uint64_t now_us)
+{
+	if (rate <= p->rate || (p->rate == 0 && rate < PACE_FAST_BPS))
+		return false;
+	p->measured_us = now_us;
+	p->rate = rate;
+	p->n_samples = 0;
+	return rate >= PACE_FAST_BPS && decide(p, 2, 0);
+}
+
+void pace_afresh(struct pace *p)
+{
+	p->n_samples = 0;
 }
 
 /* What an answer says that comes for all bytes from `before` to m. last: no other question is on its way. */
@@ -99,15 +129,15 @@ static bool judge(struct pace *p, uint64_t before, const struct pace_mark *m, bo
 	if (m->idle)
 		p->open = false;
 	if (p->open && m->bytes - p->from_bytes >= PACE_SAMPLE_MIN) {
-		news = take_sample(p, m->bytes - p->from_bytes, now_us - p->from_us);
+		news = take_sample(p, m->bytes - p->from_bytes, now_us - p->from_us, now_us);
 		p->from_bytes = m->bytes;
 		p->from_us = now_us;
 	} else if (!p->open && m->bytes - before >= PACE_SAMPLE_MIN && now_us > m->first_us) {
 		uint64_t took = now_us - m->first_us, least = (m->bytes - before) * 8 * SECOND / took;
 		if (!m->idle && took > 4 * p->rtt_least + PATIENCE_US)
-			news = take_sample(p, m->bytes - before, took - p->rtt_least);
-		else if (least > p->rate && least >= PACE_FAST_BPS)
-			news = take_sample(p, m->bytes - before, took);
+			news = take_sample(p, m->bytes - before, took - p->rtt_least, now_us);
+		else
+			news = take_bound(p, least, now_us);
 	}
 	if (!p->open) {
 		p->from_bytes = m->bytes;

@@ -8,9 +8,10 @@
  * Bytes between two questions of which the second was on its way before the first was answered, over the
  * time between the answers: so long the link was busy, whatever its delay and whatever buffers
  * it has. Where the sender had nothing more to send in between, or a question was alone on the link, that
- * gives a lower bound only, which counts if it is more than what was known; or if it took much longer than the
- * link's delay, and there was more to send all the time. The rate is that of the last PACE_SAMPLES samples together, for one
- * lost packet can hold up a fast link for longer than a sample takes. */
+ * gives a lower bound only, which counts if it is more than what was known; or, as a sample, if it took much longer
+ * than the link's delay, and there was more to send all the time. The rate is that of the last samples together that
+ * took a second, PACE_SAMPLES_LEAST of them at least, as far as there are so many: one lost packet can hold up a fast link for longer than a
+ * sample takes. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,7 +25,8 @@
 #define PACE_STEP 2048u         /* bytes between questions, until it is known */
 #define PACE_FAST_STEP 32768u
 #define PACE_PINGS 32           /* not answered */
-#define PACE_SAMPLES 4
+#define PACE_SAMPLES 16
+#define PACE_SAMPLES_LEAST 3    /* that make a link slow; and it takes a second of them */
 #define PACE_SAMPLE_MIN 4096u   /* bytes of a sample, at least */
 
 struct pace_mark {
@@ -46,8 +48,10 @@ struct pace {
 	uint64_t from_bytes, from_us;
 	uint64_t bytes[PACE_SAMPLES], us[PACE_SAMPLES]; /* ring */
 	uint32_t n_samples, n_answers;
+	uint64_t measured_us; /* when the rate was measured last; 0: not yet */
 	uint64_t rate;     /* bits a second; 0: not known */
 	uint64_t rtt_least; /* microseconds; 0: not known */
+	bool known; /* whether it is slow */
 	bool slow;
 };
 
@@ -62,6 +66,8 @@ void pace_ping(struct pace *p, uint64_t no, uint64_t now_us);
 /* All questions up to `no` are answered. *ret_rtt (microseconds): of the last of them; untouched if it is not one of
  * these. True: the verdict is another one than before, or the first. */
 bool pace_pong(struct pace *p, uint64_t no, uint64_t now_us, uint64_t *ret_rtt);
+/* The link is about to be measured anew: what was measured before does not count. */
+void pace_afresh(struct pace *p);
 /* How long what is on its way may take, with some patience (microseconds). */
 uint64_t pace_drain_us(const struct pace *p);
 /* There is room for more on the link: UINT64_MAX where it is not slow. */

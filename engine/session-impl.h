@@ -24,6 +24,7 @@
 #define NO_NUMBER UINT32_MAX
 #define HOLDS_OPEN_MAX 8 /* HOLDS without their HELD, each way */
 #define MARK_EVERY 1024 /* bytes of deltas, at least */
+#define MARK_EVERY_TURNED 512 /* … newest first, where bytes are dear */
 #define OPEN_MAX 4      /* rounds under way, on a slow link */
 #define TURN_MIN 4      /* nodes that are left of a round, for it to go on newest first */
 
@@ -160,13 +161,13 @@ struct session {
 	bool whole_due;
 	struct sha256 *wanted; /* ring */
 	uint32_t wanted_at, n_wanted;
+	uint32_t n_refused; /* of these, the first: asked for before the link was told to be slow */
 	struct buf chunk;
 
 	struct fetches *fetches; /* NULL: contents are not fetched over this session */
 	struct fetch_source *source;
 	struct presence *presence; /* NULL: nothing is told */
 	struct presence_side *side;
-	bool source_slow; /* as it was told */
 	bool source_kick; /* it may have contents now that it had not when they were begun last */
 	struct holds holds;
 	struct parts *parts; /* session-part.c; NULL: what is kept is not known yet */
@@ -181,15 +182,22 @@ struct session {
 	/* how fast the link is, in both directions */
 	struct pace pace;
 	bool pace_out; /* PACE is to be sent */
+	uint64_t pace_at;   /* when it may be sent next */
+	uint64_t probe_at;  /* a slow link is measured then, if contents are missing at the peer */
+	uint64_t probe_us;  /* and next so long after that */
+	uint64_t paces, paces_at; /* of the peer: how many may come, and since when that is so */
 	uint64_t peer_rate; /* of PACE, bits a second */
 	bool peer_slow;
 };
 
 /* session-pace.c: questions that stand between data, and PACE. */
 int session_put_ping(struct session *s, struct buf *out, uint64_t now);
-int session_put_pace(struct session *s, struct buf *out);
+int session_put_pace(struct session *s, struct buf *out, uint64_t now);
+/* Measures a slow link over which nothing goes, when it is time to. */
+int session_put_probe(struct session *s, struct buf *out, uint64_t now);
+uint64_t session_pace_deadline(const struct session *s);
 int session_get_pong(struct session *s, struct cursor *c, uint64_t now, struct err *e);
-int session_get_pace(struct session *s, struct cursor *c, struct err *e);
+int session_get_pace(struct session *s, struct cursor *c, uint64_t now, struct err *e);
 /* session-fresh.c: notes which scopes were changed since the view before, on a slow link; -ENOMEM. */
 int session_fresh_look(struct session *s);
 /* So many bytes of the round were sent. */

@@ -510,7 +510,7 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 	case FRAME_MARK:
 		return get_mark(s, &c, e);
 	case FRAME_PACE:
-		return session_get_pace(s, &c, e);
+		return session_get_pace(s, &c, now, e);
 	case FRAME_RAISE:
 		return get_raise(s, &c, e);
 	case FRAME_RESUME:

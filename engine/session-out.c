@@ -274,7 +274,7 @@ static int put_life(struct session *s, struct buf *out, uint64_t now)
 		r = session_put_ping(s, out, now);
 	}
 	if (r == 0)
-		r = session_put_pace(s, out);
+		r = session_put_probe(s, out, now);
 	return r;
 }
 
@@ -489,7 +489,7 @@ static int round_raise(struct session *s, struct buf *out, struct outgoing *o, b
 static int put_mark(struct session *s, struct buf *out, struct outgoing *o)
 {
 	struct dot at;
-	bool now = o->since_mark >= MARK_EVERY;
+	bool now = o->since_mark >= (backlog_turned(o->backlog) ? MARK_EVERY_TURNED : MARK_EVERY);
 	if (!backlog_turned(o->backlog)) {
 		if (!now || !backlog_place(o->backlog, &at.actor, &at.seq) ||
 		    (at.actor == o->mark.actor && at.seq == o->mark.seq))
@@ -627,7 +627,8 @@ static int chunk_step(struct session *s, struct buf *out, struct err *e)
 		return 0;
 	const struct sha256 *hash = &s->wanted[s->wanted_at];
 	buf_reset(&s->chunk);
-	int r = chunk_get(replica_store(s->replica), hash, &s->chunk);
+	bool refused = s->n_refused > 0;
+	int r = refused ? -ENOENT : chunk_get(replica_store(s->replica), hash, &s->chunk);
 	if (r < 0 && r != -ENOENT && r != -EHOSTDOWN)
 		return err_errno(e, r, "cannot read a chunk");
 	if (r < 0)
@@ -637,6 +638,7 @@ static int chunk_step(struct session *s, struct buf *out, struct err *e)
 			s->chunk.len);
 	s->wanted_at = (s->wanted_at + 1) % WANTED_MAX;
 	s->n_wanted--;
+	s->n_refused -= refused;
 	return r < 0 ? err_errno(e, r, "cannot send a chunk") : 1;
 }
 
@@ -651,6 +653,8 @@ static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
 		return r;
 	if (!s->witness_out)
 		r = put_witness(s, out);
+	if (r == 0)
+		r = session_put_pace(s, out, now);
 	if (r == 0)
 		r = session_put_partial(s, out);
 	while (r == 0 && s->interests_out) {

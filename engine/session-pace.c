@@ -4,10 +4,17 @@
 
 #include "engine/session-impl.h"
 
+#define PACE_EVERY_US (10ull * 1000 * 1000) /* between two verdicts that are told */
+#define PACE_REFILL_US (5ull * 1000 * 1000) /* so often one of the peer's is looked at, … */
+#define PACE_ROW 16                         /* … and so many in a row */
+#define PROBE_US (30ull * 1000 * 1000)      /* of rest before a slow link is measured, twice as long each time … */
+#define PROBE_MAX_US (3600ull * 1000 * 1000)
+#define PROBES 3
+
 void session_pace(struct session *s, uint64_t rate, bool slow)
 {
 	pace_begin(&s->pace, rate, slow);
-	s->pace_out = s->pace.slow;
+	s->pace_out = rate > 0;
 }
 
 int session_put_ping(struct session *s, struct buf *out, uint64_t now)
@@ -33,25 +40,89 @@ int session_get_pong(struct session *s, struct cursor *c, uint64_t now, struct e
 	return 0;
 }
 
-int session_put_pace(struct session *s, struct buf *out)
+static int put_pace(struct session *s, struct buf *out, const void *filler, size_t len)
 {
-	if (!s->pace_out)
-		return 0;
-	s->pace_out = false;
 	buf_reset(&s->payload);
 	buf_varint(&s->payload, s->pace.rate);
 	buf_u8(&s->payload, s->pace.slow);
-	return frame_put(out, FRAME_PACE, &s->payload);
+	return frame_put2(out, FRAME_PACE, &s->payload, filler, len);
 }
 
-int session_get_pace(struct session *s, struct cursor *c, struct err *e)
+int session_put_pace(struct session *s, struct buf *out, uint64_t now)
+{
+	if (!s->pace_out || now < s->pace_at)
+		return 0;
+	s->pace_out = false;
+	s->pace_at = now + PACE_EVERY_US;
+	/* What was asked for before is not to come any more; the peer knows that by this frame. */
+	if (s->pace.slow)
+		s->n_refused = s->n_wanted;
+	s->probe_us = PROBE_US;
+	s->probe_at = 0;
+	return put_pace(s, out, NULL, 0);
+}
+
+/* Contents are missing at the peer and it does not ask for them because the link was slow; nothing else goes over
+ * it from which to learn that it is not any more. */
+static bool probes(const struct session *s)
+{
+	return s->pace.slow && s->holds.partial && !s->pace_out && s->pace.sent == s->pace.answered;
+}
+
+int session_put_probe(struct session *s, struct buf *out, uint64_t now)
+{
+	static const uint8_t filler[FRAME_PACE_FILLER];
+	if (!probes(s))
+		return 0;
+	if (s->probe_at == 0 || s->pace.measured_us + s->probe_us > s->probe_at)
+		s->probe_at = (s->pace.measured_us > 0 ? s->pace.measured_us : now) + s->probe_us;
+	if (now < s->probe_at)
+		return 0;
+	s->probe_us = 2 * s->probe_us < PROBE_MAX_US ? 2 * s->probe_us : PROBE_MAX_US;
+	s->probe_at = now + s->probe_us;
+	pace_afresh(&s->pace);
+	for (int i = 0; i < PROBES; i++) {
+		size_t before = out->len;
+		int r = put_pace(s, out, filler, sizeof(filler));
+		if (r < 0)
+			return r;
+		pace_sent(&s->pace, out->len - before, now);
+		r = session_put_ping(s, out, now);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+uint64_t session_pace_deadline(const struct session *s)
+{
+	if (s->pace_out)
+		return s->pace_at;
+	return probes(s) && s->probe_at > 0 ? s->probe_at : UINT64_MAX;
+}
+
+int session_get_pace(struct session *s, struct cursor *c, uint64_t now, struct err *e)
 {
 	uint64_t rate = cursor_varint(c);
 	uint8_t slow = cursor_u8(c);
-	if (!cursor_end(c) || slow > 1 || rate == 0)
+	bool filled = true;
+	for (const uint8_t *p; cursor_left(c) > 0 && (p = cursor_take(c, 1));)
+		filled &= *p == 0;
+	if (!cursor_end(c) || slow > 1 || rate == 0 || !filled)
 		return err_set(e, -EPROTO, "the peer sent a malformed PACE frame");
+	/* Each may make this device do something. */
+	uint64_t more = (now - s->paces_at) / PACE_REFILL_US;
+	s->paces_at += more * PACE_REFILL_US;
+	s->paces = s->paces > more ? s->paces - more : 0;
+	if (++s->paces > PACE_ROW)
+		return err_set(e, -EPROTO, "the peer sent PACE too often");
+	bool news = s->peer_rate == 0 || s->peer_slow != slow;
 	s->peer_rate = rate;
 	s->peer_slow = slow;
-	intake_pace(s->intake, slow);
-	return 0;
+	if (!news)
+		return 0;
+	s->source_kick = true;
+	if (s->source)
+		fetch_slow(s->source, slow);
+	return intake_pace(s->intake, slow, e);
 }

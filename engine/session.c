@@ -308,7 +308,9 @@ uint64_t session_deadline(const struct session *s)
 	uint64_t at = ping < dead ? ping : dead;
 	uint64_t fetch = s->source ? fetch_deadline(s->source) : UINT64_MAX;
 	uint64_t tell = s->side ? presence_deadline(s->side) : UINT64_MAX;
+	uint64_t pace = s->hello_in ? session_pace_deadline(s) : UINT64_MAX;
 	at = fetch < at ? fetch : at;
+	at = pace < at ? pace : at;
 	return tell < at ? tell : at;
 }
 
@@ -334,6 +336,7 @@ void session_status(const struct session *s, struct session_status *ret)
 					.rtt_us = s->rtt,
 					.rate_out = s->pace.rate,
 					.slow_out = s->pace.slow,
+					.measured_us = s->pace.measured_us,
 					.rate_in = s->peer_rate,
 					.slow_in = s->peer_slow,
 					.since_us = s->last_in };

@@ -77,6 +77,7 @@ struct session_status {
 	uint64_t since_us;     /* the peer's last byte */
 	uint64_t rate_out, rate_in; /* bits a second, as we measure and as the peer does; 0: not known */
 	bool slow_out, slow_in;     /* counts as slow (engine/pace.h) */
+	uint64_t measured_us;       /* when rate_out was measured last; 0: not in this session */
 };
 void session_status(const struct session *s, struct session_status *ret);
 /* Which store of the device the peer is; false: it has not said yet. */

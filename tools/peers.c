@@ -295,12 +295,13 @@ static void note_pace(struct peer *p)
 	struct link_info info;
 	struct known *k = known_find(p->all, &p->link->peer);
 	session_status(p->session, &s);
-	if (!k || s.rate_out == 0)
+	/* What was known before and was not looked at is no older for that. */
+	if (!k || s.measured_us == 0)
 		return;
 	link_info(p->link, &info);
 	where_of(&info, k->where);
 	k->rate = s.rate_out;
-	k->slow_us = s.slow_out ? world_boot_us() : 0;
+	k->slow_us = s.slow_out ? s.measured_us : 0;
 }
 
 /* ---- who holds contents ---- */

@@ -15,6 +15,7 @@ import sys
 PACKET = 1000
 BUFFER = 16384  # of sockets, asked for: the kernel takes twice that, packets with all that is around them
 STALL = 0.3     # what a lost packet costs at least
+SLACK = 0.05    # seconds that a timer may be late, and the link still carries its rate
 
 
 async def carry(reader, writer, rate, delay, loss, stopped):
@@ -33,15 +34,17 @@ async def carry(reader, writer, rate, delay, loss, stopped):
             await writer.drain()
     arriving = asyncio.create_task(arrive())
     try:
-        free = 0
+        # A bucket that time fills: what a timer oversleeps is carried after it.
+        free = loop.time()
         while True:
             if stopped and stopped.is_set():
                 await asyncio.sleep(3600)
             data = await reader.read(PACKET)
-            free = max(free, loop.time()) + len(data) * 8 / rate
+            free = max(free, loop.time() - SLACK) + len(data) * 8 / rate
             if data and random.random() < loss:
                 free += max(STALL, 2 * delay)
-            await asyncio.sleep(free - loop.time())
+            if free > loop.time():
+                await asyncio.sleep(free - loop.time())
             await queue.put((free + delay, data))
             if not data:
                 break
