@@ -138,6 +138,16 @@ static bool judge(struct pace *p, uint64_t before, const struct pace_mark *m, bo
 			news = take_sample(p, m->bytes - before, took - p->rtt_least, now_us);
 		else
 			news = take_bound(p, least, now_us);
+		p->some_bytes = 0;
+	} else if (!p->open) {
+		/* Too little by itself: some of that together. */
+		if (p->some_bytes == 0)
+			p->some_us = m->first_us;
+		p->some_bytes += m->bytes - before;
+		if (p->some_bytes >= PACE_SAMPLE_MIN && now_us > p->some_us) {
+			news = take_bound(p, p->some_bytes * 8 * SECOND / (now_us - p->some_us), now_us);
+			p->some_bytes = 0;
+		}
 	}
 	if (!p->open) {
 		p->from_bytes = m->bytes;

@@ -46,6 +46,7 @@ struct pace {
 	uint32_t at, n;
 	bool open;         /* the link was busy since the sample began */
 	uint64_t from_bytes, from_us;
+	uint64_t some_bytes, some_us; /* answered one by one, and since when */
 	uint64_t bytes[PACE_SAMPLES], us[PACE_SAMPLES]; /* ring */
 	uint32_t n_samples, n_answers;
 	uint64_t measured_us; /* when the rate was measured last; 0: not yet */

@@ -42,15 +42,15 @@ static unsigned count(struct node *n, unsigned from, unsigned upto)
 	return all;
 }
 
-/* One turn of both over a link of 100 kbit/s. */
-static bool turn(struct pair *p)
+/* One turn of both, a byte taking so long. */
+static bool turn_at(struct pair *p, unsigned byte_us)
 {
 	bool moved = false;
 	for (int i = 0; i < 2; i++) {
 		_cleanup_(buf_done) struct buf out = { 0 };
 		if (session_output(p->session[i], &out, 1024, p->now, &p->e) < 0)
 			tap_bail("output: %s", p->e.message);
-		p->now += out.len * BYTE_US;
+		p->now += out.len * byte_us;
 		p->bytes[i] += out.len;
 		moved |= out.len > 0;
 		if (out.len > 0 && session_input(p->session[!i], out.data, out.len, p->now, &p->e) < 0)
@@ -62,6 +62,12 @@ static bool turn(struct pair *p)
 		node_flush(p->node[i], p->session[i]);
 	}
 	return moved;
+}
+
+/* Over a link of 100 kbit/s. */
+static bool turn(struct pair *p)
+{
+	return turn_at(p, BYTE_US);
 }
 
 static void run(struct pair *p)
@@ -323,13 +329,149 @@ static void test_contents(void)
 	node_close(&b);
 }
 
+/* The link becomes slow while contents are on their way: after so many turns. */
+static void test_called_off(void)
+{
+	unsigned late = 0, bad = 0, unfetched = 0;
+	for (unsigned k = 0; k < 24; k++) {
+		struct node a, b;
+		struct pair p;
+		struct attr dir, file;
+		struct fetches *f;
+		int code = -EINPROGRESS;
+		uint64_t ticket;
+		node_open(&a, 1, NULL);
+		node_open(&b, 2, NULL);
+		if (fetches_new(b.replica, NULL, NULL, &f) < 0)
+			tap_bail("out of memory");
+		write_blob(&a, "one.bin", 1);
+		write_blob(&a, "two.bin", 2);
+		write_one(&a, "c", 1, "after");
+		pair_open(&p, &a, &b);
+		session_fetch_for(p.session[1], f);
+		for (unsigned i = 0; i < k; i++)
+			(void)turn(&p);
+		session_pace(p.session[0], 100000, true);
+		run(&p);
+		bad += !session_in_step(p.session[0]) || !session_in_step(p.session[1]) || !has(&b, "c", 1, "after");
+		late += absence(&b, "one.bin") == ABSENT_WANTED;
+		pair_close(&p);
+		if (absence(&b, "one.bin") == ABSENT_WANTED) {
+			/* The same for what somebody waits for. */
+			pair_open(&p, &a, &b);
+			session_fetch_for(p.session[1], f);
+			for (unsigned i = 0; i < 4; i++)
+				(void)turn(&p);
+			if (replica_lookup(b.replica, &NODE_ROOT, "c", 1, &dir) < 0 ||
+			    replica_lookup(b.replica, &dir.id, "one.bin", 7, &file) < 0)
+				tap_bail("one.bin is not there");
+			int begun = fetch_begin(f, &file.id, NULL, 0, UINT64_MAX, answered, &code, &ticket);
+			if (begun != 0)
+				code = begun < 0 ? begun : 0;
+			for (unsigned i = 0; i < k % 6; i++)
+				(void)turn(&p);
+			session_pace(p.session[0], 100000, true);
+			run(&p);
+			unfetched += code != 0 || absence(&b, "one.bin") != ABSENT_NOT;
+			pair_close(&p);
+		}
+		fetches_free(f);
+		node_close(&a);
+		node_close(&b);
+	}
+	ok(late > 2, "a link becomes slow before contents are through, %u times", late);
+	is_uint(bad, 0, "and all else comes");
+	is_uint(unfetched, 0, "what somebody waits for as well");
+}
+
+/* Contents that a device did not have when it was asked first. */
+static void test_later(void)
+{
+	struct node a, r, b;
+	struct pair up, down;
+	struct attr dir, file;
+	struct fetches *fr, *fb;
+	int code = -EINPROGRESS;
+	uint64_t ticket;
+	node_open(&a, 1, NULL);
+	node_open(&r, 2, NULL);
+	node_open(&b, 3, NULL);
+	if (fetches_new(r.replica, NULL, NULL, &fr) < 0 || fetches_new(b.replica, NULL, NULL, &fb) < 0)
+		tap_bail("out of memory");
+	write_blob(&a, "one.bin", 1);
+	write_blob(&a, "two.bin", 2);
+	pair_open(&up, &a, &r);
+	pair_open(&down, &r, &b);
+	for (int i = 0; i < 2; i++)
+		session_pace(up.session[i], 100000, true);
+	session_fetch_for(up.session[1], fr);
+	session_fetch_for(down.session[1], fb);
+	run(&up);
+	session_news(down.session[0]);
+	pair_run(&down);
+	ok(absence(&b, "one.bin") == ABSENT_WANTED, "nobody near has the contents");
+	if (replica_lookup(r.replica, &NODE_ROOT, "c", 1, &dir) < 0 ||
+	    replica_lookup(r.replica, &dir.id, "one.bin", 7, &file) < 0 ||
+	    fetch_begin(fr, &file.id, NULL, 0, UINT64_MAX, answered, &code, &ticket) < 0)
+		tap_bail("cannot fetch");
+	run(&up);
+	session_news(down.session[0]);
+	pair_run(&down);
+	ok(code == 0 && absence(&b, "one.bin") == ABSENT_NOT && absence(&b, "two.bin") == ABSENT_WANTED,
+	   "when one comes to the next device, it comes here, too");
+	pair_close(&up);
+	pair_close(&down);
+	fetches_free(fr);
+	fetches_free(fb);
+	node_close(&a);
+	node_close(&r);
+	node_close(&b);
+}
+
+/* A slow link becomes a good one, and only contents are missing: it is measured, and they come. */
+static void test_better(void)
+{
+	struct node a, b;
+	struct pair p;
+	struct fetches *f;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	if (fetches_new(b.replica, NULL, NULL, &f) < 0)
+		tap_bail("out of memory");
+	write_blob(&a, "one.bin", 1);
+	pair_open(&p, &a, &b);
+	for (int i = 0; i < 2; i++)
+		session_pace(p.session[i], 100000, true);
+	session_fetch_for(p.session[1], f);
+	run(&p);
+	ok(absence(&b, "one.bin") == ABSENT_WANTED, "contents wait");
+	uint64_t before = p.bytes[0], start = p.now;
+	while (absence(&b, "one.bin") == ABSENT_WANTED && p.now < start + 100000000) {
+		uint64_t at = session_deadline(p.session[0]);
+		p.now = at > p.now && at < start + 100000000 ? at : p.now + 1000000;
+		while (turn_at(&p, 1))
+			;
+	}
+	struct session_status st;
+	session_status(p.session[0], &st);
+	ok(absence(&b, "one.bin") == ABSENT_NOT && !st.slow_out, "and come after %.0f s and %d bytes, at %llu kbit/s",
+	   (double)(p.now - start) / 1e6, (int)(p.bytes[0] - before), (unsigned long long)st.rate_out / 1000);
+	pair_close(&p);
+	fetches_free(f);
+	node_close(&a);
+	node_close(&b);
+}
+
 int main(void)
 {
-	tap_plan(20 + 2 * 3);
+	tap_plan(20 + 2 * 3 + 3 + 2 + 2);
 	test_contents();
 	test_order();
 	test_collections();
 	test_share("c");
 	test_share("d");
+	test_called_off();
+	test_later();
+	test_better();
 	return tap_done();
 }

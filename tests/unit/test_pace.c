@@ -154,6 +154,41 @@ static void test_inertia(void)
 	ok(!lossy.pace.slow && lossy.news == 1, "one lost packet does not make a fast link slow");
 }
 
+static void test_verdict(void)
+{
+	struct wire w = { .rate = 100000, .delay = 20 * MS };
+	bool early = false;
+	uint64_t most = 0;
+	while (!w.pace.slow && w.now < 20000 * MS) {
+		early |= w.pace.known;
+		most = w.most;
+		wire_run(&w, 20 * MS, 300, 0);
+	}
+	ok(w.pace.slow && !early && w.pace.n_samples >= 3 && w.now > 1000 * MS,
+	   "a link is slow by %u samples, after %.1f s", w.pace.n_samples, (double)w.now / 1e6);
+	ok(most < 40000, "and is not filled before that is known: %llu bytes", (unsigned long long)most);
+
+	struct wire x = { .rate = 1000000, .delay = 20 * MS };
+	pace_begin(&x.pace, 40000, true);
+	wire_run(&x, 20000 * MS, 900, 100 * MS);
+	ok(x.pace.slow && x.pace.rate >= 65000 && x.pace.rate < 150000,
+	   "where 72 kbit/s were carried, %llu kbit/s are known", (unsigned long long)x.pace.rate / 1000);
+
+	struct pace p = { 0 };
+	uint64_t rtt, now = 1000;
+	pace_begin(&p, 100000, true);
+	pace_afresh(&p);
+	for (unsigned i = 1; i <= 3; i++) {
+		pace_sent(&p, PACE_SAMPLE_MIN, now);
+		pace_ping(&p, i, now);
+	}
+	bool news = false;
+	for (unsigned i = 1; i <= 3; i++)
+		news |= pace_pong(&p, i, now + (50 + i) * MS, &rtt);
+	ok(news && !p.slow && p.measured_us == now + 53 * MS,
+	   "a row of questions finds that it is not slow any more");
+}
+
 static void test_known(void)
 {
 	struct wire w = { .rate = 100000, .delay = 100 * MS };
@@ -174,10 +209,11 @@ static void test_known(void)
 
 int main(void)
 {
-	tap_plan(34);
+	tap_plan(38);
 	test_rates();
 	test_trickle();
 	test_inertia();
+	test_verdict();
 	test_known();
 	return tap_done();
 }

@@ -6,7 +6,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/actor.h"
 #include "engine/json.h"
+#include "engine/spans.h"
 #include "tests/pair.h"
 #include "tests/tap.h"
 
@@ -317,10 +319,47 @@ static void test_brought_back(uint64_t seed)
 	node_close(&b);
 }
 
+/* Spans of so many actors that RESUME has no room for them. */
+static void test_large_spans(uint64_t seed)
+{
+	struct node a, b;
+	struct prng r = { seed };
+	struct spans spans = { .n = 1 };
+	struct attr at;
+	struct actor_id from;
+	struct vv reached = { 0 };
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	for (unsigned i = 0; i < 10; i++)
+		write_one(&a, 4 * i, 0, &r);
+	if (!pair_meet(&a, &b) || replica_lookup(b.replica, &NODE_ROOT, "c0", 2, &at) < 0)
+		tap_bail("no meeting");
+	replica_self(a.replica, &from, NULL);
+	for (uint32_t i = 0; i < 4500; i++) {
+		struct actor_id id = { .incarnation = i + 1 };
+		uint32_t no;
+		if (actors_intern(replica_actors(b.replica), &id, &no) < 0 || vv_raise(&spans.low[0], no, 1) < 0 ||
+		    vv_raise(&spans.high[0], no, 2) < 0)
+			tap_bail("out of memory");
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		if (replica_partial_raise(b.replica, &from, &at.id, NULL, &spans) < 0 ||
+		    (i == 1 && (vv_raise(&reached, 0, 1) < 0 ||
+				replica_partial_raise(b.replica, &from, &at.id, &reached, NULL) < 0)))
+			tap_bail("out of memory");
+		write_one(&a, 4, 1 + i, &r);
+		ok(pair_meet(&a, &b) && differing(&a, &b, 40) == 0, "spans that do not fit do not end a session");
+	}
+	spans_done(&spans);
+	vv_done(&reached);
+	node_close(&a);
+	node_close(&b);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)time(NULL);
-	tap_plan(2 * (3 + 1) + 2 + 2);
+	tap_plan(2 * (3 + 1) + 2 + 2 + 2);
 	tap_diag("seed %llu; again with: ./tests/unit/test_resume %llu", (unsigned long long)seed,
 		 (unsigned long long)seed);
 	for (int slow = 0; slow < 2; slow++) {
@@ -328,6 +367,7 @@ int main(int argc, char **argv)
 		test_histories(seed, slow);
 	}
 	test_chunks(seed);
+	test_large_spans(seed);
 	test_brought_back(seed);
 	return tap_done();
 }

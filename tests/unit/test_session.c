@@ -164,6 +164,8 @@ struct trial {
 #define SCOPE15 "BCDEFGHIJKLMNOP"
 #define ACTOR20 "abcdefghijklmnopqrst"
 
+#define PACES "\x22\2\1\0\x22\2\1\0\x22\2\1\0\x22\2\1\1"
+
 static const struct trial trials[] = {
 	{ "an unknown type", "unknown type", A("\x55\0") },
 	{ "type 0", "unknown type", A("\0\0") },
@@ -210,6 +212,7 @@ static const struct trial trials[] = {
 	{ "PACE without a rate", "malformed", A("\x22\x02\0\1") },
 	{ "PACE that is neither slow nor not", "malformed", A("\x22\x02\1\2") },
 	{ "PACE with something behind it", "malformed", A("\x22\x03\1\1x") },
+	{ "PACE too often", "too often", A(PACES PACES PACES PACES "\x22\x03\1\0\0") },
 	{ "MARK outside of a round", "outside of a round", A("\x1b\x16\0" ACTOR20 "\1") },
 	{ "MARK beyond the round", "out of order",
 	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x1b\x02\0\6") },
