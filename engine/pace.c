@@ -5,7 +5,7 @@
 #define SLOWEST_BPS 50000u /* of a link that nothing is known of */
 #define PIECE_MAX 65536u
 #define PATIENCE_US (SECOND / 10)
-#define QUEUE_US SECOND /* of sending that may wait in buffers and at the peer, on a slow link */
+#define QUEUE_US (6 * SECOND / 10) /* of sending that may wait in buffers and at the peer, on a slow link */
 
 void pace_begin(struct pace *p, uint64_t rate, bool slow)
 {

@@ -73,7 +73,7 @@ struct table *recent_done(struct backlog *b)
 static int slab_add(struct backlog *b, const struct vv *low, const struct vv *high, struct view *view)
 {
 	struct slab *s = &b->slab[b->n_slabs++];
-	*s = (struct slab){ .view = view_ref(view) };
+	s->view = view_ref(view);
 	int rc = vv_copy(low, &s->low);
 	return rc == 0 ? vv_copy(high, &s->high) : rc;
 }

@@ -73,7 +73,7 @@ struct scope *session_fresh_next(struct session *s, const struct outgoing *o)
 	uint32_t open = 0;
 	if (session_in_debt(s)) {
 		const struct outgoing *first = oldest(s);
-		if (first == o)
+		if (!first || first == o)
 			return NULL;
 		o->scope->fresh = true; /* it goes on after that */
 		return first->scope;

@@ -13,18 +13,19 @@ from lab import wait_for
 
 SHAPER = Path(__file__).with_name("shaper.py")
 PORT = 7581
-RATE = 100_000   # bits a second
-DELAY = 0.1      # seconds one way: 200 ms round trip
-SOON = 3         # seconds, for what is changed now
+RATE = 150_000   # bits a second
+DELAY = 0.2      # seconds one way
+BACKLOG = 2000   # documents
+SOON = 2.5       # seconds, for what is changed now
 
 
 class Far:
     """anna and ben, and the way between them."""
 
-    def __init__(self, lab):
+    def __init__(self, lab, *also):
         self.lab = lab
         self.west, self.east = lab.network(), lab.network()
-        self.a, self.b = lab.host("anna", self.west), lab.host("ben", self.east)
+        self.a, self.b = lab.host("anna", self.west, *also), lab.host("ben", self.east, *also)
         self.relay = lab.host("relay", self.west, self.east)
         self.shaper = None
 
@@ -89,7 +90,7 @@ def seen(path, value, since):
 
 
 def test_what_is_changed_now_comes_first(far):
-    far.fill(5000)
+    far.fill(BACKLOG)
     far.shape()
     far.meet()
     a, b = far.a.dir / "backlog", far.b.dir / "backlog"
@@ -100,7 +101,7 @@ def test_what_is_changed_now_comes_first(far):
 
     took = []
     there = set(os.listdir(b))
-    late = next(i for i in range(5000) if f"{i}.json" not in there)
+    late = next(i for i in range(BACKLOG) if f"{i}.json" not in there)
     early = int(next(iter(there)).split(".")[0])
     for round_ in range(3):
         for i in (early, late):
@@ -113,9 +114,12 @@ def test_what_is_changed_now_comes_first(far):
     since = time.monotonic()
     (other / "new.json").write_text('{"now": "new"}\n')
     took.append(seen(far.b.dir / "notes" / "new.json", "new", since))
-    assert len(os.listdir(b)) < 4000, "the backlog was through before it was asked"
+    assert len(os.listdir(b)) < BACKLOG, "the backlog was through before it was asked"
     print("seen after", [round(t, 2) for t in took], "at", far.peer(far.a)["rate_out"], "bit/s")
     assert max(took) <= SOON, took
+    wait_for(lambda: len(os.listdir(b)) == BACKLOG and far.peer(far.a)["in_step"] and far.peer(far.b)["in_step"],
+             timeout=200, what="all of the backlog")
+    assert all((b / f"{i}.json").read_bytes() == (a / f"{i}.json").read_bytes() for i in range(0, BACKLOG, 37))
 
 
 def test_contents_come_when_they_are_asked_for(far):
@@ -123,7 +127,7 @@ def test_contents_come_when_they_are_asked_for(far):
     far.shape()
     far.meet()
     wait_for(lambda: far.peer(far.b)["slow"], timeout=60, what="a link that counts as slow")
-    data = os.urandom(60_000)
+    data = os.urandom(1 << 20)
     (far.a.dir / "photo.bin").write_bytes(data)
     wait_for(lambda: (far.b.dir / "photo.bin").exists(), timeout=30)
     wait_for(lambda: far.peer(far.a)["in_step"] and far.peer(far.b)["in_step"], timeout=60)
@@ -134,7 +138,14 @@ def test_contents_come_when_they_are_asked_for(far):
     (far.a.dir / "after.json").write_text("{}\n")
     wait_for(lambda: (far.b.dir / "after.json").exists(), timeout=30)
     assert far.peer(far.b)["sync_bytes_in"] - before < 5000, "they come all the same"
-    assert far.b.run("cat", far.b.dir / "photo.bin", text=False, timeout=60).stdout == data
+    assert far.b.run("cat", far.b.dir / "photo.bin", text=False, timeout=150).stdout == data
+    small = os.urandom(60_000)
+    (far.a.dir / "small.bin").write_bytes(small)
+    wait_for(lambda: (far.b.dir / "small.bin").exists(), timeout=30)
+    assert os.getxattr(far.b.dir / "small.bin", "user.shoal.state") == b"evicted"
+    far.b.shoal("fetch", far.b.dir / "small.bin", timeout=60)
+    assert os.getxattr(far.b.dir / "small.bin", "user.shoal.state") != b"evicted"
+    assert (far.b.dir / "small.bin").read_bytes() == small
 
     # Another way, which is not slow.
     data = os.urandom(60_000)
@@ -149,6 +160,27 @@ def test_contents_come_when_they_are_asked_for(far):
     wait_for(lambda: os.getxattr(far.b.dir / "more.bin", "user.shoal.state") != b"evicted", timeout=90,
              what="contents over a link that is not slow any more")
     assert (far.b.dir / "more.bin").read_bytes() == data
+
+
+def test_two_ways(lab):
+    """Another way beside the slow one, which is not: it is used, and contents come."""
+    near = lab.network()
+    far = Far(lab, near)
+    far.a.up()
+    far.fill(300)
+    far.shape()
+    far.meet()
+    wait_for(lambda: far.peer(far.b)["slow"], timeout=60, what="a link that counts as slow")
+    data = os.urandom(1 << 20)
+    (far.a.dir / "photo.bin").write_bytes(data)
+    wait_for(lambda: (far.b.dir / "photo.bin").exists(), timeout=30)
+    assert os.getxattr(far.b.dir / "photo.bin", "user.shoal.state") == b"evicted"
+    far.b.shoal("connect", f"{far.a.addresses[near]}:7580", check=False)
+    wait_for(lambda: far.a.addresses[near] in far.peer(far.b)["address"], timeout=60, what="the other way")
+    wait_for(lambda: os.getxattr(far.b.dir / "photo.bin", "user.shoal.state") != b"evicted", timeout=60,
+             what="contents over the link that is not slow")
+    assert (far.b.dir / "photo.bin").read_bytes() == data
+    assert not far.peer(far.b)["slow"]
 
 
 def test_losses(far):
