@@ -883,6 +883,17 @@ static int write_seeds(const char *dir)
 			put_hello(&said, &b, 1, 1);
 			put_witness(&said, 9, 7, 0x01020304);
 			write_seed(dir, "rolled-back", &said);
+			/* One that measures a slow link. */
+			static const uint8_t filled[2 + FRAME_PACE_FILLER] = { 1, 1 };
+			buf_reset(&said);
+			put_hello(&said, &b, 1, 1);
+			put_witness(&said, 0, 0, 0);
+			put_frame(&said, FRAME_PACE, filled, 2);
+			for (uint8_t k = 2; k < 5; k++) {
+				put_frame(&said, FRAME_PACE, filled, sizeof(filled));
+				put_frame(&said, FRAME_PING, &k, 1);
+			}
+			write_seed(dir, "measured", &said);
 		}
 		pair_close(&p);
 		presence_free(others);
