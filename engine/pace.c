@@ -18,6 +18,10 @@ void pace_sent(struct pace *p, uint64_t bytes, uint64_t now_us)
 {
 	if (p->sent == p->asked)
 		p->first_us = now_us;
+	if (p->sent == p->answered) {
+		p->busy_bytes = p->sent;
+		p->busy_us = now_us;
+	}
 	p->sent += bytes;
 }
 
@@ -79,12 +83,13 @@ void pace_ping(struct pace *p, uint64_t no, uint64_t now_us)
 /* What is known now, by so many samples that took so long. */
 static bool decide(struct pace *p, uint32_t n, uint64_t us)
 {
-	bool known = p->known, slow = p->slow;
+	/* Answers that come late, all at once, make a slow link look fast for a moment. */
+	bool known = p->known, slow = p->slow, enough = n >= PACE_SAMPLES_LEAST && us >= SECOND;
 	if (p->rate <= PACE_SLOW_BPS)
-		p->slow |= n >= PACE_SAMPLES_LEAST && us >= SECOND;
+		p->slow |= enough;
 	else if (p->rate >= PACE_FAST_BPS)
-		p->slow &= n < 2;
-	p->known |= p->slow || (p->rate > PACE_SLOW_BPS && n >= (p->rate >= PACE_FAST_BPS ? 2 : PACE_SAMPLES_LEAST));
+		p->slow &= !p->sure && !enough && n < PACE_SAMPLES;
+	p->known |= enough || p->sure || n == PACE_SAMPLES;
 	return known != p->known || slow != p->slow;
 }
 
@@ -114,7 +119,8 @@ static bool take_bound(struct pace *p, uint64_t rate, uint64_t now_us)
 	p->measured_us = now_us;
 	p->rate = rate;
 	p->n_samples = 0;
-	return rate >= PACE_FAST_BPS && decide(p, 2, 0);
+	p->sure |= rate >= PACE_FAST_BPS;
+	return p->sure && decide(p, 0, 0);
 }
 
 void pace_afresh(struct pace *p)
@@ -180,6 +186,9 @@ bool pace_pong(struct pace *p, uint64_t no, uint64_t now_us, uint64_t *ret_rtt)
 		if (p->rtt_least == 0 || *ret_rtt < p->rtt_least)
 			p->rtt_least = *ret_rtt;
 	}
+	/* Since the link was empty it has carried so much at least. */
+	p->sure = m.bytes - p->busy_bytes >= PACE_SAMPLE_MIN && now_us > p->busy_us &&
+		  (m.bytes - p->busy_bytes) * 8 * SECOND / (now_us - p->busy_us) >= PACE_FAST_BPS;
 	m.first_us = first_us;
 	m.idle = idle;
 	return judge(p, before, &m, p->n == 0, now_us);

@@ -52,6 +52,8 @@ struct pace {
 	uint64_t measured_us; /* when the rate was measured last; 0: not yet */
 	uint64_t rate;     /* bits a second; 0: not known */
 	uint64_t rtt_least; /* microseconds; 0: not known */
+	uint64_t busy_bytes, busy_us; /* what was sent, and when, since nothing was on its way */
+	bool sure;  /* by that the link is fast */
 	bool known; /* whether it is slow */
 	bool slow;
 };

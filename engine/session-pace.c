@@ -9,7 +9,7 @@
 #define PACE_ROW 16                         /* … and so many in a row */
 #define PROBE_US (30ull * 1000 * 1000)      /* of rest before a slow link is measured, twice as long each time … */
 #define PROBE_MAX_US (3600ull * 1000 * 1000)
-#define PROBES 3
+#define PROBES 4
 
 void session_pace(struct session *s, uint64_t rate, bool slow)
 {

@@ -15,6 +15,7 @@ struct wire {
 	uint64_t rate, delay; /* bits a second; microseconds one way */
 	uint64_t free_at;     /* what was handed over is through then */
 	uint64_t now, no;
+	uint64_t bunch;       /* answers come together, each so long; 0: one by one */
 	struct {
 		uint64_t no, at;
 	} answer[64];
@@ -46,6 +47,8 @@ static void wire_take(struct wire *w, uint64_t bytes)
 static void wire_answers(struct wire *w)
 {
 	uint64_t rtt = 0;
+	if (w->bunch && w->now % w->bunch >= MS)
+		return;
 	while (w->n > 0 && w->answer[0].at <= w->now) {
 		w->news += pace_pong(&w->pace, w->answer[0].no, w->now, &rtt);
 		memmove(&w->answer[0], &w->answer[1], --w->n * sizeof(w->answer[0]));
@@ -168,6 +171,14 @@ static void test_verdict(void)
 	   "a link is slow by %u samples, after %.1f s", w.pace.n_samples, (double)w.now / 1e6);
 	ok(most < 40000, "and is not filled before that is known: %llu bytes", (unsigned long long)most);
 
+	struct wire late = { .rate = 150000, .delay = 200 * MS, .bunch = 500 * MS };
+	bool fast = false;
+	while (late.now < 20000 * MS) {
+		wire_run(&late, 20 * MS, 300, 0);
+		fast |= late.pace.known && !late.pace.slow;
+	}
+	ok(late.pace.slow && !fast, "answers that come all at once do not make it look fast");
+
 	struct wire x = { .rate = 1000000, .delay = 20 * MS };
 	pace_begin(&x.pace, 40000, true);
 	wire_run(&x, 20000 * MS, 900, 100 * MS);
@@ -209,7 +220,7 @@ static void test_known(void)
 
 int main(void)
 {
-	tap_plan(38);
+	tap_plan(39);
 	test_rates();
 	test_trickle();
 	test_inertia();
