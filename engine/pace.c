@@ -35,7 +35,7 @@ static uint64_t limit(const struct pace *p)
 {
 	/* What looks slow may be. */
 	if (!p->known && (p->rate == 0 || p->rate >= PACE_FAST_BPS))
-		return (uint64_t)PACE_UNKNOWN_ROOM << (p->n_answers < 4 ? p->n_answers : 4);
+		return (uint64_t)PACE_UNKNOWN_ROOM << (p->n_answers < 2 ? p->n_answers : 2);
 	if (p->known && !p->slow)
 		return UINT64_MAX;
 	uint64_t n = p->rate / 8 * (QUEUE_US + p->rtt_least) / SECOND;

@@ -20,7 +20,7 @@
 #define PACE_SLOW_BPS 200000u   /* bits a second: at most that much is slow … */
 #define PACE_FAST_BPS 300000u   /* … and what was slow is not any more from there on */
 #define PACE_UNKNOWN_ROOM 8192u /* bytes on their way before the rate is known, doubled for each answer … */
-#define PACE_ROOM_MAX (16u * PACE_UNKNOWN_ROOM) /* … until there are so many */
+#define PACE_ROOM_MAX (4u * PACE_UNKNOWN_ROOM) /* … until there are so many */
 #define PACE_ROOM_MIN 2048u     /* at least, on a slow link */
 #define PACE_STEP 2048u         /* bytes between questions, until it is known */
 #define PACE_FAST_STEP 32768u

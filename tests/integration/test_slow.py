@@ -123,7 +123,7 @@ def test_what_is_changed_now_comes_first(far):
 
 
 def test_contents_come_when_they_are_asked_for(far):
-    far.fill(150)
+    far.fill(600)
     far.shape()
     far.meet()
     wait_for(lambda: far.peer(far.b)["slow"], timeout=60, what="a link that counts as slow")
