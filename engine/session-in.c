@@ -460,7 +460,7 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return err_set(e, -EPROTO, "the peer did not begin with HELLO");
 	if (s->hello_in && !s->witness_in && t != FRAME_WITNESS && t != FRAME_HELLO)
 		return err_set(e, -EPROTO, "the peer did not go on with WITNESS");
-	if (s->witness_in && t != FRAME_HELD)
+	if (s->witness_in && t != FRAME_HELD && t != FRAME_PACE)
 		r = session_held_known(s, e);
 	if (r < 0)
 		return r;

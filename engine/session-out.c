@@ -654,9 +654,9 @@ static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
 	if (!s->witness_out)
 		r = put_witness(s, out);
 	if (r == 0)
-		r = session_put_pace(s, out, now);
-	if (r == 0)
 		r = session_put_partial(s, out);
+	if (r == 0)
+		r = session_put_pace(s, out, now);
 	while (r == 0 && s->interests_out) {
 		if (out->len >= end)
 			return 1;

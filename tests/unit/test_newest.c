@@ -462,10 +462,49 @@ static void test_better(void)
 	node_close(&b);
 }
 
+/* Who lacks contents, and knows from before that the link is slow: at no byte does it look as if it had them. */
+static void test_partial(void)
+{
+	struct node a, b;
+	struct pair p;
+	unsigned whole = 0;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	write_blob(&a, "one.bin", 1);
+	pair_open(&p, &a, &b);
+	for (int i = 0; i < 2; i++)
+		session_pace(p.session[i], 100000, true);
+	run(&p);
+	ok(replica_peer_partial(a.replica, &b.id), "a device is known to lack contents");
+	pair_close(&p);
+	pair_open(&p, &a, &b);
+	for (int i = 0; i < 2; i++)
+		session_pace(p.session[i], 100000, true);
+	for (bool moved = true; moved;) {
+		moved = false;
+		for (int i = 0; i < 2; i++) {
+			_cleanup_(buf_done) struct buf out = { 0 };
+			if (session_output(p.session[i], &out, 1024, p.now, &p.e) < 0)
+				tap_bail("output: %s", p.e.message);
+			moved |= out.len > 0;
+			for (size_t k = 0; k < out.len; k++) {
+				if (session_input(p.session[!i], &out.data[k], 1, p.now, &p.e) < 0)
+					tap_bail("input: %s", p.e.message);
+				whole += !replica_peer_partial(a.replica, &b.id);
+			}
+		}
+	}
+	is_uint(whole, 0, "and never to hold all of them, at no byte of the next session");
+	pair_close(&p);
+	node_close(&a);
+	node_close(&b);
+}
+
 int main(void)
 {
-	tap_plan(20 + 2 * 3 + 3 + 2 + 2);
+	tap_plan(20 + 2 * 3 + 3 + 2 + 2 + 2);
 	test_contents();
+	test_partial();
 	test_order();
 	test_collections();
 	test_share("c");
