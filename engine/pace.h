@@ -2,16 +2,8 @@
 #pragma once
 
 /* How fast a link carries what is sent over it, and how much may be on its way. No I/O, no clock: a session
- * tells what it handed out and when questions (PING) were answered that stand between. Rules:
- * shoal-protocol(7), "Slow links".
- *
- * Bytes between two questions of which the second was on its way before the first was answered, over the
- * time between the answers: so long the link was busy, whatever its delay and whatever buffers
- * it has. Where the sender had nothing more to send in between, or a question was alone on the link, that
- * gives a lower bound only, which counts if it is more than what was known; or, as a sample, if it took much longer
- * than the link's delay, and there was more to send all the time. The rate is that of the last samples together that
- * took a second, PACE_SAMPLES_LEAST of them at least, as far as there are so many: one lost packet can hold up a fast link for longer than a
- * sample takes. */
+ * tells what it handed out and when questions (PING) were answered that stand between. What a sample and a bound are
+ * and when the verdict changes: shoal-protocol(7), "Slow links". */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,21 +11,34 @@
 
 #define PACE_SLOW_BPS 200000u   /* bits a second: at most that much is slow … */
 #define PACE_FAST_BPS 300000u   /* … and what was slow is not any more from there on */
-#define PACE_UNKNOWN_ROOM 8192u /* bytes on their way before the rate is known, doubled for each answer … */
+#define PACE_UNKNOWN_ROOM 8192u /* bytes on their way before it is known, doubled for each answer … */
 #define PACE_ROOM_MAX (4u * PACE_UNKNOWN_ROOM) /* … until there are so many */
 #define PACE_ROOM_MIN 2048u     /* at least, on a slow link */
 #define PACE_STEP 2048u         /* bytes between questions, until it is known */
-#define PACE_FAST_STEP 32768u
+#define PACE_FAST_STEP 16384u
 #define PACE_PINGS 32           /* not answered */
 #define PACE_SAMPLES 16
-#define PACE_SAMPLES_LEAST 3    /* that make a link slow; and it takes a second of them */
+#define PACE_SAMPLES_LEAST 3    /* that make a link slow; a second of them, and the longest does not count */
 #define PACE_SAMPLE_MIN 4096u   /* bytes of a sample, at least */
+#define PACE_LONE_MIN 16384u    /* … that stood alone on the link */
+#define PACE_BURST 24576u       /* bytes that may have been let through at once */
+#define PACE_BURST_MAX (8u * PACE_BURST)
 
 struct pace_mark {
 	uint64_t no, bytes;
 	uint64_t at_us;    /* when it was asked */
 	uint64_t first_us; /* when the first byte since the one before was handed out */
-	bool idle;         /* there was nothing more to send meanwhile */
+};
+
+struct pace_sample {
+	uint64_t bytes;
+	uint64_t span_us; /* in which they were carried, at most … */
+	uint64_t busy_us; /* … and at least: so long the link was busy with nothing else */
+	uint64_t end_us;
+};
+
+struct pace_point { /* so many bytes were carried by then */
+	uint64_t bytes, us;
 };
 
 struct pace {
@@ -41,19 +46,23 @@ struct pace {
 	uint64_t answered; /* of these, before the last question that was answered */
 	uint64_t asked;    /* of these, before the last question */
 	uint64_t first_us; /* when the first byte behind that one was */
-	bool idle;         /* there was nothing more to send since */
+	uint64_t sent_us;  /* when the last of them were handed out */
+	uint64_t last_us;  /* when the last answer came */
 	struct pace_mark mark[PACE_PINGS]; /* ring: questions not answered */
 	uint32_t at, n;
-	bool open;         /* the link was busy since the sample began */
-	uint64_t from_bytes, from_us;
-	uint64_t some_bytes, some_us; /* answered one by one, and since when */
-	uint64_t bytes[PACE_SAMPLES], us[PACE_SAMPLES]; /* ring */
-	uint32_t n_samples, n_answers;
-	uint64_t measured_us; /* when the rate was measured last; 0: not yet */
-	uint64_t rate;     /* bits a second; 0: not known */
-	uint64_t rtt_least; /* microseconds; 0: not known */
-	uint64_t busy_bytes, busy_us; /* what was sent, and when, since nothing was on its way */
-	bool sure;  /* by that the link is fast */
+	uint32_t n_answers;
+	uint64_t rtt_least;            /* microseconds; 0: not known */
+	uint64_t rtt_now, rtt_before;  /* the least of this minute, and of the one before */
+	uint64_t rtt_since;
+	struct pace_sample some;       /* what will be one */
+	struct pace_sample sample[PACE_SAMPLES]; /* ring */
+	uint32_t n_samples;
+	struct pace_point base, middle; /* since when something is on its way; middle.us 0: none */
+	struct pace_point second;       /* where a second begins in which it carries so much at least */
+	uint64_t burst;                 /* 0: PACE_BURST */
+	uint64_t faster_at;             /* when the verdict turned from slow last; 0: never */
+	uint64_t measured_us;           /* when the rate was measured last; 0: not yet */
+	uint64_t rate;                  /* bits a second; 0: not known */
 	bool known; /* whether it is slow */
 	bool slow;
 };
@@ -61,8 +70,8 @@ struct pace {
 /* What is known from before, of another session with the same peer over the same way; rate 0: nothing. */
 void pace_begin(struct pace *p, uint64_t rate, bool slow);
 void pace_sent(struct pace *p, uint64_t bytes, uint64_t now_us);
-/* There is nothing to send, though there would be room. */
-void pace_idle(struct pace *p);
+/* Nothing more is to be sent: a question is due, for it to be known when the link rests. */
+bool pace_tail(const struct pace *p);
 /* A question is to be sent now, behind what was. Also to be looked at when there is no room. */
 bool pace_due(const struct pace *p);
 void pace_ping(struct pace *p, uint64_t no, uint64_t now_us);

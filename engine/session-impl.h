@@ -26,6 +26,8 @@
 #define MARK_EVERY 1024 /* bytes of deltas, at least */
 #define MARK_EVERY_TURNED 512 /* … newest first, where bytes are dear */
 #define OPEN_MAX 4      /* rounds under way, on a slow link */
+#define CHUNK_LONG 16384 /* bytes of a chunk that goes over no link of which nothing is known */
+#define FILLERS 16      /* frames that are sent to measure a link, before contents */
 #define TURN_MIN 4      /* nodes that are left of a round, for it to go on newest first */
 
 struct scope {
@@ -185,6 +187,11 @@ struct session {
 	uint64_t pace_at;   /* when it may be sent next */
 	uint64_t probe_at;  /* a slow link is measured then, if contents are missing at the peer */
 	uint64_t probe_us;  /* and next so long after that */
+	uint64_t probe_began, probe_from; /* the last step of that: when, and bytes answered by then */
+	unsigned probe_step;              /* 0: it is not being measured */
+	unsigned fillers;   /* sent to learn how fast it is */
+	uint64_t pace_told_at;
+	bool pace_told, pace_told_slow;   /* of PACE */
 	uint64_t paces, paces_at; /* of the peer: how many may come, and since when that is so */
 	uint64_t peer_rate; /* of PACE, bits a second */
 	bool peer_slow;
@@ -193,6 +200,8 @@ struct session {
 /* session-pace.c: questions that stand between data, and PACE. */
 int session_put_ping(struct session *s, struct buf *out, uint64_t now);
 int session_put_pace(struct session *s, struct buf *out, uint64_t now);
+/* Something to learn from how fast the link is, before contents go. 0: it is known, or enough was sent. */
+int session_put_filler(struct session *s, struct buf *out);
 /* Measures a slow link over which nothing goes, when it is time to. */
 int session_put_probe(struct session *s, struct buf *out, uint64_t now);
 uint64_t session_pace_deadline(const struct session *s);

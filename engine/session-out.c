@@ -633,6 +633,10 @@ static int chunk_step(struct session *s, struct buf *out, struct err *e)
 		return err_errno(e, r, "cannot read a chunk");
 	if (r < 0)
 		buf_reset(&s->chunk);
+	/* A large one is long on its way if the link is slow, and cannot be called off then. */
+	r = s->chunk.len > CHUNK_LONG ? session_put_filler(s, out) : 0;
+	if (r != 0)
+		return r < 0 ? err_set(e, r, "out of memory") : r;
 	buf_put(payload(s), hash->b, SHA256_SIZE);
 	r = put_counted(s, out, STREAM_CHUNK, FRAME_CHUNK, &s->payload, s->chunk.data,
 			s->chunk.len);
@@ -714,7 +718,8 @@ static int data(struct session *s, struct buf *out, size_t end, uint64_t now, st
 		if (part < 0)
 			return part;
 		if (record + chunk + round + part == 0) {
-			pace_idle(&s->pace);
+			if (pace_tail(&s->pace) && session_put_ping(s, out, now) < 0)
+				return err_set(e, -ENOMEM, "out of memory");
 			return 0;
 		}
 		pace_sent(&s->pace, out->len - before, now);

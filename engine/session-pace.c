@@ -7,9 +7,12 @@
 #define PACE_EVERY_US (10ull * 1000 * 1000) /* between two verdicts that are told */
 #define PACE_REFILL_US (5ull * 1000 * 1000) /* so often one of the peer's is looked at, … */
 #define PACE_ROW 16                         /* … and so many in a row */
+#define PACE_UNSAID 2                       /* instead of a verdict */
 #define PROBE_US (30ull * 1000 * 1000)      /* of rest before a slow link is measured, twice as long each time … */
 #define PROBE_MAX_US (3600ull * 1000 * 1000)
-#define PROBES 4
+#define PROBE_FILLERS 4 /* at first, and twice as many each time that the link looks as if it were not slow … */
+#define PROBE_STEPS 4   /* … so often */
+#define CALM_US (60ull * 1000 * 1000)
 
 void session_pace(struct session *s, uint64_t rate, bool slow)
 {
@@ -40,26 +43,45 @@ int session_get_pong(struct session *s, struct cursor *c, uint64_t now, struct e
 	return 0;
 }
 
-static int put_pace(struct session *s, struct buf *out, const void *filler, size_t len)
+static int put_pace(struct session *s, struct buf *out, uint8_t verdict, size_t zeros)
 {
+	static const uint8_t filler[FRAME_PACE_FILLER];
 	buf_reset(&s->payload);
 	buf_varint(&s->payload, s->pace.rate);
-	buf_u8(&s->payload, s->pace.slow);
-	return frame_put2(out, FRAME_PACE, &s->payload, filler, len);
+	buf_u8(&s->payload, verdict);
+	return frame_put2(out, FRAME_PACE, &s->payload, filler, zeros);
 }
 
 int session_put_pace(struct session *s, struct buf *out, uint64_t now)
 {
+	bool slow = s->pace.slow;
 	if (!s->pace_out || now < s->pace_at)
 		return 0;
 	s->pace_out = false;
-	s->pace_at = now + PACE_EVERY_US;
+	/* It was another one for a moment only: what was asked for since the last one is to come. */
+	if (s->pace_told && s->pace_told_slow == slow)
+		return 0;
 	/* What was asked for before is not to come any more; the peer knows that by this frame. */
-	if (s->pace.slow)
+	if (slow)
 		s->n_refused = s->n_wanted;
-	s->probe_us = PROBE_US;
+	if (slow && (s->probe_us == 0 || now - s->pace_told_at >= CALM_US))
+		s->probe_us = PROBE_US;
 	s->probe_at = 0;
-	return put_pace(s, out, NULL, 0);
+	s->probe_step = 0;
+	s->pace_told = true;
+	s->pace_told_slow = slow;
+	s->pace_told_at = now;
+	s->pace_at = now + PACE_EVERY_US;
+	return put_pace(s, out, slow, 0);
+}
+
+int session_put_filler(struct session *s, struct buf *out)
+{
+	if (s->pace.known || s->fillers == FILLERS)
+		return 0;
+	s->fillers++;
+	int r = put_pace(s, out, PACE_UNSAID, FRAME_PACE_FILLER);
+	return r < 0 ? r : 1;
 }
 
 /* Contents are missing at the peer and it does not ask for them because the link was slow; nothing else goes over
@@ -69,28 +91,43 @@ static bool probes(const struct session *s)
 	return s->pace.slow && s->holds.partial && !s->pace_out && s->pace.sent == s->pace.answered;
 }
 
+/* What was sent to measure it was carried as if it were not slow. */
+static bool looks_fast(const struct session *s)
+{
+	uint64_t bytes = s->pace.answered - s->probe_from, rtt = s->pace.rtt_least;
+	uint64_t took = s->pace.last_us - s->probe_began;
+	return bytes * 8 * 1000000 / (took > rtt ? took - rtt : 1) >= PACE_FAST_BPS;
+}
+
 int session_put_probe(struct session *s, struct buf *out, uint64_t now)
 {
-	static const uint8_t filler[FRAME_PACE_FILLER];
 	if (!probes(s))
 		return 0;
-	if (s->probe_at == 0 || s->pace.measured_us + s->probe_us > s->probe_at)
-		s->probe_at = (s->pace.measured_us > 0 ? s->pace.measured_us : now) + s->probe_us;
-	if (now < s->probe_at)
-		return 0;
-	s->probe_us = 2 * s->probe_us < PROBE_MAX_US ? 2 * s->probe_us : PROBE_MAX_US;
-	s->probe_at = now + s->probe_us;
-	pace_afresh(&s->pace);
-	for (int i = 0; i < PROBES; i++) {
+	if (s->probe_step > 0 && (s->probe_step == PROBE_STEPS || !looks_fast(s)))
+		s->probe_step = 0;
+	if (s->probe_step == 0) {
+		if (s->probe_at == 0 || s->pace.sent_us + s->probe_us > s->probe_at)
+			s->probe_at = (s->pace.sent_us > 0 ? s->pace.sent_us : now) + s->probe_us;
+		if (now < s->probe_at)
+			return 0;
+		s->probe_us = 2 * s->probe_us < PROBE_MAX_US ? 2 * s->probe_us : PROBE_MAX_US;
+		s->probe_at = now + s->probe_us;
+		pace_afresh(&s->pace);
+	}
+	s->probe_from = s->pace.answered;
+	s->probe_began = now;
+	for (int i = 1; i <= PROBE_FILLERS << s->probe_step; i++) {
 		size_t before = out->len;
-		int r = put_pace(s, out, filler, sizeof(filler));
+		int r = put_pace(s, out, PACE_UNSAID, FRAME_PACE_FILLER);
 		if (r < 0)
 			return r;
 		pace_sent(&s->pace, out->len - before, now);
-		r = session_put_ping(s, out, now);
+		if (i % (1 << s->probe_step) == 0)
+			r = session_put_ping(s, out, now);
 		if (r < 0)
 			return r;
 	}
+	s->probe_step++;
 	return 0;
 }
 
@@ -108,8 +145,10 @@ int session_get_pace(struct session *s, struct cursor *c, uint64_t now, struct e
 	bool filled = true;
 	for (const uint8_t *p; cursor_left(c) > 0 && (p = cursor_take(c, 1));)
 		filled &= *p == 0;
-	if (!cursor_end(c) || slow > 1 || rate == 0 || !filled)
+	if (!cursor_end(c) || slow > PACE_UNSAID || (rate == 0 && slow != PACE_UNSAID) || !filled)
 		return err_set(e, -EPROTO, "the peer sent a malformed PACE frame");
+	if (slow == PACE_UNSAID)
+		return 0;
 	/* Each may make this device do something. */
 	uint64_t more = (now - s->paces_at) / PACE_REFILL_US;
 	s->paces_at += more * PACE_REFILL_US;

@@ -429,13 +429,13 @@ static void test_later(void)
 }
 
 /* A slow link becomes a good one, and only contents are missing: it is measured, and they come. */
-static void test_better(void)
+static void test_better(uint8_t one, uint8_t other)
 {
 	struct node a, b;
 	struct pair p;
 	struct fetches *f;
-	node_open(&a, 1, NULL);
-	node_open(&b, 2, NULL);
+	node_open(&a, one, NULL);
+	node_open(&b, other, NULL);
 	if (fetches_new(b.replica, NULL, NULL, &f) < 0)
 		tap_bail("out of memory");
 	write_blob(&a, "one.bin", 1);
@@ -445,6 +445,10 @@ static void test_better(void)
 	session_fetch_for(p.session[1], f);
 	run(&p);
 	ok(absence(&b, "one.bin") == ABSENT_WANTED, "contents wait");
+	/* What was sent after the last question. */
+	write_one(&a, "c", 1, "after");
+	node_flush(&a, p.session[0]);
+	run(&p);
 	uint64_t before = p.bytes[0], start = p.now;
 	while (absence(&b, "one.bin") == ABSENT_WANTED && p.now < start + 100000000) {
 		uint64_t at = session_deadline(p.session[0]);
@@ -456,6 +460,46 @@ static void test_better(void)
 	session_status(p.session[0], &st);
 	ok(absence(&b, "one.bin") == ABSENT_NOT && !st.slow_out, "and come after %.0f s and %d bytes, at %llu kbit/s",
 	   (double)(p.now - start) / 1e6, (int)(p.bytes[0] - before), (unsigned long long)st.rate_out / 1000);
+	pair_close(&p);
+	fetches_free(f);
+	node_close(&a);
+	node_close(&b);
+}
+
+/* Somebody waits for contents over a slow link that looks fast for a moment: they come. */
+static void test_moment(void)
+{
+	struct node a, b;
+	struct pair p;
+	struct attr dir, file;
+	struct fetches *f;
+	int code = -EINPROGRESS;
+	uint64_t ticket;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	if (fetches_new(b.replica, NULL, NULL, &f) < 0)
+		tap_bail("out of memory");
+	write_blob(&a, "one.bin", 1);
+	pair_open(&p, &a, &b);
+	for (int i = 0; i < 2; i++)
+		session_pace(p.session[i], 100000, true);
+	session_fetch_for(p.session[1], f);
+	run(&p);
+	bool waits = absence(&b, "one.bin") == ABSENT_WANTED;
+	if (replica_lookup(b.replica, &NODE_ROOT, "c", 1, &dir) < 0 ||
+	    replica_lookup(b.replica, &dir.id, "one.bin", 7, &file) < 0 ||
+	    fetch_begin(f, &file.id, NULL, 0, UINT64_MAX, answered, &code, &ticket) < 0)
+		tap_bail("cannot fetch");
+	_cleanup_(buf_done) struct buf ask = { 0 };
+	if (session_output(p.session[1], &ask, 65536, p.now, &p.e) < 0 || ask.len == 0 ||
+	    session_input(p.session[0], ask.data, ask.len, p.now, &p.e) < 0)
+		tap_bail("%s", p.e.message);
+	session_pace(p.session[0], 400000, false);
+	session_pace(p.session[0], 100000, true);
+	p.now += 60000000;
+	run(&p);
+	ok(waits && code == 0 && absence(&b, "one.bin") == ABSENT_NOT, "a moment in which a link looks fast calls nothing off: %d",
+	   code);
 	pair_close(&p);
 	fetches_free(f);
 	node_close(&a);
@@ -502,7 +546,7 @@ static void test_partial(void)
 
 int main(void)
 {
-	tap_plan(20 + 2 * 3 + 3 + 2 + 2 + 2);
+	tap_plan(20 + 2 * 3 + 3 + 2 + 2 + 2 + 3);
 	test_contents();
 	test_partial();
 	test_order();
@@ -511,6 +555,8 @@ int main(void)
 	test_share("d");
 	test_called_off();
 	test_later();
-	test_better();
+	test_better(1, 2);
+	test_better(2, 1);
+	test_moment();
 	return tap_done();
 }

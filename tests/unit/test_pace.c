@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "engine/pace.h"
+#include "tests/prng.h"
 #include "tests/tap.h"
 
 #define MS 1000u
+#define SOCKET 32768ull /* bytes that its buffer takes */
 
 /* A link that carries bytes at a rate, one after the other, and answers questions when they are through. */
 struct wire {
@@ -16,10 +18,12 @@ struct wire {
 	uint64_t free_at;     /* what was handed over is through then */
 	uint64_t now, no;
 	uint64_t bunch;       /* answers come together, each so long; 0: one by one */
+	uint64_t bucket;      /* bytes that pass at once when it has rested */
 	struct {
 		uint64_t no, at;
 	} answer[64];
 	unsigned n;
+	bool wrong; /* it was told to be what it is not, at some time */
 	uint64_t most; /* bytes that were on their way */
 	unsigned news;
 };
@@ -35,8 +39,9 @@ static void wire_ask(struct wire *w)
 
 static void wire_take(struct wire *w, uint64_t bytes)
 {
-	if (w->free_at < w->now)
-		w->free_at = w->now;
+	uint64_t depth = w->bucket * 8 * 1000000 / w->rate;
+	if (w->free_at + depth < w->now)
+		w->free_at = w->now - depth;
 	w->free_at += bytes * 8 * 1000000 / w->rate;
 	pace_sent(&w->pace, bytes, w->now);
 	if (w->pace.sent - w->pace.answered > w->most)
@@ -52,10 +57,11 @@ static void wire_answers(struct wire *w)
 	while (w->n > 0 && w->answer[0].at <= w->now) {
 		w->news += pace_pong(&w->pace, w->answer[0].no, w->now, &rtt);
 		memmove(&w->answer[0], &w->answer[1], --w->n * sizeof(w->answer[0]));
+		w->wrong |= w->pace.known && w->pace.slow != (w->rate <= PACE_SLOW_BPS);
 	}
 }
 
-/* Sends pieces of `piece` bytes for so long: as many as there is room for, or one each `every` (us). */
+/* Sends pieces of `piece` bytes (0: nothing) for so long: as many as there is room for, or one each `every` (us). */
 static void wire_run(struct wire *w, uint64_t us, uint64_t piece, uint64_t every)
 {
 	uint64_t end = w->now + us, next = w->now;
@@ -69,20 +75,18 @@ static void wire_run(struct wire *w, uint64_t us, uint64_t piece, uint64_t every
 	for (; w->now < end; w->now += MS) {
 		wire_answers(w);
 		wire_ask(w);
-		if (every && w->now < next)
+		if (piece == 0 || (every && w->now < next))
 			continue;
 		next = w->now + every;
 		do {
 			/* A fast link's buffers are full at some time, too. */
-			if (pace_room(&w->pace) == 0 || w->free_at > w->now + 50 * MS)
-				if (!w->pace.slow && w->pace.rate > 0)
-					break;
+			if (w->pace.known && !w->pace.slow &&
+			    w->free_at > w->now + 50 * MS + SOCKET * 8 * 1000000 / w->rate)
+				break;
 			if (pace_room(&w->pace) == 0)
 				break;
 			wire_take(w, piece);
 		} while (!every);
-		if (every)
-			pace_idle(&w->pace);
 	}
 }
 
@@ -167,8 +171,8 @@ static void test_verdict(void)
 		most = w.most;
 		wire_run(&w, 20 * MS, 300, 0);
 	}
-	ok(w.pace.slow && !early && w.pace.n_samples >= 3 && w.now > 1000 * MS,
-	   "a link is slow by %u samples, after %.1f s", w.pace.n_samples, (double)w.now / 1e6);
+	ok(w.pace.slow && !early && w.now > 1000 * MS && w.now < 5000 * MS, "a link is slow after %.1f s",
+	   (double)w.now / 1e6);
 	ok(most < 40000, "and is not filled before that is known: %llu bytes", (unsigned long long)most);
 
 	struct wire late = { .rate = 150000, .delay = 200 * MS, .bunch = 500 * MS };
@@ -196,8 +200,136 @@ static void test_verdict(void)
 	bool news = false;
 	for (unsigned i = 1; i <= 3; i++)
 		news |= pace_pong(&p, i, now + (50 + i) * MS, &rtt);
-	ok(news && !p.slow && p.measured_us == now + 53 * MS,
-	   "a row of questions finds that it is not slow any more");
+	ok(!news && p.slow, "three questions in a row that are answered at once may have been let through at once");
+	for (unsigned i = 4; i <= 8; i++) {
+		pace_sent(&p, 2 * PACE_SAMPLE_MIN, now + 100 * MS);
+		pace_ping(&p, i, now + 100 * MS);
+	}
+	for (unsigned i = 4; i <= 8; i++)
+		news |= pace_pong(&p, i, now + (150 + i) * MS, &rtt);
+	ok(news && !p.slow && p.measured_us > now + 150 * MS, "forty thousand bytes find that it is not slow any more");
+}
+
+/* Links of all kinds, on which much is to be sent all the time. */
+static void test_grid(void)
+{
+	static const uint64_t rate[] = { 20000, 150000, 1000000, 3000000, 50000000 };
+	static const uint64_t rtt[] = { 20, 100, 400, 800 };
+	static const uint64_t bucket[] = { 0, 16384 };
+	unsigned wrong = 0, late = 0, more = 0;
+	uint64_t latest = 0;
+	for (unsigned i = 0; i < 5 * 4 * 2 * 3; i++) {
+		struct wire w = { .rate = rate[i % 5], .delay = rtt[i / 5 % 4] * MS / 2, .bucket = bucket[i / 20 % 2],
+				  .bunch = i / 40 * 60 * MS };
+		uint64_t known = 0;
+		while (w.now < 120000 * MS) {
+			wire_run(&w, 20 * MS, 300, 0);
+			if (!known && w.pace.known)
+				known = w.now;
+		}
+		if (w.rate == 150000 && known > latest)
+			latest = known;
+		bool is_late = w.rate == 150000 ? known == 0 || known > 15000 * MS : w.pace.slow != (w.rate < 200000);
+		if (w.wrong || w.news > 1 || is_late)
+			tap_diag("%llu kbit/s, round trip %llu ms, bucket %llu, answers each %llu ms: known after %.1f s, "
+				 "%s, %u verdicts", (unsigned long long)w.rate / 1000, (unsigned long long)w.delay / 500,
+				 (unsigned long long)w.bucket, (unsigned long long)w.bunch / 1000, (double)known / 1e6,
+				 w.pace.slow ? "slow" : "not slow", w.news);
+		wrong += w.wrong;
+		late += is_late;
+		more += w.news > 1;
+	}
+	is_uint(wrong, 0, "no link is told to be what it is not, at any moment");
+	is_uint(late, 0, "and none too late: 150 kbit/s after %.1f s at most", (double)latest / 1e6);
+	is_uint(more, 0, "and the verdict never changes");
+}
+
+/* Now and then something, of any size, or nothing for long. */
+static void test_bursts(uint64_t seed)
+{
+	struct prng r = { seed };
+	unsigned wrong = 0, unknown = 0, more = 0;
+	for (unsigned i = 0; i < 300; i++) {
+		bool slow = i % 2;
+		struct wire w = { .rate = slow ? 20000 + prng_below(&r, 150000) : 1000000 + prng_below(&r, 20000000),
+				  .delay = (10 + prng_below(&r, 390)) * MS, .bucket = prng_below(&r, 16385) };
+		for (unsigned k = 0; k < 60; k++) {
+			uint64_t size = 100 + prng_below(&r, k % 4 ? 3000 : 60000);
+			uint64_t end = w.now + (k % 5 ? prng_below(&r, 3000) : prng_below(&r, 60000)) * MS;
+			wire_run(&w, MS, 100, 0);
+			while (size > 0 && w.now < end) {
+				uint64_t n = size < 1000 ? size : 1000;
+				if (pace_room(&w.pace) > 0 && w.free_at < w.now + 500 * MS) {
+					wire_take(&w, n);
+					size -= n;
+				}
+				wire_run(&w, MS, 0, 0);
+			}
+			if (pace_tail(&w.pace)) {
+				pace_ping(&w.pace, ++w.no, w.now);
+				w.answer[w.n].no = w.no;
+				w.answer[w.n++].at = (w.free_at > w.now ? w.free_at : w.now) + 2 * w.delay;
+			}
+			wire_run(&w, w.now < end ? end - w.now : MS, 0, 0);
+		}
+		if (w.wrong || w.news > 1)
+			tap_diag("%llu bit/s, %llu ms one way, bucket %llu: %u verdicts, slow %d, rate %llu",
+				 (unsigned long long)w.rate, (unsigned long long)w.delay / 1000,
+				 (unsigned long long)w.bucket, w.news, w.pace.slow, (unsigned long long)w.pace.rate);
+		wrong += w.wrong;
+		more += w.news > 1;
+		unknown += !w.pace.known;
+	}
+	is_uint(wrong, 0, "bursts and rest: no link is told to be what it is not (%u not known)", unknown);
+	is_uint(more, 0, "and no verdict changes");
+}
+
+/* A cable, with stalls of five seconds: while nothing is known, and later. */
+static void test_stalls(void)
+{
+	unsigned slow = 0;
+	for (unsigned i = 0; i < 60; i++) {
+		struct wire w = { .rate = 50000000, .delay = MS / 2 };
+		wire_run(&w, i * MS, 1000, i % 2 ? 0 : 5 * MS);
+		w.free_at = w.now + 5000 * MS;
+		wire_run(&w, 10000 * MS, 1000, i % 2 ? 0 : 50 * MS);
+		slow += w.pace.slow;
+		w.free_at = w.now + 5000 * MS;
+		wire_run(&w, 30000 * MS, 1000, i % 3 ? 0 : 300 * MS);
+		slow += w.pace.slow || w.news > 1;
+	}
+	is_uint(slow, 0, "a stall of five seconds does not make a cable slow");
+}
+
+/* Nothing, then contents alone: frames to measure with first, then one chunk after the other. */
+static void test_contents(void)
+{
+	unsigned bad = 0, slow_bad = 0;
+	uint64_t latest = 0;
+	for (unsigned i = 0; i < 5 * 2 * 2; i++) {
+		static const uint64_t rtt[] = { 2, 20, 100, 400, 800 };
+		bool slow = i / 10 % 2;
+		struct wire w = { .rate = slow ? 150000 : 1000000, .delay = rtt[i % 5] * MS / 2,
+				  .bucket = i / 5 % 2 ? 16384 : 0 };
+		wire_run(&w, 30000 * MS, 0, 0);
+		uint64_t start = w.now, known = 0;
+		for (unsigned n = 0; !w.pace.known && w.now < start + 60000 * MS;) {
+			if (pace_room(&w.pace) > 0)
+				wire_take(&w, n++ < 16 ? 4107 : 64000);
+			wire_run(&w, MS, 0, 0);
+		}
+		known = w.now - start;
+		if (w.pace.slow != slow || !w.pace.known)
+			tap_diag("%llu kbit/s, %llu ms, bucket %llu: known %d, slow %d",
+				 (unsigned long long)w.rate / 1000, (unsigned long long)w.delay / 500,
+				 (unsigned long long)w.bucket, w.pace.known, w.pace.slow);
+		bad += w.pace.slow != slow || !w.pace.known;
+		slow_bad += slow && known > 5000 * MS;
+		if (slow && known > latest)
+			latest = known;
+	}
+	is_uint(bad, 0, "contents alone tell how fast a link is");
+	is_uint(slow_bad, 0, "of 150 kbit/s before the first chunk: after %.1f s at most", (double)latest / 1e6);
 }
 
 static void test_known(void)
@@ -218,9 +350,14 @@ static void test_known(void)
 	ok(p.n == PACE_PINGS && !pace_due(&p), "questions are bounded");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-	tap_plan(39);
+	tap_plan(48);
+	uint64_t seed = tap_seed(argc, argv);
+	test_grid();
+	test_bursts(seed);
+	test_stalls();
+	test_contents();
 	test_rates();
 	test_trickle();
 	test_inertia();

@@ -210,7 +210,7 @@ static const struct trial trials[] = {
 	    "\0\0\x0f\x02\0x") },
 	{ "a gap in the types", "unknown type", A("\x1a\0") },
 	{ "PACE without a rate", "malformed", A("\x22\x02\0\1") },
-	{ "PACE that is neither slow nor not", "malformed", A("\x22\x02\1\2") },
+	{ "PACE with a verdict that there is not", "malformed", A("\x22\x02\1\3") },
 	{ "PACE with something behind it", "malformed", A("\x22\x03\1\1x") },
 	{ "PACE too often", "too often", A(PACES PACES PACES PACES "\x22\x03\1\0\0") },
 	{ "MARK outside of a round", "outside of a round", A("\x1b\x16\0" ACTOR20 "\1") },
@@ -884,11 +884,11 @@ static int write_seeds(const char *dir)
 			put_witness(&said, 9, 7, 0x01020304);
 			write_seed(dir, "rolled-back", &said);
 			/* One that measures a slow link. */
-			static const uint8_t filled[2 + FRAME_PACE_FILLER] = { 1, 1 };
+			static const uint8_t filled[2 + FRAME_PACE_FILLER] = { 1, 2 }, slow[] = { 1, 1 };
 			buf_reset(&said);
 			put_hello(&said, &b, 1, 1);
 			put_witness(&said, 0, 0, 0);
-			put_frame(&said, FRAME_PACE, filled, 2);
+			put_frame(&said, FRAME_PACE, slow, sizeof(slow));
 			for (uint8_t k = 2; k < 5; k++) {
 				put_frame(&said, FRAME_PACE, filled, sizeof(filled));
 				put_frame(&said, FRAME_PING, &k, 1);
