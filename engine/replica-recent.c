@@ -138,17 +138,31 @@ static bool is_met(const struct slab *s, const struct stored *x)
 	return false;
 }
 
+/* The node's own last change of the actor's that is no later, not any number: the peer's record has no more. 0: none. */
+static uint64_t newest_extra(const struct stored *x, uint32_t actor, uint64_t most)
+{
+	uint64_t seq = 0;
+	for (uint32_t i = 0; i < x->n_extra; i++)
+		if (x->extra[i].actor == actor && x->extra[i].seq <= most && x->extra[i].seq > seq)
+			seq = x->extra[i].seq;
+	return seq;
+}
+
 /* What was sent of a node that the slab's walk has met: its context in the slab's view, as far as that view is told
  * to hold it. A change beyond that, which a third device is still telling of, has come to the view with no entry
  * that the walk looks at: the node may have been sent before. */
-static int widen(struct backlog *b, const struct slab *s, const struct vv *ctx)
+static int widen(struct backlog *b, const struct slab *s, const struct stored *x)
 {
+	const struct vv *ctx = &x->record->ctx;
 	vv_done(&b->wide);
 	int rc = vv_copy(&b->known, &b->wide);
 	for (uint32_t i = 0; rc == 0 && i < ctx->n; i++) {
 		struct vv_item item = ctx->item[i];
 		uint64_t most = vv_get(&s->high, item.actor);
-		rc = vv_raise(&b->wide, item.actor, item.seq < most ? item.seq : most);
+		if (item.seq > most)
+			item.seq = newest_extra(x, item.actor, most);
+		if (item.seq > 0)
+			rc = vv_raise(&b->wide, item.actor, item.seq);
 	}
 	b->wider = true;
 	return rc;
@@ -177,7 +191,7 @@ int recent_known(struct backlog *b, const struct stored *now, bool queued, const
 			continue;
 		if (rc == 0 && is_met(&b->slab[i], &old)) {
 			*ret = &b->wide;
-			return widen(b, &b->slab[i], &old.record->ctx);
+			return widen(b, &b->slab[i], &old);
 		}
 		if (rc < 0)
 			return rc;
@@ -410,6 +424,11 @@ bool backlog_turned(const struct backlog *b)
 	return b->turned;
 }
 
+bool backlog_raised(const struct backlog *b)
+{
+	return b->turned && b->n_slabs > 0 && b->slab[b->n_slabs - 1].raised;
+}
+
 bool backlog_ahead(const struct backlog *b)
 {
 	return b->ahead;
@@ -437,14 +456,17 @@ int backlog_turn(struct backlog *b, const struct spans *spans)
 	return 0;
 }
 
-int backlog_raise(struct backlog *b, struct view *view)
+int backlog_raise(struct backlog *b, struct view *view, const struct vv *heard)
 {
 	const struct vv *have = view_have(view, &b->scope);
 	if (!b->turned || b->n_slabs == SPANS_MAX || b->queue.len > 0 || backlog_inside(b) ||
 	    vv_covers(&top(b)->high, have))
 		return 0;
 	settle(b);
-	int rc = slab_add(b, have, have, view);
+	/* What the peer changed itself is not sent back. */
+	int rc = vv_join(&b->known, heard);
+	if (rc == 0)
+		rc = slab_add(b, have, have, view);
 	if (rc < 0)
 		return rc;
 	top(b)->raised = true;

@@ -588,11 +588,13 @@ int backlog_turn(struct backlog *b, const struct spans *spans);
 bool backlog_turned(const struct backlog *b);
 /* What it met last is of what came in since it began, and goes before what has waited. */
 bool backlog_ahead(const struct backlog *b);
+/* Of that there is more, as far as is known. */
+bool backlog_raised(const struct backlog *b);
 /* What has waited has its turn, or (as it begins) not. */
 void backlog_back(struct backlog *b, bool back);
-/* Goes on in a newer view: what it has beyond the one before comes next. 1: so it is; 0: there is nothing, or this
- * is no moment for it; -ENOMEM. */
-int backlog_raise(struct backlog *b, struct view *view);
+/* Goes on in a newer view: what it has beyond the one before comes next. heard: what the peer has told that it holds.
+ * 1: so it is; 0: there is nothing, or this is no moment for it; -ENOMEM. */
+int backlog_raise(struct backlog *b, struct view *view, const struct vv *heard);
 /* The next place to be told, of a walk that has turned: all under that actor beyond the number was given. now: tell how
  * far it is now; else only what has to be told before it goes on. */
 bool backlog_mark(struct backlog *b, bool now, struct dot *ret);

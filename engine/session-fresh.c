@@ -66,6 +66,15 @@ struct outgoing *session_round_of(struct session *s, const struct scope *scope)
 	return NULL;
 }
 
+/* One with something that was changed since it began. */
+static struct outgoing *raised(struct session *s)
+{
+	for (uint32_t i = 0; i < s->n_rounds; i++)
+		if (s->out[i].backlog && backlog_raised(s->out[i].backlog))
+			return &s->out[i];
+	return NULL;
+}
+
 /* A scope that can come first now, while `o` is under way; or the one that has waited longest, when that has its
  * turn. */
 struct scope *session_fresh_next(struct session *s, const struct outgoing *o)
@@ -78,16 +87,34 @@ struct scope *session_fresh_next(struct session *s, const struct outgoing *o)
 		o->scope->fresh = true; /* it goes on after that */
 		return first->scope;
 	}
+	/* Of several that were changed each sends something before the next one does. */
+	bool more = backlog_raised(o->backlog);
+	if (more && o->in_turn == 0)
+		return NULL;
 	for (uint32_t i = 0; i < s->n_rounds; i++)
 		open += s->out[i].backlog != NULL;
-	for (uint32_t i = 0; i < s->n_scopes; i++) {
+	for (uint32_t k = 0; k < s->n_scopes; k++) {
+		uint32_t i = (s->next_fresh + k) % s->n_scopes;
 		struct scope *scope = s->scope[i];
 		if (!scope->fresh || scope == o->scope || !scope->have || scope->vector_due || scope->vector_awaited)
 			continue;
-		if (session_round_of(s, scope))
-			return scope;
-		if (open < OPEN_MAX && s->n_rounds < ROUNDS_OUT && !vv_covers(&scope->sent, scope->have))
-			return scope;
+		if (!session_round_of(s, scope) &&
+		    (open == OPEN_MAX || s->n_rounds == ROUNDS_OUT || vv_covers(&scope->sent, scope->have)))
+			continue;
+		o->scope->fresh |= more; /* it goes on after that */
+		s->next_fresh = i + 1;
+		return scope;
 	}
-	return NULL;
+	/* What was changed and then left for another goes before what waits. */
+	const struct outgoing *left = more ? NULL : raised(s);
+	return left ? left->scope : NULL;
+}
+
+struct outgoing *session_fresh_left(struct session *s)
+{
+	struct outgoing *left = raised(s);
+	for (uint32_t i = s->n_rounds; !left && i-- > 0;)
+		if (s->out[i].backlog)
+			left = &s->out[i];
+	return left;
 }

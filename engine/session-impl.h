@@ -54,6 +54,7 @@ struct outgoing { /* a round that is not acknowledged */
 	bool raised; /* its deltas are of several views, of which this is the newest */
 	struct backlog *backlog; /* until it is ended */
 	size_t since_mark;       /* bytes of deltas sent */
+	uint64_t in_turn;        /* deltas sent since it was gone on with */
 	struct dot mark;         /* the last one */
 };
 
@@ -150,6 +151,7 @@ struct session {
 	struct outgoing out[ROUNDS_OUT];
 	uint32_t n_rounds;
 	uint64_t open;       /* number of the one under way; 0: none. Others may have to be gone on with */
+	uint32_t next_fresh; /* the scope where to look for the next one that comes first */
 	uint64_t looked;     /* commits of the view in which fresh scopes were looked for; 0: not yet */
 	uint64_t last_round;
 	uint64_t ahead, behind; /* bytes of what is changed now, and of what waits (session-fresh.c) */
@@ -213,7 +215,9 @@ int session_fresh_look(struct session *s);
 void session_fresh_sent(struct session *s, const struct outgoing *o, size_t bytes);
 /* What waits has to have a turn: nothing comes first. */
 bool session_in_debt(struct session *s);
-/* One that can come first now, while `o` is under way; NULL: none. */
+/* A round that was left for another; NULL: none. */
+struct outgoing *session_fresh_left(struct session *s);
+/* A scope that can come first now, while `o` is under way; NULL: none. */
 struct scope *session_fresh_next(struct session *s, const struct outgoing *o);
 /* The round of the scope (NULL: the one under way) that is not ended; NULL: there is none. */
 struct outgoing *session_round_of(struct session *s, const struct scope *scope);

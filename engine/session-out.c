@@ -465,7 +465,7 @@ static int round_raise(struct session *s, struct buf *out, struct outgoing *o, b
 	if (turn)
 		r = backlog_turn(o->backlog, NULL);
 	if (r == 0 && news) {
-		r = backlog_raise(o->backlog, s->view);
+		r = backlog_raise(o->backlog, s->view, &scope->heard);
 		if (r == 0 && !go_on)
 			return 0;
 		news = r != 0;
@@ -479,6 +479,7 @@ static int round_raise(struct session *s, struct buf *out, struct outgoing *o, b
 			r = vv_join(&scope->sent, &o->upto);
 	}
 	s->open = o->no;
+	o->in_turn = 0;
 	scope->fresh = false;
 	if (r == 0)
 		r = put_raise(s, out, o, turn || news);
@@ -519,10 +520,9 @@ static int round_choose(struct session *s, struct buf *out, struct err *e)
 			return round_raise(s, out, other, true, e);
 		return scope ? round_start(s, out, scope, e) : round_raise(s, out, o, false, e);
 	}
-	/* One that was left for another. */
-	for (uint32_t i = s->n_rounds; i-- > 0;)
-		if (s->out[i].backlog)
-			return round_raise(s, out, &s->out[i], true, e);
+	o = session_fresh_left(s);
+	if (o)
+		return round_raise(s, out, o, true, e);
 	if (s->idle || !s->scopes_in || s->n_rounds == ROUNDS_OUT)
 		return 0;
 	struct scope *scope = scope_due(s);
@@ -561,6 +561,7 @@ static int round_step(struct session *s, struct buf *out, struct err *e)
 			return r < 0 ? r : 1;
 		}
 		s->deltas_out++;
+		o->in_turn++;
 		const struct bundle *b = backlog_bundle(o->backlog);
 		if (b)
 			r = encode_bundle(s, b);

@@ -192,6 +192,20 @@ static void test_collections(void)
 	change(&p, 0, "new", 1, "first");
 	n = until(&p, 1, "new", 1, "first");
 	ok(n < 10000, "so does a new collection: %lu bytes", n);
+	/* Several at once, in all of them. */
+	unsigned long worst = 0;
+	for (unsigned k = 0; k < 4; k++) {
+		uint64_t from = p.bytes[0];
+		char text[16];
+		snprintf(text, sizeof(text), "at-once-%u.", k);
+		for (unsigned i = 0; i < 9; i++)
+			write_one(&a, dir[i % 3], i, text);
+		node_flush(&a, p.session[0]);
+		for (unsigned i = 0; i < 9; i++)
+			(void)until(&p, 1, dir[i % 3], i, text);
+		worst = p.bytes[0] - from > worst ? (unsigned long)(p.bytes[0] - from) : worst;
+	}
+	ok(worst < 16000, "and several in all of them at once: %lu bytes", worst);
 	ok(!has(&b, "d", 1 + 3 * 3, "old") && !has(&b, "c", 3 * 3, "old") && !has(&b, "e", 2 + 3 * 3, "old"),
 	   "before what is old in each");
 	run(&p);
@@ -327,6 +341,41 @@ static void test_contents(void)
 	fetches_free(f);
 	node_close(&a);
 	node_close(&b);
+}
+
+/* What the peer changes while a round lasts is not sent back to it. */
+static void test_back(void)
+{
+	enum { WAITING = 150, CHANGES = 60 };
+	struct node a, b;
+	struct pair p;
+	uint64_t bytes[2];
+	for (int k = 0; k < 2; k++) {
+		node_open(&a, 1, NULL);
+		node_open(&b, 2, NULL);
+		for (unsigned i = 0; i < WAITING; i++)
+			write_one(&a, "c", i, "old");
+		pair_open(&p, &a, &b);
+		for (int i = 0; i < 2; i++)
+			session_pace(p.session[i], 100000, true);
+		while (count(&b, 0, WAITING) < 10)
+			(void)turn(&p);
+		for (unsigned i = 0; k && i < CHANGES; i++)
+			change(&p, 1, "c", COUNT + i, "new");
+		while (k && count(&a, COUNT, COUNT + CHANGES) < CHANGES)
+			(void)turn(&p);
+		bool waits = count(&b, 0, WAITING) < WAITING / 2;
+		change(&p, 0, "c", WAITING - 1, "changed");
+		run(&p);
+		if (k)
+			ok(waits && session_in_step(p.session[0]) && session_in_step(p.session[1]),
+			   "the peer changes something while a round lasts");
+		bytes[k] = p.bytes[0];
+		pair_close(&p);
+		node_close(&a);
+		node_close(&b);
+	}
+	ok(bytes[1] < bytes[0] + CHANGES * 60, "and it is not sent back: %d bytes more", (int)(bytes[1] - bytes[0]));
 }
 
 /* The link becomes slow while contents are on their way: after so many turns. */
@@ -546,7 +595,7 @@ static void test_partial(void)
 
 int main(void)
 {
-	tap_plan(20 + 2 * 3 + 3 + 2 + 2 + 2 + 3);
+	tap_plan(20 + 2 * 3 + 3 + 2 + 2 + 2 + 3 + 3);
 	test_contents();
 	test_partial();
 	test_order();
@@ -558,5 +607,6 @@ int main(void)
 	test_better(1, 2);
 	test_better(2, 1);
 	test_moment();
+	test_back();
 	return tap_done();
 }

@@ -144,6 +144,7 @@ struct web {
 	struct hop line[NODES];
 	unsigned n, n_lines;
 	uint64_t value;
+	unsigned sessions, stale; /* how many began, and how many of these had to begin anew */
 	struct prng r;
 	bool settling;
 };
@@ -236,6 +237,7 @@ static void line_up(struct web *w, struct hop *l)
 	l->p = (struct pair){ .node = { &w->node[l->a], &w->node[l->b] } };
 	bool known = prng_chance(&w->r, 70);
 	uint64_t rate = 20000 + prng_below(&w->r, 150000);
+	w->sessions++;
 	l->step_bytes = rate / 8 * STEP_US / 1000000;
 	l->left[0] = l->left[1] = 0;
 	for (int i = 0; i < 2; i++) {
@@ -271,6 +273,7 @@ static bool line_step(struct web *w, struct hop *l, bool cut)
 		if (session_output(l->p.session[i], &out, (size_t)l->left[i], w->now, &e) < 0) {
 			if (e.code != -ESTALE)
 				tap_bail("output: %s", e.message);
+			w->stale++;
 			line_down(l);
 			return true;
 		}
@@ -280,6 +283,7 @@ static bool line_step(struct web *w, struct hop *l, bool cut)
 		if (n > 0 && session_input(l->p.session[!i], out.data, n, w->now, &e) < 0) {
 			if (e.code != -ESTALE)
 				tap_bail("input: %s", e.message);
+			w->stale++;
 			line_down(l);
 			return true;
 		}
@@ -357,7 +361,7 @@ static unsigned web_differs(struct web *w)
 	return bad;
 }
 
-static unsigned history(uint64_t seed)
+static unsigned history(uint64_t seed, unsigned *sessions, unsigned *stale)
 {
 	struct web *w = calloc(1, sizeof(*w));
 	if (!w)
@@ -394,6 +398,8 @@ static unsigned history(uint64_t seed)
 				bad++;
 			}
 	bad += web_differs(w);
+	*sessions += w->sessions;
+	*stale += w->stale;
 	for (unsigned i = 0; i < w->n_lines; i++)
 		line_down(&w->line[i]);
 	for (unsigned i = 0; i < w->n; i++)
@@ -406,15 +412,18 @@ int main(int argc, char **argv)
 {
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)time(NULL);
 	unsigned rounds = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 150, bad = 0;
-	tap_plan(2 * 5 + 1);
+	unsigned sessions = 0, stale = 0;
+	tap_plan(2 * 5 + 2);
 	tap_diag("seed %llu; again with: ./tests/unit/test_relay %llu", (unsigned long long)seed, (unsigned long long)seed);
 	test_not_claimed(false);
 	test_not_claimed(true);
 	for (unsigned i = 0; i < rounds && !bad; i++) {
-		bad = history(seed + i);
+		bad = history(seed + i, &sessions, &stale);
 		if (bad)
 			tap_diag("again with: ./tests/unit/test_relay %llu 1", (unsigned long long)(seed + i));
 	}
 	is_uint(bad, 0, "nothing is lost in %u histories of slow links with cuts and crashes", rounds);
+	tap_diag("%u sessions", sessions);
+	ok(stale * 100 <= sessions, "few of them had to begin anew: %u", stale);
 	return tap_done();
 }
