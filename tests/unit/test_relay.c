@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/frame.h"
 #include "engine/json.h"
 #include "tests/pair.h"
 #include "tests/tap.h"
@@ -41,6 +42,20 @@ static bool has(struct node *n, const char *name, const char *field)
 	return text && strstr(text, field);
 }
 
+static unsigned wholes; /* records that were asked for because a delta did not fit */
+
+static void look(const struct buf *out)
+{
+	enum frame_type t;
+	size_t head, n;
+	struct err e;
+	for (size_t at = 0; at < out->len; at += head + n) {
+		if (frame_head(out->data + at, out->len - at, &t, &head, &n, &e) <= 0)
+			return;
+		wholes += t == FRAME_WHOLE;
+	}
+}
+
 /* A turn of few bytes; flushed: what comes is durable at once, and news to the session. */
 static bool turn(struct pair *p)
 {
@@ -49,6 +64,7 @@ static bool turn(struct pair *p)
 		_cleanup_(buf_done) struct buf out = { 0 };
 		if (session_output(p->session[i], &out, 512, p->now, &p->e) < 0)
 			tap_bail("output: %s", p->e.message);
+		look(&out);
 		p->now += out.len * BYTE_US;
 		moved |= out.len > 0;
 		if (out.len > 0 && session_input(p->session[!i], out.data, out.len, p->now, &p->e) < 0)
@@ -86,11 +102,14 @@ static void test_not_claimed(bool batch)
 	node_open(&c, 3, NULL);
 	write_many(&a, 'o', 100, "old");
 	write_one(&a, "x.json", "old");
+	/* Numbers of C that are claimed, and not of x. */
+	write_many(&c, 'q', 5, "old");
 	if (!pair_meet(&a, &c))
 		tap_bail("no meeting");
 	pair_open(&ab, &a, &b);
 	for (int i = 0; i < 2; i++)
 		session_pace(ab.session[i], 100000, true);
+	wholes = 0;
 	until(&ab, 1, "x.json", "old");
 	for (unsigned i = 0; i < 5; i++)
 		(void)turn(&ab);
@@ -116,6 +135,7 @@ static void test_not_claimed(bool batch)
 	pair_close(&ca);
 	session_news(ab.session[0]);
 	run(&ab);
+	is_uint(wholes, 0, "what is sent fits what was sent before");
 	ok(session_in_step(ab.session[0]) && session_in_step(ab.session[1]), "all are in step");
 	ok(has(&b, "x.json", "by-c"), "and the change is there");
 	pair_close(&ab);
@@ -413,7 +433,7 @@ int main(int argc, char **argv)
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)time(NULL);
 	unsigned rounds = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 150, bad = 0;
 	unsigned sessions = 0, stale = 0;
-	tap_plan(2 * 5 + 2);
+	tap_plan(2 * 6 + 2);
 	tap_diag("seed %llu; again with: ./tests/unit/test_relay %llu", (unsigned long long)seed, (unsigned long long)seed);
 	test_not_claimed(false);
 	test_not_claimed(true);
