@@ -20,6 +20,12 @@ void session_pace(struct session *s, uint64_t rate, bool slow)
 	s->pace_out = rate > 0;
 }
 
+bool session_slow(const struct session *s, bool *ret)
+{
+	*ret = s->pace.slow || s->peer_slow;
+	return *ret || (s->pace.known && s->peer_rate > 0);
+}
+
 int session_put_ping(struct session *s, struct buf *out, uint64_t now)
 {
 	/* Only the oldest one without an answer says whether the peer lives. */

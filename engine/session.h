@@ -96,6 +96,8 @@ void session_presence_for(struct session *s, struct presence *p);
 /* What is known of the link from an earlier session over the same way, right after session_new: bits a
  * second (0: nothing), and whether it counts as slow. */
 void session_pace(struct session *s, uint64_t rate, bool slow);
+/* Whether it is slow, in any direction. False: that is not known. */
+bool session_slow(const struct session *s, bool *ret);
 
 /* Asks whether the peer holds these contents (shoal-protocol(7), "Who holds contents"); n <=
  * FRAME_HOLDS_MAX. *ret_number counts from 1. -EBUSY: too many questions are open; -ENOTCONN: it has not

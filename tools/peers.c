@@ -30,6 +30,7 @@ struct peer {
 	bool closing;  /* link_close was called; nothing more is done with it */
 	bool was_live; /* logged */
 	bool met;      /* it has said which store it is */
+	bool paced, slow; /* how fast its link is was told */
 	bool timed;    /* its round trip is known, and told to others */
 	struct ask ask[ASKS_MAX];
 	unsigned n_asks;
@@ -59,6 +60,8 @@ struct peers {
 	uint64_t presence_changes; /* that they were told of, or are to be */
 	void (*changed)(void *userdata);
 	void *userdata;
+	void (*paced)(const struct id *device, bool slow, void *userdata);
+	void *paced_userdata;
 	struct peer *first;
 	struct known *known; /* one for each device of the mesh at most */
 	unsigned n;
@@ -100,6 +103,16 @@ static void arm(struct peer *p)
 	sd_event_source_set_enabled(p->timer, SD_EVENT_ONESHOT);
 }
 
+static void tell_pace(struct peer *p)
+{
+	bool slow;
+	if (!p->all->paced || !session_slow(p->session, &slow) || (p->paced && p->slow == slow))
+		return;
+	p->paced = true;
+	p->slow = slow;
+	p->all->paced(&p->link->peer, slow, p->all->paced_userdata);
+}
+
 /* Lets the session speak until it has nothing to say or the link is full. A full link stops the
  * session as well: what it would send stays in the store until there is room. */
 static void pump(struct peer *p)
@@ -119,6 +132,7 @@ static void pump(struct peer *p)
 			break;
 	}
 	arm(p);
+	tell_pace(p);
 }
 
 static void log_live(struct peer *p)
@@ -325,6 +339,12 @@ static void answered(struct peer *p)
 				ask_done(p, i, bits, false);
 				break;
 			}
+}
+
+void peers_on_paced(struct peers *p, void (*fn)(const struct id *device, bool slow, void *userdata), void *userdata)
+{
+	p->paced = fn;
+	p->paced_userdata = userdata;
 }
 
 unsigned peers_ask(struct peers *all, const struct id *device, const struct holding *h, uint32_t n,

@@ -34,6 +34,9 @@ void peers_ask_no_more(struct peers *p, const void *userdata);
 /* There is something to fetch: sessions have more to send. */
 void peers_fetch(struct peers *p);
 
+/* fn is told when a session finds that its link is slow, or is not. It must not call peers_*. */
+void peers_on_paced(struct peers *p, void (*fn)(const struct id *device, bool slow, void *userdata), void *userdata);
+
 /* A link came up: a session begins on it. Failure closes the link. */
 void peers_link_up(struct peers *p, struct link *l);
 /* It is gone, why says the reason (may be NULL); the link must not be used after this. */

@@ -31,6 +31,7 @@ libtransports_a_SOURCES = \
 	transports/mesh-impl.h \
 	transports/mesh-standby.c \
 	transports/mesh-target.c \
+	transports/mesh-way.c \
 	transports/mesh.c \
 	transports/mesh.h \
 	transports/name.c \

@@ -2,7 +2,7 @@
 #pragma once
 
 /* The inside of a mesh, for mesh*.c: connections (mesh-conn.c), those that wait to take over
- * (mesh-standby.c) and the addresses that are dialled (mesh-target.c). */
+ * (mesh-standby.c), the addresses that are dialled (mesh-target.c) and how fast ways were (mesh-way.c). */
 
 #include "transports/address.h"
 #include "transports/ifaces.h"
@@ -59,6 +59,14 @@ struct target {
 	struct err why;
 };
 
+#define WAYS_MAX 32
+
+struct way { /* to a device */
+	struct id device;
+	char local[LINK_TEXT], remote[LINK_TEXT];
+	uint64_t slow_at; /* when it was slow last; 0: it was not */
+};
+
 struct mesh {
 	sd_event *event;
 	const struct identity *identity;
@@ -76,6 +84,8 @@ struct mesh {
 	struct conn *conns;
 	struct target *targets;
 	unsigned found; /* targets that are not fixed */
+	struct way *ways[WAYS_MAX];
+	unsigned n_ways;
 	bool closing;
 	bool resting; /* from mesh_rest to mesh_wake */
 };
@@ -117,6 +127,16 @@ void standby_begin(struct conn *c, const uint8_t *data, size_t len);
 void standby_call(struct conn *c);
 /* What was sent over the link is not acknowledged. */
 void standby_stalled(struct conn *link);
+/* How fast the link is, was found. */
+void standby_paced(struct conn *link);
+
+/* ---- ways ---- */
+
+/* The connection's was slow within the last hour. */
+bool way_is_slow(const struct conn *c);
+/* Its link was found to be slow, or not to be; -ENOMEM. */
+int way_note(const struct conn *c, bool slow);
+void ways_free(struct mesh *m);
 
 /* ---- addresses to be dialled ---- */
 

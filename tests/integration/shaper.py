@@ -15,7 +15,7 @@ import sys
 PACKET = 1000
 BUFFER = 16384  # of sockets, asked for: the kernel takes twice that, packets with all that is around them
 STALL = 0.3     # what a lost packet costs at least
-SLACK = 0.05    # seconds that a timer may be late, and the link still carries its rate
+SLACK = 0.5      # seconds that a timer may be late, and the link still carries its rate
 
 
 async def carry(reader, writer, rate, delay, loss, stopped):
