@@ -11,7 +11,7 @@ struct done {
 	struct id id;
 };
 
-#define RECENT_RING 16
+#define RECENT_RING 64
 
 struct spot { /* in the dot index, under one actor */
 	uint64_t seq;

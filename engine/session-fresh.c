@@ -3,7 +3,7 @@
  *
  * It gets four fifths of the link at most, but for short times: else who changes something all the time would never
  * get to the end of a round, and what has waited would never come. */
-#include "engine/session-impl.h"
+#include "engine/session-part.h"
 
 #define SHARE 4    /* bytes of what comes first for each of what waits */
 #define BURST 4096 /* more of them, for some time */
@@ -99,7 +99,7 @@ struct scope *session_fresh_next(struct session *s, const struct outgoing *o)
 		if (!scope->fresh || scope == o->scope || !scope->have || scope->vector_due || scope->vector_awaited)
 			continue;
 		if (!session_round_of(s, scope) &&
-		    (open == OPEN_MAX || s->n_rounds == ROUNDS_OUT || vv_covers(&scope->sent, scope->have)))
+		    (open == OPEN_MAX || session_part_waits(s) || s->n_rounds == ROUNDS_OUT || vv_covers(&scope->sent, scope->have)))
 			continue;
 		o->scope->fresh |= more; /* it goes on after that */
 		s->next_fresh = i + 1;

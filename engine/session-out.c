@@ -523,7 +523,7 @@ static int round_choose(struct session *s, struct buf *out, struct err *e)
 	o = session_fresh_left(s);
 	if (o)
 		return round_raise(s, out, o, true, e);
-	if (s->idle || !s->scopes_in || s->n_rounds == ROUNDS_OUT)
+	if (s->idle || !s->scopes_in || s->n_rounds == ROUNDS_OUT || session_part_waits(s))
 		return 0;
 	struct scope *scope = scope_due(s);
 	s->idle = !scope;

@@ -103,6 +103,14 @@ bool session_part_sends(const struct session *s)
 	return s->parts && s->parts->sends;
 }
 
+bool session_part_waits(const struct session *s)
+{
+	for (uint32_t i = 0; s->parts && i < s->parts->n; i++)
+		if (s->parts->part[i].phase == SENDING)
+			return true;
+	return false;
+}
+
 static struct part *part_of(const struct session *s, const struct id *scope)
 {
 	for (uint32_t i = 0; s->parts && i < s->parts->n; i++)
