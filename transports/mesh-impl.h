@@ -59,12 +59,12 @@ struct target {
 	struct err why;
 };
 
-#define WAYS_MAX 32
+#define WAYS_MAX 16
 
 struct way { /* to a device */
 	struct id device;
 	char local[LINK_TEXT], remote[LINK_TEXT];
-	uint64_t slow_at; /* when it was slow last; 0: it was not */
+	uint64_t slow_at; /* when it was slow last */
 };
 
 struct mesh {
@@ -84,7 +84,7 @@ struct mesh {
 	struct conn *conns;
 	struct target *targets;
 	unsigned found; /* targets that are not fixed */
-	struct way *ways[WAYS_MAX];
+	struct way way[WAYS_MAX]; /* the slow ones, the last one noted last */
 	unsigned n_ways;
 	bool closing;
 	bool resting; /* from mesh_rest to mesh_wake */
@@ -134,9 +134,8 @@ void standby_paced(struct conn *link);
 
 /* The connection's was slow within the last hour. */
 bool way_is_slow(const struct conn *c);
-/* Its link was found to be slow, or not to be; -ENOMEM. */
-int way_note(const struct conn *c, bool slow);
-void ways_free(struct mesh *m);
+/* Its link was found to be slow, or not to be. */
+void way_note(const struct conn *c, bool slow);
 
 /* ---- addresses to be dialled ---- */
 

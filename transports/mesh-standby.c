@@ -221,7 +221,10 @@ void standby_stalled(struct conn *link)
 void mesh_paced(struct mesh *m, const struct id *device, bool slow)
 {
 	struct conn *link = conn_link_to(m, device, NULL);
-	if (link && way_note(link, slow) == 0 && slow)
+	if (!link)
+		return;
+	way_note(link, slow);
+	if (slow)
 		standby_paced(link);
 }
 

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How fast the ways to devices were, as sessions found them: shoal-protocol(7), "Slow links". A way is known by both
+/* Which ways to devices were slow, as sessions found them: shoal-protocol(7), "Slow links". A way is known by both
  * addresses, without ports, for an hour. */
 #include "transports/mesh-impl.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define FORGET_US (3600 * SECOND)
@@ -18,53 +16,42 @@ static void ends_of(const struct conn *c, struct link_info *ret)
 		*port = '\0';
 }
 
-static struct way *find(const struct mesh *m, const struct conn *c)
+/* Its place; n_ways: it is not there. */
+static unsigned find(const struct conn *c, const struct link_info *ends)
 {
-	struct link_info info;
-	ends_of(c, &info);
-	for (unsigned i = 0; i < m->n_ways; i++) {
-		struct way *w = m->ways[i];
-		if (id_equal(&w->device, &c->peer) && strcmp(w->local, info.local) == 0 &&
-		    strcmp(w->remote, info.remote) == 0)
-			return w;
-	}
-	return NULL;
+	const struct mesh *m = c->mesh;
+	unsigned i = 0;
+	while (i < m->n_ways && !(id_equal(&m->way[i].device, &c->peer) && strcmp(m->way[i].local, ends->local) == 0 &&
+				  strcmp(m->way[i].remote, ends->remote) == 0))
+		i++;
+	return i;
 }
 
 bool way_is_slow(const struct conn *c)
 {
-	const struct way *w = find(c->mesh, c);
-	return w && w->slow_at && mesh_now(c->mesh) - w->slow_at < FORGET_US;
+	const struct mesh *m = c->mesh;
+	struct link_info ends;
+	ends_of(c, &ends);
+	unsigned i = find(c, &ends);
+	return i < m->n_ways && mesh_now(m) - m->way[i].slow_at < FORGET_US;
 }
 
-int way_note(const struct conn *c, bool slow)
+void way_note(const struct conn *c, bool slow)
 {
 	struct mesh *m = c->mesh;
-	struct way *w = find(m, c);
-	struct link_info info;
-	if (!w && !slow)
-		return 0;
-	if (!w && m->n_ways == WAYS_MAX) {
-		/* The one that was looked at longest ago. */
-		w = m->ways[0];
-		memmove(&m->ways[0], &m->ways[1], (WAYS_MAX - 1) * sizeof(m->ways[0]));
-		m->ways[WAYS_MAX - 1] = w;
-	} else if (!w) {
-		w = calloc(1, sizeof(*w));
-		if (!w)
-			return -ENOMEM;
-		m->ways[m->n_ways++] = w;
+	struct link_info ends;
+	ends_of(c, &ends);
+	unsigned i = find(c, &ends);
+	/* Out of it, or the one that was noted longest ago. */
+	if (i < m->n_ways || (slow && m->n_ways == WAYS_MAX)) {
+		i = i < m->n_ways ? i : 0;
+		memmove(&m->way[i], &m->way[i + 1], (m->n_ways - i - 1) * sizeof(m->way[0]));
+		m->n_ways--;
 	}
-	ends_of(c, &info);
-	w->device = c->peer;
-	memcpy(w->local, info.local, sizeof(w->local));
-	memcpy(w->remote, info.remote, sizeof(w->remote));
-	w->slow_at = slow ? mesh_now(m) : 0;
-	return 0;
-}
-
-void ways_free(struct mesh *m)
-{
-	while (m->n_ways > 0)
-		free(m->ways[--m->n_ways]);
+	if (!slow)
+		return;
+	struct way *w = &m->way[m->n_ways++];
+	*w = (struct way){ .device = c->peer, .slow_at = mesh_now(m) };
+	memcpy(w->local, ends.local, sizeof(w->local));
+	memcpy(w->remote, ends.remote, sizeof(w->remote));
 }

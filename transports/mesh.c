@@ -141,7 +141,6 @@ void mesh_free(struct mesh *m)
 	discovery_free(m->discovery);
 	tcp_listener_free(m->listener);
 	joinserver_free(m->joinserver);
-	ways_free(m);
 	ifaces_free(m->ifaces);
 	tls_context_unref(m->context);
 	sd_event_source_disable_unref(m->reap);
