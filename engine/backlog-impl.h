@@ -3,6 +3,7 @@
 
 /* The inside of a backlog, for replica-backlog.c and replica-recent.c. */
 
+#include "engine/backlog.h"
 #include "engine/replica-impl.h"
 #include "engine/spans.h"
 
@@ -51,7 +52,8 @@ struct backlog {
 	bool resumed;
 	bool back;  /* what waits has its turn */
 	bool ahead; /* the last one met was of what came in meanwhile */
-	const struct vv *have;
+	const struct vv *have; /* where it ends: the view's, or limit */
+	struct vv limit;
 	uint32_t *actor; /* to walk, by identifier */
 	uint32_t n_actors, at;
 	struct store_iter *it;

@@ -42,6 +42,7 @@ enum frame_type {
 	FRAME_PRESENCE = 29,
 	FRAME_RAISE = 33,
 	FRAME_PACE,
+	FRAME_EAGER,
 	FRAME_TYPES
 };
 
@@ -57,6 +58,7 @@ enum frame_type {
 #define FRAME_HOLDS_MAX 64    /* contents in one HOLDS frame */
 #define FRAME_PRESENCE_MAX 8192
 #define FRAME_PACE_FILLER 4096
+#define FRAME_EAGER_MAX 64 /* entries in one EAGER frame */
 #define FRAME_TAGS_MAX 1024 /* in one ROUND or WITNESS frame */
 #define FRAME_SEQ_MAX (UINT64_C(1) << 62)
 

@@ -16,6 +16,8 @@ struct round {
 	uint64_t no;
 	struct id scope;
 	struct vv upto;
+	bool asked;     /* the claim is to tell who was first */
+	struct vv news; /* of upto, what the peer told with this round */
 	uint64_t announced, received;
 	uint64_t waiting; /* arrivals */
 	bool ended;
@@ -142,6 +144,10 @@ static inline struct arrival *queue_pop(struct queue *q)
 void intake_mark_left(struct round *round, const struct arrival *a);
 /* Notes the marks that are reached. */
 int intake_marks_run(struct intake *in, struct err *e);
+/* What of upto the peer has not told before, as base says; NULL: nobody asks. -ENOMEM, and so is the next one. */
+int intake_news_note(struct round *round, const struct vv *base);
+/* What does the round bring first, and what of its news is here already? Before it is claimed. */
+int intake_news_divide(struct intake *in, const struct round *round, struct vv *fresh, struct vv *late);
 /* Whoever waits for the hash; it is asked for when nobody did before. */
 int intake_want_add(struct intake *in, const struct sha256 *hash, struct waiter *waiter);
 /* Goes on with what became ready, and with what is left over when few hashes are waited for. */

@@ -46,6 +46,7 @@ static void round_free(struct round *round)
 	spans_done(&round->spans);
 	spans_done(&round->reach);
 	spans_done(&round->resumed);
+	vv_done(&round->news);
 	free(round);
 }
 
@@ -55,8 +56,8 @@ void intake_free(struct intake *in)
 		return;
 	for (uint32_t i = 0; i < in->n_rounds; i++)
 		round_free(in->round[i]);
-	for (uint32_t i = 0; i < in->n_claims; i++)
-		vv_done(&in->claim[i].upto);
+	while (in->n_claims > 0)
+		intake_claim_drop(in, in->n_claims - 1);
 	for (uint32_t i = 0; i < BUCKETS; i++) {
 		for (struct lane *l = in->lane[i], *next; l; l = next) {
 			next = l->next;
@@ -164,16 +165,17 @@ bool intake_can_raise(const struct intake *in, const struct id *scope)
 	return round && !round->part && !in->piece && !in->parcel && (round == in->open || can_switch(in));
 }
 
-int intake_round(struct intake *in, const struct id *scope, const struct vv *upto, uint64_t count,
-		 struct spans *resumed, struct err *e)
+int intake_round(struct intake *in, const struct id *scope, const struct vv *base, const struct vv *upto,
+		 uint64_t count, struct spans *resumed, struct err *e)
 {
 	if (!intake_can_open(in, scope))
 		return err_set(e, -EPROTO, "the peer opened a round inside a round");
 	if (grow((void **)&in->round, in->n_rounds, &in->cap_rounds, sizeof(*in->round)) < 0)
 		return no_memory(e);
 	struct round *round = calloc(1, sizeof(*round));
-	if (!round || vv_copy(upto, &round->upto) < 0) {
-		free(round);
+	if (!round || vv_copy(upto, &round->upto) < 0 || intake_news_note(round, base) < 0) {
+		if (round)
+			round_free(round);
 		return no_memory(e);
 	}
 	replica_partial_upto(in->replica, &in->from, scope, upto, false);
@@ -193,7 +195,7 @@ int intake_part(struct intake *in, const struct id *scope, uint64_t count, struc
 	static const struct vv nothing;
 	if (intake_open(in))
 		return err_set(e, -EPROTO, "the peer opened a part inside a round");
-	int r = intake_round(in, scope, &nothing, count, NULL, e);
+	int r = intake_round(in, scope, NULL, &nothing, count, NULL, e);
 	if (r == 0)
 		in->open->part = true;
 	return r;
@@ -204,7 +206,8 @@ bool intake_in_part(const struct intake *in)
 	return in->open && in->open->part;
 }
 
-int intake_raise(struct intake *in, const struct id *scope, const struct vv *upto, struct err *e)
+int intake_raise(struct intake *in, const struct id *scope, const struct vv *base, const struct vv *upto,
+		 struct err *e)
 {
 	struct round *round = round_find(in, scope);
 	assert(round);
@@ -218,6 +221,8 @@ int intake_raise(struct intake *in, const struct id *scope, const struct vv *upt
 		return no_memory(e);
 	vv_done(&round->upto);
 	round->upto = copy;
+	if (intake_news_note(round, base) < 0)
+		return no_memory(e);
 	if (!round->turned) {
 		round->turned = true;
 		round->counts = false;
@@ -232,16 +237,22 @@ int intake_raise(struct intake *in, const struct id *scope, const struct vv *upt
 
 static int claim_round(struct intake *in, uint32_t i, struct err *e)
 {
+	_cleanup_(vv_done) struct vv fresh = { 0 }, late = { 0 };
 	struct round *round = in->round[i];
-	if (grow((void **)&in->claim, in->n_claims, &in->cap_claims, sizeof(*in->claim)) < 0)
+	if (grow((void **)&in->claim, in->n_claims, &in->cap_claims, sizeof(*in->claim)) < 0 ||
+	    intake_news_divide(in, round, &fresh, &late) < 0)
 		return no_memory(e);
 	int r = round->part ? 0 : replica_claim(in->replica, &round->scope, &round->upto, e);
 	if (r < 0)
 		return r;
+	vv_done(&round->news);
 	in->claim[in->n_claims++] = (struct claim){ .scope = round->scope,
 						    .upto = round->upto,
 						    .commits = replica_commits(in->replica),
-						    .part = round->part };
+						    .part = round->part,
+						    .fresh = fresh,
+						    .late = late };
+	fresh = late = (struct vv){ 0 };
 	if (!round->part)
 		replica_partial_upto(in->replica, &in->from, &round->scope,
 				     &in->claim[in->n_claims - 1].upto, true);
@@ -777,6 +788,8 @@ const struct claim *intake_claim(const struct intake *in, uint32_t i)
 void intake_claim_drop(struct intake *in, uint32_t i)
 {
 	vv_done(&in->claim[i].upto);
+	vv_done(&in->claim[i].fresh);
+	vv_done(&in->claim[i].late);
 	in->n_claims--;
 	memmove(&in->claim[i], &in->claim[i + 1], (in->n_claims - i) * sizeof(*in->claim));
 }

@@ -23,16 +23,18 @@ int intake_new(struct replica *r, const struct actor_id *from, uint64_t window,
 	       struct actor_quota *strangers, struct intake **ret);
 void intake_free(struct intake *in);
 
-/* A round begins. upto is copied; count: nodes announced; resumed (taken over and emptied, may be NULL): what was
- * told of it in RESUME. */
-int intake_round(struct intake *in, const struct id *scope, const struct vv *upto, uint64_t count,
-		 struct spans *resumed, struct err *e);
+/* A round begins. upto is copied; count: nodes announced. base: what the peer had said before that it holds, for
+ * the claim to tell what of the rest was news; NULL: nobody asks. resumed (taken over and emptied, may be NULL): what
+ * was told of it in RESUME. */
+int intake_round(struct intake *in, const struct id *scope, const struct vv *base, const struct vv *upto,
+		 uint64_t count, struct spans *resumed, struct err *e);
 /* A round of another scope may begin: none is open, or one that was raised, which is gone on with later. */
 bool intake_can_open(const struct intake *in, const struct id *scope);
-/* The round of the scope goes on, if it was left, and goes up to that (NULL: where it was), newest first from here on. First it is asked
- * whether it can. -EPROTO, -ENOMEM. */
+/* The round of the scope goes on, if it was left, and goes up to that (NULL: where it was), newest first from here on;
+ * base as that of a round. First it is asked whether it can. -EPROTO, -ENOMEM. */
 bool intake_can_raise(const struct intake *in, const struct id *scope);
-int intake_raise(struct intake *in, const struct id *scope, const struct vv *upto, struct err *e);
+int intake_raise(struct intake *in, const struct id *scope, const struct vv *base, const struct vv *upto,
+		 struct err *e);
 /* A piece of a delta of the open round; cost: credit that its frame took. -EPROTO and errors of the
  * store. */
 int intake_delta(struct intake *in, bool more, const void *data, size_t len, uint64_t cost,
@@ -68,7 +70,14 @@ struct claim {
 	struct vv upto;
 	uint64_t commits;
 	bool part; /* it was a round of a part: upto is empty */
+	struct vv fresh; /* what was not here when the round was complete */
+	struct vv late;  /* what was, of that which the peer told of with this round and not before */
+	bool seen; /* by who asked for these */
 };
+/* The oldest one that is not seen; NULL: all are. */
+struct claim *intake_claim_unseen(struct intake *in);
+/* A round on its way has that. */
+bool intake_brings(const struct intake *in, const struct id *scope, struct dot d);
 /* The oldest claim not yet dropped (i-th of intake_claims); borrowed. */
 uint32_t intake_claims(const struct intake *in);
 const struct claim *intake_claim(const struct intake *in, uint32_t i);
@@ -81,6 +90,9 @@ uint64_t intake_credit_take(struct intake *in, enum stream s);
 
 uint32_t intake_rounds(const struct intake *in); /* not claimed yet */
 bool intake_open(const struct intake *in);       /* a round or part is not ended */
+/* What the i-th of them is going to claim; NULL: it is of a part. Borrowed, as is the scope. */
+const struct vv *intake_upto(const struct intake *in, uint32_t i, const struct id **ret_scope);
+bool intake_open(const struct intake *in);       /* between ROUND or PART and END */
 bool intake_in_part(const struct intake *in);    /* … PART and END */
 uint64_t intake_left(const struct intake *in);   /* nodes announced or waiting */
 uint64_t intake_deltas(const struct intake *in); /* received so far */

@@ -5,6 +5,7 @@ libengine_a_SOURCES = \
 	engine/absent.h \
 	engine/actor.c \
 	engine/actor.h \
+	engine/backlog.h \
 	engine/arena.c \
 	engine/arena.h \
 	engine/arraydiff.c \
@@ -16,6 +17,7 @@ libengine_a_SOURCES = \
 	engine/blob-write.c \
 	engine/blob.c \
 	engine/blob.h \
+	engine/change.h \
 	engine/buf.c \
 	engine/buf.h \
 	engine/cleanup.h \
@@ -67,6 +69,7 @@ libengine_a_SOURCES = \
 	engine/intake-chunks.c \
 	engine/intake-impl.h \
 	engine/intake-marks.c \
+	engine/intake-news.c \
 	engine/intake.c \
 	engine/intake.h \
 	engine/interest.c \
@@ -96,6 +99,7 @@ libengine_a_SOURCES = \
 	engine/manifest-iter.c \
 	engine/manifest.c \
 	engine/manifest.h \
+	engine/moment.h \
 	engine/myers.c \
 	engine/myers.h \
 	engine/naming.c \
@@ -145,6 +149,8 @@ libengine_a_SOURCES = \
 	engine/replica-leaf.c \
 	engine/replica-lines.c \
 	engine/replica-link.c \
+	engine/replica-live.c \
+	engine/replica-live.h \
 	engine/replica-list.c \
 	engine/replica-meta.c \
 	engine/replica-node.c \
@@ -205,6 +211,7 @@ libengine_a_SOURCES = \
 	engine/session-part.c \
 	engine/session-part.h \
 	engine/session-presence.c \
+	engine/session-spread.c \
 	engine/session.c \
 	engine/session.h \
 	engine/spans.c \
@@ -217,6 +224,8 @@ libengine_a_SOURCES = \
 	engine/slotcodec.h \
 	engine/slotseq.c \
 	engine/slotseq.h \
+	engine/spread.c \
+	engine/spread.h \
 	engine/statement.c \
 	engine/statement.h \
 	engine/store.c \

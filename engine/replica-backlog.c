@@ -82,6 +82,7 @@ void backlog_free(struct backlog *b)
 	arena_done(&b->arena);
 	vv_done(&b->known);
 	vv_done(&b->skip);
+	vv_done(&b->limit);
 	free(b->actor);
 	view_unref(b->view);
 	free(b);
@@ -100,6 +101,16 @@ int backlog_skip(struct backlog *b, const struct vv *reached)
 	b->resumed = true;
 	list_actors(b);
 	return rc;
+}
+
+int backlog_limit(struct backlog *b, const struct vv *upto)
+{
+	int rc = vv_copy(upto, &b->limit);
+	if (rc < 0)
+		return rc;
+	b->have = &b->limit;
+	list_actors(b);
+	return 0;
 }
 
 bool backlog_place(const struct backlog *b, uint32_t *ret_actor, uint64_t *ret_seq)

@@ -34,6 +34,15 @@ void replica_unobserve(struct replica *r, change_fn f, void *userdata)
 	pthread_mutex_unlock(&r->notify);
 }
 
+/* A commit takes one lock before it lets go of the other one: see commit_end. */
+void replica_observed(struct replica *r)
+{
+	pthread_mutex_lock(&r->commit);
+	pthread_mutex_lock(&r->notify);
+	pthread_mutex_unlock(&r->commit);
+	pthread_mutex_unlock(&r->notify);
+}
+
 /* A name is taken before or after the commit as the store says, now that it is written; the few
  * names of this commit that differ do not matter to a loser's suffix. */
 static bool taken_now(const char *name, size_t len, void *userdata)

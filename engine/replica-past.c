@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "engine/history.h"
+#include "engine/moment.h"
 
 struct left {
 	struct table_link by_id, by_parent;

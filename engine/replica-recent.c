@@ -456,26 +456,31 @@ int backlog_turn(struct backlog *b, const struct spans *spans)
 	return 0;
 }
 
-int backlog_raise(struct backlog *b, struct view *view, const struct vv *heard)
+int backlog_raise(struct backlog *b, struct view *view, const struct vv *upto, const struct vv *heard)
 {
-	const struct vv *have = view_have(view, &b->scope);
+	_cleanup_(vv_done) struct vv limit = { 0 };
 	if (!b->turned || b->n_slabs == SPANS_MAX || b->queue.len > 0 || backlog_inside(b) ||
-	    vv_covers(&top(b)->high, have))
+	    vv_covers(&top(b)->high, upto))
 		return 0;
 	settle(b);
 	/* What the peer changed itself is not sent back. */
 	int rc = vv_join(&b->known, heard);
 	if (rc == 0)
-		rc = slab_add(b, have, have, view);
+		rc = vv_copy(upto, &limit);
+	if (rc == 0)
+		rc = slab_add(b, upto, upto, view);
 	if (rc < 0)
 		return rc;
 	top(b)->raised = true;
 	view_unref(b->view);
 	b->view = view_ref(view);
-	b->have = have;
-	for (uint32_t i = 0; i < have->n; i++) {
-		uint64_t was = vv_get(&b->slab[b->n_slabs - 2].high, have->item[i].actor);
-		b->left += have->item[i].seq > was ? have->item[i].seq - was : 0;
+	vv_done(&b->limit);
+	b->limit = limit;
+	limit = (struct vv){ 0 };
+	b->have = &b->limit;
+	for (uint32_t i = 0; i < upto->n; i++) {
+		uint64_t was = vv_get(&b->slab[b->n_slabs - 2].high, upto->item[i].actor);
+		b->left += upto->item[i].seq > was ? upto->item[i].seq - was : 0;
 	}
 	return 1;
 }

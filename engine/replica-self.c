@@ -460,7 +460,9 @@ int replica_check_witness(struct replica *r, const struct actor_id *self, uint64
 	bool other = held > last;
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t tag = own_tag(r, w[i].seq);
-		if (w[i].seq > last || (tag && tag != w[i].tag)) {
+		/* Of a number whose write failed there is no batch, and so no tag. */
+		bool kept = tag || (w[i].seq <= last && last - w[i].seq < TAGS_MAX);
+		if (w[i].seq > last || (kept && tag != w[i].tag)) {
 			other = true;
 			break;
 		}

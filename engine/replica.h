@@ -34,6 +34,7 @@
 #include "engine/absent.h"
 #include "engine/batch.h"
 #include "engine/blob.h"
+#include "engine/change.h"
 #include "engine/crdt.h"
 #include "engine/delta.h"
 #include "engine/err.h"
@@ -283,29 +284,7 @@ int replica_deleted(struct replica *r, struct arena *a, struct deleted **ret, ui
 int replica_undelete(struct replica *r, const struct id *id, const struct id *parent,
 		     const char *name, size_t len, struct err *e);
 
-/* ---- the tree as it was (replica-past.c) ----
- *
- * What this device showed at a time, as far as it is known still: names and places that were left no
- * longer ago than deletions are remembered; of a file the version that was there, or the first later one
- * that is kept. What came from another device counts as here from when it was made there. Modes and
- * targets of links are those of now, or of when it was deleted. */
-
-struct moment;
-
-/* us since 1970. Any thread, as with all that follow. -EINVAL. */
-int moment_new(struct replica *r, uint64_t us, struct moment **ret);
-void moment_free(struct moment *m); /* before the replica; NULL is fine */
-int moment_root(struct moment *m, struct attr *ret);
-/* As replica_lookup, and replica_list. A parent that was no directory, or was not there: as if empty. */
-int moment_lookup(struct moment *m, const struct id *parent, const char *name, size_t len,
-		  struct attr *ret);
-int moment_list(struct moment *m, const struct id *parent, list_fn f, void *userdata);
-/* Of a node that was found so. -ESTALE: look it up again; -EHOSTDOWN, -EBADMSG: its bytes are missing
- * or damaged. */
-int moment_read(struct moment *m, const struct id *id, struct version **ret);
-int moment_readlink(struct moment *m, const struct id *id, struct buf *ret);
-
-DEFINE_CLEANUP(struct moment *, moment_free)
+/* ---- dropping what is not to be kept ---- */
 
 struct history_policy {
 	uint64_t keep_us; /* how long after it was replaced a version stays, and a deletion is remembered */
@@ -491,40 +470,6 @@ typedef int (*local_fn)(const uint8_t *key, size_t key_len, const uint8_t *value
 int replica_local_scan(struct replica *r, const void *prefix, size_t len, local_fn f,
 		       void *userdata);
 
-/* ---- being told ---- */
-
-enum {
-	CHANGE_CONTENT = 1, /* bytes or size */
-	CHANGE_ATTR = 2,    /* mode, times, extended attributes */
-	CHANGE_CREATED = 4, /* a name appeared: parent, name */
-	CHANGE_REMOVED = 8, /* a name went away: old_parent, old_name */
-};
-
-#define POINTERS_MAX 256 /* of one change; of more the first ones are told */
-
-struct change {
-	struct id id;
-	unsigned what; /* CHANGE_CREATED | CHANGE_REMOVED: moved or renamed */
-	enum node_kind kind;
-	struct id target;     /* of a hard link: the node it names; else zero */
-	bool fresh;           /* that was not there before */
-	bool remote;
-	uint64_t hlc;         /* of the commit, or the newest dot that arrived */
-	uint32_t actor;       /* who made it */
-	struct id version;
-	struct id parent, old_parent;
-	const char *name, *old_name; /* NUL-terminated; NULL when not meant */
-	const char *const *pointer;  /* JSON pointers set or removed in a document; may be NULL */
-	uint32_t n_pointers;
-};
-
-/* f is called after the commit is visible, in commit order, by the committing thread with no lock
- * of the replica held but the order of notifications; it must be quick and must not write to the
- * replica. */
-typedef void (*change_fn)(const struct change *change, size_t n, void *userdata);
-int replica_observe(struct replica *r, change_fn f, void *userdata);
-void replica_unobserve(struct replica *r, change_fn f, void *userdata);
-
 /* ---- durability and views ---- */
 
 /* Makes everything committed so far durable and publishes a view of it. Concurrent calls share
@@ -558,53 +503,6 @@ bool view_shares(const struct view *v, const struct interests *with, const struc
 void view_fingerprint(const struct view *v, const struct interests *with, struct id *ret);
 
 DEFINE_CLEANUP(struct view *, view_unref)
-
-/* Walks, in the view, the nodes of a scope that a peer with vector `known` lacks: each once. */
-struct backlog;
-int backlog_new(struct replica *r, struct view *view, const struct id *scope, const struct vv *known,
-		struct backlog **ret);
-void backlog_free(struct backlog *b);
-/* The next delta, made in the arena; *ret NULL at the end. */
-int backlog_next(struct backlog *b, struct arena *a, struct delta **ret, struct err *e);
-/* Nodes of a batch have to be taken in at once, those of other scopes too: what the peer holds of these
- * (borrowed until the next call; NULL: it does not keep them, so nothing of them goes there). Without it the peer
- * is taken to hold nothing there. */
-void backlog_others(struct backlog *b, const struct vv *(*known)(const struct id *scope, void *userdata),
-		    void *userdata);
-/* Leaves out what a walk of an earlier view of this store has been through, when it stands in `reached`;
- * before the first delta. -ENOMEM. */
-int backlog_skip(struct backlog *b, const struct vv *reached);
-/* How far it is, between two deltas: all that is found under the actors before *ret_actor, in the order of
- * identifiers, and under that one up to *ret_seq, was given. False: that is not to be said now. */
-bool backlog_place(const struct backlog *b, uint32_t *ret_actor, uint64_t *ret_seq);
-/* The bundle that the last delta begins, else NULL; borrowed until the next backlog_next(). */
-const struct bundle *backlog_bundle(const struct backlog *b);
-/* The next delta is of the same bundle. */
-bool backlog_inside(const struct backlog *b);
-/* Newest first (replica-recent.c), between two deltas. From here on what is left goes from the newest to the
- * oldest. spans (NULL: none): what walks of earlier sessions that did so have been through; no higher than the view. */
-struct spans;
-int backlog_turn(struct backlog *b, const struct spans *spans);
-bool backlog_turned(const struct backlog *b);
-/* What it met last is of what came in since it began, and goes before what has waited. */
-bool backlog_ahead(const struct backlog *b);
-/* Of that there is more, as far as is known. */
-bool backlog_raised(const struct backlog *b);
-/* What has waited has its turn, or (as it begins) not. */
-void backlog_back(struct backlog *b, bool back);
-/* Goes on in a newer view: what it has beyond the one before comes next. heard: what the peer has told that it holds.
- * 1: so it is; 0: there is nothing, or this is no moment for it; -ENOMEM. */
-int backlog_raise(struct backlog *b, struct view *view, const struct vv *heard);
-/* The next place to be told, of a walk that has turned: all under that actor beyond the number was given. now: tell how
- * far it is now; else only what has to be told before it goes on. */
-bool backlog_mark(struct backlog *b, bool now, struct dot *ret);
-/* It is between two nodes, and nothing goes ahead of one. */
-bool backlog_between(const struct backlog *b);
-const struct vv *backlog_known(const struct backlog *b); /* for which it is; borrowed */
-/* Nodes left, an estimate for progress. */
-uint64_t backlog_left(const struct backlog *b);
-
-DEFINE_CLEANUP(struct backlog *, backlog_free)
 
 /* A whole record for a peer that could not fit a delta. *ret NULL: no such record. */
 int view_whole(struct view *v, const struct id *id, struct arena *a, struct delta **ret,
@@ -723,6 +621,7 @@ int replica_peer_set_partial(struct replica *r, const struct id *peer, bool part
 bool replica_peer_partial(struct replica *r, const struct id *peer);
 uint64_t replica_meeting(struct replica *r); /* the number of a session that begins */
 
+struct spans;
 /* How far the round of a scope came that the store `from` began to send, if it is cut: everything that a walk
  * of its dot index meets under an actor up to the number in `reached` is here, and what lies in the spans (at most
  * SPANS_KEPT). One of the two is not NULL. The first is joined with what is known, the other takes its place;

@@ -3,6 +3,7 @@
  *
  * It gets four fifths of the link at most, but for short times: else who changes something all the time would never
  * get to the end of a round, and what has waited would never come. */
+#include "engine/backlog.h"
 #include "engine/session-part.h"
 
 #define SHARE 4    /* bytes of what comes first for each of what waits */
@@ -19,7 +20,9 @@ int session_fresh_look(struct session *s)
 		struct scope *scope = s->scope[i];
 		if (!scope->have || vv_covers(&scope->sent, scope->have) || vv_covers(&scope->seen, scope->have))
 			continue;
-		scope->fresh = s->looked > 0;
+		/* What is only announced waits for nothing. */
+		if (session_spread_due(s, scope))
+			scope->fresh = s->looked > 0;
 		int r = vv_join(&scope->seen, scope->have);
 		if (r < 0)
 			return r;
@@ -99,7 +102,8 @@ struct scope *session_fresh_next(struct session *s, const struct outgoing *o)
 		if (!scope->fresh || scope == o->scope || !scope->have || scope->vector_due || scope->vector_awaited)
 			continue;
 		if (!session_round_of(s, scope) &&
-		    (open == OPEN_MAX || session_part_waits(s) || s->n_rounds == ROUNDS_OUT || vv_covers(&scope->sent, scope->have)))
+		    (open == OPEN_MAX || session_part_waits(s) || s->n_rounds == ROUNDS_OUT ||
+		     vv_covers(&scope->sent, scope->have) || !session_spread_due(s, scope)))
 			continue;
 		o->scope->fresh |= more; /* it goes on after that */
 		s->next_fresh = i + 1;

@@ -10,6 +10,7 @@
 #include "engine/presence.h"
 #include "engine/session.h"
 #include "engine/spans.h"
+#include "engine/spread.h"
 
 #define OLDEST_PROTOCOL 1
 #define PING_US (10ull * 1000 * 1000)       /* of silence, when there is to be an answer */
@@ -18,6 +19,7 @@
 #define PONG_US (20ull * 1000 * 1000)
 #define HELLO_US (30ull * 1000 * 1000)
 #define ROUNDS_MAX 16 /* that a peer may have unanswered */
+#define ROUNDS_IN_ALL 256 /* and with those that it has taken for answered */
 #define ROUNDS_OUT 8  /* that we do */
 #define SCOPES_MAX 65536
 #define WANTED_MAX 4096
@@ -29,6 +31,7 @@
 #define CHUNK_LONG 16384 /* bytes of a chunk that goes over no link of which nothing is known */
 #define FILLERS 16      /* frames that are sent to measure a link, before contents */
 #define TURN_MIN 4      /* nodes that are left of a round, for it to go on newest first */
+#define MOVES 1024 /* so many bytes are something, though the frame that they are of is not complete */
 
 struct scope {
 	struct id id;
@@ -44,6 +47,12 @@ struct scope {
 	struct vv seen;        /* on a slow link: of the view before */
 	bool fresh;            /* … and it was changed since */
 	bool held_known;       /* the peer has said in this session what it holds */
+	/* session-spread.c; times are 0 when there is nothing of the kind */
+	struct vv owed;        /* what was here when the peer began to lack something of which it wants only word */
+	uint64_t owed_at;      /* when that is sent all the same */
+	bool anyhow;           /* that is now */
+	uint64_t announce_at;
+	uint64_t ask_at;       /* for what the peer has announced */
 };
 
 struct outgoing { /* a round that is not acknowledged */
@@ -175,12 +184,19 @@ struct session {
 	bool source_kick; /* it may have contents now that it had not when they were begun last */
 	struct holds holds;
 	struct parts *parts; /* session-part.c; NULL: what is kept is not known yet */
+	struct spread *spread; /* NULL: all that the peer has is wanted at once */
+	struct session *spread_next;
+	struct wishes own_wishes, peer_wishes;
+	uint64_t spread_at;  /* when scopes are to be looked at */
+	uint64_t spread_now; /* the time, as it was said last */
 
 	/* life */
 	bool ping_due, pong_due;
 	uint64_t pong_value, ping_value;
 	bool ping_out;
 	uint64_t last_in, last_ping;
+	uint64_t moved_at;   /* when something of a round came */
+	size_t since_moved;  /* bytes */
 	uint64_t bytes_in, bytes_out, deltas_out, rtt;
 
 	/* how fast the link is, in both directions */
@@ -236,6 +252,28 @@ int session_check_fetch(struct session *s, uint64_t now, struct err *e);
 /* session-presence.c */
 int session_put_presence(struct session *s, struct buf *out, uint64_t now);
 int session_get_presence(struct session *s, struct cursor *c, uint64_t now, struct err *e);
+
+/* session-spread.c: frame 35, and what it leads to. */
+void session_spread_leave(struct session *s);
+int session_spread_claims(struct session *s, uint64_t now, struct err *e); /* who was first? */
+/* RAISE has come: what of it is here already? base: what the peer had told before. -ENOMEM. */
+int session_spread_raised(struct session *s, const struct scope *scope, const struct vv *base, uint64_t now,
+			  struct err *e);
+int session_spread_look(struct session *s, uint64_t now); /* what is due, and when? -ENOMEM */
+/* Of a scope that the peer lacks something of: is a round due, and up to what; *ret is empty before. o: its round
+ * under way, which is to be raised; NULL: a new one. */
+bool session_spread_due(const struct session *s, const struct scope *scope);
+int session_spread_upto(const struct session *s, const struct scope *scope, const struct outgoing *o,
+			struct vv *ret); /* -ENOMEM */
+/* The peer has said that the link is slow: what comes over it first is asked of others whose links are not. */
+void session_spread_slow(const struct session *s);
+uint64_t session_spread_deadline(const struct session *s);
+/* Wishes and announcements; along: something is sent anyway. */
+int session_spread_put(struct session *s, struct buf *out, bool along, uint64_t now);
+int session_eager_get(struct session *s, struct cursor *c, struct scope *scope, struct err *e);
+/* session-out.c: a scope at the end of the payload; ACK with what the newest view has of it. */
+void session_put_scope(struct session *s, struct scope *scope);
+int session_put_ack(struct session *s, struct scope *scope, struct buf *out);
 
 /* When the peer is asked whether it lives, and when it is dead, if nothing comes from it. */
 uint64_t session_ping_at(const struct session *s);

@@ -292,6 +292,32 @@ static int get_vector(struct session *s, struct cursor *c, struct err *e)
 	return get_told(s, c, FRAME_VECTOR, scope, e);
 }
 
+static bool is_answered(const struct session *s, const struct id *id, const struct vv *upto)
+{
+	const struct scope *scope = upto ? session_scope_find(s, id) : NULL;
+	return scope && vv_covers(&scope->told, upto);
+}
+
+/* May the peer open another round? Those that it was told to be held here, because it all came from others first,
+ * it takes for answered, though they may still be on their way or wait here for chunks. */
+static bool round_allowed(const struct session *s)
+{
+	const uint32_t rounds = intake_rounds(s->intake), claims = intake_claims(s->intake);
+	uint32_t n = rounds + claims;
+	if (n < ROUNDS_MAX || n >= ROUNDS_IN_ALL)
+		return n < ROUNDS_MAX;
+	for (uint32_t i = 0; i < rounds; i++) {
+		const struct id *id;
+		const struct vv *upto = intake_upto(s->intake, i, &id);
+		n -= is_answered(s, id, upto);
+	}
+	for (uint32_t i = 0; i < claims; i++) {
+		const struct claim *c = intake_claim(s->intake, i);
+		n -= is_answered(s, &c->scope, c->part ? NULL : &c->upto);
+	}
+	return n < ROUNDS_MAX;
+}
+
 static int get_round(struct session *s, struct cursor *c, struct err *e)
 {
 	struct scope *scope = NULL;
@@ -301,32 +327,40 @@ static int get_round(struct session *s, struct cursor *c, struct err *e)
 	uint64_t count = cursor_varint(c);
 	if (scope->vector_awaited || !s->scopes_in || !intake_can_open(s->intake, &scope->id))
 		return err_set(e, -EPROTO, "the peer opened a round out of place");
-	if (intake_rounds(s->intake) + intake_claims(s->intake) >= ROUNDS_MAX)
+	if (!round_allowed(s))
 		return err_set(e, -EPROTO, "the peer opened too many rounds");
+	_cleanup_(vv_done) struct vv base = { 0 };
+	if (s->spread && vv_copy(&scope->heard, &base) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
 	r = get_told(s, c, FRAME_ROUND, scope, e);
 	if (r < 0)
 		return r;
 	/* It goes on where the last one was cut, if it is of a view that is no earlier. */
 	bool goes_on = vv_covers(&scope->heard, &scope->resumed) && scope->resumed_spans.n > 0 &&
 		       vv_covers(&scope->heard, spans_top(&scope->resumed_spans));
-	r = intake_round(s->intake, &scope->id, &scope->heard, count,
+	r = intake_round(s->intake, &scope->id, s->spread ? &base : NULL, &scope->heard, count,
 			 goes_on ? &scope->resumed_spans : NULL, e);
 	vv_done(&scope->resumed);
 	spans_done(&scope->resumed_spans);
 	return r;
 }
 
-static int get_raise(struct session *s, struct cursor *c, struct err *e)
+static int get_raise(struct session *s, struct cursor *c, uint64_t now, struct err *e)
 {
 	struct scope *scope = NULL;
 	int r = get_scope(s, c, &scope, e);
 	if (r == 0 && !intake_can_raise(s->intake, &scope->id))
 		return err_set(e, -EPROTO, "the peer raised a round that is not open, or inside of a delta");
 	if (r == 0 && cursor_left(c) == 0)
-		return intake_raise(s->intake, &scope->id, NULL, e);
+		return intake_raise(s->intake, &scope->id, NULL, NULL, e);
+	_cleanup_(vv_done) struct vv base = { 0 };
+	if (r == 0 && s->spread && vv_copy(&scope->heard, &base) < 0)
+		r = err_set(e, -ENOMEM, "out of memory");
 	if (r == 0)
 		r = get_told(s, c, FRAME_RAISE, scope, e);
-	return r < 0 ? r : intake_raise(s->intake, &scope->id, &scope->heard, e);
+	if (r == 0)
+		r = intake_raise(s->intake, &scope->id, s->spread ? &base : NULL, &scope->heard, e);
+	return r < 0 ? r : session_spread_raised(s, scope, &base, now, e);
 }
 
 static int get_ack(struct session *s, struct cursor *c, struct err *e)
@@ -334,6 +368,13 @@ static int get_ack(struct session *s, struct cursor *c, struct err *e)
 	struct scope *scope = NULL;
 	int r = get_scope(s, c, &scope, e);
 	return r < 0 ? r : get_told(s, c, FRAME_ACK, scope, e);
+}
+
+static int get_eager(struct session *s, struct cursor *c, struct err *e)
+{
+	struct scope *scope = NULL;
+	int r = get_scope(s, c, &scope, e);
+	return r < 0 ? r : session_eager_get(s, c, scope, e);
 }
 
 static int get_delta(struct session *s, struct cursor *c, uint64_t cost, struct err *e)
@@ -450,6 +491,18 @@ static int count_in(struct session *s, enum stream stream, uint64_t cost, struct
 	return 0;
 }
 
+static bool is_of_round(enum frame_type t)
+{
+	return t == FRAME_ROUND || t == FRAME_RAISE || t == FRAME_BUNDLE || t == FRAME_DELTA || t == FRAME_MARK || t == FRAME_RECORD ||
+	       t == FRAME_CHUNK;
+}
+
+static void moved(struct session *s, uint64_t now)
+{
+	s->moved_at = now;
+	s->since_moved = 0;
+}
+
 static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, size_t head,
 		      size_t len, uint64_t now, struct err *e)
 {
@@ -512,11 +565,13 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 	case FRAME_PACE:
 		return session_get_pace(s, &c, now, e);
 	case FRAME_RAISE:
-		return get_raise(s, &c, e);
+		return get_raise(s, &c, now, e);
 	case FRAME_RESUME:
 		return get_resume(s, &c, e);
 	case FRAME_PRESENCE:
 		return session_get_presence(s, &c, now, e);
+	case FRAME_EAGER:
+		return get_eager(s, &c, e);
 	case FRAME_COMPARE:
 		return session_compare_get(s, &c, e);
 	case FRAME_HOLD:
@@ -549,6 +604,8 @@ static int take_frames(struct session *s, const uint8_t *p, size_t len, size_t *
 		r = take_frame(s, t, p + used, head, n, now, e);
 		if (r < 0)
 			return r;
+		if (is_of_round(t))
+			moved(s, now);
 		used += head + n;
 	}
 	*ret_used = used;
@@ -564,6 +621,9 @@ int session_input(struct session *s, const void *data, size_t len, uint64_t now_
 		return 0;
 	s->last_in = now_us;
 	s->bytes_in += len;
+	s->since_moved += len;
+	if (s->since_moved >= MOVES)
+		moved(s, now_us);
 	const uint8_t *p = data;
 	size_t used = 0;
 	int r = session_same_store(s, &why);
@@ -575,6 +635,8 @@ int session_input(struct session *s, const void *data, size_t len, uint64_t now_
 	if (r == 0)
 		r = buf_failed(&s->inbuf) ? err_set(&why, -ENOMEM, "out of memory")
 					  : take_frames(s, p, len, &used, now_us, &why);
+	if (r == 0)
+		r = session_spread_claims(s, now_us, &why);
 	if (r == 0 && s->inbuf.len > 0)
 		buf_consume(&s->inbuf, used);
 	else if (r == 0)

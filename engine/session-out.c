@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engine/backlog.h"
 #include "engine/session-part.h"
 
 /* ---- outgoing frames ---- */
@@ -19,7 +20,7 @@ static int put(struct session *s, struct buf *out, enum frame_type t)
 	return frame_put(out, t, &s->payload);
 }
 
-static void put_scope(struct session *s, struct scope *scope)
+void session_put_scope(struct session *s, struct scope *scope)
 {
 	if (scope->out_no != NO_NUMBER) {
 		buf_varint(&s->payload, scope->out_no);
@@ -111,7 +112,7 @@ static int put_resumes(struct session *s, struct buf *out, size_t end)
 		if (reached.n == 0 && spans.n == 0)
 			continue;
 		payload(s);
-		put_scope(s, scope);
+		session_put_scope(s, scope);
 		r = frame_vector_put(&s->payload, &reached, &none, s->actors, s->out_actors);
 		for (uint32_t i = 0; r == 0 && i < spans.n; i++) {
 			r = frame_vector_put(&s->payload, &spans.high[i], &none, s->actors, s->out_actors);
@@ -170,7 +171,7 @@ static int put_vectors(struct session *s, struct buf *out, size_t end)
 			return 1;
 		static const struct vv none;
 		payload(s);
-		put_scope(s, scope);
+		session_put_scope(s, scope);
 		int r = put_told(s, scope, scope->have ? scope->have : &none);
 		if (r == 0)
 			r = put(s, out, FRAME_VECTOR);
@@ -180,6 +181,14 @@ static int put_vectors(struct session *s, struct buf *out, size_t end)
 	}
 	s->vectors_due = false;
 	return 0;
+}
+
+int session_put_ack(struct session *s, struct scope *scope, struct buf *out)
+{
+	payload(s);
+	session_put_scope(s, scope);
+	int r = put_told(s, scope, scope->have);
+	return r < 0 ? r : put(s, out, FRAME_ACK);
 }
 
 static int put_acks(struct session *s, struct buf *out)
@@ -206,11 +215,7 @@ static int put_acks(struct session *s, struct buf *out)
 			continue;
 		}
 		if (!vv_covers(&scope->told, &c->upto)) {
-			payload(s);
-			put_scope(s, scope);
-			int r = put_told(s, scope, scope->have);
-			if (r == 0)
-				r = put(s, out, FRAME_ACK);
+			int r = session_put_ack(s, scope, out);
 			if (r < 0)
 				return r;
 		}
@@ -351,7 +356,7 @@ static struct scope *scope_due(struct session *s)
 	for (uint32_t k = 0; k < s->n_scopes; k++) {
 		struct scope *scope = s->scope[(s->next_scope + k) % s->n_scopes];
 		if (!scope->have || scope->vector_due || scope->vector_awaited ||
-		    vv_covers(&scope->sent, scope->have))
+		    vv_covers(&scope->sent, scope->have) || !session_spread_due(s, scope))
 			continue;
 		s->next_scope = (s->next_scope + k + 1) % s->n_scopes;
 		return scope;
@@ -391,11 +396,11 @@ static void put_tags(struct session *s, const struct vv *upto)
 		s->tagged = last;
 }
 
-/* The round goes on newest first; up: to what it says, which is all that the view has. */
+/* The round goes on newest first; up: to what it says. */
 static int put_raise(struct session *s, struct buf *out, struct outgoing *o, bool up)
 {
 	payload(s);
-	put_scope(s, o->scope);
+	session_put_scope(s, o->scope);
 	if (!up)
 		return put(s, out, FRAME_RAISE);
 	int r = put_told(s, o->scope, &o->upto);
@@ -415,18 +420,19 @@ static int round_start(struct session *s, struct buf *out, struct scope *scope, 
 	if (r < 0)
 		return err_errno(e, r, "cannot list what the peer lacks");
 	backlog_others(b, sent_of, s);
+	r = session_spread_upto(s, scope, NULL, &o->upto);
+	if (r == 0)
+		r = backlog_limit(b, &o->upto);
 	/* Only of a view that is no earlier than the one it is about. */
-	bool goes_on = vv_covers(scope->have, &scope->resume) &&
-		       (scope->resume_spans.n == 0 || vv_covers(scope->have, spans_top(&scope->resume_spans)));
-	if (goes_on && scope->resume.n > 0)
+	bool goes_on = vv_covers(&o->upto, &scope->resume) &&
+		       (scope->resume_spans.n == 0 || vv_covers(&o->upto, spans_top(&scope->resume_spans)));
+	if (r == 0 && goes_on && scope->resume.n > 0)
 		r = backlog_skip(b, &scope->resume);
 	goes_on &= scope->resume_spans.n > 0;
 	if (r == 0 && goes_on)
 		r = backlog_turn(b, &scope->resume_spans);
 	vv_done(&scope->resume);
 	spans_done(&scope->resume_spans);
-	if (r == 0)
-		r = vv_copy(scope->have, &o->upto);
 	if (r == 0)
 		r = vv_join(&scope->sent, &o->upto);
 	o->view = view_ref(s->view);
@@ -436,7 +442,7 @@ static int round_start(struct session *s, struct buf *out, struct scope *scope, 
 	s->open = o->no;
 	s->n_rounds++;
 	payload(s);
-	put_scope(s, scope);
+	session_put_scope(s, scope);
 	buf_varint(&s->payload, o->nodes);
 	if (r == 0)
 		r = put_told(s, scope, &o->upto);
@@ -455,17 +461,22 @@ static int round_start(struct session *s, struct buf *out, struct scope *scope, 
  * way. 1: something was sent. */
 static int round_raise(struct session *s, struct buf *out, struct outgoing *o, bool go_on, struct err *e)
 {
+	_cleanup_(vv_done) struct vv upto = { 0 };
 	struct scope *scope = o->scope;
 	int r = 0;
 	bool turn = !backlog_turned(o->backlog);
-	bool news = scope->have && !vv_covers(&o->upto, scope->have);
+	/* The first time it goes up to all that was told, which may have been announced since it began. */
+	bool news = scope->have && !vv_covers(&o->upto, scope->have) &&
+		    (session_spread_due(s, scope) || (turn && !vv_covers(&o->upto, &scope->told)));
 	if (!backlog_between(o->backlog) || (!turn && !go_on && !news) ||
 	    (turn && (!s->pace.slow || !scope->have || backlog_left(o->backlog) < TURN_MIN)))
 		return 0;
 	if (turn)
 		r = backlog_turn(o->backlog, NULL);
+	if (r == 0 && news)
+		r = session_spread_upto(s, scope, o, &upto);
 	if (r == 0 && news) {
-		r = backlog_raise(o->backlog, s->view, &scope->heard);
+		r = backlog_raise(o->backlog, s->view, &upto, &scope->heard);
 		if (r == 0 && !go_on)
 			return 0;
 		news = r != 0;
@@ -473,7 +484,7 @@ static int round_raise(struct session *s, struct buf *out, struct outgoing *o, b
 			view_unref(o->view);
 			o->view = view_ref(s->view);
 			o->raised = true;
-			r = vv_join(&o->upto, scope->have);
+			r = vv_join(&o->upto, &upto);
 		}
 		if (r == 0)
 			r = vv_join(&scope->sent, &o->upto);
@@ -651,6 +662,7 @@ static int chunk_step(struct session *s, struct buf *out, struct err *e)
 
 static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
 {
+	const size_t before = out->len;
 	int r = 0;
 	if (!s->hello_out)
 		r = put_hello(s, out);
@@ -692,6 +704,8 @@ static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
 		r = session_put_fetch(s, out, now);
 	if (r == 0 && s->witness_in)
 		r = session_put_presence(s, out, now);
+	if (r == 0)
+		r = session_spread_put(s, out, out->len > before, now);
 	return r;
 }
 
@@ -753,6 +767,11 @@ int session_output(struct session *s, struct buf *out, size_t max, uint64_t now_
 		r = session_same_store(s, &why);
 	if (r == 0 && s->news)
 		r = session_refresh(s, &why);
+	if (r == 0) {
+		r = session_spread_look(s, now_us);
+		if (r < 0)
+			err_errno(&why, r, "cannot note what the peer wants");
+	}
 	size_t before = out->len;
 	if (r == 0) {
 		r = control(s, out, before + max, now_us);

@@ -169,5 +169,7 @@ int session_get_pace(struct session *s, struct cursor *c, uint64_t now, struct e
 	s->source_kick = true;
 	if (s->source)
 		fetch_slow(s->source, slow);
+	if (slow)
+		session_spread_slow(s);
 	return intake_pace(s->intake, slow, e);
 }

@@ -6,6 +6,7 @@
  * it holds; `sent`, heard and the uptos of our rounds. A round starts for a scope whose vector in
  * the newest view is beyond `sent`. Nothing is encoded before there is room to send it, because the
  * tables of actors and scopes must see the frames in the order of the stream. */
+#include "engine/backlog.h"
 #include "engine/session.h"
 
 #include <errno.h>
@@ -95,6 +96,7 @@ static void scope_free(struct scope *scope)
 	vv_done(&scope->resumed);
 	vv_done(&scope->seen);
 	spans_done(&scope->resumed_spans);
+	vv_done(&scope->owed);
 	free(scope);
 }
 
@@ -201,7 +203,8 @@ int session_new(struct replica *replica, const struct id *peer, uint64_t now_us,
 	s->replica = replica;
 	s->actors = replica_actors(replica);
 	s->peer = *peer;
-	s->last_in = s->last_ping = now_us;
+	s->last_in = s->last_ping = s->spread_now = now_us;
+	s->spread_at = UINT64_MAX;
 	s->strangers.left = SESSION_STRANGERS;
 	int r = actor_codec_new(s->actors, &s->in_actors);
 	if (r == 0)
@@ -234,6 +237,7 @@ void session_free(struct session *s)
 {
 	if (!s)
 		return;
+	session_spread_leave(s);
 	session_parts_free(s);
 	while (s->n_rounds > 0)
 		session_round_drop(s, s->n_rounds - 1);
@@ -309,8 +313,10 @@ uint64_t session_deadline(const struct session *s)
 	uint64_t fetch = s->source ? fetch_deadline(s->source) : UINT64_MAX;
 	uint64_t tell = s->side ? presence_deadline(s->side) : UINT64_MAX;
 	uint64_t pace = s->hello_in ? session_pace_deadline(s) : UINT64_MAX;
+	uint64_t spread = session_spread_deadline(s);
 	at = fetch < at ? fetch : at;
 	at = pace < at ? pace : at;
+	at = spread < at ? spread : at;
 	return tell < at ? tell : at;
 }
 

@@ -22,6 +22,7 @@
  *     CREDIT       bytes taken from the peer's stream and done with
  *     HOLDS, HELD  do you hold these contents, and are you going to?
  *     PRESENCE     who is connected to whom
+ *     EAGER        whose changes are wanted at once, and of whose an ACK is enough at first
  *     PING, PONG   round trip time, life, how fast the link is (engine/pace.h)
  *     PACE         how fast the sender of PACE finds the link
  *
@@ -98,6 +99,12 @@ void session_presence_for(struct session *s, struct presence *p);
 void session_pace(struct session *s, uint64_t rate, bool slow);
 /* Whether it is slow, in any direction. False: that is not known. */
 bool session_slow(const struct session *s, bool *ret);
+
+/* The sessions of one replica go by what each of them knows: changes that come over several of them are asked of
+ * the fastest one, and only word of them of the others. Once, right after session_new; s outlives the session.
+ * When a session is freed the others of its spread may have something to send. */
+struct spread;
+void session_spread_for(struct session *s, struct spread *spread);
 
 /* Asks whether the peer holds these contents (shoal-protocol(7), "Who holds contents"); n <=
  * FRAME_HOLDS_MAX. *ret_number counts from 1. -EBUSY: too many questions are open; -ENOTCONN: it has not

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/moment.h"
 #include "fusefs/fs.h"
 #include "fusefs/when.h"
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define DEPTH_MAX 256 /* directories on the way to one that is gone */
+#define TRIES 3
 
 void event_turn_begin(struct events *s)
 {
@@ -142,14 +143,17 @@ static int play(struct events *s, const struct event *e, const struct job *job, 
 	return r;
 }
 
-static void tell_names(struct events *s, const struct event *e)
+/* -errno: our process was told nothing, or failed. */
+static int tell_names(struct events *s, const struct event *e)
 {
 	struct fusefs *fs = s->fs;
 	_cleanup_(buf_done) struct buf from = { 0 }, to = { 0 };
 	struct job job = { .kind = e->kind };
-	if ((e->from && path_of(s, &e->from->dir, &from) < 0) ||
-	    (e->to && path_of(s, &e->to->dir, &to) < 0))
-		return;
+	int r = e->from ? path_of(s, &e->from->dir, &from) : 0;
+	if (r == 0 && e->to)
+		r = path_of(s, &e->to->dir, &to);
+	if (r < 0)
+		return r;
 	if (!e->from) {
 		uint64_t size;
 		struct inode *new = inode_after(fs, e, &size);
@@ -157,52 +161,54 @@ static void tell_names(struct events *s, const struct event *e)
 		job.dir = buf_cstr(&to);
 		job.name = e->to->name;
 		job.wrote = size > 0 && !e->hard; /* link(2) writes nothing */
-		if (new && job.dir)
-			play(s, e, &job, NULL, new);
-		return;
+		return new && job.dir ? play(s, e, &job, NULL, new) : -ENOMEM;
 	}
 	job.what = e->to ? JOB_RENAME : JOB_REMOVE;
 	job.dir = buf_cstr(&from);
 	job.name = e->from->name;
 	job.to_dir = buf_cstr(&to);
 	job.to_name = e->to ? e->to->name : NULL;
-	if (!job.dir || !job.to_dir)
-		return;
-	struct inode *old = inode_before(fs, e);
+	struct inode *old = job.dir && job.to_dir ? inode_before(fs, e) : NULL;
+	r = old ? play(s, e, &job, old, NULL) : -ENOMEM;
 	/* A directory has one place for the kernel, and it may have seen it in another one. */
-	if (old && play(s, e, &job, old, NULL) < 0 && e->kind == NODE_DIR) {
-		old = event_ghost(fs, &e->id, e->kind);
-		if (old)
-			play(s, e, &job, old, NULL);
-	}
+	if (r < 0 && e->kind == NODE_DIR && (old = event_ghost(fs, &e->id, e->kind)))
+		r = play(s, e, &job, old, NULL);
+	return r;
 }
 
-static void tell_node(struct events *s, const struct event *e)
+static int tell_node(struct events *s, const struct event *e)
 {
 	struct fusefs *fs = s->fs;
 	char name[NAME_MAX_BYTES + 1] = ".";
 	struct id dir = NODE_ROOT;
 	_cleanup_(buf_done) struct buf path = { 0 };
 	if (!id_equal(&e->id, &NODE_ROOT)) {
-		if (place_of(s, &e->id, &dir, name) < 0 ||
-		    event_is_hidden(fs, &dir, name, &e->id))
-			return;
-		if ((!event_is_known(fs, &dir) && !event_is_known(fs, &e->id)) ||
-		    path_of(s, &dir, &path) < 0)
-			return;
+		int r = place_of(s, &e->id, &dir, name);
+		if (r < 0)
+			return r;
+		if (event_is_hidden(fs, &dir, name, &e->id) ||
+		    (!event_is_known(fs, &dir) && !event_is_known(fs, &e->id)))
+			return 0;
+		r = path_of(s, &dir, &path);
+		if (r < 0)
+			return r;
 	}
 	struct job job = { .kind = e->kind, .dir = buf_cstr(&path), .name = name, .wrote = true };
 	if (!job.dir)
-		return;
+		return -ENOMEM;
 	job.what = e->what & CHANGE_CONTENT && e->kind != NODE_DIR ? JOB_WRITE : JOB_ATTR;
 	job.attr = e->what & CHANGE_ATTR;
-	event_call(s, &job);
+	return event_call(s, &job);
 }
 
+/* What can be seen already may have taken away a directory on the path, and its event not be queued
+ * yet. */
 void event_tell(struct events *s, const struct event *e)
 {
-	if (e->what)
-		tell_node(s, e);
-	else
-		tell_names(s, e);
+	for (unsigned n = 1;; n++) {
+		int r = e->what ? tell_node(s, e) : tell_names(s, e);
+		if (r != -ENOENT || n == TRIES)
+			return;
+		replica_observed(s->fs->replica);
+	}
 }

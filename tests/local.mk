@@ -99,6 +99,7 @@ unit_tests = \
 	tests/unit/test_interest \
 	tests/unit/test_resume \
 	tests/unit/test_session \
+	tests/unit/test_spread \
 	tests/unit/test_store \
 	tests/unit/test_suspend \
 	tests/unit/test_sweep \
@@ -182,6 +183,7 @@ tests_unit_test_restamp_SOURCES = tests/unit/test_restamp.c $(pair)
 tests_unit_test_interest_SOURCES = tests/unit/test_interest.c $(pair)
 tests_unit_test_resume_SOURCES = tests/unit/test_resume.c $(pair)
 tests_unit_test_session_SOURCES = tests/unit/test_session.c $(pair)
+tests_unit_test_spread_SOURCES = tests/unit/test_spread.c $(pair)
 tests_unit_test_txn_SOURCES = tests/unit/test_txn.c $(pair)
 tests_unit_test_proc_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_turn_LDADD = $(FUSEFS_TEST_LIBS)
@@ -197,7 +199,8 @@ tests_unit_test_workfile_LDADD = $(FUSEFS_TEST_LIBS)
 
 # Simulations: whole engines in one process, from a seed.
 sim_tests = \
-	tests/sim/sim
+	tests/sim/sim \
+	tests/sim/spread
 
 tests_sim_sim_SOURCES = \
 	tests/sim/batch.c \
@@ -216,6 +219,7 @@ tests_sim_sim_SOURCES = \
 	tests/sim/world.c \
 	tests/sim/world.h
 EXTRA_DIST += tests/sim/seeds.txt
+tests_sim_spread_SOURCES = tests/sim/spread.c $(pair)
 
 # Fuzz targets (LLVMFuzzerTestOneInput): with --enable-fuzzers libFuzzer drives them, without
 # it they replay tests/fuzz/corpus/NAME and some thousand mutations of it under make check. A
@@ -327,6 +331,7 @@ EXTRA_DIST += \
 	tests/integration/test_seen.py \
 	tests/integration/test_slow.py \
 	tests/integration/test_soak.py \
+	tests/integration/test_spread.py \
 	tests/integration/test_stress.py \
 	tests/integration/test_posix_data.py \
 	tests/integration/test_mountlife.py \

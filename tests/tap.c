@@ -131,10 +131,10 @@ uint64_t tap_seed(int argc, char **argv)
 uint64_t tap_rounds(int argc, char **argv, uint64_t normal)
 {
 	uint64_t n = normal;
-	const char *given = argc > 2 ? argv[2] : getenv("SHOAL_ROUNDS");
+	const char *most = getenv("SHOAL_ROUNDS"), *given = argc > 2 ? argv[2] : most;
 	if (given && !number_of(given, &n))
 		tap_bail("the number of rounds \"%s\" is not a number", given);
-	return n;
+	return given == most && n > normal ? normal : n;
 }
 
 char *tap_data(const char *name)

@@ -34,7 +34,7 @@ void tap_bail(const char *fmt, ...) _printf_(1, 2) __attribute__((__noreturn__))
 /* The seed of a property test: argv[1], else $SHOAL_SEED, else from the clock; printed with
  * the command that repeats the run. */
 uint64_t tap_seed(int argc, char **argv);
-/* The same for a number of rounds: argv[2], else $SHOAL_ROUNDS, else the given one. */
+/* The same for a number of rounds: argv[2], else the given one, or $SHOAL_ROUNDS if that is less. */
 uint64_t tap_rounds(int argc, char **argv, uint64_t normal);
 
 /* DIR/NAME in the test data made elsewhere ($SHOAL_TEST_DATA); ends the test when it is not

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/spread.h"
 #include "tools/devices.h"
 #include "tools/world.h"
 
@@ -56,6 +57,7 @@ struct peers {
 	struct flusher *flusher;
 	struct log *log;
 	struct presence *presence;
+	struct spread *spread;
 	sd_event_source *tell;    /* others are to be told soon who is connected to whom */
 	uint64_t presence_changes; /* that they were told of, or are to be */
 	void (*changed)(void *userdata);
@@ -106,11 +108,16 @@ static void arm(struct peer *p)
 static void tell_pace(struct peer *p)
 {
 	bool slow;
-	if (!p->all->paced || !session_slow(p->session, &slow) || (p->paced && p->slow == slow))
+	if (!session_slow(p->session, &slow) || (p->paced && p->slow == slow))
 		return;
 	p->paced = true;
 	p->slow = slow;
-	p->all->paced(&p->link->peer, slow, p->all->paced_userdata);
+	/* What came over a link that is slow now is asked of others. */
+	for (struct peer *x = p->all->first; x; x = x->next)
+		if (x != p)
+			arm(x);
+	if (p->all->paced)
+		p->all->paced(&p->link->peer, slow, p->all->paced_userdata);
 }
 
 /* Lets the session speak until it has nothing to say or the link is full. A full link stops the
@@ -452,6 +459,8 @@ int peers_new(sd_event *event, struct replica *r, const char *name, struct fetch
 	replica_self(r, &self, NULL);
 	int code = presence_new(&self.device, name, &p->presence);
 	if (code == 0)
+		code = spread_new(&p->spread);
+	if (code == 0)
 		code = sd_event_add_time(event, &p->tell, CLOCK_BOOTTIME, UINT64_MAX, 1000, on_tell, p);
 	if (code >= 0)
 		code = sd_event_source_set_enabled(p->tell, SD_EVENT_OFF);
@@ -479,6 +488,7 @@ void peers_free(struct peers *p)
 	}
 	sd_event_source_disable_unref(p->tell);
 	presence_free(p->presence);
+	spread_free(p->spread);
 	free(p);
 }
 
@@ -495,6 +505,7 @@ void peers_link_up(struct peers *all, struct link *l)
 	if (r == 0) {
 		session_fetch_for(p->session, all->fetches);
 		session_presence_for(p->session, all->presence);
+		session_spread_for(p->session, all->spread);
 	}
 	if (r == 0)
 		r = sd_event_add_time(all->event, &p->timer, CLOCK_BOOTTIME, UINT64_MAX, 100,
@@ -537,6 +548,9 @@ void peers_link_down(struct peers *all, struct link *l, const struct err *why)
 		note_device(all, l);
 		note_pace(p);
 		peer_free(p);
+		/* What came from there is asked of others now. */
+		for (struct peer *x = all->first; x; x = x->next)
+			arm(x);
 		if (!all->n)
 			flusher_hurry(all->flusher, false);
 		tell_soon(all);

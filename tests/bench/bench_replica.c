@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the engine does in a second, without a file system above it: documents of 1 KB on RocksDB. */
 
+#include "engine/backlog.h"
 #include "tests/bench/figure.h"
 #include "tests/replicas.h"
 

@@ -9,6 +9,7 @@
 #include "engine/frame.h"
 #include "engine/presence.h"
 #include "engine/session.h"
+#include "engine/spread.h"
 #include "tests/fuzz/replay.h"
 #include "tests/pair.h"
 
@@ -24,12 +25,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	memset(peer.b, 2, ID_SIZE);
 	struct session *s;
 	struct presence *presence;
+	struct spread *spread;
 	struct graph *graph;
 	struct statement_link own = { .peer = peer, .name = "peer", .transport = "tcp" };
 	FUZZ_CHECK(session_new(replica, &peer, 1, &s) == 0);
 	FUZZ_CHECK(presence_new(&node.id, "this", &presence) == 0);
 	FUZZ_CHECK(presence_own(presence, &own, 1, 1, 1) == 1);
 	session_presence_for(s, presence);
+	FUZZ_CHECK(spread_new(&spread) == 0);
+	session_spread_for(s, spread);
 	struct buf out = { 0 };
 	int r = session_output(s, &out, 65536, 1, NULL);
 	FUZZ_CHECK(r >= 0 && out.len > 0);
@@ -62,6 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		FUZZ_CHECK(graph->device[i].parent < i && graph->device[i].name[0]);
 	graph_free(graph);
 	session_free(s);
+	spread_free(spread);
 	presence_free(presence);
 	struct verify_report report;
 	FUZZ_CHECK(replica_verify(replica, false, NULL, NULL, &report, NULL) >= 0);

@@ -11,24 +11,28 @@
  *     cat PATH            contents on the other device
  *     put PATH CONTENT    made or saved there, over its newest version
  *     here PATH CONTENT   the same on this device, past the mount, as tools do
+ *     gone PATH           removed on this device, in the same way
  *     rm PATH, mkdir PATH, mv PATH PATH, ln TARGET PATH, link PATH PATH, chmod MODE PATH (octal)
  *     type DIRECTORY POINTER TYPE
  *     ls                  all paths there
  *     sync                both hold the same afterwards
  *     settle              grace periods end now, all news has reached the kernel
  *     idle                all news has reached the kernel
+ *     linger US           each change of this device is seen that much earlier than observers are told
  *     changes             what changed since this was asked last, as observers are told: a JSON
  *                         array of two arrays, one for each device, this one first
  *     stats, drafts, unmount, force, quit */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "engine/jsonw.h"
 #include "engine/replica.h"
@@ -41,6 +45,7 @@ struct device {
 	struct replica *replica;
 	struct id id;
 	bool watched;
+	atomic_uint linger; /* microseconds */
 	pthread_mutex_t lock;
 	struct buf changes; /* lock: JSON objects with a comma before each */
 };
@@ -110,6 +115,15 @@ static void observe(const struct change *change, size_t n, void *userdata)
 	}
 }
 
+/* Comes before the mount's observers, which have to wait for it. */
+static void linger(const struct change *change, size_t n, void *userdata)
+{
+	struct device *d = userdata;
+	(void)change;
+	(void)n;
+	usleep(atomic_load(&d->linger));
+}
+
 static int device_open(struct device *d, const char *dir, const char *name, uint8_t byte,
 		       struct err *e)
 {
@@ -123,7 +137,8 @@ static int device_open(struct device *d, const char *dir, const char *name, uint
 		.store = d->store, .device = d->id, .wall_us = wall_us, .random = random_bytes
 	};
 	pthread_mutex_init(&d->lock, NULL);
-	return replica_open(&config, &d->replica, e);
+	r = replica_open(&config, &d->replica, e);
+	return r < 0 ? r : replica_observe(d->replica, linger, d);
 }
 
 static void device_close(struct device *d)
@@ -447,6 +462,8 @@ static int run(struct world *w, char *word[4], int n, struct err *e)
 		return do_put(&w->b, word[1], n > 2 ? word[2] : "", len[2], e);
 	if (strcmp(word[0], "here") == 0 && n >= 2)
 		return do_put(&w->a, word[1], n > 2 ? word[2] : "", len[2], e);
+	if (strcmp(word[0], "gone") == 0 && n == 2)
+		return do_rm(&w->a, word[1]);
 	if (strcmp(word[0], "rm") == 0 && n == 2)
 		return do_rm(&w->b, word[1]);
 	if (strcmp(word[0], "mkdir") == 0 && n == 2)
@@ -469,6 +486,10 @@ static int run(struct world *w, char *word[4], int n, struct err *e)
 		return fusefs_wait_idle(w->fs, true, 20000);
 	if (strcmp(word[0], "idle") == 0)
 		return fusefs_wait_idle(w->fs, false, 20000);
+	if (strcmp(word[0], "linger") == 0 && n == 2) {
+		atomic_store(&w->a.linger, (unsigned)strtoul(word[1], NULL, 10));
+		return 0;
+	}
 	if (strcmp(word[0], "changes") == 0)
 		return do_changes(w);
 	if (strcmp(word[0], "drafts") == 0) {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import os
 import shutil
+import signal
 
 import pytest
 
@@ -24,6 +25,9 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_sessionstart(session):
+    # Who starts this in the background has it ignore SIGINT, and so every program that a test starts.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(session.config, "workerinput"):
         return  # the process that started this worker looked already
     missing = [f"{tool} (apt-get install {package})" for tool, package in NEEDED.items()

@@ -17,7 +17,7 @@
 
 void fate_make(struct world *w)
 {
-	w->fated = w->seed % 8 == 1 && w->seed % 7 != 0; /* counters are told by device alone (typed.c) */
+	w->fated = !w->meshed && w->seed % 8 == 1 && w->seed % 7 != 0; /* counters are told by device alone (typed.c) */
 	w->fate = (struct prng){ w->seed ^ UINT64_C(0x666174650a) };
 	w->unnoticed = w->fated && w->n_devices == 2 && prng_chance(&w->fate, 70);
 }

@@ -10,7 +10,7 @@
 
 void keep_make(struct world *w)
 {
-	w->keeping = w->seed % 6 == 2 && w->seed % 5 != 0 && w->seed % 7 != 0 && !w->fated;
+	w->keeping = !w->meshed && w->seed % 6 == 2 && w->seed % 5 != 0 && w->seed % 7 != 0 && !w->fated;
 	w->keep = (struct prng){ w->seed ^ UINT64_C(0x6b6565700a) };
 }
 

@@ -17,16 +17,16 @@ static void net_edge(struct world *w, unsigned a, unsigned b)
 {
 	struct edge_of_net *edge = &w->net[w->n_net++];
 	*edge = (struct edge_of_net){ .a = a, .b = b };
-	if (w->slow && prng_chance(&w->pace, 80))
-		edge->rate = 4000 + prng_below(&w->pace, 21000);
+	if (w->slow && prng_chance(&w->links, 80))
+		edge->rate = (4000 + prng_below(&w->links, 21000)) / (w->meshed ? 10 : 1);
 }
 
 void net_topology(struct world *w)
 {
 	unsigned n = w->n_devices;
 	w->slow = w->seed % 11 == 2 || w->seed % 11 == 6;
-	w->pace = (struct prng){ w->seed ^ UINT64_C(0x736c6f770a) };
-	uint64_t shape = prng_below(&w->r, 3);
+	w->links = (struct prng){ w->seed ^ UINT64_C(0x736c6f770a) };
+	uint64_t shape = w->meshed ? 0 : prng_below(&w->r, 3);
 	for (unsigned i = 1; i < n; i++) {
 		if (shape == 0)
 			for (unsigned k = 0; k < i; k++)
@@ -35,7 +35,7 @@ void net_topology(struct world *w)
 			net_edge(w, shape == 1 ? i - 1 : 0, i);
 	}
 	for (unsigned i = 0; i < w->n_net; i++)
-		w->net[i].change_at = prng_below(&w->r, 300000);
+		w->net[i].change_at = w->meshed ? 0 : prng_below(&w->r, 300000);
 	TRACE(w, "%u devices, %s", n, shape == 0 ? "full mesh" : shape == 1 ? "chain" : "star");
 }
 
@@ -66,7 +66,7 @@ static void conn_cut(struct world *w, struct conn *c)
 	c->cut = true;
 	for (int i = 0; i < 2; i++) {
 		struct end *end = &c->end[i];
-		end->dies = w->now + (prng_chance(&w->r, 50) ? 0 : prng_below(&w->r, 400000));
+		end->dies = w->now + (prng_chance(&w->r, 50) ? 0 : w->pace * prng_below(&w->r, 400000));
 		if (prng_chance(&w->r, 50))
 			segments_free(end);
 		/* The other half is never sent. */
@@ -90,18 +90,21 @@ static void conn_make(struct world *w, struct edge_of_net *edge)
 	struct conn *c = calloc(1, sizeof(*c));
 	if (!c)
 		world_fail(w, "out of memory");
-	c->delay = prng_chance(&w->r, 30) ? prng_below(&w->r, 80000) : prng_below(&w->r, 3000);
+	c->delay = prng_chance(&w->r, 30) ? w->pace * prng_below(&w->r, 80000) : prng_below(&w->r, 3000);
 	c->end[0].device = &w->device[edge->a];
 	c->end[1].device = &w->device[edge->b];
 	c->next = w->conns;
 	w->conns = c;
 	edge->conn = c;
-	for (int i = 0; i < 2; i++)
-		if (session_new(c->end[i].device->replica, &c->end[!i].device->id, w->now,
-				&c->end[i].session) < 0)
+	for (int i = 0; i < 2; i++) {
+		struct device *d = c->end[i].device;
+		if ((!d->spread && spread_new(&d->spread) < 0) ||
+		    session_new(d->replica, &c->end[!i].device->id, w->now, &c->end[i].session) < 0)
 			world_fail(w, "no session");
+		session_spread_for(c->end[i].session, d->spread);
+	}
 	c->rate = edge->rate;
-	if (c->rate && prng_chance(&w->pace, 70))
+	if (c->rate && prng_chance(&w->links, 70))
 		for (int i = 0; i < 2; i++)
 			session_pace(c->end[i].session, c->rate * 8, true);
 	w->sessions++;
@@ -115,7 +118,7 @@ static void edge_step(struct world *w, struct edge_of_net *edge)
 		edge->up = true;
 	else if (w->now >= edge->change_at) {
 		edge->up = !edge->up;
-		edge->change_at = w->now + prng_below(&w->r, edge->up ? 400000 : 200000);
+		edge->change_at = w->now + w->pace * prng_below(&w->r, edge->up ? 400000 : 200000);
 	}
 	if (edge->conn && edge->conn->cut)
 		edge->conn = NULL;
@@ -174,6 +177,7 @@ static void frames_pass(struct world *w, struct end *from, struct buf *out)
 		at += head + len;
 		w->frames++;
 		w->raises += t == FRAME_RAISE;
+		w->wishes += t == FRAME_EAGER;
 		if (w->quiet && t != FRAME_PING && t != FRAME_PONG)
 			world_fail(w, "device %u sends %s into a quiet mesh", from->device->no,
 				   frame_name(t));
@@ -346,6 +350,9 @@ bool net_in_step(struct world *w)
 				return false;
 			session_status(c->end[k].session, &st);
 			if (st.phase != SESSION_LIVE || st.behind_here || st.behind_there)
+				return false;
+			/* A wish that is to be told. */
+			if (session_deadline(c->end[k].session) == 0)
 				return false;
 		}
 	}

@@ -5,7 +5,8 @@
  *     sim                        what make check runs
  *     sim --seed N [--trace]     one history
  *     sim --from A --count N     many; --step 8: every eighth seed
- *     sim --fault drop|claim|disk ...     the same with a fault */
+ *     sim --fault drop|claim|disk ...     the same with a fault
+ *     sim --mesh ...             the same with several neighbours that want only word of each other's changes */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -21,13 +22,16 @@
 
 #define JOBS 2
 #define HISTORIES 20000
+#define MESHES 4000
 #define FAULTY 300
 
 struct totals {
-	uint64_t histories, failed, saves, frames, sessions, crashes, conflicts, copies, raises;
+	uint64_t histories, failed, saves, frames, sessions, crashes, conflicts, copies, raises, wishes;
 	uint64_t seed; /* of the first failure */
 	char failure[400];
 };
+
+static bool meshed; /* --mesh */
 
 static bool history(uint64_t seed, bool trace, enum fault fault, struct totals *t)
 {
@@ -37,6 +41,7 @@ static bool history(uint64_t seed, bool trace, enum fault fault, struct totals *
 	w->seed = seed;
 	w->trace = trace;
 	w->fault = fault;
+	w->meshed = meshed;
 	world_run(w);
 	bool failed = w->failure[0] != 0;
 	t->histories++;
@@ -47,6 +52,7 @@ static bool history(uint64_t seed, bool trace, enum fault fault, struct totals *
 	t->conflicts += w->conflicts;
 	t->copies += w->copies;
 	t->raises += w->raises;
+	t->wishes += w->wishes;
 	if (failed && (t->failed++ == 0 || seed < t->seed)) {
 		t->seed = seed;
 		snprintf(t->failure, sizeof(t->failure), "%.390s", w->failure);
@@ -74,6 +80,7 @@ static void add(struct totals *t, const struct totals *x)
 	t->conflicts += x->conflicts;
 	t->copies += x->copies;
 	t->raises += x->raises;
+	t->wishes += x->wishes;
 }
 
 /* Every JOBS-th seed in each of as many processes; a job stops at its first failure unless `on`. */
@@ -126,12 +133,14 @@ static void tell(const struct totals *t, enum fault fault)
 {
 	tap_diag("%" PRIu64 " histories, %" PRIu64 " saves, %" PRIu64 " frames, %" PRIu64
 		 " sessions, %" PRIu64 " crashes, %" PRIu64 " copied stores, %" PRIu64
-		 " files in conflict at the end, %" PRIu64 " raised rounds",
-		 t->histories, t->saves, t->frames, t->sessions, t->crashes, t->copies, t->conflicts, t->raises);
+		 " files in conflict at the end, %" PRIu64 " raised rounds, %" PRIu64 " wishes for word only, %" PRIu64
+		 " failed",
+		 t->histories, t->saves, t->frames, t->sessions, t->crashes, t->copies, t->conflicts, t->raises,
+		 t->wishes, t->failed);
 	if (t->failed)
 		tap_diag("seed %" PRIu64 ": %s\nagain with: tests/sim/sim --seed %" PRIu64
-			 "%s%s --trace",
-			 t->seed, t->failure, t->seed, fault ? " --fault " : "",
+			 "%s%s%s --trace",
+			 t->seed, t->failure, t->seed, meshed ? " --mesh" : "", fault ? " --fault " : "",
 			 fault ? fault_name[fault] : "");
 }
 
@@ -155,7 +164,7 @@ static struct totals known_seeds(void)
 
 static int check(uint64_t from, uint64_t count)
 {
-	tap_plan(5);
+	tap_plan(6);
 	struct totals t = known_seeds();
 	tell(&t, FAULT_NONE);
 	ok(t.failed == 0 && t.histories > 0, "%" PRIu64 " histories that once failed pass",
@@ -164,6 +173,12 @@ static int check(uint64_t from, uint64_t count)
 	tell(&t, FAULT_NONE);
 	ok(t.failed == 0 && t.histories == count && (count < 100 || t.raises > 0),
 	   "%" PRIu64 " random histories pass", count);
+	meshed = true;
+	t = many(from, count * MESHES / HISTORIES + 1, 1, FAULT_NONE, false);
+	tell(&t, FAULT_NONE);
+	ok(t.failed == 0 && t.histories > 0 && (count < 500 || (t.raises > 0 && t.wishes > 0)),
+	   "%" PRIu64 " of meshes in which changes are announced pass", t.histories);
+	meshed = false;
 	static const char *const what[] = { "", "a delta that vanishes",
 					    "a round that promises too much",
 					    "a disk that lies about flushes" };
@@ -195,6 +210,7 @@ int main(int argc, char **argv)
 						 { "step", required_argument, NULL, 'p' },
 						 { "fault", required_argument, NULL, 'x' },
 						 { "one-by-one", no_argument, NULL, 'o' },
+						 { "mesh", no_argument, NULL, 'm' },
 						 { NULL, 0, NULL, 0 } };
 	uint64_t seed = 0, from = 0, count = 0, step = 1;
 	bool one = false, trace = false, singly = false;
@@ -207,6 +223,8 @@ int main(int argc, char **argv)
 			trace = true;
 		} else if (c == 'o') {
 			singly = true;
+		} else if (c == 'm') {
+			meshed = true;
 		} else if (c == 'f') {
 			from = number(optarg);
 		} else if (c == 'c') {

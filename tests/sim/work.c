@@ -676,7 +676,13 @@ static void operate(struct world *w, struct device *d)
 	const struct found *x = NULL, *file = pick(w, &f, NODE_FILE);
 	uint64_t what = prng_below(&w->r, 100);
 	int r = 0;
-	if (what < 15 || f.n < 3) {
+	/* Saves and pins, most of one file: what one of them changed is passed on with later ones. */
+	if (w->meshed && prng_chance(&w->r, 95))
+		what = 22 + what % 50;
+	for (unsigned i = 0; w->meshed && i < f.n && prng_chance(&w->r, 80); i++)
+		if (f.f[i].attr.kind == NODE_FILE)
+			file = &f.f[i];
+	if (what < 15 || f.n < (w->meshed ? 2 : 3)) {
 		create(w, d, &f);
 	} else if (what < 20) {
 		struct id parent = pick_dir(w, &f);
@@ -707,7 +713,10 @@ static void operate(struct world *w, struct device *d)
 
 void work_step(struct world *w)
 {
-	struct device *d = &w->device[prng_below(&w->r, w->n_devices)];
+	/* Somebody who works there saves time and again. */
+	if (!w->meshed || prng_chance(&w->r, 20))
+		w->writer = (unsigned)prng_below(&w->r, w->n_devices);
+	struct device *d = &w->device[w->writer];
 	if (d->replica && prng_chance(&w->r, 50))
 		operate(w, d);
 }

@@ -10,6 +10,7 @@
 
 #define YEAR_US (365ull * 86400 * 1000000)
 #define SETTLE_US (120ull * 1000000)
+#define MESH_PACE 20
 
 void world_fail(struct world *w, const char *fmt, ...)
 {
@@ -140,7 +141,7 @@ void device_crash(struct world *w, struct device *d)
 	d->replica = NULL;
 	uint64_t lost = store_crash(d->store, prng_chance(&w->r, 50) ? 0 : prng_below(&w->r, 8));
 	store_fail(d->store, 0, 0);
-	d->up_at = w->now + prng_below(&w->r, 300000);
+	d->up_at = w->now + w->pace * prng_below(&w->r, 300000);
 	w->crashes++;
 	TRACE(w, "device %u crashes, %llu batches lost", d->no, (unsigned long long)lost);
 }
@@ -199,9 +200,9 @@ static void crash_step(struct world *w)
 		if (!d->replica) {
 			if (w->now >= d->up_at || w->settling)
 				device_start(w, d);
-		} else if (!w->settling && prng_below(&w->r, 250) == 0) {
+		} else if (!w->settling && prng_below(&w->r, w->meshed ? 2000 : 250) == 0) {
 			device_crash(w, d);
-		} else if (!w->settling && prng_below(&w->r, 200) == 0) {
+		} else if (!w->settling && prng_below(&w->r, w->meshed ? 2000 : 200) == 0) {
 			TRACE(w, "device %u: a write will fail", i);
 			store_fail(d->store, 1 + prng_below(&w->r, 6),
 				   prng_chance(&w->r, 50) ? -EIO : -ENOSPC);
@@ -216,7 +217,10 @@ static void world_make(struct world *w)
 	w->model = model_new();
 	w->batches = batches_new();
 	w->typed = typed_new();
+	w->pace = w->meshed ? MESH_PACE : 1;
 	w->n_devices = prng_chance(&w->r, 50) ? 2 : 2 + (unsigned)prng_below(&w->r, 5);
+	if (w->meshed)
+		w->n_devices = 3 + w->n_devices % 3;
 	for (unsigned i = 0; i < w->n_devices; i++) {
 		struct device *d = &w->device[i];
 		d->no = i;
@@ -244,7 +248,7 @@ static void world_make(struct world *w)
 static void step(struct world *w)
 {
 	/* There is more to wait for where links are slow. */
-	w->now += 1 + prng_below(&w->r, w->slow ? 20000 : 4000);
+	w->now += w->pace * (1 + prng_below(&w->r, w->slow && !w->meshed ? 20000 : 4000));
 	if (!w->settling)
 		work_step(w);
 	fate_step(w);
@@ -279,7 +283,7 @@ void world_run(struct world *w)
 	uint64_t steps = 60 + prng_below(&w->r, 240);
 	for (uint64_t i = 0; i < steps; i++) {
 		step(w);
-		if (prng_below(&w->r, 20) == 0)
+		if (prng_below(&w->r, w->meshed ? 2 : 20) == 0)
 			check_pair(w);
 		for (unsigned k = 0; k < w->n_devices; k++)
 			if (w->device[k].replica)
@@ -334,6 +338,7 @@ void world_free(struct world *w)
 		for (int k = 0; k < PINS; k++)
 			pin_clear(&d->pin[k]);
 		replica_free(d->replica);
+		spread_free(d->spread);
 		store_close(d->store);
 		if (d->backup)
 			store_close(d->backup);

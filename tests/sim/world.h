@@ -14,6 +14,7 @@
 
 #include "engine/replica.h"
 #include "engine/session.h"
+#include "engine/spread.h"
 #include "tests/prng.h"
 
 #define DEVICES_MAX 6
@@ -43,6 +44,7 @@ struct device {
 	struct id id;
 	struct store *store;
 	struct replica *replica; /* NULL: down */
+	struct spread *spread;   /* of its sessions */
 	struct prng random, tags;
 	int64_t clock_off; /* microseconds */
 	int64_t drift;     /* parts in 1000 */
@@ -98,6 +100,10 @@ struct world {
 	uint64_t seed;
 	struct prng r;
 	bool trace;
+	/* Three devices or more, each linked to each, change a few files at such a pace that they come to want
+	 * only word of each other's changes (shoal-protocol(7), Spreading). */
+	bool meshed;
+	uint64_t pace; /* how much slower all goes than in other worlds, in which nothing is announced */
 	enum fault fault;
 	bool fault_done;
 	uint64_t now;
@@ -111,6 +117,7 @@ struct world {
 	bool wild_clocks; /* some are years off */
 	struct device device[DEVICES_MAX];
 	unsigned n_devices;
+	unsigned writer; /* the last one */
 	struct edge_of_net net[DEVICES_MAX * DEVICES_MAX];
 	unsigned n_net;
 	struct conn *conns;
@@ -119,11 +126,11 @@ struct world {
 	struct typed *typed;
 	struct prng keep;
 	bool keeping; /* devices change what they keep */
-	struct prng pace;
+	struct prng links;
 	bool slow; /* some links are slow; no blobs, whose contents do not come then */
 	bool settling, quiet;
 	uint64_t value; /* the last value that was written */
-	uint64_t saves, frames, sessions, crashes, conflicts, raises;
+	uint64_t saves, frames, sessions, crashes, conflicts, raises, wishes;
 	uint64_t copies; /* that ran in the place of a store, or beside it */
 	jmp_buf failed;
 	char failure[500];

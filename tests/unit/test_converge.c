@@ -6,6 +6,7 @@
  *
  *     test_converge [SEED [ROUNDS]]     round k of seed s is round 0 of seed s + k */
 
+#include "engine/backlog.h"
 #include "tests/replicas.h"
 
 #define REPLICAS 5

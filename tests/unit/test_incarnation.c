@@ -188,6 +188,24 @@ static void test_acknowledged(void)
 	end(copy);
 }
 
+/* The number of a batch that the other device has is spent here, on a write that failed. */
+static void test_failed(void)
+{
+	struct attr dir;
+	begin();
+	struct store *copy = node_copy(&a);
+	node_write(&a, "c", "x.json", A("{\n  \"k\": 2\n}\n"));
+	ok(meet(), "one change reaches the other device");
+	node_bring_back(&a, copy);
+	store_fail(a.store, 1, -EIO);
+	is_int(replica_mkdir(a.replica, &NODE_ROOT, "d", 1, 0755, &dir), -EIO, "brought back, it cannot write");
+	node_write(&a, "c", "new.txt", A("made apart\n"));
+	ok(!meet() && meet(), "then it can: that there is no batch of that number is found");
+	ok(both_read("x.json", "{\n  \"k\": 2\n}\n") && both_read("new.txt", "made apart\n"), "both are kept");
+	ok(sound(&a) && sound(&b), "both are sound");
+	end(copy);
+}
+
 /* What nobody else had has left no trace, and no reason for a new name. */
 static void test_untold(void)
 {
@@ -203,11 +221,12 @@ static void test_untold(void)
 
 int main(void)
 {
-	tap_plan(16 + 4 + 4 + 4 + 2);
+	tap_plan(16 + 4 + 4 + 4 + 5 + 2);
 	test_both_wrote();
 	test_common();
 	test_fewer();
 	test_acknowledged();
+	test_failed();
 	test_untold();
 	return tap_done();
 }

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "engine/backlog.h"
 #include "tests/replicas.h"
 
 #define FILES 24

@@ -246,6 +246,13 @@ static const struct trial trials[] = {
 	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x21\3\0\0\0\x21\5\0\1\0\3\0\x1b\2\0\4") },
 	{ "MARK that goes up in a round that was raised", "out of order",
 	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x21\3\0\0\0\x1b\2\0\3\x1b\2\0\4") },
+	{ "EAGER about nobody", "malformed EAGER", A("\x23\x11\0" SCOPE16) },
+	{ "half an entry of EAGER", "malformed EAGER", A("\x23\x26\0" SCOPE16 "\0" ACTOR20) },
+	{ "EAGER that says 2", "malformed EAGER", A("\x23\x27\0" SCOPE16 "\0" ACTOR20 "\2") },
+	{ "EAGER with an actor twice", "malformed EAGER", A("\x23\x29\0" SCOPE16 "\0" ACTOR20 "\1\0\1") },
+	{ "EAGER out of order", "malformed EAGER",
+	  A("\x23\x3d\0" SCOPE16 "\0" ACTOR20 "\1\1" "Abcdefghijklmnopqrst" "\1") },
+	{ "EAGER about an actor that was not named", "malformed EAGER", A("\x23\x13\0" SCOPE16 "\5\1") },
 	{ "RESUME after SCOPES", "out of place", A("\x1c\x28\0" SCOPE16 "\1\0" ACTOR20 "\5") },
 	{ "WITNESS twice", "twice", A("\x10\x02\0\0") },
 	{ "more tags than batches", "malformed", A("\x04\x18\0" SCOPE16 "\0\0\1tags") },
@@ -272,6 +279,10 @@ static const struct trial interests[] = {
 	{ "an expression that is no text", "malformed", A("\x11\x15\0\1" SCOPE16 "\6\1\xff") },
 	{ "a list that goes on where it ended", "malformed", A("\x11\x13\1\1" LISTED "\x11\x12\0" LISTED) },
 	{ "INTEREST twice", "out of place", A("\x11\2\0\1\x11\2\0\1") },
+	{ "EAGER before INTEREST", "EAGER out of place", A("\x23\x27\0" SCOPE16 "\0" ACTOR20 "\1") },
+	{ "EAGER before SCOPES", "EAGER out of place", A("\x11\2\0\1\x23\x27\0" SCOPE16 "\0" ACTOR20 "\1") },
+	{ "EAGER of what it does not keep", "not both sides keep",
+	  A("\x11\x13\0\1" LISTED "\x02\1\0\x23\x27\0" SCOPE16 "\0" ACTOR20 "\1") },
 	{ "what it does not keep in SCOPES", "not both sides keep",
 	  A("\x11\x13\0\1" LISTED "\x02\x21\0" SCOPE16 SCOPE16) },
 	{ "a round of what it does not keep", "not both sides keep",
@@ -668,6 +679,59 @@ static void put_strangers(struct buf *b, uint32_t n)
 	put_frame(b, FRAME_ACK, p.data, p.len);
 }
 
+/* Only word of an actor, a round with something of it; at once; only word again. */
+#define WISHES "\x23\x27\0" SCOPE16 "\0" ACTOR20 "\0\x04\x06\0\0\1\0\5\0\x06\0\x23\x3\0\0\1\x23\x3\0\0\0"
+
+/* EAGER about n actors from the first-th on, of a scope that is new in the first one. */
+static void put_eager(struct buf *b, uint32_t first, uint32_t n, uint8_t on)
+{
+	_cleanup_(buf_done) struct buf p = { 0 };
+	buf_u8(&p, 0);
+	if (first == 0)
+		buf_puts(&p, SCOPE16);
+	for (uint32_t i = first; i < first + n; i++) {
+		buf_varint(&p, i);
+		buf_puts(&p, "somebody");
+		buf_u64(&p, i + 1);
+		buf_u32(&p, 1);
+		buf_u8(&p, on);
+	}
+	put_frame(b, FRAME_EAGER, p.data, p.len);
+}
+
+/* What a peer wishes is kept, so it is bounded. */
+static void test_wishes(void)
+{
+	static const struct {
+		uint32_t entries, frames;
+		uint8_t on;
+		const char *says; /* NULL: taken */
+	} wish[] = { { 64, 16, 0, NULL }, { 64, 17, 0, "of more than 1024 actors" }, { 64, 17, 1, NULL },
+		     { 65, 1, 1, "malformed EAGER" } };
+	struct node a, b;
+	struct err e = { 0 };
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	for (size_t i = 0; i < sizeof(wish) / sizeof(wish[0]); i++) {
+		_cleanup_(buf_done) struct buf in = { 0 };
+		put_greeting(&in, &b);
+		put_frame(&in, FRAME_SCOPES, "\0", 1);
+		for (uint32_t k = 0; k < wish[i].frames; k++)
+			put_eager(&in, k * wish[i].entries, wish[i].entries, wish[i].on);
+		int r = try_input(&a, &b, in.data, in.len, &e);
+		ok(wish[i].says ? r == -EPROTO && strstr(e.message, wish[i].says) : r == 0,
+		   "%u times %u wishes: %s (%s)", wish[i].frames, wish[i].entries,
+		   wish[i].says ? "refused" : "taken", e.message);
+	}
+	_cleanup_(buf_done) struct buf in = { 0 };
+	put_greeting(&in, &b);
+	put_frame(&in, FRAME_SCOPES, "\0", 1);
+	buf_put(&in, A(WISHES));
+	is_errno(try_input(&a, &b, in.data, in.len, &e), 0, "wishes change");
+	node_close(&a);
+	node_close(&b);
+}
+
 /* What a table of actors took in never leaves it: one member must not fill it. */
 static void test_strangers(void)
 {
@@ -894,6 +958,12 @@ static int write_seeds(const char *dir)
 				put_frame(&said, FRAME_PING, &k, 1);
 			}
 			write_seed(dir, "measured", &said);
+			/* One that wants only word, of a device that made something, and then all the same. */
+			buf_reset(&said);
+			put_greeting(&said, &b);
+			put_frame(&said, FRAME_SCOPES, "\0", 1);
+			buf_put(&said, A(WISHES));
+			write_seed(dir, "eager", &said);
 		}
 		pair_close(&p);
 		presence_free(others);
@@ -908,7 +978,7 @@ int main(int argc, char **argv)
 	if (argc == 3 && strcmp(argv[1], "seeds") == 0)
 		return write_seeds(argv[2]);
 	tap_plan((unsigned)(10 + 4 + sizeof(trials) / sizeof(trials[0]) +
-			    sizeof(interests) / sizeof(interests[0]) + 7 + 8 + 5 + 16 + 10 + 3 + 4 + 6));
+			    sizeof(interests) / sizeof(interests[0]) + 7 + 8 + 5 + 16 + 10 + 3 + 4 + 5 + 6));
 	test_costs();
 	test_large();
 	test_rules();
@@ -918,6 +988,7 @@ int main(int argc, char **argv)
 	test_fence();
 	test_restored_peer();
 	test_strangers();
+	test_wishes();
 	test_presence();
 	return tap_done();
 }
