@@ -9,6 +9,7 @@
 
 #include "engine/frame.h"
 #include "engine/json.h"
+#include "engine/session-impl.h"
 #include "tests/pair.h"
 #include "tests/tap.h"
 
@@ -138,6 +139,120 @@ static void test_not_claimed(bool batch)
 	is_uint(wholes, 0, "what is sent fits what was sent before");
 	ok(session_in_step(ab.session[0]) && session_in_step(ab.session[1]), "all are in step");
 	ok(has(&b, "x.json", "by-c"), "and the change is there");
+	pair_close(&ab);
+	node_close(&a);
+	node_close(&b);
+	node_close(&c);
+}
+
+/* B wants only word of what A changes from here on. */
+static void want_word(struct pair *ab)
+{
+	struct wish *w;
+	for (int k = 0; k < 2; k++) {
+		struct session *s = ab->session[k];
+		struct wishes *all = k ? &s->own_wishes : &s->peer_wishes;
+		for (uint32_t i = 0; i < s->n_scopes; i++) {
+			if (wishes_get(all, &s->scope[i]->id, actors_find(s->actors, &ab->session[0]->own), &w) < 0)
+				tap_bail("out of memory");
+			wishes_set(all, w, WISH_LAZY, false, 0);
+		}
+		session_news(s);
+	}
+}
+
+/* A changed one field of x, which waits in a round to B, with changes of C; then it is told to send only word, and
+ * changes another field. What C makes is wanted, and raises the round. If A's changes stayed behind, the first one
+ * would be claimed with it and not be sent: x stands behind the second one in what is walked then. Unless B has told
+ * that it got the first one elsewhere, from D: then they do. */
+static void test_word(bool elsewhere)
+{
+	static const char *const text[] = { "{\"one\": 0, \"two\": 0}\n", "{\"one\": 1, \"two\": 0}\n",
+					    "{\"one\": 1, \"two\": 1}\n" };
+	struct node a, b, c, d;
+	struct pair ab;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	node_open(&c, 3, NULL);
+	node_open(&d, 4, NULL);
+	node_write(&a, "c", "x.json", text[0], strlen(text[0]));
+	if (!pair_meet(&a, &b) || !pair_meet(&a, &c))
+		tap_bail("no meeting");
+	node_write(&a, "c", "x.json", text[1], strlen(text[1]));
+	/* More than is looked through at once. */
+	write_many(&a, 'o', 2 * 64, "old");
+	if (!pair_meet(&a, &d))
+		tap_bail("no meeting");
+	c.now = a.now;
+	write_many(&c, 'p', 60, "old");
+	if (!pair_meet(&c, &a))
+		tap_bail("no meeting");
+	pair_open(&ab, &a, &b);
+	for (int i = 0; i < 2; i++)
+		session_pace(ab.session[i], 100000, true);
+	until(&ab, 1, "p50.json", "old");
+	ok(!has(&b, "x.json", "\"one\": 1") && !has(&b, "p0.json", "old"), "a change is on its way behind others");
+	want_word(&ab);
+	if (elsewhere && !pair_meet(&b, &d))
+		tap_bail("no meeting");
+	session_news(ab.session[1]);
+	for (uint64_t end = ab.now + SPREAD_GATHER_US; ab.now <= end && !has(&b, "p30.json", "old");)
+		(void)turn(&ab);
+	node_write(&a, "c", "x.json", text[2], strlen(text[2]));
+	a.now = c.now = a.now > c.now ? a.now : c.now;
+	write_one(&c, "y.json", "by-c");
+	if (!pair_meet(&c, &a))
+		tap_bail("no meeting");
+	session_news(ab.session[0]);
+	wholes = 0;
+	until(&ab, 1, "y.json", "by-c");
+	ok(ab.session[0]->open == 1 && !has(&b, "p0.json", "old"), "the round goes on with what is wanted first");
+	while (ab.session[0]->open == 1)
+		(void)turn(&ab);
+	run(&ab);
+	ok(has(&b, "x.json", "\"one\": 1"), "what it was to bring is there at its end");
+	ok(has(&b, "x.json", elsewhere ? "\"two\": 0" : "\"two\": 1"), elsewhere ? "what came since waits" : "with what came since");
+	ab.now += SPREAD_ANYHOW_US;
+	run(&ab);
+	ok(has(&b, "x.json", "\"one\": 1") && has(&b, "x.json", "\"two\": 1") && wholes == 0 &&
+	   session_in_step(ab.session[0]) && session_in_step(ab.session[1]), "and in the end all is, as deltas that fit");
+	pair_close(&ab);
+	node_close(&a);
+	node_close(&b);
+	node_close(&c);
+	node_close(&d);
+}
+
+/* A holds x back from a round with what C made, and announces it while that is under way. When the link becomes slow,
+ * the round is raised to all that was told: x goes with it. */
+static void test_told(void)
+{
+	struct node a, b, c;
+	struct pair ab;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	node_open(&c, 3, NULL);
+	write_one(&a, "x.json", "old");
+	if (!pair_meet(&a, &b) || !pair_meet(&a, &c))
+		tap_bail("no meeting");
+	pair_open(&ab, &a, &b);
+	run(&ab);
+	want_word(&ab);
+	write_one(&a, "x.json", "new");
+	write_many(&c, 'p', 150, "old");
+	if (!pair_meet(&c, &a))
+		tap_bail("no meeting");
+	session_news(ab.session[0]);
+	until(&ab, 1, "p5.json", "old");
+	for (uint64_t end = ab.now + SPREAD_GATHER_US; ab.now <= end;)
+		(void)turn(&ab);
+	ok(ab.session[0]->open > 0 && !has(&b, "x.json", "new"), "a change is announced while a round is under way");
+	session_pace(ab.session[0], 100000, true);
+	while (ab.session[0]->open > 0)
+		(void)turn(&ab);
+	run(&ab);
+	ok(has(&b, "x.json", "new") && has(&b, "p149.json", "old"), "and goes with it, for the peer is going to claim it");
+	ok(session_in_step(ab.session[0]) && session_in_step(ab.session[1]), "all are in step");
 	pair_close(&ab);
 	node_close(&a);
 	node_close(&b);
@@ -433,10 +548,13 @@ int main(int argc, char **argv)
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)time(NULL);
 	unsigned rounds = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 150, bad = 0;
 	unsigned sessions = 0, stale = 0;
-	tap_plan(2 * 6 + 2);
+	tap_plan(2 * 6 + 2 * 5 + 3 + 2);
 	tap_diag("seed %llu; again with: ./tests/unit/test_relay %llu", (unsigned long long)seed, (unsigned long long)seed);
 	test_not_claimed(false);
 	test_not_claimed(true);
+	test_word(false);
+	test_word(true);
+	test_told();
 	for (unsigned i = 0; i < rounds && !bad; i++) {
 		bad = history(seed + i, &sessions, &stale);
 		if (bad)
