@@ -38,7 +38,6 @@ struct file {
 	uint32_t at;        /* in front of from in ref[at] nothing is missing */
 	uint64_t from;
 	unsigned turns;
-	bool desired;       /* somebody waits for some of it, or did */
 	struct want want[WANTS_MAX];
 	uint32_t n_wants;
 	struct waiter *waiter;
@@ -326,13 +325,22 @@ static bool lacks(const struct file *x, const struct fetch_source *s)
 	return false;
 }
 
-/* Nobody is left who might have it. */
+/* Nobody is left who might have it, or might be asked for it. */
 static bool hopeless(const struct fetches *f, const struct file *x)
 {
 	for (uint32_t i = 0; i < f->n_sources; i++)
-		if ((x->desired || !f->source[i]->slow) && !lacks(x, f->source[i]))
+		if ((x->waiter || !f->source[i]->slow) && !lacks(x, f->source[i]))
 			return false;
 	return true;
+}
+
+/* Nothing will come of it any more. What a reader has asked for who has gone since is still taken in. */
+static bool is_over(const struct fetches *f, const struct file *x)
+{
+	bool asked = false;
+	for (uint32_t i = 0; i < x->n_wants && !x->waiter; i++)
+		asked |= x->want[i].asked != NULL;
+	return !asked && hopeless(f, x);
 }
 
 /* The source will not bring what the file wants of it. */
@@ -346,7 +354,7 @@ static void unask(struct file *x, const struct fetch_source *s)
 static void end_hopeless(struct fetches *f, struct calls *c)
 {
 	for (uint32_t i = f->n; i > 0; i--)
-		if (hopeless(f, f->file[i - 1]))
+		if (is_over(f, f->file[i - 1]))
 			file_end(f, f->file[i - 1], -EHOSTDOWN, c);
 }
 
@@ -435,11 +443,12 @@ static int begin(struct fetches *f, const struct id *node, const struct blob_ref
 		rc = ref_find(x, ref, &w->ref);
 	if (rc == 0 && w->fn)
 		rc = waiter_add(f, x, w);
-	x->desired |= w->fn != NULL;
-	if (rc == 0)
+	if (rc == 0) {
 		file_step(f, x, c);
-	else if (new)
+		end_hopeless(f, c);
+	} else if (new) {
 		file_end(f, x, rc, c);
+	}
 	return rc;
 }
 
@@ -462,8 +471,18 @@ int fetch_begin(struct fetches *f, const struct id *node, const struct blob_ref 
 	return rc;
 }
 
+/* Somebody has ceased to wait: what the others wait for is urgent. */
+static void urge(struct fetches *f, struct file *x)
+{
+	for (uint32_t i = 0; i < x->n_wants; i++)
+		x->want[i].urgent = false;
+	for (const struct waiter *w = x->waiter; w; w = w->next)
+		(void)waiter_look(f, x, w);
+}
+
 bool fetch_cancel(struct fetches *f, uint64_t ticket)
 {
+	struct calls c = { 0 };
 	bool found = false;
 	pthread_mutex_lock(&f->lock);
 	for (uint32_t i = 0; i < f->n && !found; i++) {
@@ -477,8 +496,12 @@ bool fetch_cancel(struct fetches *f, uint64_t ticket)
 		free(w);
 		f->n_waiters--;
 		found = true;
+		urge(f, f->file[i]);
 	}
+	if (found)
+		end_hopeless(f, &c);
 	pthread_mutex_unlock(&f->lock);
+	calls_make(&c);
 	return found;
 }
 
@@ -610,9 +633,18 @@ void fetch_leave(struct fetch_source *s)
 		f->wake(f->userdata);
 }
 
+/* Somebody waits for all of it. */
+static bool whole(const struct file *x)
+{
+	const struct waiter *w = x->waiter;
+	while (w && w->len != UINT64_MAX)
+		w = w->next;
+	return w != NULL;
+}
+
 static bool next_of(struct fetch_source *s, struct file *x, bool urgent, struct sha256 *ret)
 {
-	if (lacks(x, s) || (s->slow && !x->desired))
+	if (lacks(x, s) || (s->slow && !urgent && !whole(x)))
 		return false;
 	for (uint32_t i = 0; i < x->n_wants; i++) {
 		struct want *w = &x->want[i];
@@ -667,12 +699,10 @@ static int take(struct fetches *f, struct file *x, struct fetch_source *s, const
 		return 0;
 	if (len == 0) {
 		x->want[i].asked = NULL;
-		if (again)
-			return 0;
-		rc = note_lacks(x, s);
+		rc = again ? 0 : note_lacks(x, s);
 		if (rc < 0)
 			return err_errno(e, rc, "cannot note what a peer lacks");
-		if (hopeless(f, x))
+		if (is_over(f, x))
 			file_end(f, x, -EHOSTDOWN, c);
 		return 0;
 	}
@@ -686,6 +716,7 @@ static int take(struct fetches *f, struct file *x, struct fetch_source *s, const
 	}
 	x->want[i] = x->want[--x->n_wants];
 	file_step(f, x, c);
+	end_hopeless(f, c);
 	return 0;
 }
 

@@ -9,7 +9,7 @@
  * registers while it lasts, and takes hashes to ask for as it has room. Nothing waits for a source
  * that is not there: a file fails with -EHOSTDOWN as soon as every source has said that it lacks some of it, or
  * the last one has gone. A source that answers nothing for FETCH_PATIENCE_US is given up. One over a slow link is
- * asked only for files that somebody waited for, and has more time. */
+ * asked only for what somebody waits for, and has more time. */
 
 #include <stdbool.h>
 #include <stdint.h>

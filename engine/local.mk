@@ -70,6 +70,7 @@ libengine_a_SOURCES = \
 	engine/intake-impl.h \
 	engine/intake-marks.c \
 	engine/intake-news.c \
+	engine/intake-rounds.c \
 	engine/intake.c \
 	engine/intake.h \
 	engine/interest.c \

@@ -343,6 +343,72 @@ static void test_contents(void)
 	node_close(&b);
 }
 
+/* Over a slow link a reader gets what it reads, and nothing more comes when it is gone. */
+static void test_reader(void)
+{
+	enum { SIZE = 1024 * 1024 };
+	struct node a, b;
+	struct pair p;
+	struct attr dir, file;
+	struct fetches *f;
+	_cleanup_(version_unrefp) struct version *v = NULL;
+	_cleanup_free_ uint8_t *data = malloc(SIZE);
+	struct prng r = { 7 };
+	int code = -EINPROGRESS;
+	uint64_t ticket, before;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	if (!data || fetches_new(b.replica, NULL, NULL, &f) < 0)
+		tap_bail("out of memory");
+	prng_fill(&r, data, SIZE);
+	node_write(&a, "c", "one.bin", data, SIZE);
+	pair_open(&p, &a, &b);
+	for (int i = 0; i < 2; i++)
+		session_pace(p.session[i], 100000, true);
+	session_fetch_for(p.session[1], f);
+	run(&p);
+	if (replica_lookup(b.replica, &NODE_ROOT, "c", 1, &dir) < 0 ||
+	    replica_lookup(b.replica, &dir.id, "one.bin", 7, &file) < 0 ||
+	    replica_read(b.replica, &file.id, &v) < 0 || !version_blob(v))
+		tap_bail("one.bin is not there");
+	const struct blob_ref ref = *version_blob(v);
+	if (fetch_begin(f, &file.id, &ref, 500000, 1000, answered, &code, &ticket) != 0)
+		tap_bail("cannot fetch");
+	before = p.bytes[0];
+	run(&p);
+	ok(code == 0 && absence(&b, "one.bin") == ABSENT_WANTED && p.bytes[0] - before < SIZE / 2,
+	   "a reader gets what it reads over a slow link, and not the rest: %d bytes", (int)(p.bytes[0] - before));
+	is_uint(fetch_files(f), 0, "and nothing is under way any more");
+	/* One that goes before anything has come, and one when something is on its way. */
+	if (fetch_begin(f, &file.id, &ref, 0, 1000, answered, &code, &ticket) != 0 || !fetch_cancel(f, ticket))
+		tap_bail("cannot fetch");
+	before = p.bytes[0];
+	run(&p);
+	ok(p.bytes[0] - before < 1000 && fetch_files(f) == 0, "who does not wait any more gets nothing: %d bytes",
+	   (int)(p.bytes[0] - before));
+	code = -EINPROGRESS;
+	if (fetch_begin(f, &file.id, &ref, 0, 1000, answered, &code, &ticket) != 0)
+		tap_bail("cannot fetch");
+	_cleanup_(buf_done) struct buf ask = { 0 };
+	if (session_output(p.session[1], &ask, 65536, p.now, &p.e) < 0 || ask.len == 0 ||
+	    session_input(p.session[0], ask.data, ask.len, p.now, &p.e) < 0 || !fetch_cancel(f, ticket))
+		tap_bail("cannot ask");
+	is_uint(fetch_files(f), 1, "what it had asked for is waited for");
+	run(&p);
+	const uint32_t left = fetch_files(f);
+	if (fetch_begin(f, &file.id, &ref, 0, 1000, answered, &code, &ticket) != 0)
+		tap_bail("cannot fetch");
+	ok(left == 0 && code == 0, "and kept for the next one who reads it");
+	if (fetch_begin(f, &file.id, NULL, 0, UINT64_MAX, answered, &code, &ticket) != 0)
+		tap_bail("cannot fetch");
+	run(&p);
+	ok(code == 0 && absence(&b, "one.bin") == ABSENT_NOT, "who waits for all gets all");
+	pair_close(&p);
+	fetches_free(f);
+	node_close(&a);
+	node_close(&b);
+}
+
 /* What the peer changes while a round lasts is not sent back to it. */
 static void test_back(void)
 {
@@ -595,8 +661,9 @@ static void test_partial(void)
 
 int main(void)
 {
-	tap_plan(20 + 2 * 3 + 3 + 2 + 2 + 2 + 3 + 3);
+	tap_plan(20 + 6 + 2 * 3 + 3 + 2 + 2 + 2 + 3 + 3);
 	test_contents();
+	test_reader();
 	test_partial();
 	test_order();
 	test_collections();

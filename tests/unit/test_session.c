@@ -246,6 +246,11 @@ static const struct trial trials[] = {
 	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x21\3\0\0\0\x21\5\0\1\0\3\0\x1b\2\0\4") },
 	{ "MARK that goes up in a round that was raised", "out of order",
 	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x21\3\0\0\0\x1b\2\0\3\x1b\2\0\4") },
+	{ "MARK without a delta before it", "too many places",
+	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x1b\x02\0\3\x1b\x02\0\4") },
+	{ "MARK too often in a round that was raised", "too many places",
+	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\x20\0\x21\3\0\0\0\x1b\2\0\x1f\x1b\2\0\x1e\x1b\2\0\x1d"
+	    "\x1b\2\0\x1c\x1b\2\0\x1b") },
 	{ "EAGER about nobody", "malformed EAGER", A("\x23\x11\0" SCOPE16) },
 	{ "half an entry of EAGER", "malformed EAGER", A("\x23\x26\0" SCOPE16 "\0" ACTOR20) },
 	{ "EAGER that says 2", "malformed EAGER", A("\x23\x27\0" SCOPE16 "\0" ACTOR20 "\2") },
