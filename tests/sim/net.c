@@ -142,6 +142,7 @@ static void conn_failed(struct world *w, struct conn *c, struct end *end, int r,
 	/* So does one that keeps something else. */
 	injected |= w->keeping && r == -ESTALE;
 	/* And one whose peer asks for a record that has grown since. */
+	w->stales += !injected && c->rate && r == -ESTALE;
 	injected |= c->rate && r == -ESTALE;
 	/* The oracles, not the protocol, are to notice a fault. */
 	injected |= w->fault_done && r == -EPROTO;

@@ -26,7 +26,7 @@
 #define FAULTY 300
 
 struct totals {
-	uint64_t histories, failed, saves, frames, sessions, crashes, conflicts, copies, raises, wishes;
+	uint64_t histories, failed, saves, frames, sessions, crashes, conflicts, copies, raises, wishes, stales;
 	uint64_t seed; /* of the first failure */
 	char failure[400];
 };
@@ -53,6 +53,7 @@ static bool history(uint64_t seed, bool trace, enum fault fault, struct totals *
 	t->copies += w->copies;
 	t->raises += w->raises;
 	t->wishes += w->wishes;
+	t->stales += w->stales;
 	if (failed && (t->failed++ == 0 || seed < t->seed)) {
 		t->seed = seed;
 		snprintf(t->failure, sizeof(t->failure), "%.390s", w->failure);
@@ -81,6 +82,7 @@ static void add(struct totals *t, const struct totals *x)
 	t->copies += x->copies;
 	t->raises += x->raises;
 	t->wishes += x->wishes;
+	t->stales += x->stales;
 }
 
 /* Every JOBS-th seed in each of as many processes; a job stops at its first failure unless `on`. */
@@ -134,9 +136,9 @@ static void tell(const struct totals *t, enum fault fault)
 	tap_diag("%" PRIu64 " histories, %" PRIu64 " saves, %" PRIu64 " frames, %" PRIu64
 		 " sessions, %" PRIu64 " crashes, %" PRIu64 " copied stores, %" PRIu64
 		 " files in conflict at the end, %" PRIu64 " raised rounds, %" PRIu64 " wishes for word only, %" PRIu64
-		 " failed",
+		 " slow links begun anew, %" PRIu64 " failed",
 		 t->histories, t->saves, t->frames, t->sessions, t->crashes, t->copies, t->conflicts, t->raises,
-		 t->wishes, t->failed);
+		 t->wishes, t->stales, t->failed);
 	if (t->failed)
 		tap_diag("seed %" PRIu64 ": %s\nagain with: tests/sim/sim --seed %" PRIu64
 			 "%s%s%s --trace",
@@ -171,12 +173,14 @@ static int check(uint64_t from, uint64_t count)
 	   t.histories);
 	t = many(from, count, 1, FAULT_NONE, false);
 	tell(&t, FAULT_NONE);
-	ok(t.failed == 0 && t.histories == count && (count < 100 || t.raises > 0),
+	ok(t.failed == 0 && t.histories == count && (count < 100 || t.raises > 0) &&
+		   t.stales * 200 <= t.sessions,
 	   "%" PRIu64 " random histories pass", count);
 	meshed = true;
 	t = many(from, count * MESHES / HISTORIES + 1, 1, FAULT_NONE, false);
 	tell(&t, FAULT_NONE);
-	ok(t.failed == 0 && t.histories > 0 && (count < 500 || (t.raises > 0 && t.wishes > 0)),
+	ok(t.failed == 0 && t.histories > 0 && (count < 500 || (t.raises > 0 && t.wishes > 0)) &&
+		   t.stales * 200 <= t.sessions,
 	   "%" PRIu64 " of meshes in which changes are announced pass", t.histories);
 	meshed = false;
 	static const char *const what[] = { "", "a delta that vanishes",

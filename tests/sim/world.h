@@ -130,7 +130,7 @@ struct world {
 	bool slow; /* some links are slow; no blobs, whose contents do not come then */
 	bool settling, quiet;
 	uint64_t value; /* the last value that was written */
-	uint64_t saves, frames, sessions, crashes, conflicts, raises, wishes;
+	uint64_t saves, frames, sessions, crashes, conflicts, raises, wishes, stales;
 	uint64_t copies; /* that ran in the place of a store, or beside it */
 	jmp_buf failed;
 	char failure[500];

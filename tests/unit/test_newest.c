@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/fetch.h"
+#include "engine/interest.h"
 #include "tests/pair.h"
 #include "tests/tap.h"
 
@@ -267,6 +268,49 @@ static void test_share(const char *dir)
 		view_unref(v);
 	}
 	ok(claimed, "and is claimed, though the changes go on");
+	pair_close(&p);
+	node_close(&a);
+	node_close(&b);
+}
+
+/* What a filter picks comes while all else is being changed all the time. */
+static void test_picked(void)
+{
+	static const char *const dirs[] = { "c", "e", "f" };
+	struct node a, b;
+	struct pair p;
+	struct attr at;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	node_write(&a, "cars", "1.json", "{\"n\": 1}\n", 9);
+	node_write(&a, "cars", "2.json", "{\"n\": 100}\n", 11);
+	for (unsigned i = 0; i < 3; i++)
+		write_one(&a, dirs[i], 0, "old");
+	if (replica_lookup(a.replica, &NODE_ROOT, "cars", 4, &at) < 0 ||
+	    replica_keep(b.replica, &at.id, INTEREST_FILTERED, "n < 50", NULL) < 0)
+		tap_bail("no collection");
+	pair_open(&p, &a, &b);
+	for (int i = 0; i < 2; i++)
+		session_pace(p.session[i], 100000, true);
+	run(&p);
+	_cleanup_free_ char *one = node_read(&b, "cars", "1.json"), *two = node_read(&b, "cars", "2.json");
+	ok(one && !two, "a part of a collection is there");
+	unsigned n = 1;
+	bool came = false;
+	uint64_t start = p.now;
+	for (unsigned turns = 0; !came && p.now < start + 60000000; turns++) {
+		for (unsigned i = 0; i < 3; i++)
+			for (unsigned k = 0; k < 2; k++)
+				write_one(&a, dirs[i], n++, "more");
+		if (turns == 20)
+			node_write(&a, "cars", "1.json", "{\"n\": 2}\n", 9);
+		node_flush(&a, p.session[0]);
+		(void)turn(&p);
+		_cleanup_free_ char *text = node_read(&b, "cars", "1.json");
+		came = text && strcmp(text, "{\"n\": 2}\n") == 0;
+	}
+	ok(came && n > 300, "and what is changed in it comes, though %u changes elsewhere go before it: after %.1f s", n,
+	   (double)(p.now - start) / 1e6);
 	pair_close(&p);
 	node_close(&a);
 	node_close(&b);
@@ -661,7 +705,7 @@ static void test_partial(void)
 
 int main(void)
 {
-	tap_plan(20 + 6 + 2 * 3 + 3 + 2 + 2 + 2 + 3 + 3);
+	tap_plan(20 + 6 + 2 + 2 * 3 + 3 + 2 + 2 + 2 + 3 + 3);
 	test_contents();
 	test_reader();
 	test_partial();
@@ -669,6 +713,7 @@ int main(void)
 	test_collections();
 	test_share("c");
 	test_share("d");
+	test_picked();
 	test_called_off();
 	test_later();
 	test_better(1, 2);

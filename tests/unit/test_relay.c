@@ -145,6 +145,58 @@ static void test_not_claimed(bool batch)
 	node_close(&c);
 }
 
+/* x is of C and sent. C changes it again, and A gets that in a round which is not complete; A raises its own round for
+ * something else, so that x is met as the new view has it, and then changes x itself. What is sent for that stands
+ * on what B has of x, not on the last number of C that A has claimed, which is of something else. */
+static void test_extra(void)
+{
+	struct node a, b, c;
+	struct pair ab, ca;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	node_open(&c, 3, NULL);
+	write_many(&a, 'o', 100, "old");
+	c.now = a.now;
+	write_one(&c, "x.json", "old");
+	write_many(&c, 'q', 5, "old");
+	if (!pair_meet(&a, &c))
+		tap_bail("no meeting");
+	pair_open(&ab, &a, &b);
+	for (int i = 0; i < 2; i++)
+		session_pace(ab.session[i], 100000, true);
+	wholes = 0;
+	until(&ab, 1, "x.json", "old");
+	for (unsigned i = 0; i < 5; i++)
+		(void)turn(&ab);
+	write_one(&c, "x.json", "by-c");
+	write_many(&c, 'p', 60, "more");
+	pair_open(&ca, &c, &a);
+	for (int i = 0; i < 2; i++)
+		session_pace(ca.session[i], 100000, false);
+	until(&ca, 1, "x.json", "by-c");
+	ok(!has(&a, "p59.json", "more"), "a change of what was sent is here, and its round is not complete");
+	session_news(ab.session[0]);
+	write_one(&a, "y.json", "new");
+	node_flush(&a, ab.session[0]);
+	until(&ab, 1, "y.json", "new");
+	for (unsigned k = 0; k < 5; k++)
+		(void)turn(&ab);
+	write_one(&a, "x.json", "by-a");
+	node_flush(&a, ab.session[0]);
+	until(&ab, 1, "x.json", "by-a");
+	ok(!has(&b, "o1.json", ""), "it is changed here as well, and the other round is not through");
+	run(&ca);
+	session_news(ab.session[0]);
+	run(&ab);
+	is_uint(wholes, 0, "what is sent of it fits");
+	ok(session_in_step(ab.session[0]) && session_in_step(ab.session[1]) && has(&b, "x.json", "by-a"), "all are in step");
+	pair_close(&ca);
+	pair_close(&ab);
+	node_close(&a);
+	node_close(&b);
+	node_close(&c);
+}
+
 /* B wants only word of what A changes from here on. */
 static void want_word(struct pair *ab)
 {
@@ -548,10 +600,11 @@ int main(int argc, char **argv)
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)time(NULL);
 	unsigned rounds = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 150, bad = 0;
 	unsigned sessions = 0, stale = 0;
-	tap_plan(2 * 6 + 2 * 5 + 3 + 2);
+	tap_plan(2 * 6 + 4 + 2 * 5 + 3 + 2);
 	tap_diag("seed %llu; again with: ./tests/unit/test_relay %llu", (unsigned long long)seed, (unsigned long long)seed);
 	test_not_claimed(false);
 	test_not_claimed(true);
+	test_extra();
 	test_word(false);
 	test_word(true);
 	test_told();
