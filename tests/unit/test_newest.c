@@ -316,13 +316,19 @@ static void test_picked(void)
 	node_close(&b);
 }
 
-static enum absence absence(struct node *n, const char *name)
+static struct id file_of(struct node *n, const char *name)
 {
 	struct attr dir, file;
 	if (replica_lookup(n->replica, &NODE_ROOT, "c", 1, &dir) < 0 ||
 	    replica_lookup(n->replica, &dir.id, name, strlen(name), &file) < 0)
 		tap_bail("%s is not there", name);
-	return replica_absence(n->replica, &file.id);
+	return file.id;
+}
+
+static enum absence absence(struct node *n, const char *name)
+{
+	struct id id = file_of(n, name);
+	return replica_absence(n->replica, &id);
 }
 
 static void write_blob(struct node *n, const char *name, unsigned seed)
@@ -342,7 +348,6 @@ static void test_contents(void)
 {
 	struct node a, b;
 	struct pair p;
-	struct attr dir, file;
 	struct fetches *f;
 	int code = -EINPROGRESS;
 	uint64_t ticket;
@@ -360,10 +365,8 @@ static void test_contents(void)
 	ok(absence(&b, "one.bin") == ABSENT_WANTED && absence(&b, "two.bin") == ABSENT_WANTED && p.bytes[0] < 3000,
 	   "contents do not come over a slow link: %d bytes", (int)p.bytes[0]);
 	ok(session_in_step(p.session[0]) && session_in_step(p.session[1]), "all else is in step");
-	if (replica_lookup(b.replica, &NODE_ROOT, "c", 1, &dir) < 0 ||
-	    replica_lookup(b.replica, &dir.id, "one.bin", 7, &file) < 0)
-		tap_bail("one.bin is not there");
-	if (fetch_begin(f, &file.id, NULL, 0, UINT64_MAX, answered, &code, &ticket) < 0)
+	const struct id file = file_of(&b, "one.bin");
+	if (fetch_begin(f, &file, NULL, 0, UINT64_MAX, answered, &code, &ticket) < 0)
 		tap_bail("cannot fetch");
 	run(&p);
 	ok(code == 0 && absence(&b, "one.bin") == ABSENT_NOT, "but when they are asked for: %d", code);
@@ -393,7 +396,6 @@ static void test_reader(void)
 	enum { SIZE = 1024 * 1024 };
 	struct node a, b;
 	struct pair p;
-	struct attr dir, file;
 	struct fetches *f;
 	_cleanup_(version_unrefp) struct version *v = NULL;
 	_cleanup_free_ uint8_t *data = malloc(SIZE);
@@ -411,12 +413,11 @@ static void test_reader(void)
 		session_pace(p.session[i], 100000, true);
 	session_fetch_for(p.session[1], f);
 	run(&p);
-	if (replica_lookup(b.replica, &NODE_ROOT, "c", 1, &dir) < 0 ||
-	    replica_lookup(b.replica, &dir.id, "one.bin", 7, &file) < 0 ||
-	    replica_read(b.replica, &file.id, &v) < 0 || !version_blob(v))
+	const struct id file = file_of(&b, "one.bin");
+	if (replica_read(b.replica, &file, &v) < 0 || !version_blob(v))
 		tap_bail("one.bin is not there");
 	const struct blob_ref ref = *version_blob(v);
-	if (fetch_begin(f, &file.id, &ref, 500000, 1000, answered, &code, &ticket) != 0)
+	if (fetch_begin(f, &file, &ref, 500000, 1000, answered, &code, &ticket) != 0)
 		tap_bail("cannot fetch");
 	before = p.bytes[0];
 	run(&p);
@@ -424,14 +425,14 @@ static void test_reader(void)
 	   "a reader gets what it reads over a slow link, and not the rest: %d bytes", (int)(p.bytes[0] - before));
 	is_uint(fetch_files(f), 0, "and nothing is under way any more");
 	/* One that goes before anything has come, and one when something is on its way. */
-	if (fetch_begin(f, &file.id, &ref, 0, 1000, answered, &code, &ticket) != 0 || !fetch_cancel(f, ticket))
+	if (fetch_begin(f, &file, &ref, 0, 1000, answered, &code, &ticket) != 0 || !fetch_cancel(f, ticket))
 		tap_bail("cannot fetch");
 	before = p.bytes[0];
 	run(&p);
 	ok(p.bytes[0] - before < 1000 && fetch_files(f) == 0, "who does not wait any more gets nothing: %d bytes",
 	   (int)(p.bytes[0] - before));
 	code = -EINPROGRESS;
-	if (fetch_begin(f, &file.id, &ref, 0, 1000, answered, &code, &ticket) != 0)
+	if (fetch_begin(f, &file, &ref, 0, 1000, answered, &code, &ticket) != 0)
 		tap_bail("cannot fetch");
 	_cleanup_(buf_done) struct buf ask = { 0 };
 	if (session_output(p.session[1], &ask, 65536, p.now, &p.e) < 0 || ask.len == 0 ||
@@ -440,10 +441,10 @@ static void test_reader(void)
 	is_uint(fetch_files(f), 1, "what it had asked for is waited for");
 	run(&p);
 	const uint32_t left = fetch_files(f);
-	if (fetch_begin(f, &file.id, &ref, 0, 1000, answered, &code, &ticket) != 0)
+	if (fetch_begin(f, &file, &ref, 0, 1000, answered, &code, &ticket) != 0)
 		tap_bail("cannot fetch");
 	ok(left == 0 && code == 0, "and kept for the next one who reads it");
-	if (fetch_begin(f, &file.id, NULL, 0, UINT64_MAX, answered, &code, &ticket) != 0)
+	if (fetch_begin(f, &file, NULL, 0, UINT64_MAX, answered, &code, &ticket) != 0)
 		tap_bail("cannot fetch");
 	run(&p);
 	ok(code == 0 && absence(&b, "one.bin") == ABSENT_NOT, "who waits for all gets all");
@@ -495,7 +496,6 @@ static void test_called_off(void)
 	for (unsigned k = 0; k < 24; k++) {
 		struct node a, b;
 		struct pair p;
-		struct attr dir, file;
 		struct fetches *f;
 		int code = -EINPROGRESS;
 		uint64_t ticket;
@@ -521,10 +521,8 @@ static void test_called_off(void)
 			session_fetch_for(p.session[1], f);
 			for (unsigned i = 0; i < 4; i++)
 				(void)turn(&p);
-			if (replica_lookup(b.replica, &NODE_ROOT, "c", 1, &dir) < 0 ||
-			    replica_lookup(b.replica, &dir.id, "one.bin", 7, &file) < 0)
-				tap_bail("one.bin is not there");
-			int begun = fetch_begin(f, &file.id, NULL, 0, UINT64_MAX, answered, &code, &ticket);
+			const struct id file = file_of(&b, "one.bin");
+			int begun = fetch_begin(f, &file, NULL, 0, UINT64_MAX, answered, &code, &ticket);
 			if (begun != 0)
 				code = begun < 0 ? begun : 0;
 			for (unsigned i = 0; i < k % 6; i++)
@@ -548,7 +546,6 @@ static void test_later(void)
 {
 	struct node a, r, b;
 	struct pair up, down;
-	struct attr dir, file;
 	struct fetches *fr, *fb;
 	int code = -EINPROGRESS;
 	uint64_t ticket;
@@ -569,9 +566,8 @@ static void test_later(void)
 	session_news(down.session[0]);
 	pair_run(&down);
 	ok(absence(&b, "one.bin") == ABSENT_WANTED, "nobody near has the contents");
-	if (replica_lookup(r.replica, &NODE_ROOT, "c", 1, &dir) < 0 ||
-	    replica_lookup(r.replica, &dir.id, "one.bin", 7, &file) < 0 ||
-	    fetch_begin(fr, &file.id, NULL, 0, UINT64_MAX, answered, &code, &ticket) < 0)
+	const struct id file = file_of(&r, "one.bin");
+	if (fetch_begin(fr, &file, NULL, 0, UINT64_MAX, answered, &code, &ticket) < 0)
 		tap_bail("cannot fetch");
 	run(&up);
 	session_news(down.session[0]);
@@ -630,7 +626,6 @@ static void test_moment(void)
 {
 	struct node a, b;
 	struct pair p;
-	struct attr dir, file;
 	struct fetches *f;
 	int code = -EINPROGRESS;
 	uint64_t ticket;
@@ -645,9 +640,8 @@ static void test_moment(void)
 	session_fetch_for(p.session[1], f);
 	run(&p);
 	bool waits = absence(&b, "one.bin") == ABSENT_WANTED;
-	if (replica_lookup(b.replica, &NODE_ROOT, "c", 1, &dir) < 0 ||
-	    replica_lookup(b.replica, &dir.id, "one.bin", 7, &file) < 0 ||
-	    fetch_begin(f, &file.id, NULL, 0, UINT64_MAX, answered, &code, &ticket) < 0)
+	const struct id file = file_of(&b, "one.bin");
+	if (fetch_begin(f, &file, NULL, 0, UINT64_MAX, answered, &code, &ticket) < 0)
 		tap_bail("cannot fetch");
 	_cleanup_(buf_done) struct buf ask = { 0 };
 	if (session_output(p.session[1], &ask, 65536, p.now, &p.e) < 0 || ask.len == 0 ||
