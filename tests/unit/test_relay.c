@@ -128,13 +128,14 @@ static void trio_close(struct trio *t)
 	node_close(&t->c);
 }
 
-/* C changes x and others; A gets x, and not all of the round. False: all of it. */
+/* C changes x and others; A gets x, and not all of the round. False: all of it. They are too few to put A's round in
+ * debt, which would forget what was sent of x. */
 static bool trio_begin(struct trio *t, char others)
 {
 	char last[16];
-	snprintf(last, sizeof(last), "%c59.json", others);
+	snprintf(last, sizeof(last), "%c9.json", others);
 	write_one(&t->c, "x.json", "by-c");
-	write_many(&t->c, others, 60, "more");
+	write_many(&t->c, others, 10, "more");
 	pair_open(&t->ca, &t->c, &t->a);
 	for (int i = 0; i < 2; i++)
 		session_pace(t->ca.session[i], 100000, false);
