@@ -49,6 +49,7 @@ struct file {
 struct asked {
 	struct sha256 hash;
 	uint64_t file; /* its number: it may have gone */
+	bool called_off; /* it is not going to be answered as it should: that says nothing */
 };
 
 struct fetch_source {
@@ -56,6 +57,8 @@ struct fetch_source {
 	struct asked asked[FETCH_ASKED_MAX];
 	uint32_t n;
 	uint64_t since; /* last answer, or first question */
+	uint32_t most;  /* that may be asked and not answered */
+	bool slow;
 };
 
 /* Those who are to be called when the lock is free. */
@@ -84,7 +87,7 @@ struct fetches {
 /* ---- calling back ---- */
 
 /* Without the lock. */
-static void calls_make(struct calls *c)
+static void calls_make(const struct fetches *f, struct calls *c)
 {
 	while (c->first) {
 		struct waiter *w = c->first;
@@ -92,6 +95,8 @@ static void calls_make(struct calls *c)
 		w->fn(w->code, w->userdata);
 		free(w);
 	}
+	if (c->wake && f->wake)
+		f->wake(f->userdata);
 }
 
 /* Takes it out of its file. */
@@ -325,10 +330,22 @@ static bool lacks(const struct file *x, const struct fetch_source *s)
 	return false;
 }
 
-/* Nobody is left who might have it. */
+/* Nobody is left who might have it, or might be asked for it. */
 static bool hopeless(const struct fetches *f, const struct file *x)
 {
-	return x->n_lacks >= f->n_sources;
+	for (uint32_t i = 0; i < f->n_sources; i++)
+		if ((x->waiter || !f->source[i]->slow) && !lacks(x, f->source[i]))
+			return false;
+	return true;
+}
+
+/* Nothing will come of it any more. What a reader has asked for who has gone since is still taken in. */
+static bool is_over(const struct fetches *f, const struct file *x)
+{
+	bool asked = false;
+	for (uint32_t i = 0; i < x->n_wants && !x->waiter; i++)
+		asked |= x->want[i].asked != NULL;
+	return !asked && hopeless(f, x);
 }
 
 /* The source will not bring what the file wants of it. */
@@ -339,13 +356,18 @@ static void unask(struct file *x, const struct fetch_source *s)
 			x->want[i].asked = NULL;
 }
 
-/* It fails, or others are looked for. */
-static void end_hopeless(struct fetches *f, struct file *x, struct calls *c)
+/* What nothing will come of fails, or others are looked for. */
+static void end_hopeless(struct fetches *f, struct calls *c)
 {
-	if (f->seeks && f->n_sources > 0 && x->waiter)
-		c->wake = true;
-	else
-		file_end(f, x, -EHOSTDOWN, c);
+	for (uint32_t i = f->n; i > 0; i--) {
+		struct file *x = f->file[i - 1];
+		if (!is_over(f, x))
+			continue;
+		if (f->seeks && f->n_sources > 0 && x->waiter)
+			c->wake = true;
+		else
+			file_end(f, x, -EHOSTDOWN, c);
+	}
 }
 
 /* ---- those who wait ---- */
@@ -372,7 +394,7 @@ void fetches_stop(struct fetches *f, int code)
 	for (uint32_t i = f->n; i > 0; i--)
 		file_end(f, f->file[i - 1], code, &c);
 	pthread_mutex_unlock(&f->lock);
-	calls_make(&c);
+	calls_make(f, &c);
 }
 
 void fetches_free(struct fetches *f)
@@ -433,10 +455,12 @@ static int begin(struct fetches *f, const struct id *node, const struct blob_ref
 		rc = ref_find(x, ref, &w->ref);
 	if (rc == 0 && w->fn)
 		rc = waiter_add(f, x, w);
-	if (rc == 0)
+	if (rc == 0) {
 		file_step(f, x, c);
-	else if (new)
+		end_hopeless(f, c);
+	} else if (new) {
 		file_end(f, x, rc, c);
+	}
 	return rc;
 }
 
@@ -453,14 +477,24 @@ int fetch_begin(struct fetches *f, const struct id *node, const struct blob_ref 
 		*ret_ticket = w.ticket;
 	int rc = begin(f, node, ref, &w, &c);
 	pthread_mutex_unlock(&f->lock);
-	calls_make(&c);
+	calls_make(f, &c);
 	if (rc == 0 && f->wake)
 		f->wake(f->userdata);
 	return rc;
 }
 
+/* Somebody has ceased to wait: what the others wait for is urgent. */
+static void urge(struct fetches *f, struct file *x)
+{
+	for (uint32_t i = 0; i < x->n_wants; i++)
+		x->want[i].urgent = false;
+	for (const struct waiter *w = x->waiter; w; w = w->next)
+		(void)waiter_look(f, x, w);
+}
+
 bool fetch_cancel(struct fetches *f, uint64_t ticket)
 {
+	struct calls c = { 0 };
 	bool found = false;
 	pthread_mutex_lock(&f->lock);
 	for (uint32_t i = 0; i < f->n && !found; i++) {
@@ -474,8 +508,12 @@ bool fetch_cancel(struct fetches *f, uint64_t ticket)
 		free(w);
 		f->n_waiters--;
 		found = true;
+		urge(f, f->file[i]);
 	}
+	if (found)
+		end_hopeless(f, &c);
 	pthread_mutex_unlock(&f->lock);
+	calls_make(f, &c);
 	return found;
 }
 
@@ -484,10 +522,13 @@ void fetch_background(struct fetches *f)
 	struct id node[FETCH_BACKGROUND_MAX];
 	struct calls c = { 0 };
 	uint32_t busy = 0, began = 0;
+	bool fast = false;
 	pthread_mutex_lock(&f->lock);
 	for (uint32_t i = 0; i < f->n; i++)
 		busy += !f->file[i]->waiter;
-	if (busy < FETCH_BACKGROUND_MAX && f->n_sources > 0 && !f->stopped) {
+	for (uint32_t i = 0; i < f->n_sources; i++)
+		fast |= !f->source[i]->slow;
+	if (busy < FETCH_BACKGROUND_MAX && fast && !f->stopped) {
 		uint32_t n = replica_absents_list(f->replica, ABSENT_WANTED, &f->place, node,
 						  FETCH_BACKGROUND_MAX - busy);
 		for (uint32_t i = 0; i < n; i++) {
@@ -496,7 +537,7 @@ void fetch_background(struct fetches *f)
 		}
 	}
 	pthread_mutex_unlock(&f->lock);
-	calls_make(&c);
+	calls_make(f, &c);
 	if (began > 0 && f->wake)
 		f->wake(f->userdata);
 }
@@ -554,7 +595,7 @@ uint32_t fetch_sought(struct fetches *f, uint64_t now_us, struct fetch_sought *r
 	pthread_mutex_lock(&f->lock);
 	for (uint32_t i = f->n; i > 0; i--) {
 		struct file *x = f->file[i - 1];
-		if (!hopeless(f, x)) {
+		if (!is_over(f, x)) {
 			*ret_asked += x->sought > 0;
 			*ret_coming += x->sought == 0;
 		} else if (!x->waiter) {
@@ -567,7 +608,7 @@ uint32_t fetch_sought(struct fetches *f, uint64_t now_us, struct fetch_sought *r
 		}
 	}
 	pthread_mutex_unlock(&f->lock);
-	calls_make(&c);
+	calls_make(f, &c);
 	return n;
 }
 
@@ -576,10 +617,10 @@ void fetch_forsake(struct fetches *f, const struct id *node)
 	struct calls c = { 0 };
 	pthread_mutex_lock(&f->lock);
 	struct file *x = file_find(f, node);
-	if (x && hopeless(f, x))
+	if (x && is_over(f, x))
 		file_end(f, x, -EHOSTDOWN, &c);
 	pthread_mutex_unlock(&f->lock);
-	calls_make(&c);
+	calls_make(f, &c);
 }
 
 /* ---- sources ---- */
@@ -590,6 +631,7 @@ int fetch_join(struct fetches *f, struct fetch_source **ret)
 	if (!s)
 		return -ENOMEM;
 	s->all = f;
+	s->most = FETCH_ASKED_FIRST;
 	pthread_mutex_lock(&f->lock);
 	struct fetch_source **p = f->n_sources < SOURCES_MAX ?
 		reallocarray(f->source, f->n_sources + 1, sizeof(struct fetch_source *)) : NULL;
@@ -604,6 +646,19 @@ int fetch_join(struct fetches *f, struct fetch_source **ret)
 	}
 	*ret = s;
 	return 0;
+}
+
+void fetch_slow(struct fetch_source *s, bool slow)
+{
+	struct calls c = { 0 };
+	pthread_mutex_lock(&s->all->lock);
+	s->most = FETCH_ASKED_MAX;
+	for (uint32_t i = 0; slow && !s->slow && i < s->n; i++)
+		s->asked[i].called_off = true;
+	s->slow = slow;
+	end_hopeless(s->all, &c);
+	pthread_mutex_unlock(&s->all->lock);
+	calls_make(s->all, &c);
 }
 
 void fetch_leave(struct fetch_source *s)
@@ -627,27 +682,34 @@ void fetch_leave(struct fetch_source *s)
 				break;
 			}
 	}
-	for (uint32_t i = f->n; i > 0; i--)
-		if (hopeless(f, f->file[i - 1]))
-			end_hopeless(f, f->file[i - 1], &c);
+	end_hopeless(f, &c);
 	const bool more = f->n > 0;
 	pthread_mutex_unlock(&f->lock);
 	free(s);
-	calls_make(&c);
+	calls_make(f, &c);
 	if (more && f->wake)
 		f->wake(f->userdata);
 }
 
+/* Somebody waits for all of it. */
+static bool whole(const struct file *x)
+{
+	const struct waiter *w = x->waiter;
+	while (w && w->len != UINT64_MAX)
+		w = w->next;
+	return w != NULL;
+}
+
 static bool next_of(struct fetch_source *s, struct file *x, bool urgent, struct sha256 *ret)
 {
-	if (lacks(x, s))
+	if (lacks(x, s) || (s->slow && !urgent && !whole(x)))
 		return false;
 	for (uint32_t i = 0; i < x->n_wants; i++) {
 		struct want *w = &x->want[i];
 		if (w->asked || w->urgent != urgent)
 			continue;
 		w->asked = s;
-		s->asked[s->n++] = (struct asked){ w->hash, x->no };
+		s->asked[s->n++] = (struct asked){ .hash = w->hash, .file = x->no };
 		*ret = w->hash;
 		return true;
 	}
@@ -660,7 +722,7 @@ bool fetch_next(struct fetch_source *s, uint64_t now_us, struct sha256 *ret)
 	bool found = false;
 	pthread_mutex_lock(&f->lock);
 	const bool first = s->n == 0;
-	for (int pass = 0; pass < 2 && !found && s->n < FETCH_ASKED_MAX; pass++)
+	for (int pass = 0; pass < 2 && !found && s->n < s->most; pass++)
 		for (uint32_t i = 0; i < f->n && !found; i++)
 			found = next_of(s, f->file[i], pass == 0, ret);
 	if (found && first)
@@ -687,7 +749,7 @@ static int note_lacks(struct file *x, struct fetch_source *s)
 
 /* A chunk that this file wants; the lock is held. */
 static int take(struct fetches *f, struct file *x, struct fetch_source *s, const struct sha256 *hash,
-		const void *data, size_t len, struct calls *c, struct err *e)
+		const void *data, size_t len, bool again, struct calls *c, struct err *e)
 {
 	uint32_t i;
 	int rc;
@@ -695,12 +757,11 @@ static int take(struct fetches *f, struct file *x, struct fetch_source *s, const
 		return 0;
 	if (len == 0) {
 		x->want[i].asked = NULL;
-		rc = note_lacks(x, s);
+		rc = again ? 0 : note_lacks(x, s);
 		if (rc < 0)
 			return err_errno(e, rc, "cannot note what a peer lacks");
 		c->wake = true;
-		if (hopeless(f, x))
-			end_hopeless(f, x, c);
+		end_hopeless(f, c);
 		return 0;
 	}
 	rc = chunk_put(f->store, hash, data, len);
@@ -714,6 +775,7 @@ static int take(struct fetches *f, struct file *x, struct fetch_source *s, const
 	x->want[i] = x->want[--x->n_wants];
 	x->sought = 0;
 	file_step(f, x, c);
+	end_hopeless(f, c);
 	return 0;
 }
 
@@ -730,25 +792,24 @@ int fetch_chunk(struct fetch_source *s, const struct sha256 *hash, const void *d
 	const bool mine = i < s->n;
 	if (mine) {
 		const uint64_t no = s->asked[i].file;
+		const bool again = s->asked[i].called_off;
 		s->asked[i] = s->asked[--s->n];
 		s->since = now_us;
 		for (uint32_t k = 0; k < f->n; k++)
 			if (f->file[k]->no == no) {
-				rc = take(f, f->file[k], s, hash, data, len, &c, e);
+				rc = take(f, f->file[k], s, hash, data, len, again, &c, e);
 				break;
 			}
 	}
 	pthread_mutex_unlock(&f->lock);
-	calls_make(&c);
-	if (c.wake && f->wake)
-		f->wake(f->userdata);
+	calls_make(f, &c);
 	return rc < 0 ? rc : mine;
 }
 
 uint64_t fetch_deadline(struct fetch_source *s)
 {
 	pthread_mutex_lock(&s->all->lock);
-	uint64_t at = s->n > 0 ? s->since + FETCH_PATIENCE_US : UINT64_MAX;
+	uint64_t at = s->n > 0 ? s->since + (s->slow ? FETCH_SLOW_PATIENCE_US : FETCH_PATIENCE_US) : UINT64_MAX;
 	pthread_mutex_unlock(&s->all->lock);
 	return at;
 }

@@ -9,7 +9,7 @@
  * registers while it lasts, and takes hashes to ask for as it has room. Nothing waits for a source
  * that is not there: a file fails with -EHOSTDOWN as soon as every source has said that it lacks some of it (unless
  * somebody seeks others), or the last one has gone. A source that answers nothing for FETCH_PATIENCE_US is given
- * up. */
+ * up. One over a slow link is asked only for what somebody waits for, and has more time. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,9 +19,11 @@
 
 #define FETCH_FILES_MAX 256      /* under way at a time */
 #define FETCH_WAITERS_MAX 4096   /* in all */
+#define FETCH_ASKED_FIRST 2      /* while nobody knows how fast the link is */
 #define FETCH_ASKED_MAX 32       /* chunks asked of one source and not answered */
 #define FETCH_BACKGROUND_MAX 8   /* files under way that nobody waits for */
 #define FETCH_PATIENCE_US (30ull * 1000 * 1000)
+#define FETCH_SLOW_PATIENCE_US (300ull * 1000 * 1000)
 
 struct fetches;
 struct fetch_source;
@@ -71,6 +73,9 @@ void fetch_forsake(struct fetches *f, const struct id *node);
 /* ---- for sessions ---- */
 
 int fetch_join(struct fetches *f, struct fetch_source **ret);
+/* Its link is slow, or not: that is known from here on. When it becomes slow, the source answers what it has been
+ * asked for with nothing; that is asked for again, if somebody waits for it. */
+void fetch_slow(struct fetch_source *s, bool slow);
 void fetch_leave(struct fetch_source *s); /* frees it; NULL: nothing */
 /* The next hash to ask this source for; false: none now. */
 bool fetch_next(struct fetch_source *s, uint64_t now_us, struct sha256 *ret);

@@ -25,6 +25,8 @@ static const struct {
 	[FRAME_RECORD] = { "RECORD", BUF_VARINT_MAX + ID_SIZE + 1 + FRAME_PIECE },
 	[FRAME_BUNDLE] = { "BUNDLE", 1 + FRAME_PIECE },
 	[FRAME_MARK] = { "MARK", 2 * BUF_VARINT_MAX + 20 },
+	[FRAME_RAISE] = { "RAISE", FRAME_LARGE },
+	[FRAME_PACE] = { "PACE", BUF_VARINT_MAX + 1 + FRAME_PACE_FILLER },
 	[FRAME_RESUME] = { "RESUME", FRAME_LARGE },
 	[FRAME_PRESENCE] = { "PRESENCE", FRAME_PRESENCE_MAX },
 	[FRAME_EAGER] = { "EAGER", BUF_VARINT_MAX + ID_SIZE + FRAME_EAGER_MAX * (BUF_VARINT_MAX + ACTOR_ID_SIZE + 1) },
@@ -257,9 +259,9 @@ int frame_piece_get(struct cursor *c, bool *ret_more, const uint8_t **ret_data, 
 	uint8_t flags = cursor_u8(c);
 	size_t n = cursor_left(c);
 	const uint8_t *p = cursor_take(c, n);
-	/* One way to cut: every piece but the last is full, the last is not empty. */
+	/* The last piece is not empty, and the others are not so small that they cost more than they bring. */
 	if (!cursor_ok(c) || flags > FRAME_MORE || n == 0 || n > FRAME_PIECE ||
-	    (flags == FRAME_MORE && n != FRAME_PIECE))
+	    (flags == FRAME_MORE && n < FRAME_PIECE_MIN))
 		return err_set(e, -EPROTO, "the peer sent a malformed piece of a delta");
 	*ret_more = flags == FRAME_MORE;
 	*ret_data = p;

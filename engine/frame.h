@@ -40,13 +40,16 @@ enum frame_type {
 	FRAME_MARK = 27,
 	FRAME_RESUME,
 	FRAME_PRESENCE = 29,
-	FRAME_EAGER = 35,
+	FRAME_RAISE = 33,
+	FRAME_PACE,
+	FRAME_EAGER,
 	FRAME_TYPES
 };
 
 #define FRAME_HEAD_MAX 4      /* type and a length of three bytes */
 #define FRAME_LARGE 328704    /* the largest payload: a chunk and its hash, or a vector */
 #define FRAME_PIECE 65536     /* of a delta or record in one frame */
+#define FRAME_PIECE_MIN 512   /* … that is not the last */
 #define FRAME_MORE 1          /* flags: another piece follows */
 #define FRAME_SCOPES_MAX 4096 /* entries in one SCOPES frame */
 #define FRAME_LIST_MAX 393216 /* of a list of nodes of a part, or of a comparison */
@@ -54,6 +57,7 @@ enum frame_type {
 #define FRAME_WANT_MAX 256    /* hashes in one WANT frame */
 #define FRAME_HOLDS_MAX 64    /* contents in one HOLDS frame */
 #define FRAME_PRESENCE_MAX 8192
+#define FRAME_PACE_FILLER 4096
 #define FRAME_EAGER_MAX 64 /* entries in one EAGER frame */
 #define FRAME_TAGS_MAX 1024 /* in one ROUND or WITNESS frame */
 #define FRAME_SEQ_MAX (UINT64_C(1) << 62)

@@ -37,6 +37,16 @@ int intake_want_add(struct intake *in, const struct sha256 *hash, struct waiter 
 	return 0;
 }
 
+static void waiters_wake(struct intake *in, struct want *w, bool here)
+{
+	for (struct waiter *i = w->waiter; i; i = i->next) {
+		i->arrival->nowhere |= !here;
+		if (--i->arrival->missing == 0)
+			queue_push(&in->ready, i->arrival);
+	}
+	w->waiter = NULL;
+}
+
 /* Makes ready what waits for the hash alone; the want is taken out of its table and freed. here: it
  * has come. */
 static void want_wake(struct intake *in, struct want **p, bool here)
@@ -44,11 +54,7 @@ static void want_wake(struct intake *in, struct want **p, bool here)
 	struct want *w = *p;
 	*p = w->next;
 	in->n_wants--;
-	for (struct waiter *i = w->waiter; i; i = i->next) {
-		i->arrival->nowhere |= !here;
-		if (--i->arrival->missing == 0)
-			queue_push(&in->ready, i->arrival);
-	}
+	waiters_wake(in, w, here);
 	free(w);
 }
 
@@ -73,16 +79,35 @@ int intake_chunk(struct intake *in, const struct sha256 *hash, const void *data,
 	return intake_run_ready(in, e);
 }
 
+int intake_pace(struct intake *in, bool slow, struct err *e)
+{
+	in->asks_max = INTAKE_WANTS_MAX;
+	in->sparing = slow;
+	if (!slow)
+		return 0;
+	/* What was asked for is going to be answered, and nobody waits for that. */
+	for (uint32_t i = 0; i < BUCKETS; i++)
+		for (struct want **p = &in->want[i]; *p;) {
+			waiters_wake(in, *p, false);
+			if ((*p)->asked)
+				p = &(*p)->next;
+			else
+				want_wake(in, p, false);
+		}
+	in->ask_first = in->ask_last = NULL;
+	return intake_run_ready(in, e);
+}
+
 bool intake_asks(const struct intake *in)
 {
-	return (in->ask_first && in->n_asked < INTAKE_WANTS_MAX) ||
+	return (in->ask_first && in->n_asked < in->asks_max) ||
 	       (in->records.first && !in->record_asked);
 }
 
 bool intake_want(struct intake *in, struct sha256 *ret)
 {
 	struct want *w = in->ask_first;
-	if (!w || in->n_asked >= INTAKE_WANTS_MAX)
+	if (!w || in->n_asked >= in->asks_max)
 		return false;
 	in->ask_first = w->newer;
 	if (!in->ask_first)

@@ -4,6 +4,7 @@
 /* The inside of an intake, for intake*.c. */
 
 #include "engine/intake.h"
+#include "engine/spans.h"
 
 #define BUCKETS 1024
 #define WANTS_TOTAL 8192 /* hashes remembered; above it arrivals queue in `later` */
@@ -25,6 +26,14 @@ struct round {
 	struct dot mark, last; /* that one, and the newest */
 	uint64_t before;       /* arrivals that wait and came before it */
 	uint32_t marks;        /* so many were counted */
+	uint32_t in_row;       /* marks since the last delta, or since it was raised */
+	uint64_t bytes;        /* of deltas that came */
+	uint64_t reach_bytes;  /* … before the spans that are to be reached were copied, and one; 0: they were not yet */
+	/* Newest first: places are spans, of which the newest ones and those to be reached. */
+	bool turned;
+	struct spans spans, reach;
+	struct spans resumed;  /* of an earlier session, until it turns */
+	uint32_t moves, reach_moves; /* how often they moved */
 	bool part;
 };
 
@@ -100,6 +109,8 @@ struct intake {
 	struct want *want[BUCKETS];
 	struct want *ask_first, *ask_last;
 	uint32_t n_wants, n_asked;
+	uint32_t asks_max;
+	bool sparing; /* no contents */
 	struct queue later, records, ready;
 	bool record_asked;     /* the first of records */
 	struct arrival *piece; /* delta not yet complete */
@@ -140,6 +151,10 @@ int intake_marks_run(struct intake *in, struct err *e);
 int intake_news_note(struct round *round, const struct vv *base);
 /* What does the round bring first, and what of its news is here already? Before it is claimed. */
 int intake_news_divide(struct intake *in, const struct round *round, struct vv *fresh, struct vv *late);
+/* intake-rounds.c */
+void intake_round_free(struct round *round);
+/* Claims what is complete: the rounds of one scope in their order. Errors as those of intake_delta. */
+int intake_claim_rounds(struct intake *in, struct err *e);
 /* Whoever waits for the hash; it is asked for when nobody did before. */
 int intake_want_add(struct intake *in, const struct sha256 *hash, struct waiter *waiter);
 /* Goes on with what became ready, and with what is left over when few hashes are waited for. */

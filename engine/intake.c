@@ -40,19 +40,12 @@ static void parcel_drop(struct parcel *p)
 	parcel_free(p);
 }
 
-static void round_free(struct round *round)
-{
-	vv_done(&round->upto);
-	vv_done(&round->news);
-	free(round);
-}
-
 void intake_free(struct intake *in)
 {
 	if (!in)
 		return;
 	for (uint32_t i = 0; i < in->n_rounds; i++)
-		round_free(in->round[i]);
+		intake_round_free(in->round[i]);
 	while (in->n_claims > 0)
 		intake_claim_drop(in, in->n_claims - 1);
 	for (uint32_t i = 0; i < BUCKETS; i++) {
@@ -93,6 +86,7 @@ int intake_new(struct replica *replica, const struct actor_id *from, uint64_t wi
 	in->replica = replica;
 	in->from = *from;
 	in->window = window;
+	in->asks_max = INTAKE_WANTS_FIRST;
 	int r = actor_codec_new(replica_actors(replica), &in->delta_actors);
 	if (r == 0)
 		r = actor_codec_new(replica_actors(replica), &in->record_actors);
@@ -114,118 +108,12 @@ static struct lane **lane_at(struct intake *in, const struct id *node)
 	return p;
 }
 
-/* Room for one more element of `size` bytes in a list of n. */
-static int grow(void **list, uint32_t n, uint32_t *cap, size_t size)
-{
-	if (n < *cap)
-		return 0;
-	uint32_t more = *cap ? 2 * *cap : 8;
-	void *p = reallocarray(*list, more, size);
-	if (!p)
-		return -ENOMEM;
-	*list = p;
-	*cap = more;
-	return 0;
-}
-
-/* ---- rounds ---- */
+/* ---- arrivals ---- */
 
 static int no_memory(struct err *e)
 {
 	return err_set(e, -ENOMEM, "out of memory");
 }
-
-int intake_round(struct intake *in, const struct id *scope, const struct vv *base, const struct vv *upto,
-		 uint64_t count, struct err *e)
-{
-	if (in->open)
-		return err_set(e, -EPROTO, "the peer opened a round inside a round");
-	if (grow((void **)&in->round, in->n_rounds, &in->cap_rounds, sizeof(*in->round)) < 0)
-		return no_memory(e);
-	struct round *round = calloc(1, sizeof(*round));
-	if (!round || vv_copy(upto, &round->upto) < 0 || intake_news_note(round, base) < 0) {
-		if (round)
-			round_free(round);
-		return no_memory(e);
-	}
-	replica_partial_upto(in->replica, &in->from, scope, upto, false);
-	round->no = ++in->last_round;
-	round->scope = *scope;
-	round->announced = count;
-	in->round[in->n_rounds++] = in->open = round;
-	return 0;
-}
-
-int intake_part(struct intake *in, const struct id *scope, uint64_t count, struct err *e)
-{
-	static const struct vv nothing;
-	int r = intake_round(in, scope, NULL, &nothing, count, e);
-	if (r == 0)
-		in->open->part = true;
-	return r;
-}
-
-bool intake_in_part(const struct intake *in)
-{
-	return in->open && in->open->part;
-}
-
-static int claim_round(struct intake *in, uint32_t i, struct err *e)
-{
-	_cleanup_(vv_done) struct vv fresh = { 0 }, late = { 0 };
-	struct round *round = in->round[i];
-	if (grow((void **)&in->claim, in->n_claims, &in->cap_claims, sizeof(*in->claim)) < 0 ||
-	    intake_news_divide(in, round, &fresh, &late) < 0)
-		return no_memory(e);
-	int r = round->part ? 0 : replica_claim(in->replica, &round->scope, &round->upto, e);
-	if (r < 0)
-		return r;
-	vv_done(&round->news);
-	in->claim[in->n_claims++] = (struct claim){ .scope = round->scope,
-						    .upto = round->upto,
-						    .commits = replica_commits(in->replica),
-						    .part = round->part,
-						    .fresh = fresh,
-						    .late = late };
-	fresh = late = (struct vv){ 0 };
-	if (!round->part)
-		replica_partial_upto(in->replica, &in->from, &round->scope,
-				     &in->claim[in->n_claims - 1].upto, true);
-	free(round);
-	in->n_rounds--;
-	memmove(&in->round[i], &in->round[i + 1], (in->n_rounds - i) * sizeof(*in->round));
-	return 0;
-}
-
-/* Claims what is complete: the rounds of one scope in their order. */
-static int claim_rounds(struct intake *in, struct err *e)
-{
-	for (uint32_t i = 0; i < in->n_rounds;) {
-		struct round *round = in->round[i];
-		bool ready = round->ended && round->waiting == 0;
-		for (uint32_t k = 0; ready && k < i; k++)
-			ready = !id_equal(&in->round[k]->scope, &round->scope);
-		if (!ready) {
-			i++;
-			continue;
-		}
-		int r = claim_round(in, i, e);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-int intake_end(struct intake *in, struct err *e)
-{
-	if (!in->open || in->piece || in->parcel)
-		return err_set(e, -EPROTO, "the peer ended a round that was not open");
-	in->open->ended = true;
-	in->open = NULL;
-	return claim_rounds(in, e);
-}
-
-/* ---- arrivals ---- */
 
 static struct arrival *arrival_new(struct intake *in)
 {
@@ -303,7 +191,7 @@ static bool is_waiting(const struct arrived *x)
 static int arrival_more(struct intake *in, struct arrival *a, struct err *e)
 {
 	struct arrived x = { .result = APPLY_NEED_CHUNKS };
-	if (a->wait != WAIT_CHUNKS || a->nowhere)
+	if (a->wait != WAIT_CHUNKS || a->nowhere || in->sparing)
 		return 1;
 	arena_reset(&in->scratch);
 	int r = replica_missing(in->replica, &in->scratch, a->delta, &a->place, &x.missing,
@@ -316,7 +204,8 @@ static int arrival_more(struct intake *in, struct arrival *a, struct err *e)
 /* Tries to join. 1: done with it; 0: it waits. */
 static int arrival_try(struct intake *in, struct arrival *a, struct err *e)
 {
-	struct arrived x = { .delta = a->delta, .upto = &a->round->upto, .nowhere = a->nowhere,
+	struct arrived x = { .delta = a->delta, .upto = &a->round->upto,
+			     .nowhere = a->nowhere || in->sparing,
 			     .part = a->round->part };
 	int r = arrival_more(in, a, e);
 	if (r <= 0)
@@ -384,7 +273,7 @@ static int parcel_try(struct intake *in, struct parcel *p, struct err *e)
 	for (const struct arrival *a = p->first; a; a = a->mate, i++) {
 		bool own = id_equal(&a->delta->state.scope, &a->round->scope);
 		x[i] = (struct arrived){ .delta = a->delta, .upto = own ? &a->round->upto : &nothing,
-					 .nowhere = a->nowhere };
+					 .nowhere = a->nowhere || in->sparing };
 	}
 	int r = replica_apply_all(in->replica, &in->scratch, x, p->received, &p->bundle, e);
 	if (r < 0)
@@ -436,7 +325,7 @@ static int lane_run(struct intake *in, const struct id *node, struct err *e)
 		free(lane);
 	}
 	release(in);
-	return r < 0 ? r : claim_rounds(in, e);
+	return r < 0 ? r : intake_claim_rounds(in, e);
 }
 
 int intake_run_ready(struct intake *in, struct err *e)
@@ -553,6 +442,7 @@ static int parcel_add(struct intake *in, struct arrival *a, struct err *e)
 		return r;
 	}
 	p->here[i] = true;
+	a->nowhere = in->sparing;
 	a->parcel = p;
 	if (p->last)
 		p->last->mate = a;
@@ -601,6 +491,8 @@ static int arrival_take(struct intake *in, struct arrival *a, struct err *e)
 	bool alone;
 	a->round = in->open;
 	in->open->received++;
+	in->open->bytes += a->bytes.len;
+	in->open->in_row = 0;
 	in->deltas++;
 	if (in->parcel)
 		return parcel_add(in, a, e);
@@ -612,6 +504,7 @@ static int arrival_take(struct intake *in, struct arrival *a, struct err *e)
 		return r;
 	}
 	a->wait = WAIT_TURN;
+	a->nowhere = in->sparing;
 	lane_push(in, lane, a);
 	return alone ? lane_run(in, &lane->node, e) : 0;
 }
@@ -706,25 +599,6 @@ bool intake_whole(struct intake *in, uint64_t *ret_round, struct id *ret_node)
 
 /* ---- figures ---- */
 
-uint32_t intake_claims(const struct intake *in)
-{
-	return in->n_claims;
-}
-
-const struct claim *intake_claim(const struct intake *in, uint32_t i)
-{
-	return &in->claim[i];
-}
-
-void intake_claim_drop(struct intake *in, uint32_t i)
-{
-	vv_done(&in->claim[i].upto);
-	vv_done(&in->claim[i].fresh);
-	vv_done(&in->claim[i].late);
-	in->n_claims--;
-	memmove(&in->claim[i], &in->claim[i + 1], (in->n_claims - i) * sizeof(*in->claim));
-}
-
 uint64_t intake_credit(const struct intake *in, enum stream s)
 {
 	return in->credit[s];
@@ -740,16 +614,6 @@ uint64_t intake_credit_take(struct intake *in, enum stream s)
 	uint64_t n = in->credit[s];
 	in->credit[s] = 0;
 	return n;
-}
-
-uint32_t intake_rounds(const struct intake *in)
-{
-	return in->n_rounds;
-}
-
-bool intake_open(const struct intake *in)
-{
-	return in->open != NULL;
 }
 
 uint64_t intake_left(const struct intake *in)

@@ -12,8 +12,10 @@
 enum stream { STREAM_DELTA, STREAM_RECORD, STREAM_CHUNK, STREAMS };
 
 #define INTAKE_WANTS_MAX 1024 /* hashes asked for and not answered */
+#define INTAKE_WANTS_FIRST 2  /* … while nobody knows how fast the link is */
 
 struct intake;
+struct spans;
 
 /* from: the peer's store. window: credit that it has for each stream. strangers: how many actors it may
  * introduce that the replica does not know. Replica and strangers are borrowed. */
@@ -22,9 +24,17 @@ int intake_new(struct replica *r, const struct actor_id *from, uint64_t window,
 void intake_free(struct intake *in);
 
 /* A round begins. upto is copied; count: nodes announced. base: what the peer had said before that it holds, for
- * the claim to tell what of the rest was news; NULL: nobody asks. */
+ * the claim to tell what of the rest was news; NULL: nobody asks. resumed (taken over and emptied, may be NULL): what
+ * was told of it in RESUME. */
 int intake_round(struct intake *in, const struct id *scope, const struct vv *base, const struct vv *upto,
-		 uint64_t count, struct err *e);
+		 uint64_t count, struct spans *resumed, struct err *e);
+/* A round of another scope may begin: none is open, or one that was raised, which is gone on with later. */
+bool intake_can_open(const struct intake *in, const struct id *scope);
+/* The round of the scope goes on, if it was left, and goes up to that (NULL: where it was), newest first from here on;
+ * base as that of a round. First it is asked whether it can. -EPROTO, -ENOMEM. */
+bool intake_can_raise(const struct intake *in, const struct id *scope);
+int intake_raise(struct intake *in, const struct id *scope, const struct vv *base, const struct vv *upto,
+		 struct err *e);
 /* A piece of a delta of the open round; cost: credit that its frame took. -EPROTO and errors of the
  * store. */
 int intake_delta(struct intake *in, bool more, const void *data, size_t len, uint64_t cost,
@@ -45,6 +55,9 @@ int intake_record(struct intake *in, uint64_t round, const struct id *node, bool
 int intake_chunk(struct intake *in, const struct sha256 *hash, const void *data, size_t len,
 		 uint64_t cost, struct err *e);
 
+/* How fast the link is, is known. On a slow one nothing is asked for any more: deltas are joined without the
+ * contents that are not here, and so are those that wait for contents now. Errors as those of intake_delta. */
+int intake_pace(struct intake *in, bool slow, struct err *e);
 /* The next hash to ask for. False: none now. */
 bool intake_want(struct intake *in, struct sha256 *ret);
 /* The next record to ask for. */
@@ -76,6 +89,7 @@ void intake_credit_add(struct intake *in, enum stream s, uint64_t n); /* of what
 uint64_t intake_credit_take(struct intake *in, enum stream s);
 
 uint32_t intake_rounds(const struct intake *in); /* not claimed yet */
+bool intake_open(const struct intake *in);       /* a round or part is not ended */
 /* What the i-th of them is going to claim; NULL: it is of a part. Borrowed, as is the scope. */
 const struct vv *intake_upto(const struct intake *in, uint32_t i, const struct id **ret_scope);
 bool intake_open(const struct intake *in);       /* between ROUND or PART and END */

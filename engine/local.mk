@@ -11,6 +11,7 @@ libengine_a_SOURCES = \
 	engine/arraydiff.c \
 	engine/arraydiff.h \
 	engine/banned.h \
+	engine/backlog-impl.h \
 	engine/batch.c \
 	engine/batch.h \
 	engine/blob-write.c \
@@ -69,6 +70,7 @@ libengine_a_SOURCES = \
 	engine/intake-impl.h \
 	engine/intake-marks.c \
 	engine/intake-news.c \
+	engine/intake-rounds.c \
 	engine/intake.c \
 	engine/intake.h \
 	engine/interest.c \
@@ -103,6 +105,8 @@ libengine_a_SOURCES = \
 	engine/myers.h \
 	engine/naming.c \
 	engine/naming.h \
+	engine/pace.c \
+	engine/pace.h \
 	engine/patch-chars.c \
 	engine/patch-counter.c \
 	engine/patch.c \
@@ -166,6 +170,7 @@ libengine_a_SOURCES = \
 	engine/replica-pointers.c \
 	engine/replica-purge.c \
 	engine/replica-purge.h \
+	engine/replica-recent.c \
 	engine/replica-rename.c \
 	engine/replica-save.c \
 	engine/replica-self.c \
@@ -202,17 +207,21 @@ libengine_a_SOURCES = \
 	engine/seq.h \
 	engine/seqcodec.c \
 	engine/session-fetch.c \
+	engine/session-fresh.c \
 	engine/session-holds.c \
 	engine/session-impl.h \
 	engine/session-in.c \
 	engine/session-interest.c \
 	engine/session-out.c \
+	engine/session-pace.c \
 	engine/session-part.c \
 	engine/session-part.h \
 	engine/session-presence.c \
 	engine/session-spread.c \
 	engine/session.c \
 	engine/session.h \
+	engine/spans.c \
+	engine/spans.h \
 	engine/sha256.c \
 	engine/sha256.h \
 	engine/slot.c \

@@ -16,42 +16,11 @@
  * What a batch changed goes as a bundle with the node that comes first (replica-batch.c), whichever
  * scopes the others are of, with its directories; those of this scope are not sent again. */
 
-#include "engine/backlog.h"
-#include "engine/replica-impl.h"
+#include "engine/backlog-impl.h"
 
 #include <errno.h>
 
 #define DEPTH_MAX 4096 /* directories sent ahead for one node */
-
-struct done {
-	struct table_link link;
-	struct id id;
-};
-
-struct backlog {
-	struct replica *r;
-	struct view *view;
-	struct id scope;
-	struct vv known;
-	struct vv skip; /* where the walk begins: known, and perhaps more */
-	bool resumed;
-	const struct vv *have; /* where it ends: the view's, or limit */
-	struct vv limit;
-	uint32_t *actor; /* to walk, by identifier */
-	uint32_t n_actors, at;
-	struct store_iter *it;
-	uint64_t left;
-	uint64_t last;      /* seq of the entry before */
-	struct table done;  /* nodes that need not be sent again: directories, and of bundles */
-	struct table alone; /* nodes that hang together with more than goes into a bundle */
-	struct buf queue;   /* ids to send now, the last one first */
-	known_fn others;    /* what the peer holds of other scopes; NULL: nothing */
-	void *userdata;
-	struct arena arena; /* of the bundle */
-	struct bundle bundle;
-	struct batch_node *wanted; /* its bundle.n_deltas nodes */
-	uint32_t sent;             /* so many of them are */
-};
 
 static int by_identifier(const void *x, const void *y, void *userdata)
 {
@@ -105,6 +74,7 @@ void backlog_free(struct backlog *b)
 	table_each(&b->done, i, l, next)
 		free(l);
 	table_done(&b->done);
+	recent_free(b);
 	table_each(&b->alone, i, l, next)
 		free(l);
 	table_done(&b->alone);
@@ -145,7 +115,7 @@ int backlog_limit(struct backlog *b, const struct vv *upto)
 
 bool backlog_place(const struct backlog *b, uint32_t *ret_actor, uint64_t *ret_seq)
 {
-	if (!b->it || b->queue.len > 0 || backlog_inside(b) || b->last == 0)
+	if (b->turned || !b->it || b->queue.len > 0 || backlog_inside(b) || b->last == 0)
 		return false;
 	/* There may be more of the batch that the last one is of. */
 	uint32_t actor = b->actor[b->at];
@@ -171,7 +141,7 @@ uint64_t backlog_left(const struct backlog *b)
 	return b->left + b->queue.len / ID_SIZE;
 }
 
-static bool has(const struct table *t, const struct id *id)
+bool backlog_has(const struct table *t, const struct id *id)
 {
 	for (struct table_link *l = table_first(t, id_hash(id)); l; l = l->next)
 		if (id_equal(&((struct done *)l)->id, id))
@@ -179,7 +149,7 @@ static bool has(const struct table *t, const struct id *id)
 	return false;
 }
 
-static int add(struct table *t, const struct id *id)
+int backlog_add(struct table *t, const struct id *id)
 {
 	struct done *d = malloc(sizeof(*d));
 	if (!d)
@@ -193,12 +163,12 @@ static int add(struct table *t, const struct id *id)
 
 static bool is_done(const struct backlog *b, const struct id *id)
 {
-	return has(&b->done, id);
+	return backlog_has(b->turned ? recent_done((struct backlog *)(uintptr_t)b) : &b->done, id);
 }
 
 static int set_done(struct backlog *b, const struct id *id)
 {
-	return add(&b->done, id);
+	return backlog_add(b->turned ? recent_done(b) : &b->done, id);
 }
 
 static void entry_key(struct buf *b, const struct id *scope, uint32_t actor, uint64_t seq)
@@ -211,6 +181,8 @@ static void entry_key(struct buf *b, const struct id *scope, uint32_t actor, uin
 /* The next entry of the index; 0 at the end. */
 static int next_entry(struct backlog *b, uint32_t *ret_actor, uint64_t *ret_seq, struct id *ret)
 {
+	if (b->turned)
+		return recent_next(b, ret_actor, ret_seq, ret);
 	for (;;) {
 		if (!b->it && b->at == b->n_actors)
 			return 0;
@@ -282,13 +254,16 @@ static bool is_behind(const struct backlog *b, const struct stored *s)
 	return vv_covers(&b->skip, &s->record->ctx);
 }
 
-static int load(struct backlog *b, struct arena *a, const struct id *id, struct stored *ret,
+static int load(struct backlog *b, struct arena *a, const struct id *id, bool queued, struct stored *ret,
 		struct delta **ret_delta, struct err *e)
 {
 	int rc = stored_get(b->r, view_snapshot(b->view), a, id, ret, e);
+	const struct vv *known = &b->known;
+	if (rc == 0 && b->turned)
+		rc = recent_known(b, ret, queued, &known);
 	if (rc < 0)
 		return rc;
-	return delta_make(a, b->r->actors, ret->record, &b->known, false, ret_delta);
+	return delta_make(a, b->r->actors, ret->record, known, false, ret_delta);
 }
 
 /* Queues the directories above the record that the peer lacks, the lowest first. */
@@ -305,7 +280,7 @@ static int queue_parents(struct backlog *b, const struct record *rec)
 		if (!edge || id_equal(&edge->parent, &NODE_ROOT) || is_done(b, &edge->parent))
 			return 0;
 		struct id parent = edge->parent;
-		int rc = load(b, &a, &parent, &s, &d, NULL);
+		int rc = load(b, &a, &parent, false, &s, &d, NULL);
 		if (rc == -ENOENT)
 			return 0;
 		if (rc < 0)
@@ -315,7 +290,7 @@ static int queue_parents(struct backlog *b, const struct record *rec)
 		rc = set_done(b, &parent);
 		if (rc < 0)
 			return rc;
-		if (d && !is_behind(b, &s))
+		if (d && (b->turned || !is_behind(b, &s)))
 			buf_put(&b->queue, parent.b, ID_SIZE);
 		rec = s.record;
 	}
@@ -333,21 +308,36 @@ static const struct vv *known_of(const struct id *scope, void *userdata)
 	return b->others ? b->others(scope, b->userdata) : &nothing;
 }
 
+static const struct vv *wide_of(const struct id *scope, void *userdata)
+{
+	const struct backlog *b = userdata;
+	return id_equal(scope, &b->scope) ? &b->wide : known_of(scope, userdata);
+}
+
 /* Begins the bundle that goes with the node, if there is one. */
 static int bundle_begin(struct backlog *b, const struct record *rec)
 {
 	const struct batch_node node = { rec->id, rec->scope };
 	uint32_t n = 0;
 	b->sent = 0;
-	if (has(&b->alone, &rec->id))
+	if (backlog_has(&b->alone, &rec->id))
 		return 0;
 	arena_reset(&b->arena);
+	/* Of what was sent of it before, all that belongs to it was. */
+	if (b->turned && b->wider) {
+		int rc = bundle_make(b->r, view_snapshot(b->view), &b->arena, &node, wide_of, b, &b->bundle,
+				     &b->wanted, &n);
+		b->bundle.n_deltas = 0;
+		if (rc < 0 || n == 0)
+			return rc;
+		arena_reset(&b->arena);
+	}
 	int rc = bundle_make(b->r, view_snapshot(b->view), &b->arena, &node, known_of, b, &b->bundle,
 			     &b->wanted, &n);
 	/* Not to be tried again from each of them. */
 	for (uint32_t i = 0; rc == 0 && b->bundle.n_deltas == 0 && i < n; i++)
-		if (!has(&b->alone, &b->wanted[i].id))
-			rc = add(&b->alone, &b->wanted[i].id);
+		if (!backlog_has(&b->alone, &b->wanted[i].id))
+			rc = backlog_add(&b->alone, &b->wanted[i].id);
 	for (uint32_t i = 0; rc == 0 && i < b->bundle.n_deltas; i++) {
 		const struct batch_node *w = &b->wanted[i];
 		if (id_equal(&w->scope, &b->scope) && !is_done(b, &w->id))
@@ -380,7 +370,7 @@ static int queue_next(struct backlog *b, struct arena *a, struct delta **ret, st
 	struct id id;
 	b->queue.len -= ID_SIZE;
 	memcpy(id.b, b->queue.data + b->queue.len, ID_SIZE);
-	int rc = load(b, a, &id, &s, ret, e);
+	int rc = load(b, a, &id, true, &s, ret, e);
 	return rc < 0 ? err_errno(e, rc, "cannot read what to send") : 0;
 }
 
@@ -390,7 +380,8 @@ static int found(struct backlog *b, const struct record *rec)
 	int rc = bundle_begin(b, rec);
 	if (rc < 0 || b->bundle.n_deltas > 0)
 		return rc;
-	if (rec->kind == NODE_DIR)
+	/* With a change that is not claimed yet it would always seem to have more than was sent. */
+	if (rec->kind == NODE_DIR || (b->turned && !vv_covers(b->have, &rec->ctx)))
 		rc = set_done(b, &rec->id);
 	buf_put(&b->queue, rec->id.b, ID_SIZE);
 	return rc == 0 ? queue_parents(b, rec) : rc;
@@ -404,8 +395,12 @@ int backlog_next(struct backlog *b, struct arena *a, struct delta **ret, struct 
 		struct id id;
 		uint32_t actor;
 		uint64_t seq;
-		if (b->queue.len > 0)
-			return queue_next(b, a, ret, e);
+		if (b->queue.len > 0) {
+			int r = queue_next(b, a, ret, e);
+			if (r < 0 || *ret)
+				return r;
+			continue;
+		}
 		if (backlog_inside(b))
 			return bundle_next(b, a, ret, e);
 		b->bundle.n_deltas = b->sent = 0;
@@ -416,12 +411,12 @@ int backlog_next(struct backlog *b, struct arena *a, struct delta **ret, struct 
 			return rc < 0 ? err_errno(e, rc, "cannot read what to send") : 0;
 		if (is_done(b, &id))
 			continue;
-		rc = load(b, a, &id, &s, &d, e);
+		rc = load(b, a, &id, false, &s, &d, e);
 		if (rc == -ENOENT)
 			continue;
 		if (rc < 0)
 			return err_errno(e, rc, "cannot read what to send");
-		if (!d || !is_first(b, &s, actor, seq))
+		if (!d || (!b->turned && !is_first(b, &s, actor, seq)))
 			continue;
 		rc = found(b, s.record);
 		if (rc == 0 && buf_failed(&b->queue))

@@ -7,6 +7,7 @@
  * writes, so after all that it stands for. */
 
 #include "engine/replica-impl.h"
+#include "engine/spans.h"
 
 #include <errno.h>
 
@@ -16,6 +17,7 @@ struct partial {
 	struct actor_id from, own;
 	struct id scope;
 	struct vv reached;
+	struct spans spans;
 	bool dirty; /* the store has another one, or none */
 };
 
@@ -45,17 +47,23 @@ static struct partial *partial_find(const struct replica *r, const struct id *de
 	return p && id_equal(&p->from.device, device) && id_equal(&p->scope, scope) ? p : NULL;
 }
 
+static bool partial_any(const struct partial *p)
+{
+	return p->reached.n > 0 || p->spans.n > 0;
+}
+
 /* Empty ones stay until their deletion is in the store. */
 static void partial_clear(struct partial *p)
 {
 	vv_done(&p->reached);
+	spans_done(&p->spans);
 	p->dirty = true;
 }
 
 static bool partial_counts(const struct replica *r, const struct partial *p,
 			   const struct actor_id *from)
 {
-	return p->reached.n > 0 && actor_id_cmp(&p->from, from) == 0 &&
+	return partial_any(p) && actor_id_cmp(&p->from, from) == 0 &&
 	       actor_id_cmp(&p->own, own_actor(r)) == 0;
 }
 
@@ -75,16 +83,16 @@ static int partial_add(struct replica *r, const struct id *device, const struct 
 }
 
 int replica_partial_raise(struct replica *r, const struct actor_id *from, const struct id *scope,
-			  const struct vv *reached)
+			  const struct vv *reached, const struct spans *spans)
 {
 	int rc = 0;
 	pthread_mutex_lock(&r->scopes_lock);
 	struct partial *p = partial_find(r, &from->device, scope);
 	uint32_t used = 0;
 	for (uint32_t i = 0; !p && i < r->n_partials; i++)
-		used += r->partial[i].reached.n > 0;
+		used += partial_any(&r->partial[i]);
 	for (uint32_t i = 0; used >= PARTIALS_MAX && i < r->n_partials; i++)
-		if (r->partial[i].reached.n > 0) {
+		if (partial_any(&r->partial[i])) {
 			partial_clear(&r->partial[i]);
 			break;
 		}
@@ -92,10 +100,10 @@ int replica_partial_raise(struct replica *r, const struct actor_id *from, const 
 		rc = partial_add(r, &from->device, scope, &p);
 	if (rc == 0) {
 		if (!partial_counts(r, p, from))
-			vv_done(&p->reached);
+			partial_clear(p);
 		p->from = *from;
 		p->own = *own_actor(r);
-		rc = vv_join(&p->reached, reached);
+		rc = reached ? vv_join(&p->reached, reached) : spans_copy(spans, &p->spans);
 		p->dirty = true;
 	}
 	pthread_mutex_unlock(&r->scopes_lock);
@@ -107,8 +115,9 @@ void replica_partial_upto(struct replica *r, const struct actor_id *from, const 
 {
 	pthread_mutex_lock(&r->scopes_lock);
 	struct partial *p = partial_find(r, &from->device, scope);
-	if (p && p->reached.n > 0 &&
-	    (complete || !partial_counts(r, p, from) || !vv_covers(upto, &p->reached)))
+	if (p && partial_any(p) &&
+	    (complete || !partial_counts(r, p, from) || !vv_covers(upto, &p->reached) ||
+	     (p->spans.n > 0 && !vv_covers(upto, spans_top(&p->spans)))))
 		partial_clear(p);
 	pthread_mutex_unlock(&r->scopes_lock);
 }
@@ -124,7 +133,7 @@ void partials_forget(struct replica *r, const struct id *scope)
 }
 
 int replica_partial_next(struct replica *r, const struct actor_id *from, const struct id *after,
-			 struct id *ret_scope, struct vv *ret)
+			 struct id *ret_scope, struct vv *ret, struct spans *ret_spans)
 {
 	int rc = 0;
 	pthread_mutex_lock(&r->scopes_lock);
@@ -133,6 +142,8 @@ int replica_partial_next(struct replica *r, const struct actor_id *from, const s
 		if (!partial_counts(r, p, from) || (after && id_cmp(&p->scope, after) <= 0))
 			continue;
 		rc = vv_copy(&p->reached, ret);
+		if (rc == 0)
+			rc = spans_copy(&p->spans, ret_spans);
 		*ret_scope = p->scope;
 		rc = rc < 0 ? rc : 1;
 		break;
@@ -155,15 +166,20 @@ void partials_put_batch(struct replica *r, struct store_batch *b)
 		buf_u32(&v, p->from.incarnation);
 		buf_u32(&v, p->own.incarnation);
 		vv_encode(&p->reached, r->actors, NULL, &v);
+		for (uint32_t k = 0; k < p->spans.n; k++) {
+			vv_encode(&p->spans.high[k], r->actors, NULL, &v);
+			vv_encode(&p->spans.low[k], r->actors, NULL, &v);
+		}
 		if (buf_failed(&key) || buf_failed(&v))
 			continue; /* stays dirty */
 		p->dirty = false;
-		if (p->reached.n > 0) {
+		if (partial_any(p)) {
 			store_put(b, STORE_META, key.data, key.len, v.data, v.len);
 			continue;
 		}
 		store_delete(b, STORE_META, key.data, key.len);
 		vv_done(&p->reached);
+		spans_done(&p->spans);
 		r->n_partials--;
 		i--;
 		memmove(r->partial + i, r->partial + i + 1, (r->n_partials - i) * sizeof(*r->partial));
@@ -193,7 +209,13 @@ int partials_load(struct replica *r, struct err *e)
 		p->from.incarnation = cursor_u32(&c);
 		p->own = (struct actor_id){ own_actor(r)->device, cursor_u32(&c) };
 		rc = vv_decode(&c, r->actors, NULL, &p->reached);
-		if (rc == 0 && !cursor_end(&c))
+		for (struct spans *x = &p->spans; rc == 0 && cursor_ok(&c) && cursor_left(&c) > 0 && x->n < SPANS_KEPT;) {
+			rc = vv_decode(&c, r->actors, NULL, &x->high[x->n]);
+			if (rc == 0)
+				rc = vv_decode(&c, r->actors, NULL, &x->low[x->n]);
+			x->n++;
+		}
+		if (rc == 0 && (!cursor_end(&c) || !spans_valid(&p->spans)))
 			rc = err_set(e, -EBADMSG, "a damaged vector in the database");
 	}
 	return rc == 0 ? store_iter_error(it) : rc;
@@ -202,6 +224,6 @@ int partials_load(struct replica *r, struct err *e)
 void partials_done(struct replica *r)
 {
 	for (uint32_t i = 0; i < r->n_partials; i++)
-		vv_done(&r->partial[i].reached);
+		partial_clear(&r->partial[i]);
 	free(r->partial);
 }

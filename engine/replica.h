@@ -512,6 +512,9 @@ DEFINE_CLEANUP(struct view *, view_unref)
 int view_whole(struct view *v, const struct id *id, struct arena *a, struct delta **ret,
 	       struct err *e);
 
+/* 1: the record has no changes of batches, by what is known of a peer, with which others would have to go; 0: it has. */
+int view_alone(struct view *v, const struct id *id, const struct vv *known, struct arena *a, struct err *e);
+
 /* What there is of a node in the view. -ENOENT. */
 struct view_node {
 	struct id scope;
@@ -624,11 +627,13 @@ int replica_peer_set_partial(struct replica *r, const struct id *peer, bool part
 bool replica_peer_partial(struct replica *r, const struct id *peer);
 uint64_t replica_meeting(struct replica *r); /* the number of a session that begins */
 
+struct spans;
 /* How far the round of a scope came that the store `from` began to send, if it is cut: everything that a walk
- * of its dot index meets under an actor up to the number in `reached` is here. Joined with what is known;
+ * of its dot index meets under an actor up to the number in `reached` is here, and what lies in the spans (at most
+ * SPANS_KEPT). One of the two is not NULL. The first is joined with what is known, the other takes its place;
  * kept across restarts. -ENOMEM. */
 int replica_partial_raise(struct replica *r, const struct actor_id *from, const struct id *scope,
-			  const struct vv *reached);
+			  const struct vv *reached, const struct spans *spans);
 /* It begins or (complete) has ended a round up to there: what is known is forgotten when the round takes no
  * notice of it, or when it is complete. */
 void replica_partial_upto(struct replica *r, const struct actor_id *from, const struct id *scope,
@@ -636,7 +641,7 @@ void replica_partial_upto(struct replica *r, const struct actor_id *from, const 
 /* The next scope after `after` (NULL: the first) for which something is known: 1, and *ret is a copy; 0: there
  * is none. -ENOMEM. */
 int replica_partial_next(struct replica *r, const struct actor_id *from, const struct id *after,
-			 struct id *ret_scope, struct vv *ret);
+			 struct id *ret_scope, struct vv *ret, struct spans *ret_spans);
 
 /* A cut: for each scope a vector that a peer has to hold. It stays what it was when it was added to,
  * so a peer gets there however much is written meanwhile. It belongs to its caller, who frees it

@@ -18,6 +18,12 @@ int session_put_fetch(struct session *s, struct buf *out, uint64_t now)
 		int r = fetch_join(s->fetches, &s->source);
 		if (r < 0)
 			return r;
+		s->source_kick = true;
+		if (s->peer_rate > 0)
+			fetch_slow(s->source, s->peer_slow);
+	}
+	if (s->source_kick) {
+		s->source_kick = false;
 		fetch_background(s->fetches);
 	}
 	buf_reset(&s->payload);
@@ -47,5 +53,5 @@ int session_check_fetch(struct session *s, uint64_t now, struct err *e)
 {
 	return s->source && now >= fetch_deadline(s->source) ?
 		err_set(e, -ETIMEDOUT, "the peer has not answered for contents within %llu seconds",
-			FETCH_PATIENCE_US / 1000000) : 0;
+			(s->peer_slow ? FETCH_SLOW_PATIENCE_US : FETCH_PATIENCE_US) / 1000000) : 0;
 }

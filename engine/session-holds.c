@@ -24,8 +24,11 @@ int session_put_partial(struct session *s, struct buf *out)
 	const bool partial = replica_absents(s->replica) > 0 || (!h->begun && replica_leaving(s->replica));
 	h->begun = true;
 	if (partial) {
+		/* Said again when some have come, for those who asked too soon. */
+		uint64_t n = replica_absents(s->replica), before = h->absents;
 		h->whole_at = 0;
-		return h->told_partial ? 0 : put_told(s, out, true);
+		h->absents = n;
+		return h->told_partial && n >= before ? 0 : put_told(s, out, true);
 	}
 	if (!h->told_partial)
 		return 0;
@@ -133,6 +136,7 @@ int session_get_held(struct session *s, struct cursor *c, struct err *e)
 		uint8_t partial = cursor_u8(c);
 		if (!cursor_end(c) || partial > 1)
 			return err_set(e, -EPROTO, "the peer sent a malformed HELD frame");
+		s->source_kick = true;
 		return note_partial(s, partial, e);
 	}
 	int r = session_held_known(s, e);

@@ -6,8 +6,10 @@
 #include "engine/fetch.h"
 #include "engine/frame.h"
 #include "engine/intake.h"
+#include "engine/pace.h"
 #include "engine/presence.h"
 #include "engine/session.h"
+#include "engine/spans.h"
 #include "engine/spread.h"
 
 #define OLDEST_PROTOCOL 1
@@ -24,6 +26,11 @@
 #define NO_NUMBER UINT32_MAX
 #define HOLDS_OPEN_MAX 8 /* HOLDS without their HELD, each way */
 #define MARK_EVERY 1024 /* bytes of deltas, at least */
+#define MARK_EVERY_TURNED 512 /* … newest first, where bytes are dear */
+#define OPEN_MAX 4      /* rounds under way, on a slow link */
+#define CHUNK_LONG 16384 /* bytes of a chunk that goes over no link of which nothing is known */
+#define FILLERS 16      /* frames that are sent to measure a link, before contents */
+#define TURN_MIN 4      /* nodes that are left of a round, for it to go on newest first */
 #define MOVES 1024 /* so many bytes are something, though the frame that they are of is not complete */
 
 struct scope {
@@ -34,6 +41,11 @@ struct scope {
 	bool vector_due;       /* fingerprints differ: VECTOR is to be sent */
 	bool vector_awaited;
 	struct vv resume;      /* of RESUME, until the first round */
+	struct spans resume_spans;
+	struct vv resumed;     /* what we said in RESUME, until the first round */
+	struct spans resumed_spans;
+	struct vv seen;        /* on a slow link: of the view before */
+	bool fresh;            /* … and it was changed since */
 	bool held_known;       /* the peer has said in this session what it holds */
 	/* session-spread.c; times are 0 when there is nothing of the kind */
 	struct vv owed;        /* what was here when the peer began to lack something of which it wants only word */
@@ -48,6 +60,11 @@ struct outgoing { /* a round that is not acknowledged */
 	struct vv upto;
 	struct view *view;
 	uint64_t no, nodes;
+	bool raised; /* its deltas are of several views, of which this is the newest */
+	struct backlog *backlog; /* until it is ended */
+	size_t since_mark;       /* bytes of deltas sent */
+	uint64_t in_turn;        /* deltas sent since it was gone on with */
+	struct dot mark;         /* the last one */
 };
 
 struct piecewise { /* an encoded delta on its way */
@@ -68,6 +85,7 @@ struct holds {
 	uint32_t n_replies;       /* in reply */
 	bool begun;               /* the first word about that is said, or it is that nothing is */
 	bool told_partial;        /* we said that contents are missing here */
+	uint64_t absents;         /* so many then */
 	uint64_t whole_at;        /* commits from which on they are not; 0: they are, or nothing was seen yet */
 	bool known, partial;      /* of the peer */
 };
@@ -139,13 +157,15 @@ struct session {
 	bool witness_out, witness_in;
 
 	/* the round under way and those not acknowledged */
-	struct backlog *backlog;
 	struct outgoing out[ROUNDS_OUT];
-	uint32_t n_rounds; /* the last one is open while backlog is set */
+	uint32_t n_rounds;
+	uint64_t open;       /* number of the one under way; 0: none. Others may have to be gone on with */
+	uint32_t next_fresh; /* the scope where to look for the next one that comes first */
+	uint64_t looked;     /* commits of the view in which fresh scopes were looked for; 0: not yet */
 	uint64_t last_round;
+	uint64_t ahead, behind; /* bytes of what is changed now, and of what waits (session-fresh.c) */
+	bool in_debt;           /* what waits has its turn */
 	uint32_t next_scope; /* where to look for work */
-	size_t since_mark;   /* bytes of deltas sent */
-	struct dot mark;     /* the last MARK of the open round */
 	bool idle;           /* nothing to start until news or an answer */
 	struct piecewise bundle, delta, record; /* bundle: goes before the delta */
 	struct view *whole_view; /* a record that the peer asked for */
@@ -154,12 +174,14 @@ struct session {
 	bool whole_due;
 	struct sha256 *wanted; /* ring */
 	uint32_t wanted_at, n_wanted;
+	uint32_t n_refused; /* of these, the first: asked for before the link was told to be slow */
 	struct buf chunk;
 
 	struct fetches *fetches; /* NULL: contents are not fetched over this session */
 	struct fetch_source *source;
 	struct presence *presence; /* NULL: nothing is told */
 	struct presence_side *side;
+	bool source_kick; /* it may have contents now that it had not when they were begun last */
 	struct holds holds;
 	struct parts *parts; /* session-part.c; NULL: what is kept is not known yet */
 	struct spread *spread; /* NULL: all that the peer has is wanted at once */
@@ -170,14 +192,51 @@ struct session {
 
 	/* life */
 	bool ping_due, pong_due;
-	uint64_t pong_value, ping_value, ping_at;
+	uint64_t pong_value, ping_value;
 	bool ping_out;
 	uint64_t last_in, last_ping;
 	uint64_t moved_at;   /* when something of a round came */
 	size_t since_moved;  /* bytes */
 	uint64_t bytes_in, bytes_out, deltas_out, rtt;
+
+	/* how fast the link is, in both directions */
+	struct pace pace;
+	bool pace_out; /* PACE is to be sent */
+	uint64_t pace_at;   /* when it may be sent next */
+	uint64_t probe_at;  /* a slow link is measured then, if contents are missing at the peer */
+	uint64_t probe_us;  /* and next so long after that */
+	uint64_t probe_began, probe_from; /* the last step of that: when, and bytes answered by then */
+	unsigned probe_step;              /* 0: it is not being measured */
+	unsigned fillers;   /* sent to learn how fast it is */
+	uint64_t pace_told_at;
+	bool pace_told, pace_told_slow;   /* of PACE */
+	uint64_t paces, paces_at; /* of the peer: how many may come, and since when that is so */
+	uint64_t peer_rate; /* of PACE, bits a second */
+	bool peer_slow;
 };
 
+/* session-pace.c: questions that stand between data, and PACE. */
+int session_put_ping(struct session *s, struct buf *out, uint64_t now);
+int session_put_pace(struct session *s, struct buf *out, uint64_t now);
+/* Something to learn from how fast the link is, before contents go. 0: it is known, or enough was sent. */
+int session_put_filler(struct session *s, struct buf *out);
+/* Measures a slow link over which nothing goes, when it is time to. */
+int session_put_probe(struct session *s, struct buf *out, uint64_t now);
+uint64_t session_pace_deadline(const struct session *s);
+int session_get_pong(struct session *s, struct cursor *c, uint64_t now, struct err *e);
+int session_get_pace(struct session *s, struct cursor *c, uint64_t now, struct err *e);
+/* session-fresh.c: notes which scopes were changed since the view before, on a slow link; -ENOMEM. */
+int session_fresh_look(struct session *s);
+/* So many bytes of the round were sent. */
+void session_fresh_sent(struct session *s, const struct outgoing *o, size_t bytes);
+/* What waits has to have a turn: nothing comes first. */
+bool session_in_debt(struct session *s);
+/* A round that was left for another; NULL: none. */
+struct outgoing *session_fresh_left(struct session *s);
+/* A scope that can come first now, while `o` is under way; NULL: none. */
+struct scope *session_fresh_next(struct session *s, const struct outgoing *o);
+/* The round of the scope (NULL: the one under way) that is not ended; NULL: there is none. */
+struct outgoing *session_round_of(struct session *s, const struct scope *scope);
 /* session-holds.c: frames 23 and 24. */
 int session_get_holds(struct session *s, struct cursor *c, struct err *e);
 int session_get_held(struct session *s, struct cursor *c, struct err *e);
@@ -197,10 +256,17 @@ int session_get_presence(struct session *s, struct cursor *c, uint64_t now, stru
 /* session-spread.c: frame 35, and what it leads to. */
 void session_spread_leave(struct session *s);
 int session_spread_claims(struct session *s, uint64_t now, struct err *e); /* who was first? */
+/* RAISE has come: what of it is here already? base: what the peer had told before. -ENOMEM. */
+int session_spread_raised(struct session *s, const struct scope *scope, const struct vv *base, uint64_t now,
+			  struct err *e);
 int session_spread_look(struct session *s, uint64_t now); /* what is due, and when? -ENOMEM */
-/* Of a scope that the peer lacks something of: is a round due, and up to what; *ret is empty before. */
+/* Of a scope that the peer lacks something of: is a round due, and up to what; *ret is empty before. o: its round
+ * under way, which is to be raised; NULL: a new one. */
 bool session_spread_due(const struct session *s, const struct scope *scope);
-int session_spread_upto(const struct session *s, const struct scope *scope, struct vv *ret); /* -ENOMEM */
+int session_spread_upto(const struct session *s, const struct scope *scope, const struct outgoing *o,
+			struct vv *ret); /* -ENOMEM */
+/* The peer has said that the link is slow: what comes over it first is asked of others whose links are not. */
+void session_spread_slow(const struct session *s);
 uint64_t session_spread_deadline(const struct session *s);
 /* Wishes and announcements; along: something is sent anyway. */
 int session_spread_put(struct session *s, struct buf *out, bool along, uint64_t now);
@@ -242,6 +308,7 @@ bool session_all_heard(const struct session *s);
 bool session_all_here(const struct session *s);
 /* Drops HELLO's view once both lists of scopes are through. */
 void session_hello_done(struct session *s);
+bool session_rounds_open(const struct session *s); /* any is not ended */
 void session_round_drop(struct session *s, uint32_t i);
 /* The peer told more: drops the rounds that it holds now. */
 void session_rounds_answered(struct session *s);

@@ -226,7 +226,7 @@ static int get_told(struct session *s, struct cursor *c, enum frame_type t, stru
 {
 	uint32_t tag[FRAME_TAGS_MAX], n = 0, no;
 	int r = frame_vector_get(c, &scope->heard, s->actors, s->in_actors, e);
-	if (r == 0 && t == FRAME_ROUND)
+	if (r == 0 && (t == FRAME_ROUND || t == FRAME_RAISE))
 		r = frame_tags_get(c, tag, &n, e);
 	if (r < 0)
 		return r;
@@ -254,11 +254,20 @@ static int get_resume(struct session *s, struct cursor *c, struct err *e)
 	int r = get_scope(s, c, &scope, e);
 	if (r < 0)
 		return r;
-	if (scope->resume.n > 0)
+	if (scope->resume.n > 0 || scope->resume_spans.n > 0)
 		return err_set(e, -EPROTO, "the peer sent RESUME twice for a scope");
+	struct spans *x = &scope->resume_spans;
 	r = frame_vector_get(c, &scope->resume, s->actors, s->in_actors, e);
-	if (r == 0 && (!cursor_end(c) || scope->resume.n == 0))
+	while (r == 0 && cursor_ok(c) && cursor_left(c) > 0 && x->n < SPANS_KEPT) {
+		r = frame_vector_get(c, &x->high[x->n], s->actors, s->in_actors, e);
+		if (r == 0)
+			r = frame_vector_get(c, &x->low[x->n], s->actors, s->in_actors, e);
+		x->n++;
+	}
+	if (r == 0 && (!cursor_end(c) || !spans_valid(x) || (scope->resume.n == 0 && x->n == 0)))
 		r = malformed(FRAME_RESUME, e);
+	if (r == 0 && x->n > 0)
+		r = session_check_own(s, spans_top(x), e);
 	return r < 0 ? r : session_check_own(s, &scope->resume, e);
 }
 
@@ -316,7 +325,7 @@ static int get_round(struct session *s, struct cursor *c, struct err *e)
 	if (r < 0)
 		return r;
 	uint64_t count = cursor_varint(c);
-	if (scope->vector_awaited || !s->scopes_in || intake_open(s->intake))
+	if (scope->vector_awaited || !s->scopes_in || !intake_can_open(s->intake, &scope->id))
 		return err_set(e, -EPROTO, "the peer opened a round out of place");
 	if (!round_allowed(s))
 		return err_set(e, -EPROTO, "the peer opened too many rounds");
@@ -324,7 +333,34 @@ static int get_round(struct session *s, struct cursor *c, struct err *e)
 	if (s->spread && vv_copy(&scope->heard, &base) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
 	r = get_told(s, c, FRAME_ROUND, scope, e);
-	return r < 0 ? r : intake_round(s->intake, &scope->id, s->spread ? &base : NULL, &scope->heard, count, e);
+	if (r < 0)
+		return r;
+	/* It goes on where the last one was cut, if it is of a view that is no earlier. */
+	bool goes_on = vv_covers(&scope->heard, &scope->resumed) && scope->resumed_spans.n > 0 &&
+		       vv_covers(&scope->heard, spans_top(&scope->resumed_spans));
+	r = intake_round(s->intake, &scope->id, s->spread ? &base : NULL, &scope->heard, count,
+			 goes_on ? &scope->resumed_spans : NULL, e);
+	vv_done(&scope->resumed);
+	spans_done(&scope->resumed_spans);
+	return r;
+}
+
+static int get_raise(struct session *s, struct cursor *c, uint64_t now, struct err *e)
+{
+	struct scope *scope = NULL;
+	int r = get_scope(s, c, &scope, e);
+	if (r == 0 && !intake_can_raise(s->intake, &scope->id))
+		return err_set(e, -EPROTO, "the peer raised a round that is not open, or inside of a delta");
+	if (r == 0 && cursor_left(c) == 0)
+		return intake_raise(s->intake, &scope->id, NULL, NULL, e);
+	_cleanup_(vv_done) struct vv base = { 0 };
+	if (r == 0 && s->spread && vv_copy(&scope->heard, &base) < 0)
+		r = err_set(e, -ENOMEM, "out of memory");
+	if (r == 0)
+		r = get_told(s, c, FRAME_RAISE, scope, e);
+	if (r == 0)
+		r = intake_raise(s->intake, &scope->id, s->spread ? &base : NULL, &scope->heard, e);
+	return r < 0 ? r : session_spread_raised(s, scope, &base, now, e);
 }
 
 static int get_ack(struct session *s, struct cursor *c, struct err *e)
@@ -446,18 +482,6 @@ static int get_ping(struct session *s, struct cursor *c, struct err *e)
 	return cursor_end(c) ? 0 : malformed(FRAME_PING, e);
 }
 
-static int get_pong(struct session *s, struct cursor *c, uint64_t now, struct err *e)
-{
-	uint64_t v = cursor_varint(c);
-	if (!cursor_end(c) || !s->ping_out || v > s->ping_value)
-		return malformed(FRAME_PONG, e);
-	if (v < s->ping_value)
-		return 0;
-	s->ping_out = false;
-	s->rtt = now > s->ping_at ? now - s->ping_at : 1;
-	return 0;
-}
-
 /* Counts a frame against the window that the peer has. */
 static int count_in(struct session *s, enum stream stream, uint64_t cost, struct err *e)
 {
@@ -469,7 +493,7 @@ static int count_in(struct session *s, enum stream stream, uint64_t cost, struct
 
 static bool is_of_round(enum frame_type t)
 {
-	return t == FRAME_ROUND || t == FRAME_BUNDLE || t == FRAME_DELTA || t == FRAME_MARK || t == FRAME_RECORD ||
+	return t == FRAME_ROUND || t == FRAME_RAISE || t == FRAME_BUNDLE || t == FRAME_DELTA || t == FRAME_MARK || t == FRAME_RECORD ||
 	       t == FRAME_CHUNK;
 }
 
@@ -489,7 +513,7 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return err_set(e, -EPROTO, "the peer did not begin with HELLO");
 	if (s->hello_in && !s->witness_in && t != FRAME_WITNESS && t != FRAME_HELLO)
 		return err_set(e, -EPROTO, "the peer did not go on with WITNESS");
-	if (s->witness_in && t != FRAME_HELD)
+	if (s->witness_in && t != FRAME_HELD && t != FRAME_PACE)
 		r = session_held_known(s, e);
 	if (r < 0)
 		return r;
@@ -521,7 +545,7 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 	case FRAME_PING:
 		return get_ping(s, &c, e);
 	case FRAME_PONG:
-		return get_pong(s, &c, now, e);
+		return session_get_pong(s, &c, now, e);
 	case FRAME_RECORD:
 		r = count_in(s, STREAM_RECORD, cost, e);
 		return r < 0 ? r : get_record(s, &c, cost, e);
@@ -538,6 +562,10 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return session_get_held(s, &c, e);
 	case FRAME_MARK:
 		return get_mark(s, &c, e);
+	case FRAME_PACE:
+		return session_get_pace(s, &c, now, e);
+	case FRAME_RAISE:
+		return get_raise(s, &c, now, e);
 	case FRAME_RESUME:
 		return get_resume(s, &c, e);
 	case FRAME_PRESENCE:

@@ -72,18 +72,29 @@ static int put_witness(struct session *s, struct buf *out)
 	return put(s, out, FRAME_WITNESS);
 }
 
+/* All vectors go into one frame. */
+static bool spans_fit(const struct spans *spans, const struct vv *reached)
+{
+	size_t items = reached->n;
+	for (uint32_t i = 0; i < spans->n; i++)
+		items += spans->low[i].n + spans->high[i].n;
+	return items < FRAME_LARGE / 40;
+}
+
 /* What came of rounds of the peer that were cut. */
 static int put_resumes(struct session *s, struct buf *out, size_t end)
 {
 	static const struct vv none;
 	while (s->resumes_out) {
 		_cleanup_(vv_done) struct vv reached = { 0 };
+		_cleanup_(spans_done) struct spans spans = { 0 };
 		struct id id;
 		struct scope *scope;
 		if (out->len >= end)
 			return 1;
 		int r = replica_partial_next(s->replica, &s->peer_self,
-					     s->resume_any ? &s->resume_last : NULL, &id, &reached);
+					     s->resume_any ? &s->resume_last : NULL, &id, &reached,
+					     &spans);
 		if (r == 0)
 			s->resumes_out = false;
 		if (r <= 0)
@@ -95,9 +106,24 @@ static int put_resumes(struct session *s, struct buf *out, size_t end)
 		r = session_scope(s, &id, &scope);
 		if (r < 0)
 			return r;
+		/* Without them more is sent again. */
+		if (!spans_fit(&spans, &reached))
+			spans_done(&spans);
+		if (reached.n == 0 && spans.n == 0)
+			continue;
 		payload(s);
 		session_put_scope(s, scope);
 		r = frame_vector_put(&s->payload, &reached, &none, s->actors, s->out_actors);
+		for (uint32_t i = 0; r == 0 && i < spans.n; i++) {
+			r = frame_vector_put(&s->payload, &spans.high[i], &none, s->actors, s->out_actors);
+			if (r == 0)
+				r = frame_vector_put(&s->payload, &spans.low[i], &none, s->actors,
+						     s->out_actors);
+		}
+		if (r == 0)
+			r = vv_copy(&reached, &scope->resumed);
+		if (r == 0)
+			r = spans_copy(&spans, &scope->resumed_spans);
 		if (r == 0)
 			r = put(s, out, FRAME_RESUME);
 		if (r < 0)
@@ -250,11 +276,10 @@ static int put_life(struct session *s, struct buf *out, uint64_t now)
 		s->pong_due = false;
 	}
 	if (r == 0 && s->hello_in && (s->ping_due || now >= session_ping_at(s))) {
-		s->ping_due = false;
-		s->ping_out = true;
-		s->ping_at = s->last_ping = now;
-		r = put_number(s, out, FRAME_PING, ++s->ping_value);
+		r = session_put_ping(s, out, now);
 	}
+	if (r == 0)
+		r = session_put_probe(s, out, now);
 	return r;
 }
 
@@ -278,7 +303,8 @@ static int put_counted(struct session *s, struct buf *out, enum stream stream, e
 static int put_piece(struct session *s, struct buf *out, enum stream stream, enum frame_type t,
 		     struct piecewise *p)
 {
-	size_t left = p->data.len - p->at, n = left > FRAME_PIECE ? FRAME_PIECE : left;
+	size_t left = p->data.len - p->at, most = pace_piece(&s->pace);
+	size_t n = left > most ? most : left;
 	buf_u8(&s->payload, n < left ? FRAME_MORE : 0);
 	int r = put_counted(s, out, stream, t, &s->payload, p->data.data + p->at, n);
 	p->at += n;
@@ -345,6 +371,10 @@ static const struct vv *sent_of(const struct id *id, void *userdata)
 	const struct scope *scope = session_scope_find(s, id);
 	if (!session_shares(s, id))
 		return NULL;
+	/* A round that is not ended has not brought all that it will. */
+	for (uint32_t i = 0; i < s->n_rounds; i++)
+		if (s->out[i].backlog && s->out[i].scope == scope)
+			return backlog_known(s->out[i].backlog);
 	return scope ? &scope->sent : &nothing;
 }
 
@@ -366,35 +396,50 @@ static void put_tags(struct session *s, const struct vv *upto)
 		s->tagged = last;
 }
 
-static int round_start(struct session *s, struct buf *out, struct err *e)
+/* The round goes on newest first; up: to what it says. */
+static int put_raise(struct session *s, struct buf *out, struct outgoing *o, bool up)
 {
-	if (s->idle || !s->scopes_in || s->n_rounds == ROUNDS_OUT)
-		return 0;
-	struct scope *scope = scope_due(s);
-	if (!scope) {
-		s->idle = true;
-		return 0;
-	}
+	payload(s);
+	session_put_scope(s, o->scope);
+	if (!up)
+		return put(s, out, FRAME_RAISE);
+	int r = put_told(s, o->scope, &o->upto);
+	if (r < 0)
+		return r;
+	put_tags(s, &o->upto);
+	return put(s, out, FRAME_RAISE);
+}
+
+static int round_start(struct session *s, struct buf *out, struct scope *scope, struct err *e)
+{
+	scope->fresh = false;
 	struct outgoing *o = &s->out[s->n_rounds];
 	*o = (struct outgoing){ .scope = scope };
-	int r = backlog_new(s->replica, s->view, &scope->id, &scope->sent, &s->backlog);
+	struct backlog *b;
+	int r = backlog_new(s->replica, s->view, &scope->id, &scope->sent, &b);
 	if (r < 0)
 		return err_errno(e, r, "cannot list what the peer lacks");
-	backlog_others(s->backlog, sent_of, s);
-	r = session_spread_upto(s, scope, &o->upto);
+	backlog_others(b, sent_of, s);
+	r = session_spread_upto(s, scope, NULL, &o->upto);
 	if (r == 0)
-		r = backlog_limit(s->backlog, &o->upto);
+		r = backlog_limit(b, &o->upto);
 	/* Only of a view that is no earlier than the one it is about. */
-	if (r == 0 && scope->resume.n > 0 && vv_covers(&o->upto, &scope->resume))
-		r = backlog_skip(s->backlog, &scope->resume);
+	bool goes_on = vv_covers(&o->upto, &scope->resume) &&
+		       (scope->resume_spans.n == 0 || vv_covers(&o->upto, spans_top(&scope->resume_spans)));
+	if (r == 0 && goes_on && scope->resume.n > 0)
+		r = backlog_skip(b, &scope->resume);
+	goes_on &= scope->resume_spans.n > 0;
+	if (r == 0 && goes_on)
+		r = backlog_turn(b, &scope->resume_spans);
 	vv_done(&scope->resume);
-	s->since_mark = 0;
-	s->mark = (struct dot){ 0 };
+	spans_done(&scope->resume_spans);
 	if (r == 0)
 		r = vv_join(&scope->sent, &o->upto);
 	o->view = view_ref(s->view);
 	o->no = ++s->last_round;
-	o->nodes = backlog_left(s->backlog);
+	o->nodes = backlog_left(b);
+	o->backlog = b;
+	s->open = o->no;
 	s->n_rounds++;
 	payload(s);
 	session_put_scope(s, scope);
@@ -405,24 +450,95 @@ static int round_start(struct session *s, struct buf *out, struct err *e)
 		put_tags(s, &o->upto);
 		r = put(s, out, FRAME_ROUND);
 	}
+	if (r == 0 && goes_on)
+		r = put_raise(s, out, o, true);
 	if (r < 0)
 		return err_errno(e, r, "cannot start a round");
 	return 1;
 }
 
+/* On a slow link what is left goes newest first, and what has come since before that. go_on: another round was under
+ * way. 1: something was sent. */
+static int round_raise(struct session *s, struct buf *out, struct outgoing *o, bool go_on, struct err *e)
+{
+	_cleanup_(vv_done) struct vv upto = { 0 };
+	struct scope *scope = o->scope;
+	int r = 0;
+	bool turn = !backlog_turned(o->backlog);
+	/* The first time it goes up to all that was told, which may have been announced since it began. */
+	bool news = scope->have && !vv_covers(&o->upto, scope->have) &&
+		    (session_spread_due(s, scope) || (turn && !vv_covers(&o->upto, &scope->told)));
+	if (!backlog_between(o->backlog) || (!turn && !go_on && !news) ||
+	    (turn && (!s->pace.slow || !scope->have || backlog_left(o->backlog) < TURN_MIN)))
+		return 0;
+	if (turn)
+		r = backlog_turn(o->backlog, NULL);
+	if (r == 0 && news)
+		r = session_spread_upto(s, scope, o, &upto);
+	if (r == 0 && news) {
+		r = backlog_raise(o->backlog, s->view, &upto, &scope->heard);
+		if (r == 0 && !go_on)
+			return 0;
+		news = r != 0;
+		if (r > 0) {
+			view_unref(o->view);
+			o->view = view_ref(s->view);
+			o->raised = true;
+			r = vv_join(&o->upto, &upto);
+		}
+		if (r == 0)
+			r = vv_join(&scope->sent, &o->upto);
+	}
+	s->open = o->no;
+	o->in_turn = 0;
+	scope->fresh = false;
+	if (r == 0)
+		r = put_raise(s, out, o, turn || news);
+	return r < 0 ? err_errno(e, r, "cannot raise a round") : 1;
+}
+
 /* Tells how far the round is, now and then. 1: it was. */
-static int put_mark(struct session *s, struct buf *out)
+static int put_mark(struct session *s, struct buf *out, struct outgoing *o)
 {
 	struct dot at;
-	if (s->since_mark < MARK_EVERY || !backlog_place(s->backlog, &at.actor, &at.seq) ||
-	    (at.actor == s->mark.actor && at.seq == s->mark.seq))
+	bool now = o->since_mark >= (backlog_turned(o->backlog) ? MARK_EVERY_TURNED : MARK_EVERY);
+	if (!backlog_turned(o->backlog)) {
+		if (!now || !backlog_place(o->backlog, &at.actor, &at.seq) ||
+		    (at.actor == o->mark.actor && at.seq == o->mark.seq))
+			return 0;
+		o->mark = at;
+	} else if (!backlog_mark(o->backlog, now, &at)) {
 		return 0;
-	s->since_mark = 0;
-	s->mark = at;
+	}
+	o->since_mark = 0;
 	actor_codec_put(s->out_actors, payload(s), at.actor);
 	buf_varint(&s->payload, at.seq);
 	int r = put(s, out, FRAME_MARK);
 	return r < 0 ? r : 1;
+}
+
+/* What to go on with, where that is to be said. 1: something was sent. */
+static int round_choose(struct session *s, struct buf *out, struct err *e)
+{
+	struct outgoing *o = session_round_of(s, NULL);
+	if (session_fresh_look(s) < 0)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (o) {
+		struct scope *scope = backlog_turned(o->backlog) && backlog_between(o->backlog) ?
+					      session_fresh_next(s, o) : NULL;
+		struct outgoing *other = scope ? session_round_of(s, scope) : NULL;
+		if (other)
+			return round_raise(s, out, other, true, e);
+		return scope ? round_start(s, out, scope, e) : round_raise(s, out, o, false, e);
+	}
+	o = session_fresh_left(s);
+	if (o)
+		return round_raise(s, out, o, true, e);
+	if (s->idle || !s->scopes_in || s->n_rounds == ROUNDS_OUT || session_part_waits(s))
+		return 0;
+	struct scope *scope = scope_due(s);
+	s->idle = !scope;
+	return scope ? round_start(s, out, scope, e) : 0;
 }
 
 /* One frame of the round under way. 1: something was sent. */
@@ -430,32 +546,34 @@ static int round_step(struct session *s, struct buf *out, struct err *e)
 {
 	if (session_part_sends(s))
 		return 0;
-	if (!s->backlog)
-		return round_start(s, out, e);
-	if (!window_open(s, STREAM_DELTA))
+	struct outgoing *o = session_round_of(s, NULL);
+	if (o && !window_open(s, STREAM_DELTA))
 		return 0;
-	struct outgoing *o = &s->out[s->n_rounds - 1];
 	if (!s->delta.busy) {
 		struct delta *d = NULL;
-		int r = put_mark(s, out);
-		if (r != 0)
+		int r = o ? put_mark(s, out, o) : 0;
+		if (r == 0)
+			r = round_choose(s, out, e);
+		if (r != 0 || !o)
 			return r < 0 ? err_errno(e, r, "cannot make a frame") : r;
 		/* The peer may have got it all from others meanwhile; but what began ends. */
-		if (backlog_inside(s->backlog) || !vv_covers(&o->scope->heard, &o->upto)) {
-			r = backlog_next(s->backlog, &s->arena, &d, e);
+		if (backlog_inside(o->backlog) || !vv_covers(&o->scope->heard, &o->upto)) {
+			backlog_back(o->backlog, session_in_debt(s));
+			r = backlog_next(o->backlog, &s->arena, &d, e);
 			if (r < 0)
 				return r;
 		}
 		if (!d) {
-			backlog_free(s->backlog);
-			s->backlog = NULL;
+			backlog_free(TAKE_PTR(o->backlog));
+			s->open = 0;
 			payload(s);
 			r = put(s, out, FRAME_END);
 			session_rounds_answered(s);
 			return r < 0 ? r : 1;
 		}
 		s->deltas_out++;
-		const struct bundle *b = backlog_bundle(s->backlog);
+		o->in_turn++;
+		const struct bundle *b = backlog_bundle(o->backlog);
 		if (b)
 			r = encode_bundle(s, b);
 		if (r == 0)
@@ -467,8 +585,27 @@ static int round_step(struct session *s, struct buf *out, struct err *e)
 	size_t before = out->len;
 	int r = s->bundle.busy ? put_piece(s, out, STREAM_DELTA, FRAME_BUNDLE, &s->bundle) :
 				 put_piece(s, out, STREAM_DELTA, FRAME_DELTA, &s->delta);
-	s->since_mark += out->len - before;
+	if (o) {
+		o->since_mark += out->len - before;
+		session_fresh_sent(s, o, out->len - before);
+	}
 	return r < 0 ? err_errno(e, r, "cannot send a delta") : 1;
+}
+
+/* A record of a newer view than that of its delta may have changes of batches whose other nodes were not sent
+ * yet. It seldom comes to that; a session that begins anew has one view. */
+static int whole_is_safe(struct session *s, struct err *e)
+{
+	for (uint32_t i = 0; i < s->n_rounds; i++) {
+		if (s->out[i].no != s->whole_round || !s->out[i].raised)
+			continue;
+		int r = view_alone(s->whole_view, &s->whole_id, &s->out[i].scope->heard, &s->arena, e);
+		if (r == 0)
+			return err_set(e, -ESTALE, "the peer lacks what a newer change stands on: "
+						   "the link begins anew");
+		return r < 0 ? r : 0;
+	}
+	return 0;
 }
 
 static int record_step(struct session *s, struct buf *out, struct err *e)
@@ -477,7 +614,9 @@ static int record_step(struct session *s, struct buf *out, struct err *e)
 		return 0;
 	if (s->whole_due) {
 		struct delta *d;
-		int r = view_whole(s->whole_view, &s->whole_id, &s->arena, &d, e);
+		int r = whole_is_safe(s, e);
+		if (r == 0)
+			r = view_whole(s->whole_view, &s->whole_id, &s->arena, &d, e);
 		if (r < 0)
 			return r;
 		view_unref(TAKE_PTR(s->whole_view));
@@ -500,16 +639,22 @@ static int chunk_step(struct session *s, struct buf *out, struct err *e)
 		return 0;
 	const struct sha256 *hash = &s->wanted[s->wanted_at];
 	buf_reset(&s->chunk);
-	int r = chunk_get(replica_store(s->replica), hash, &s->chunk);
+	bool refused = s->n_refused > 0;
+	int r = refused ? -ENOENT : chunk_get(replica_store(s->replica), hash, &s->chunk);
 	if (r < 0 && r != -ENOENT && r != -EHOSTDOWN)
 		return err_errno(e, r, "cannot read a chunk");
 	if (r < 0)
 		buf_reset(&s->chunk);
+	/* A large one is long on its way if the link is slow, and cannot be called off then. */
+	r = s->chunk.len > CHUNK_LONG ? session_put_filler(s, out) : 0;
+	if (r != 0)
+		return r < 0 ? err_set(e, r, "out of memory") : r;
 	buf_put(payload(s), hash->b, SHA256_SIZE);
 	r = put_counted(s, out, STREAM_CHUNK, FRAME_CHUNK, &s->payload, s->chunk.data,
 			s->chunk.len);
 	s->wanted_at = (s->wanted_at + 1) % WANTED_MAX;
 	s->n_wanted--;
+	s->n_refused -= refused;
 	return r < 0 ? err_errno(e, r, "cannot send a chunk") : 1;
 }
 
@@ -527,6 +672,8 @@ static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
 		r = put_witness(s, out);
 	if (r == 0)
 		r = session_put_partial(s, out);
+	if (r == 0)
+		r = session_put_pace(s, out, now);
 	while (r == 0 && s->interests_out) {
 		if (out->len >= end)
 			return 1;
@@ -562,11 +709,17 @@ static int control(struct session *s, struct buf *out, size_t end, uint64_t now)
 	return r;
 }
 
-static int data(struct session *s, struct buf *out, size_t end, struct err *e)
+static int data(struct session *s, struct buf *out, size_t end, uint64_t now, struct err *e)
 {
 	for (;;) {
+		if (pace_due(&s->pace) && session_put_ping(s, out, now) < 0)
+			return err_set(e, -ENOMEM, "out of memory");
+		/* What is on its way cannot be overtaken: on a slow link that is little. */
+		if (pace_room(&s->pace) == 0)
+			return 0;
 		if (out->len >= end)
 			return 1;
+		size_t before = out->len;
 		int record = record_step(s, out, e);
 		if (record < 0)
 			return record;
@@ -579,8 +732,12 @@ static int data(struct session *s, struct buf *out, size_t end, struct err *e)
 		int part = session_part_step(s, out, e);
 		if (part < 0)
 			return part;
-		if (record + chunk + round + part == 0)
+		if (record + chunk + round + part == 0) {
+			if (pace_tail(&s->pace) && session_put_ping(s, out, now) < 0)
+				return err_set(e, -ENOMEM, "out of memory");
 			return 0;
+		}
+		pace_sent(&s->pace, out->len - before, now);
 	}
 }
 
@@ -631,7 +788,7 @@ int session_output(struct session *s, struct buf *out, size_t max, uint64_t now_
 		r = more < 0 ? more : 0;
 	}
 	if (r == 0 && s->hello_in && !s->scopes_out)
-		r = data(s, out, before + max, &why);
+		r = data(s, out, before + max, now_us, &why);
 	r = r == 0 ? more : r;
 	s->bytes_out += out->len - before;
 	if (r < 0) {

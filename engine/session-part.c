@@ -103,6 +103,14 @@ bool session_part_sends(const struct session *s)
 	return s->parts && s->parts->sends;
 }
 
+bool session_part_waits(const struct session *s)
+{
+	for (uint32_t i = 0; s->parts && i < s->parts->n; i++)
+		if (s->parts->part[i].phase == SENDING)
+			return true;
+	return false;
+}
+
 static struct part *part_of(const struct session *s, const struct id *scope)
 {
 	for (uint32_t i = 0; s->parts && i < s->parts->n; i++)
@@ -494,7 +502,7 @@ int session_part_step(struct session *s, struct buf *out, struct err *e)
 	for (uint32_t i = 0; s->parts && !p && i < s->parts->n; i++)
 		if (s->parts->part[i].phase == SENDING)
 			p = &s->parts->part[i];
-	if (!p || s->backlog || s->out_flight[STREAM_DELTA] >= s->window)
+	if (!p || session_rounds_open(s) || s->out_flight[STREAM_DELTA] >= s->window)
 		return 0;
 	int r = 0;
 	if (!p->opened)

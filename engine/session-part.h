@@ -18,6 +18,8 @@ int session_parts_put(struct session *s, struct buf *out, size_t end, struct err
 int session_part_step(struct session *s, struct buf *out, struct err *e);
 /* A round of a part is under way. */
 bool session_part_sends(const struct session *s);
+/* One is to be sent when no round is open: none begins before. */
+bool session_part_waits(const struct session *s);
 int session_compare_get(struct session *s, struct cursor *c, struct err *e);
 int session_hold_get(struct session *s, struct cursor *c, struct err *e);
 int session_take_get(struct session *s, struct cursor *c, struct err *e);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/backlog.h"
 #include "engine/replica-live.h"
 #include "engine/session-impl.h"
 
@@ -30,11 +31,22 @@ static bool is_open(const struct session *s)
 	return s->error == 0 && s->scopes_in && s->intake;
 }
 
-/* Another session has brought changes of that actor first. */
-static bool has_other(const struct session *s, const struct id *scope, uint32_t actor)
+/* x is no worse to get changes from than s: a slow link is, whoever is at its other end. */
+static bool is_as_fast(const struct session *x, const struct session *s)
+{
+	return !x->peer_slow || s->peer_slow;
+}
+
+static bool is_other(const struct session *x, const struct session *s, bool fast)
+{
+	return x != s && is_open(x) && !(fast && x->peer_slow);
+}
+
+/* Another session (fast: whose link is not slow) has brought changes of that actor first. */
+static bool has_other(const struct session *s, const struct id *scope, uint32_t actor, bool fast)
 {
 	for (const struct session *x = s->spread->first; x; x = x->spread_next)
-		if (x != s && is_open(x) && session_shares(x, scope) &&
+		if (is_other(x, s, fast) && session_shares(x, scope) &&
 		    wishes_state(&x->own_wishes, scope, actor) == WISH_FIRST)
 			return true;
 	return false;
@@ -46,7 +58,7 @@ static uint64_t coming_until(const struct session *s, const struct id *scope, st
 {
 	uint64_t until = 0;
 	for (const struct session *x = s->spread->first; x; x = x->spread_next)
-		if (is_open(x) && now < x->moved_at + STALLED_US && x->moved_at + STALLED_US > until &&
+		if (is_open(x) && is_as_fast(x, s) && now < x->moved_at + STALLED_US && x->moved_at + STALLED_US > until &&
 		    intake_brings(x->intake, scope, d))
 			until = x->moved_at + STALLED_US;
 	return until;
@@ -72,23 +84,23 @@ static int newest_first(const void *a, const void *b)
 
 /* Others that were told to be lazy about it are to be so no more; unless one of them was first since then or not
  * long before: what comes over that one goes on doing so, as if the link that ended had never been. */
-static void ask_others(const struct session *s, const struct wish *w)
+static void ask_others(const struct session *s, const struct wish *w, bool fast)
 {
 	for (const struct session *x = s->spread->first; x; x = x->spread_next) {
-		const struct wish *y = is_open(x) ? wishes_find(&x->own_wishes, &w->scope, w->actor) : NULL;
+		const struct wish *y = is_other(x, s, fast) ? wishes_find(&x->own_wishes, &w->scope, w->actor) : NULL;
 		if (y && y->state == WISH_FIRST && y->at_us + SPREAD_AGAIN_US > w->at_us)
 			return;
 	}
 	for (struct session *x = s->spread->first; x; x = x->spread_next) {
-		struct wish *y = is_open(x) ? wishes_find(&x->own_wishes, &w->scope, w->actor) : NULL;
+		struct wish *y = is_other(x, s, fast) ? wishes_find(&x->own_wishes, &w->scope, w->actor) : NULL;
 		if (y && y->state == WISH_LAZY)
 			wishes_set(&x->own_wishes, y, WISH_ASKED, true, x->spread_now);
 	}
 }
 
-/* What came over this session first comes over none now. That which came last is asked of others; the rest
- * they announce, and then it is asked for. */
-static void repair(const struct session *s)
+/* What came over this session first comes over none now, or slowly. That which came last is asked of others (fast:
+ * whose links are not slow); the rest they announce, and then it is asked for. */
+static void repair(const struct session *s, bool fast)
 {
 	const struct wish **list = calloc(s->own_wishes.n + 1, sizeof(struct wish *));
 	uint32_t n = 0;
@@ -101,8 +113,14 @@ static void repair(const struct session *s)
 	}
 	qsort(list, n, sizeof(struct wish *), newest_first);
 	for (uint32_t i = 0; i < n && i < SPREAD_REPAIR_MAX; i++)
-		ask_others(s, list[i]);
+		ask_others(s, list[i], fast);
 	free(list);
+}
+
+void session_spread_slow(const struct session *s)
+{
+	if (s->spread)
+		repair(s, true);
 }
 
 void session_spread_leave(struct session *s)
@@ -110,7 +128,7 @@ void session_spread_leave(struct session *s)
 	for (struct session **at = s->spread ? &s->spread->first : NULL; at && *at; at = &(*at)->spread_next)
 		if (*at == s) {
 			*at = s->spread_next;
-			repair(s);
+			repair(s, false);
 			break;
 		}
 	wishes_done(&s->own_wishes);
@@ -134,8 +152,10 @@ static int note_fresh(struct session *s, const struct id *scope, uint32_t actor,
 static int note_late(struct session *s, const struct id *scope, uint32_t actor, uint64_t now)
 {
 	struct wish *w;
-	/* Nobody has them before who makes them; and who has them from nobody else does not do without. */
-	if (id_equal(&actors_get(s->actors, actor)->device, &s->peer) || !has_other(s, scope, actor))
+	/* Nobody has them before who makes them, unless the link is slow; and who has them from nobody else does not do
+	 * without. */
+	const bool maker = id_equal(&actors_get(s->actors, actor)->device, &s->peer);
+	if ((maker && !s->peer_slow) || !has_other(s, scope, actor, maker || !s->peer_slow))
 		return 0;
 	int r = wishes_make_room(&s->own_wishes, scope, actor, now, &w);
 	if (r < 0)
@@ -155,6 +175,18 @@ int session_spread_claims(struct session *s, uint64_t now, struct err *e)
 		for (uint32_t i = 0; r == 0 && i < c->late.n; i++)
 			r = note_late(s, &c->scope, c->late.item[i].actor, now);
 		c->seen = true;
+	}
+	return r < 0 ? err_errno(e, r, "cannot note who was first") : 0;
+}
+
+int session_spread_raised(struct session *s, const struct scope *scope, const struct vv *base, uint64_t now,
+			  struct err *e)
+{
+	int r = 0;
+	for (uint32_t i = 0; r == 0 && s->spread && i < scope->heard.n; i++) {
+		const struct dot d = { scope->heard.item[i].actor, scope->heard.item[i].seq };
+		if (!vv_has(base, d) && replica_has(s->replica, &scope->id, d))
+			r = note_late(s, &scope->id, d.actor, now);
 	}
 	return r < 0 ? err_errno(e, r, "cannot note who was first") : 0;
 }
@@ -186,7 +218,14 @@ bool session_spread_due(const struct session *s, const struct scope *scope)
 	return any;
 }
 
-int session_spread_upto(const struct session *s, const struct scope *scope, struct vv *ret)
+/* Is all that the round was to bring of the actor held by the peer already, or nothing? */
+static bool brings_none(const struct scope *scope, const struct outgoing *o, uint32_t actor)
+{
+	const uint64_t upto = vv_get(&o->upto, actor);
+	return upto <= vv_get(&scope->heard, actor) || upto <= vv_get(backlog_known(o->backlog), actor);
+}
+
+int session_spread_upto(const struct session *s, const struct scope *scope, const struct outgoing *o, struct vv *ret)
 {
 	int r = 0;
 	for (uint32_t i = 0; r == 0 && i < scope->have->n; i++) {
@@ -195,8 +234,11 @@ int session_spread_upto(const struct session *s, const struct scope *scope, stru
 		/* For each actor the round goes up to `have`, or only to `sent`, which takes no walk: the dot index has
 		 * what lies behind a vector up to `have`, but up to nothing before that (engine/replica.h, Vectors),
 		 * because an entry goes when the actor has changed the node again. The peer claims what it was told, so of
-		 * whom more was announced than sent, all has to come along. */
-		if (!scope->anyhow && is_lazy(s, scope, &x) && vv_get(&scope->told, x.actor) <= sent)
+		 * whom more was announced than sent, all has to come along. So it has to of whom a round that is
+		 * raised brings something: from then on it is walked in the newer view, where an entry that it did not
+		 * come to yet may have gone up. */
+		if (!scope->anyhow && is_lazy(s, scope, &x) && vv_get(&scope->told, x.actor) <= sent &&
+		    (!o || brings_none(scope, o, x.actor)))
 			x.seq = sent;
 		if (x.seq > 0)
 			r = vv_raise(ret, x.actor, x.seq);

@@ -92,6 +92,10 @@ static void scope_free(struct scope *scope)
 	vv_done(&scope->heard);
 	vv_done(&scope->sent);
 	vv_done(&scope->resume);
+	spans_done(&scope->resume_spans);
+	vv_done(&scope->resumed);
+	vv_done(&scope->seen);
+	spans_done(&scope->resumed_spans);
 	vv_done(&scope->owed);
 	free(scope);
 }
@@ -158,8 +162,17 @@ bool session_all_here(const struct session *s)
 
 /* ---- rounds that wait for an answer ---- */
 
+bool session_rounds_open(const struct session *s)
+{
+	for (uint32_t i = 0; i < s->n_rounds; i++)
+		if (s->out[i].backlog)
+			return true;
+	return false;
+}
+
 void session_round_drop(struct session *s, uint32_t i)
 {
+	backlog_free(s->out[i].backlog);
 	vv_done(&s->out[i].upto);
 	view_unref(s->out[i].view);
 	s->n_rounds--;
@@ -170,7 +183,7 @@ void session_round_drop(struct session *s, uint32_t i)
 void session_rounds_answered(struct session *s)
 {
 	for (uint32_t i = 0; i < s->n_rounds;) {
-		bool open = s->backlog && i + 1 == s->n_rounds;
+		bool open = s->out[i].backlog;
 		if (!open && vv_covers(&s->out[i].scope->heard, &s->out[i].upto))
 			session_round_drop(s, i);
 		else
@@ -226,7 +239,6 @@ void session_free(struct session *s)
 		return;
 	session_spread_leave(s);
 	session_parts_free(s);
-	backlog_free(s->backlog);
 	while (s->n_rounds > 0)
 		session_round_drop(s, s->n_rounds - 1);
 	for (uint32_t i = 0; i < s->n_scopes; i++)
@@ -288,7 +300,8 @@ uint64_t session_dead_at(const struct session *s)
 {
 	if (!s->hello_in)
 		return s->last_in + HELLO_US;
-	return s->ping_out ? last_sign(s) + PONG_US : UINT64_MAX;
+	/* An answer comes behind all that is on its way. */
+	return s->ping_out ? last_sign(s) + PONG_US + pace_drain_us(&s->pace) : UINT64_MAX;
 }
 
 uint64_t session_deadline(const struct session *s)
@@ -299,8 +312,10 @@ uint64_t session_deadline(const struct session *s)
 	uint64_t at = ping < dead ? ping : dead;
 	uint64_t fetch = s->source ? fetch_deadline(s->source) : UINT64_MAX;
 	uint64_t tell = s->side ? presence_deadline(s->side) : UINT64_MAX;
+	uint64_t pace = s->hello_in ? session_pace_deadline(s) : UINT64_MAX;
 	uint64_t spread = session_spread_deadline(s);
 	at = fetch < at ? fetch : at;
+	at = pace < at ? pace : at;
 	at = spread < at ? spread : at;
 	return tell < at ? tell : at;
 }
@@ -325,6 +340,11 @@ void session_status(const struct session *s, struct session_status *ret)
 					.bytes_out = s->bytes_out,
 					.deltas_out = s->deltas_out,
 					.rtt_us = s->rtt,
+					.rate_out = s->pace.rate,
+					.slow_out = s->pace.slow,
+					.measured_us = s->pace.measured_us,
+					.rate_in = s->peer_rate,
+					.slow_in = s->peer_slow,
 					.since_us = s->last_in };
 	if (s->intake) {
 		ret->deltas_in = intake_deltas(s->intake);
@@ -340,7 +360,7 @@ void session_status(const struct session *s, struct session_status *ret)
 				ahead(&scope->heard, scope->have ? scope->have : &none) > 0;
 	}
 	for (uint32_t i = 0; i < s->n_rounds; i++) {
-		bool open = s->backlog && i + 1 == s->n_rounds;
+		bool open = s->out[i].backlog;
 		ret->behind_there += s->out[i].nodes ? s->out[i].nodes : open;
 	}
 }

@@ -23,7 +23,8 @@
  *     HOLDS, HELD  do you hold these contents, and are you going to?
  *     PRESENCE     who is connected to whom
  *     EAGER        whose changes are wanted at once, and of whose an ACK is enough at first
- *     PING, PONG   round trip time, life
+ *     PING, PONG   round trip time, life, how fast the link is (engine/pace.h)
+ *     PACE         how fast the sender of PACE finds the link
  *
  * A session starts a round whenever a published view holds more than the peer is known to have.
  * What came from the peer is not sent back. Deltas whose chunks are missing wait (with everything
@@ -75,6 +76,9 @@ struct session_status {
 	uint64_t behind_there; /* nodes that we still have to send or the peer to acknowledge */
 	uint64_t rtt_us;       /* 0: not measured yet */
 	uint64_t since_us;     /* the peer's last byte */
+	uint64_t rate_out, rate_in; /* bits a second, as we measure and as the peer does; 0: not known */
+	bool slow_out, slow_in;     /* counts as slow (engine/pace.h) */
+	uint64_t measured_us;       /* when rate_out was measured last; 0: not in this session */
 };
 void session_status(const struct session *s, struct session_status *ret);
 /* So much is half done that would begin anew if the session ended now that this should be put off: the first
@@ -96,6 +100,11 @@ bool session_is_source(const struct session *s); /* it is asked by now */
 /* Tells the peer, and hears from it, who is connected to whom; as session_fetch_for. */
 struct presence;
 void session_presence_for(struct session *s, struct presence *p);
+/* What is known of the link from an earlier session over the same way, right after session_new: bits a
+ * second (0: nothing), and whether it counts as slow. */
+void session_pace(struct session *s, uint64_t rate, bool slow);
+/* Whether it is slow, in any direction. False: that is not known. */
+bool session_slow(const struct session *s, bool *ret);
 
 /* The sessions of one replica go by what each of them knows: changes that come over several of them are asked of
  * the fastest one, and only word of them of the others. Once, right after session_new; s outlives the session.

@@ -86,6 +86,9 @@ unit_tests = \
 	tests/unit/test_replica_crash \
 	tests/unit/test_replica_threads \
 	tests/unit/test_restamp \
+	tests/unit/test_newest \
+	tests/unit/test_relay \
+	tests/unit/test_pace \
 	tests/unit/test_rebirth \
 	tests/unit/test_reconcile \
 	tests/unit/test_record \
@@ -180,6 +183,8 @@ tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_neighbours_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_newest_SOURCES = tests/unit/test_newest.c $(pair)
+tests_unit_test_relay_SOURCES = tests/unit/test_relay.c $(pair)
 tests_unit_test_part_SOURCES = tests/unit/test_part.c $(pair)
 tests_unit_test_purge_SOURCES = tests/unit/test_purge.c $(pair)
 tests_unit_test_restamp_SOURCES = tests/unit/test_restamp.c $(pair)
@@ -307,6 +312,7 @@ EXTRA_DIST += \
 	tests/integration/linkpeer.py \
 	tests/integration/programs.py \
 	tests/integration/test_purge.py \
+	tests/integration/shaper.py \
 	tests/integration/test_blobs.py \
 	tests/integration/test_cli.py \
 	tests/integration/test_coherence.py \
@@ -336,6 +342,7 @@ EXTRA_DIST += \
 	tests/integration/test_models.py \
 	tests/integration/test_posix.py \
 	tests/integration/test_seen.py \
+	tests/integration/test_slow.py \
 	tests/integration/test_soak.py \
 	tests/integration/test_spread.py \
 	tests/integration/test_stress.py \

@@ -392,14 +392,27 @@ static void print_others(struct cli *c, struct arena *a)
 		       n == 1 ? "is" : "are");
 }
 
+/* How fast the link is, in the direction from here if that is known. */
+static const char *rate_text(const struct json *v, char *buf, size_t size)
+{
+	const struct json *slow = json_get_z(v, "slow");
+	uint64_t rate = cli_uint(v, "rate_out") ? cli_uint(v, "rate_out") : cli_uint(v, "rate_in");
+	bool is_slow = slow && slow->type == JSON_TRUE;
+	if (rate < 1000000)
+		snprintf(buf, size, "%llu kbit/s%s", (unsigned long long)(rate / 1000), is_slow ? " slow" : "");
+	else
+		snprintf(buf, size, "%llu Mbit/s%s", (unsigned long long)(rate / 1000000), is_slow ? " slow" : "");
+	return rate ? buf : is_slow ? "slow" : "-";
+}
+
 int cmd_peers(void *context)
 {
 	struct cli *c = context;
 	struct err e = { 0 };
 	_cleanup_(arena_done) struct arena a = { 0 };
 	_cleanup_(buf_done) struct buf text = { 0 };
-	_cleanup_(listing_done) struct listing t = { .columns = 8 };
-	static const char *const head[] = { "DEVICE", "STATE", "OVER", "ADDRESS", "RTT", "IN/OUT",
+	_cleanup_(listing_done) struct listing t = { .columns = 9 };
+	static const char *const head[] = { "DEVICE", "STATE", "OVER", "ADDRESS", "RTT", "RATE", "IN/OUT",
 					    "TO GET", "TO GIVE" };
 	struct json *list;
 	if (c->line.value[PEERS_GRAPH].set || c->line.value[PEERS_DOT].set)
@@ -421,6 +434,7 @@ int cmd_peers(void *context)
 		listing_cell(&t, cli_text(&a, v, "transport", "?"));
 		listing_cell(&t, cli_text(&a, v, "address", "?"));
 		listing_cell(&t, cli_uint(v, "rtt_us") ? human_time(cli_uint(v, "rtt_us"), number) : "-");
+		listing_cell(&t, rate_text(v, both, sizeof(both)));
 		snprintf(both, sizeof(both), "%s/%s", human_bytes(cli_uint(v, "bytes_in"), in),
 			 human_bytes(cli_uint(v, "bytes_out"), out));
 		listing_cell(&t, both);

@@ -194,6 +194,13 @@ static void on_link_down(struct link *l, const struct err *why, void *user)
 	peers_link_down(d->peers, l, why);
 }
 
+static void on_paced(const struct id *device, bool slow, void *user)
+{
+	struct daemon *d = user;
+	if (d->mesh)
+		mesh_paced(d->mesh, device, slow);
+}
+
 static void on_joined(const struct id *id, const char *name, enum role role, void *user)
 {
 	struct daemon *d = user;
@@ -437,6 +444,8 @@ static int start(struct daemon *d, const struct daemon_options *o, struct handov
 	if (r == 0)
 		r = peers_new(d->event, d->replica, identity_device_name(d->identity), d->fetches,
 			      d->flusher, d->log, on_peers_changed, d, &d->peers, e);
+	if (r == 0)
+		peers_on_paced(d->peers, on_paced, d);
 	if (r == 0)
 		r = evictor_new(d, &d->evictor, e);
 	if (r == 0)

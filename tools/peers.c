@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "engine/spread.h"
@@ -30,6 +31,7 @@ struct peer {
 	bool closing;  /* link_close was called; nothing more is done with it */
 	bool was_live; /* logged */
 	bool met;      /* it has said which store it is */
+	bool paced, slow; /* how fast its link is was told */
 	bool timed;    /* its round trip is known, and told to others */
 	struct ask ask[ASKS_MAX];
 	unsigned n_asks;
@@ -41,6 +43,9 @@ struct known {
 	struct id device;
 	uint32_t now, before; /* incarnations */
 	bool two;             /* one came back after the other: both run */
+	uint64_t slow_us;     /* when its link was slow last, how fast, and where it led; 0: it was not */
+	uint64_t rate;
+	char where[LINK_TEXT];
 };
 
 /* Links and sessions go by CLOCK_BOOTTIME, which also counts while the machine sleeps: what waited
@@ -57,6 +62,8 @@ struct peers {
 	uint64_t presence_changes; /* that they were told of, or are to be */
 	void (*changed)(void *userdata);
 	void *userdata;
+	void (*paced)(const struct id *device, bool slow, void *userdata);
+	void *paced_userdata;
 	struct peer *first;
 	struct known *known; /* one for each device of the mesh at most */
 	unsigned n;
@@ -98,6 +105,21 @@ static void arm(struct peer *p)
 	sd_event_source_set_enabled(p->timer, SD_EVENT_ONESHOT);
 }
 
+static void tell_pace(struct peer *p)
+{
+	bool slow;
+	if (!session_slow(p->session, &slow) || (p->paced && p->slow == slow))
+		return;
+	p->paced = true;
+	p->slow = slow;
+	/* What came over a link that is slow now is asked of others. */
+	for (struct peer *x = p->all->first; x; x = x->next)
+		if (x != p)
+			arm(x);
+	if (p->all->paced)
+		p->all->paced(&p->link->peer, slow, p->all->paced_userdata);
+}
+
 /* Lets the session speak until it has nothing to say or the link is full. A full link stops the
  * session as well: what it would send stays in the store until there is room. */
 static void pump(struct peer *p)
@@ -117,6 +139,7 @@ static void pump(struct peer *p)
 			break;
 	}
 	arm(p);
+	tell_pace(p);
 }
 
 static void log_live(struct peer *p)
@@ -162,8 +185,8 @@ static void note_store(struct peer *p)
 		k = calloc(1, sizeof(*k));
 		if (!k)
 			return;
-		*k = (struct known){ p->all->known, actor.device, actor.incarnation,
-				     actor.incarnation, false };
+		*k = (struct known){ .next = p->all->known, .device = actor.device,
+				     .now = actor.incarnation, .before = actor.incarnation };
 		p->all->known = k;
 	}
 	if (k->now == actor.incarnation)
@@ -267,6 +290,41 @@ int peers_graph(struct peers *all, struct graph **ret)
 	return r < 0 ? r : presence_graph(all->presence, world_boot_us(), ret);
 }
 
+/* ---- how fast the ways are ---- */
+
+#define SLOW_US (3600ull * 1000 * 1000) /* so long a way counts as slow without being measured */
+
+/* The address without its port, which changes. */
+static void where_of(const struct link_info *info, char ret[static LINK_TEXT])
+{
+	const char *colon = strrchr(info->remote, ':');
+	snprintf(ret, LINK_TEXT, "%.*s", colon ? (int)(colon - info->remote) : LINK_TEXT - 1, info->remote);
+}
+
+static void recall_pace(struct peer *p, const struct link_info *info)
+{
+	char where[LINK_TEXT];
+	const struct known *k = known_find(p->all, &p->link->peer);
+	where_of(info, where);
+	if (k && k->slow_us && world_boot_us() - k->slow_us < SLOW_US && strcmp(where, k->where) == 0)
+		session_pace(p->session, k->rate, true);
+}
+
+static void note_pace(struct peer *p)
+{
+	struct session_status s;
+	struct link_info info;
+	struct known *k = known_find(p->all, &p->link->peer);
+	session_status(p->session, &s);
+	/* What was known before and was not looked at is no older for that. */
+	if (!k || s.measured_us == 0)
+		return;
+	link_info(p->link, &info);
+	where_of(&info, k->where);
+	k->rate = s.rate_out;
+	k->slow_us = s.slow_out ? s.measured_us : 0;
+}
+
 /* ---- who holds contents ---- */
 
 static void ask_done(struct peer *p, unsigned i, uint64_t bits, bool gone)
@@ -288,6 +346,12 @@ static void answered(struct peer *p)
 				ask_done(p, i, bits, false);
 				break;
 			}
+}
+
+void peers_on_paced(struct peers *p, void (*fn)(const struct id *device, bool slow, void *userdata), void *userdata)
+{
+	p->paced = fn;
+	p->paced_userdata = userdata;
 }
 
 unsigned peers_ask(struct peers *all, const struct id *device, const struct holding *h, uint32_t n,
@@ -469,6 +533,7 @@ void peers_link_up(struct peers *all, struct link *l)
 	flusher_kick(all->flusher);
 	link_info(l, &info);
 	log_info(all->log, "connected to %s over %s (%s)", l->name, info.transport, info.remote);
+	recall_pace(p, &info);
 	note_device(all, l);
 	link_handle(l, &handler, p);
 	pump(p);
@@ -489,6 +554,7 @@ void peers_link_down(struct peers *all, struct link *l, const struct err *why)
 		log_info(all->log, "disconnected from %s%s%s", l->name, why && why->code ? ": " : "",
 			 why && why->code ? why->message : "");
 		note_device(all, l);
+		note_pace(p);
 		peer_free(p);
 		/* What came from there is asked of others now. */
 		for (struct peer *x = all->first; x; x = x->next)

@@ -36,6 +36,9 @@ void peers_fetch(struct peers *p);
 /* The device is connected, and asked for contents by now. */
 bool peers_source(const struct peers *p, const struct id *device);
 
+/* fn is told when a session finds that its link is slow, or is not. It must not call peers_*. */
+void peers_on_paced(struct peers *p, void (*fn)(const struct id *device, bool slow, void *userdata), void *userdata);
+
 /* A link came up: a session begins on it. Failure closes the link. */
 void peers_link_up(struct peers *p, struct link *l);
 /* It is gone, why says the reason (may be NULL); the link must not be used after this. */

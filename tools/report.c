@@ -136,6 +136,10 @@ static int put_peer(const struct peer_status *s, void *userdata)
 	jsonw_key(w, "dialled");
 	jsonw_bool(w, s->link.dialled);
 	put_uint(w, "rtt_us", s->session.rtt_us ? s->session.rtt_us : s->link.rtt_us);
+	put_uint(w, "rate_out", s->session.rate_out);
+	put_uint(w, "rate_in", s->session.rate_in);
+	jsonw_key(w, "slow");
+	jsonw_bool(w, s->session.slow_out || s->session.slow_in);
 	put_uint(w, "bytes_in", s->link.bytes_in);
 	put_uint(w, "bytes_out", s->link.bytes_out);
 	put_uint(w, "sync_bytes_in", s->session.bytes_in);

@@ -32,6 +32,7 @@ libtransports_a_SOURCES = \
 	transports/mesh-neighbours.c \
 	transports/mesh-standby.c \
 	transports/mesh-target.c \
+	transports/mesh-way.c \
 	transports/mesh.c \
 	transports/mesh.h \
 	transports/name.c \

@@ -2,7 +2,7 @@
 #pragma once
 
 /* The inside of a mesh, for mesh*.c: connections (mesh-conn.c), those that wait to take over
- * (mesh-standby.c) and the addresses that are dialled (mesh-target.c). */
+ * (mesh-standby.c), the addresses that are dialled (mesh-target.c) and how fast ways were (mesh-way.c). */
 
 #include "transports/address.h"
 #include "transports/ifaces.h"
@@ -67,6 +67,14 @@ struct target {
 	struct err why;
 };
 
+#define WAYS_MAX 16
+
+struct way { /* to a device */
+	struct id device;
+	char local[LINK_TEXT], remote[LINK_TEXT];
+	uint64_t slow_at; /* when it was slow last */
+};
+
 struct mesh {
 	sd_event *event;
 	const struct identity *identity;
@@ -89,6 +97,8 @@ struct mesh {
 	uint64_t choice_at; /* UINT64_MAX: not planned */
 	uint64_t ways_at;   /* not to be asked for before */
 	bool take_all;
+	struct way way[WAYS_MAX]; /* the slow ones, the last one noted last */
+	unsigned n_ways;
 	bool closing;
 	bool resting; /* from mesh_rest to mesh_wake */
 };
@@ -132,6 +142,15 @@ void standby_begin(struct conn *c, const uint8_t *data, size_t len);
 void standby_call(struct conn *c);
 /* What was sent over the link is not acknowledged. */
 void standby_stalled(struct conn *link);
+/* How fast the link is, was found. */
+void standby_paced(struct conn *link);
+
+/* ---- ways ---- */
+
+/* The connection's was slow within the last hour. */
+bool way_is_slow(const struct conn *c);
+/* Its link was found to be slow, or not to be. */
+void way_note(const struct conn *c, bool slow);
 
 /* ---- neighbours ---- */
 

@@ -14,8 +14,10 @@
  *
  *   - when the link ends, for whatever reason;
  *   - when what was sent over the link is not acknowledged for about 0.4 s (tls_haste);
+ *   - when the link is found to be slow (engine/pace.h), and the other way was not within an hour; whatever else speaks for
+ *     the link. So each way is left once an hour at most for that, and of two slow ways neither;
  *   - when it costs less than the link, or has less than half its round trip and 10 ms, three seconds after it came.
- *     The device with the smaller id decides about that, so that the two agree.
+ *     The device with the smaller id decides about these two, so that the two agree.
  *
  * The call is one byte, 1, which the other side answers with the same. Whoever has seen the other's byte
  * drops the link that it had and begins a session on this one. So a standby that is dead itself never
@@ -127,6 +129,9 @@ static bool better(const struct conn *link, const struct conn *rest)
 	struct link_info l, r;
 	tls_info(link->tls, &l);
 	tls_info(rest->tls, &r);
+	bool slow = way_is_slow(link);
+	if (slow != way_is_slow(rest))
+		return slow;
 	if (l.cost != r.cost)
 		return r.cost < l.cost;
 	/* An idle link's estimate is that of the handshake, in which the first packet took long. */
@@ -141,6 +146,17 @@ static int on_settled(sd_event_source *s, uint64_t usec, void *user)
 	if (link && better(link, c))
 		standby_call(c);
 	return 0;
+}
+
+void standby_paced(struct conn *link)
+{
+	struct mesh *m = link->mesh;
+	struct conn *c = standby_of(m, &link->peer);
+	if (c && !c->called && link->state == CONN_UP && id_cmp(identity_device(m->identity), &c->peer) < 0 &&
+	    better(link, c)) {
+		mesh_note(m, LOG_INFO, "%s: the link is slow, calling the standby", tls_link(link->tls)->name);
+		standby_call(c);
+	}
 }
 
 static void on_called(struct link *l, const uint8_t *data, size_t len, void *user)
@@ -200,6 +216,16 @@ void standby_stalled(struct conn *link)
 			  tls_link(link->tls)->name);
 		standby_call(c);
 	}
+}
+
+void mesh_paced(struct mesh *m, const struct id *device, bool slow)
+{
+	struct conn *link = conn_link_to(m, device, NULL);
+	if (!link)
+		return;
+	way_note(link, slow);
+	if (slow)
+		standby_paced(link);
 }
 
 bool mesh_standby(struct mesh *m, const struct id *device, struct link_info *ret)

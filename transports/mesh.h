@@ -125,6 +125,10 @@ bool mesh_hears(const struct mesh *m, const struct id *device);
 /* The connection that would take over from that link; false: there is none. */
 bool mesh_standby(struct mesh *m, const struct id *device, struct link_info *ret);
 
+/* The link to the device was found to be slow, or not to be: the other connection may carry what it does from then
+ * on. */
+void mesh_paced(struct mesh *m, const struct id *device, bool slow);
+
 /* Cuts the link to a device (link_down comes before this returns) and stops dialling it
  * until it is found anew; with admit false it stays away. */
 void mesh_cut(struct mesh *m, const struct id *device);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Links: reliable streams that delay and fragment. A cut loses what is on its way, all of it or all
  * but a prefix, and each end notices when it does: an old session may outlive its successor's
- * birth. */
+ * birth. In some histories, which have randomness of their own for that, links are slow: sessions find out,
+ * or know it from before. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,14 +11,21 @@
 #include "engine/frame.h"
 #include "tests/sim/world.h"
 
+#define SLOW_QUEUE_US 200000 /* of sending that buffers take before they are full */
+
 static void net_edge(struct world *w, unsigned a, unsigned b)
 {
-	w->net[w->n_net++] = (struct edge_of_net){ .a = a, .b = b };
+	struct edge_of_net *edge = &w->net[w->n_net++];
+	*edge = (struct edge_of_net){ .a = a, .b = b };
+	if (w->slow && prng_chance(&w->links, 80))
+		edge->rate = (4000 + prng_below(&w->links, 21000)) / (w->meshed ? 10 : 1);
 }
 
 void net_topology(struct world *w)
 {
 	unsigned n = w->n_devices;
+	w->slow = w->seed % 11 == 2 || w->seed % 11 == 6;
+	w->links = (struct prng){ w->seed ^ UINT64_C(0x736c6f770a) };
 	uint64_t shape = w->meshed ? 0 : prng_below(&w->r, 3);
 	for (unsigned i = 1; i < n; i++) {
 		if (shape == 0)
@@ -95,6 +103,10 @@ static void conn_make(struct world *w, struct edge_of_net *edge)
 			world_fail(w, "no session");
 		session_spread_for(c->end[i].session, d->spread);
 	}
+	c->rate = edge->rate;
+	if (c->rate && prng_chance(&w->links, 70))
+		for (int i = 0; i < 2; i++)
+			session_pace(c->end[i].session, c->rate * 8, true);
 	w->sessions++;
 	TRACE(w, "link %u-%u up", edge->a, edge->b);
 }
@@ -129,6 +141,9 @@ static void conn_failed(struct world *w, struct conn *c, struct end *end, int r,
 	injected |= w->rolled == end->device && r == -ESTALE;
 	/* So does one that keeps something else. */
 	injected |= w->keeping && r == -ESTALE;
+	/* And one whose peer asks for a record that has grown since. */
+	w->stales += !injected && c->rate && r == -ESTALE;
+	injected |= c->rate && r == -ESTALE;
 	/* The oracles, not the protocol, are to notice a fault. */
 	injected |= w->fault_done && r == -EPROTO;
 	if (!injected && !(c->cut && r == -ETIMEDOUT))
@@ -162,6 +177,8 @@ static void frames_pass(struct world *w, struct end *from, struct buf *out)
 		uint8_t *f = p->data + at;
 		at += head + len;
 		w->frames++;
+		w->raises += t == FRAME_RAISE;
+		w->wishes += t == FRAME_EAGER;
 		if (w->quiet && t != FRAME_PING && t != FRAME_PONG)
 			world_fail(w, "device %u sends %s into a quiet mesh", from->device->no,
 				   frame_name(t));
@@ -188,6 +205,10 @@ static void end_send(struct world *w, struct conn *c, int i)
 	struct err e = { 0 };
 	struct buf out = { 0 };
 	size_t max = prng_chance(&w->r, 70) ? 65536 : 1 + prng_below(&w->r, 3000);
+	if (c->rate && end->free_at > w->now + SLOW_QUEUE_US)
+		return;
+	if (c->rate && max > c->rate / 4)
+		max = c->rate / 4;
 	int r = session_output(end->session, &end->parse, max, w->now, &e);
 	if (r < 0) {
 		conn_failed(w, c, end, r, e.message);
@@ -203,6 +224,12 @@ static void end_send(struct world *w, struct conn *c, int i)
 		world_fail(w, "out of memory");
 	s->data = buf_take(&out, &s->len);
 	s->due = w->now + c->delay;
+	if (c->rate) {
+		if (end->free_at < w->now)
+			end->free_at = w->now;
+		end->free_at += s->len * 1000000 / c->rate;
+		s->due = end->free_at + c->delay;
+	}
 	if (to->last)
 		to->last->next = s;
 	else

@@ -240,7 +240,10 @@ static const char *pick_name(struct world *w, enum node_kind kind)
 {
 	static const char *const file[] = { "a.json", "b.json", "c.json", "x.bin", "y.txt" };
 	static const char *const dir[] = { "d", "e", "f" };
-	return kind == NODE_DIR ? dir[prng_below(&w->r, 3)] : file[prng_below(&w->r, 5)];
+	if (kind == NODE_DIR)
+		return dir[prng_below(&w->r, 3)];
+	const char *name = file[prng_below(&w->r, 5)];
+	return w->slow && name == file[3] ? file[4] : name;
 }
 
 /* Remainders of the seeds of histories with hard links. */
@@ -330,7 +333,7 @@ static void create(struct world *w, struct device *d, const struct finding *f)
 	const char *name = pick_name(w, NODE_FILE);
 	struct buf b = { 0 };
 	struct doc none = { 0 }, doc = { 0 };
-	bool json = is_json(name) && !prng_chance(&w->r, 5);
+	bool json = is_json(name) && (!prng_chance(&w->r, 5) || w->slow);
 	struct numbers nothing = { 0 }, lines = { 0 };
 	if (json) {
 		doc_change(w, &doc);
@@ -393,6 +396,10 @@ static void save(struct world *w, struct device *d, const struct found *x)
 	replica_parent(d->replica, &id, &parent, name);
 	bool json = was_doc && is_json(name);
 	bool text = !json && is_text(name);
+	if (w->slow && !json && !text) {
+		pin_clear(&fresh);
+		return;
+	}
 	struct numbers was = { 0 }, lines = { 0 };
 	if (json) {
 		new = old;

@@ -248,7 +248,8 @@ static void world_make(struct world *w)
 
 static void step(struct world *w)
 {
-	w->now += w->pace * (1 + prng_below(&w->r, 4000));
+	/* There is more to wait for where links are slow. */
+	w->now += w->pace * (1 + prng_below(&w->r, w->slow && !w->meshed ? 20000 : 4000));
 	if (!w->settling)
 		work_step(w);
 	fate_step(w);

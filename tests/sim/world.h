@@ -78,6 +78,7 @@ struct end { /* of a connection */
 	struct segment *first, *last; /* on their way to this end */
 	uint64_t dies;                /* when it notices that the connection is cut */
 	uint64_t quiet_bytes;         /* sent while nothing was to be said */
+	uint64_t free_at;             /* on a slow link: what was handed over is through then */
 	struct buf parse;             /* what it sent, for the frame counter */
 };
 
@@ -85,6 +86,7 @@ struct conn {
 	struct end end[2];
 	bool cut;
 	uint64_t delay; /* microseconds, one way */
+	uint64_t rate;  /* bytes a second; 0: any */
 	struct conn *next;
 };
 
@@ -92,6 +94,7 @@ struct edge_of_net {
 	unsigned a, b;
 	bool up;
 	uint64_t change_at;
+	uint64_t rate;     /* bytes a second; 0: any */
 	struct conn *conn; /* the present one */
 };
 
@@ -127,9 +130,11 @@ struct world {
 	bool keeping; /* devices change what they keep */
 	struct prng purge;
 	bool purging; /* deleted files are purged */
+	struct prng links;
+	bool slow; /* some links are slow; no blobs, whose contents do not come then */
 	bool settling, quiet;
 	uint64_t value; /* the last value that was written */
-	uint64_t saves, frames, sessions, crashes, conflicts;
+	uint64_t saves, frames, sessions, crashes, conflicts, raises, wishes, stales;
 	uint64_t copies; /* that ran in the place of a store, or beside it */
 	uint64_t purged, inherited; /* files; values that went over to others */
 	jmp_buf failed;

@@ -12,7 +12,9 @@ static const uint32_t limit[FRAME_TYPES] = { 0,  4096, 131073, 328704, 328704, 6
 					     26, 8192, 328704, 11,     10,     10,    65563,
 					     65537, 14348, 131072, 65552, 393216, 393216,
 					     393216, 26, 3723, 18, [FRAME_MARK] = 40,
-					     [FRAME_RESUME] = 328704, [FRAME_PRESENCE] = 8192, [FRAME_EAGER] = 2010 };
+					     [FRAME_RESUME] = 328704, [FRAME_PRESENCE] = 8192,
+					     [FRAME_RAISE] = 328704, [FRAME_PACE] = 4107,
+					     [FRAME_EAGER] = 2010 };
 
 static void test_head(void)
 {
@@ -177,9 +179,9 @@ static void test_piece(void)
 	struct cursor c = cursor_make(b.data, b.len);
 	ok(frame_piece_get(&c, &more, &data, &len, NULL) == 0 && more && len == FRAME_PIECE,
 	   "a full piece with more behind it");
-	c = cursor_make(b.data, b.len - 1);
+	c = cursor_make(b.data, FRAME_PIECE_MIN);
 	is_errno(frame_piece_get(&c, &more, &data, &len, NULL), -EPROTO,
-		 "more behind a piece that is not full is refused");
+		 "more behind a piece that is small is refused");
 	b.data[0] = 0;
 	c = cursor_make(b.data, 2);
 	ok(frame_piece_get(&c, &more, &data, &len, NULL) == 0 && !more && len == 1, "a last piece");

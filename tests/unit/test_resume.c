@@ -6,7 +6,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/actor.h"
 #include "engine/json.h"
+#include "engine/spans.h"
 #include "tests/pair.h"
 #include "tests/tap.h"
 
@@ -62,8 +64,36 @@ static unsigned differing(struct node *a, struct node *b, unsigned count)
 
 /* ---- a link that breaks ---- */
 
+/* 100 kbit/s, and both sides write while it lasts (count: so many files; 0: nobody does). */
+struct slow {
+	struct prng *r;
+	unsigned count, step;
+};
+
+static void write_batch(struct node *n, unsigned i, unsigned k, unsigned value);
+
+/* Contents do not come over a slow link. */
+static void write_text(struct node *n, unsigned i, unsigned value, struct prng *r, bool slow)
+{
+	if (!slow || i % 10 != 9)
+		write_one(n, i, value, r);
+}
+
+static void write_meanwhile(struct pair *p, struct slow *slow)
+{
+	struct node *n = p->node[prng_below(slow->r, 2)];
+	if (slow->count == 0 || prng_below(slow->r, 6) > 0)
+		return;
+	if (prng_below(slow->r, 6) == 0)
+		write_batch(n, (unsigned)prng_below(slow->r, slow->count),
+			    (unsigned)prng_below(slow->r, slow->count), slow->step);
+	else
+		write_text(n, (unsigned)prng_below(slow->r, slow->count), slow->step, slow->r, true);
+	node_flush(n, p->session[n == p->node[1]]);
+}
+
 /* Carries so many bytes in all, then breaks in the midst of what is sent. True: it has carried everything. */
-static bool carry(struct pair *p, uint64_t most, bool flush)
+static bool carry(struct pair *p, uint64_t most, bool flush, struct slow *slow)
 {
 	uint64_t left = most;
 	for (bool moved = true; moved;) {
@@ -80,6 +110,10 @@ static bool carry(struct pair *p, uint64_t most, bool flush)
 				tap_bail("input: %s", p->e.message);
 			if (left == 0)
 				return false;
+			if (slow && n > 0) {
+				p->now += n * 80;
+				write_meanwhile(p, slow);
+			}
 		}
 		p->now += 100;
 		for (int i = 0; i < 2 && (flush || !moved); i++) {
@@ -90,11 +124,13 @@ static bool carry(struct pair *p, uint64_t most, bool flush)
 	return true;
 }
 
-static uint64_t meet(struct node *a, struct node *b, uint64_t most, bool flush, bool *ret_done)
+static uint64_t meet(struct node *a, struct node *b, uint64_t most, bool flush, struct slow *slow, bool *ret_done)
 {
 	struct pair p;
 	pair_open(&p, a, b);
-	*ret_done = carry(&p, most, flush);
+	for (int i = 0; slow && i < 2; i++)
+		session_pace(p.session[i], 100000, true);
+	*ret_done = carry(&p, most, flush, slow);
 	uint64_t bytes = p.bytes[0] + p.bytes[1];
 	pair_close(&p);
 	return bytes;
@@ -102,28 +138,29 @@ static uint64_t meet(struct node *a, struct node *b, uint64_t most, bool flush, 
 
 /* ---- what it costs ---- */
 
-static void test_cost(uint64_t seed)
+static void test_cost(uint64_t seed, bool is_slow)
 {
 	enum { COUNT = 6000, CUTS = 200 };
 	struct node a, b, c;
 	struct prng r = { seed };
+	struct slow pace = { .r = &r }, *slow = is_slow ? &pace : NULL;
 	bool done;
 	node_open(&a, 1, NULL);
 	node_open(&b, 2, NULL);
 	node_open(&c, 3, NULL);
 	for (unsigned i = 0; i < COUNT; i++)
-		write_one(&a, i + 100, 0, &r);
-	uint64_t clean = meet(&a, &b, UINT64_MAX, true, &done), all = 0;
+		write_text(&a, i + 100, 0, &r, is_slow);
+	uint64_t clean = meet(&a, &b, UINT64_MAX, true, slow, &done), all = 0;
 	uint64_t mean = clean / (CUTS + 1);
 	unsigned cuts = 0;
 	for (done = false; !done; cuts += !done) {
 		/* Anywhere: 0 to twice the mean, after the last cut to the end. */
 		uint64_t most = cuts < CUTS ? 1 + prng_below(&r, (uint32_t)(2 * mean)) : UINT64_MAX;
-		all += meet(&a, &c, most, true, &done);
+		all += meet(&a, &c, most, true, slow, &done);
 		if (cuts % 10 == 9)
 			node_crash(&c, UINT64_MAX);
 	}
-	tap_diag("%u documents: %llu bytes in one go, %llu with %u cuts: %.3f times", COUNT,
+	tap_diag("%s%u documents: %llu bytes in one go, %llu with %u cuts: %.3f times", is_slow ? "newest first, " : "", COUNT,
 		 (unsigned long long)clean, (unsigned long long)all, cuts, (double)all / (double)clean);
 	ok(cuts > CUTS / 2, "%u cuts", cuts);
 	ok(10 * all <= 11 * clean, "cost a tenth at most");
@@ -163,10 +200,11 @@ static void write_batch(struct node *n, unsigned i, unsigned k, unsigned value)
 
 /* Three stores change things and meet over links that break; one or the other crashes. Then they meet
  * undisturbed. */
-static unsigned history(uint64_t seed)
+static unsigned history(uint64_t seed, bool is_slow)
 {
 	enum { COUNT = 60 };
 	struct prng r = { seed };
+	struct slow pace = { .r = &r, .count = COUNT }, *slow = is_slow ? &pace : NULL;
 	struct node n[3];
 	bool done;
 	for (uint8_t i = 0; i < 3; i++)
@@ -174,39 +212,41 @@ static unsigned history(uint64_t seed)
 	for (unsigned step = 0; step < 40; step++) {
 		struct node *x = &n[prng_below(&r, 3)];
 		unsigned changes = (unsigned)prng_below(&r, 12);
+		pace.step = step;
 		for (unsigned i = 0; i < changes; i++) {
 			if (prng_below(&r, 6) == 0)
 				write_batch(x, (unsigned)prng_below(&r, COUNT), (unsigned)prng_below(&r, COUNT),
 					    step);
 			else
-				write_one(x, (unsigned)prng_below(&r, COUNT), step, &r);
+				write_text(x, (unsigned)prng_below(&r, COUNT), step, &r, is_slow);
 		}
 		for (unsigned i = 0; i < 3; i++) {
 			uint32_t k = (uint32_t)prng_below(&r, 3);
 			meet(&n[k], &n[(k + 1 + prng_below(&r, 2)) % 3],
-			     1 + prng_below(&r, prng_below(&r, 3) ? 20000 : 200000), prng_below(&r, 2), &done);
+			     1 + prng_below(&r, prng_below(&r, 3) ? 20000 : 200000), prng_below(&r, 2), slow, &done);
 			if (prng_below(&r, 8) == 0)
 				node_crash(&n[k], prng_below(&r, 2) ? UINT64_MAX : prng_below(&r, 30));
 		}
 	}
-	for (unsigned round = 0; round < 2; round++)
+	for (unsigned round = 0; round < 3; round++)
 		for (unsigned i = 0; i < 3; i++)
-			meet(&n[i], &n[(i + 1) % 3], UINT64_MAX, true, &done);
+			meet(&n[i], &n[(i + 1) % 3], UINT64_MAX, true, round == 0 ? slow : NULL, &done);
 	unsigned bad = differing(&n[0], &n[1], COUNT) + differing(&n[0], &n[2], COUNT);
 	for (unsigned i = 0; i < 3; i++)
 		node_close(&n[i]);
 	return bad;
 }
 
-static void test_histories(uint64_t seed)
+static void test_histories(uint64_t seed, bool slow)
 {
 	unsigned bad = 0;
 	for (unsigned i = 0; i < 60 && !bad; i++) {
-		bad = history(seed + i);
+		bad = history(seed + i, slow);
 		if (bad)
 			tap_diag("history %llu", (unsigned long long)(seed + i));
 	}
-	is_uint(bad, 0, "nothing is left out in 60 histories with cuts, crashes and batches");
+	is_uint(bad, 0, "nothing is left out in 60 histories with cuts, crashes and batches%s",
+		slow ? ", newest first, and changes while links last" : "");
 }
 
 /* ---- chunks ---- */
@@ -228,7 +268,7 @@ static void test_chunks(uint64_t seed)
 	node_open(&b, 2, NULL);
 	node_write(&a, "c", "large.bin", blob.data, blob.len);
 	for (unsigned cuts = 0; !done; cuts++) {
-		all += meet(&a, &b, cuts < 10 ? 300000 + prng_below(&r, 200000) : UINT64_MAX, true, &done);
+		all += meet(&a, &b, cuts < 10 ? 300000 + prng_below(&r, 200000) : UINT64_MAX, true, NULL, &done);
 		if (cuts == 5) {
 			node_crash(&b, UINT64_MAX);
 			struct err e = { 0 };
@@ -237,7 +277,8 @@ static void test_chunks(uint64_t seed)
 				tap_bail("sweep: %s", e.message);
 		}
 	}
-	ok(all < size + size / 4, "a large file over eleven links: %llu bytes of %zu",
+	/* Each of them is measured first. */
+	ok(all < size + size / 4 + 11 * 32768, "a large file over eleven links: %llu bytes of %zu",
 	   (unsigned long long)all, size);
 	_cleanup_free_ char *there = node_read(&b, "c", "large.bin");
 	ok(there && memcmp(there, blob.data, size) == 0, "is there");
@@ -260,7 +301,7 @@ static void test_brought_back(uint64_t seed)
 	struct store *copy = node_copy(&a);
 	for (unsigned i = 0; i < 30; i++)
 		write_one(&a, i, 1, &r);
-	meet(&a, &b, 12000, true, &done);
+	meet(&a, &b, 12000, true, NULL, &done);
 	ok(!done, "a round is cut");
 	node_bring_back(&a, copy);
 	store_close(copy);
@@ -279,15 +320,55 @@ static void test_brought_back(uint64_t seed)
 	node_close(&b);
 }
 
+/* Spans of so many actors that RESUME has no room for them. */
+static void test_large_spans(uint64_t seed)
+{
+	struct node a, b;
+	struct prng r = { seed };
+	struct spans spans = { .n = 1 };
+	struct attr at;
+	struct actor_id from;
+	struct vv reached = { 0 };
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	for (unsigned i = 0; i < 10; i++)
+		write_one(&a, 4 * i, 0, &r);
+	if (!pair_meet(&a, &b) || replica_lookup(b.replica, &NODE_ROOT, "c0", 2, &at) < 0)
+		tap_bail("no meeting");
+	replica_self(a.replica, &from, NULL);
+	for (uint32_t i = 0; i < 4500; i++) {
+		struct actor_id id = { .incarnation = i + 1 };
+		uint32_t no;
+		if (actors_intern(replica_actors(b.replica), &id, &no) < 0 || vv_raise(&spans.low[0], no, 1) < 0 ||
+		    vv_raise(&spans.high[0], no, 2) < 0)
+			tap_bail("out of memory");
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		if (replica_partial_raise(b.replica, &from, &at.id, NULL, &spans) < 0 ||
+		    (i == 1 && (vv_raise(&reached, 0, 1) < 0 ||
+				replica_partial_raise(b.replica, &from, &at.id, &reached, NULL) < 0)))
+			tap_bail("out of memory");
+		write_one(&a, 4, 1 + i, &r);
+		ok(pair_meet(&a, &b) && differing(&a, &b, 40) == 0, "spans that do not fit do not end a session");
+	}
+	spans_done(&spans);
+	vv_done(&reached);
+	node_close(&a);
+	node_close(&b);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)time(NULL);
-	tap_plan(3 + 1 + 2 + 2);
+	tap_plan(2 * (3 + 1) + 2 + 2 + 2);
 	tap_diag("seed %llu; again with: ./tests/unit/test_resume %llu", (unsigned long long)seed,
 		 (unsigned long long)seed);
-	test_cost(seed);
-	test_histories(seed);
+	for (int slow = 0; slow < 2; slow++) {
+		test_cost(seed, slow);
+		test_histories(seed, slow);
+	}
 	test_chunks(seed);
+	test_large_spans(seed);
 	test_brought_back(seed);
 	return tap_done();
 }

@@ -6,6 +6,7 @@
 
 #include "engine/frame.h"
 #include "engine/json.h"
+#include "engine/pace.h"
 #include "engine/presence.h"
 #include "engine/purge.h"
 #include "tests/held.h"
@@ -164,6 +165,8 @@ struct trial {
 #define SCOPE15 "BCDEFGHIJKLMNOP"
 #define ACTOR20 "abcdefghijklmnopqrst"
 
+#define PACES "\x22\2\1\0\x22\2\1\0\x22\2\1\0\x22\2\1\1"
+
 static const struct trial trials[] = {
 	{ "an unknown type", "unknown type", A("\x55\0") },
 	{ "type 0", "unknown type", A("\0\0") },
@@ -207,6 +210,10 @@ static const struct trial trials[] = {
 	  A("\x04\x14\0" SCOPE16 "\0\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15
 	    "\0\0\x0f\x02\0x") },
 	{ "a gap in the types", "unknown type", A("\x1a\0") },
+	{ "PACE without a rate", "malformed", A("\x22\x02\0\1") },
+	{ "PACE with a verdict that there is not", "malformed", A("\x22\x02\1\3") },
+	{ "PACE with something behind it", "malformed", A("\x22\x03\1\1x") },
+	{ "PACE too often", "too often", A(PACES PACES PACES PACES "\x22\x03\1\0\0") },
 	{ "MARK outside of a round", "outside of a round", A("\x1b\x16\0" ACTOR20 "\1") },
 	{ "MARK beyond the round", "out of order",
 	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x1b\x02\0\6") },
@@ -223,6 +230,28 @@ static const struct trial trials[] = {
 	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x1b\x03\0\3x") },
 	{ "PRESENCE of nobody", "malformed PRESENCE", A("\x1d\0") },
 	{ "PRESENCE that ends early", "malformed PRESENCE", A("\x1d\x15" SCOPE16 "1234\1") },
+	{ "RAISE outside of a round", "not open", A("\x21\x12\0" SCOPE16 "\0\0") },
+	{ "RAISE inside of a bundle", "inside of a delta",
+	  A("\x04\x14\0" SCOPE16 "\0\0\0\x0f\x37\0\2\1" SCOPE16 "\2" SCOPE16 "\0B" SCOPE15
+	    "\0\0\x21\x03\0\0\0") },
+	{ "RAISE with something behind it", "malformed", A("\x04\x14\0" SCOPE16 "\0\0\0\x21\x04\0\0\0x") },
+	{ "RAISE with more tags than batches", "malformed", A("\x04\x14\0" SCOPE16 "\0\0\0\x21\x07\0\0\1tags") },
+	{ "RAISE to nowhere of a round that was not raised", "has not left",
+	  A("\x04\x14\0" SCOPE16 "\0\0\0\x21\1\0") },
+	{ "RAISE too often", "too often",
+	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x21\5\0\1\0\1\0\x21\5\0\1\0\1\0\x21\5\0\1\0\1\0"
+	    "\x21\5\0\1\0\1\0\x21\5\0\1\0\1\0") },
+	{ "MARK of nothing new in a round that was raised", "out of order",
+	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x21\3\0\0\0\x1b\2\0\5") },
+	{ "MARK below what was raised", "out of order",
+	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x21\3\0\0\0\x21\5\0\1\0\3\0\x1b\2\0\4") },
+	{ "MARK that goes up in a round that was raised", "out of order",
+	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x21\3\0\0\0\x1b\2\0\3\x1b\2\0\4") },
+	{ "MARK without a delta before it", "too many places",
+	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\5\0\x1b\x02\0\3\x1b\x02\0\4") },
+	{ "MARK too often in a round that was raised", "too many places",
+	  A("\x04\x2a\0" SCOPE16 "\0\1\0" ACTOR20 "\x20\0\x21\3\0\0\0\x1b\2\0\x1f\x1b\2\0\x1e\x1b\2\0\x1d"
+	    "\x1b\2\0\x1c\x1b\2\0\x1b") },
 	{ "EAGER about nobody", "malformed EAGER", A("\x23\x11\0" SCOPE16) },
 	{ "half an entry of EAGER", "malformed EAGER", A("\x23\x26\0" SCOPE16 "\0" ACTOR20) },
 	{ "EAGER that says 2", "malformed EAGER", A("\x23\x27\0" SCOPE16 "\0" ACTOR20 "\2") },
@@ -350,6 +379,29 @@ static void test_rules(void)
 	node_close(&b);
 }
 
+/* All that it says, its questions answered at once. */
+static int drain(struct session *s, struct buf *out, size_t *at, uint64_t now, struct err *e)
+{
+	int r = 1;
+	bool asked = true;
+	for (int i = 0; i < 10000 && r >= 0 && (r > 0 || asked); i++) {
+		enum frame_type t;
+		size_t head, n;
+		asked = false;
+		r = session_output(s, out, 4096, now, e);
+		for (; frame_head(out->data + *at, out->len - *at, &t, &head, &n, e) == 1; *at += head + n) {
+			if (t != FRAME_PING)
+				continue;
+			_cleanup_(buf_done) struct buf pong = { 0 };
+			asked = true;
+			put_frame(&pong, FRAME_PONG, out->data + *at + head, n);
+			if (session_input(s, pong.data, pong.len, now, e) < 0)
+				return -EIO;
+		}
+	}
+	return r;
+}
+
 static void test_window(void)
 {
 	struct node a, b;
@@ -372,9 +424,12 @@ static void test_window(void)
 	put_frame(&in, FRAME_SCOPES, "\0", 1);
 	struct err e = { 0 };
 	is_int(session_input(s, in.data, in.len, 1, &e), 0, "a peer that holds nothing");
-	int r = 1;
-	for (int i = 0; i < 10000 && r > 0; i++)
+	for (int r = 1; r > 0;)
 		r = session_output(s, &out, 4096, 2, &e);
+	ok(out.len > 0 && out.len < PACE_UNKNOWN_ROOM + 10000,
+	   "a peer that answers no question is sent %d bytes", (int)out.len);
+	size_t at = 0;
+	int r = drain(s, &out, &at, 2, &e);
 	ok(r == 0 && out.len >= SESSION_WINDOW && out.len < SESSION_WINDOW + 10000,
 	   "without credit it is sent the window and no more: %d bytes", (int)out.len);
 	buf_reset(&in);
@@ -383,9 +438,7 @@ static void test_window(void)
 	buf_varint(&in, 500000);
 	is_int(session_input(s, in.data, in.len, 3, &e), 0, "credit comes");
 	size_t before = out.len;
-	r = 1;
-	for (int i = 0; i < 10000 && r > 0; i++)
-		r = session_output(s, &out, 4096, 4, &e);
+	(void)drain(s, &out, &at, 4, &e);
 	ok(out.len - before >= 490000 && out.len - before < 510000, "and as much goes out: %d",
 	   (int)(out.len - before));
 	struct session_status st;
@@ -404,6 +457,12 @@ static void test_resume_rules(void)
 	static const struct trial resume[] = {
 		{ "RESUME twice for a scope", "twice",
 		  A("\x1c\x28\0" SCOPE16 "\1\0" ACTOR20 "\5\x1c\x04\0\1\0\6") },
+		{ "RESUME with half a span", "malformed",
+		  A("\x1c\x2b\0" SCOPE16 "\1\0" ACTOR20 "\5\1\0\6") },
+		{ "RESUME with a span that goes down", "malformed",
+		  A("\x1c\x2e\0" SCOPE16 "\1\0" ACTOR20 "\5\1\0\6\1\0\7") },
+		{ "RESUME with spans in one another", "malformed",
+		  A("\x1c\x34\0" SCOPE16 "\1\0" ACTOR20 "\5\1\0\6\1\0\2\1\0\7\1\0\4") },
 		{ "RESUME of nothing", "malformed", A("\x1c\x12\0" SCOPE16 "\0") },
 		{ "RESUME with something behind it", "malformed",
 		  A("\x1c\x29\0" SCOPE16 "\1\0" ACTOR20 "\5x") },
@@ -824,12 +883,26 @@ static void write_purged(struct node *n)
 		tap_bail("cannot purge");
 }
 
+static void say_newest(struct pair *p)
+{
+	session_pace(p->session[1], 100000, true);
+	for (unsigned i = 0; i < 20; i++) {
+		p->now += 100000;
+		pair_turn(p, 1024);
+		if (i == 12) {
+			node_write(p->node[1], "d", "39.txt", A("changed now\n"));
+			node_write(p->node[1], "e", "new.txt", A("new\n"));
+			node_flush(p->node[1], p->session[1]);
+		}
+	}
+}
+
 static int write_seeds(const char *dir)
 {
 	static const char *const names[] = { "nothing", "document", "conflict", "blob",
 					     "live",    "same",     "batch",    "text",
 					     "marks",   "resume", "part",     "presence",
-					     "purged" };
+					     "purged", "newest" };
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		struct node a, b;
 		struct pair p;
@@ -858,13 +931,13 @@ static int write_seeds(const char *dir)
 			pair_close(&p);
 		}
 		/* A round of some length; one of the other side that is cut. */
-		for (int k = 0; i >= 8 && i < 12 && k < 12; k++) {
+		for (int k = 0; i >= 8 && i != 12 && k < (i == 13 ? 40 : 12); k++) {
 			char name[16];
 			_cleanup_(buf_done) struct buf text = { 0 };
 			snprintf(name, sizeof(name), "%d.txt", k);
 			for (int line = 0; line < 20; line++)
 				buf_putf(&text, "line %d of file %d\n", line, k);
-			node_write(i == 8 ? &b : &a, "d", name, text.data, text.len);
+			node_write(i == 8 || i == 13 ? &b : &a, "d", name, text.data, text.len);
 		}
 		if (i == 9) {
 			pair_open(&p, &a, &b);
@@ -876,6 +949,9 @@ static int write_seeds(const char *dir)
 		pair_open(&p, &a, &b);
 		p.said[1] = &said;
 		session_presence_for(p.session[1], others);
+		/* Slow, and a change while it lasts: PACE, RAISE, MARK. */
+		if (i == 13)
+			say_newest(&p);
 		run_later(&p);
 		for (int k = 0; (i == 4 || i == 5) && k < 3; k++) {
 			char text[40];
@@ -891,6 +967,17 @@ static int write_seeds(const char *dir)
 			put_hello(&said, &b, 1, 1);
 			put_witness(&said, 9, 7, 0x01020304);
 			write_seed(dir, "rolled-back", &said);
+			/* One that measures a slow link. */
+			static const uint8_t filled[2 + FRAME_PACE_FILLER] = { 1, 2 }, slow[] = { 1, 1 };
+			buf_reset(&said);
+			put_hello(&said, &b, 1, 1);
+			put_witness(&said, 0, 0, 0);
+			put_frame(&said, FRAME_PACE, slow, sizeof(slow));
+			for (uint8_t k = 2; k < 5; k++) {
+				put_frame(&said, FRAME_PACE, filled, sizeof(filled));
+				put_frame(&said, FRAME_PING, &k, 1);
+			}
+			write_seed(dir, "measured", &said);
 			/* One that wants only word, of a device that made something, and then all the same. */
 			buf_reset(&said);
 			put_greeting(&said, &b);
@@ -910,8 +997,8 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "seeds") == 0)
 		return write_seeds(argv[2]);
-	tap_plan((unsigned)(10 + 3 + sizeof(trials) / sizeof(trials[0]) +
-			    sizeof(interests) / sizeof(interests[0]) + 4 + 8 + 5 + 16 + 10 + 3 + 4 + 5 + 6));
+	tap_plan((unsigned)(10 + 4 + sizeof(trials) / sizeof(trials[0]) +
+			    sizeof(interests) / sizeof(interests[0]) + 7 + 8 + 5 + 16 + 10 + 3 + 4 + 5 + 6));
 	test_costs();
 	test_large();
 	test_rules();

@@ -432,6 +432,60 @@ static void test_slow(void)
 	triangle_close(&t);
 }
 
+/* The link between devices 0 and 1 is slow, and both know that. */
+static void make_slow(struct triangle *t, bool slow)
+{
+	for (unsigned k = 0; k < 2; k++)
+		session_pace(t->side[0][k].session, slow ? 100000 : 1000000, slow);
+}
+
+/* Over a slow link goes word alone, of what its own end makes too, as long as it comes another way; and nothing is lost
+ * when it does not any more. */
+static void test_slow_link(void)
+{
+	struct triangle t;
+	triangle_open(&t);
+	for (int i = 1; i <= 2; i++) {
+		change(&t, 0, i);
+		run(&t, 3000);
+	}
+	const unsigned direct = t.side[0][0].frames[FRAME_DELTA];
+	make_slow(&t, true);
+	run(&t, 3000);
+	change(&t, 0, 3);
+	const unsigned round_about = until(&t, 1, 3);
+	const unsigned between = t.side[1][0].frames[FRAME_DELTA] + t.side[1][1].frames[FRAME_DELTA];
+	ok(round_about <= 5 && between > 0, "when a link is slow what came over it comes another way as well (%u ms)",
+	   round_about);
+	/* The device in between is told of by both, and may be first by chance. */
+	for (int i = 4; i < 8; i++) {
+		t.side[0][0].held = true;
+		change(&t, 0, i);
+		run(&t, 50);
+		t.side[0][0].held = false;
+		if (t.side[0][0].kept.len > 0 &&
+		    session_input(t.side[0][1].session, t.side[0][0].kept.data, t.side[0][0].kept.len, t.now, NULL) < 0)
+			tap_bail("cannot carry");
+		buf_reset(&t.side[0][0].kept);
+		run(&t, 3000);
+	}
+	unsigned before = t.side[0][0].frames[FRAME_DELTA], words = t.side[0][0].frames[FRAME_ACK];
+	ok(before > direct, "the slow one had its part in the beginning");
+	change(&t, 0, 8);
+	const unsigned ms = until(&t, 1, 8);
+	run(&t, 3000);
+	ok(ms <= 5 && t.side[0][0].frames[FRAME_DELTA] == before && t.side[0][0].frames[FRAME_ACK] > words,
+	   "then only word goes over it, though its end makes the changes (%u ms)", ms);
+	ok(in_step(&t) && same_records(&t.node[0], &t.node[1]), "all are in step");
+	link_down(&t, 2);
+	change(&t, 0, 9);
+	const unsigned late = until(&t, 1, 9);
+	ok(late > 5 && late <= 1700, "when the other way ends it is asked for over the slow one (%u ms)", late);
+	change(&t, 0, 10);
+	ok(until(&t, 1, 10) <= 5, "and comes over that from then on");
+	triangle_close(&t);
+}
+
 /* Device 0 begins to send a change to device 2, and so many bytes a second of a delta without an end follow. Device 1
  * has told of the change; if `silent`, it begins to send it and does not go on either. Milliseconds until it
  * is there, 25000 at most; how often device 2 looks after it meanwhile. */
@@ -555,7 +609,7 @@ static void test_pair(void)
 
 int main(void)
 {
-	tap_plan(10 + 12 + 6 + 3 + 4 * 5 + 3 + 6 + 2 + 5);
+	tap_plan(10 + 12 + 6 + 3 + 4 * 5 + 3 + 6 + 6 + 2 + 5);
 	test_wishes();
 	test_tree();
 	test_repair();
@@ -563,6 +617,7 @@ int main(void)
 	for (unsigned before = 0; before <= 3; before++)
 		test_announced(before);
 	test_slow();
+	test_slow_link();
 	test_begun();
 	test_spare();
 	test_pair();
