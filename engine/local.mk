@@ -35,6 +35,7 @@ libengine_a_SOURCES = \
 	engine/crdt.h \
 	engine/cursor.c \
 	engine/cursor.h \
+	engine/deleted.h \
 	engine/delta.c \
 	engine/delta.h \
 	engine/deltacodec.c \
@@ -235,6 +236,7 @@ libengine_a_SOURCES = \
 	engine/statement.c \
 	engine/statement.h \
 	engine/store.c \
+	engine/stored.h \
 	engine/store.h \
 	engine/storemem.c \
 	engine/storeops.h \

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "engine/deleted.h"
 #include "engine/edge.h"
 #include "engine/history.h"
 #include "engine/purged.h"
@@ -68,15 +69,6 @@ static int note(struct deletions *d, const struct id *id)
 	return rc < 0 ? rc : 1;
 }
 
-static int is_live(struct replica *r, const struct id *id)
-{
-	struct node n;
-	int rc = node_get(r, NULL, id, &n);
-	if (rc < 0)
-		return rc == -ENOENT ? 0 : rc;
-	return (n.flags & NODE_LIVE) != 0;
-}
-
 /* It can be brought back: there is a record, and it is not purged. */
 static int is_kept(struct replica *r, const struct id *id)
 {
@@ -118,7 +110,7 @@ static int take(struct deletions *d, const void *value, size_t len, struct delet
 	int rc = note(d, &h.node);
 	if (rc <= 0)
 		return rc;
-	rc = is_live(d->r, &h.node);
+	rc = node_live(d->r, &h.node);
 	if (rc == 0)
 		rc = !is_kept(d->r, &h.node);
 	if (rc != 0)
@@ -229,7 +221,7 @@ static int bring_back(struct commit *c, const struct id *node, struct err *e)
 		if (rc == 0)
 			rc = node_move(c, &id, &at->parent, at->name, at->name_len);
 		if (rc == 0 && !id_equal(&at->parent, &NODE_ROOT))
-			rc = is_live(c->r, &at->parent);
+			rc = node_live(c->r, &at->parent);
 		else if (rc == 0)
 			rc = 1;
 		if (rc != 0)
@@ -266,7 +258,7 @@ int replica_undelete(struct replica *r, const struct id *id, const struct id *pa
 	if (rc < 0)
 		return err_errno(e, rc, "not a name for a file");
 	commit_begin(&c, r, false);
-	rc = is_live(r, id);
+	rc = node_live(r, id);
 	if (rc > 0)
 		rc = err_set(e, -ENOENT, "it is not deleted");
 	else if (rc == 0 && !is_kept(r, id))

@@ -58,6 +58,7 @@
 #include "engine/replica.h"
 #include "engine/restamp.h"
 #include "engine/seq.h"
+#include "engine/stored.h"
 #include "engine/table.h"
 #include "engine/tree.h"
 #include "engine/types.h"
@@ -116,6 +117,8 @@ void nodes_done(struct replica *r);
 /* From the cache or the store, live or not. The name goes to the arena (NULL: no name). -ENOENT. */
 int node_get(struct replica *r, struct arena *a, const struct id *id, struct node *ret);
 /* As it was in the snapshot, which was taken when `commits` had been read. */
+/* 1: it is here and live, 0: not, or an error. */
+int node_live(struct replica *r, const struct id *id);
 int node_get_at(struct replica *r, const struct store_snapshot *snap, uint64_t commits,
 		const struct id *id, struct node *ret);
 void node_encode(const struct node *n, struct buf *b);
@@ -172,28 +175,8 @@ int dirent_find(struct replica *r, const struct id *parent, const char *name, si
 /* The name that a node shows under. */
 int dirent_shown(struct replica *r, const struct node *n, char *ret);
 
-/* ---- records ---- */
+/* ---- names and modes ---- */
 
-struct stored {
-	const struct record *record;
-	struct dot *extra; /* arena */
-	uint32_t n_extra;
-	bool trail; /* it may have one in the store; record has what it says */
-};
-
-int stored_get(struct replica *r, const struct store_snapshot *snap, struct arena *a,
-	       const struct id *id, struct stored *ret, struct err *e); /* -ENOENT */
-/* From a value of STORE_DOCS, which was read in that snapshot; NULL: nobody writes meanwhile. */
-int stored_decode(struct replica *r, const struct store_snapshot *snap, struct arena *a,
-		  const void *data, size_t len, struct stored *ret, struct err *e);
-/* A record without its slots, as it was before what its trail has, which are changes of slots. It refers to
- * value. -ENOENT. */
-int stored_edges(struct replica *r, struct arena *a, const struct id *id, struct buf *value,
-		 const struct record **ret);
-/* The record of a live node. -ENOENT. */
-int record_live(struct replica *r, struct arena *a, const struct id *id, struct stored *ret);
-/* The content as shown; false when there is none. */
-bool content_shown(const struct replica *r, const struct record *rec, struct value *ret);
 bool name_is_document(const char *name, size_t len);
 /* One of those that are merged as texts: .md .markdown .txt .org .rst .adoc .tex .todo, and .shoalignore. */
 bool name_is_text(const char *name, size_t len);

@@ -365,3 +365,12 @@ uint32_t mode_normal(enum node_kind kind)
 	}
 	return 0;
 }
+
+int node_live(struct replica *r, const struct id *id)
+{
+	struct node n;
+	int rc = node_get(r, NULL, id, &n);
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	return (n.flags & NODE_LIVE) != 0;
+}

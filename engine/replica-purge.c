@@ -25,15 +25,6 @@ static bool in_inodes(const struct record *rec)
 	return false;
 }
 
-static int is_live(struct replica *r, const struct id *id)
-{
-	struct node n;
-	int rc = node_get(r, NULL, id, &n);
-	if (rc < 0)
-		return rc == -ENOENT ? 0 : rc;
-	return (n.flags & NODE_LIVE) != 0;
-}
-
 /* Programs here see what is in it, and may change it. */
 static bool is_shown(struct replica *r, const struct record *rec)
 {
@@ -47,7 +38,7 @@ static int may_purge(struct replica *r, const struct record *rec)
 	if (rec->kind == NODE_DIR || record_is_purged(rec) || rec->n_edges == 0 || record_alive(rec) ||
 	    in_inodes(rec) || !id_is_zero(&target) || !is_shown(r, rec))
 		return 0;
-	int live = is_live(r, &rec->id);
+	int live = node_live(r, &rec->id);
 	return live < 0 ? live : !live;
 }
 
@@ -228,7 +219,7 @@ enum apart purge_apart(struct replica *r, const struct record *old, const struct
 	/* Whoever has it does so, and not only who shows it: the next device may never be told of it. */
 	if (record_is_purged(new))
 		return record_has_news(old, record_purge_seen(new)) &&
-			       ((record_alive(old) && !in_inodes(old)) || is_live(r, &old->id) > 0) ?
+			       ((record_alive(old) && !in_inodes(old)) || node_live(r, &old->id) > 0) ?
 			       APART_OURS : APART_NOT;
 	/* Whether a name of a file that has hard links is left is not seen here; if none is, nobody will see the copy. */
 	if (!record_has_news(new, record_purge_seen(old)))

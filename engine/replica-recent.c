@@ -282,8 +282,8 @@ static int time_of(struct backlog *b, struct head *h)
 	const struct entry *newest = s.record->top ? slot_newest(s.record->top, b->r->actors) : NULL;
 	if (newest && newest->hlc > h->time)
 		h->time = newest->hlc;
-	for (uint32_t i = 0; i < s.record->n_edges; i++) {
-		uint64_t hlc = s.record->edge[i].visit.us << HLC_COUNTER_BITS;
+	for (uint32_t i = 0; i < s.record->n_visits; i++) {
+		uint64_t hlc = s.record->visit[i].us << HLC_COUNTER_BITS;
 		if (hlc > h->time)
 			h->time = hlc;
 	}

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "engine/cursor.h"
+#include "engine/deleted.h"
 #include "fusefs/fs.h"
 #include "fusefs/local.h"
 #include "fusefs/notify.h"

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/deleted.h"
 #include "engine/jsonw.h"
 #include "tools/base64.h"
 #include "tools/control.h"

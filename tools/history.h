@@ -5,6 +5,7 @@
  * methods cat, log, blame and restore share. The loop's thread. */
 
 #include "tools/daemon.h"
+#include "engine/deleted.h"
 
 /* All that has or had a path. The lists are the call's arena. */
 struct traces {

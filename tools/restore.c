@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engine/deleted.h"
 #include "engine/jsonw.h"
 #include "tools/control.h"
 #include "tools/history.h"

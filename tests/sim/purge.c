@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/deleted.h"
 #include "engine/purge.h"
 #include "engine/purged.h"
 #include "engine/slot.h"

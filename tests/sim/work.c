@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/deleted.h"
 #include "engine/element.h"
 #include "engine/text.h"
 #include "tests/sim/doc.h"

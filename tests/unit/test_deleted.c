@@ -3,6 +3,7 @@
 
 #include "tests/pair.h"
 #include "tests/past.h"
+#include "engine/deleted.h"
 
 static uint32_t deleted(struct replica *r, struct arena *a, struct deleted **ret)
 {

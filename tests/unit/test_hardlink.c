@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "tests/meeting.h"
+#include "engine/deleted.h"
 
 static bool find(struct rep *d, const char *name, struct attr *ret)
 {

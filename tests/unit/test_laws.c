@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The join of records is idempotent, commutative and associative, and deltas lead where whole records
- * do, in random histories of one record, with clocks that differ and more directories than edges are kept:
+ * do, in random histories of one record, with clocks that differ, more directories than edges are kept, and
+ * purges (shoal-format(7)):
  *
  *     test_laws [SEED [ROUNDS]] */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/edge.h"
+#include "engine/purged.h"
 #include "engine/slotcodec.h"
 #include "tests/device.h"
 #include "tests/prng.h"
@@ -21,7 +23,8 @@ struct laws {
 	struct device d[DEVICES], judge;
 	const struct record *state[STATES]; /* in the judge's numbers */
 	unsigned n;
-	uint64_t full, apart; /* states with all edges; with an edge and a visit that are not of one directory */
+	/* states with all edges; with an edge and a visit that are not of one directory; that are purged */
+	uint64_t full, apart, purged;
 	const char *broken;
 };
 
@@ -30,6 +33,8 @@ static void change(struct laws *w, struct device *d)
 	char text[64];
 	uint64_t what = prng_below(&w->r, 100);
 	d->wall += prng_below(&w->r, 30000);
+	if (d->rec && record_is_purged(d->rec))
+		return;
 	if (!d->rec || what < 20) {
 		snprintf(text, sizeof(text), "{\"a%u\": %u, \"l\": [%u]}", (unsigned)prng_below(&w->r, 4),
 			 (unsigned)prng_below(&w->r, 100), (unsigned)prng_below(&w->r, 4));
@@ -45,6 +50,8 @@ static void change(struct laws *w, struct device *d)
 		must(record_move(&d->arena, d->actors, d->rec, &NODE_TRASH, "", 0, &st, &d->rec));
 	} else if (what < 92) {
 		must(record_move(&d->arena, d->actors, d->rec, &NODE_INODES, "n", 1, &st, &d->rec));
+	} else if (what < 94) {
+		must(record_purge(&d->arena, d->actors, d->rec, &st, &d->rec));
 	} else {
 		must(record_clear(&d->arena, d->rec, &st, &d->rec));
 	}
@@ -63,6 +70,8 @@ static const struct record *join(struct laws *w, const struct record *x, const s
 {
 	const struct record *ret;
 	must(record_join(&w->judge.arena, w->judge.actors, x, y, &ret));
+	if (!record_is_bare(ret))
+		w->broken = "a join of purged records has more than they";
 	return ret;
 }
 
@@ -83,6 +92,7 @@ static void judge(struct laws *w)
 		const struct record *x = w->state[i];
 		w->full += x->n_edges == EDGES_MAX;
 		w->apart += !record_visits_follow_edges(x);
+		w->purged += record_is_purged(x);
 		if (!same(w, join(w, x, x), x))
 			w->broken = "not idempotent";
 		for (unsigned k = 0; k < w->n; k++) {
@@ -91,6 +101,8 @@ static void judge(struct laws *w)
 				w->broken = "not commutative";
 			if (!same(w, join(w, xy, y), xy))
 				w->broken = "not absorbing what it has";
+			if ((record_is_purged(x) || record_is_purged(y)) && !record_is_purged(xy))
+				w->broken = "something came after a purge";
 			for (unsigned m = 0; m < w->n; m++)
 				if (!same(w, join(w, xy, w->state[m]), join(w, x, join(w, y, w->state[m]))))
 					w->broken = "not associative";
@@ -223,8 +235,9 @@ int main(int argc, char **argv)
 	if (w.broken)
 		tap_diag("seed %llu: %s", (unsigned long long)(seed + i - 1), w.broken);
 	ok(!w.broken, "the join of records is one, in %llu random histories", (unsigned long long)rounds);
-	ok(w.full > 0 && w.apart > 0, "%llu states had all the edges there may be, %llu a visit without its edge",
-	   (unsigned long long)w.full, (unsigned long long)w.apart);
+	ok(w.full > 0 && w.apart > 0 && w.purged > 0,
+	   "%llu states had all the edges there may be, %llu a visit without its edge, and %llu were purged",
+	   (unsigned long long)w.full, (unsigned long long)w.apart, (unsigned long long)w.purged);
 	test_apart();
 	return tap_done();
 }

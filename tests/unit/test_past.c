@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/deleted.h"
 #include "engine/moment.h"
 #include "tests/past.h"
 

@@ -1,186 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What was deleted long ago is purged, for good, and nothing that was changed elsewhere is lost by that
- * (shoal-format(7), "Purging"). The laws of the join on random histories of one record:
- *
- *     test_purge [SEED [ROUNDS]] */
+ * (shoal-format(7), "Purging"). The laws of the join: test_laws. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/deleted.h"
 #include "engine/moment.h"
 #include "engine/purge.h"
 #include "engine/purged.h"
 #include "engine/slot.h"
 #include "tests/device.h"
 #include "tests/pair.h"
-#include "tests/prng.h"
 
 #define A(text) text, sizeof(text) - 1
 #define DAY (24 * 3600 * UINT64_C(1000000))
 #define HORIZON (180 * DAY)
-
-/* ---- the laws ---- */
-
-#define DEVICES 4
-#define STATES 8
-
-struct laws {
-	struct prng r;
-	struct device d[DEVICES], judge;
-	const struct record *state[STATES]; /* in the judge's numbers */
-	unsigned n, purged;
-	const char *broken;
-};
-
-static void change(struct laws *w, struct device *d)
-{
-	/* More than there is room for. */
-	static const struct id dir[EDGES_MAX + 2] = { { { 1, 1 } }, { { 2, 2 } }, { { 3, 3 } },
-						      { { 4, 4 } }, { { 5, 5 } }, { { 6, 6 } } };
-	char text[64];
-	uint64_t what = prng_below(&w->r, 100);
-	if (d->rec && record_is_purged(d->rec))
-		return;
-	if (!d->rec || what < 40) {
-		snprintf(text, sizeof(text), "{\"a%u\": %u, \"l\": [%u]}", (unsigned)prng_below(&w->r, 4),
-			 (unsigned)prng_below(&w->r, 100), (unsigned)prng_below(&w->r, 4));
-		device_edit(d, text);
-	} else if (what < 60) {
-		char name[] = { (char)('a' + prng_below(&w->r, 3)), 0 };
-		struct stamp st = device_stamp(d);
-		must(record_move(&d->arena, d->actors, d->rec, &dir[prng_below(&w->r, EDGES_MAX + 2)], name, 1, &st, &d->rec));
-	} else if (what < 80) {
-		struct stamp st = device_stamp(d);
-		must(record_move(&d->arena, d->actors, d->rec, &NODE_TRASH, "", 0, &st, &d->rec));
-	} else if (what < 90) {
-		struct stamp st = device_stamp(d);
-		must(record_purge(&d->arena, d->actors, d->rec, &st, &d->rec));
-	} else {
-		struct stamp st = device_stamp(d);
-		must(record_clear(&d->arena, d->rec, &st, &d->rec));
-	}
-}
-
-/* The record in the judge's numbers. */
-static const struct record *told(struct laws *w, struct device *d)
-{
-	static const struct vv none;
-	const struct record *ret;
-	must(delta_join(&w->judge.arena, w->judge.actors, NULL, device_delta(d, &w->judge, &none, true), &ret));
-	return ret;
-}
-
-static const struct record *join(struct laws *w, const struct record *x, const struct record *y)
-{
-	const struct record *ret;
-	must(record_join(&w->judge.arena, w->judge.actors, x, y, &ret));
-	if (!record_is_bare(ret))
-		w->broken = "a join of purged records has more than they";
-	return ret;
-}
-
-static bool equal(struct laws *w, const struct record *x, const struct record *y)
-{
-	struct id a, b;
-	record_fingerprint(x, w->judge.actors, &a);
-	record_fingerprint(y, w->judge.actors, &b);
-	bool same = id_equal(&a, &b);
-	if (vv_equal(&x->ctx, &y->ctx) != same)
-		w->broken = "equal contexts and equal states are not the same thing";
-	return same;
-}
-
-static void judge(struct laws *w)
-{
-	for (unsigned i = 0; i < w->n; i++) {
-		const struct record *x = w->state[i];
-		w->purged += record_is_purged(x);
-		if (!equal(w, join(w, x, x), x))
-			w->broken = "not idempotent";
-		for (unsigned k = 0; k < w->n; k++) {
-			const struct record *y = w->state[k], *xy = join(w, x, y);
-			equal(w, x, y);
-			if (!equal(w, xy, join(w, y, x)))
-				w->broken = "not commutative";
-			if (!equal(w, join(w, xy, y), xy))
-				w->broken = "not absorbing what it has";
-			if ((record_is_purged(x) || record_is_purged(y)) && !record_is_purged(xy))
-				w->broken = "something came after a purge";
-			for (unsigned m = 0; m < w->n; m++)
-				if (!equal(w, join(w, xy, w->state[m]), join(w, x, join(w, y, w->state[m]))))
-					w->broken = "not associative";
-		}
-	}
-}
-
-/* The stored form gives back the record. */
-static void store(struct laws *w, struct device *d)
-{
-	_cleanup_(buf_done) struct buf b = { 0 };
-	struct record *r;
-	struct id x, y;
-	record_encode(d->rec, d->actors, &b);
-	must(record_decode(&d->arena, d->actors, arena_dup(&d->arena, b.data, b.len), b.len, &r, NULL));
-	record_fingerprint(r, d->actors, &x);
-	record_fingerprint(d->rec, d->actors, &y);
-	if (!id_equal(&x, &y))
-		w->broken = "what is stored is something else";
-}
-
-static void laws_round(struct laws *w, uint64_t seed)
-{
-	*w = (struct laws){ .r = { seed } };
-	for (unsigned i = 0; i < DEVICES; i++)
-		device_init(&w->d[i], i);
-	device_init(&w->judge, DEVICES);
-	device_edit(&w->d[0], "{\"a\": 1}");
-	for (unsigned i = 1; i < DEVICES; i++)
-		device_send(&w->d[0], &w->d[i]);
-	for (unsigned step = 0; step < 40; step++) {
-		struct device *d = &w->d[prng_below(&w->r, DEVICES)];
-		struct device *to = &w->d[prng_below(&w->r, DEVICES)];
-		if (prng_chance(&w->r, 60))
-			change(w, d);
-		else if (d != to)
-			device_send(d, to);
-		store(w, d);
-		if (step % 5 == 4 && w->n < STATES)
-			w->state[w->n++] = told(w, d);
-	}
-	judge(w);
-	/* Deltas lead to what whole records do. */
-	const struct record *all = told(w, &w->d[0]);
-	for (unsigned i = 1; i < DEVICES; i++)
-		all = join(w, all, told(w, &w->d[i]));
-	for (unsigned turn = 0; turn < 2; turn++)
-		for (unsigned i = 0; i < DEVICES; i++)
-			for (unsigned k = 0; k < DEVICES; k++)
-				if (i != k)
-					device_send(&w->d[i], &w->d[k]);
-	for (unsigned i = 0; i < DEVICES; i++)
-		if (!equal(w, told(w, &w->d[i]), all))
-			w->broken = "deltas lead elsewhere";
-	for (unsigned i = 0; i < DEVICES; i++)
-		device_done(&w->d[i]);
-	device_done(&w->judge);
-}
-
-static void test_laws(uint64_t seed, uint64_t rounds)
-{
-	struct laws w;
-	uint64_t purged = 0, i;
-	for (i = 0; i < rounds; i++) {
-		laws_round(&w, seed + i);
-		purged += w.purged;
-		if (w.broken)
-			break;
-	}
-	if (i < rounds)
-		tap_diag("seed %llu: %s", (unsigned long long)(seed + i), w.broken);
-	ok(i == rounds && purged > 0, "the join is one, in %llu random histories (%llu states of them purged)",
-	   (unsigned long long)rounds, (unsigned long long)purged);
-}
 
 /* ---- what a peer may say ---- */
 
@@ -846,11 +682,9 @@ static void test_store(void)
 	node_close(&a);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
-	tap_plan(11 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 9 + 7 + 8 + 2 + 1 + 3 + 3 + 5);
-	uint64_t seed = tap_seed(argc, argv);
-	test_laws(seed, tap_rounds(argc, argv, 300));
+	tap_plan(10 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 9 + 7 + 8 + 2 + 1 + 3 + 3 + 5);
 	test_refused();
 	test_gone();
 	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
