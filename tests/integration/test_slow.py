@@ -202,5 +202,6 @@ def test_losses(far):
     a, b = far.a.dir / "backlog", far.b.dir / "backlog"
     wait_for(lambda: b.is_dir() and len(os.listdir(b)) > 20, timeout=60, what="some of the backlog")
     took = [seen(b / "7.json", f"change-{i}.", edit(a / "7.json", f"change-{i}.")) for i in range(3)]
-    assert min(took) <= SOON and max(took) <= 3 * SOON, took
+    # The first one comes before it is known that the link is slow, which takes longer where some is lost.
+    assert sorted(took)[1] <= SOON and max(took) <= 4 * SOON, took
     wait_for(lambda: len(os.listdir(b)) == 300 and far.peer(far.a)["in_step"], timeout=150, what="all of it")
