@@ -3,6 +3,9 @@
  *
  * It gets four fifths of the link at most, but for short times: else who changes something all the time would never
  * get to the end of a round, and what has waited would never come. */
+#include <errno.h>
+#include <stdlib.h>
+
 #include "engine/backlog.h"
 #include "engine/session-part.h"
 
@@ -121,4 +124,58 @@ struct outgoing *session_fresh_left(struct session *s)
 		if (s->out[i].backlog)
 			left = &s->out[i];
 	return left;
+}
+
+/* ---- records of nodes of which a delta did not fit ---- */
+
+#define PARTS_MAX 256 /* more are not on their way over a slow link at a time */
+
+struct part_sent {
+	struct id node;
+	struct id version;
+};
+
+int session_fresh_part(struct session *s, const struct record *sent)
+{
+	if (!s->sent_parts)
+		s->sent_parts = calloc(PARTS_MAX, sizeof(*s->sent_parts));
+	if (!s->sent_parts)
+		return -ENOMEM;
+	struct part_sent *p = &s->sent_parts[s->n_sent_parts++ % PARTS_MAX];
+	p->node = sent->id;
+	record_version(sent, s->actors, &p->version);
+	return 0;
+}
+
+/* The record is the one that its delta was of: what goes with it went with that. */
+static bool is_as_sent(struct session *s, const struct record *whole)
+{
+	struct id version;
+	record_version(whole, s->actors, &version);
+	bool found = false;
+	for (uint32_t i = 0; i < s->n_sent_parts && i < PARTS_MAX; i++) {
+		if (!id_equal(&s->sent_parts[i].node, &whole->id))
+			continue;
+		/* Of two that differ it may be the first that did not fit. */
+		if (!id_equal(&s->sent_parts[i].version, &version))
+			return false;
+		found = true;
+	}
+	return found;
+}
+
+/* A record of a newer view than that of its delta may have changes of batches whose other nodes were not sent
+ * yet. It seldom comes to that; a session that begins anew has one view. */
+int session_fresh_whole(struct session *s, const struct record *whole, struct err *e)
+{
+	for (uint32_t i = 0; i < s->n_rounds; i++) {
+		if (s->out[i].no != s->whole_round || !s->out[i].raised || is_as_sent(s, whole))
+			continue;
+		int r = view_alone(s->whole_view, &s->whole_id, &s->out[i].scope->heard, &s->arena, e);
+		if (r == 0)
+			return err_set(e, -ESTALE, "the peer lacks what a newer change stands on: "
+						   "the link begins anew");
+		return r < 0 ? r : 0;
+	}
+	return 0;
 }

@@ -172,6 +172,8 @@ struct session {
 	struct id whole_id;
 	uint64_t whole_round;
 	bool whole_due;
+	struct part_sent *sent_parts; /* ring: deltas that were sent over a slow link, and may not fit; NULL: none yet */
+	uint32_t n_sent_parts;         /* so many since it began */
 	struct sha256 *wanted; /* ring */
 	uint32_t wanted_at, n_wanted;
 	uint32_t n_refused; /* of these, the first: asked for before the link was told to be slow */
@@ -225,7 +227,11 @@ int session_put_probe(struct session *s, struct buf *out, uint64_t now);
 uint64_t session_pace_deadline(const struct session *s);
 int session_get_pong(struct session *s, struct cursor *c, uint64_t now, struct err *e);
 int session_get_pace(struct session *s, struct cursor *c, uint64_t now, struct err *e);
-/* session-fresh.c: notes which scopes were changed since the view before, on a slow link; -ENOMEM. */
+/* session-fresh.c: a delta that is not whole goes over a slow link; -ENOMEM. */
+int session_fresh_part(struct session *s, const struct record *sent);
+/* May the record be sent that the peer asked for? -ESTALE. */
+int session_fresh_whole(struct session *s, const struct record *whole, struct err *e);
+/* Notes which scopes were changed since the view before, on a slow link; -ENOMEM. */
 int session_fresh_look(struct session *s);
 /* So many bytes of the round were sent. */
 void session_fresh_sent(struct session *s, const struct outgoing *o, size_t bytes);

@@ -574,7 +574,9 @@ static int round_step(struct session *s, struct buf *out, struct err *e)
 		s->deltas_out++;
 		o->in_turn++;
 		const struct bundle *b = backlog_bundle(o->backlog);
-		if (b)
+		if (s->pace.slow && !d->complete)
+			r = session_fresh_part(s, &d->state);
+		if (r == 0 && b)
 			r = encode_bundle(s, b);
 		if (r == 0)
 			r = encode_delta(s, d, s->delta_actors, &s->delta);
@@ -592,31 +594,15 @@ static int round_step(struct session *s, struct buf *out, struct err *e)
 	return r < 0 ? err_errno(e, r, "cannot send a delta") : 1;
 }
 
-/* A record of a newer view than that of its delta may have changes of batches whose other nodes were not sent
- * yet. It seldom comes to that; a session that begins anew has one view. */
-static int whole_is_safe(struct session *s, struct err *e)
-{
-	for (uint32_t i = 0; i < s->n_rounds; i++) {
-		if (s->out[i].no != s->whole_round || !s->out[i].raised)
-			continue;
-		int r = view_alone(s->whole_view, &s->whole_id, &s->out[i].scope->heard, &s->arena, e);
-		if (r == 0)
-			return err_set(e, -ESTALE, "the peer lacks what a newer change stands on: "
-						   "the link begins anew");
-		return r < 0 ? r : 0;
-	}
-	return 0;
-}
-
 static int record_step(struct session *s, struct buf *out, struct err *e)
 {
 	if ((!s->whole_due && !s->record.busy) || !window_open(s, STREAM_RECORD))
 		return 0;
 	if (s->whole_due) {
 		struct delta *d;
-		int r = whole_is_safe(s, e);
-		if (r == 0)
-			r = view_whole(s->whole_view, &s->whole_id, &s->arena, &d, e);
+		int r = view_whole(s->whole_view, &s->whole_id, &s->arena, &d, e);
+		if (r == 0 && d)
+			r = session_fresh_whole(s, &d->state, e);
 		if (r < 0)
 			return r;
 		view_unref(TAKE_PTR(s->whole_view));

@@ -246,6 +246,7 @@ void session_free(struct session *s)
 	intake_free(s->intake);
 	if (s->whole_view)
 		view_unref(s->whole_view);
+	free(s->sent_parts);
 	if (s->hello_view)
 		view_unref(s->hello_view);
 	if (s->view)

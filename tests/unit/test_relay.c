@@ -9,6 +9,7 @@
 
 #include "engine/frame.h"
 #include "engine/json.h"
+#include "engine/purge.h"
 #include "engine/session-impl.h"
 #include "tests/pair.h"
 #include "tests/tap.h"
@@ -594,12 +595,64 @@ static unsigned history(uint64_t seed, unsigned *sessions, unsigned *stale)
 	return bad;
 }
 
+/* ---- what is kept of a purged file ---- */
+
+static void drop_and_purge(struct node *n, const char *name)
+{
+	struct attr dir, at;
+	uint32_t looked, purged;
+	if (replica_lookup(n->replica, &NODE_ROOT, "c", 1, &dir) < 0 ||
+	    replica_lookup(n->replica, &dir.id, name, strlen(name), &at) < 0 ||
+	    replica_remove(n->replica, &at.id, 0) < 0 ||
+	    replica_purge(n->replica, &at.id, 1, &looked, &purged, NULL) < 0 || purged != 1)
+		tap_bail("cannot purge");
+}
+
+/* A changed a file that C purged, and writes down as another one what he has of it: with dots that B knows of
+ * the old one, so that B asks for the whole record, while A goes on changing things. */
+static void test_heir(void)
+{
+	static const char old[] = "a line\n", new[] = "a line\nchanged late\n";
+	struct node a, b, c;
+	struct pair p;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	node_open(&c, 3, NULL);
+	node_write(&a, "c", "x.txt", old, sizeof(old) - 1);
+	if (!pair_meet(&a, &b) || !pair_meet(&a, &c))
+		tap_bail("no meeting");
+	drop_and_purge(&c, "x.txt");
+	node_write(&a, "c", "x.txt", new, sizeof(new) - 1);
+	write_many(&a, 'o', 100, "old");
+	if (!pair_meet(&a, &c))
+		tap_bail("no meeting");
+	write_many(&a, 'm', 20, "old");
+	pair_open(&p, &a, &b);
+	for (int i = 0; i < 2; i++)
+		session_pace(p.session[i], 100000, true);
+	wholes = 0;
+	for (unsigned i = 0; i < 2000 && !has(&b, "x.txt", "changed late"); i++) {
+		char name[24];
+		snprintf(name, sizeof(name), "n%u.json", i);
+		if (i % 2 == 0 && i < 400)
+			write_one(&a, name, "new");
+		(void)turn(&p);
+	}
+	ok(wholes > 0 && has(&b, "x.txt", "changed late"), "the record that is asked for comes, whatever is changed meanwhile");
+	run(&p);
+	ok(has(&b, "o99.json", "old") && has(&b, "m19.json", "old"), "and all the rest");
+	pair_close(&p);
+	node_close(&a);
+	node_close(&b);
+	node_close(&c);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)time(NULL);
 	unsigned rounds = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 150, bad = 0;
 	unsigned sessions = 0, stale = 0;
-	tap_plan(3 * 5 + 2 * 5 + 3 + 2);
+	tap_plan(3 * 5 + 2 * 5 + 3 + 2 + 2);
 	tap_diag("seed %llu; again with: ./tests/unit/test_relay %llu", (unsigned long long)seed, (unsigned long long)seed);
 	test_not_claimed(false);
 	test_not_claimed(true);
@@ -607,6 +660,7 @@ int main(int argc, char **argv)
 	test_word(false);
 	test_word(true);
 	test_told();
+	test_heir();
 	for (unsigned i = 0; i < rounds && !bad; i++) {
 		bad = history(seed + i, &sessions, &stale);
 		if (bad)
