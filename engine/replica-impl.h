@@ -33,6 +33,7 @@
  *            Q, device                  what it keeps (engine/interest.h); zeros: this device. Others: behind
  *                                       u64, when it said so last (us)
  *            J, device                  empty: contents of some files are missing there
+ *            p, device, scope           how far a round came that was cut (replica-partial.c)
  *            D, scope                   empty: what is here of it goes (replica-drop.c)
  *            Z, node                    empty: it has changes that came of a part and are to be passed on (replica-part.c)
  *            Y, node                    u32 actor, u64 seq: it left, with changes of that actor up to that number

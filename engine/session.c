@@ -370,7 +370,10 @@ bool session_is_busy(const struct session *s)
 {
 	struct session_status now;
 	session_status(s, &now);
-	return s->error == 0 && (!s->live || now.behind_here > SESSION_FEW || now.behind_there > SESSION_FEW);
+	/* On a slow link contents that somebody waits for are few bytes a second. */
+	bool contents = s->n_wanted > 0 || (s->source && fetch_deadline(s->source) != UINT64_MAX);
+	return s->error == 0 &&
+	       (!s->live || contents || now.behind_here > SESSION_FEW || now.behind_there > SESSION_FEW);
 }
 
 bool session_peer_actor(const struct session *s, struct actor_id *ret)

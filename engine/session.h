@@ -82,7 +82,7 @@ struct session_status {
 };
 void session_status(const struct session *s, struct session_status *ret);
 /* So much is half done that would begin anew if the session ended now that this should be put off: the first
- * comparison of what both hold, or more than SESSION_FEW nodes on their way, either way. Not so what changes now
+ * comparison of what both hold, contents that somebody asked for, or more than SESSION_FEW nodes on their way, either way. Not so what changes now
  * and then, as that would be true all the time. */
 bool session_is_busy(const struct session *s);
 #define SESSION_FEW 100u

@@ -175,6 +175,7 @@ void conn_up(struct conn *c)
 	err_set(&why, -ECONNRESET, "replaced by %s connection",
 		c->state == CONN_REST ? "the second" : "a newer");
 	c->state = CONN_UP;
+	c->up = mesh_now(m);
 	c->timer = sd_event_source_disable_unref(c->timer);
 	for (struct conn *old; (old = rival(c)) && c->state == CONN_UP;)
 		conn_end(old, &why);

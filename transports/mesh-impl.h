@@ -37,6 +37,7 @@ struct conn {
 	struct address remote;
 	struct id peer; /* zero until its certificate was seen */
 	uint64_t done;  /* when the handshake was over */
+	uint64_t up;    /* when it became the link, which one that rested is long after that */
 	sd_event_source *timer; /* of the greeting, or the answer of one that rests */
 	bool asks_rest; /* CONN_GREETING: for that */
 	uint8_t ask;    /* what the dialler asked for; 0: not yet */

@@ -23,7 +23,7 @@ static void look_at(struct conn *c, uint64_t now)
 	const uint64_t bytes = info.bytes_in + info.bytes_out, time = now - c->counted;
 	c->busy = c->counted > 0 && time < 10 * SECOND &&
 		  (bytes - c->bytes) * SECOND / time > BUSY_BYTES_A_SECOND &&
-		  now < (uint64_t)info.since + BUSY_MAX;
+		  now < c->up + BUSY_MAX;
 	c->bytes = bytes;
 	c->counted = now;
 }
@@ -34,7 +34,7 @@ static bool is_busy(const struct id *device, void *user)
 	const struct conn *c = conn_link_to(m, device, NULL);
 	if (!c || c->busy)
 		return c;
-	return m->handler->busy && mesh_now(m) < c->done + SESSION_BUSY_MAX && m->handler->busy(device, m->user);
+	return m->handler->busy && mesh_now(m) < c->up + SESSION_BUSY_MAX && m->handler->busy(device, m->user);
 }
 
 static void let_go(struct mesh *m, uint64_t now)
