@@ -61,7 +61,7 @@ enum timer_kind {
 struct timer {
 	int64_t due_ns;
 	enum timer_kind kind;
-	uint64_t ino; /* 0: TIMER_TOMB, TIMER_STRAY, TIMER_RULES, TIMER_TRIM */
+	uint64_t ino; /* 0: TIMER_TOMB, TIMER_STRAY, TIMER_RULES; TIMER_TRIM: how many were forgotten */
 };
 
 /* A thread that commits to the replica for the mount: its changes are no news to the kernel. */

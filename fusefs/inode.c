@@ -261,13 +261,11 @@ void inode_forget(struct fusefs *fs, uint64_t ino, uint64_t n)
 		dead = unused(fs, i);
 	}
 	fs->n_forgotten += dead != NULL;
-	bool trim = fs->n_forgotten >= TRIM_INODES;
-	if (trim)
-		fs->n_forgotten = 0;
+	bool trim = dead && fs->n_forgotten == TRIM_INODES;
 	pthread_mutex_unlock(&fs->lock);
 	bury(fs, dead);
 	if (trim)
-		keeper_add(fs, TIMER_TRIM, 0, monotonic_ns() + TRIM_NS);
+		keeper_add(fs, TIMER_TRIM, TRIM_INODES, monotonic_ns() + TRIM_NS);
 }
 
 /* From the id and the kind: the same id can come back as another kind. */

@@ -62,6 +62,22 @@ void keeper_add(struct fusefs *fs, enum timer_kind kind, uint64_t ino, int64_t d
 	pthread_mutex_unlock(&fs->lock);
 }
 
+/* Gives back what was freed once the kernel has done with forgetting: the timer has how many it was when the last
+ * one looked. */
+static void trim_due(struct fusefs *fs, const struct timer *t, bool now)
+{
+	pthread_mutex_lock(&fs->lock);
+	const uint64_t n = fs->n_forgotten;
+	const bool more = n - t->ino >= TRIM_INODES / 16 && n < 16 * TRIM_INODES && !now;
+	if (!more)
+		fs->n_forgotten = 0;
+	pthread_mutex_unlock(&fs->lock);
+	if (more)
+		keeper_add(fs, TIMER_TRIM, n, monotonic_ns() + TRIM_NS);
+	else
+		malloc_trim(0);
+}
+
 static void act(struct fusefs *fs, const struct timer *t, bool now)
 {
 	if (t->kind == TIMER_TOMB) {
@@ -77,7 +93,7 @@ static void act(struct fusefs *fs, const struct timer *t, bool now)
 		return;
 	}
 	if (t->kind == TIMER_TRIM) {
-		malloc_trim(0);
+		trim_due(fs, t, now);
 		return;
 	}
 	if (t->kind == TIMER_RULES) {
