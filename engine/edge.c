@@ -40,11 +40,28 @@ static bool is_kept(const struct id *parent)
 	return id_equal(parent, &NODE_TRASH) || id_equal(parent, &NODE_INODES);
 }
 
+/* Which ones stay of n with these parents, newest first: those that are never dropped, and of the others as many as
+ * there is room for. Their places, into ret; how many. */
+static uint32_t newest(const struct id *const *parent, uint32_t n, uint32_t ret[static EDGES_MAX])
+{
+	uint32_t room = EDGES_MAX, count = 0;
+	for (uint32_t i = 0; i < n; i++)
+		room -= is_kept(parent[i]);
+	for (uint32_t i = 0; i < n; i++) {
+		bool kept = is_kept(parent[i]);
+		if (kept || room > 0)
+			ret[count++] = i;
+		room -= !kept && room > 0;
+	}
+	return count;
+}
+
 int edge_join(struct arena *a, const struct actors *actors, struct record *r,
 	      const struct edge *edge, uint32_t n)
 {
 	struct edge all[2 * EDGES_MAX];
-	uint32_t count = r->n_edges;
+	const struct id *parent[2 * EDGES_MAX];
+	uint32_t count = r->n_edges, stay[EDGES_MAX];
 	assert(count <= EDGES_MAX && n <= EDGES_MAX);
 	memcpy(all, r->edge, count * sizeof(*all));
 	for (uint32_t i = 0; i < n; i++) {
@@ -70,25 +87,19 @@ int edge_join(struct arena *a, const struct actors *actors, struct record *r,
 		all[at] = e;
 		count++;
 	}
-	uint32_t room = EDGES_MAX;
 	for (uint32_t i = 0; i < count; i++)
-		room -= is_kept(&all[i].parent);
-	r->n_edges = 0;
-	for (uint32_t i = 0; i < count; i++) {
-		bool kept = is_kept(&all[i].parent);
-		if (kept || room > 0)
-			r->edge[r->n_edges++] = all[i];
-		room -= !kept && room > 0;
-	}
-	for (uint32_t i = r->n_edges; i < EDGES_MAX; i++)
-		r->edge[i] = (struct edge){ 0 };
+		parent[i] = &all[i].parent;
+	r->n_edges = newest(parent, count, stay);
+	for (uint32_t i = 0; i < EDGES_MAX; i++)
+		r->edge[i] = i < r->n_edges ? all[stay[i]] : (struct edge){ 0 };
 	return 0;
 }
 
 void visit_join(const struct actors *actors, struct record *r, const struct visit *visit, uint32_t n)
 {
 	struct visit all[2 * EDGES_MAX];
-	uint32_t count = r->n_visits, room = EDGES_MAX;
+	const struct id *parent[2 * EDGES_MAX];
+	uint32_t count = r->n_visits, stay[EDGES_MAX];
 	assert(count <= EDGES_MAX && n <= EDGES_MAX);
 	memcpy(all, r->visit, count * sizeof(*all));
 	for (uint32_t i = 0; i < n; i++) {
@@ -109,16 +120,10 @@ void visit_join(const struct actors *actors, struct record *r, const struct visi
 		count++;
 	}
 	for (uint32_t i = 0; i < count; i++)
-		room -= is_kept(&all[i].parent);
-	r->n_visits = 0;
-	for (uint32_t i = 0; i < count; i++) {
-		bool kept = is_kept(&all[i].parent);
-		if (kept || room > 0)
-			r->visit[r->n_visits++] = all[i];
-		room -= !kept && room > 0;
-	}
-	for (uint32_t i = r->n_visits; i < EDGES_MAX; i++)
-		r->visit[i] = (struct visit){ 0 };
+		parent[i] = &all[i].parent;
+	r->n_visits = newest(parent, count, stay);
+	for (uint32_t i = 0; i < EDGES_MAX; i++)
+		r->visit[i] = i < r->n_visits ? all[stay[i]] : (struct visit){ 0 };
 }
 
 const struct visit *record_visit(const struct record *r, const struct id *parent)
