@@ -271,7 +271,8 @@ bool replica_holds(struct replica *r, const struct view *v, const struct id *id,
 	for (uint32_t i = 0; i < n; i++)
 		holds |= same_blob(&have[i], ref);
 	/* Last: whoever begins to leave after this asks others after this. */
-	return holds && absents_keeps(r->absents, id) && scope_is_shown(r, &s.record->scope);
+	return holds && absents_keeps(r->absents, id) &&
+	       scope_is_subscribed(r, &s.record->scope);
 }
 
 int replica_want(struct replica *r, const struct id *id, struct err *e)

@@ -593,6 +593,8 @@ void keeps_contents(struct replica *r, const struct id *peer, uint64_t meeting);
 bool scope_is_kept(struct replica *r, const struct id *scope);
 /* Programs may look at it and write to it. Any thread. */
 bool scope_is_shown(struct replica *r, const struct id *scope);
+/* All of it is kept, until somebody gives it up: neither carried for others nor a part. */
+bool scope_is_subscribed(struct replica *r, const struct id *scope);
 /* The top-level directory of a collection that is not shown. Any thread. */
 bool is_hidden(struct replica *r, const struct id *dir);
 

@@ -38,14 +38,22 @@ bool scope_is_kept(struct replica *r, const struct id *scope)
 	return interest_is_whole(interests_level(r->interests, scope));
 }
 
+static enum interest_level level_of(struct replica *r, const struct id *scope)
+{
+	pthread_mutex_lock(&r->scopes_lock);
+	enum interest_level l = interests_level(r->interests, scope);
+	pthread_mutex_unlock(&r->scopes_lock);
+	return l;
+}
+
 bool scope_is_shown(struct replica *r, const struct id *scope)
 {
-	if (!atomic_load(&r->hiding))
-		return true;
-	pthread_mutex_lock(&r->scopes_lock);
-	bool shown = interest_is_shown(interests_level(r->interests, scope));
-	pthread_mutex_unlock(&r->scopes_lock);
-	return shown;
+	return !atomic_load(&r->hiding) || interest_is_shown(level_of(r, scope));
+}
+
+bool scope_is_subscribed(struct replica *r, const struct id *scope)
+{
+	return level_of(r, scope) == INTEREST_SUBSCRIBED;
 }
 
 bool is_hidden(struct replica *r, const struct id *dir)

@@ -20,8 +20,10 @@ static int put_told(struct session *s, struct buf *out, bool partial)
 int session_put_partial(struct session *s, struct buf *out)
 {
 	struct holds *h = &s->holds;
-	/* What leaves counts at the beginning: who gives a collection up goes by what is said there. */
-	const bool partial = replica_absents(s->replica) > 0 || (!h->begun && replica_leaving(s->replica));
+	/* That nothing is missing is not said while something leaves: who gives a collection up goes by that, and whoever
+	 * leaves may go by an answer of before. What was said earlier stands. */
+	const bool partial = replica_absents(s->replica) > 0 ||
+		((!h->begun || h->told_partial) && replica_leaving(s->replica));
 	h->begun = true;
 	if (partial) {
 		/* Said again when some have come, for those who asked too soon. */

@@ -14,7 +14,7 @@ AM_DISTCHECK_CONFIGURE_FLAGS = --with-test-data="$(TEST_DATA)"
 
 tests_libtap_a_SOURCES = \
 	tests/device.h \
-	tests/held.h \
+	tests/held.h tests/keeping.h \
 	tests/jsontext.h \
 	tests/fugue.h \
 	tests/prng.h \
@@ -66,6 +66,7 @@ unit_tests = \
 	tests/unit/test_jsonstyle \
 	tests/unit/test_jsonw \
 	tests/unit/test_later \
+	tests/unit/test_leaving \
 	tests/unit/test_leaf \
 	tests/unit/test_demand \
 	tests/unit/test_laws \
@@ -183,6 +184,7 @@ tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_neighbours_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_leaving_SOURCES = tests/unit/test_leaving.c $(pair)
 tests_unit_test_newest_SOURCES = tests/unit/test_newest.c $(pair)
 tests_unit_test_relay_SOURCES = tests/unit/test_relay.c $(pair)
 tests_unit_test_part_SOURCES = tests/unit/test_part.c $(pair)
