@@ -9,6 +9,7 @@
 #include "engine/cursor.h"
 #include "engine/err.h"
 #include "engine/id.h"
+#include "engine/pack.h"
 #include "engine/replica.h"
 #include "engine/vv.h"
 
@@ -43,6 +44,7 @@ enum frame_type {
 	FRAME_RAISE = 33,
 	FRAME_PACE,
 	FRAME_EAGER,
+	FRAME_PACK = 37,
 	FRAME_TYPES
 };
 
@@ -59,6 +61,7 @@ enum frame_type {
 #define FRAME_PRESENCE_MAX 8192
 #define FRAME_PACE_FILLER 4096
 #define FRAME_EAGER_MAX 64 /* entries in one EAGER frame */
+#define FRAME_PACK_MAX (1 + PACK_PLAIN_MAX + 4096) /* it may pack to more than it is */
 #define FRAME_TAGS_MAX 1024 /* in one ROUND or WITNESS frame */
 #define FRAME_SEQ_MAX (UINT64_C(1) << 62)
 

@@ -108,6 +108,8 @@ libengine_a_SOURCES = \
 	engine/naming.h \
 	engine/pace.c \
 	engine/pace.h \
+	engine/pack.c \
+	engine/pack.h \
 	engine/patch-chars.c \
 	engine/patch-counter.c \
 	engine/patch.c \
@@ -215,6 +217,7 @@ libengine_a_SOURCES = \
 	engine/session-interest.c \
 	engine/session-out.c \
 	engine/session-pace.c \
+	engine/session-pack.c \
 	engine/session-part.c \
 	engine/session-part.h \
 	engine/session-presence.c \

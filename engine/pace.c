@@ -46,6 +46,27 @@ void pace_sent(struct pace *p, uint64_t bytes, uint64_t now_us)
 	p->sent_us = now_us;
 }
 
+static void shrink(uint64_t *at, uint64_t from, uint64_t plain, uint64_t packed)
+{
+	if (*at > from)
+		*at = from + (*at - from) * packed / plain;
+}
+
+void pace_packed(struct pace *p, uint64_t from, uint64_t plain, uint64_t packed)
+{
+	if (p->sent == from || plain == 0)
+		return;
+	for (uint32_t i = 0; i < p->n; i++)
+		shrink(&p->mark[(p->at + i) % PACE_PINGS].bytes, from, plain, packed);
+	const bool all = p->asked == p->sent;
+	shrink(&p->asked, from, plain, packed);
+	shrink(&p->sent, from, plain, packed);
+	if (p->sent == from)
+		p->sent++; /* something is on its way */
+	if (all)
+		p->asked = p->sent;
+}
+
 /* Bytes that may be on their way: what the delay hides, and some more, for the link must not run dry. */
 static uint64_t limit(const struct pace *p)
 {

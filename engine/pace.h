@@ -70,6 +70,9 @@ struct pace {
 /* What is known from before, of another session with the same peer over the same way; rate 0: nothing. */
 void pace_begin(struct pace *p, uint64_t rate, bool slow);
 void pace_sent(struct pace *p, uint64_t bytes, uint64_t now_us);
+/* What was handed out beyond `from` was made small: of each `plain` bytes `packed` are sent (not 0). Before any of that is
+ * answered. */
+void pace_packed(struct pace *p, uint64_t from, uint64_t plain, uint64_t packed);
 /* Nothing more is to be sent: a question is due, for it to be known when the link rests. */
 bool pace_tail(const struct pace *p);
 /* A question is to be sent now, behind what was. Also to be looked at when there is no room. */

@@ -7,6 +7,7 @@
 #include "engine/frame.h"
 #include "engine/intake.h"
 #include "engine/pace.h"
+#include "engine/pack.h"
 #include "engine/presence.h"
 #include "engine/session.h"
 #include "engine/spans.h"
@@ -99,6 +100,8 @@ struct session {
 
 	/* the peer's stream */
 	struct buf inbuf;
+	struct unpacker unpacker;
+	struct buf unpacked_in; /* of the PACK that is taken in */
 	struct actor_codec *in_actors;
 	struct actor_quota strangers;
 	struct scope **in_scope;
@@ -114,6 +117,9 @@ struct session {
 	uint64_t out_flight[STREAMS]; /* not credited by the peer */
 	uint64_t window;              /* the peer's */
 	struct buf payload;           /* scratch */
+	struct packer packer;
+	struct buf unpacked_out;      /* scratch */
+	bool unpacked;                /* frames go as they are */
 	struct arena arena;
 
 	/* scopes, sorted by id */
@@ -217,6 +223,11 @@ struct session {
 	bool peer_slow;
 };
 
+/* session-pack.c. Packs the frames of out from there on; paced: what pace had been sent before them; more: there is more
+ * to send at once. -ENOMEM. */
+int session_pack(struct session *s, struct buf *out, size_t from, uint64_t paced, bool more);
+/* Frames that were packed, to s->unpacked_in. -EPROTO, -ENOMEM. */
+int session_unpack(struct session *s, struct cursor *c, struct err *e);
 /* session-pace.c: questions that stand between data, and PACE. */
 int session_put_ping(struct session *s, struct buf *out, uint64_t now);
 int session_put_pace(struct session *s, struct buf *out, uint64_t now);

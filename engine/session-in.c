@@ -503,6 +503,22 @@ static void moved(struct session *s, uint64_t now)
 	s->since_moved = 0;
 }
 
+static int take_frames(struct session *s, const uint8_t *p, size_t len, size_t *ret_used, bool packed, uint64_t now,
+		       struct err *e);
+
+static int get_pack(struct session *s, struct cursor *c, uint64_t now, struct err *e)
+{
+	size_t used = 0;
+	int r = session_unpack(s, c, e);
+	if (r == 0)
+		r = take_frames(s, s->unpacked_in.data, s->unpacked_in.len, &used, true, now, e);
+	if (r == 0 && used < s->unpacked_in.len)
+		r = err_set(e, -EPROTO, "the peer packed a frame that is not whole");
+	if (!s->unpacker.ctx)
+		buf_done(&s->unpacked_in);
+	return r;
+}
+
 static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, size_t head,
 		      size_t len, uint64_t now, struct err *e)
 {
@@ -513,7 +529,7 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return err_set(e, -EPROTO, "the peer did not begin with HELLO");
 	if (s->hello_in && !s->witness_in && t != FRAME_WITNESS && t != FRAME_HELLO)
 		return err_set(e, -EPROTO, "the peer did not go on with WITNESS");
-	if (s->witness_in && t != FRAME_HELD && t != FRAME_PACE)
+	if (s->witness_in && t != FRAME_HELD && t != FRAME_PACE && t != FRAME_PACK)
 		r = session_held_known(s, e);
 	if (r < 0)
 		return r;
@@ -582,6 +598,8 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return session_leave_get(s, &c, e);
 	case FRAME_PART:
 		return session_part_get(s, &c, e);
+	case FRAME_PACK:
+		return get_pack(s, &c, now, e);
 	case FRAME_TYPES:
 		break;
 	}
@@ -589,8 +607,8 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 }
 
 /* Takes whole frames from the front; *ret_used bytes of them. */
-static int take_frames(struct session *s, const uint8_t *p, size_t len, size_t *ret_used,
-		       uint64_t now, struct err *e)
+static int take_frames(struct session *s, const uint8_t *p, size_t len, size_t *ret_used, bool packed, uint64_t now,
+		       struct err *e)
 {
 	size_t used = 0;
 	for (;;) {
@@ -601,6 +619,8 @@ static int take_frames(struct session *s, const uint8_t *p, size_t len, size_t *
 			return r;
 		if (r == 0 || len - used < head + n)
 			break;
+		if (packed && t == FRAME_PACK)
+			return err_set(e, -EPROTO, "the peer packed a PACK frame");
 		r = take_frame(s, t, p + used, head, n, now, e);
 		if (r < 0)
 			return r;
@@ -634,7 +654,7 @@ int session_input(struct session *s, const void *data, size_t len, uint64_t now_
 	}
 	if (r == 0)
 		r = buf_failed(&s->inbuf) ? err_set(&why, -ENOMEM, "out of memory")
-					  : take_frames(s, p, len, &used, now_us, &why);
+					  : take_frames(s, p, len, &used, false, now_us, &why);
 	if (r == 0)
 		r = session_spread_claims(s, now_us, &why);
 	if (r == 0 && s->inbuf.len > 0)

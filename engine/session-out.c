@@ -758,7 +758,9 @@ int session_output(struct session *s, struct buf *out, size_t max, uint64_t now_
 		if (r < 0)
 			err_errno(&why, r, "cannot note what the peer wants");
 	}
-	size_t before = out->len;
+	const size_t before = out->len;
+	const uint64_t paced = s->pace.sent;
+	const bool met = s->witness_out;
 	if (r == 0) {
 		r = control(s, out, before + max, now_us);
 		if (r < 0)
@@ -776,6 +778,10 @@ int session_output(struct session *s, struct buf *out, size_t max, uint64_t now_
 	if (r == 0 && s->hello_in && !s->scopes_out)
 		r = data(s, out, before + max, now_us, &why);
 	r = r == 0 ? more : r;
+	if (r >= 0 && met) {
+		int q = session_pack(s, out, before, paced, r > 0);
+		r = q < 0 ? err_set(&why, q, "out of memory") : r;
+	}
 	s->bytes_out += out->len - before;
 	if (r < 0) {
 		session_fail(s, r, &why);

@@ -256,6 +256,10 @@ void session_free(struct session *s)
 	actor_codec_free(s->delta_actors);
 	actor_codec_free(s->record_actors);
 	buf_done(&s->inbuf);
+	buf_done(&s->unpacked_in);
+	buf_done(&s->unpacked_out);
+	packer_done(&s->packer);
+	unpacker_done(&s->unpacker);
 	buf_done(&s->payload);
 	buf_done(&s->bundle.data);
 	buf_done(&s->delta.data);
@@ -273,6 +277,11 @@ void session_free(struct session *s)
 	free(s->scope);
 	free(s->wanted);
 	free(s);
+}
+
+void session_unpacked(struct session *s)
+{
+	s->unpacked = true;
 }
 
 void session_news(struct session *s)

@@ -25,6 +25,7 @@
  *     EAGER        whose changes are wanted at once, and of whose an ACK is enough at first
  *     PING, PONG   round trip time, life, how fast the link is (engine/pace.h)
  *     PACE         how fast the sender of PACE finds the link
+ *     PACK         frames, packed
  *
  * A session starts a round whenever a published view holds more than the peer is known to have.
  * What came from the peer is not sent back. Deltas whose chunks are missing wait (with everything
@@ -105,6 +106,9 @@ void session_presence_for(struct session *s, struct presence *p);
 void session_pace(struct session *s, uint64_t rate, bool slow);
 /* Whether it is slow, in any direction. False: that is not known. */
 bool session_slow(const struct session *s, bool *ret);
+
+/* Frames go as they are, not packed: for somebody who looks at them on their way. */
+void session_unpacked(struct session *s);
 
 /* The sessions of one replica go by what each of them knows: changes that come over several of them are asked of
  * the fastest one, and only word of them of the others. Once, right after session_new; s outlives the session.

@@ -90,6 +90,7 @@ unit_tests = \
 	tests/unit/test_newest \
 	tests/unit/test_relay \
 	tests/unit/test_pace \
+	tests/unit/test_pack \
 	tests/unit/test_rebirth \
 	tests/unit/test_reconcile \
 	tests/unit/test_record \
@@ -184,6 +185,7 @@ tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_neighbours_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_pack_SOURCES = tests/unit/test_pack.c $(pair)
 tests_unit_test_leaving_SOURCES = tests/unit/test_leaving.c $(pair)
 tests_unit_test_newest_SOURCES = tests/unit/test_newest.c $(pair)
 tests_unit_test_relay_SOURCES = tests/unit/test_relay.c $(pair)

@@ -102,6 +102,9 @@ static void conn_make(struct world *w, struct edge_of_net *edge)
 		    session_new(d->replica, &c->end[!i].device->id, w->now, &c->end[i].session) < 0)
 			world_fail(w, "no session");
 		session_spread_for(c->end[i].session, d->spread);
+		/* Faults strike single frames; the other histories are of both kinds. */
+		if (w->fault || w->seed % 2 == 0)
+			session_unpacked(c->end[i].session);
 	}
 	c->rate = edge->rate;
 	if (c->rate && prng_chance(&w->links, 70))

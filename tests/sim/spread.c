@@ -317,6 +317,7 @@ static void edge_up(struct net *w, unsigned i)
 			tap_bail("no session");
 		if (!w->plain)
 			session_spread_for(e->end[k].session, m->spread);
+		session_unpacked(e->end[k].session);
 	}
 	say(w, i, 0);
 	say(w, i, 1);

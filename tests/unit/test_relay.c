@@ -288,6 +288,7 @@ static void test_told(void)
 	if (!pair_meet(&a, &b) || !pair_meet(&a, &c))
 		tap_bail("no meeting");
 	pair_open(&ab, &a, &b);
+	session_unpacked(ab.session[0]);
 	run(&ab);
 	want_word(&ab);
 	write_one(&a, "x.json", "new");

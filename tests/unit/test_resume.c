@@ -140,7 +140,7 @@ static uint64_t meet(struct node *a, struct node *b, uint64_t most, bool flush, 
 
 static void test_cost(uint64_t seed, bool is_slow)
 {
-	enum { COUNT = 6000, CUTS = 200 };
+	enum { COUNT = 8000, CUTS = 200 };
 	struct node a, b, c;
 	struct prng r = { seed };
 	struct slow pace = { .r = &r }, *slow = is_slow ? &pace : NULL;

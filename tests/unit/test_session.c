@@ -419,6 +419,7 @@ static void test_window(void)
 	_cleanup_(session_freep) struct session *s = NULL;
 	if (session_new(a.replica, &b.id, 0, &s) < 0)
 		tap_bail("no session");
+	session_unpacked(s);
 	_cleanup_(buf_done) struct buf in = { 0 }, out = { 0 };
 	put_greeting(&in, &b);
 	put_frame(&in, FRAME_SCOPES, "\0", 1);
@@ -902,7 +903,7 @@ static int write_seeds(const char *dir)
 	static const char *const names[] = { "nothing", "document", "conflict", "blob",
 					     "live",    "same",     "batch",    "text",
 					     "marks",   "resume", "part",     "presence",
-					     "purged", "newest" };
+					     "purged", "newest", "packed" };
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		struct node a, b;
 		struct pair p;
@@ -937,7 +938,7 @@ static int write_seeds(const char *dir)
 			snprintf(name, sizeof(name), "%d.txt", k);
 			for (int line = 0; line < 20; line++)
 				buf_putf(&text, "line %d of file %d\n", line, k);
-			node_write(i == 8 || i == 13 ? &b : &a, "d", name, text.data, text.len);
+			node_write(i == 8 || i >= 13 ? &b : &a, "d", name, text.data, text.len);
 		}
 		if (i == 9) {
 			pair_open(&p, &a, &b);
@@ -949,6 +950,9 @@ static int write_seeds(const char *dir)
 		pair_open(&p, &a, &b);
 		p.said[1] = &said;
 		session_presence_for(p.session[1], others);
+		/* What is changed in those that are not packed is changed in a frame. */
+		if (i != 14)
+			session_unpacked(p.session[1]);
 		/* Slow, and a change while it lasts: PACE, RAISE, MARK. */
 		if (i == 13)
 			say_newest(&p);

@@ -89,6 +89,7 @@ static void link_up(struct triangle *t, unsigned link)
 		if (session_new(t->node[d].replica, &t->node[device_of(link, !k)].id, t->now,
 				&t->side[link][k].session) < 0)
 			tap_bail("no session");
+		session_unpacked(t->side[link][k].session); /* frames are counted, lost and late here */
 		session_spread_for(t->side[link][k].session, t->spread[d]);
 	}
 }
