@@ -147,9 +147,22 @@ bool fetches_wanted(const struct file *x, const struct sha256 *hash, uint32_t *r
 	return false;
 }
 
+/* The place of one that nobody waits for and nobody is asked for. A slow source is never asked for it: without its
+ * place those who have gone would keep out who waits. It is found again when its turn comes. */
+static bool idle_want(const struct file *x, uint32_t *ret)
+{
+	for (uint32_t i = x->n_wants; i > 0; i--)
+		if (!x->want[i - 1].asked && !x->want[i - 1].urgent) {
+			*ret = i - 1;
+			return true;
+		}
+	return false;
+}
+
 static int on_piece(void *userdata, const struct sha256 *hash, uint64_t offset, uint64_t size, bool node)
 {
 	struct search *s = userdata;
+	struct file *x = s->x;
 	uint32_t i;
 	(void)size;
 	(void)node;
@@ -161,16 +174,21 @@ static int on_piece(void *userdata, const struct sha256 *hash, uint64_t offset, 
 		s->first = offset;
 	if (s->most == 0)
 		return -ECANCELED;
-	if (fetches_wanted(s->x, hash, &i)) {
-		s->x->want[i].urgent |= s->urgent;
+	if (fetches_wanted(x, hash, &i)) {
+		x->want[i].urgent |= s->urgent;
 		return 0;
 	}
-	if (s->x->n_wants == WANTS_MAX)
+	i = x->n_wants;
+	if (i == WANTS_MAX && (!s->urgent || !idle_want(x, &i)))
 		return -ECANCELED;
-	s->code = pins_add(store_pins(s->f->store), &s->x->hold, hash);
+	s->code = pins_add(store_pins(s->f->store), &x->hold, hash);
 	if (s->code < 0)
 		return -ECANCELED;
-	s->x->want[s->x->n_wants++] = (struct want){ .hash = *hash, .urgent = s->urgent };
+	if (i == x->n_wants)
+		x->n_wants++;
+	else
+		hold_drop(&x->hold, &x->want[i].hash);
+	x->want[i] = (struct want){ .hash = *hash, .urgent = s->urgent };
 	s->most--;
 	return 0;
 }

@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/chunk.h"
 #include "engine/fetch.h"
 #include "tests/pair.h"
 #include "tests/tap.h"
 
 #define BIG (6u * 1024 * 1024)
+#define BIGGER (20u * 1024 * 1024) /* more chunks than are wanted at a time */
 
 struct waiting {
 	unsigned n;
@@ -33,14 +35,15 @@ struct stage {
 	struct pair p;
 	struct fetches *f;
 	unsigned wakes;
+	size_t size;
 	struct attr big;
 	struct blob_ref ref;
 };
 
-static void fill(void *data)
+static void fill(void *data, size_t size)
 {
 	struct prng r = { 3 };
-	prng_fill(&r, data, BIG);
+	prng_fill(&r, data, size);
 }
 
 static struct attr look(struct node *n)
@@ -54,22 +57,27 @@ static struct attr look(struct node *n)
 	return at;
 }
 
-static void stage_open(struct stage *s)
+static void stage_open_of(struct stage *s, size_t size)
 {
-	_cleanup_free_ char *data = malloc(BIG);
+	_cleanup_free_ char *data = malloc(size);
 	_cleanup_(version_unrefp) struct version *v = NULL;
-	fill(data);
-	*s = (struct stage){ .wakes = 0 };
+	fill(data, size);
+	*s = (struct stage){ .size = size };
 	node_open(&s->a, 1, NULL);
 	node_open(&s->b, 2, NULL);
 	replica_set_eager(s->b.replica, 1000);
-	node_write(&s->a, "c", "big.bin", data, BIG);
+	node_write(&s->a, "c", "big.bin", data, size);
 	if (!pair_meet(&s->a, &s->b) || fetches_new(s->b.replica, woken, &s->wakes, &s->f) < 0)
 		tap_bail("cannot begin");
 	s->big = look(&s->b);
 	if (!s->big.absent || replica_read(s->b.replica, &s->big.id, &v) < 0)
 		tap_bail("it is here");
 	s->ref = *version_blob(v);
+}
+
+static void stage_open(struct stage *s)
+{
+	stage_open_of(s, BIG);
 }
 
 static void stage_meet(struct stage *s)
@@ -91,9 +99,9 @@ static void stage_close(struct stage *s)
 /* The bytes are there and right. */
 static bool reads(struct stage *s, uint64_t offset, size_t len)
 {
-	_cleanup_free_ char *data = malloc(BIG), *got = malloc(len);
+	_cleanup_free_ char *data = malloc(s->size), *got = malloc(len);
 	_cleanup_(version_unrefp) struct version *v = NULL;
-	fill(data);
+	fill(data, s->size);
 	return replica_read(s->b.replica, &s->big.id, &v) == 0 &&
 	       version_pread(v, got, len, offset) == (ssize_t)len && memcmp(data + offset, got, len) == 0;
 }
@@ -340,13 +348,59 @@ static void test_sought(void)
 	stage_close(&s);
 }
 
+/* All that is asked of that source now, from what the one who has it holds. */
+static unsigned answer_all(struct stage *s, struct fetch_source *from)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	struct sha256 hash;
+	unsigned n = 0;
+	for (; fetch_next(from, s->p.now, &hash); n++) {
+		buf_reset(&b);
+		if (chunk_get(replica_store(s->a.replica), &hash, &b) < 0 ||
+		    fetch_chunk(from, &hash, b.data, b.len, s->p.now, NULL) < 0)
+			tap_bail("cannot answer");
+	}
+	return n;
+}
+
+/* Over a slow link nothing is asked for but what somebody waits for: those who wait no more must leave room. */
+static void test_gone_slow(void)
+{
+	enum { MANY = 12 };
+	struct stage s;
+	struct fetch_source *slow;
+	struct waiting first = { 0 }, gone[MANY] = { { 0 } }, last = { 0 };
+	uint64_t ticket[MANY];
+	unsigned cancelled = 0;
+	stage_open_of(&s, BIGGER);
+	if (fetch_join(s.f, &slow) < 0)
+		tap_bail("no memory");
+	fetch_slow(slow, true);
+	begin(&s, 0, 100, &first, NULL);
+	answer_all(&s, slow);
+	ok(first.n == 1 && first.code == 0 && fetch_files(s.f) == 0, "over a slow link a reader gets what it asks for, and no more comes");
+	for (unsigned i = 0; i < MANY; i++)
+		begin(&s, (uint64_t)(i + 1) * (1024 * 1024), 1024 * 1024, &gone[i], &ticket[i]);
+	begin(&s, BIGGER - 100, 100, &last, NULL);
+	for (unsigned i = 0; i < MANY; i++)
+		cancelled += fetch_cancel(s.f, ticket[i]) && gone[i].n == 0;
+	is_uint(cancelled, MANY, "many more begin, and go before anything was asked for them");
+	const unsigned n = answer_all(&s, slow);
+	ok(last.n == 1 && last.code == 0 && reads(&s, BIGGER - 100, 100), "the one who came last gets what it waits for");
+	ok(n >= 1 && n <= 3, "and nothing is asked for but that (%u chunks)", n);
+	is_uint(fetch_files(s.f), 0, "then nobody waits, and nothing is under way");
+	fetch_leave(slow);
+	stage_close(&s);
+}
+
 int main(void)
 {
-	tap_plan(47);
+	tap_plan(52);
 	test_plain();
 	test_gone();
 	test_hostile();
 	test_two();
 	test_sought();
+	test_gone_slow();
 	return tap_done();
 }
