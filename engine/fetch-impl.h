@@ -55,6 +55,8 @@ struct fetch_source {
 	uint64_t since; /* last answer, or first question */
 	uint32_t most;  /* that may be asked and not answered */
 	bool slow;
+	bool idle;       /* it has changed hands, and was not asked since */
+	unsigned handed; /* so often since its last answer */
 };
 
 /* Those who are to be called when the lock is free. */

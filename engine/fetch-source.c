@@ -95,6 +95,20 @@ void fetch_slow(struct fetch_source *s, bool slow)
 	fetches_call(s->all, &c);
 }
 
+/* As if it had never been here. */
+static void forget(const struct fetches *f, const struct fetch_source *s)
+{
+	for (uint32_t i = 0; i < f->n; i++) {
+		struct file *x = f->file[i];
+		unask(x, s);
+		for (uint32_t k = 0; k < x->n_lacks; k++)
+			if (x->lacks[k] == s) {
+				x->lacks[k] = x->lacks[--x->n_lacks];
+				break;
+			}
+	}
+}
+
 void fetch_leave(struct fetch_source *s)
 {
 	struct calls c = { 0 };
@@ -107,15 +121,7 @@ void fetch_leave(struct fetch_source *s)
 			f->source[i] = f->source[--f->n_sources];
 			break;
 		}
-	for (uint32_t i = 0; i < f->n; i++) {
-		struct file *x = f->file[i];
-		unask(x, s);
-		for (uint32_t k = 0; k < x->n_lacks; k++)
-			if (x->lacks[k] == s) {
-				x->lacks[k] = x->lacks[--x->n_lacks];
-				break;
-			}
-	}
+	forget(f, s);
 	fetches_give_up(f, &c);
 	const bool more = f->n > 0;
 	pthread_mutex_unlock(&f->lock);
@@ -123,6 +129,35 @@ void fetch_leave(struct fetch_source *s)
 	fetches_call(f, &c);
 	if (more && f->wake)
 		f->wake(f->userdata);
+}
+
+static uint64_t deadline(const struct fetch_source *s)
+{
+	if (s->n == 0 && !s->idle)
+		return UINT64_MAX;
+	return s->since + (s->slow ? FETCH_SLOW_PATIENCE_US : FETCH_PATIENCE_US);
+}
+
+bool fetch_handed(struct fetch_source *s, uint64_t now_us)
+{
+	struct fetches *f = s->all;
+	pthread_mutex_lock(&f->lock);
+	const bool may = now_us < deadline(s) && s->handed < FETCH_HANDED_MAX;
+	if (may) {
+		forget(f, s);
+		s->n = 0;
+		s->most = FETCH_ASKED_FIRST;
+		s->slow = false;
+		s->idle = true;
+		s->since = now_us;
+		s->handed++;
+	}
+	const bool more = may && f->n > 0;
+	pthread_mutex_unlock(&f->lock);
+	/* Others may have what was asked of this one. */
+	if (more && f->wake)
+		f->wake(f->userdata);
+	return may;
 }
 
 /* Somebody waits for all of it. */
@@ -156,6 +191,7 @@ bool fetch_next(struct fetch_source *s, uint64_t now_us, struct sha256 *ret)
 	bool found = false;
 	pthread_mutex_lock(&f->lock);
 	const bool first = s->n == 0;
+	s->idle = false;
 	for (int pass = 0; pass < 2 && !found && s->n < s->most; pass++)
 		for (uint32_t i = 0; i < f->n && !found; i++)
 			found = next_of(s, f->file[i], pass == 0, ret);
@@ -229,6 +265,7 @@ int fetch_chunk(struct fetch_source *s, const struct sha256 *hash, const void *d
 		const bool again = s->asked[i].called_off;
 		s->asked[i] = s->asked[--s->n];
 		s->since = now_us;
+		s->handed = 0;
 		for (uint32_t k = 0; k < f->n; k++)
 			if (f->file[k]->no == no) {
 				rc = take(f, f->file[k], s, hash, data, len, again, &c, e);
@@ -243,7 +280,7 @@ int fetch_chunk(struct fetch_source *s, const struct sha256 *hash, const void *d
 uint64_t fetch_deadline(struct fetch_source *s)
 {
 	pthread_mutex_lock(&s->all->lock);
-	uint64_t at = s->n > 0 ? s->since + (s->slow ? FETCH_SLOW_PATIENCE_US : FETCH_PATIENCE_US) : UINT64_MAX;
+	uint64_t at = deadline(s);
 	pthread_mutex_unlock(&s->all->lock);
 	return at;
 }

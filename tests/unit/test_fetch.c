@@ -393,14 +393,64 @@ static void test_gone_slow(void)
 	stage_close(&s);
 }
 
+/* The next connection to the same device takes over: its session begins before anybody is told that nobody is left. */
+static void test_handed(void)
+{
+	struct stage s;
+	struct waiting w = { 0 }, during = { 0 }, left = { 0 }, patient = { 0 };
+	struct fetch_source *source;
+	unsigned times = 0;
+	stage_open(&s);
+	stage_meet(&s);
+	begin(&s, 0, BIG, &w, NULL);
+	for (int i = 0; i < 3; i++)
+		pair_turn(&s.p, 65536);
+	source = session_fetch_hand(s.p.session[1], s.p.now);
+	ok(source && !session_fetch_hand(s.p.session[1], s.p.now), "what a session is to others can be taken from it once");
+	pair_close(&s.p);
+	is_uint(w.n, 0, "then who waits goes on waiting when it ends");
+	is_int(begin(&s, BIG - 100, 100, &during, NULL), 0, "and who comes meanwhile waits as well");
+	pair_open(&s.p, &s.a, &s.b);
+	session_fetch_for(s.p.session[1], s.f);
+	session_fetch_take(s.p.session[1], source);
+	pair_run(&s.p);
+	ok(w.n == 1 && w.code == 0 && during.n == 1 && during.code == 0 && reads(&s, 0, BIG), "the next one brings it");
+	stage_close(&s);
+
+	stage_open(&s);
+	stage_meet(&s);
+	begin(&s, 0, 100, &left, NULL);
+	source = session_fetch_hand(s.p.session[1], s.p.now);
+	ok(source && left.n == 0 && fetch_deadline(source) == s.p.now + FETCH_PATIENCE_US, "it has so much time for that");
+	fetch_leave(source);
+	ok(left.n == 1 && left.code == -EHOSTDOWN && fetch_files(s.f) == 0, "nothing takes over: who waits is told at once");
+	is_errno(begin(&s, 0, 100, &left, NULL), -EHOSTDOWN, "and who comes then as well");
+	pair_close(&s.p);
+	stage_meet(&s);
+	begin(&s, 0, 100, &patient, NULL);
+	while ((source = session_fetch_hand(s.p.session[1], s.p.now))) {
+		times++;
+		pair_close(&s.p);
+		pair_open(&s.p, &s.a, &s.b);
+		session_fetch_for(s.p.session[1], s.f);
+		session_fetch_take(s.p.session[1], source);
+	}
+	is_uint(times, FETCH_HANDED_MAX, "one that answers nothing changes hands so often");
+	is_uint(patient.n, 0, "as long as it does, who waits goes on waiting");
+	pair_close(&s.p);
+	ok(patient.n == 1 && patient.code == -EHOSTDOWN, "and no longer");
+	stage_close(&s);
+}
+
 int main(void)
 {
-	tap_plan(52);
+	tap_plan(62);
 	test_plain();
 	test_gone();
 	test_hostile();
 	test_two();
 	test_sought();
 	test_gone_slow();
+	test_handed();
 	return tap_done();
 }
