@@ -80,11 +80,27 @@ static void stage_open(struct stage *s)
 	stage_open_of(s, BIG);
 }
 
+/* b and another one are connected from now on. */
+static void stage_join(struct stage *s, struct pair *p, struct node *other)
+{
+	pair_open(p, other, &s->b);
+	session_fetch_for(p->session[1], s->f);
+	pair_run(p);
+}
+
 static void stage_meet(struct stage *s)
 {
-	pair_open(&s->p, &s->a, &s->b);
-	session_fetch_for(s->p.session[1], s->f);
-	pair_run(&s->p);
+	stage_join(s, &s->p, &s->a);
+}
+
+/* Another one that lacks it; others are looked for. */
+static void stage_seek(struct stage *s, struct node *c)
+{
+	node_open(c, 3, NULL);
+	replica_set_eager(c->replica, 1000);
+	if (!pair_meet(&s->b, c))
+		tap_bail("they did not meet");
+	fetches_seek(s->f);
 }
 
 static void stage_close(struct stage *s)
@@ -261,9 +277,7 @@ static void test_two(void)
 	if (!pair_meet(&s.a, &c))
 		tap_bail("they did not meet");
 	stage_meet(&s);
-	pair_open(&q, &c, &s.b);
-	session_fetch_for(q.session[1], s.f);
-	pair_run(&q);
+	stage_join(&s, &q, &c);
 	uint64_t first = s.p.bytes[0], second = q.bytes[0];
 	fetch_begin(s.f, &s.big.id, NULL, 0, UINT64_MAX, done, &w, NULL);
 	for (int i = 0; i < 40 && (s.p.bytes[0] - first <= 300000 || q.bytes[0] - second <= 300000); i++) {
@@ -291,15 +305,9 @@ static void test_sought(void)
 	uint32_t asked, coming;
 	uint64_t ticket;
 	stage_open(&s);
-	node_open(&c, 3, NULL);
-	replica_set_eager(c.replica, 1000);
-	if (!pair_meet(&s.b, &c))
-		tap_bail("they did not meet");
-	fetches_seek(s.f);
+	stage_seek(&s, &c);
 	is_errno(begin(&s, 0, 10, &w, NULL), -EHOSTDOWN, "with nobody there it fails at once, whoever looks for others");
-	pair_open(&q, &c, &s.b);
-	session_fetch_for(q.session[1], s.f);
-	pair_run(&q);
+	stage_join(&s, &q, &c);
 	begin(&s, 0, 100, &w, NULL);
 	is_uint(fetch_sought(s.f, 7, sought, 4, &asked, &coming), 0, "nothing is looked for before the source answers");
 	ok(asked == 0 && coming == 1, "it is under way");
@@ -321,14 +329,8 @@ static void test_sought(void)
 
 	/* The same, and nobody has it. */
 	stage_open(&s);
-	node_open(&c, 3, NULL);
-	replica_set_eager(c.replica, 1000);
-	if (!pair_meet(&s.b, &c))
-		tap_bail("they did not meet");
-	fetches_seek(s.f);
-	pair_open(&q, &c, &s.b);
-	session_fetch_for(q.session[1], s.f);
-	pair_run(&q);
+	stage_seek(&s, &c);
+	stage_join(&s, &q, &c);
 	begin(&s, 0, 100, &other, NULL);
 	fetch_forsake(s.f, &s.big.id);
 	is_uint(other.n, 0, "one who may have it is there: it is not given up");

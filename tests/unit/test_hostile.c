@@ -176,6 +176,19 @@ static int try_input(struct node *a, struct node *b, const void *data, size_t le
 	return slow == r ? r : -EDOM;
 }
 
+/* Each of them is refused, behind what the peer said before it. */
+static void try_all(struct node *a, struct node *b, const struct buf *before, const struct trial *trial, size_t n)
+{
+	struct err e;
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_(buf_done) struct buf in = { 0 };
+		buf_put(&in, before->data, before->len);
+		buf_put(&in, trial[i].data, trial[i].len);
+		int r = try_input(a, b, in.data, in.len, &e);
+		ok(r == -EPROTO && strstr(e.message, trial[i].says), "refused: %s (%s)", trial[i].name, e.message);
+	}
+}
+
 static void test_rules(void)
 {
 	struct node a, b;
@@ -185,26 +198,13 @@ static void test_rules(void)
 	node_write(&a, "c", "x.json", A("{\"n\": 1}\n"));
 	node_flush(&a, NULL);
 	_cleanup_(buf_done) struct buf in = { 0 };
-	for (size_t i = 0; i < sizeof(trials) / sizeof(trials[0]); i++) {
-		const struct trial *t = &trials[i];
-		buf_reset(&in);
-		put_greeting(&in, &b);
-		put_frame(&in, FRAME_SCOPES, "\0", 1);
-		buf_put(&in, t->data, t->len);
-		int r = try_input(&a, &b, in.data, in.len, &e);
-		ok(r == -EPROTO && strstr(e.message, t->says), "refused: %s (%s)", t->name,
-		   e.message);
-	}
-	for (size_t i = 0; i < sizeof(interests) / sizeof(interests[0]); i++) {
-		const struct trial *t = &interests[i];
-		buf_reset(&in);
-		put_hello(&in, &b, 1, 1);
-		put_frame(&in, FRAME_WITNESS, "\0", 2);
-		buf_put(&in, t->data, t->len);
-		int r = try_input(&a, &b, in.data, in.len, &e);
-		ok(r == -EPROTO && strstr(e.message, t->says), "refused: %s (%s)", t->name,
-		   e.message);
-	}
+	put_greeting(&in, &b);
+	put_frame(&in, FRAME_SCOPES, "\0", 1);
+	try_all(&a, &b, &in, trials, sizeof(trials) / sizeof(trials[0]));
+	buf_reset(&in);
+	put_hello(&in, &b, 1, 1);
+	put_frame(&in, FRAME_WITNESS, "\0", 2);
+	try_all(&a, &b, &in, interests, sizeof(interests) / sizeof(interests[0]));
 	is_errno(try_input(&a, &b, A("GET / HTTP/1.1\r\n"), &e), -EPROTO,
 		 "refused: another protocol");
 	is_errno(try_input(&a, &b, A("\x0c\x01\1"), &e), -EPROTO, "refused: no HELLO");
@@ -327,17 +327,10 @@ static void test_resume_rules(void)
 	node_open(&b, 2, NULL);
 	node_write(&a, "c", "x.json", A("{}\n"));
 	node_flush(&a, NULL);
-	for (size_t i = 0; i < sizeof(resume) / sizeof(resume[0]); i++) {
-		_cleanup_(buf_done) struct buf in = { 0 };
-		put_greeting(&in, &b);
-		buf_put(&in, resume[i].data, resume[i].len);
-		int r = try_input(&a, &b, in.data, in.len, &e);
-		ok(r == -EPROTO && strstr(e.message, resume[i].says), "%s: %s", resume[i].name,
-		   e.message);
-	}
-	/* A scope and an actor that nobody has: it does not count. */
 	_cleanup_(buf_done) struct buf in = { 0 };
 	put_greeting(&in, &b);
+	try_all(&a, &b, &in, resume, sizeof(resume) / sizeof(resume[0]));
+	/* A scope and an actor that nobody has: it does not count. */
 	buf_put(&in, A("\x1c\x28\0" SCOPE16 "\1\0" ACTOR20 "\5\x02\1\0"));
 	is_errno(try_input(&a, &b, in.data, in.len, &e), 0, "RESUME of what is not here is let be");
 	node_close(&a);
