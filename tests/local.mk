@@ -369,6 +369,15 @@ quick_tests = $(unit_tests) $(sim_tests) $(fuzz_targets)
 check-quick:
 	$(MAKE) $(AM_MAKEFLAGS) check-TESTS check_PROGRAMS='$(quick_tests)' TESTS='$(quick_tests)'
 
+# Those that read files of the tree: a tarball may lack one. All else that it lacks the makefile itself needs.
+tree_programs = \
+	tests/unit/test_examples \
+	tests/unit/test_merge \
+	tests/unit/test_treemodel \
+	tests/sim/sim \
+	$(fuzz_targets)
+tree_tests = tests/check-completion tests/check-layers tests/check-sources $(tree_programs)
+
 # Those in which several threads meet, for ThreadSanitizer: of the others it can say nothing.
 thread_tests = \
 	tests/unit/test_control \
