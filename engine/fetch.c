@@ -3,91 +3,19 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define WANTS_MAX 128   /* chunks of one file that are wanted at a time */
-#define BATCH 64        /* of them for nobody in particular */
+#include "engine/fetch-impl.h"
+
+#define BATCH 64        /* of the chunks that are wanted: for nobody in particular */
 #define URGENT 16       /* of them for one reader */
-#define SOURCES_MAX 1024
 #define TURNS_MAX 3     /* a file that is complete, and then is not: somebody writes it */
-
-struct want {
-	struct sha256 hash;
-	struct fetch_source *asked; /* NULL: nobody yet */
-	bool urgent;
-};
-
-struct waiter {
-	struct waiter *next;
-	uint64_t ticket;
-	uint64_t offset, len;
-	uint32_t ref;       /* place in refs; of the whole file: nothing */
-	fetch_fn fn;
-	void *userdata;
-	int code;           /* once it is answered */
-};
-
-struct file {
-	uint64_t no;
-	struct id node;
-	struct blob_ref *ref;
-	uint32_t n_refs;
-	struct hold hold;   /* chunks that have come, and those that are awaited */
-	uint32_t at;        /* in front of from in ref[at] nothing is missing */
-	uint64_t from;
-	unsigned turns;
-	struct want want[WANTS_MAX];
-	uint32_t n_wants;
-	struct waiter *waiter;
-	struct fetch_source **lacks; /* who does not have all of it */
-	uint32_t n_lacks, cap_lacks;
-	uint64_t sought; /* since when others are looked for who have it; 0: they are not */
-};
-
-struct asked {
-	struct sha256 hash;
-	uint64_t file; /* its number: it may have gone */
-	bool called_off; /* it is not going to be answered as it should: that says nothing */
-};
-
-struct fetch_source {
-	struct fetches *all;
-	struct asked asked[FETCH_ASKED_MAX];
-	uint32_t n;
-	uint64_t since; /* last answer, or first question */
-	uint32_t most;  /* that may be asked and not answered */
-	bool slow;
-};
-
-/* Those who are to be called when the lock is free. */
-struct calls {
-	struct waiter *first;
-	bool wake; /* something may be asked of others now, or others are to be looked for */
-};
-
-struct fetches {
-	struct replica *replica;
-	struct store *store;
-	void (*wake)(void *userdata);
-	void *userdata;
-	pthread_mutex_t lock; /* all below */
-	struct file **file;
-	uint32_t n, cap;
-	struct fetch_source **source;
-	uint32_t n_sources;
-	uint32_t n_waiters;
-	uint64_t last_ticket, last_file;
-	uint32_t place; /* in the list of what is wanted */
-	bool stopped;
-	bool seeks; /* somebody looks for other sources */
-};
 
 /* ---- calling back ---- */
 
 /* Without the lock. */
-static void calls_make(const struct fetches *f, struct calls *c)
+void fetches_call(const struct fetches *f, struct calls *c)
 {
 	while (c->first) {
 		struct waiter *w = c->first;
@@ -128,7 +56,7 @@ static void file_free(struct file *x)
 }
 
 /* The file is through, whatever came of it. */
-static void file_end(struct fetches *f, struct file *x, int code, struct calls *c)
+void fetches_end(struct fetches *f, struct file *x, int code, struct calls *c)
 {
 	while (x->waiter)
 		answer(f, &x->waiter, code, c);
@@ -141,7 +69,7 @@ static void file_end(struct fetches *f, struct file *x, int code, struct calls *
 	file_free(x);
 }
 
-static struct file *file_find(const struct fetches *f, const struct id *node)
+struct file *fetches_find(const struct fetches *f, const struct id *node)
 {
 	for (uint32_t i = 0; i < f->n; i++)
 		if (id_equal(&f->file[i]->node, node))
@@ -209,7 +137,7 @@ struct search {
 	int code;
 };
 
-static bool wanted(const struct file *x, const struct sha256 *hash, uint32_t *ret)
+bool fetches_wanted(const struct file *x, const struct sha256 *hash, uint32_t *ret)
 {
 	for (uint32_t i = 0; i < x->n_wants; i++)
 		if (sha256_cmp(&x->want[i].hash, hash) == 0) {
@@ -219,9 +147,22 @@ static bool wanted(const struct file *x, const struct sha256 *hash, uint32_t *re
 	return false;
 }
 
+/* The place of one that nobody waits for and nobody is asked for. A slow source is never asked for it: without its
+ * place those who have gone would keep out who waits. It is found again when its turn comes. */
+static bool idle_want(const struct file *x, uint32_t *ret)
+{
+	for (uint32_t i = x->n_wants; i > 0; i--)
+		if (!x->want[i - 1].asked && !x->want[i - 1].urgent) {
+			*ret = i - 1;
+			return true;
+		}
+	return false;
+}
+
 static int on_piece(void *userdata, const struct sha256 *hash, uint64_t offset, uint64_t size, bool node)
 {
 	struct search *s = userdata;
+	struct file *x = s->x;
 	uint32_t i;
 	(void)size;
 	(void)node;
@@ -233,16 +174,21 @@ static int on_piece(void *userdata, const struct sha256 *hash, uint64_t offset, 
 		s->first = offset;
 	if (s->most == 0)
 		return -ECANCELED;
-	if (wanted(s->x, hash, &i)) {
-		s->x->want[i].urgent |= s->urgent;
+	if (fetches_wanted(x, hash, &i)) {
+		x->want[i].urgent |= s->urgent;
 		return 0;
 	}
-	if (s->x->n_wants == WANTS_MAX)
+	i = x->n_wants;
+	if (i == WANTS_MAX && (!s->urgent || !idle_want(x, &i)))
 		return -ECANCELED;
-	s->code = pins_add(store_pins(s->f->store), &s->x->hold, hash);
+	s->code = pins_add(store_pins(s->f->store), &x->hold, hash);
 	if (s->code < 0)
 		return -ECANCELED;
-	s->x->want[s->x->n_wants++] = (struct want){ .hash = *hash, .urgent = s->urgent };
+	if (i == x->n_wants)
+		x->n_wants++;
+	else
+		hold_drop(&x->hold, &x->want[i].hash);
+	x->want[i] = (struct want){ .hash = *hash, .urgent = s->urgent };
 	s->most--;
 	return 0;
 }
@@ -292,7 +238,7 @@ static int file_more(struct fetches *f, struct file *x)
 }
 
 /* Goes on with a file of which something has come, or that is new. It may be gone afterwards. */
-static void file_step(struct fetches *f, struct file *x, struct calls *c)
+void fetches_step(struct fetches *f, struct file *x, struct calls *c)
 {
 	struct err e = { 0 };
 	for (struct waiter **at = &x->waiter; *at;) {
@@ -314,60 +260,12 @@ static void file_step(struct fetches *f, struct file *x, struct calls *c)
 		else if (rc == 0 || rc == -ENOENT)
 			break;
 		if (rc < 0) {
-			file_end(f, x, rc == -EAGAIN ? -EHOSTDOWN : rc, c);
+			fetches_end(f, x, rc == -EAGAIN ? -EHOSTDOWN : rc, c);
 			return;
 		}
 	}
 	if (x->n_wants == 0)
-		file_end(f, x, 0, c);
-}
-
-static bool lacks(const struct file *x, const struct fetch_source *s)
-{
-	for (uint32_t i = 0; i < x->n_lacks; i++)
-		if (x->lacks[i] == s)
-			return true;
-	return false;
-}
-
-/* Nobody is left who might have it, or might be asked for it. */
-static bool hopeless(const struct fetches *f, const struct file *x)
-{
-	for (uint32_t i = 0; i < f->n_sources; i++)
-		if ((x->waiter || !f->source[i]->slow) && !lacks(x, f->source[i]))
-			return false;
-	return true;
-}
-
-/* Nothing will come of it any more. What a reader has asked for who has gone since is still taken in. */
-static bool is_over(const struct fetches *f, const struct file *x)
-{
-	bool asked = false;
-	for (uint32_t i = 0; i < x->n_wants && !x->waiter; i++)
-		asked |= x->want[i].asked != NULL;
-	return !asked && hopeless(f, x);
-}
-
-/* The source will not bring what the file wants of it. */
-static void unask(struct file *x, const struct fetch_source *s)
-{
-	for (uint32_t i = 0; i < x->n_wants; i++)
-		if (x->want[i].asked == s)
-			x->want[i].asked = NULL;
-}
-
-/* What nothing will come of fails, or others are looked for. */
-static void end_hopeless(struct fetches *f, struct calls *c)
-{
-	for (uint32_t i = f->n; i > 0; i--) {
-		struct file *x = f->file[i - 1];
-		if (!is_over(f, x))
-			continue;
-		if (f->seeks && f->n_sources > 0 && x->waiter)
-			c->wake = true;
-		else
-			file_end(f, x, -EHOSTDOWN, c);
-	}
+		fetches_end(f, x, 0, c);
 }
 
 /* ---- those who wait ---- */
@@ -392,9 +290,9 @@ void fetches_stop(struct fetches *f, int code)
 	pthread_mutex_lock(&f->lock);
 	f->stopped = true;
 	for (uint32_t i = f->n; i > 0; i--)
-		file_end(f, f->file[i - 1], code, &c);
+		fetches_end(f, f->file[i - 1], code, &c);
 	pthread_mutex_unlock(&f->lock);
-	calls_make(f, &c);
+	fetches_call(f, &c);
 }
 
 void fetches_free(struct fetches *f)
@@ -439,7 +337,7 @@ static int ref_find(const struct file *x, const struct blob_ref *ref, uint32_t *
 static int begin(struct fetches *f, const struct id *node, const struct blob_ref *ref, struct waiter *w,
 		 struct calls *c)
 {
-	struct file *x = file_find(f, node);
+	struct file *x = fetches_find(f, node);
 	const bool new = !x;
 	if (replica_absence(f->replica, node) == ABSENT_NOT)
 		return 1;
@@ -456,10 +354,10 @@ static int begin(struct fetches *f, const struct id *node, const struct blob_ref
 	if (rc == 0 && w->fn)
 		rc = waiter_add(f, x, w);
 	if (rc == 0) {
-		file_step(f, x, c);
-		end_hopeless(f, c);
+		fetches_step(f, x, c);
+		fetches_give_up(f, c);
 	} else if (new) {
-		file_end(f, x, rc, c);
+		fetches_end(f, x, rc, c);
 	}
 	return rc;
 }
@@ -477,7 +375,7 @@ int fetch_begin(struct fetches *f, const struct id *node, const struct blob_ref 
 		*ret_ticket = w.ticket;
 	int rc = begin(f, node, ref, &w, &c);
 	pthread_mutex_unlock(&f->lock);
-	calls_make(f, &c);
+	fetches_call(f, &c);
 	if (rc == 0 && f->wake)
 		f->wake(f->userdata);
 	return rc;
@@ -511,9 +409,9 @@ bool fetch_cancel(struct fetches *f, uint64_t ticket)
 		urge(f, f->file[i]);
 	}
 	if (found)
-		end_hopeless(f, &c);
+		fetches_give_up(f, &c);
 	pthread_mutex_unlock(&f->lock);
-	calls_make(f, &c);
+	fetches_call(f, &c);
 	return found;
 }
 
@@ -533,11 +431,11 @@ void fetch_background(struct fetches *f)
 						  FETCH_BACKGROUND_MAX - busy);
 		for (uint32_t i = 0; i < n; i++) {
 			struct waiter nobody = { .len = UINT64_MAX };
-			began += !file_find(f, &node[i]) && begin(f, &node[i], NULL, &nobody, &c) == 0;
+			began += !fetches_find(f, &node[i]) && begin(f, &node[i], NULL, &nobody, &c) == 0;
 		}
 	}
 	pthread_mutex_unlock(&f->lock);
-	calls_make(f, &c);
+	fetches_call(f, &c);
 	if (began > 0 && f->wake)
 		f->wake(f->userdata);
 }
@@ -546,7 +444,7 @@ bool fetch_progress(struct fetches *f, const struct id *node, uint64_t *ret_done
 {
 	uint64_t done = 0, size = 0;
 	pthread_mutex_lock(&f->lock);
-	const struct file *x = file_find(f, node);
+	const struct file *x = fetches_find(f, node);
 	for (uint32_t i = 0; x && i < x->n_refs; i++) {
 		size += x->ref[i].size;
 		done += i < x->at ? x->ref[i].size : i == x->at ? x->from : 0;
@@ -575,241 +473,4 @@ uint32_t fetch_list(struct fetches *f, struct id *ret, uint32_t max)
 		ret[n] = f->file[n]->node;
 	pthread_mutex_unlock(&f->lock);
 	return n;
-}
-
-/* ---- looking for other sources ---- */
-
-void fetches_seek(struct fetches *f)
-{
-	pthread_mutex_lock(&f->lock);
-	f->seeks = true;
-	pthread_mutex_unlock(&f->lock);
-}
-
-uint32_t fetch_sought(struct fetches *f, uint64_t now_us, struct fetch_sought *ret, uint32_t max,
-		      uint32_t *ret_asked, uint32_t *ret_coming)
-{
-	struct calls c = { 0 };
-	uint32_t n = 0;
-	*ret_asked = *ret_coming = 0;
-	pthread_mutex_lock(&f->lock);
-	for (uint32_t i = f->n; i > 0; i--) {
-		struct file *x = f->file[i - 1];
-		if (!is_over(f, x)) {
-			*ret_asked += x->sought > 0;
-			*ret_coming += x->sought == 0;
-		} else if (!x->waiter) {
-			/* Who waited has gone. */
-			file_end(f, x, -EHOSTDOWN, &c);
-		} else if (n < max) {
-			if (!x->sought)
-				x->sought = now_us;
-			ret[n++] = (struct fetch_sought){ x->node, x->sought };
-		}
-	}
-	pthread_mutex_unlock(&f->lock);
-	calls_make(f, &c);
-	return n;
-}
-
-void fetch_forsake(struct fetches *f, const struct id *node)
-{
-	struct calls c = { 0 };
-	pthread_mutex_lock(&f->lock);
-	struct file *x = file_find(f, node);
-	if (x && is_over(f, x))
-		file_end(f, x, -EHOSTDOWN, &c);
-	pthread_mutex_unlock(&f->lock);
-	calls_make(f, &c);
-}
-
-/* ---- sources ---- */
-
-int fetch_join(struct fetches *f, struct fetch_source **ret)
-{
-	struct fetch_source *s = calloc(1, sizeof(*s));
-	if (!s)
-		return -ENOMEM;
-	s->all = f;
-	s->most = FETCH_ASKED_FIRST;
-	pthread_mutex_lock(&f->lock);
-	struct fetch_source **p = f->n_sources < SOURCES_MAX ?
-		reallocarray(f->source, f->n_sources + 1, sizeof(struct fetch_source *)) : NULL;
-	if (p) {
-		f->source = p;
-		p[f->n_sources++] = s;
-	}
-	pthread_mutex_unlock(&f->lock);
-	if (!p) {
-		free(s);
-		return -ENOMEM;
-	}
-	*ret = s;
-	return 0;
-}
-
-void fetch_slow(struct fetch_source *s, bool slow)
-{
-	struct calls c = { 0 };
-	pthread_mutex_lock(&s->all->lock);
-	s->most = FETCH_ASKED_MAX;
-	for (uint32_t i = 0; slow && !s->slow && i < s->n; i++)
-		s->asked[i].called_off = true;
-	s->slow = slow;
-	end_hopeless(s->all, &c);
-	pthread_mutex_unlock(&s->all->lock);
-	calls_make(s->all, &c);
-}
-
-void fetch_leave(struct fetch_source *s)
-{
-	struct calls c = { 0 };
-	if (!s)
-		return;
-	struct fetches *f = s->all;
-	pthread_mutex_lock(&f->lock);
-	for (uint32_t i = 0; i < f->n_sources; i++)
-		if (f->source[i] == s) {
-			f->source[i] = f->source[--f->n_sources];
-			break;
-		}
-	for (uint32_t i = 0; i < f->n; i++) {
-		struct file *x = f->file[i];
-		unask(x, s);
-		for (uint32_t k = 0; k < x->n_lacks; k++)
-			if (x->lacks[k] == s) {
-				x->lacks[k] = x->lacks[--x->n_lacks];
-				break;
-			}
-	}
-	end_hopeless(f, &c);
-	const bool more = f->n > 0;
-	pthread_mutex_unlock(&f->lock);
-	free(s);
-	calls_make(f, &c);
-	if (more && f->wake)
-		f->wake(f->userdata);
-}
-
-/* Somebody waits for all of it. */
-static bool whole(const struct file *x)
-{
-	const struct waiter *w = x->waiter;
-	while (w && w->len != UINT64_MAX)
-		w = w->next;
-	return w != NULL;
-}
-
-static bool next_of(struct fetch_source *s, struct file *x, bool urgent, struct sha256 *ret)
-{
-	if (lacks(x, s) || (s->slow && !urgent && !whole(x)))
-		return false;
-	for (uint32_t i = 0; i < x->n_wants; i++) {
-		struct want *w = &x->want[i];
-		if (w->asked || w->urgent != urgent)
-			continue;
-		w->asked = s;
-		s->asked[s->n++] = (struct asked){ .hash = w->hash, .file = x->no };
-		*ret = w->hash;
-		return true;
-	}
-	return false;
-}
-
-bool fetch_next(struct fetch_source *s, uint64_t now_us, struct sha256 *ret)
-{
-	struct fetches *f = s->all;
-	bool found = false;
-	pthread_mutex_lock(&f->lock);
-	const bool first = s->n == 0;
-	for (int pass = 0; pass < 2 && !found && s->n < s->most; pass++)
-		for (uint32_t i = 0; i < f->n && !found; i++)
-			found = next_of(s, f->file[i], pass == 0, ret);
-	if (found && first)
-		s->since = now_us;
-	pthread_mutex_unlock(&f->lock);
-	return found;
-}
-
-static int note_lacks(struct file *x, struct fetch_source *s)
-{
-	if (lacks(x, s))
-		return 0;
-	if (x->n_lacks == x->cap_lacks) {
-		uint32_t cap = x->cap_lacks + 8;
-		struct fetch_source **p = reallocarray(x->lacks, cap, sizeof(struct fetch_source *));
-		if (!p)
-			return -ENOMEM;
-		x->lacks = p;
-		x->cap_lacks = cap;
-	}
-	x->lacks[x->n_lacks++] = s;
-	return 0;
-}
-
-/* A chunk that this file wants; the lock is held. */
-static int take(struct fetches *f, struct file *x, struct fetch_source *s, const struct sha256 *hash,
-		const void *data, size_t len, bool again, struct calls *c, struct err *e)
-{
-	uint32_t i;
-	int rc;
-	if (!wanted(x, hash, &i))
-		return 0;
-	if (len == 0) {
-		x->want[i].asked = NULL;
-		rc = again ? 0 : note_lacks(x, s);
-		if (rc < 0)
-			return err_errno(e, rc, "cannot note what a peer lacks");
-		c->wake = true;
-		end_hopeless(f, c);
-		return 0;
-	}
-	rc = chunk_put(f->store, hash, data, len);
-	if (rc == -EBADMSG)
-		return err_set(e, -EPROTO, "the peer sent a chunk that has another hash");
-	if (rc < 0) {
-		/* The disk is full, say: nobody waits for what cannot come. The session is all right. */
-		file_end(f, x, rc, c);
-		return 0;
-	}
-	x->want[i] = x->want[--x->n_wants];
-	x->sought = 0;
-	file_step(f, x, c);
-	end_hopeless(f, c);
-	return 0;
-}
-
-int fetch_chunk(struct fetch_source *s, const struct sha256 *hash, const void *data, size_t len,
-		uint64_t now_us, struct err *e)
-{
-	struct fetches *f = s->all;
-	struct calls c = { 0 };
-	uint32_t i = 0;
-	int rc = 0;
-	pthread_mutex_lock(&f->lock);
-	while (i < s->n && sha256_cmp(&s->asked[i].hash, hash) != 0)
-		i++;
-	const bool mine = i < s->n;
-	if (mine) {
-		const uint64_t no = s->asked[i].file;
-		const bool again = s->asked[i].called_off;
-		s->asked[i] = s->asked[--s->n];
-		s->since = now_us;
-		for (uint32_t k = 0; k < f->n; k++)
-			if (f->file[k]->no == no) {
-				rc = take(f, f->file[k], s, hash, data, len, again, &c, e);
-				break;
-			}
-	}
-	pthread_mutex_unlock(&f->lock);
-	calls_make(f, &c);
-	return rc < 0 ? rc : mine;
-}
-
-uint64_t fetch_deadline(struct fetch_source *s)
-{
-	pthread_mutex_lock(&s->all->lock);
-	uint64_t at = s->n > 0 ? s->since + (s->slow ? FETCH_SLOW_PATIENCE_US : FETCH_PATIENCE_US) : UINT64_MAX;
-	pthread_mutex_unlock(&s->all->lock);
-	return at;
 }

@@ -9,7 +9,8 @@
  * registers while it lasts, and takes hashes to ask for as it has room. Nothing waits for a source
  * that is not there: a file fails with -EHOSTDOWN as soon as every source has said that it lacks some of it (unless
  * somebody seeks others), or the last one has gone. A source that answers nothing for FETCH_PATIENCE_US is given
- * up. One over a slow link is asked only for what somebody waits for, and has more time. */
+ * up. One over a slow link is asked only for what somebody waits for, and has more time. Where another connection
+ * takes over from a link, the source does not go: the next session takes it from the one that ends. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,6 +25,7 @@
 #define FETCH_BACKGROUND_MAX 8   /* files under way that nobody waits for */
 #define FETCH_PATIENCE_US (30ull * 1000 * 1000)
 #define FETCH_SLOW_PATIENCE_US (300ull * 1000 * 1000)
+#define FETCH_HANDED_MAX 3       /* how often in turn a source changes hands and answers nothing */
 
 struct fetches;
 struct fetch_source;
@@ -77,6 +79,10 @@ int fetch_join(struct fetches *f, struct fetch_source **ret);
  * asked for with nothing; that is asked for again, if somebody waits for it. */
 void fetch_slow(struct fetch_source *s, bool slow);
 void fetch_leave(struct fetch_source *s); /* frees it; NULL: nothing */
+/* It changes hands: what it has not answered is asked anew, maybe of others, and until its next owner asks it for
+ * something it is one that has just joined and has FETCH_PATIENCE_US to do so. False: it had its chances, and can
+ * only leave. */
+bool fetch_handed(struct fetch_source *s, uint64_t now_us);
 /* The next hash to ask this source for; false: none now. */
 bool fetch_next(struct fetch_source *s, uint64_t now_us, struct sha256 *ret);
 /* A CHUNK from it; len 0: it does not have it. 1: it was asked for here; 0: it was not. -EPROTO: it is

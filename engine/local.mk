@@ -49,6 +49,9 @@ libengine_a_SOURCES = \
 	engine/elements.h \
 	engine/err.c \
 	engine/err.h \
+	engine/fetch-impl.h \
+	engine/fetch-seek.c \
+	engine/fetch-source.c \
 	engine/fetch.c \
 	engine/fetch.h \
 	engine/filter.c \

@@ -98,6 +98,22 @@ uint32_t hold_count(const struct hold *h)
 	return h->list ? h->list->pins.n : 0;
 }
 
+void hold_drop(struct hold *h, const struct sha256 *hash)
+{
+	const struct chunk_pin pin = pin_of(hash);
+	if (!h->list)
+		return;
+	pthread_mutex_lock(&h->pins->lock);
+	struct pin_list *l = &h->list->pins;
+	/* What was added last is what is dropped, mostly. */
+	for (uint32_t i = l->n; i > 0; i--)
+		if (memcmp(l->pin[i - 1].b, pin.b, sizeof(pin.b)) == 0) {
+			l->pin[i - 1] = l->pin[--l->n];
+			break;
+		}
+	pthread_mutex_unlock(&h->pins->lock);
+}
+
 static int hold_end(struct hold *h, bool leave)
 {
 	struct pins *p = h->pins;

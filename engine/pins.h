@@ -56,6 +56,9 @@ void pins_done(struct pins *p);
 int pins_add(struct pins *p, struct hold *h, const struct sha256 *hash);
 /* Number of chunks in a hold. */
 uint32_t hold_count(const struct hold *h);
+/* One that was added is not held any more, as often as it was added but once. It has not come yet: what is there may
+ * be part of what a sweep looks at now. */
+void hold_drop(struct hold *h, const struct sha256 *hash);
 /* Ends the hold; it is all zero then. */
 void hold_done(struct hold *h);
 /* Ends it, but its chunks stay as those without an owner do. -ENOMEM: they do not. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The session as a source of contents that are not here (engine/fetch.h). */
+#include <assert.h>
 #include <errno.h>
 
 #include "engine/session-impl.h"
@@ -7,6 +8,23 @@
 void session_fetch_for(struct session *s, struct fetches *f)
 {
 	s->fetches = f;
+}
+
+struct fetch_source *session_fetch_hand(struct session *s, uint64_t now_us)
+{
+	struct fetch_source *source = s->source;
+	if (!source || !fetch_handed(source, now_us))
+		return NULL;
+	s->source = NULL;
+	s->fetches = NULL;
+	return source;
+}
+
+void session_fetch_take(struct session *s, struct fetch_source *take)
+{
+	assert(!s->source);
+	s->source = take;
+	s->source_kick = take != NULL;
 }
 
 int session_put_fetch(struct session *s, struct buf *out, uint64_t now)

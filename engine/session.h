@@ -96,7 +96,12 @@ bool session_in_step(const struct session *s);
 /* Contents that are not here are asked of this peer as well, from when it has said who it is. Once, right
  * after session_new; f is borrowed and outlives the session. */
 void session_fetch_for(struct session *s, struct fetches *f);
-bool session_is_source(const struct session *s); /* it is asked by now */
+bool session_is_source(const struct session *s); /* it is asked by now, or will be soon */
+/* What the session is to fetches, when another connection takes over from its link: it ends, and the session of
+ * that one is given it, right after session_fetch_for. So who waits for contents goes on waiting. NULL: nothing,
+ * or it has had its chances. The caller owns it, until it gives it or fetch_leave. */
+struct fetch_source *session_fetch_hand(struct session *s, uint64_t now_us);
+void session_fetch_take(struct session *s, struct fetch_source *take);
 
 /* Tells the peer, and hears from it, who is connected to whom; as session_fetch_for. */
 struct presence;

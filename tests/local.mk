@@ -17,6 +17,7 @@ tests_libtap_a_SOURCES = \
 	tests/held.h tests/keeping.h \
 	tests/jsontext.h \
 	tests/fugue.h \
+	tests/greeting.h \
 	tests/prng.h \
 	tests/meeting.h \
 	tests/past.h \
@@ -54,6 +55,7 @@ unit_tests = \
 	tests/unit/test_hardlink \
 	tests/unit/test_histdiff \
 	tests/unit/test_history \
+	tests/unit/test_hostile \
 	tests/unit/test_incarnation \
 	tests/unit/test_identity \
 	tests/unit/test_ignore \
@@ -178,12 +180,14 @@ tests_unit_test_evidence_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_fence_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_fieldname_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_filenames_LDADD = $(FUSEFS_TEST_LIBS)
+tests_unit_test_hostile_SOURCES = tests/unit/test_hostile.c $(pair)
 tests_unit_test_incarnation_SOURCES = tests/unit/test_incarnation.c $(pair)
 tests_unit_test_rename_SOURCES = tests/unit/test_rename.c $(pair)
 tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_neighbours_SOURCES = tests/unit/test_neighbours.c tests/neighbourhood.c tests/neighbourhood.h
 tests_unit_test_neighbours_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_pack_SOURCES = tests/unit/test_pack.c $(pair)
 tests_unit_test_leaving_SOURCES = tests/unit/test_leaving.c $(pair)
@@ -368,6 +372,15 @@ EXTRA_DIST += \
 quick_tests = $(unit_tests) $(sim_tests) $(fuzz_targets)
 check-quick:
 	$(MAKE) $(AM_MAKEFLAGS) check-TESTS check_PROGRAMS='$(quick_tests)' TESTS='$(quick_tests)'
+
+# Those that read files of the tree: a tarball may lack one. All else that it lacks the makefile itself needs.
+tree_programs = \
+	tests/unit/test_examples \
+	tests/unit/test_merge \
+	tests/unit/test_treemodel \
+	tests/sim/sim \
+	$(fuzz_targets)
+tree_tests = tests/check-completion tests/check-layers tests/check-sources $(tree_programs)
 
 # Those in which several threads meet, for ThreadSanitizer: of the others it can say nothing.
 thread_tests = \

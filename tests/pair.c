@@ -196,6 +196,35 @@ bool pair_turn(struct pair *p, size_t max)
 	return moved;
 }
 
+bool pair_crawl(struct pair *p, size_t max, unsigned byte_us, void (*look)(const struct buf *out))
+{
+	bool moved = false;
+	for (int i = 0; i < 2; i++) {
+		_cleanup_(buf_done) struct buf out = { 0 };
+		if (session_output(p->session[i], &out, max, p->now, &p->e) < 0)
+			tap_bail("output: %s", p->e.message);
+		if (look)
+			look(&out);
+		p->now += out.len * byte_us;
+		p->bytes[i] += out.len;
+		moved |= out.len > 0;
+		if (out.len > 0 && session_input(p->session[!i], out.data, out.len, p->now, &p->e) < 0)
+			tap_bail("input: %s", p->e.message);
+	}
+	p->now += 1000;
+	for (int i = 0; i < 2; i++) {
+		moved |= replica_dirty(p->node[i]->replica);
+		node_flush(p->node[i], p->session[i]);
+	}
+	return moved;
+}
+
+void pair_pace(struct pair *p, uint64_t rate, bool slow)
+{
+	for (int i = 0; i < 2; i++)
+		session_pace(p->session[i], rate, slow);
+}
+
 void pair_run(struct pair *p)
 {
 	bool moved = true;

@@ -52,5 +52,10 @@ void pair_close(struct pair *p);
 void pair_run(struct pair *p);
 /* One turn: each side's output to the other. True when a byte moved. */
 bool pair_turn(struct pair *p, size_t max);
+/* One turn over a link that takes so long for a byte; what comes is durable at once. look (may be NULL) sees what is
+ * sent. Failure ends the test. True when something moved. */
+bool pair_crawl(struct pair *p, size_t max, unsigned byte_us, void (*look)(const struct buf *out));
+/* Both sides know the link to be slow, of that many bits a second, or to be fast. */
+void pair_pace(struct pair *p, uint64_t rate, bool slow);
 /* One session; true if it went well. */
 bool pair_meet(struct node *x, struct node *y);

@@ -188,10 +188,16 @@ static void on_link_up(struct link *l, void *user)
 	peers_link_up(d->peers, l);
 }
 
-static void on_link_down(struct link *l, const struct err *why, void *user)
+static void on_link_down(struct link *l, const struct err *why, bool successor, void *user)
 {
 	struct daemon *d = user;
-	peers_link_down(d->peers, l, why);
+	peers_link_down(d->peers, l, why, successor);
+}
+
+static void on_no_successor(const struct id *device, void *user)
+{
+	struct daemon *d = user;
+	peers_no_successor(d->peers, device);
 }
 
 static void on_paced(const struct id *device, bool slow, void *user)
@@ -230,7 +236,8 @@ static bool on_busy(const struct id *device, void *user)
 }
 
 static const struct mesh_handler mesh_handler = {
-	.link_up = on_link_up, .link_down = on_link_down, .joined = on_joined, .ways = ways_list,
+	.link_up = on_link_up, .link_down = on_link_down, .no_successor = on_no_successor,
+	.joined = on_joined, .ways = ways_list,
 	.busy = on_busy, .note = on_note,
 };
 

@@ -48,6 +48,13 @@ struct known {
 	char where[LINK_TEXT];
 };
 
+/* A device whose link is being replaced, and what its session was to fetches. */
+struct handed {
+	struct handed *next;
+	struct id device;
+	struct fetch_source *source;
+};
+
 /* Links and sessions go by CLOCK_BOOTTIME, which also counts while the machine sleeps: what waited
  * too long is noticed on waking up. */
 struct peers {
@@ -65,6 +72,7 @@ struct peers {
 	void (*paced)(const struct id *device, bool slow, void *userdata);
 	void *paced_userdata;
 	struct peer *first;
+	struct handed *handed;
 	struct known *known; /* one for each device of the mesh at most */
 	unsigned n;
 	unsigned renewals; /* logged */
@@ -444,6 +452,40 @@ static void peer_free(struct peer *p)
 	free(p);
 }
 
+/* ---- from one link to the next ---- */
+
+/* The caller owns what it returns; NULL: nothing. */
+static struct fetch_source *handed_take(struct peers *all, const struct id *device)
+{
+	for (struct handed **at = &all->handed; *at; at = &(*at)->next) {
+		struct handed *h = *at;
+		struct fetch_source *source = h->source;
+		if (!id_equal(&h->device, device))
+			continue;
+		*at = h->next;
+		free(h);
+		return source;
+	}
+	return NULL;
+}
+
+static void hand_on(struct peer *p)
+{
+	struct peers *all = p->all;
+	struct handed *h = calloc(1, sizeof(*h));
+	if (!h)
+		return;
+	*h = (struct handed){ all->handed, p->link->peer, session_fetch_hand(p->session, world_boot_us()) };
+	if (h->source)
+		all->handed = TAKE_PTR(h);
+	free(h);
+}
+
+void peers_no_successor(struct peers *all, const struct id *device)
+{
+	fetch_leave(handed_take(all, device));
+}
+
 static void note_device(struct peers *all, const struct link *l)
 {
 	struct device d = { .id = l->peer, .role = l->role, .seen_us = world_wall_us() };
@@ -489,6 +531,8 @@ void peers_free(struct peers *p)
 			ask_done(dead, 0, 0, true);
 		peer_free(dead);
 	}
+	while (p->handed)
+		peers_no_successor(p, &p->handed->device);
 	while (p->known) {
 		struct known *k = p->known;
 		p->known = k->next;
@@ -512,6 +556,7 @@ void peers_link_up(struct peers *all, struct link *l)
 	}
 	if (r == 0) {
 		session_fetch_for(p->session, all->fetches);
+		session_fetch_take(p->session, handed_take(all, &l->peer));
 		session_presence_for(p->session, all->presence);
 		session_spread_for(p->session, all->spread);
 	}
@@ -541,8 +586,10 @@ void peers_link_up(struct peers *all, struct link *l)
 	all->changed(all->userdata);
 }
 
-void peers_link_down(struct peers *all, struct link *l, const struct err *why)
+void peers_link_down(struct peers *all, struct link *l, const struct err *why, bool successor)
 {
+	if (!successor)
+		peers_no_successor(all, &l->peer);
 	for (struct peer **at = &all->first; *at; at = &(*at)->next) {
 		struct peer *p = *at;
 		if (p->link != l)
@@ -555,6 +602,8 @@ void peers_link_down(struct peers *all, struct link *l, const struct err *why)
 			 why && why->code ? why->message : "");
 		note_device(all, l);
 		note_pace(p);
+		if (successor)
+			hand_on(p);
 		peer_free(p);
 		/* What came from there is asked of others now. */
 		for (struct peer *x = all->first; x; x = x->next)

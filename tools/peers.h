@@ -41,8 +41,10 @@ void peers_on_paced(struct peers *p, void (*fn)(const struct id *device, bool sl
 
 /* A link came up: a session begins on it. Failure closes the link. */
 void peers_link_up(struct peers *p, struct link *l);
-/* It is gone, why says the reason (may be NULL); the link must not be used after this. */
-void peers_link_down(struct peers *p, struct link *l, const struct err *why);
+/* It is gone, why says the reason (may be NULL); the link must not be used after this. successor: another one to the
+ * device follows, or else peers_no_successor; until then who waits for contents goes on waiting. */
+void peers_link_down(struct peers *p, struct link *l, const struct err *why, bool successor);
+void peers_no_successor(struct peers *p, const struct id *device);
 /* A new view was published. */
 void peers_news(struct peers *p);
 

@@ -109,6 +109,14 @@ struct conn *conn_link_to(const struct mesh *m, const struct id *device, const s
 
 /* ---- connections come and go ---- */
 
+/* Another connection takes over from the link that ends, or is called to. */
+static bool successor(const struct conn *c, const struct err *why)
+{
+	const struct mesh *m = c->mesh;
+	return !m->closing && !m->resting && why->code != -EUSERS &&
+	       (conn_link_to(m, &c->peer, c) || standby_of(m, &c->peer));
+}
+
 /* Ends a connection; why is what its target and its user are told. */
 void conn_end(struct conn *c, const struct err *why)
 {
@@ -126,7 +134,7 @@ void conn_end(struct conn *c, const struct err *why)
 		tls_dismiss(c->tls);
 	if (was_up) {
 		mesh_note(m, LOG_INFO, "%s: link down: %s", tls_link(c->tls)->name, why->message);
-		m->handler->link_down(tls_link(c->tls), why, m->user);
+		m->handler->link_down(tls_link(c->tls), why, successor(c, why), m->user);
 	} else if (was_rest) {
 		mesh_note(m, LOG_INFO, "%s: standby down: %s", tls_link(c->tls)->name, why->message);
 	}
@@ -142,6 +150,8 @@ void conn_end(struct conn *c, const struct err *why)
 	} else if (rest && !link && (was_up || was_rest)) {
 		standby_call(rest);
 	} else if ((was_up || was_rest) && !link) {
+		if (was_rest && m->handler->no_successor)
+			m->handler->no_successor(&c->peer, m->user);
 		choice_ended(c, why);
 		targets_wake(m, &c->peer);
 	} else if (was_rest && !rest) {

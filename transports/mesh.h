@@ -13,7 +13,7 @@
  *     {
  *             link_handle(l, &handler, session_new(&l->peer, l->name, ...));  // at once
  *     }
- *     static void link_down(struct link *l, const struct err *why, void *user)
+ *     static void link_down(struct link *l, const struct err *why, bool successor, void *user)
  *     {
  *             session_free(l->user);                    // l is gone when this returns
  *     }
@@ -61,8 +61,12 @@ struct mesh_handler {
 	bool (*admit)(const struct id *device, void *user);
 	/* A link to a device, which had none. The callee calls link_handle at once. */
 	void (*link_up)(struct link *l, void *user);
-	/* The link is gone, and l with it when this returns. */
-	void (*link_down)(struct link *l, const struct err *why, void *user);
+	/* The link is gone, and l with it when this returns. successor: another connection to the device is there that
+	 * takes over; its link_up follows, or no_successor if nothing comes of it. */
+	void (*link_down)(struct link *l, const struct err *why, bool successor, void *user);
+	/* There is no link to the device, and no connection that could take over from the one that there was. May come
+	 * though none was announced. NULL: not interested. */
+	void (*no_successor)(const struct id *device, void *user);
 	/* A device was admitted by an invitation. NULL: not interested. */
 	void (*joined)(const struct id *device, const char *name, enum role role, void *user);
 	/* Who is reachable over the links of devices, as neighbours_ways takes it: an array that the caller

@@ -11,6 +11,7 @@
  *     cat PATH            contents on the other device
  *     put PATH CONTENT    made or saved there, over its newest version
  *     here PATH CONTENT   the same on this device, past the mount, as tools do
+ *     many DIRECTORY N    so many small documents in it, in that way: n0.json, n1.json, ...
  *     gone PATH           removed on this device, in the same way
  *     purge PATH          removed there, and nothing is kept of it
  *     rm PATH, mkdir PATH, mv PATH PATH, ln TARGET PATH, link PATH PATH, chmod MODE PATH (octal)
@@ -441,6 +442,18 @@ static int do_sync(struct world *w, struct err *e)
 
 /* ---- commands ---- */
 
+/* So many small documents in a directory. */
+static int do_many(struct device *d, const char *dir, unsigned long count, struct err *e)
+{
+	int r = 0;
+	for (unsigned long i = 0; i < count && r == 0; i++) {
+		_cleanup_(buf_done) struct buf path = { 0 };
+		buf_putf(&path, "%s/n%lu.json", dir, i);
+		r = do_put(d, buf_cstr(&path), "{}\n", 3, e);
+	}
+	return r;
+}
+
 static int unhex(char *text, size_t *ret_len)
 {
 	size_t n = strlen(text);
@@ -478,6 +491,8 @@ static int run(struct world *w, char *word[4], int n, struct err *e)
 		return do_put(&w->b, word[1], n > 2 ? word[2] : "", len[2], e);
 	if (strcmp(word[0], "here") == 0 && n >= 2)
 		return do_put(&w->a, word[1], n > 2 ? word[2] : "", len[2], e);
+	if (strcmp(word[0], "many") == 0 && n == 3)
+		return do_many(&w->a, word[1], strtoul(word[2], NULL, 10), e);
 	if (strcmp(word[0], "gone") == 0 && n == 2)
 		return do_rm(&w->a, word[1]);
 	if (strcmp(word[0], "rm") == 0 && n == 2)

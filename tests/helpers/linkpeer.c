@@ -148,10 +148,10 @@ static void link_up(struct link *l, void *user)
 	       info.dialled ? "dialled" : "accepted");
 }
 
-static void link_down(struct link *l, const struct err *why, void *user)
+static void link_down(struct link *l, const struct err *why, bool successor, void *user)
 {
 	struct carrier *c = l->user;
-	(void)user;
+	(void)successor, (void)user;
 	printf("down %s %s\n", l->name, why->message);
 	buf_done(&c->in);
 	buf_done(&c->out);

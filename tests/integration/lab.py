@@ -105,6 +105,14 @@ def _ip(*arguments):
     return result.stdout
 
 
+def _ips(namespace, *commands):
+    """The same for several in one namespace, by one process."""
+    result = subprocess.run(["ip", "-n", namespace, "-batch", "-"], input="\n".join(commands) + "\n",
+                            capture_output=True, text=True, timeout=20)
+    if result.returncode:
+        raise Failed(f"ip: {'; '.join(commands)}: {result.stderr.strip()}")
+
+
 def alive(pid):
     """The process exists and is not a zombie."""
     try:
@@ -162,18 +170,15 @@ class Network:
         interface = f"eth{len(host.networks)}"
         port = f"p{len(self.ports)}"
         last = len(self.ports) + 1
-        _ip("-n", self.namespace, "link", "add", port, "type", "veth",
-            "peer", "name", interface, "netns", host.namespace)
-        _ip("-n", self.namespace, "link", "set", port, "master", "br0", "up")
+        _ips(self.namespace, f"link add {port} type veth peer name {interface} netns {host.namespace}",
+             f"link set {port} master br0 up")
         self.ports[host] = port
         host.networks[self] = interface
         host.addresses[self] = f"10.{self.number}.0.{last}"
         host.addresses6[self] = f"fd00:{self.number}::{last}"
-        _ip("-n", host.namespace, "address", "add", f"{host.addresses[self]}/24",
-            "broadcast", "+", "dev", interface)
-        _ip("-n", host.namespace, "address", "add", f"{host.addresses6[self]}/64",
-            "dev", interface, "nodad")
-        _ip("-n", host.namespace, "link", "set", interface, "up")
+        _ips(host.namespace, f"address add {host.addresses[self]}/24 broadcast + dev {interface}",
+             f"address add {host.addresses6[self]}/64 dev {interface} nodad",
+             f"link set {interface} up")
         # The kernel says a moment later that it is running; until then its addresses do not count.
         wait_for(lambda: " state UP " in _ip("-n", host.namespace, "link", "show", interface),
                  what=f"{interface} of {host.name}")
@@ -228,6 +233,11 @@ class Host:
                 self.environment[variable] = os.environ[variable]
         for path in (self.home, self.runtime):
             path.mkdir(mode=0o700)
+        # A name of its own, in a namespace that is there for every command.
+        self.uts = lab.directory / f"{name}.uts"
+        self.uts.touch()
+        subprocess.run(["unshare", f"--uts={self.uts}", "hostname", name], check=True, timeout=20)
+        lab.undo.callback(subprocess.run, ["umount", self.uts], check=True, timeout=20)
         _ip("netns", "add", self.namespace)
         lab.undo.callback(_ip, "netns", "del", self.namespace)
         lab.undo.callback(self.close)
@@ -241,8 +251,7 @@ class Host:
     def command(self, *words):
         """The command line that runs words on this host, in the same process."""
         # Not "ip netns exec": that makes a mount namespace, whose mounts nobody else sees.
-        return ["nsenter", f"--net=/run/netns/{self.namespace}", "unshare", "--uts", "sh", "-c",
-                'hostname "$0" && exec "$@"', self.name, *map(str, words)]
+        return ["nsenter", f"--net=/run/netns/{self.namespace}", f"--uts={self.uts}", *map(str, words)]
 
     def popen(self, *words, env=None, **options):
         """Starts a command on this host; ended with the test. Its pid is the command's."""

@@ -7,7 +7,6 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
-
 from lab import BUILD, wait_for
 from linkpeer import Peer, linkpeer
 
@@ -111,25 +110,36 @@ def spreads(daemons, author, path, value):
              what=f"{path} everywhere", every=0.2)
 
 
+def members(lab, directory, count, hosts):
+    """The network, so many hosts, and the identities of so many members: names of directories beside "hub"."""
+    lan = lab.network()
+    linkpeer("init", directory / "hub", "family", "hub")
+    names = [f"p{i:02}" for i in range(count)]
+    for name in names:
+        linkpeer("admit", directory / "hub", directory / name, name, "member")
+    return lan, [lab.host(f"h{i}", lan) for i in range(hosts)], names
+
+
+def few(peers):
+    """{name: links to others than the hub}: all have one to that, and a few."""
+    links = {name: set(peer.links()) for name, peer in peers.items()}
+    assert all("hub" in found for found in links.values()), links
+    links = {name: found - {"hub"} for name, found in links.items()}
+    assert all(2 <= len(found) <= LIMIT + EXTRA for found in links.values()), links
+    return links
+
+
 def test_links_of_twenty(lab, tmp_path):
     """Devices without documents: their links settle and are repaired; one by an address does
     not count."""
-    lan = lab.network()
-    hosts = [lab.host(f"h{i}", lan) for i in range(5)]
-    linkpeer("init", tmp_path / "hub", "family", "hub")
-    names = [f"p{i:02}" for i in range(20)]
-    for name in names:
-        linkpeer("admit", tmp_path / "hub", tmp_path / name, name, "member")
+    lan, hosts, names = members(lab, tmp_path, 20, 5)
     hub = Peer(hosts[0], tmp_path / "hub", "--no-discover")
     address = f"{hosts[0].addresses[lan]}:{hub.port}"
     peers = {name: Peer(hosts[i % 5], tmp_path / name, "--connect", address)
              for i, name in enumerate(names)}
 
     def good():
-        links = {name: set(peer.links()) for name, peer in peers.items()}
-        assert all("hub" in found for found in links.values()), links
-        links = {name: found - {"hub"} for name, found in links.items()}
-        assert all(2 <= len(found) <= LIMIT + EXTRA for found in links.values()), links
+        links = few(peers)
         assert connected(links), links
         return links
 
@@ -154,20 +164,12 @@ def test_links_of_twenty(lab, tmp_path):
 
 def test_who_hears_a_hub_keeps_it(lab, tmp_path):
     """It says so in its greeting: nobody lets it go, and it takes no neighbour's place."""
-    lan = lab.network()
-    hosts = [lab.host(f"h{i}", lan) for i in range(4)]
-    linkpeer("init", tmp_path / "hub", "family", "hub")
-    names = [f"p{i:02}" for i in range(14)]
-    for name in names:
-        linkpeer("admit", tmp_path / "hub", tmp_path / name, name, "member")
+    _, hosts, names = members(lab, tmp_path, 14, 4)
     hub = Peer(hosts[0], tmp_path / "hub", "--hub")
     peers = {name: Peer(hosts[i % 4], tmp_path / name) for i, name in enumerate(names)}
 
     def good():
-        links = {name: set(peer.links()) for name, peer in peers.items()}
-        assert all("hub" in found for found in links.values()), links
-        links = {name: found - {"hub"} for name, found in links.items()}
-        assert all(2 <= len(found) <= LIMIT + EXTRA for found in links.values()), links
+        links = few(peers)
         return connected(links) and sum(len(n) == LIMIT for n in links.values()) >= 7
     wait_for(good, timeout=REPAIRED, what="few neighbours, and the hub", every=0.5)
     # Nobody let it go on the way there.
@@ -182,13 +184,19 @@ def test_eleven_are_linked_each_to_each(lab):
              what="ten neighbours each", every=0.2)
 
 
-def test_twelve(lab):
+def twelve(lab):
+    """Too many to be linked each to each; all of them know of all. And their names."""
     daemons = mesh(lab, 12)
     links = joined_up(daemons)
     assert min(len(n) for n in links.values()) >= 3, links
     names = {d.name for d in daemons}
     wait_for(lambda: all(r == names for r in at_once(daemons, Daemon.reaches)), timeout=60,
              what="everybody knows of everybody", every=0.5)
+    return daemons, names
+
+
+def test_twelve(lab):
+    daemons, names = twelve(lab)
     spreads(daemons, daemons[3], "a.json", {"n": 1})
 
     def said(daemon):
@@ -198,8 +206,7 @@ def test_twelve(lab):
                 and re.search(rf"^{11 - len(near)} more are reachable through them",
                               daemon.host.shoal("peers"), re.M)
                 and "through d" in daemon.host.shoal("devices"))
-    for daemon in daemons:
-        wait_for(lambda: said(daemon), what=f"everybody being listed by {daemon.name}")
+    wait_for(lambda: all(at_once(daemons, said)), what="everybody being listed by everybody", every=0.2)
 
     # Who has it says so itself: for that there are links that are let go afterwards.
     far = min(daemons[2].through())
@@ -215,16 +222,13 @@ def test_twelve(lab):
 
 def test_seen_by(lab):
     """Names who said so itself: neighbours, then all that `wait` asked; never one that lacks it."""
-    daemons = mesh(lab, 12)
-    joined_up(daemons)
+    daemons, names = twelve(lab)
     writer = daemons[4]
-    names = {d.name for d in daemons}
-    wait_for(lambda: writer.reaches() == names, timeout=60, what="everybody being known", every=0.5)
     writer.host.up()
     # One that is no neighbour stops: it gets nothing, and says nothing.
     silent = next(d for d in daemons if d.name in writer.through())
     silent.kill()
-    path = writer.host.dir / "a.json"
+    path = writer.host.dir / "seen.json"
     path.write_text('{"n": 1}\n')
 
     def seen():
@@ -233,7 +237,7 @@ def test_seen_by(lab):
         return named
     wait_for(lambda: len(seen()) >= 3, what="neighbours that have it")
     for name in seen():
-        assert next(d for d in daemons if d.name == name).has("a.json", {"n": 1})
+        assert next(d for d in daemons if d.name == name).has("seen.json", {"n": 1})
     writer.host.shoal("wait", "--peers", "10", "--timeout", "60s", timeout=70)
     assert seen() == names - {writer.name, silent.name}
     done = writer.host.run(BUILD / "shoal", "wait", "--device", silent.name, "--timeout", "2s",
@@ -247,13 +251,8 @@ def test_seen_by(lab):
 
 def test_contents_of_no_neighbour(lab):
     """Who reads what only a device without a link to it has gets it, by a link for that."""
-    daemons = mesh(lab, 12)
-    joined_up(daemons)
-    names = {d.name for d in daemons}
-    wait_for(lambda: all(r == names for r in at_once(daemons, Daemon.reaches)), timeout=60,
-             what="everybody knows of everybody", every=0.5)
-    for daemon in daemons:
-        daemon.host.shoal("config", "blob.eager_max", "100000")
+    daemons, _ = twelve(lab)
+    at_once(daemons, lambda d: d.host.shoal("config", "blob.eager_max", "100000"))
     reader = daemons[0]
     reader.host.up()
     # Three, as the one or other may still become a neighbour.
@@ -287,10 +286,11 @@ def test_contents_of_no_neighbour(lab):
     assert monotonic() < began + 60
 
 
-def test_fifty(lab):
-    daemons = mesh(lab, 50)
+def test_twenty(lab):
+    """Some of whom die at once. More of them: tests/unit/test_neighbours.c."""
+    daemons = mesh(lab, 20)
     links = joined_up(daemons)
-    average = sum(map(len, links.values())) / 50
+    average = sum(map(len, links.values())) / 20
     assert average > 4, links
     names = {d.name for d in daemons}
     wait_for(lambda: daemons[7].reaches() == names, timeout=60, what="all are known", every=0.5)

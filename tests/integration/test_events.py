@@ -537,7 +537,7 @@ def ninety_ninth(m, rnd, dirs, files, serial, reading, count):
     them, is the one that comes later than 99 of 100."""
     all_wanted, late = [], []
     while sum(len(wanted) for _, _, wanted in all_wanted) < count:
-        wanted = mixed(m, rnd, dirs, files, serial, 4)
+        wanted = mixed(m, rnd, dirs, files, serial, 12)
         begin = time.monotonic()
         m.sync()
         all_wanted.append((begin, time.monotonic(), wanted))

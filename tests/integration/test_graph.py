@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -25,12 +26,12 @@ def mesh(lab, links, *names):
         lan.plug(hosts[other])
     first, *rest = hosts.values()
     first.up()
-    for host in rest:
-        host.shoal("join", "-", input=first.shoal("invite"))
-    for host in hosts.values():
-        meeting.disconnect(host)
-    for host in rest:
-        host.up()
+    token = first.shoal("invite", "--uses", str(len(rest)))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda host: host.shoal("join", "-", input=token), rest))
+        for host in hosts.values():
+            meeting.disconnect(host)
+        list(pool.map(lambda host: host.up(), rest))
     return hosts, lans
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Slow links: through a shaper in user space, between two networks that know nothing of each other."""
+import base64
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ SHAPER = Path(__file__).with_name("shaper.py")
 PORT = 7581
 RATE = 150_000   # bits a second
 DELAY = 0.2      # seconds one way
-BACKLOG = 2000   # documents
+BACKLOG = 1400   # documents
 SOON = 2.5       # seconds, for what is changed now
 
 
@@ -45,7 +46,7 @@ class Far:
         directory.mkdir()
         for i in range(count):
             (directory / f"{i}.json").write_text(json.dumps(
-                {"now": "old", "number": i, **{f"f{k}": os.urandom(8).hex() for k in range(10)}}, indent=2))
+                {"now": "old", "number": i, **{f"f{k}": base64.b85encode(os.urandom(24)).decode() for k in range(10)}}, indent=2))
         self.a.run("cp", "-r", directory, self.a.dir / "backlog", timeout=120)
 
     def meet(self):
@@ -122,36 +123,36 @@ def test_what_is_changed_now_comes_first(far):
     assert all((b / f"{i}.json").read_bytes() == (a / f"{i}.json").read_bytes() for i in range(0, BACKLOG, 37))
 
 
+def away(far, name, size):
+    """A file of anna's whose contents stay there; what is in it."""
+    data = os.urandom(size)
+    (far.a.dir / name).write_bytes(data)
+    wait_for(lambda: (far.b.dir / name).exists(), timeout=30, what=name)
+    assert os.getxattr(far.b.dir / name, "user.shoal.state") == b"evicted"
+    return data
+
+
 def test_contents_come_when_they_are_asked_for(far):
     far.fill(600)
     far.shape()
     far.meet()
     wait_for(lambda: far.peer(far.b)["slow"], timeout=60, what="a link that counts as slow")
-    data = os.urandom(1 << 20)
-    (far.a.dir / "photo.bin").write_bytes(data)
-    wait_for(lambda: (far.b.dir / "photo.bin").exists(), timeout=30)
+    data = away(far, "photo.bin", 400_000)
     wait_for(lambda: far.peer(far.a)["in_step"] and far.peer(far.b)["in_step"], timeout=60)
     before = far.peer(far.b)["sync_bytes_in"]
-    assert os.getxattr(far.b.dir / "photo.bin", "user.shoal.state") == b"evicted"
     assert os.stat(far.b.dir / "photo.bin").st_size == len(data)
     # What is written after it is here, and it is not.
     (far.a.dir / "after.json").write_text("{}\n")
     wait_for(lambda: (far.b.dir / "after.json").exists(), timeout=30)
     assert far.peer(far.b)["sync_bytes_in"] - before < 5000, "they come all the same"
     assert far.b.run("cat", far.b.dir / "photo.bin", text=False, timeout=150).stdout == data
-    small = os.urandom(60_000)
-    (far.a.dir / "small.bin").write_bytes(small)
-    wait_for(lambda: (far.b.dir / "small.bin").exists(), timeout=30)
-    assert os.getxattr(far.b.dir / "small.bin", "user.shoal.state") == b"evicted"
+    small = away(far, "small.bin", 60_000)
     far.b.shoal("fetch", far.b.dir / "small.bin", timeout=60)
     assert os.getxattr(far.b.dir / "small.bin", "user.shoal.state") != b"evicted"
     assert (far.b.dir / "small.bin").read_bytes() == small
 
     # Another way, which is not slow.
-    data = os.urandom(60_000)
-    (far.a.dir / "more.bin").write_bytes(data)
-    wait_for(lambda: (far.b.dir / "more.bin").exists(), timeout=30)
-    assert os.getxattr(far.b.dir / "more.bin", "user.shoal.state") == b"evicted"
+    data = away(far, "more.bin", 60_000)
     far.shaper.kill()
     far.shaper.wait()
     far.relay = far.lab.host("other", far.west, far.east)
@@ -173,10 +174,7 @@ def test_two_ways(lab):
     far.shape()
     far.meet()
     wait_for(lambda: far.peer(far.b)["slow"], timeout=60, what="a link that counts as slow")
-    data = os.urandom(1 << 20)
-    (far.a.dir / "photo.bin").write_bytes(data)
-    wait_for(lambda: (far.b.dir / "photo.bin").exists(), timeout=30)
-    assert os.getxattr(far.b.dir / "photo.bin", "user.shoal.state") == b"evicted"
+    data = away(far, "photo.bin", 1 << 20)
     slow = far.address.split(":")[0]
     assert slow in far.peer(far.b)["address"]
     near.connect(far.b)

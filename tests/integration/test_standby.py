@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A second connection to the same device, which takes over when the link fails."""
+import hashlib
 import itertools
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -130,6 +134,90 @@ def test_the_other_takes_over(two_ways, how):
     for host in (a, b):
         wait_for(lambda: both_ways(host, west, east), timeout=60,
                  what="a standby on the network that is back")
+
+
+class Reading:
+    """A program that reads a file whose contents are elsewhere."""
+
+    def __init__(self, path, name):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c",
+             "import errno, hashlib, sys\n"
+             "h = hashlib.sha256()\n"
+             "try:\n"
+             "    with open(sys.argv[1], 'rb', buffering=0) as f:\n"
+             "        print('open', flush=True)\n"
+             "        while data := f.read(65536):\n"
+             "            h.update(data)\n"
+             "except OSError as e:\n"
+             "    print(errno.errorcode[e.errno])\n"
+             "else:\n"
+             "    print(h.hexdigest())\n", path / name],
+            stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "open\n"
+
+    def result(self, timeout=30):
+        """Its sum, or why there is none."""
+        return self.process.communicate(timeout=timeout)[0].strip()
+
+    def end(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def on_demand(two_ways):
+    """As two_ways; anna has contents that are not at ben."""
+    west, east, a, b = two_ways
+    b.shoal("config", "blob.eager_max", "1000")
+    sums = {}
+    for name in ("one.bin", "two.bin"):
+        data = os.urandom(8 << 20)
+        (a.dir / name).write_bytes(data)
+        sums[name] = hashlib.sha256(data).hexdigest()
+        wait_for(lambda: (b.dir / name).exists(), what=name)
+    both_up(a, b)
+    return west, east, a, b, sums
+
+
+def test_a_reader_waits_while_the_other_takes_over(on_demand):
+    """Of the only device that has them contents come, whatever way there is."""
+    west, east, a, b, sums = on_demand
+    for name, how in (("one.bin", "silent"), ("two.bin", "cable")):
+        assert os.getxattr(b.dir / name, "user.shoal.state") == b"evicted"
+        carrying = network_of(connected(b)[0], west, east)
+        before = b.log().count("connected to anna")
+        # Nothing comes any more, so that it waits when the link ends.
+        carrying.split([a], [b])
+        reading = Reading(b.dir, name)
+        try:
+            if how == "cable":
+                carrying.disconnect(b)
+            assert reading.result() == sums[name], how
+        finally:
+            reading.end()
+        assert b.log().count("connected to anna") > before
+        carrying.heal()
+        if how == "cable":
+            carrying.connect(b)
+        for host in (a, b):
+            wait_for(lambda: both_ways(host, west, east), timeout=60, what="a standby again")
+
+
+def test_a_reader_is_told_when_no_way_is_left(on_demand):
+    west, east, a, b, sums = on_demand
+    for network in (west, east):
+        network.split([a], [b])
+    reading = Reading(b.dir, "one.bin")
+    try:
+        for network in (west, east):
+            network.disconnect(b)
+        begin = time.monotonic()
+        assert reading.result() == "EHOSTDOWN"
+        took = time.monotonic() - begin
+    finally:
+        reading.end()
+    assert took < WITHIN + 1.5, f"it was told after {took:.1f} s"
 
 
 def test_nothing_acknowledged_is_sent_again(two_ways):

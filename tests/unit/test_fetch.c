@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/chunk.h"
 #include "engine/fetch.h"
 #include "tests/pair.h"
 #include "tests/tap.h"
 
 #define BIG (6u * 1024 * 1024)
+#define BIGGER (20u * 1024 * 1024) /* more chunks than are wanted at a time */
 
 struct waiting {
 	unsigned n;
@@ -33,14 +35,15 @@ struct stage {
 	struct pair p;
 	struct fetches *f;
 	unsigned wakes;
+	size_t size;
 	struct attr big;
 	struct blob_ref ref;
 };
 
-static void fill(void *data)
+static void fill(void *data, size_t size)
 {
 	struct prng r = { 3 };
-	prng_fill(&r, data, BIG);
+	prng_fill(&r, data, size);
 }
 
 static struct attr look(struct node *n)
@@ -54,16 +57,16 @@ static struct attr look(struct node *n)
 	return at;
 }
 
-static void stage_open(struct stage *s)
+static void stage_open_of(struct stage *s, size_t size)
 {
-	_cleanup_free_ char *data = malloc(BIG);
+	_cleanup_free_ char *data = malloc(size);
 	_cleanup_(version_unrefp) struct version *v = NULL;
-	fill(data);
-	*s = (struct stage){ .wakes = 0 };
+	fill(data, size);
+	*s = (struct stage){ .size = size };
 	node_open(&s->a, 1, NULL);
 	node_open(&s->b, 2, NULL);
 	replica_set_eager(s->b.replica, 1000);
-	node_write(&s->a, "c", "big.bin", data, BIG);
+	node_write(&s->a, "c", "big.bin", data, size);
 	if (!pair_meet(&s->a, &s->b) || fetches_new(s->b.replica, woken, &s->wakes, &s->f) < 0)
 		tap_bail("cannot begin");
 	s->big = look(&s->b);
@@ -72,11 +75,32 @@ static void stage_open(struct stage *s)
 	s->ref = *version_blob(v);
 }
 
+static void stage_open(struct stage *s)
+{
+	stage_open_of(s, BIG);
+}
+
+/* b and another one are connected from now on. */
+static void stage_join(struct stage *s, struct pair *p, struct node *other)
+{
+	pair_open(p, other, &s->b);
+	session_fetch_for(p->session[1], s->f);
+	pair_run(p);
+}
+
 static void stage_meet(struct stage *s)
 {
-	pair_open(&s->p, &s->a, &s->b);
-	session_fetch_for(s->p.session[1], s->f);
-	pair_run(&s->p);
+	stage_join(s, &s->p, &s->a);
+}
+
+/* Another one that lacks it; others are looked for. */
+static void stage_seek(struct stage *s, struct node *c)
+{
+	node_open(c, 3, NULL);
+	replica_set_eager(c->replica, 1000);
+	if (!pair_meet(&s->b, c))
+		tap_bail("they did not meet");
+	fetches_seek(s->f);
 }
 
 static void stage_close(struct stage *s)
@@ -91,9 +115,9 @@ static void stage_close(struct stage *s)
 /* The bytes are there and right. */
 static bool reads(struct stage *s, uint64_t offset, size_t len)
 {
-	_cleanup_free_ char *data = malloc(BIG), *got = malloc(len);
+	_cleanup_free_ char *data = malloc(s->size), *got = malloc(len);
 	_cleanup_(version_unrefp) struct version *v = NULL;
-	fill(data);
+	fill(data, s->size);
 	return replica_read(s->b.replica, &s->big.id, &v) == 0 &&
 	       version_pread(v, got, len, offset) == (ssize_t)len && memcmp(data + offset, got, len) == 0;
 }
@@ -253,9 +277,7 @@ static void test_two(void)
 	if (!pair_meet(&s.a, &c))
 		tap_bail("they did not meet");
 	stage_meet(&s);
-	pair_open(&q, &c, &s.b);
-	session_fetch_for(q.session[1], s.f);
-	pair_run(&q);
+	stage_join(&s, &q, &c);
 	uint64_t first = s.p.bytes[0], second = q.bytes[0];
 	fetch_begin(s.f, &s.big.id, NULL, 0, UINT64_MAX, done, &w, NULL);
 	for (int i = 0; i < 40 && (s.p.bytes[0] - first <= 300000 || q.bytes[0] - second <= 300000); i++) {
@@ -283,15 +305,9 @@ static void test_sought(void)
 	uint32_t asked, coming;
 	uint64_t ticket;
 	stage_open(&s);
-	node_open(&c, 3, NULL);
-	replica_set_eager(c.replica, 1000);
-	if (!pair_meet(&s.b, &c))
-		tap_bail("they did not meet");
-	fetches_seek(s.f);
+	stage_seek(&s, &c);
 	is_errno(begin(&s, 0, 10, &w, NULL), -EHOSTDOWN, "with nobody there it fails at once, whoever looks for others");
-	pair_open(&q, &c, &s.b);
-	session_fetch_for(q.session[1], s.f);
-	pair_run(&q);
+	stage_join(&s, &q, &c);
 	begin(&s, 0, 100, &w, NULL);
 	is_uint(fetch_sought(s.f, 7, sought, 4, &asked, &coming), 0, "nothing is looked for before the source answers");
 	ok(asked == 0 && coming == 1, "it is under way");
@@ -313,14 +329,8 @@ static void test_sought(void)
 
 	/* The same, and nobody has it. */
 	stage_open(&s);
-	node_open(&c, 3, NULL);
-	replica_set_eager(c.replica, 1000);
-	if (!pair_meet(&s.b, &c))
-		tap_bail("they did not meet");
-	fetches_seek(s.f);
-	pair_open(&q, &c, &s.b);
-	session_fetch_for(q.session[1], s.f);
-	pair_run(&q);
+	stage_seek(&s, &c);
+	stage_join(&s, &q, &c);
 	begin(&s, 0, 100, &other, NULL);
 	fetch_forsake(s.f, &s.big.id);
 	is_uint(other.n, 0, "one who may have it is there: it is not given up");
@@ -340,13 +350,109 @@ static void test_sought(void)
 	stage_close(&s);
 }
 
+/* All that is asked of that source now, from what the one who has it holds. */
+static unsigned answer_all(struct stage *s, struct fetch_source *from)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	struct sha256 hash;
+	unsigned n = 0;
+	for (; fetch_next(from, s->p.now, &hash); n++) {
+		buf_reset(&b);
+		if (chunk_get(replica_store(s->a.replica), &hash, &b) < 0 ||
+		    fetch_chunk(from, &hash, b.data, b.len, s->p.now, NULL) < 0)
+			tap_bail("cannot answer");
+	}
+	return n;
+}
+
+/* Over a slow link nothing is asked for but what somebody waits for: those who wait no more must leave room. */
+static void test_gone_slow(void)
+{
+	enum { MANY = 12 };
+	struct stage s;
+	struct fetch_source *slow;
+	struct waiting first = { 0 }, gone[MANY] = { { 0 } }, last = { 0 };
+	uint64_t ticket[MANY];
+	unsigned cancelled = 0;
+	stage_open_of(&s, BIGGER);
+	if (fetch_join(s.f, &slow) < 0)
+		tap_bail("no memory");
+	fetch_slow(slow, true);
+	begin(&s, 0, 100, &first, NULL);
+	answer_all(&s, slow);
+	ok(first.n == 1 && first.code == 0 && fetch_files(s.f) == 0, "over a slow link a reader gets what it asks for, and no more comes");
+	for (unsigned i = 0; i < MANY; i++)
+		begin(&s, (uint64_t)(i + 1) * (1024 * 1024), 1024 * 1024, &gone[i], &ticket[i]);
+	begin(&s, BIGGER - 100, 100, &last, NULL);
+	for (unsigned i = 0; i < MANY; i++)
+		cancelled += fetch_cancel(s.f, ticket[i]) && gone[i].n == 0;
+	is_uint(cancelled, MANY, "many more begin, and go before anything was asked for them");
+	const unsigned n = answer_all(&s, slow);
+	ok(last.n == 1 && last.code == 0 && reads(&s, BIGGER - 100, 100), "the one who came last gets what it waits for");
+	ok(n >= 1 && n <= 3, "and nothing is asked for but that (%u chunks)", n);
+	is_uint(fetch_files(s.f), 0, "then nobody waits, and nothing is under way");
+	fetch_leave(slow);
+	stage_close(&s);
+}
+
+/* The next connection to the same device takes over: its session begins before anybody is told that nobody is left. */
+static void test_handed(void)
+{
+	struct stage s;
+	struct waiting w = { 0 }, during = { 0 }, left = { 0 }, patient = { 0 };
+	struct fetch_source *source;
+	unsigned times = 0;
+	stage_open(&s);
+	stage_meet(&s);
+	begin(&s, 0, BIG, &w, NULL);
+	for (int i = 0; i < 3; i++)
+		pair_turn(&s.p, 65536);
+	source = session_fetch_hand(s.p.session[1], s.p.now);
+	ok(source && !session_fetch_hand(s.p.session[1], s.p.now), "what a session is to others can be taken from it once");
+	pair_close(&s.p);
+	is_uint(w.n, 0, "then who waits goes on waiting when it ends");
+	is_int(begin(&s, BIG - 100, 100, &during, NULL), 0, "and who comes meanwhile waits as well");
+	pair_open(&s.p, &s.a, &s.b);
+	session_fetch_for(s.p.session[1], s.f);
+	session_fetch_take(s.p.session[1], source);
+	pair_run(&s.p);
+	ok(w.n == 1 && w.code == 0 && during.n == 1 && during.code == 0 && reads(&s, 0, BIG), "the next one brings it");
+	stage_close(&s);
+
+	stage_open(&s);
+	stage_meet(&s);
+	begin(&s, 0, 100, &left, NULL);
+	source = session_fetch_hand(s.p.session[1], s.p.now);
+	ok(source && left.n == 0 && fetch_deadline(source) == s.p.now + FETCH_PATIENCE_US, "it has so much time for that");
+	fetch_leave(source);
+	ok(left.n == 1 && left.code == -EHOSTDOWN && fetch_files(s.f) == 0, "nothing takes over: who waits is told at once");
+	is_errno(begin(&s, 0, 100, &left, NULL), -EHOSTDOWN, "and who comes then as well");
+	pair_close(&s.p);
+	stage_meet(&s);
+	begin(&s, 0, 100, &patient, NULL);
+	while ((source = session_fetch_hand(s.p.session[1], s.p.now))) {
+		times++;
+		pair_close(&s.p);
+		pair_open(&s.p, &s.a, &s.b);
+		session_fetch_for(s.p.session[1], s.f);
+		session_fetch_take(s.p.session[1], source);
+	}
+	is_uint(times, FETCH_HANDED_MAX, "one that answers nothing changes hands so often");
+	is_uint(patient.n, 0, "as long as it does, who waits goes on waiting");
+	pair_close(&s.p);
+	ok(patient.n == 1 && patient.code == -EHOSTDOWN, "and no longer");
+	stage_close(&s);
+}
+
 int main(void)
 {
-	tap_plan(47);
+	tap_plan(62);
 	test_plain();
 	test_gone();
 	test_hostile();
 	test_two();
 	test_sought();
+	test_gone_slow();
+	test_handed();
 	return tap_done();
 }

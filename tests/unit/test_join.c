@@ -72,10 +72,10 @@ static void link_up(struct link *l, void *user)
 	link_write(l, d->identity ? identity_device_name(d->identity) : "?", 1);
 }
 
-static void link_down(struct link *l, const struct err *why, void *user)
+static void link_down(struct link *l, const struct err *why, bool successor, void *user)
 {
 	struct device *d = user;
-	(void)l, (void)why;
+	(void)l, (void)why, (void)successor;
 	d->downs++;
 	d->links--;
 }

@@ -46,23 +46,7 @@ static unsigned count(struct node *n, unsigned from, unsigned upto)
 /* One turn of both, a byte taking so long. */
 static bool turn_at(struct pair *p, unsigned byte_us)
 {
-	bool moved = false;
-	for (int i = 0; i < 2; i++) {
-		_cleanup_(buf_done) struct buf out = { 0 };
-		if (session_output(p->session[i], &out, 1024, p->now, &p->e) < 0)
-			tap_bail("output: %s", p->e.message);
-		p->now += out.len * byte_us;
-		p->bytes[i] += out.len;
-		moved |= out.len > 0;
-		if (out.len > 0 && session_input(p->session[!i], out.data, out.len, p->now, &p->e) < 0)
-			tap_bail("input: %s", p->e.message);
-	}
-	p->now += 1000;
-	for (int i = 0; i < 2; i++) {
-		moved |= replica_dirty(p->node[i]->replica);
-		node_flush(p->node[i], p->session[i]);
-	}
-	return moved;
+	return pair_crawl(p, 1024, byte_us, NULL);
 }
 
 /* Over a link of 100 kbit/s. */
@@ -122,8 +106,7 @@ static void test_order(void)
 	node_close(&b);
 	node_open(&b, 2, NULL);
 	pair_open(&p, &a, &b);
-	for (int i = 0; i < 2; i++)
-		session_pace(p.session[i], 100000, true);
+	pair_pace(&p, 100000, true);
 	run_until(&p, COUNT / 2);
 	unsigned early = count(&b, 0, COUNT / 2 - 20), late = count(&b, COUNT / 2 + 20, COUNT);
 	ok(early == 0 && late == COUNT / 2 - 20, "the newer half comes first, of both devices: %u of the older one, "
@@ -178,8 +161,7 @@ static void test_collections(void)
 	for (unsigned i = 0; i < COUNT; i++)
 		write_one(&a, dir[i % 3], i, "old");
 	pair_open(&p, &a, &b);
-	for (int i = 0; i < 2; i++)
-		session_pace(p.session[i], 100000, true);
+	pair_pace(&p, 100000, true);
 	for (unsigned i = 0; i < 30; i++)
 		(void)turn(&p);
 	/* Whichever of them is under way, twice in each, and one that is new. */
@@ -237,8 +219,7 @@ static void test_share(const char *dir)
 	node_close(&b);
 	node_open(&b, 2, NULL);
 	pair_open(&p, &a, &b);
-	for (int i = 0; i < 2; i++)
-		session_pace(p.session[i], 100000, true);
+	pair_pace(&p, 100000, true);
 	for (unsigned i = 0; i < 6; i++)
 		(void)turn(&p);
 	uint64_t start = p.now, end = start + clean * BYTE_US * 5 * 3 / 2;
@@ -290,8 +271,7 @@ static void test_picked(void)
 	    replica_keep(b.replica, &at.id, INTEREST_FILTERED, "n < 50", NULL) < 0)
 		tap_bail("no collection");
 	pair_open(&p, &a, &b);
-	for (int i = 0; i < 2; i++)
-		session_pace(p.session[i], 100000, true);
+	pair_pace(&p, 100000, true);
 	run(&p);
 	_cleanup_free_ char *one = node_read(&b, "cars", "1.json"), *two = node_read(&b, "cars", "2.json");
 	ok(one && !two, "a part of a collection is there");
@@ -344,50 +324,72 @@ static void answered(int code, void *userdata)
 	*(int *)userdata = code;
 }
 
-static void test_contents(void)
-{
+/* One side has contents, and the other one fetches them over a link that both know to be slow. */
+struct away {
 	struct node a, b;
 	struct pair p;
 	struct fetches *f;
-	int code = -EINPROGRESS;
-	uint64_t ticket;
-	node_open(&a, 1, NULL);
-	node_open(&b, 2, NULL);
-	if (fetches_new(b.replica, NULL, NULL, &f) < 0)
+	int code; /* of what is waited for */
+};
+
+static void away_open(struct away *w, uint8_t one, uint8_t other, unsigned blobs)
+{
+	static const char *const names[] = { "one.bin", "two.bin" };
+	w->code = -EINPROGRESS;
+	node_open(&w->a, one, NULL);
+	node_open(&w->b, other, NULL);
+	if (fetches_new(w->b.replica, NULL, NULL, &w->f) < 0)
 		tap_bail("out of memory");
-	write_blob(&a, "one.bin", 1);
-	write_blob(&a, "two.bin", 2);
-	pair_open(&p, &a, &b);
-	for (int i = 0; i < 2; i++)
-		session_pace(p.session[i], 100000, true);
-	session_fetch_for(p.session[1], f);
-	run(&p);
-	ok(absence(&b, "one.bin") == ABSENT_WANTED && absence(&b, "two.bin") == ABSENT_WANTED && p.bytes[0] < 3000,
-	   "contents do not come over a slow link: %d bytes", (int)p.bytes[0]);
-	ok(session_in_step(p.session[0]) && session_in_step(p.session[1]), "all else is in step");
-	const struct id file = file_of(&b, "one.bin");
-	if (fetch_begin(f, &file, NULL, 0, UINT64_MAX, answered, &code, &ticket) < 0)
+	for (unsigned i = 0; i < blobs; i++)
+		write_blob(&w->a, names[i], i + 1);
+	pair_open(&w->p, &w->a, &w->b);
+	pair_pace(&w->p, 100000, true);
+	session_fetch_for(w->p.session[1], w->f);
+	run(&w->p);
+}
+
+/* Somebody waits for the first one. */
+static void away_fetch(struct away *w)
+{
+	const struct id file = file_of(&w->b, "one.bin");
+	uint64_t ticket;
+	if (fetch_begin(w->f, &file, NULL, 0, UINT64_MAX, answered, &w->code, &ticket) < 0)
 		tap_bail("cannot fetch");
-	run(&p);
-	ok(code == 0 && absence(&b, "one.bin") == ABSENT_NOT, "but when they are asked for: %d", code);
-	ok(absence(&b, "two.bin") == ABSENT_WANTED, "others do not come along");
-	write_blob(&a, "one.bin", 3);
-	node_flush(&a, p.session[0]);
-	uint64_t before = p.bytes[0];
-	run(&p);
-	ok(absence(&b, "one.bin") == ABSENT_WANTED && p.bytes[0] - before < 3000,
+}
+
+static void away_close(struct away *w)
+{
+	pair_close(&w->p);
+	fetches_free(w->f);
+	node_close(&w->a);
+	node_close(&w->b);
+}
+
+static void test_contents(void)
+{
+	struct away w;
+	away_open(&w, 1, 2, 2);
+	ok(absence(&w.b, "one.bin") == ABSENT_WANTED && absence(&w.b, "two.bin") == ABSENT_WANTED && w.p.bytes[0] < 3000,
+	   "contents do not come over a slow link: %d bytes", (int)w.p.bytes[0]);
+	ok(session_in_step(w.p.session[0]) && session_in_step(w.p.session[1]), "all else is in step");
+	away_fetch(&w);
+	run(&w.p);
+	ok(w.code == 0 && absence(&w.b, "one.bin") == ABSENT_NOT, "but when they are asked for: %d", w.code);
+	ok(absence(&w.b, "two.bin") == ABSENT_WANTED, "others do not come along");
+	write_blob(&w.a, "one.bin", 3);
+	node_flush(&w.a, w.p.session[0]);
+	uint64_t before = w.p.bytes[0];
+	run(&w.p);
+	ok(absence(&w.b, "one.bin") == ABSENT_WANTED && w.p.bytes[0] - before < 3000,
 	   "nor newer contents of a file that was here");
-	pair_close(&p);
+	pair_close(&w.p);
 	/* It takes no time. */
-	pair_open(&p, &a, &b);
-	session_fetch_for(p.session[1], f);
-	pair_run(&p);
-	ok(absence(&b, "one.bin") == ABSENT_NOT && absence(&b, "two.bin") == ABSENT_NOT,
+	pair_open(&w.p, &w.a, &w.b);
+	session_fetch_for(w.p.session[1], w.f);
+	pair_run(&w.p);
+	ok(absence(&w.b, "one.bin") == ABSENT_NOT && absence(&w.b, "two.bin") == ABSENT_NOT,
 	   "over another link they come by themselves");
-	pair_close(&p);
-	fetches_free(f);
-	node_close(&a);
-	node_close(&b);
+	away_close(&w);
 }
 
 /* Over a slow link a reader gets what it reads, and nothing more comes when it is gone. */
@@ -409,8 +411,7 @@ static void test_reader(void)
 	prng_fill(&r, data, SIZE);
 	node_write(&a, "c", "one.bin", data, SIZE);
 	pair_open(&p, &a, &b);
-	for (int i = 0; i < 2; i++)
-		session_pace(p.session[i], 100000, true);
+	pair_pace(&p, 100000, true);
 	session_fetch_for(p.session[1], f);
 	run(&p);
 	const struct id file = file_of(&b, "one.bin");
@@ -586,77 +587,45 @@ static void test_later(void)
 /* A slow link becomes a good one, and only contents are missing: it is measured, and they come. */
 static void test_better(uint8_t one, uint8_t other)
 {
-	struct node a, b;
-	struct pair p;
-	struct fetches *f;
-	node_open(&a, one, NULL);
-	node_open(&b, other, NULL);
-	if (fetches_new(b.replica, NULL, NULL, &f) < 0)
-		tap_bail("out of memory");
-	write_blob(&a, "one.bin", 1);
-	pair_open(&p, &a, &b);
-	for (int i = 0; i < 2; i++)
-		session_pace(p.session[i], 100000, true);
-	session_fetch_for(p.session[1], f);
-	run(&p);
-	ok(absence(&b, "one.bin") == ABSENT_WANTED, "contents wait");
+	struct away w;
+	away_open(&w, one, other, 1);
+	ok(absence(&w.b, "one.bin") == ABSENT_WANTED, "contents wait");
 	/* What was sent after the last question. */
-	write_one(&a, "c", 1, "after");
-	node_flush(&a, p.session[0]);
-	run(&p);
-	uint64_t before = p.bytes[0], start = p.now;
-	while (absence(&b, "one.bin") == ABSENT_WANTED && p.now < start + 100000000) {
-		uint64_t at = session_deadline(p.session[0]);
-		p.now = at > p.now && at < start + 100000000 ? at : p.now + 1000000;
-		while (turn_at(&p, 1))
+	write_one(&w.a, "c", 1, "after");
+	node_flush(&w.a, w.p.session[0]);
+	run(&w.p);
+	uint64_t before = w.p.bytes[0], start = w.p.now;
+	while (absence(&w.b, "one.bin") == ABSENT_WANTED && w.p.now < start + 100000000) {
+		uint64_t at = session_deadline(w.p.session[0]);
+		w.p.now = at > w.p.now && at < start + 100000000 ? at : w.p.now + 1000000;
+		while (turn_at(&w.p, 1))
 			;
 	}
 	struct session_status st;
-	session_status(p.session[0], &st);
-	ok(absence(&b, "one.bin") == ABSENT_NOT && !st.slow_out, "and come after %.0f s and %d bytes, at %llu kbit/s",
-	   (double)(p.now - start) / 1e6, (int)(p.bytes[0] - before), (unsigned long long)st.rate_out / 1000);
-	pair_close(&p);
-	fetches_free(f);
-	node_close(&a);
-	node_close(&b);
+	session_status(w.p.session[0], &st);
+	ok(absence(&w.b, "one.bin") == ABSENT_NOT && !st.slow_out, "and come after %.0f s and %d bytes, at %llu kbit/s",
+	   (double)(w.p.now - start) / 1e6, (int)(w.p.bytes[0] - before), (unsigned long long)st.rate_out / 1000);
+	away_close(&w);
 }
 
 /* Somebody waits for contents over a slow link that looks fast for a moment: they come. */
 static void test_moment(void)
 {
-	struct node a, b;
-	struct pair p;
-	struct fetches *f;
-	int code = -EINPROGRESS;
-	uint64_t ticket;
-	node_open(&a, 1, NULL);
-	node_open(&b, 2, NULL);
-	if (fetches_new(b.replica, NULL, NULL, &f) < 0)
-		tap_bail("out of memory");
-	write_blob(&a, "one.bin", 1);
-	pair_open(&p, &a, &b);
-	for (int i = 0; i < 2; i++)
-		session_pace(p.session[i], 100000, true);
-	session_fetch_for(p.session[1], f);
-	run(&p);
-	bool waits = absence(&b, "one.bin") == ABSENT_WANTED;
-	const struct id file = file_of(&b, "one.bin");
-	if (fetch_begin(f, &file, NULL, 0, UINT64_MAX, answered, &code, &ticket) < 0)
-		tap_bail("cannot fetch");
+	struct away w;
+	away_open(&w, 1, 2, 1);
+	bool waits = absence(&w.b, "one.bin") == ABSENT_WANTED;
+	away_fetch(&w);
 	_cleanup_(buf_done) struct buf ask = { 0 };
-	if (session_output(p.session[1], &ask, 65536, p.now, &p.e) < 0 || ask.len == 0 ||
-	    session_input(p.session[0], ask.data, ask.len, p.now, &p.e) < 0)
-		tap_bail("%s", p.e.message);
-	session_pace(p.session[0], 400000, false);
-	session_pace(p.session[0], 100000, true);
-	p.now += 60000000;
-	run(&p);
-	ok(waits && code == 0 && absence(&b, "one.bin") == ABSENT_NOT, "a moment in which a link looks fast calls nothing off: %d",
-	   code);
-	pair_close(&p);
-	fetches_free(f);
-	node_close(&a);
-	node_close(&b);
+	if (session_output(w.p.session[1], &ask, 65536, w.p.now, &w.p.e) < 0 || ask.len == 0 ||
+	    session_input(w.p.session[0], ask.data, ask.len, w.p.now, &w.p.e) < 0)
+		tap_bail("%s", w.p.e.message);
+	session_pace(w.p.session[0], 400000, false);
+	session_pace(w.p.session[0], 100000, true);
+	w.p.now += 60000000;
+	run(&w.p);
+	ok(waits && w.code == 0 && absence(&w.b, "one.bin") == ABSENT_NOT, "a moment in which a link looks fast calls nothing off: %d",
+	   w.code);
+	away_close(&w);
 }
 
 /* Who lacks contents, and knows from before that the link is slow: at no byte does it look as if it had them. */
@@ -669,14 +638,12 @@ static void test_partial(void)
 	node_open(&b, 2, NULL);
 	write_blob(&a, "one.bin", 1);
 	pair_open(&p, &a, &b);
-	for (int i = 0; i < 2; i++)
-		session_pace(p.session[i], 100000, true);
+	pair_pace(&p, 100000, true);
 	run(&p);
 	ok(replica_peer_partial(a.replica, &b.id), "a device is known to lack contents");
 	pair_close(&p);
 	pair_open(&p, &a, &b);
-	for (int i = 0; i < 2; i++)
-		session_pace(p.session[i], 100000, true);
+	pair_pace(&p, 100000, true);
 	for (bool moved = true; moved;) {
 		moved = false;
 		for (int i = 0; i < 2; i++) {

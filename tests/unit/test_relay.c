@@ -61,23 +61,7 @@ static void look(const struct buf *out)
 /* A turn of few bytes; flushed: what comes is durable at once, and news to the session. */
 static bool turn(struct pair *p)
 {
-	bool moved = false;
-	for (int i = 0; i < 2; i++) {
-		_cleanup_(buf_done) struct buf out = { 0 };
-		if (session_output(p->session[i], &out, 512, p->now, &p->e) < 0)
-			tap_bail("output: %s", p->e.message);
-		look(&out);
-		p->now += out.len * BYTE_US;
-		moved |= out.len > 0;
-		if (out.len > 0 && session_input(p->session[!i], out.data, out.len, p->now, &p->e) < 0)
-			tap_bail("input: %s", p->e.message);
-	}
-	p->now += 1000;
-	for (int i = 0; i < 2; i++) {
-		moved |= replica_dirty(p->node[i]->replica);
-		node_flush(p->node[i], p->session[i]);
-	}
-	return moved;
+	return pair_crawl(p, 512, BYTE_US, look);
 }
 
 static void until(struct pair *p, int side, const char *name, const char *field)
@@ -112,8 +96,7 @@ static void trio_open(struct trio *t, bool of_c)
 	if (!pair_meet(&t->a, &t->c))
 		tap_bail("no meeting");
 	pair_open(&t->ab, &t->a, &t->b);
-	for (int i = 0; i < 2; i++)
-		session_pace(t->ab.session[i], 100000, true);
+	pair_pace(&t->ab, 100000, true);
 	wholes = 0;
 	until(&t->ab, 1, "x.json", "old");
 	for (unsigned i = 0; i < 5; i++)
@@ -138,8 +121,7 @@ static bool trio_begin(struct trio *t, char others)
 	write_one(&t->c, "x.json", "by-c");
 	write_many(&t->c, others, 10, "more");
 	pair_open(&t->ca, &t->c, &t->a);
-	for (int i = 0; i < 2; i++)
-		session_pace(t->ca.session[i], 100000, false);
+	pair_pace(&t->ca, 100000, false);
 	until(&t->ca, 1, "x.json", "by-c");
 	session_news(t->ab.session[0]);
 	return !has(&t->a, last, "more");
@@ -164,6 +146,16 @@ static bool trio_end(struct trio *t)
 	return session_in_step(t->ca.session[0]) && session_in_step(t->ab.session[0]) && session_in_step(t->ab.session[1]);
 }
 
+/* Until all are in step. Then B has x as that one left it. */
+static void trio_through(struct trio *t, const char *x)
+{
+	ok(!has(&t->b, "o1.json", ""), "the other round has been raised, and is not through");
+	ok(trio_end(t), "all are in step");
+	is_uint(wholes, 0, "what is sent fits what was sent before");
+	ok(has(&t->b, "x.json", x), "and the change is there");
+	trio_close(t);
+}
+
 /* x is sent. C changes x, and A gets that in a round which is not complete. A raises its own round, and x, as the
  * new view has it, is not sent for that; then the round of C ends. What C did to x has to come. */
 static void test_not_claimed(bool batch)
@@ -173,11 +165,7 @@ static void test_not_claimed(bool batch)
 	ok(trio_begin(&t, batch ? 'o' : 'p'), "a change is here, and its round is not complete");
 	trio_change(&t, "y.json", "new");
 	trio_change(&t, "z.json", "new");
-	ok(!has(&t.b, "o1.json", ""), "the other one has been raised, and is not through");
-	ok(trio_end(&t), "all are in step");
-	is_uint(wholes, 0, "what is sent fits what was sent before");
-	ok(has(&t.b, "x.json", "by-c"), "and the change is there");
-	trio_close(&t);
+	trio_through(&t, "by-c");
 }
 
 /* x is of C and sent. C changes it again, and A gets that in a round which is not complete; A raises its own round for
@@ -190,11 +178,7 @@ static void test_extra(void)
 	ok(trio_begin(&t, 'p'), "a change of what was sent is here, and its round is not complete");
 	trio_change(&t, "y.json", "new");
 	trio_change(&t, "x.json", "by-a");
-	ok(!has(&t.b, "o1.json", ""), "it is changed here as well, and the other round is not through");
-	ok(trio_end(&t), "all are in step");
-	is_uint(wholes, 0, "what is sent of it fits");
-	ok(has(&t.b, "x.json", "by-a"), "and it is there");
-	trio_close(&t);
+	trio_through(&t, "by-a");
 }
 
 /* B wants only word of what A changes from here on. */

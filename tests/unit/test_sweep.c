@@ -353,6 +353,16 @@ static void test_pins(void)
 	ok(keep[0][0] && !keep[0][1], "a hold that ended during the sweep counts until its end");
 	ok(!keep[1][0], "and not in the next one");
 	ok(keep[0][2] && keep[1][2] && !keep[2][2], "what was left without an owner lasts one more sweep");
+	struct hold some = { 0 };
+	bool held[3] = { false };
+	for (unsigned i = 0; i < 4; i++)
+		pins_add(&p, &some, &hash[i % 3]);
+	hold_drop(&some, &hash[1]);
+	hold_drop(&some, &hash[0]);
+	pins_check(&p, hash, 3, held);
+	ok(held[0] && !held[1] && held[2] && hold_count(&some) == 2,
+	   "one that is dropped is not held any more, unless it was held twice");
+	hold_done(&some);
 	pins_done(&p);
 }
 
@@ -739,7 +749,7 @@ static void test_index(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(49);
+	tap_plan(50);
 	seed = tap_seed(argc, argv);
 	unsigned ms = (unsigned)tap_rounds(argc, argv, 1500);
 	test_pins();
