@@ -408,7 +408,8 @@ EXTRA_PROGRAMS += $(bench_programs) $(bench_helpers)
 noinst_HEADERS += tests/bench/figure.h
 dist_noinst_SCRIPTS = tests/bench/run $(bench_scripts) tests/soak
 
-bench: all $(bench_programs) $(bench_helpers)
+# hubload is among the check_PROGRAMS, which nobody has to have built before.
+bench: all $(bench_programs) $(bench_helpers) tests/bench/hubload
 	@SHOAL_TEST_DATA="$${SHOAL_TEST_DATA:-$(TEST_DATA)}" srcdir="$(srcdir)" \
 		$(SHELL) $(srcdir)/tests/bench/run $(bench_programs) $(bench_scripts)
 
