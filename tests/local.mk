@@ -406,6 +406,11 @@ bench_scripts = \
 	tests/bench/bench_mount.py
 EXTRA_PROGRAMS += $(bench_programs) $(bench_helpers)
 noinst_HEADERS += tests/bench/figure.h
+EXTRA_DIST += \
+	tests/bench/peer_rsync.py \
+	tests/bench/peer_syncthing.py \
+	tests/bench/records.py \
+	tests/bench/wire.py
 dist_noinst_SCRIPTS = tests/bench/run $(bench_scripts) tests/soak
 
 # hubload is among the check_PROGRAMS, which nobody has to have built before.
