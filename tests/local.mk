@@ -423,9 +423,15 @@ bench_scripts = \
 	tests/bench/bench_mount.py
 EXTRA_PROGRAMS += $(bench_programs) $(bench_helpers)
 noinst_HEADERS += tests/bench/figure.h
+EXTRA_DIST += \
+	tests/bench/peer_rsync.py \
+	tests/bench/peer_syncthing.py \
+	tests/bench/records.py \
+	tests/bench/wire.py
 dist_noinst_SCRIPTS = tests/bench/run $(bench_scripts) tests/soak
 
-bench: all $(bench_programs) $(bench_helpers)
+# hubload is among the check_PROGRAMS, which nobody has to have built before.
+bench: all $(bench_programs) $(bench_helpers) tests/bench/hubload
 	@SHOAL_TEST_DATA="$${SHOAL_TEST_DATA:-$(TEST_DATA)}" srcdir="$(srcdir)" \
 		$(SHELL) $(srcdir)/tests/bench/run $(bench_programs) $(bench_scripts)
 
