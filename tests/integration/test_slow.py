@@ -45,8 +45,9 @@ class Far:
         directory = self.a.home / "backlog"
         directory.mkdir()
         for i in range(count):
-            (directory / f"{i}.json").write_text(json.dumps(
-                {"now": "old", "number": i, **{f"f{k}": base64.b85encode(os.urandom(24)).decode() for k in range(10)}}, indent=2))
+            # What packing finds little in.
+            noise = {f"f{k}": base64.b85encode(os.urandom(24)).decode() for k in range(10)}
+            (directory / f"{i}.json").write_text(json.dumps({"now": "old", "number": i, **noise}, indent=2))
         self.a.run("cp", "-r", directory, self.a.dir / "backlog", timeout=120)
 
     def meet(self):
