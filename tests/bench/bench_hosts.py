@@ -89,10 +89,10 @@ def one_percent(anna, ben):
         return (ethernet_bytes(anna) - before) / CHANGED
 
     before = ethernet_bytes(anna)
-    change("changed while connected")
+    change(records.RETURNED)
     connected = arrive()
     ben.down()
-    change("changed while apart")
+    change(records.REFUNDED)
     before = ethernet_bytes(anna)
     ben.up()
     apart = arrive()

@@ -34,7 +34,7 @@ def measure(count, changed):
         ben.run("sync", "-f", copy)  # durable, as it is with Shoal
         first = count / (time.perf_counter() - start)
         for number in range(0, count, count // changed):
-            records.edit(source / records.name_of(number), "status", "changed")
+            records.edit(source / records.name_of(number), "status", records.RETURNED)
         before = ethernet_bytes(anna)
         ben.run("rsync", "-a", url, copy)
         size = (ethernet_bytes(anna) - before) / changed

@@ -19,6 +19,7 @@ STREETS = 2000
 TOWNS = 400
 PARTS = 3000
 STATES = ("open", "quoted", "ordered", "delivered", "invoiced", "paid")
+RETURNED, REFUNDED = "returned", "refunded"  # which no record is as it is made
 UNITS = ("pcs", "m", "kg", "h", "box")
 
 
