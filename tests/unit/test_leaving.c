@@ -297,7 +297,7 @@ static bool history(uint64_t seed, struct counts *count)
 }
 
 /* These lost it once. */
-static const uint64_t found[] = { 12161, 17700, 17845, 19284, 27668, 27885, 30864 };
+static const uint64_t found[] = { 132285, 135584, 136904, 12161, 17700, 17845, 19284, 27668, 27885, 30864 };
 
 int main(int argc, char **argv)
 {
