@@ -5,8 +5,6 @@
 
 #include "engine/fetch-impl.h"
 
-#define SOURCES_MAX 1024
-
 /* ---- who might have it ---- */
 
 static bool lacks(const struct file *x, const struct fetch_source *s)
@@ -67,8 +65,9 @@ int fetch_join(struct fetches *f, struct fetch_source **ret)
 	s->all = f;
 	s->most = FETCH_ASKED_FIRST;
 	pthread_mutex_lock(&f->lock);
-	struct fetch_source **p = f->n_sources < SOURCES_MAX ?
-		reallocarray(f->source, f->n_sources + 1, sizeof(struct fetch_source *)) : NULL;
+	const bool full = f->n_sources == FETCH_SOURCES_MAX;
+	struct fetch_source **p = full ? NULL :
+		reallocarray(f->source, f->n_sources + 1, sizeof(struct fetch_source *));
 	if (p) {
 		f->source = p;
 		p[f->n_sources++] = s;
@@ -76,7 +75,7 @@ int fetch_join(struct fetches *f, struct fetch_source **ret)
 	pthread_mutex_unlock(&f->lock);
 	if (!p) {
 		free(s);
-		return -ENOMEM;
+		return full ? -EUSERS : -ENOMEM;
 	}
 	*ret = s;
 	return 0;

@@ -20,6 +20,7 @@
 
 #define FETCH_FILES_MAX 256      /* under way at a time */
 #define FETCH_WAITERS_MAX 4096   /* in all */
+#define FETCH_SOURCES_MAX 4096   /* others are not asked */
 #define FETCH_ASKED_FIRST 2      /* while nobody knows how fast the link is */
 #define FETCH_ASKED_MAX 32       /* chunks asked of one source and not answered */
 #define FETCH_BACKGROUND_MAX 8   /* files under way that nobody waits for */
@@ -74,7 +75,7 @@ void fetch_forsake(struct fetches *f, const struct id *node);
 
 /* ---- for sessions ---- */
 
-int fetch_join(struct fetches *f, struct fetch_source **ret);
+int fetch_join(struct fetches *f, struct fetch_source **ret); /* -EUSERS: there are FETCH_SOURCES_MAX; -ENOMEM */
 /* Its link is slow, or not: that is known from here on. When it becomes slow, the source answers what it has been
  * asked for with nothing; that is asked for again, if somebody waits for it. */
 void fetch_slow(struct fetch_source *s, bool slow);

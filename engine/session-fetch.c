@@ -35,7 +35,7 @@ int session_put_fetch(struct session *s, struct buf *out, uint64_t now)
 	if (!s->source) {
 		int r = fetch_join(s->fetches, &s->source);
 		if (r < 0)
-			return r;
+			return r == -EUSERS ? 0 : r; /* there are others enough */
 		s->source_kick = true;
 		if (s->peer_rate > 0)
 			fetch_slow(s->source, s->peer_slow);

@@ -444,9 +444,39 @@ static void test_handed(void)
 	stage_close(&s);
 }
 
+/* A hub may have more devices than are asked; their sessions go on. */
+static void test_many(void)
+{
+	struct node a, b;
+	struct fetches *f;
+	struct pair p;
+	static struct fetch_source *source[FETCH_SOURCES_MAX + 1];
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	if (fetches_new(a.replica, NULL, NULL, &f) < 0)
+		tap_bail("out of memory");
+	unsigned n = 0;
+	while (n < FETCH_SOURCES_MAX && fetch_join(f, &source[n]) == 0)
+		n++;
+	is_uint(n, FETCH_SOURCES_MAX, "as many as may be");
+	is_errno(fetch_join(f, &source[n]), -EUSERS, "and not one more");
+	node_write(&b, "c", "x.json", "{}\n", 3);
+	pair_open(&p, &a, &b);
+	session_fetch_for(p.session[0], f);
+	pair_run(&p);
+	ok(!p.failed && session_in_step(p.session[0]) && !session_is_source(p.session[0]),
+	   "a session goes on without being asked");
+	pair_close(&p);
+	while (n > 0)
+		fetch_leave(source[--n]);
+	fetches_free(f);
+	node_close(&a);
+	node_close(&b);
+}
+
 int main(void)
 {
-	tap_plan(62);
+	tap_plan(65);
 	test_plain();
 	test_gone();
 	test_hostile();
@@ -454,5 +484,6 @@ int main(void)
 	test_sought();
 	test_gone_slow();
 	test_handed();
+	test_many();
 	return tap_done();
 }
