@@ -5,8 +5,9 @@
 #include "engine/session-part.h"
 
 #define SLICE 65536u /* bytes of frames in one PACK, until the frame that ends it */
-#define LEAST 256u   /* that a stream is begun for … */
-#define LEAST_OPEN 64u /* … and that go on with it */
+#define LEAST 256u      /* that a stream is begun for, which takes memory and time at either side, … */
+#define LEAST_ALONE 4096u /* … if nothing more is to come … */
+#define LEAST_SLICE 64u /* … and that go on with it */
 
 /* What is in a frame of that type is small already, or has to be as large as it is. */
 static bool is_plain(enum frame_type t)
@@ -23,8 +24,7 @@ static bool goes_on(const struct session *s)
 /* Appends frames to out, as they are or packed. */
 static int put_slice(struct session *s, const uint8_t *frames, size_t len, bool last, struct buf *out)
 {
-	const bool open = s->packer.ctx;
-	if (len < (open ? LEAST_OPEN : LEAST) && !(open && last)) {
+	if (len < LEAST_SLICE && !(s->packer.ctx && last)) {
 		buf_put(out, frames, len);
 		return buf_failed(out) ? -ENOMEM : 0;
 	}
@@ -59,9 +59,10 @@ static size_t next_slice(const struct session *s, const struct buf *frames, size
 int session_pack(struct session *s, struct buf *out, size_t from, uint64_t paced, bool more)
 {
 	const bool last = !more && !goes_on(s);
-	if (!s->witness_in || s->unpacked || (out->len - from < LEAST && !(s->packer.ctx && last)))
-		return 0;
 	const size_t plain = out->len - from;
+	const size_t least = s->packer.ctx ? LEAST_SLICE : last && !s->pace.slow ? LEAST_ALONE : LEAST;
+	if (!s->witness_in || s->unpacked || (plain < least && !(s->packer.ctx && last)))
+		return 0;
 	buf_reset(&s->unpacked_out);
 	buf_put(&s->unpacked_out, out->data + from, plain);
 	out->len = from;
