@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The session, packed: frames that go out together are made small together (engine/pack.h), PACK. */
+#include <assert.h>
 #include <errno.h>
 
 #include "engine/session-part.h"
@@ -42,8 +43,8 @@ static size_t next_slice(const struct session *s, const struct buf *frames, size
 	while (at < frames->len && at - from < SLICE) {
 		enum frame_type t;
 		size_t head, len;
-		if (frame_head(frames->data + at, frames->len - at, &t, &head, &len, NULL) != 1)
-			break;
+		int r = frame_head(frames->data + at, frames->len - at, &t, &head, &len, NULL);
+		assert(r == 1); /* they are ours */
 		if (is_plain(t)) {
 			*ret_plain = at == from;
 			return at == from ? head + len : at - from;

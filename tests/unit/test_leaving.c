@@ -28,7 +28,7 @@ struct device {
 
 /* A question that was sent over a session, and is not answered: what it was about. */
 struct question {
-	unsigned no; /* evictions of that device so far; 0: of one that has ended */
+	unsigned no; /* evictions of that device so far */
 };
 
 struct link {
