@@ -63,7 +63,7 @@ int fusefs_mount(const struct fusefs_config *config, struct fusefs **ret, struct
 int fusefs_start(struct fusefs *fs, struct err *e);
 
 /* What the format of fusefs_leave is; another number is another format. */
-#define FUSEFS_HANDOVER 3
+#define FUSEFS_HANDOVER 4
 /* Stops serving: what was asked is answered, what is asked from here on waits for who takes over.
  * Appends what he has to know to out; descriptors that are named in it stay open across execve(2). No
  * other thread may use the replica for a change meanwhile. On failure it goes on serving. */

@@ -217,6 +217,7 @@ static void save_inode(struct fusefs *fs, struct saver *s, const struct inode *i
 	save_proc(s, &i->creator);
 	save_text(s, i->draft_spool);
 	save_bool(s, i->draft_stored);
+	save_bool(s, i->nameless);
 	save_bool(s, i->local != NULL);
 	if (i->local) {
 		save_local(s, i->local, is_named(fs, i));
@@ -255,6 +256,7 @@ static void load_fields(struct loader *l, struct inode *i)
 	load_proc(l, &i->creator);
 	load_name(l, i->draft_spool, sizeof(i->draft_spool));
 	i->draft_stored = load_bool(l);
+	i->nameless = load_bool(l);
 }
 
 static struct inode *new_inode(struct fusefs *fs, struct loader *l)

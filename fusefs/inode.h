@@ -143,6 +143,7 @@ struct inode {
 	enum node_kind kind;
 	struct id id;        /* NODE; ORPHAN: what it was */
 	struct local *local; /* LOCAL */
+	bool nameless;       /* ORPHAN that never had a name (fusefs/newfile.h) */
 	char *virtual_path;  /* VIRTUAL: below .shoal, "" for itself */
 	struct owner owner;  /* but of VIRTUAL */
 	mode_t special;      /* S_IFIFO and the like, LOCAL and what was it; 0: kind says it */

@@ -51,6 +51,8 @@ libfusefs_a_SOURCES = \
 	fusefs/local.h \
 	fusefs/name.c \
 	fusefs/name.h \
+	fusefs/newfile.c \
+	fusefs/newfile.h \
 	fusefs/notify.c \
 	fusefs/notify.h \
 	fusefs/ops_attr.c \

@@ -92,8 +92,10 @@ static int set_mtime(struct fusefs *fs, struct inode *i, int64_t ns, struct hand
 		return i->local->stored ? local_store(fs, i, false) : 0;
 	case BACK_ORPHAN:
 		i->last.mtime_ns = ns;
-		if (c)
+		if (c) {
 			c->mtime_ns = ns;
+			c->mtime_set = true;
+		}
 		return 0;
 	case BACK_VIRTUAL:
 		return shoaldir_refusal(i);

@@ -12,6 +12,7 @@
 #include "fusefs/keeper.h"
 #include "fusefs/local.h"
 #include "fusefs/name.h"
+#include "fusefs/newfile.h"
 #include "fusefs/notify.h"
 #include "fusefs/saveover.h"
 #include "fusefs/shoaldir.h"
@@ -135,13 +136,6 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 /* ---- making ---- */
 
-/* Who makes something, and whose it becomes. */
-struct maker {
-	pid_t tid;
-	struct owner owner;
-	mode_t setgid; /* what a new directory inherits */
-};
-
 /* As in other file systems: a directory with the set-group-id bit gives its group on. */
 static struct maker maker_of(fuse_req_t req, fuse_ino_t parent)
 {
@@ -172,67 +166,6 @@ static int give_node(struct fusefs *fs, const struct attr *attr, const struct ma
 	inode_set_owner(fs, i, &m->owner);
 	i->atime_ns = 0;
 	pthread_mutex_unlock(&i->lock);
-	*ret = i;
-	return 0;
-}
-
-/* The file that a temporary or backup name is about is looked at now: rule 4 wants the version
- * from when the temp file was made; a backup means that the last read was for copying. */
-static bool look_about(struct fusefs *fs, struct local *l, int64_t now)
-{
-	const char *part;
-	size_t len, full = strlen(l->name);
-	struct attr attr;
-	if (name_backup_of(l->name, full, &part, &len)) {
-		if (replica_lookup(fs->replica, &l->parent, part, len, &attr) >= 0)
-			bases_backup(fs->bases, &l->creator, &attr.id, now);
-		return false;
-	}
-	if (!name_target(l->name, full, &part, &len) ||
-	    replica_lookup(fs->replica, &l->parent, part, len, &attr) < 0 || attr.kind != NODE_FILE)
-		return false;
-	if (replica_read(fs->replica, &attr.id, &l->about_version) >= 0)
-		l->about = attr.id;
-	return true;
-}
-
-/* A new local inode under the name, which is free. */
-static int make_local(struct fusefs *fs, const struct id *parent, const char *name, uint32_t mode,
-		      bool excl, const struct maker *m, struct inode **ret)
-{
-	struct inode *i = NULL;
-	struct local *l = local_new(parent, name, mode);
-	struct copy *c = copy_new();
-	int r = l && c ? workfile_new(fs->spool, &c->work) : -ENOMEM;
-	if (r == 0)
-		r = inode_new(fs, BACK_LOCAL, S_ISLNK(mode) ? NODE_LINK : NODE_FILE, &i);
-	if (r < 0) {
-		local_free(l);
-		copy_free(c);
-		return r;
-	}
-	procs_of(&fs->procs, m->tid, monotonic_ns(), &l->creator);
-	bool temp = look_about(fs, l, monotonic_ns());
-	bool litter = name_is_local(name, strlen(name));
-	bool kept = S_ISREG(mode) || S_ISLNK(mode);
-	i->ignored = kept && !litter && rules_ignore(fs, parent, name, false);
-	l->unsettled = S_ISREG(mode) && !temp && !litter && !i->ignored;
-	l->settle_ns = excl ? 1 : 0;
-	c->writer = l->creator;
-	c->since_ns = l->born_ns - BEFORE_TEMP_NS;
-	l->named_us = replica_now_us(fs->replica);
-	i->local = l;
-	i->shared = c;
-	i->owner = m->owner;
-	i->special = inode_special(mode);
-	i->ctime_ns = l->mtime_ns;
-	r = local_add(fs, i);
-	if (r < 0) {
-		inode_put(fs, i);
-		return r;
-	}
-	if (!litter && !i->ignored)
-		inode_visited(fs, parent, l->named_us);
 	*ret = i;
 	return 0;
 }
@@ -305,7 +238,7 @@ static int make_file(struct fusefs *fs, const struct id *parent, const char *nam
 	struct attr attr;
 	if (!id_equal(parent, &NODE_ROOT) && replica_attr(fs->replica, parent, &attr) < 0)
 		return -ENOENT;
-	return make_local(fs, parent, name, S_IFREG | (mode & 07777), flags & O_EXCL, m, ret);
+	return newfile_make(fs, parent, name, S_IFREG | (mode & 07777), flags & O_EXCL, m, ret);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -319,10 +252,14 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	struct inode *i = NULL;
 	bool there = false;
 	struct fuse_entry_param e;
+	const bool nameless = strcmp(name, NEWFILE_NO_NAME) == 0;
 	int r = spot_parent(fs, parent, name, &dir);
+	if (r > 0 && nameless)
+		r = -EOPNOTSUPP;
 	if (r == 0) {
 		names_lock(fs);
-		r = make_file(fs, &dir, name, mode, fi->flags, &m, &i, &there);
+		r = nameless ? newfile_nameless(fs, mode, &m, &i)
+			     : make_file(fs, &dir, name, mode, fi->flags, &m, &i, &there);
 		if (r == 0 && there && (fi->flags & O_ACCMODE) != O_RDONLY)
 			commit_finished(fs, i);
 		/* Opened under names: it does not settle in between. */
@@ -356,7 +293,7 @@ static int make_special(struct fusefs *fs, const struct id *dir, const char *nam
 	if (r == 0)
 		r = spot_bury(fs, &s);
 	if (r == 0)
-		r = make_local(fs, dir, name, mode, true, m, ret);
+		r = newfile_make(fs, dir, name, mode, true, m, ret);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&(*ret)->lock);
@@ -479,7 +416,7 @@ static int do_symlink(struct fusefs *fs, const struct id *dir, const char *name,
 	if (r < 0)
 		return r;
 	if (rules_here(fs, dir, name)) {
-		r = make_local(fs, dir, name, S_IFLNK | 0777, true, m, ret);
+		r = newfile_make(fs, dir, name, S_IFLNK | 0777, true, m, ret);
 		if (r < 0)
 			return r;
 		pthread_mutex_lock(&(*ret)->lock);
@@ -563,7 +500,7 @@ static int snapshot_make(struct fusefs *fs, struct snapshot *s, const struct id 
 {
 	const struct maker m = { .tid = tid, .owner = s->owner };
 	struct inode *i;
-	int r = make_local(fs, dir, name, S_IFREG | s->mode, true, &m, &i);
+	int r = newfile_make(fs, dir, name, S_IFREG | s->mode, true, &m, &i);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&i->lock);
@@ -666,6 +603,22 @@ static int link_local(struct fusefs *fs, struct inode *from, const struct id *di
 	return !regular || litter || from->ignored || l->unsettled ? 0 : hardlink_share(fs, from);
 }
 
+/* The first name of a file that was made without one. */
+static int link_nameless(struct fusefs *fs, struct inode *from, const struct id *dir, const char *name,
+			 const struct spot *to, pid_t tid, struct inode **ret)
+{
+	const bool saves = to->tomb && !name_is_local(name, strlen(name));
+	int r = saves ? newfile_save(fs, from, dir, name, tid) : -ENOENT;
+	if (r == -ENOENT) {
+		r = spot_bury(fs, to);
+		if (r == 0)
+			r = newfile_name(fs, from, dir, name);
+	}
+	if (r == 0)
+		*ret = inode_ref(fs, from);
+	return r;
+}
+
 static int do_link(struct fusefs *fs, struct inode *from, const struct id *dir, const char *name,
 		   pid_t tid, struct inode **ret)
 {
@@ -679,6 +632,8 @@ static int do_link(struct fusefs *fs, struct inode *from, const struct id *dir, 
 	spot_done(fs, &s);
 	if (r == 0 && !id_equal(dir, &NODE_ROOT) && replica_attr(fs->replica, dir, &attr) < 0)
 		r = -ENOENT;
+	if (r == 0 && newfile_is_nameless(from))
+		return link_nameless(fs, from, dir, name, &s, tid, ret);
 	if (r == 0 && links_over(from, &s)) {
 		r = link_over(fs, from, &s, tid);
 		if (r == 0)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fusefs/newfile.h"
 #include "fusefs/plain.h"
 
 /* fs->lock held. */
@@ -113,6 +114,10 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	}
 	struct inode *dir = NULL, *i = NULL;
 	struct fuse_entry_param e;
+	if (strcmp(name, NEWFILE_NO_NAME) == 0) {
+		fuse_reply_err(req, EOPNOTSUPP);
+		return;
+	}
 	_cleanup_close_ int at = plain_open_dir(fs, parent, &dir);
 	_cleanup_close_ int fd = at < 0 ? at : create(fs, at, name, mode, fi->flags);
 	int r = fd < 0 ? fd : plain_entry(fs, dir, at, name, &e, &i);

@@ -15,7 +15,10 @@ static ssize_t receive(int fd, void *buf, size_t len, void *userdata)
 	if (n < (ssize_t)sizeof(struct fuse_in_header))
 		return n;
 	atomic_fetch_add_explicit(&fs->requests, 1, memory_order_relaxed);
-	const struct fuse_in_header *in = buf;
+	struct fuse_in_header *in = buf;
+	/* libfuse does not know it. It is as the other but for its name, which is "/" (fusefs/newfile.h). */
+	if (in->opcode == FUSE_TMPFILE)
+		in->opcode = FUSE_CREATE;
 	const struct fuse_init_in *init = (const void *)(in + 1);
 	if (in->opcode == FUSE_INIT &&
 	    (size_t)n >= sizeof(*in) + offsetof(struct fuse_init_in, flags) + sizeof(init->flags)) {

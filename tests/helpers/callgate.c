@@ -198,7 +198,7 @@ static bool below(const struct gate *g, const char *path)
 /* Where a link of /proc leads; "" for nowhere. */
 static void follow(pid_t pid, const char *what, char ret[static PATH_SIZE])
 {
-	char link[64];
+	char link[PATH_SIZE + 32];
 	snprintf(link, sizeof(link), "/proc/%d/%s", (int)pid, what);
 	ssize_t n = readlink(link, ret, PATH_SIZE - 1);
 	ret[n < 0 ? 0 : n] = '\0';
@@ -236,6 +236,11 @@ static void path_at(pid_t pid, const struct seccomp_data *d, int dir, int path,
 {
 	char text[PATH_SIZE];
 	text_of(pid, d->args[path], text);
+	/* What is linked by its descriptor. */
+	if (strncmp(text, "/proc/self/", 11) == 0) {
+		follow(pid, text + 11, ret);
+		return;
+	}
 	if (text[0] == '/')
 		ret[0] = '\0';
 	else if (dir == HERE || (int)d->args[dir] == AT_FDCWD)

@@ -299,10 +299,28 @@ PROGRAMS = [
         swap = os.open(".d.json.kate-swp", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         os.write(swap, b"Kate Swap File 2.0")
         os.fsync(swap)
+        fd = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        os.fchmod(fd, 0o644)
+        os.write(fd, text.encode())
+        os.fdatasync(fd)
+        unnamed = f"/proc/self/fd/{fd}"
         try:
-            os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            assert error.errno == 95, error
+            os.link(unnamed, d, src_dir_fd=fd)
+        except FileExistsError:
+            os.link(unnamed, d + ".AbC1dE", src_dir_fd=fd)
+            os.rename(d + ".AbC1dE", d)
+        os.close(fd)
+        os.close(swap)
+        os.unlink(".d.json.kate-swp")
+    """), atomic=True),
+    # On kernels before 6.2 there are no files without a name here.
+    Program("kate-named", python("""
+        fd = os.open(d, os.O_RDONLY | os.O_CLOEXEC)
+        text = edited(os.read(fd, 65536))
+        os.close(fd)
+        swap = os.open(".d.json.kate-swp", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.write(swap, b"Kate Swap File 2.0")
+        os.fsync(swap)
         fd = os.open(d + ".AbC1dE", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.fchmod(fd, 0o644)
         os.write(fd, text.encode())
