@@ -362,6 +362,7 @@ EXTRA_DIST += \
 	tests/integration/test_subscriptions.py \
 	tests/integration/test_suspend.py \
 	tests/integration/test_texts.py \
+	tests/integration/test_tmpfile.py \
 	tests/integration/test_two_hosts.py \
 	tests/integration/test_txn.py \
 	tests/integration/test_types.py \

@@ -123,6 +123,23 @@ def python(body):
             shlex.quote(textwrap.dedent(head) + textwrap.dedent(body)) + "\n")
 
 
+def kate(body):
+    """Around the save there is a swap file."""
+    begin = """
+        fd = os.open(d, os.O_RDONLY | os.O_CLOEXEC)
+        text = edited(os.read(fd, 65536))
+        os.close(fd)
+        swap = os.open(".d.json.kate-swp", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.write(swap, b"Kate Swap File 2.0")
+        os.fsync(swap)
+    """
+    end = """
+        os.close(swap)
+        os.unlink(".d.json.kate-swp")
+    """
+    return python("".join(map(textwrap.dedent, (begin, body, end))))
+
+
 def node(body):
     head = """
         const fs = require("fs");
@@ -292,13 +309,7 @@ PROGRAMS = [
         os.close(fd)
         os.rename(d + ".vsctmp", d)
     """), atomic=True),
-    Program("kate", python("""
-        fd = os.open(d, os.O_RDONLY | os.O_CLOEXEC)
-        text = edited(os.read(fd, 65536))
-        os.close(fd)
-        swap = os.open(".d.json.kate-swp", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.write(swap, b"Kate Swap File 2.0")
-        os.fsync(swap)
+    Program("kate", kate("""
         fd = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         os.fchmod(fd, 0o644)
         os.write(fd, text.encode())
@@ -310,25 +321,15 @@ PROGRAMS = [
             os.link(unnamed, d + ".AbC1dE", src_dir_fd=fd)
             os.rename(d + ".AbC1dE", d)
         os.close(fd)
-        os.close(swap)
-        os.unlink(".d.json.kate-swp")
     """), atomic=True),
     # On kernels before 6.2 there are no files without a name here.
-    Program("kate-named", python("""
-        fd = os.open(d, os.O_RDONLY | os.O_CLOEXEC)
-        text = edited(os.read(fd, 65536))
-        os.close(fd)
-        swap = os.open(".d.json.kate-swp", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.write(swap, b"Kate Swap File 2.0")
-        os.fsync(swap)
+    Program("kate-named", kate("""
         fd = os.open(d + ".AbC1dE", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.fchmod(fd, 0o644)
         os.write(fd, text.encode())
         os.fdatasync(fd)
         os.close(fd)
         os.rename(d + ".AbC1dE", d)
-        os.close(swap)
-        os.unlink(".d.json.kate-swp")
     """), atomic=True),
     Program("obsidian", python("""
         fd = os.open(d, os.O_RDONLY | os.O_CLOEXEC)
