@@ -25,10 +25,23 @@ struct handle {
 	unsigned knows_turn;  /* ... turned so often: the next turn is the commit of that */
 };
 
-/* flags: of open(2). Sets the cache bits of fi and its fh. truncated: a new, empty file that is
- * being written right now (CREATE onto a tombstone or a new name). */
-int handle_open(struct fusefs *fs, struct inode *i, int flags, pid_t tid,
+/* flags: of open(2). Sets the cache bits of fi and its fh. own: in the name of another inode, whose pages the
+ * kernel's are. -ESTALE: another one has taken its place. */
+int handle_open(struct fusefs *fs, struct inode *i, bool own, int flags, pid_t tid,
 		struct fuse_file_info *fi);
+/* The kernel drops older pages when it takes the answer to an open that says so, and answers may
+ * overtake each other: who opens in between must not keep them. The first request through such a
+ * handle is the proof that they are gone. i->lock held. */
+void handle_dropped(struct handle *h);
+/* Who wrote knows what came of it, when that has been committed since: his next save through the
+ * same handle is no difference to what he had read before. i->lock held. */
+void handle_wrote(struct handle *h);
+/* As pwrite(2), and write(2) with O_APPEND: from_cache, then not, for pages of a mapping come by any handle, at
+ * their own offsets. 0, -EFBIG, -ENOSPC. i->lock held, handle_begin was called. */
+int handle_write(struct fusefs *fs, struct handle *h, const char *data, size_t size, off_t off,
+		 bool from_cache);
+/* As fallocate(2), in these modes: 0, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE; likewise. */
+int handle_allocate(struct fusefs *fs, struct handle *h, int mode, uint64_t offset, uint64_t len);
 /* Makes the bytes of c dirty; i->lock held. */
 void copy_touch(struct copy *c, const struct proc *writer);
 /* ftruncate and truncate; h may be NULL; i->lock held. -EFBIG, -ENOSPC. */

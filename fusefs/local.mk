@@ -57,6 +57,7 @@ libfusefs_a_SOURCES = \
 	fusefs/notify.h \
 	fusefs/ops_attr.c \
 	fusefs/ops_dir.c \
+	fusefs/ops_file.c \
 	fusefs/ops_name.c \
 	fusefs/ops_plain.c \
 	fusefs/ops_plain_attr.c \

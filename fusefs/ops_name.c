@@ -264,12 +264,12 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 			commit_finished(fs, i);
 		/* Opened under names: it does not settle in between. */
 		if (r == 0)
-			r = handle_open(fs, i, there ? fi->flags : fi->flags & ~O_TRUNC, m.tid, fi);
+			r = handle_open(fs, i, false, there ? fi->flags : fi->flags & ~O_TRUNC, m.tid, fi);
 		pthread_mutex_unlock(&fs->names);
 	} else if (r > 0) {
 		r = shoaldir_create(fs, parent, name, fi->flags & O_EXCL, &i);
 		if (r == 0)
-			r = handle_open(fs, i, fi->flags, m.tid, fi);
+			r = handle_open(fs, i, false, fi->flags, m.tid, fi);
 	}
 	if (r == 0) {
 		r = make_entry(fs, i, &e);
