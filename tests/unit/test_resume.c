@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "engine/actor.h"
 #include "engine/json.h"
@@ -138,9 +137,11 @@ static uint64_t meet(struct node *a, struct node *b, uint64_t most, bool flush, 
 
 /* ---- what it costs ---- */
 
-static void test_cost(uint64_t seed, bool is_slow)
+#define DOCUMENTS 40u /* from one cut to the next */
+
+static void test_cost(uint64_t seed, unsigned most_cuts, bool is_slow)
 {
-	enum { COUNT = 8000, CUTS = 200 };
+	const unsigned count = DOCUMENTS * most_cuts;
 	struct node a, b, c;
 	struct prng r = { seed };
 	struct slow pace = { .r = &r }, *slow = is_slow ? &pace : NULL;
@@ -148,23 +149,23 @@ static void test_cost(uint64_t seed, bool is_slow)
 	node_open(&a, 1, NULL);
 	node_open(&b, 2, NULL);
 	node_open(&c, 3, NULL);
-	for (unsigned i = 0; i < COUNT; i++)
+	for (unsigned i = 0; i < count; i++)
 		write_text(&a, i + 100, 0, &r, is_slow);
 	uint64_t clean = meet(&a, &b, UINT64_MAX, true, slow, &done), all = 0;
-	uint64_t mean = clean / (CUTS + 1);
+	uint64_t mean = clean / (most_cuts + 1);
 	unsigned cuts = 0;
 	for (done = false; !done; cuts += !done) {
 		/* Anywhere: 0 to twice the mean, after the last cut to the end. */
-		uint64_t most = cuts < CUTS ? 1 + prng_below(&r, (uint32_t)(2 * mean)) : UINT64_MAX;
+		uint64_t most = cuts < most_cuts ? 1 + prng_below(&r, (uint32_t)(2 * mean)) : UINT64_MAX;
 		all += meet(&a, &c, most, true, slow, &done);
 		if (cuts % 10 == 9)
 			node_crash(&c, UINT64_MAX);
 	}
-	tap_diag("%s%u documents: %llu bytes in one go, %llu with %u cuts: %.3f times", is_slow ? "newest first, " : "", COUNT,
+	tap_diag("%s%u documents: %llu bytes in one go, %llu with %u cuts: %.3f times", is_slow ? "newest first, " : "", count,
 		 (unsigned long long)clean, (unsigned long long)all, cuts, (double)all / (double)clean);
-	ok(cuts > CUTS / 2, "%u cuts", cuts);
+	ok(cuts > most_cuts / 2, "%u cuts", cuts);
 	ok(10 * all <= 11 * clean, "cost a tenth at most");
-	is_uint(differing(&a, &c, COUNT + 100), 0, "and everything is there");
+	is_uint(differing(&a, &c, count + 100), 0, "and everything is there");
 	node_close(&a);
 	node_close(&b);
 	node_close(&c);
@@ -359,12 +360,10 @@ static void test_large_spans(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)time(NULL);
+	const uint64_t seed = tap_seed(argc, argv), cuts = tap_rounds(argc, argv, 200);
 	tap_plan(2 * (3 + 1) + 2 + 2 + 2);
-	tap_diag("seed %llu; again with: ./tests/unit/test_resume %llu", (unsigned long long)seed,
-		 (unsigned long long)seed);
 	for (int slow = 0; slow < 2; slow++) {
-		test_cost(seed, slow);
+		test_cost(seed, (unsigned)cuts, slow);
 		test_histories(seed, slow);
 	}
 	test_chunks(seed);
