@@ -70,6 +70,7 @@ libengine_a_SOURCES = \
 	engine/id.h \
 	engine/ignore.c \
 	engine/ignore.h \
+	engine/intake-burst.c \
 	engine/intake-chunks.c \
 	engine/intake-impl.h \
 	engine/intake-marks.c \
