@@ -214,6 +214,7 @@ libengine_a_SOURCES = \
 	engine/seq.h \
 	engine/seqcodec.c \
 	engine/session-fetch.c \
+	engine/session-burst.c \
 	engine/session-fresh.c \
 	engine/session-holds.c \
 	engine/session-impl.h \

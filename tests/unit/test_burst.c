@@ -237,13 +237,72 @@ static void one_again_and_again(void)
 	node_close(&b);
 }
 
+/* ---- sending ---- */
+
+static unsigned rounds_in(const struct buf *b)
+{
+	size_t at = 0, head, len;
+	unsigned n = 0;
+	enum frame_type t;
+	while (at < b->len && frame_head(b->data + at, b->len - at, &t, &head, &len, NULL) == 1) {
+		n += t == FRAME_ROUND;
+		at += head + len;
+	}
+	return n;
+}
+
+/* A change every so many microseconds, each on the disk at once; the rounds that go for them. */
+static unsigned rounds_for(struct pair *p, unsigned changes, uint64_t every)
+{
+	_cleanup_(buf_done) struct buf said = { 0 };
+	p->said[0] = &said;
+	for (unsigned i = 0; i < changes; i++) {
+		char text[32];
+		snprintf(text, sizeof(text), "{\"n\": %u}\n", i);
+		node_write(p->node[0], "docs", "0.json", text, strlen(text));
+		node_flush(p->node[0], p->session[0]);
+		for (uint64_t until = p->now + every; p->now < until;) {
+			pair_turn(p, 65536);
+			node_flush(p->node[1], p->session[1]);
+		}
+	}
+	pair_run(p);
+	p->said[0] = NULL;
+	return rounds_in(&said);
+}
+
+static void changes_wait_for_others(void)
+{
+	struct node a, b;
+	struct pair p;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	write_all(&a, FILES, 0);
+	pair_open(&p, &a, &b);
+	session_unpacked(p.session[0]);
+	pair_run(&p);
+	p.now += 1000000;
+	unsigned n = rounds_for(&p, 100, 4000);
+	ok(n == 100, "changes 4 ms apart go each at once: %u rounds", n);
+	p.now += 1000000;
+	n = rounds_for(&p, 100, 1000);
+	ok(n <= 15 && session_in_step(p.session[0]) && alike(&a, &b) == FILES, "of a burst, 1 ms apart, many go together: %u rounds", n);
+	p.now += 1000000;
+	n = rounds_for(&p, 3, 1000);
+	ok(n == 3, "… but not the first ones: %u rounds", n);
+	pair_close(&p);
+	node_close(&a);
+	node_close(&b);
+}
+
 int main(void)
 {
-	tap_plan(10);
+	tap_plan(13);
 	few_commits();
 	one_is_bad();
 	disk_is_full();
 	power_fails();
 	one_again_and_again();
+	changes_wait_for_others();
 	return tap_done();
 }
