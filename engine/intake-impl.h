@@ -9,6 +9,8 @@
 #define BUCKETS 1024
 #define WANTS_TOTAL 8192 /* hashes remembered; above it arrivals queue in `later` */
 #define WAIT_HASHES 256  /* of one arrival at a time */
+#define BURST_MAX 64u    /* deltas that are joined in one commit: others wait for it */
+#define BURST_BYTES (128u << 10)
 
 enum wait { WAIT_TURN, WAIT_CHUNKS, WAIT_RECORD, WAIT_LATER, WAIT_OTHERS };
 
@@ -98,7 +100,8 @@ struct intake {
 	struct actor_codec *delta_actors, *record_actors; /* tables of the peer's streams */
 	uint64_t window;
 	struct arena scratch;
-	struct arrival *spare;
+	struct arrival *spare; /* some, linked by next */
+	uint32_t n_spare;
 	struct round **round;
 	uint32_t n_rounds, cap_rounds;
 	struct round *open;
@@ -114,6 +117,9 @@ struct intake {
 	struct queue later, records, ready;
 	bool record_asked;     /* the first of records */
 	struct arrival *piece; /* delta not yet complete */
+	struct arrival *burst[BURST_MAX]; /* in lanes, to be joined together */
+	uint32_t n_burst;
+	size_t burst_bytes;
 	struct parcel *parcel; /* bundle not yet complete */
 	struct buf record;     /* record not yet complete */
 	uint64_t record_cost;
@@ -157,5 +163,14 @@ void intake_round_free(struct round *round);
 int intake_claim_rounds(struct intake *in, struct err *e);
 /* Whoever waits for the hash; it is asked for when nobody did before. */
 int intake_want_add(struct intake *in, const struct sha256 *hash, struct waiter *waiter);
+/* intake-burst.c. Can it be joined together with others? Only one that is the first of its lane is added. */
+bool intake_burst_takes(const struct arrival *a);
+int intake_burst_add(struct intake *in, struct arrival *a, struct err *e);
+/* It is joined: the next one of its lane is ready, and its memory and credit are given back. */
+void intake_leave(struct intake *in, struct arrival *a);
+/* The first of a lane is not waiting any more: goes on with it and those behind. */
+int intake_lane_run(struct intake *in, const struct id *node, struct err *e);
+/* No deltas are going to come soon. */
+void intake_spare_less(struct intake *in);
 /* Goes on with what became ready, and with what is left over when few hashes are waited for. */
 int intake_run_ready(struct intake *in, struct err *e);

@@ -184,6 +184,7 @@ int intake_end(struct intake *in, struct err *e)
 		return err_set(e, -EPROTO, "the peer ended a round that was not open");
 	in->open->ended = true;
 	in->open = NULL;
+	intake_spare_less(in);
 	return intake_claim_rounds(in, e);
 }
 

@@ -65,7 +65,11 @@ void intake_free(struct intake *in)
 			free(w);
 		}
 	}
-	arrival_free(in->spare);
+	while (in->spare) {
+		struct arrival *a = in->spare;
+		in->spare = a->next;
+		arrival_free(a);
+	}
 	arrival_free(in->piece);
 	parcel_drop(in->parcel);
 	buf_done(&in->record);
@@ -117,9 +121,13 @@ static int no_memory(struct err *e)
 
 static struct arrival *arrival_new(struct intake *in)
 {
-	if (in->spare)
-		return TAKE_PTR(in->spare);
-	return calloc(1, sizeof(struct arrival));
+	struct arrival *a = in->spare;
+	if (!a)
+		return calloc(1, sizeof(struct arrival));
+	in->spare = a->next;
+	in->n_spare--;
+	a->next = NULL;
+	return a;
 }
 
 /* Gives the credit back and the memory up. */
@@ -127,15 +135,26 @@ static void arrival_done(struct intake *in, struct arrival *a)
 {
 	in->credit[STREAM_DELTA] += a->cost;
 	in->credit[STREAM_RECORD] += a->record_cost;
-	if (in->spare || a->bytes.cap > 65536) {
+	if (in->n_spare > 0 && (in->n_spare == BURST_MAX || a->bytes.cap > 8192 || a->arena.total > 32768)) {
 		arrival_free(a);
 		return;
 	}
 	free(a->waiter);
 	arena_reset(&a->arena);
 	buf_reset(&a->bytes);
-	*a = (struct arrival){ .arena = a->arena, .bytes = a->bytes };
+	*a = (struct arrival){ .arena = a->arena, .bytes = a->bytes, .next = in->spare };
 	in->spare = a;
+	in->n_spare++;
+}
+
+void intake_spare_less(struct intake *in)
+{
+	while (in->n_spare > 1) {
+		struct arrival *a = in->spare;
+		in->spare = a->next;
+		in->n_spare--;
+		arrival_free(a);
+	}
 }
 
 static int arrival_wait(struct intake *in, struct arrival *a, const struct sha256 *hash, uint32_t n,
@@ -226,6 +245,19 @@ static void waits_no_more(struct intake *in, struct arrival *a)
 	arrival_done(in, a);
 }
 
+void intake_leave(struct intake *in, struct arrival *a)
+{
+	struct lane **at = lane_at(in, &a->delta->state.id), *lane = *at;
+	lane->first = a->next;
+	if (lane->first) {
+		queue_push(&in->ready, lane->first);
+	} else {
+		*at = lane->next;
+		free(lane);
+	}
+	waits_no_more(in, a);
+}
+
 /* Gives credit for what was held back because too much waited. */
 static void release(struct intake *in)
 {
@@ -248,15 +280,7 @@ static void parcel_done(struct intake *in, struct parcel *p)
 {
 	for (struct arrival *a = p->first, *mate; a; a = mate) {
 		mate = a->mate;
-		struct lane **at = lane_at(in, &a->delta->state.id), *lane = *at;
-		lane->first = a->next;
-		if (lane->first) {
-			queue_push(&in->ready, lane->first);
-		} else {
-			*at = lane->next;
-			free(lane);
-		}
-		waits_no_more(in, a);
+		intake_leave(in, a);
 	}
 	parcel_free(p);
 	release(in);
@@ -304,8 +328,7 @@ static int parcel_run(struct intake *in, struct arrival *a, struct err *e)
 	return --a->parcel->waiting == 0 ? parcel_try(in, a->parcel, e) : 0;
 }
 
-/* The first of a lane is not waiting any more: goes on with it and those behind. */
-static int lane_run(struct intake *in, const struct id *node, struct err *e)
+int intake_lane_run(struct intake *in, const struct id *node, struct err *e)
 {
 	struct lane **p = lane_at(in, node), *lane = *p;
 	assert(lane);
@@ -337,7 +360,7 @@ int intake_run_ready(struct intake *in, struct err *e)
 		if (!a)
 			return intake_marks_run(in, e);
 		struct id node = a->delta->state.id;
-		int r = lane_run(in, &node, e);
+		int r = intake_lane_run(in, &node, e);
 		if (r < 0)
 			return r;
 	}
@@ -506,7 +529,12 @@ static int arrival_take(struct intake *in, struct arrival *a, struct err *e)
 	a->wait = WAIT_TURN;
 	a->nowhere = in->sparing;
 	lane_push(in, lane, a);
-	return alone ? lane_run(in, &lane->node, e) : 0;
+	if (!alone)
+		return 0;
+	if (intake_burst_takes(a))
+		return intake_burst_add(in, a, e);
+	r = intake_settle(in, e);
+	return r < 0 ? r : intake_lane_run(in, &lane->node, e);
 }
 
 int intake_delta(struct intake *in, bool more, const void *data, size_t len, uint64_t cost,
@@ -564,7 +592,7 @@ static int record_take(struct intake *in, struct arrival *a, struct err *e)
 		return r;
 	in->record_asked = false;
 	queue_pop(&in->records);
-	r = lane_run(in, &node, e);
+	r = intake_lane_run(in, &node, e);
 	return r < 0 ? r : intake_run_ready(in, e);
 }
 

@@ -39,6 +39,9 @@ int intake_raise(struct intake *in, const struct id *scope, const struct vv *bas
  * store. */
 int intake_delta(struct intake *in, bool more, const void *data, size_t len, uint64_t cost,
 		 struct err *e);
+/* Joins what has come and may still wait for more that could be joined with it: before anything but a delta or a place is taken,
+ * and before the session is left. Errors as those of intake_delta. */
+int intake_settle(struct intake *in, struct err *e);
 /* A piece of what comes before the deltas of a bundle. */
 int intake_bundle(struct intake *in, bool more, const void *data, size_t len, uint64_t cost,
 		  struct err *e);

@@ -70,6 +70,7 @@ libengine_a_SOURCES = \
 	engine/id.h \
 	engine/ignore.c \
 	engine/ignore.h \
+	engine/intake-burst.c \
 	engine/intake-chunks.c \
 	engine/intake-impl.h \
 	engine/intake-marks.c \
@@ -213,6 +214,7 @@ libengine_a_SOURCES = \
 	engine/seq.h \
 	engine/seqcodec.c \
 	engine/session-fetch.c \
+	engine/session-burst.c \
 	engine/session-fresh.c \
 	engine/session-holds.c \
 	engine/session-impl.h \

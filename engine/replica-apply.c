@@ -244,33 +244,32 @@ static const struct vv *have_of(struct replica *r, const struct delta *d)
 	return s ? &s->have : &nothing;
 }
 
-/* Puts what the delta makes of the record into the commit. */
-static int join(struct commit *c, struct arrived *x, struct newest *newest, struct err *e)
+/* Puts what the delta makes of the record into the commit. here: what is in the store of it. */
+static int join(struct commit *c, struct arrived *x, const struct stored *here, struct newest *newest, struct err *e)
 {
 	struct replica *r = c->r;
 	const struct delta *d = x->delta;
 	const struct record *rec;
-	struct stored old;
 	struct touched *t;
-	int rc = look(c, d, &old, e);
-	if (rc < 0)
-		return rc;
-	rc = delta_join(&c->arena, r->actors, old.record, d, &rec);
+	int rc = delta_join(&c->arena, r->actors, here->record, d, &rec);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot merge");
-	x->result = rec == old.record ? APPLY_OLD : APPLY_MERGED;
-	if (rec == old.record && !dots_wanted(&old, &d->state.ctx, x->upto, have_of(r, d)))
+	x->result = rec == here->record ? APPLY_OLD : APPLY_MERGED;
+	if (rec == here->record && !dots_wanted(here, &d->state.ctx, x->upto, have_of(r, d)))
 		return 0;
-	newest->ctx = old.record ? &old.record->ctx : NULL;
+	newest->ctx = here->record ? &here->record->ctx : NULL;
 	if (d->state.top)
 		newest_slot(newest, d->state.top);
 	newest_visit(newest, &d->state);
 	if (newest->actor == ACTOR_NONE && d->state.n_edges > 0)
 		newest->actor = d->state.edge[0].dot.actor;
-	rc = commit_put(c, &old, rec, x->result == APPLY_MERGED ? what_of(d) : 0, &t);
+	rc = commit_put(c, here, rec, x->result == APPLY_MERGED ? what_of(d) : 0, &t);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot merge");
 	t->lacks = x->lacks;
+	t->apart = !c->bundle;
+	t->hlc = newest->hlc;
+	t->actor = newest->actor;
 	t->to = &d->state.ctx;
 	t->upto = x->upto;
 	pointers_of_merge(c, t);
@@ -292,17 +291,19 @@ static int apply_locked(struct commit *c, struct arrived *x, const bool *kept, u
 	struct replica *r = c->r;
 	struct newest newest = { .actor = ACTOR_NONE };
 	bool fit = true, keep = false;
+	struct stored *old = arena_array(&c->arena, n, sizeof(*old));
+	if (!old)
+		return err_set(e, -ENOMEM, "out of memory");
 	for (uint32_t i = 0; i < n; i++) {
-		struct stored old;
 		bool apart;
 		int rc = fence_check(r, &x[i].delta->state.ctx, e);
 		if (rc == 0)
 			rc = kept_check(r, &x[i].delta->state.scope, x[i].part, e);
 		if (rc == 0)
-			rc = look(c, x[i].delta, &old, e);
+			rc = look(c, x[i].delta, &old[i], e);
 		if (rc < 0)
 			return rc;
-		bool fits = fits_here(r, x[i].delta, old.record, &apart);
+		bool fits = fits_here(r, x[i].delta, old[i].record, &apart);
 		keep |= apart && !kept[i];
 		x[i].result = fits ? APPLY_WAITS : APPLY_NEED_WHOLE;
 		fit &= fits;
@@ -310,9 +311,15 @@ static int apply_locked(struct commit *c, struct arrived *x, const bool *kept, u
 	if (fit && keep)
 		return 1;
 	for (uint32_t i = 0; fit && i < n; i++) {
-		int rc = join(c, &x[i], &newest, e);
+		/* A bundle is what one has done at once. */
+		struct newest own = { .actor = ACTOR_NONE };
+		int rc = join(c, &x[i], &old[i], c->bundle ? &newest : &own, e);
 		if (rc < 0)
 			return rc;
+		if (!c->bundle && (own.hlc > newest.hlc || newest.actor == ACTOR_NONE)) {
+			newest.hlc = own.hlc;
+			newest.actor = own.actor;
+		}
 	}
 	if (!fit || !c->first)
 		return 0;
@@ -404,7 +411,7 @@ int replica_apply_all(struct replica *r, struct arena *a, struct arrived *x, uin
 	for (unsigned turn = 0; rc > 0 && turn < APART_TURNS; turn++) {
 		commit_begin(&c, r, true);
 		c.bundle = bundle;
-		c.part = n == 1 && x->part;
+		c.part = n > 0 && x->part;
 		rc = apply_locked(&c, x, kept, n, e);
 		commit_done(&c);
 		for (uint32_t i = 0; rc > 0 && i < n; i++) {

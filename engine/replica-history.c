@@ -166,7 +166,7 @@ static int keep_place(struct commit *c, const struct touched *t, struct store_ba
 {
 	const struct node *was = &t->before;
 	struct history_deletion d = { .node = was->attr.id, .parent = was->parent,
-				      .kind = was->attr.kind, .actor = c->actor,
+				      .kind = was->attr.kind, .actor = t->apart ? t->actor : c->actor,
 				      .name = was->name, .name_len = was->name_len };
 	const bool dead = came_dead(t, &d);
 	if (t->gone || (!dead &&

@@ -389,6 +389,9 @@ struct touched {
 	const struct vv *to, *upto; /* remote: the delta's context and the round's */
 	struct id target;          /* of a hard link, from links_touch on */
 	struct touched *next_link; /* those of the commit */
+	bool apart;                /* remote: who changed it and when is told of it alone, not by the commit */
+	uint64_t hlc;
+	uint32_t actor;
 	enum absence lacks;        /* contents that the record came without */
 	uint8_t absence;           /* what engine/absent.h says of it from now on ... */
 	bool absence_new;          /* ... which is news */

@@ -139,8 +139,8 @@ void commit_notify(struct commit *c)
 		x->target = t->after.attr.target;
 		x->fresh = is_fresh(commit_touched(c, &x->target));
 		x->remote = c->remote;
-		x->hlc = c->hlc;
-		x->actor = c->actor;
+		x->hlc = t->apart ? t->hlc : c->hlc;
+		x->actor = t->apart ? t->actor : c->actor;
 		x->version = t->after.attr.version;
 		if (what & CHANGE_CREATED) {
 			x->parent = t->is.parent;

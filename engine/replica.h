@@ -542,11 +542,11 @@ struct arrived {
 	struct sha256 *missing; /* APPLY_NEED_CHUNKS: arena */
 	uint32_t n_missing;
 	enum absence lacks; /* contents that it is joined without */
-	bool part; /* of a comparison, not of a round: of one that comes alone */
+	bool part; /* of a comparison, not of a round: of all, then */
 };
 
-/* The same for several deltas of different nodes, which come as a bundle: all of them in one commit, or
- * none, and then results say what it takes. bundle NULL: it is one delta that came alone. */
+/* The same for several deltas of different nodes: all of them in one commit, or none, and then results say what it
+ * takes. bundle: as what they came; NULL: each came alone, all in one round. */
 int replica_apply_all(struct replica *r, struct arena *a, struct arrived *x, uint32_t n,
 		      const struct bundle *bundle, struct err *e);
 /* Does the delta fit what is here by now? */

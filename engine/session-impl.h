@@ -197,6 +197,10 @@ struct session {
 	struct wishes own_wishes, peer_wishes;
 	uint64_t spread_at;  /* when scopes are to be looked at */
 	uint64_t spread_now; /* the time, as it was said last */
+	/* session-burst.c */
+	uint64_t burst_given; /* up to when changes have been given time */
+	uint64_t burst_round; /* when the last round began */
+	uint64_t burst_until; /* what is changed waits until then for more; 0: nothing does */
 
 	/* life */
 	bool ping_due, pong_due;
@@ -269,6 +273,11 @@ int session_check_fetch(struct session *s, uint64_t now, struct err *e);
 /* session-presence.c */
 int session_put_presence(struct session *s, struct buf *out, uint64_t now);
 int session_get_presence(struct session *s, struct cursor *c, uint64_t now, struct err *e);
+
+/* session-burst.c: does a new round wait for more that is changed? What is to be told when one begins. */
+bool session_burst_waits(struct session *s);
+void session_burst_round(struct session *s, const struct vv *upto, const struct vv *sent);
+uint64_t session_burst_deadline(const struct session *s);
 
 /* session-spread.c: frame 35, and what it leads to. */
 void session_spread_leave(struct session *s);

@@ -531,6 +531,9 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return err_set(e, -EPROTO, "the peer did not go on with WITNESS");
 	if (s->witness_in && t != FRAME_HELD && t != FRAME_PACE && t != FRAME_PACK)
 		r = session_held_known(s, e);
+	/* What is told behind deltas may stand on them. A place is reached once they are joined. */
+	if (r == 0 && s->intake && t != FRAME_DELTA && t != FRAME_MARK && t != FRAME_PACK)
+		r = intake_settle(s->intake, e);
 	if (r < 0)
 		return r;
 	switch (t) {
@@ -655,6 +658,9 @@ int session_input(struct session *s, const void *data, size_t len, uint64_t now_
 	if (r == 0)
 		r = buf_failed(&s->inbuf) ? err_set(&why, -ENOMEM, "out of memory")
 					  : take_frames(s, p, len, &used, false, now_us, &why);
+	/* What came before a bad frame is good. */
+	int settled = s->intake ? intake_settle(s->intake, r < 0 ? NULL : &why) : 0;
+	r = r < 0 ? r : settled;
 	if (r == 0)
 		r = session_spread_claims(s, now_us, &why);
 	if (r == 0 && s->inbuf.len > 0)

@@ -433,6 +433,8 @@ static int round_start(struct session *s, struct buf *out, struct scope *scope, 
 		r = backlog_turn(b, &scope->resume_spans);
 	vv_done(&scope->resume);
 	spans_done(&scope->resume_spans);
+	if (r == 0 && s->live)
+		session_burst_round(s, &o->upto, &scope->sent);
 	if (r == 0)
 		r = vv_join(&scope->sent, &o->upto);
 	o->view = view_ref(s->view);
@@ -534,7 +536,7 @@ static int round_choose(struct session *s, struct buf *out, struct err *e)
 	o = session_fresh_left(s);
 	if (o)
 		return round_raise(s, out, o, true, e);
-	if (s->idle || !s->scopes_in || s->n_rounds == ROUNDS_OUT || session_part_waits(s))
+	if (s->idle || !s->scopes_in || s->n_rounds == ROUNDS_OUT || session_part_waits(s) || session_burst_waits(s))
 		return 0;
 	struct scope *scope = scope_due(s);
 	s->idle = !scope;
@@ -759,6 +761,7 @@ int session_output(struct session *s, struct buf *out, size_t max, uint64_t now_
 			err_errno(&why, r, "cannot note what the peer wants");
 	}
 	const size_t before = out->len;
+	s->burst_until = 0;
 	const uint64_t paced = s->pace.sent;
 	const bool met = s->witness_out;
 	if (r == 0) {

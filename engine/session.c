@@ -327,6 +327,8 @@ uint64_t session_deadline(const struct session *s)
 	at = fetch < at ? fetch : at;
 	at = pace < at ? pace : at;
 	at = spread < at ? spread : at;
+	uint64_t burst = session_burst_deadline(s);
+	at = burst < at ? burst : at;
 	return tell < at ? tell : at;
 }
 

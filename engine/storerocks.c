@@ -49,6 +49,7 @@
 #define AMPLE (1024u << 20)
 #define UNLOOKED (1u << 20)
 #define BLOB_MIN 4096       /* chunks from this size on live in blob files */
+#define BATCH_KEPT (512u << 10)
 
 static const char *const family_name[] = {
 	[STORE_META] = "meta",       [STORE_DOCS] = "docs",       [STORE_DOTS] = "dots",
@@ -68,6 +69,8 @@ struct rocks {
 	rocksdb_readoptions_t *read_chunks; /* their keys say what they are */
 	rocksdb_writeoptions_t *write;
 	char *path;
+	/* One that was written, to be used again: a new one takes its memory from the kernel, page by page. */
+	rocksdb_writebatch_t *_Atomic batch;
 	atomic_uint_fast64_t unlooked; /* bytes that may be written before the disk is looked at */
 	pthread_mutex_t lock; /* all below */
 	pthread_cond_t synced;
@@ -282,6 +285,8 @@ static void rocks_free(struct rocks *s)
 		rocksdb_readoptions_destroy(s->read_chunks);
 	if (s->write)
 		rocksdb_writeoptions_destroy(s->write);
+	if (atomic_load(&s->batch))
+		rocksdb_writebatch_destroy(atomic_load(&s->batch));
 	pthread_mutex_destroy(&s->lock);
 	pthread_cond_destroy(&s->synced);
 	free(s->path);
@@ -307,7 +312,9 @@ static int rocks_write(struct store *base, struct store_batch *b, struct err *e)
 {
 	struct rocks *s = (struct rocks *)base;
 	count_nothing();
-	rocksdb_writebatch_t *w = rocksdb_writebatch_create();
+	rocksdb_writebatch_t *w = atomic_exchange(&s->batch, NULL);
+	if (!w)
+		w = rocksdb_writebatch_create();
 	struct store_op op;
 	const uint8_t *key, *value;
 	uint64_t bytes = 0;
@@ -324,7 +331,11 @@ static int rocks_write(struct store *base, struct store_batch *b, struct err *e)
 	int r = check_room(s, bytes, bytes > SMALL_BATCH ? RESERVE : RESERVE_LEAST, e);
 	if (r == 0)
 		rocksdb_write(s->db, s->write, w, &text);
-	rocksdb_writebatch_destroy(w);
+	rocksdb_writebatch_clear(w);
+	if (bytes <= BATCH_KEPT)
+		w = atomic_exchange(&s->batch, w);
+	if (w)
+		rocksdb_writebatch_destroy(w);
 	if (r < 0)
 		return r;
 	return text ? rocks_error(text, e, "write") : 0;

@@ -105,6 +105,7 @@ unit_tests = \
 	tests/unit/test_seq_large \
 	tests/unit/test_seqcodec \
 	tests/unit/test_interest \
+	tests/unit/test_burst \
 	tests/unit/test_resume \
 	tests/unit/test_session \
 	tests/unit/test_spread \
@@ -198,6 +199,7 @@ tests_unit_test_purge_SOURCES = tests/unit/test_purge.c $(pair)
 tests_unit_test_restamp_SOURCES = tests/unit/test_restamp.c $(pair)
 tests_unit_test_interest_SOURCES = tests/unit/test_interest.c $(pair)
 tests_unit_test_resume_SOURCES = tests/unit/test_resume.c $(pair)
+tests_unit_test_burst_SOURCES = tests/unit/test_burst.c $(pair)
 tests_unit_test_session_SOURCES = tests/unit/test_session.c $(pair)
 tests_unit_test_spread_SOURCES = tests/unit/test_spread.c $(pair)
 tests_unit_test_surplus_SOURCES = tests/unit/test_surplus.c $(pair)

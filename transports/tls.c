@@ -25,7 +25,8 @@
 #define AHEAD_MAX ((size_t)64 * 1024)
 #define PLAIN_MAX ((size_t)256 * 1024)
 #define CIPHER_HIGH ((size_t)64 * 1024)
-#define READS_A_TURN 32 /* records delivered before others get their turn */
+#define READS_A_TURN 8 /* records delivered before others get their turn */
+#define WAITS_MAX ((size_t)32 * 1024) /* plain bytes that wait for the end of a turn: the peer could do something */
 
 /* ---- moving bytes ---- */
 
@@ -306,6 +307,9 @@ static void receive(struct tls *t)
 		ssize_t rc = gnutls_record_recv(t->session, t->record, sizeof(t->record));
 		if (rc > 0) {
 			t->link.handler->received(&t->link, t->record, (size_t)rc, t->link.user);
+			/* The peer may wait for an answer while this side goes on taking in. */
+			if (!t->freed && t->state == UP && flush(t) < 0)
+				return;
 			continue;
 		}
 		if (rc == 0) {
@@ -446,6 +450,9 @@ static ssize_t op_write(struct link *l, const void *data, size_t len)
 		again(t);
 		return -ENOMEM;
 	}
+	/* What fails here fails again when it gets its turn. */
+	if (t->plain.len - t->plain_at >= WAITS_MAX)
+		(void)flush(t);
 	again(t);
 	return (ssize_t)n;
 }
