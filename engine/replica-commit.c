@@ -267,13 +267,14 @@ static int put_nodes(struct commit *c, struct store_batch *b, struct buf *v)
 			part_put(c, t, b);
 		if (rc < 0)
 			return rc;
+		/* Of one that was deleted, too, and is not kept any more: it may come back. */
+		if (t->absence_new)
+			absents_put(b, &t->after.attr.id, t->absence);
 		if (!t->had && !t->record)
 			continue;
 		buf_reset(v);
 		conflict_put(t, b);
 		link_put(t, b);
-		if (t->absence_new)
-			absents_put(b, &t->after.attr.id, t->absence);
 		if (kept(t)) {
 			node_encode(&t->after, v);
 			store_put(b, STORE_ATTRS, t->after.attr.id.b, ID_SIZE, v->data, v->len);
