@@ -44,7 +44,8 @@ static int join_all(struct intake *in, uint32_t n, struct err *e)
 		const struct arrival *a = in->burst[i];
 		x[i] = (struct arrived){ .delta = a->delta, .upto = &a->round->upto,
 					 .nowhere = a->nowhere || in->sparing,
-					 .part = a->round->part };
+					 .part = a->round->part,
+					 .by = a->round->part ? &in->from.device : NULL };
 	}
 	struct err why = { 0 };
 	int r = replica_apply_all(in->replica, &in->scratch, x, n, NULL, &why);

@@ -225,7 +225,8 @@ static int arrival_try(struct intake *in, struct arrival *a, struct err *e)
 {
 	struct arrived x = { .delta = a->delta, .upto = &a->round->upto,
 			     .nowhere = a->nowhere || in->sparing,
-			     .part = a->round->part };
+			     .part = a->round->part,
+			     .by = a->round->part ? &in->from.device : NULL };
 	int r = arrival_more(in, a, e);
 	if (r <= 0)
 		return r;

@@ -244,6 +244,33 @@ static const struct vv *have_of(struct replica *r, const struct delta *d)
 	return s ? &s->have : &nothing;
 }
 
+static bool is_of(struct replica *r, uint32_t actor, const struct id *device)
+{
+	return id_equal(&actors_get(r->actors, actor)->device, device);
+}
+
+/* What comes of a part has numbers that are not here, none of them of who keeps the part, and changes nothing. Others who
+ * keep all gave them when they passed the same on; were they passed on here, too, two of those with nobody but the
+ * part between them would never come to an end (shoal-protocol(7), Parts). */
+static bool is_numbers_only(struct replica *r, const struct arrived *x, const struct record *old,
+			    const struct record *joined)
+{
+	struct record as_before = *joined;
+	struct id was, is;
+	if (!x->by || !old || record_is_purged(old) != record_is_purged(joined) ||
+	    !interest_is_whole(interests_level(r->interests, &old->scope)))
+		return false;
+	for (uint32_t i = 0; i < joined->ctx.n; i++) {
+		const struct vv_item *item = &joined->ctx.item[i];
+		if (item->seq > vv_get(&old->ctx, item->actor) && is_of(r, item->actor, x->by))
+			return false;
+	}
+	as_before.ctx = old->ctx;
+	record_fingerprint(&as_before, r->actors, &is);
+	record_fingerprint(old, r->actors, &was);
+	return id_equal(&was, &is);
+}
+
 /* Puts what the delta makes of the record into the commit. here: what is in the store of it. */
 static int join(struct commit *c, struct arrived *x, const struct stored *here, struct newest *newest, struct err *e)
 {
@@ -255,6 +282,10 @@ static int join(struct commit *c, struct arrived *x, const struct stored *here, 
 	if (rc < 0)
 		return err_errno(e, rc, "cannot merge");
 	x->result = rec == here->record ? APPLY_OLD : APPLY_MERGED;
+	if (rec != here->record && is_numbers_only(r, x, here->record, rec)) {
+		x->result = APPLY_OLD;
+		return 0;
+	}
 	if (rec == here->record && !dots_wanted(here, &d->state.ctx, x->upto, have_of(r, d)))
 		return 0;
 	newest->ctx = here->record ? &here->record->ctx : NULL;

@@ -542,7 +542,8 @@ struct arrived {
 	struct sha256 *missing; /* APPLY_NEED_CHUNKS: arena */
 	uint32_t n_missing;
 	enum absence lacks; /* contents that it is joined without */
-	bool part; /* of a comparison, not of a round: of all, then */
+	bool part; /* of a comparison, not of a round: of all, then, ... */
+	const struct id *by; /* ... and the device that sent it; else NULL */
 };
 
 /* The same for several deltas of different nodes: all of them in one commit, or none, and then results say what it

@@ -20,6 +20,8 @@
 #define PIECE 60000       /* bytes of a list in one frame */
 #define POKE 2            /* flag of HOLD: F has news */
 #define BUILD_STEPS 16    /* of a pick, in one go */
+#define SPARED_MAX 16     /* nodes that are looked at again */
+#define GIVEN_MAX 1024    /* nodes that are not given twice */
 
 enum phase {
 	IDLE,
@@ -33,6 +35,14 @@ enum phase {
 struct held {
 	struct id id;
 	struct vv context;
+};
+
+struct tried { /* W took it as it was at F, and it brought nothing to what was here */
+	struct id id, there, here; /* fingerprints of contexts */
+};
+
+struct given { /* F had nothing of it, and W sent it as it is here */
+	struct id id, here;
 };
 
 struct item { /* what is to be sent */
@@ -62,6 +72,11 @@ struct part {
 	size_t at, dirs;   /* in what is being sent; how many of items are directories */
 	bool opened, taken;
 	bool heard;        /* the peer's round has begun */
+	bool moved;        /* F: W let something leave, or sent something */
+	struct buf tried;  /* W: struct tried, of the last turn; by id */
+	struct id spared[SPARED_MAX]; /* W: they would leave if their contents stayed here */
+	uint32_t n_spared;
+	struct given *given; /* W: GIVEN_MAX, by the first bytes of the id; NULL: none yet */
 	struct id last;    /* what was found in the turn before */
 };
 
@@ -84,14 +99,17 @@ static void part_reset(struct part *p)
 	buf_done(&p->first);
 	arena_done(&p->arena);
 	p->at = p->dirs = 0;
-	p->opened = p->taken = p->heard = false;
+	p->opened = p->taken = p->heard = p->moved = false;
 	p->phase = IDLE;
 }
 
 void session_parts_free(struct session *s)
 {
-	for (uint32_t i = 0; s->parts && i < s->parts->n; i++)
+	for (uint32_t i = 0; s->parts && i < s->parts->n; i++) {
 		part_reset(&s->parts->part[i]);
+		buf_done(&s->parts->part[i].tried);
+		free(s->parts->part[i].given);
+	}
 	if (s->parts)
 		free(s->parts->part);
 	free(s->parts);
@@ -222,6 +240,9 @@ static int part_open(struct session *s, struct part *p, struct err *e)
 /* W: begins a turn if there is a reason. F: says that there is one. */
 static int part_wake(struct session *s, struct part *p, struct buf *out, struct err *e)
 {
+	/* That contents stay after all makes no commit. */
+	for (uint32_t i = 0; !p->due && i < p->n_spared; i++)
+		p->due = replica_keeps_contents(s->replica, &p->spared[i]);
 	if (p->refused || view_commits(s->view) < p->not_before || (!p->due && !p->look))
 		return 0;
 	struct reconcile_sum last = p->sum;
@@ -262,10 +283,10 @@ static int part_answer(struct session *s, struct part *p, struct err *e)
 
 /* F: W has all that is here just as it is here, in a view that is on its disk; or it does not, and what is known of it
  * from earlier sessions is not so any more. */
-static int note_held(struct session *s, const struct part *p)
+static int note_held(struct session *s, const struct part *p, bool same)
 {
 	static const struct vv nothing;
-	const struct vv *have = p->found.len == 0 ? view_have(p->view, &p->scope) : &nothing;
+	const struct vv *have = same ? view_have(p->view, &p->scope) : &nothing;
 	return p->told ? replica_peer_raise(s->replica, &s->peer, &p->scope, have) :
 			 replica_peer_set(s->replica, &s->peer, &p->scope, have, s->meeting);
 }
@@ -294,7 +315,7 @@ static int compare_put(struct session *s, struct part *p, struct buf *out, size_
 			      sizeof(struct reconcile_item), found_cmp);
 		p->phase = HOLDING; /* W waits for it */
 		if (!p->whole)
-			r = note_held(s, p);
+			r = note_held(s, p, p->found.len == 0);
 		p->told = true;
 	}
 	return r;
@@ -359,7 +380,51 @@ static bool is_unseen(const struct view_node *node, const struct held *h)
 	return node->purged && h && !vv_covers(&node->seen, &h->context) && !vv_equal(&node->context, &h->context);
 }
 
-static int plan_one(struct session *s, struct part *p, const struct id *id, const struct held *h,
+/* It would leave, but its contents at the peer may be the last ones, for they are not here or about to go. */
+static bool is_spared(struct session *s, struct part *p, const struct id *id, const struct held *h)
+{
+	if (!h || replica_keeps_contents(s->replica, id))
+		return false;
+	if (p->n_spared < SPARED_MAX)
+		p->spared[p->n_spared++] = *id;
+	return true;
+}
+
+static int tried_cmp(const void *a, const void *b)
+{
+	return id_cmp(&((const struct tried *)a)->id, &((const struct tried *)b)->id);
+}
+
+/* Taken again it would bring nothing again. What is taken is noted in `now`. */
+static bool is_tried(struct session *s, const struct part *p, const struct held *h, const struct view_node *node,
+		     struct buf *now)
+{
+	struct tried x = { .id = h->id };
+	vv_fingerprint(&h->context, s->actors, &x.there);
+	vv_fingerprint(&node->context, s->actors, &x.here);
+	buf_put(now, &x, sizeof(x));
+	const struct tried *was = p->tried.len == 0 ? NULL :
+		bsearch(&x, p->tried.data, p->tried.len / sizeof(x), sizeof(x), tried_cmp);
+	return was && id_equal(&was->there, &x.there) && id_equal(&was->here, &x.here);
+}
+
+/* F let go of it since, by the word of somebody else who keeps all and knows of something newer. Given again and again
+ * it would come and go for ever. */
+static int was_given(struct session *s, struct part *p, const struct view_node *node, const struct id *id)
+{
+	struct given x = { .id = *id };
+	if (!p->given)
+		p->given = calloc(GIVEN_MAX, sizeof(*p->given));
+	if (!p->given)
+		return -ENOMEM;
+	struct given *was = &p->given[((unsigned)id->b[0] << 8 | id->b[1]) % GIVEN_MAX];
+	vv_fingerprint(&node->context, s->actors, &x.here);
+	bool same = id_equal(&was->id, &x.id) && id_equal(&was->here, &x.here);
+	*was = x;
+	return same;
+}
+
+static int plan_one(struct session *s, struct part *p, const struct id *id, const struct held *h, struct buf *tried,
 		    struct err *e)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
@@ -370,14 +435,16 @@ static int plan_one(struct session *s, struct part *p, const struct id *id, cons
 	if (r == 0 && !id_equal(&node.scope, &p->scope))
 		return err_set(e, -EPROTO, "the peer holds a node of another collection than it is of");
 	bool here = r == 0;
-	if (h && (!here || !vv_covers(&node.context, &h->context))) {
+	if (h && (!here || (!vv_covers(&node.context, &h->context) && !is_tried(s, p, h, &node, tried)))) {
 		buf_put(&p->take, id, sizeof(*id));
-	} else if (here && (picked_has(p->picked, id) || is_unseen(&node, h))) {
+	} else if (here && (picked_has(p->picked, id) || is_unseen(&node, h) || is_spared(s, p, id, h))) {
 		const struct item x = { *id, h ? &h->context : NULL };
-		if (!h || !vv_equal(&node.context, &h->context))
+		r = h ? vv_covers(&h->context, &node.context) : was_given(s, p, &node, id);
+		if (r < 0)
+			return no_memory(e);
+		if (r == 0)
 			item_add(p, &x, node.kind == NODE_DIR);
-	} else if (h && replica_keeps_contents(s->replica, id)) {
-		/* Its contents may be the last ones, if they are not here or about to go. */
+	} else if (h) {
 		struct leave x = { .node = *id };
 		vv_fingerprint(&h->context, s->actors, &x.hash);
 		buf_put(&p->leave, &x, sizeof(x));
@@ -390,13 +457,14 @@ static int plan(struct session *s, struct part *p, struct err *e)
 	const struct reconcile_item *x = (const void *)p->found.data;
 	const struct held *h = (const void *)p->held.data;
 	size_t n = p->found.len / sizeof(*x), m = p->held.len / sizeof(*h);
-	_cleanup_(buf_done) struct buf all = { 0 };
+	_cleanup_(buf_done) struct buf all = { 0 }, tried = { 0 };
+	p->n_spared = 0;
 	for (size_t i = 0, k = 0; i < n || k < m;) {
 		int c = i == n ? 1 : k == m ? -1 : id_cmp(&x[i].id, &h[k].id);
 		const struct id *id = c <= 0 ? &x[i].id : &h[k].id;
 		const struct held *held = c >= 0 ? &h[k] : NULL;
 		struct id print = { { 0 } };
-		int r = plan_one(s, p, id, held, e);
+		int r = plan_one(s, p, id, held, &tried, e);
 		if (r < 0)
 			return r;
 		if (held)
@@ -408,8 +476,11 @@ static int plan(struct session *s, struct part *p, struct err *e)
 		i += c <= 0;
 		k += c >= 0;
 	}
-	if (buf_failed(&all) || buf_failed(&p->take) || buf_failed(&p->leave) || buf_failed(&p->items))
+	if (buf_failed(&all) || buf_failed(&tried) || buf_failed(&p->take) || buf_failed(&p->leave) || buf_failed(&p->items))
 		return no_memory(e);
+	buf_done(&p->tried);
+	p->tried = tried;
+	tried = (struct buf){ 0 };
 	/* The same as the last time: it will not change by being said again. */
 	struct id print = { { 0 } };
 	const struct sha256_part one = { all.data, all.len };
@@ -558,9 +629,11 @@ int session_part_here(struct session *s, const struct id *scope, struct err *e)
 	if (!p || p->phase != WAITING || !p->heard)
 		return 0;
 	if (!p->whole) {
-		/* What W wanted goes back. */
+		/* What W wanted goes back. If that is nothing, and nothing came or left, it has all of it but for numbers that
+		 * change nothing. */
+		bool same = p->items.len == 0 && !p->moved && p->found.len / sizeof(struct reconcile_item) <= HOLD_MAX;
 		p->phase = SENDING;
-		return 0;
+		return same ? note_held(s, p, true) : 0;
 	}
 	int r = replica_part_settle(s->replica, e);
 	part_reset(p);
@@ -702,6 +775,7 @@ int session_leave_get(struct session *s, struct cursor *c, struct err *e)
 		return out_of_place(e);
 	if (!cursor_ok(c) || flags > FRAME_MORE || n == 0 || cursor_left(c) % sizeof(struct leave))
 		return malformed(e);
+	p->moved = true;
 	return replica_part_leave(s->replica, &p->scope, (const struct leave *)(const void *)cursor_take(c, n * sizeof(struct leave)),
 			     (uint32_t)n, e);
 }
@@ -719,5 +793,6 @@ int session_part_get(struct session *s, struct cursor *c, struct err *e)
 	if (p->phase != WAITING || intake_open(s->intake) || p->heard || (!p->whole && !p->taken))
 		return out_of_place(e);
 	p->heard = true;
+	p->moved |= count > 0;
 	return intake_part(s->intake, &p->scope, count, e);
 }
