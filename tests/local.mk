@@ -227,10 +227,12 @@ tests_sim_sim_SOURCES = \
 	tests/sim/check.c \
 	tests/sim/doc.c \
 	tests/sim/doc.h \
+	tests/sim/evict.c \
 	tests/sim/fate.c \
 	tests/sim/keep.c \
 	tests/sim/model.c \
 	tests/sim/net.c \
+	tests/sim/part.c \
 	tests/sim/purge.c \
 	tests/sim/sim.c \
 	tests/sim/text.c \

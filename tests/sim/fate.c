@@ -17,7 +17,7 @@
 
 void fate_make(struct world *w)
 {
-	w->fated = !w->meshed && w->seed % 8 == 1 && w->seed % 7 != 0; /* counters are told by device alone (typed.c) */
+	w->fated = !w->meshed && !w->parted && w->seed % 8 == 1 && w->seed % 7 != 0; /* counters are told by device alone (typed.c) */
 	w->fate = (struct prng){ w->seed ^ UINT64_C(0x666174650a) };
 	w->unnoticed = w->fated && w->n_devices == 2 && prng_chance(&w->fate, 70);
 }
@@ -124,6 +124,11 @@ static void look(struct world *w, struct device *d)
 		return;
 	const struct replica *r = d->replica;
 	uint32_t n = atomic_load(&r->n_restamped);
+	/* Who keeps a part does so when it changes anew what had left (shoal-protocol(7), Parts). */
+	if (w->parted) {
+		d->known_as = now;
+		return;
+	}
 	if (w->rolled != d)
 		world_fail(w, "device %u goes on as a new incarnation for no reason", d->no);
 	w->found = true;

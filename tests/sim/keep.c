@@ -12,7 +12,7 @@ void keep_make(struct world *w)
 {
 	/* Oftener where files are purged. */
 	const bool some = w->seed % 6 == 2 || (w->purging && w->seed % 4 == 1);
-	w->keeping = !w->meshed && some && w->seed % 5 != 0 && w->seed % 7 != 0 && !w->fated;
+	w->keeping = w->parted || (!w->meshed && some && w->seed % 5 != 0 && w->seed % 7 != 0 && !w->fated);
 	w->keep = (struct prng){ w->seed ^ UINT64_C(0x6b6565700a) };
 }
 
@@ -24,20 +24,20 @@ static enum interest_level level_of(struct device *d, const struct id *scope)
 	return l;
 }
 
-static void keep(struct world *w, struct device *d, const struct id *scope, unsigned level)
+static void keep(struct world *w, struct device *d, const struct id *scope, unsigned level, const char *where)
 {
 	struct err e = { 0 };
 	char hex[ID_HEX];
 	struct actor_id before;
 	replica_self(d->replica, &before, NULL);
-	int r = replica_keep(d->replica, scope, level, NULL, &e);
-	TRACE(w, "device %u keeps %.8s at level %u: %s", d->no, id_hex(scope, hex), level,
+	int r = replica_keep(d->replica, scope, level, where, &e);
+	TRACE(w, "device %u keeps %.8s at level %u %s: %s", d->no, id_hex(scope, hex), level, where ? where : "",
 	      r < 0 ? e.message : "done");
 	if (r < 0 && r != -EBUSY && r != -EIO && r != -ENOSPC)
 		world_fail(w, "device %u: keep: %s", d->no, e.message);
 	if (r < 0)
 		store_fail(d->store, 0, 0);
-	d->gave_up |= level == INTEREST_NONE;
+	d->gave_up |= level == INTEREST_NONE || level == INTEREST_FILTERED;
 	/* It may go on as another one, and that has to be on the disk before anybody asks. */
 	struct actor_id now;
 	replica_self(d->replica, &now, NULL);
@@ -73,7 +73,7 @@ static void errands(struct world *w, struct device *d, bool room)
 		if (x[i].is != INTEREST_NONE && should == INTEREST_NONE)
 			should = x[i].elsewhere ? INTEREST_NONE : INTEREST_FARTHEST;
 		if (should != x[i].is)
-			keep(w, d, &x[i].scope, should);
+			keep(w, d, &x[i].scope, should, NULL);
 	}
 	arena_done(&a);
 }
@@ -92,9 +92,12 @@ void keep_step(struct world *w)
 		if (replica_collections(d->replica, &a, &scope, &n) < 0)
 			world_fail(w, "out of memory");
 		const struct id *one = n ? &scope[prng_below(&w->keep, n)] : NULL;
+		const char *where = part_choose(w);
 		if (one && !replica_dropping(d->replica, one))
-			keep(w, d, one, interest_is_shown(level_of(d, one)) ? INTEREST_FARTHEST :
-									     INTEREST_SUBSCRIBED);
+			keep(w, d, one,
+			     where ? INTEREST_FILTERED :
+			     interest_is_shown(level_of(d, one)) ? INTEREST_FARTHEST : INTEREST_SUBSCRIBED,
+			     where);
 	} else if (event < 10) {
 		errands(w, d, room);
 	} else if (event < 14) {
@@ -116,6 +119,6 @@ void keep_everything(struct world *w, struct device *d)
 		world_fail(w, "device %u cannot keep what is new", d->no);
 	struct interests *x = replica_interests(d->replica);
 	for (uint32_t i = 0; i < x->n; i++)
-		keep(w, d, &x->item[i].scope, INTEREST_SUBSCRIBED);
+		keep(w, d, &x->item[i].scope, INTEREST_SUBSCRIBED, NULL);
 	interests_unref(x);
 }

@@ -102,6 +102,8 @@ static void conn_make(struct world *w, struct edge_of_net *edge)
 		    session_new(d->replica, &c->end[!i].device->id, w->now, &c->end[i].session) < 0)
 			world_fail(w, "no session");
 		session_spread_for(c->end[i].session, d->spread);
+		if (d->fetches)
+			session_fetch_for(c->end[i].session, d->fetches);
 		/* Faults strike single frames; the other histories are of both kinds. */
 		if (w->fault || w->seed % 2 == 0)
 			session_unpacked(c->end[i].session);
@@ -180,6 +182,7 @@ static void frames_pass(struct world *w, struct end *from, struct buf *out)
 		uint8_t *f = p->data + at;
 		at += head + len;
 		w->frames++;
+		w->said += t != FRAME_PING && t != FRAME_PONG;
 		w->raises += t == FRAME_RAISE;
 		w->wishes += t == FRAME_EAGER;
 		if (w->quiet && t != FRAME_PING && t != FRAME_PONG)
@@ -339,6 +342,16 @@ void net_news(struct world *w, struct device *d)
 		for (int i = 0; i < 2; i++)
 			if (c->end[i].device == d && c->end[i].session)
 				session_news(c->end[i].session);
+}
+
+bool net_whole(struct world *w)
+{
+	for (unsigned i = 0; i < w->n_net; i++) {
+		const struct conn *c = w->net[i].conn;
+		if (!c || c->cut || !c->end[0].session || !c->end[1].session || c->end[0].first || c->end[1].first)
+			return false;
+	}
+	return true;
 }
 
 bool net_in_step(struct world *w)

@@ -6,7 +6,8 @@
  *     sim --seed N [--trace]     one history
  *     sim --from A --count N     many; --step 8: every eighth seed
  *     sim --fault drop|claim|disk ...     the same with a fault
- *     sim --mesh ...             the same with several neighbours that want only word of each other's changes */
+ *     sim --mesh ...             the same with several neighbours that want only word of each other's changes
+ *     sim --parts ...            the same with devices that keep parts of collections and evict contents */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -23,16 +24,18 @@
 #define JOBS 2
 #define HISTORIES 20000
 #define MESHES 4000
+#define PARTS 4000
 #define FAULTY 300
 
 struct totals {
 	uint64_t histories, failed, saves, frames, sessions, crashes, conflicts, copies, purged, inherited, raises,
-		wishes, stales;
+		wishes, stales, evicted, picked;
 	uint64_t seed; /* of the first failure */
 	char failure[400];
 };
 
 static bool meshed; /* --mesh */
+static bool parted; /* --parts */
 
 static bool history(uint64_t seed, bool trace, enum fault fault, struct totals *t)
 {
@@ -43,6 +46,7 @@ static bool history(uint64_t seed, bool trace, enum fault fault, struct totals *
 	w->trace = trace;
 	w->fault = fault;
 	w->meshed = meshed;
+	w->parted = parted;
 	world_run(w);
 	bool failed = w->failure[0] != 0;
 	t->histories++;
@@ -57,6 +61,8 @@ static bool history(uint64_t seed, bool trace, enum fault fault, struct totals *
 	t->raises += w->raises;
 	t->wishes += w->wishes;
 	t->stales += w->stales;
+	t->evicted += w->evicted;
+	t->picked += w->picked;
 	if (failed && (t->failed++ == 0 || seed < t->seed)) {
 		t->seed = seed;
 		snprintf(t->failure, sizeof(t->failure), "%.390s", w->failure);
@@ -88,6 +94,8 @@ static void add(struct totals *t, const struct totals *x)
 	t->raises += x->raises;
 	t->wishes += x->wishes;
 	t->stales += x->stales;
+	t->evicted += x->evicted;
+	t->picked += x->picked;
 }
 
 /* Every JOBS-th seed in each of as many processes; a job stops at its first failure unless `on`. */
@@ -142,13 +150,13 @@ static void tell(const struct totals *t, enum fault fault)
 		 " sessions, %" PRIu64 " crashes, %" PRIu64 " copied stores, %" PRIu64
 		 " files purged, %" PRIu64 " values found in others after that, %" PRIu64
 		 " files in conflict at the end, %" PRIu64 " raised rounds, %" PRIu64 " wishes for word only, %" PRIu64
-		 " slow links begun anew, %" PRIu64 " failed",
+		 " slow links begun anew, %" PRIu64 " contents evicted, %" PRIu64 " files in parts, %" PRIu64 " failed",
 		 t->histories, t->saves, t->frames, t->sessions, t->crashes, t->copies, t->purged, t->inherited, t->conflicts,
-		 t->raises, t->wishes, t->stales, t->failed);
+		 t->raises, t->wishes, t->stales, t->evicted, t->picked, t->failed);
 	if (t->failed)
 		tap_diag("seed %" PRIu64 ": %s\nagain with: tests/sim/sim --seed %" PRIu64
-			 "%s%s%s --trace",
-			 t->seed, t->failure, t->seed, meshed ? " --mesh" : "", fault ? " --fault " : "",
+			 "%s%s%s%s --trace",
+			 t->seed, t->failure, t->seed, meshed ? " --mesh" : "", parted ? " --parts" : "", fault ? " --fault " : "",
 			 fault ? fault_name[fault] : "");
 }
 
@@ -161,8 +169,11 @@ static struct totals known_seeds(void)
 		char *end;
 		uint64_t seed = strtoull(line, &end, 10);
 		if (end != line) {
+			static const char parts[] = " --parts ";
+			parted = strncmp(end, parts, strlen(parts)) == 0;
 			struct totals x = many(seed, 1, 1, FAULT_NONE, false);
 			add(&t, &x);
+			parted = false;
 		}
 		line = strchr(line, '\n');
 		line = line ? line + 1 : NULL;
@@ -172,7 +183,7 @@ static struct totals known_seeds(void)
 
 static int check(uint64_t from, uint64_t count)
 {
-	tap_plan(6);
+	tap_plan(7);
 	struct totals t = known_seeds();
 	tell(&t, FAULT_NONE);
 	ok(t.failed == 0 && t.histories > 0, "%" PRIu64 " histories that once failed pass",
@@ -189,6 +200,12 @@ static int check(uint64_t from, uint64_t count)
 		   t.stales * 200 <= t.sessions,
 	   "%" PRIu64 " of meshes in which changes are announced pass", t.histories);
 	meshed = false;
+	parted = true;
+	t = many(from, count * PARTS / HISTORIES + 1, 1, FAULT_NONE, false);
+	tell(&t, FAULT_NONE);
+	ok(t.failed == 0 && t.histories > 0 && (count < 500 || (t.evicted > 0 && t.picked > 0)),
+	   "%" PRIu64 " in which devices keep parts and evict contents pass", t.histories);
+	parted = false;
 	static const char *const what[] = { "", "a delta that vanishes",
 					    "a round that promises too much",
 					    "a disk that lies about flushes" };
@@ -221,6 +238,7 @@ int main(int argc, char **argv)
 						 { "fault", required_argument, NULL, 'x' },
 						 { "one-by-one", no_argument, NULL, 'o' },
 						 { "mesh", no_argument, NULL, 'm' },
+						 { "parts", no_argument, NULL, 'e' },
 						 { NULL, 0, NULL, 0 } };
 	uint64_t seed = 0, from = 0, count = 0, step = 1;
 	bool one = false, trace = false, singly = false;
@@ -235,6 +253,8 @@ int main(int argc, char **argv)
 			singly = true;
 		} else if (c == 'm') {
 			meshed = true;
+		} else if (c == 'e') {
+			parted = true;
 		} else if (c == 'f') {
 			from = number(optarg);
 		} else if (c == 'c') {

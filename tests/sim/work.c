@@ -123,14 +123,12 @@ static int add_loser(const char *pointer, const struct entry *shown, const struc
 		return 0;
 	}
 	struct blob_ref ref;
-	struct blob *blob;
 	char text[64];
-	if (blob_ref_decode(&lost->value, &ref) < 0 || blob_open(l->d->store, &ref, &blob) < 0)
+	if (blob_ref_decode(&lost->value, &ref) < 0)
 		return 0;
-	ssize_t len = blob_pread(blob, text, sizeof(text), 0);
+	ssize_t len = evict_read(l->d, &ref, text, sizeof(text));
 	if (len > 0)
 		numbers_of(l->n, text, (size_t)len);
-	blob_free(blob);
 	return 0;
 }
 
@@ -160,6 +158,10 @@ int file_numbers(struct device *d, const struct id *id, struct numbers *ret,
 		return r;
 	size_t len = 0;
 	uint8_t *p = version_bytes(v, &len);
+	char away[32];
+	ssize_t n_away = !p && version_blob(v) ? evict_read(d, version_blob(v), away, sizeof(away)) : -1;
+	if (n_away > 0)
+		numbers_of(ret, away, (size_t)n_away);
 	/* A blob has its value in front. */
 	if (p)
 		numbers_of(ret, p, version_form(v) == FORM_BLOB && len > 32 ? 32 : len);
@@ -175,7 +177,7 @@ int file_numbers(struct device *d, const struct id *id, struct numbers *ret,
 		*ret_version = v;
 	else
 		version_unref(v);
-	return p ? 0 : -EIO;
+	return p || n_away >= 0 ? 0 : -EIO;
 }
 
 /* ---- the tree, as a program finds it ---- */
@@ -244,6 +246,8 @@ static const char *pick_name(struct world *w, enum node_kind kind)
 	if (kind == NODE_DIR)
 		return dir[prng_below(&w->r, 3)];
 	const char *name = file[prng_below(&w->r, 5)];
+	if (w->parted && prng_chance(&w->part, 30))
+		name = file[3];
 	return w->slow && name == file[3] ? file[4] : name;
 }
 
@@ -288,6 +292,9 @@ static void allow(struct world *w, struct device *d, const char *what, int r)
 	for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++)
 		if (r == -fine[i])
 			return;
+	/* Contents are away. */
+	if (w->parted && r == -EHOSTDOWN)
+		return;
 	world_fail(w, "device %u: %s: %s", d->no, what, strerror(-r));
 }
 
@@ -377,7 +384,7 @@ static void save(struct world *w, struct device *d, const struct found *x)
 	bool pinned = base->version && prng_chance(&w->r, 60);
 	if (!pinned) {
 		if (file_numbers(d, &x->attr.id, &fresh.saw, &fresh.version) < 0) {
-			numbers_clear(&fresh.saw);
+			pin_clear(&fresh);
 			return;
 		}
 		base = &fresh;
@@ -650,13 +657,13 @@ static void operate(struct world *w, struct device *d)
 			tidy(w, d);
 		return;
 	}
-	if (w->seed % 5 == 0 && prng_chance(&w->r, 20)) {
+	if (!w->parted && w->seed % 5 == 0 && prng_chance(&w->r, 20)) {
 		int r = batch_step(w, d);
 		if (r < 0)
 			allow(w, d, "a batch", r);
 		return;
 	}
-	if (w->seed % 7 == 0 && prng_chance(&w->r, 50)) {
+	if (!w->parted && w->seed % 7 == 0 && prng_chance(&w->r, 50)) {
 		int r = typed_step(w, d);
 		if (r < 0)
 			allow(w, d, "a document with types", r);

@@ -10,6 +10,7 @@
 
 #define YEAR_US (365ull * 86400 * 1000000)
 #define SETTLE_US (120ull * 1000000)
+#define QUIET_US (2ull * 1000000)
 #define MESH_PACE 20
 
 void world_fail(struct world *w, const char *fmt, ...)
@@ -93,6 +94,7 @@ bool device_lost(const struct device *d, const struct actor_id *self, uint64_t n
 void device_start(struct world *w, struct device *d)
 {
 	struct err e = { 0 };
+	d->world = w;
 	clocks[d->no] = (struct clock_of){ w, d };
 	struct replica_config config = { .store = d->store,
 					 .device = d->id,
@@ -115,7 +117,8 @@ void device_start(struct world *w, struct device *d)
 	    seq < d->flushed)
 		world_fail(w, "device %u had flushed seq %llu and comes back with %llu", d->no,
 			   (unsigned long long)d->flushed, (unsigned long long)seq);
-	if (!id_is_zero(&d->actor.device) && actor_id_cmp(&actor, &d->actor) != 0 && w->rolled != d)
+	if (!id_is_zero(&d->actor.device) && actor_id_cmp(&actor, &d->actor) != 0 && w->rolled != d &&
+	    !w->parted)
 		world_fail(w, "device %u comes back as another actor", d->no);
 	fate_started(w, d);
 	model_lost(w, d);
@@ -125,6 +128,7 @@ void device_start(struct world *w, struct device *d)
 	typed_check(w, d);
 	d->actor = actor;
 	d->flushed = seq;
+	evict_started(w, d);
 	check_held(w, d);
 }
 
@@ -135,6 +139,7 @@ void device_crash(struct world *w, struct device *d)
 		pin_clear(&d->pin[i]);
 	typed_down(w, d);
 	net_drop_device(w, d);
+	evict_down(d);
 	/* Nothing more gets to the disk. */
 	store_fail(d->store, 1, -EIO);
 	replica_free(d->replica);
@@ -244,6 +249,7 @@ static void world_make(struct world *w)
 	fate_make(w);
 	purge_make(w);
 	keep_make(w);
+	part_make(w);
 }
 
 static void step(struct world *w)
@@ -254,6 +260,7 @@ static void step(struct world *w)
 		work_step(w);
 	fate_step(w);
 	keep_step(w);
+	evict_step(w);
 	purge_step(w);
 	crash_step(w);
 	flush_step(w);
@@ -265,18 +272,37 @@ static void step(struct world *w)
 /* What must hold after each step. */
 static void device_check(struct world *w, struct device *d)
 {
-	if (w->seed % 5 == 0 || w->seed % 7 == 0)
+	if (!w->parted && (w->seed % 5 == 0 || w->seed % 7 == 0))
 		batch_check(w, d);
-	if (w->seed % 7 == 0)
+	if (!w->parted && w->seed % 7 == 0)
 		typed_check(w, d);
 }
 
 static bool settled(struct world *w)
 {
 	for (unsigned i = 0; i < w->n_devices; i++)
-		if (!w->device[i].replica || replica_dirty(w->device[i].replica))
+		if (!w->device[i].replica || replica_dirty(w->device[i].replica) ||
+		    evict_lacks(w, &w->device[i]))
 			return false;
 	return net_in_step(w);
+}
+
+/* Until nothing has been said for a while. */
+static void fall_silent(struct world *w)
+{
+	uint64_t said = w->said, since = w->now, until = w->now + SETTLE_US;
+	while (w->now < since + QUIET_US) {
+		bool dirty = false;
+		step(w);
+		for (unsigned i = 0; i < w->n_devices; i++)
+			dirty |= !w->device[i].replica || replica_dirty(w->device[i].replica);
+		if (dirty || w->said != said || !net_whole(w)) {
+			said = w->said;
+			since = w->now;
+		}
+		if (w->now > until)
+			world_fail(w, "no end of it after %llu seconds in which nobody writes", SETTLE_US / 1000000);
+	}
 }
 
 void world_run(struct world *w)
@@ -300,8 +326,15 @@ void world_run(struct world *w)
 		if (!w->device[i].replica)
 			device_start(w, &w->device[i]);
 		device_flush(w, &w->device[i]);
-		keep_everything(w, &w->device[i]);
 	}
+	if (w->parted) {
+		fall_silent(w);
+		TRACE(w, "what was kept is compared");
+		part_check(w);
+	}
+	w->whole = true;
+	for (unsigned i = 0; i < w->n_devices; i++)
+		keep_everything(w, &w->device[i]);
 	TRACE(w, "everything is up and nobody writes any more");
 	/* New names, what is passed on for others and what takes the place of purged files come while they settle. */
 	bool renamed = w->brought_back || w->rolled || w->keeping || w->purging;
@@ -316,6 +349,8 @@ void world_run(struct world *w)
 			world_fail(w, "no agreement after %llu seconds of quiet",
 				   SETTLE_US / 1000000);
 	}
+	if (w->parted)
+		fall_silent(w);
 	if (renamed)
 		check_join(w);
 	check_end(w);
@@ -341,6 +376,7 @@ void world_free(struct world *w)
 		struct device *d = &w->device[i];
 		for (int k = 0; k < PINS; k++)
 			pin_clear(&d->pin[k]);
+		evict_down(d);
 		replica_free(d->replica);
 		spread_free(d->spread);
 		store_close(d->store);

@@ -4,8 +4,8 @@
 /* A world of devices in one process, determined by one seed: replicas on memory stores, links that
  * delay, fragment and break, programs that edit files, crashes, clocks that are wrong. world.c has
  * devices and time, net.c the links, work.c the programs (doc.h, text.c, typed.h their files), batch.c
- * changes of several files at once, fate.c what befalls stores and clocks, keep.c what devices keep, model.c what must not get lost,
- * check.c what must hold. */
+ * changes of several files at once, fate.c what befalls stores and clocks, keep.c what devices keep, part.c parts of
+ * that, evict.c contents that go and come, model.c what must not get lost, check.c what must hold. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,6 +40,7 @@ struct pin {
 };
 
 struct device {
+	struct world *world;
 	unsigned no;
 	struct id id;
 	struct store *store;
@@ -62,6 +63,15 @@ struct device {
 	uint32_t since_written, since_covering; /* in the model, when it was brought back */
 	struct actor_id marked; /* purge.c */
 	uint64_t marked_seq;
+	/* evict.c */
+	struct fetches *fetches; /* NULL: in other worlds, or down */
+	bool leaving;            /* contents of `left`; others were asked, and … */
+	bool left_held;          /* … somebody has them */
+	unsigned left_no;
+	struct id left;
+	struct arena left_arena;
+	struct blob_ref *left_ref;
+	uint32_t n_left;
 	struct pin pin[PINS];
 };
 
@@ -80,6 +90,7 @@ struct end { /* of a connection */
 	uint64_t quiet_bytes;         /* sent while nothing was to be said */
 	uint64_t free_at;             /* on a slow link: what was handed over is through then */
 	struct buf parse;             /* what it sent, for the frame counter */
+	unsigned asked[64];           /* evict.c: which eviction a question was about, by its number */
 };
 
 struct conn {
@@ -128,6 +139,9 @@ struct world {
 	struct typed *typed;
 	struct prng keep;
 	bool keeping; /* devices change what they keep */
+	bool parted;  /* … parts among them, and contents are evicted; no batches, and no documents with types */
+	bool whole;   /* they all keep everything, with contents, from now on */
+	struct prng part;
 	struct prng purge;
 	bool purging; /* deleted files are purged */
 	struct prng links;
@@ -137,6 +151,8 @@ struct world {
 	uint64_t saves, frames, sessions, crashes, conflicts, raises, wishes, stales;
 	uint64_t copies; /* that ran in the place of a store, or beside it */
 	uint64_t purged, inherited; /* files; values that went over to others */
+	uint64_t said;              /* frames that are no PING or PONG */
+	uint64_t evicted, picked;   /* files; and those that were found in parts at the end */
 	jmp_buf failed;
 	char failure[500];
 };
@@ -169,6 +185,7 @@ void net_forget_device(struct world *w, struct device *d);
 /* d gets the links that like has. */
 void net_like(struct world *w, const struct device *like, const struct device *d);
 void net_news(struct world *w, struct device *d);
+bool net_whole(struct world *w); /* all links are up, and nothing is on its way */
 bool net_in_step(struct world *w);
 void net_quiet_begin(struct world *w);
 void net_free(struct world *w);
@@ -182,6 +199,21 @@ void fate_started(struct world *w, struct device *d); /* its store was opened */
 void keep_make(struct world *w);
 void keep_step(struct world *w);
 void keep_everything(struct world *w, struct device *d); /* from now on */
+
+/* part.c */
+void part_make(struct world *w);
+/* What a device is to keep of a collection next: an expression, or NULL: all or nothing. */
+const char *part_choose(struct world *w);
+/* Nobody writes and all is said: what has to be in parts is there, and nothing else. */
+void part_check(struct world *w);
+
+/* evict.c */
+void evict_started(struct world *w, struct device *d);
+void evict_down(struct device *d); /* once its sessions are closed */
+void evict_step(struct world *w);
+bool evict_lacks(struct world *w, struct device *d); /* contents of a file that is not deleted */
+/* Bytes of contents that may be away, from whoever has them. -EHOSTDOWN: nobody. */
+ssize_t evict_read(struct device *d, const struct blob_ref *ref, void *data, size_t len);
 
 /* purge.c */
 void purge_make(struct world *w);
