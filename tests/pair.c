@@ -198,6 +198,28 @@ bool pair_turn(struct pair *p, size_t max)
 	return moved;
 }
 
+unsigned pair_delays(struct pair *p, unsigned most)
+{
+	for (unsigned n = 0; n < most; n++) {
+		struct buf out[2] = { 0 };
+		if (session_in_step(p->session[0]) && session_in_step(p->session[1]))
+			return n;
+		for (int i = 0; i < 2 && !p->failed; i++) {
+			node_flush(p->node[i], p->session[i]);
+			p->failed = session_output(p->session[i], &out[i], 65536, p->now, &p->e) < 0;
+			p->bytes[i] += out[i].len;
+		}
+		p->now += 10000;
+		for (int i = 0; i < 2 && !p->failed; i++)
+			p->failed = session_input(p->session[!i], out[i].data, out[i].len, p->now, &p->e) < 0;
+		buf_done(&out[0]);
+		buf_done(&out[1]);
+		if (p->failed)
+			return most;
+	}
+	return most;
+}
+
 bool pair_crawl(struct pair *p, size_t max, unsigned byte_us, void (*look)(const struct buf *out))
 {
 	bool moved = false;

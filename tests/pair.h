@@ -52,6 +52,9 @@ void pair_close(struct pair *p);
 void pair_run(struct pair *p);
 /* One turn: each side's output to the other. True when a byte moved. */
 bool pair_turn(struct pair *p, size_t max);
+/* Carries what both have said by then to the other one at the same time, flushes, and so on until both are in step: how
+ * many delays of a link, one way, that takes. most: it took as many, or failed. */
+unsigned pair_delays(struct pair *p, unsigned most);
 /* One turn over a link that takes so long for a byte; what comes is durable at once. look (may be NULL) sees what is
  * sent. Failure ends the test. True when something moved. */
 bool pair_crawl(struct pair *p, size_t max, unsigned byte_us, void (*look)(const struct buf *out));

@@ -82,6 +82,10 @@ static void measure(const char *where, const char *path_a, const char *path_b)
 	printf("reconnect with nothing new, %s\t%" PRIu64 "\tbytes each way\t<=120\n", where,
 	       p.bytes[0] > p.bytes[1] ? p.bytes[0] : p.bytes[1]);
 	pair_close(&p);
+	pair_open(&p, &a, &b);
+	printf("reconnect with nothing new, round trips, %s\t%.1f\tround trips\t<=2\n", where,
+	       pair_delays(&p, 100) / 2.0);
+	pair_close(&p);
 	node_close(&a);
 	node_close(&b);
 }

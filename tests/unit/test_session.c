@@ -57,6 +57,12 @@ static void test_costs(void)
 	ok(p.bytes[0] <= 120 && p.bytes[1] <= 120, "for %d and %d bytes (at most 120)",
 	   (int)p.bytes[0], (int)p.bytes[1]);
 
+	pair_close(&p);
+	pair_open(&p, &a, &b);
+	unsigned delays = pair_delays(&p, 100);
+	ok(delays <= 4, "in %u delays of the link one way (at most 4: two round trips)", delays);
+	pair_run(&p);
+
 	uint64_t before = p.bytes[0] + p.bytes[1];
 	node_write(&a, "people", "3.json",
 		   A("{\n  \"name\": \"Ada\",\n  \"age\": 37,\n  \"city\": \"London\"\n}\n"));
@@ -526,7 +532,7 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "seeds") == 0)
 		return write_seeds(argv[2]);
-	tap_plan(49);
+	tap_plan(50);
 	test_costs();
 	test_large();
 	test_life();
