@@ -146,6 +146,10 @@ int commit_absence(struct commit *c, struct touched *t)
 	if (state != ABSENT_NOT && t->old)
 		past = ABSENT_PAST;
 	state = rc > 0 ? ABSENT_NOT : state != ABSENT_NOT ? state : t->lacks;
+	/* What was written here may be nowhere else, though a value that it is in conflict with is away: no sweep is to take
+	 * it. */
+	if (state == ABSENT_EVICTED && !c->remote)
+		state = ABSENT_RULE;
 	t->after.attr.absent = state != ABSENT_NOT;
 	t->absence = (uint8_t)state | past;
 	t->absence_new = t->absence != was;

@@ -183,7 +183,11 @@ static void look(struct world *w, struct device *d, const struct record *r, void
 {
 	struct attr at;
 	(void)w;
-	*(bool *)userdata |= r->kind == NODE_FILE && replica_attr(d->replica, &r->id, &at) == 0 && at.absent;
+	const bool absent = r->kind == NODE_FILE && replica_attr(d->replica, &r->id, &at) == 0 && at.absent;
+	char hex[ID_HEX];
+	if (absent && w->trace)
+		TRACE(w, "device %u lacks contents of %.8s", d->no, id_hex(&r->id, hex));
+	*(bool *)userdata |= absent;
 }
 
 /* Of those that are deleted nobody needs the contents, but they may be on their way. */
