@@ -142,12 +142,27 @@ static void take_back(struct inode *i)
 	i->ignored = false;
 }
 
+/* Its bytes are on the disk, as fsync(2) before the name may have promised; the name is when the directory is synced.
+ * i->lock held. */
+static int keep(struct fusefs *fs, struct inode *i)
+{
+	int r = local_store(fs, i, true);
+	if (r < 0) {
+		if (i->shared->work)
+			workfile_unkeep(i->shared->work);
+		local_remove(fs, i);
+	}
+	return r;
+}
+
 int newfile_name(struct fusefs *fs, struct inode *i, const struct id *parent, const char *name)
 {
 	pthread_mutex_lock(&i->lock);
 	int r = begin(i, parent, name);
 	if (r == 0) {
 		r = put(fs, i);
+		if (r == 0)
+			r = keep(fs, i);
 		if (r < 0)
 			take_back(i);
 	}

@@ -23,8 +23,8 @@ int newfile_make(struct fusefs *fs, const struct id *parent, const char *name, u
 /* One that has no name, an empty regular file. May it be given one? The kernel knows (O_EXCL). */
 int newfile_nameless(struct fusefs *fs, mode_t mode, const struct maker *m, struct inode **ret);
 bool newfile_is_nameless(struct inode *i);
-/* It gets its first name, which is free, and goes on as a file made there would. -EEXIST, -ENOMEM: it is still
- * without. */
+/* It gets its first name, which is free, and goes on as a file made there would; what was written is on the disk.
+ * -EEXIST, -ENOSPC, -ENOMEM: it is still without. */
 int newfile_name(struct fusefs *fs, struct inode *i, const struct id *parent, const char *name);
 /* The same where a document that was just removed waits for who saves it by name (fusefs/tombstone.h): its next
  * version is this one. -ENOENT: none does; -EINVAL: refused, see save_over. */

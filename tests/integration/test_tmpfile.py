@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Files that are made without a name (O_TMPFILE), and get one, or none."""
+import contextlib
 import errno
 import json
 import os
@@ -169,6 +170,29 @@ def test_across_an_upgrade(lab):
     os.close(fd)
     settled(host)
     assert (directory / "a.txt").read_text() == "begun and done\n"
+
+
+@pytest.mark.parametrize("size", [100, 3 << 20], ids=["small", "large"])
+def test_what_was_synced_is_there_after_a_crash(lab, size):
+    """fsync of the file, a name, fsync of the directory."""
+    host = lab.host("anna")
+    host.up()
+    directory = host.dir / "c"
+    directory.mkdir()
+    whole = random.Random(size).randbytes(size)
+    top = os.open(directory, os.O_RDONLY)
+    fd = nameless(directory)
+    os.write(fd, whole)
+    os.fsync(fd)
+    name_it(fd, directory / "a.bin")
+    os.fsync(top)
+    host.kill9()
+    for open_file in (top, fd):
+        with contextlib.suppress(OSError):  # nobody hears of it
+            os.close(open_file)
+    host.up()
+    assert (directory / "a.bin").read_bytes() == whole
+    assert host.shoal("verify", "--json")["errors"] == 0
 
 
 def test_many_that_get_none(lab):
