@@ -80,10 +80,11 @@ static int drop_covered(struct arena *a, const struct vv *seen, const struct sta
 	uint32_t n = 0;
 	for (uint32_t i = 0; s && i < s->val.n; i++)
 		n += is_covered_blob(&s->val.entry[i], seen);
-	if (n == 0 || slot_covered(s, seen))
+	/* Without any it would be nothing that could be shown. */
+	if (n == 0 || n == s->val.n || slot_covered(s, seen))
 		return 0;
 	struct slot *t = slot_copy(a, s, NULL, 0);
-	struct entry *left = arena_array(a, s->val.n - n + 1, sizeof(*left));
+	struct entry *left = arena_array(a, s->val.n - n, sizeof(*left));
 	if (!t || !left)
 		return -ENOMEM;
 	t->val = (struct reg){ .entry = left };
