@@ -239,6 +239,8 @@ libengine_a_SOURCES = \
 	engine/slotcodec.h \
 	engine/slotseq.c \
 	engine/slotseq.h \
+	engine/spared.c \
+	engine/spared.h \
 	engine/spread.c \
 	engine/spread.h \
 	engine/statement.c \

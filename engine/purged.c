@@ -68,7 +68,36 @@ void record_heir(const struct record *r, const struct actors *actors, struct id 
 	sha256_id(part, 3, ret);
 }
 
-int record_inherit(struct arena *a, const struct record *r, const struct id *heir,
+static bool is_covered_blob(const struct entry *e, const struct vv *seen)
+{
+	return e->value.kind == VALUE_BLOB && vv_has(seen, e->dot);
+}
+
+/* The content without the blobs that are covered; a mark tells those who have the same heir with them. */
+static int drop_covered(struct arena *a, const struct vv *seen, const struct stamp *st, struct record *c)
+{
+	const struct slot *s = c->top ? slot_find(c->top, TOP_CONTENT, strlen(TOP_CONTENT)) : NULL;
+	uint32_t n = 0;
+	for (uint32_t i = 0; s && i < s->val.n; i++)
+		n += is_covered_blob(&s->val.entry[i], seen);
+	/* Without any it would be nothing that could be shown. */
+	if (n == 0 || n == s->val.n || slot_covered(s, seen))
+		return 0;
+	struct slot *t = slot_copy(a, s, NULL, 0);
+	struct entry *left = arena_array(a, s->val.n - n, sizeof(*left));
+	if (!t || !left)
+		return -ENOMEM;
+	t->val = (struct reg){ .entry = left };
+	for (uint32_t i = 0; i < s->val.n; i++)
+		if (!is_covered_blob(&s->val.entry[i], seen))
+			left[t->val.n++] = s->val.entry[i];
+	int rc = vv_arena_raise(a, &s->cleared, st->dot, &t->cleared);
+	if (rc == 0)
+		rc = slot_put(a, c->top, TOP_CONTENT, strlen(TOP_CONTENT), t, &c->top);
+	return rc == 0 ? record_bound_marks(a, c) : rc;
+}
+
+int record_inherit(struct arena *a, const struct record *r, const struct id *heir, const struct vv *seen,
 		   const struct stamp *st, const struct record **ret)
 {
 	struct record *c = arena_new(a, struct record);
@@ -89,6 +118,8 @@ int record_inherit(struct arena *a, const struct record *r, const struct id *hei
 	for (uint32_t i = c->n_visits; i < EDGES_MAX; i++)
 		c->visit[i] = (struct visit){ 0 };
 	int rc = vv_arena_raise(a, &r->ctx, st->dot, &c->ctx);
+	if (rc == 0)
+		rc = drop_covered(a, seen, st, c);
 	if (rc == 0)
 		*ret = c;
 	return rc;

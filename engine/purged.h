@@ -41,7 +41,8 @@ bool record_has_news(const struct record *r, const struct vv *seen);
 const struct edge *record_last_place(const struct record *r);
 
 /* The node that takes over what a record holds when its own is purged, and its record: all of r but its edge to
- * TRASH. actors: for the fingerprint. -ENOMEM. */
+ * TRASH, and but for the files' bytes that the purge has taken account of (seen), if it has other content that the purge
+ * has not: whoever purged it may be the one who had them last. actors: for the fingerprint. -ENOMEM. */
 void record_heir(const struct record *r, const struct actors *actors, struct id *ret);
-int record_inherit(struct arena *a, const struct record *r, const struct id *heir,
+int record_inherit(struct arena *a, const struct record *r, const struct id *heir, const struct vv *seen,
 		   const struct stamp *st, const struct record **ret);

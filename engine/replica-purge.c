@@ -211,6 +211,23 @@ int replica_purge_old(struct replica *r, uint64_t horizon_us, struct purge_walk 
 
 /* ---- two records of which one is purged ---- */
 
+static int any_link(const struct id *link, void *userdata)
+{
+	(void)link, (void)userdata;
+	return 1;
+}
+
+/* It has become another file, whose bytes are elsewhere, and so have its links: nothing is left to be done here. */
+static bool is_noted(struct replica *r, const struct record *rec)
+{
+	struct id heir;
+	if (absents_get(r->absents, &rec->id) == ABSENT_NOT ||
+	    (in_inodes(rec) && link_each(r, &rec->id, &rec->scope, any_link, NULL) != 0))
+		return false;
+	record_heir(rec, r->actors, &heir);
+	return store_has(r->store, NULL, STORE_DOCS, heir.b, ID_SIZE);
+}
+
 enum apart purge_apart(struct replica *r, const struct record *old, const struct delta *d)
 {
 	const struct record *new = &d->state;
@@ -219,7 +236,8 @@ enum apart purge_apart(struct replica *r, const struct record *old, const struct
 	/* Whoever has it does so, and not only who shows it: the next device may never be told of it. */
 	if (record_is_purged(new))
 		return record_has_news(old, record_purge_seen(new)) &&
-			       ((record_alive(old) && !in_inodes(old)) || node_live(r, &old->id) > 0) ?
+			       ((record_alive(old) && !in_inodes(old)) || node_live(r, &old->id) > 0) &&
+			       !is_noted(r, old) ?
 			       APART_OURS : APART_NOT;
 	/* Whether a name of a file that has hard links is left is not seen here; if none is, nobody will see the copy. */
 	if (!record_has_news(new, record_purge_seen(old)))
@@ -348,7 +366,7 @@ static int turn_links(struct commit *c, const struct record *from, const struct 
 	return rc;
 }
 
-static int write_copy(struct commit *c, const struct record *from, enum absence lacks)
+static int write_copy(struct commit *c, const struct record *from, const struct vv *seen, enum absence lacks)
 {
 	struct stored old = { 0 };
 	const struct record *rec;
@@ -357,7 +375,7 @@ static int write_copy(struct commit *c, const struct record *from, enum absence 
 	record_heir(from, c->r->actors, &heir);
 	int rc = commit_record(c, &heir, &old, NULL);
 	if (rc == -ENOENT) {
-		rc = record_inherit(&c->arena, from, &heir, &c->stamp, &rec);
+		rc = record_inherit(&c->arena, from, &heir, seen, &c->stamp, &rec);
 		if (rc == 0)
 			rc = commit_put(c, &old, rec, CHANGE_CONTENT | CHANGE_ATTR, &t);
 		if (rc == 0)
@@ -366,8 +384,8 @@ static int write_copy(struct commit *c, const struct record *from, enum absence 
 	return rc == 0 && in_inodes(from) ? turn_links(c, from, &heir) : rc;
 }
 
-/* alone: not as what its name says, whatever that is. */
-static int write_heir(struct commit *c, const struct record *from, enum absence lacks, bool alone)
+/* seen: of the purge. alone: not as what its name says, whatever that is. */
+static int write_heir(struct commit *c, const struct record *from, const struct vv *seen, enum absence lacks, bool alone)
 {
 	const struct edge *at = record_last_place(from);
 	const struct slot *content = from->top ? slot_find(from->top, TOP_CONTENT, strlen(TOP_CONTENT)) : NULL;
@@ -384,13 +402,14 @@ static int write_heir(struct commit *c, const struct record *from, enum absence 
 	int rc = named ? choose_document(c, from, at, &id, &old) : -ENOENT;
 	if (rc >= 0)
 		return write_document(c, from, at, &id, &old, rc > 0);
-	return rc == -ENOENT ? write_copy(c, from, lacks) : rc;
+	return rc == -ENOENT ? write_copy(c, from, seen, lacks) : rc;
 }
 
 static int inherit_locked(struct commit *c, const struct delta *d, enum absence lacks, bool alone, struct err *e)
 {
 	struct stored old;
 	const struct record *from;
+	enum absence here;
 	int rc = commit_record(c, &d->state.id, &old, e);
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
@@ -401,13 +420,15 @@ static int inherit_locked(struct commit *c, const struct delta *d, enum absence 
 		break;
 	case APART_OURS:
 		from = old.record;
-		rc = write_heir(c, from, absents_get(c->r->absents, &from->id), alone);
-		return rc < 0 ? rc : put_purged(c, &old, from);
+		here = absents_get(c->r->absents, &from->id);
+		rc = write_heir(c, from, record_purge_seen(&d->state), here, alone || here != ABSENT_NOT);
+		/* Whoever has the bytes would let them go if the purge knew of them. */
+		return rc < 0 || here != ABSENT_NOT ? rc : put_purged(c, &old, from);
 	case APART_THEIRS:
 		/* The purged record takes it in with all that came with it, not before. */
 		rc = delta_join(&c->arena, c->r->actors, NULL, d, &from);
 		if (rc == 0)
-			rc = write_heir(c, from, lacks, alone);
+			rc = write_heir(c, from, record_purge_seen(old.record), lacks, alone);
 		return rc < 0 ? rc : 1;
 	}
 	return 0;

@@ -13,6 +13,7 @@
 
 #include "engine/pick.h"
 #include "engine/sha256.h"
+#include "engine/spared.h"
 
 #define FOUND_MAX 65536   /* items of one turn; the others come in the next one */
 #define HOLD_MAX 16384
@@ -20,7 +21,6 @@
 #define PIECE 60000       /* bytes of a list in one frame */
 #define POKE 2            /* flag of HOLD: F has news */
 #define BUILD_STEPS 16    /* of a pick, in one go */
-#define SPARED_MAX 16     /* nodes that are looked at again */
 #define GIVEN_MAX 1024    /* nodes that are not given twice */
 
 enum phase {
@@ -74,8 +74,7 @@ struct part {
 	bool heard;        /* the peer's round has begun */
 	bool moved;        /* F: W let something leave, or sent something */
 	struct buf tried;  /* W: struct tried, of the last turn; by id */
-	struct id spared[SPARED_MAX]; /* W: they would leave if their contents stayed here */
-	uint32_t n_spared;
+	struct spared spared; /* W */
 	struct given *given; /* W: GIVEN_MAX, by the first bytes of the id; NULL: none yet */
 	struct id last;    /* what was found in the turn before */
 };
@@ -241,15 +240,14 @@ static int part_open(struct session *s, struct part *p, struct err *e)
 static int part_wake(struct session *s, struct part *p, struct buf *out, struct err *e)
 {
 	/* That contents stay after all makes no commit. */
-	for (uint32_t i = 0; !p->due && i < p->n_spared; i++)
-		p->due = replica_keeps_contents(s->replica, &p->spared[i]);
+	p->due |= spared_kept(&p->spared, s->replica);
 	if (p->refused || view_commits(s->view) < p->not_before || (!p->due && !p->look))
 		return 0;
 	struct reconcile_sum last = p->sum;
 	int r = part_open(s, p, e);
 	if (r != OPENED)
 		return r;
-	bool news = !p->compared || !reconcile_equal(&last, &p->sum);
+	bool news = !p->compared || !reconcile_equal(&last, &p->sum) || spared_changed(&p->spared, p->view, s->actors);
 	p->look = false;
 	if (p->whole && (p->due || news)) {
 		p->due = false;
@@ -381,12 +379,11 @@ static bool is_unseen(const struct view_node *node, const struct held *h)
 }
 
 /* It would leave, but its contents at the peer may be the last ones, for they are not here or about to go. */
-static bool is_spared(struct session *s, struct part *p, const struct id *id, const struct held *h)
+static bool is_spared(struct session *s, struct part *p, const struct id *id, const struct vv *context, const struct held *h)
 {
 	if (!h || replica_keeps_contents(s->replica, id))
 		return false;
-	if (p->n_spared < SPARED_MAX)
-		p->spared[p->n_spared++] = *id;
+	spared_add(&p->spared, id, context, s->actors);
 	return true;
 }
 
@@ -437,7 +434,7 @@ static int plan_one(struct session *s, struct part *p, const struct id *id, cons
 	bool here = r == 0;
 	if (h && (!here || (!vv_covers(&node.context, &h->context) && !is_tried(s, p, h, &node, tried)))) {
 		buf_put(&p->take, id, sizeof(*id));
-	} else if (here && (picked_has(p->picked, id) || is_unseen(&node, h) || is_spared(s, p, id, h))) {
+	} else if (here && (picked_has(p->picked, id) || is_unseen(&node, h) || is_spared(s, p, id, &node.context, h))) {
 		const struct item x = { *id, h ? &h->context : NULL };
 		r = h ? vv_covers(&h->context, &node.context) : was_given(s, p, &node, id);
 		if (r < 0)
@@ -458,7 +455,7 @@ static int plan(struct session *s, struct part *p, struct err *e)
 	const struct held *h = (const void *)p->held.data;
 	size_t n = p->found.len / sizeof(*x), m = p->held.len / sizeof(*h);
 	_cleanup_(buf_done) struct buf all = { 0 }, tried = { 0 };
-	p->n_spared = 0;
+	p->spared = (struct spared){ 0 };
 	for (size_t i = 0, k = 0; i < n || k < m;) {
 		int c = i == n ? 1 : k == m ? -1 : id_cmp(&x[i].id, &h[k].id);
 		const struct id *id = c <= 0 ? &x[i].id : &h[k].id;

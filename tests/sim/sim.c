@@ -24,7 +24,7 @@
 #define JOBS 2
 #define HISTORIES 20000
 #define MESHES 4000
-#define PARTS 3000
+#define PARTS 2000
 #define FAULTY 300
 
 struct totals {

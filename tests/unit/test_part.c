@@ -192,6 +192,36 @@ static void test_three(void)
 	node_close(&f);
 }
 
+/* A file that does not match stays as long as its contents are nowhere else, and is what it is elsewhere. */
+static void test_spared(void)
+{
+	struct node w, f;
+	struct pair p;
+	struct attr at;
+	char bytes[400];
+	node_open(&w, 1, NULL);
+	node_open(&f, 2, NULL);
+	replica_set_eager(w.replica, 100);
+	number(&w, "cars", 1, 1);
+	struct id cars = dir_of(&w, "cars");
+	keep(&f, &cars, INTEREST_FILTERED, "n = 1");
+	meet(&w, &f);
+	memset(bytes, 'x', sizeof(bytes));
+	node_write(&f, "cars", "x.bin", bytes, sizeof(bytes));
+	pair_open(&p, &w, &f);
+	pair_run(&p);
+	ok(!p.failed && replica_absents(w.replica) == 1 && files_in(&f, &cars) == 2,
+	   "what does not match stays where its contents are");
+	if (replica_lookup(w.replica, &cars, A("x.bin"), &at) < 0 || replica_remove(w.replica, &at.id, 0) < 0)
+		tap_bail("cannot remove");
+	pair_run(&p);
+	ok(!p.failed && files_in(&f, &cars) == 1, "and hears that it is deleted");
+	pair_close(&p);
+	ok(sound(&w) && sound(&f), "both are sound");
+	node_close(&w);
+	node_close(&f);
+}
+
 /* ---- what a peer may not say ---- */
 
 static void test_refused(void)
@@ -503,10 +533,11 @@ static bool history(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-	tap_plan(argc == 1 ? 49 : 1);
+	tap_plan(argc == 1 ? 52 : 1);
 	if (argc == 1) {
 		test_two();
 		test_three();
+		test_spared();
 		test_refused();
 	}
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;

@@ -11,6 +11,7 @@
 #include "engine/purge.h"
 #include "engine/purged.h"
 #include "engine/slot.h"
+#include "engine/stored.h"
 #include "tests/device.h"
 #include "tests/pair.h"
 
@@ -485,6 +486,91 @@ static void test_conflict(void)
 	ok(mesh_close(&m), "all is well");
 }
 
+/* The record of that node, as it is stored. */
+static const struct record *record_of(struct node *n, struct arena *a, const struct id *id)
+{
+	struct stored s;
+	if (stored_get(n->replica, NULL, a, id, &s, NULL) < 0)
+		tap_bail("no record");
+	return s.record;
+}
+
+static void write_large(struct node *n, char fill)
+{
+	char bytes[400];
+	memset(bytes, fill, sizeof(bytes));
+	node_write(n, "d", "x.bin", bytes, sizeof(bytes));
+}
+
+static void test_bytes_gone(void)
+{
+	struct mesh m;
+	struct sweep_report report;
+	mesh_open(&m, "x.bin", A("bytes"));
+	replica_set_eager(m.b.replica, 100);
+	replica_set_eager(m.c.replica, 100);
+	write_large(&m.a, 'x');
+	node_write(&m.c, "d", "x.bin", A("of c"));
+	ok(meet(&m.a, &m.b) && meet(&m.b, &m.c) && find(&m.c, "d", "x.bin").conflict &&
+		   replica_absents(m.c.replica) == 1, "a conflict, and bytes that are with who wrote them");
+	node_write(&m.a, "d", "x.bin", A("later"));
+	drop_and_purge(&m.a, "d", "x.bin");
+	ok(replica_sweep(m.a.replica, &report, NULL) == 0 && report.deleted > 0, "who purges them lets them go");
+	ok(meet(&m.a, &m.c) && has(&m.c, "d", "x.bin", "of c") && has(&m.a, "d", "x.bin", "of c"),
+	   "what the purge did not know is kept");
+	ok(!find(&m.a, "d", "x.bin").conflict && !find(&m.c, "d", "x.bin").conflict &&
+		   replica_absents(m.a.replica) == 0 && replica_absents(m.c.replica) == 0,
+	   "and nothing refers to bytes that nobody has");
+	ok(mesh_close(&m), "all is well");
+}
+
+/* Two heard of purges that knew different things, and made the same file of what they had. */
+static void test_bytes_known(void)
+{
+	struct mesh m;
+	struct node d;
+	mesh_open(&m, "x.bin", A("bytes"));
+	node_open(&d, 4, NULL);
+	ok(meet(&m.a, &d), "four have a file");
+	drop_and_purge(&m.b, "d", "x.bin");
+	write_large(&m.a, 'x');
+	node_write(&m.c, "d", "x.bin", A("of c"));
+	ok(meet(&m.a, &d) && meet(&d, &m.c) && find(&m.c, "d", "x.bin").conflict && find(&d, "d", "x.bin").conflict,
+	   "two of them with what two others have changed");
+	node_write(&m.a, "d", "x.bin", A("later"));
+	drop_and_purge(&m.a, "d", "x.bin");
+	ok(meet(&m.a, &m.c) && !find(&m.c, "d", "x.bin").conflict, "one hears of a purge that knew one of the changes");
+	ok(meet(&m.b, &d) && find(&d, "d", "x.bin").conflict, "the other one of another that knew none");
+	const struct id heir = find(&m.c, "d", "x.bin").id;
+	ok(is(&d, "d", "x.bin", &heir) && meet(&m.c, &d) && is(&d, "d", "x.bin", &heir), "they make one file");
+	ok(!find(&d, "d", "x.bin").conflict && has(&d, "d", "x.bin", "of c") && has(&m.c, "d", "x.bin", "of c"),
+	   "without what one of the purges knew");
+	ok(meet(&m.b, &d) && !find(&m.b, "d", "x.bin").conflict && everywhere(&m, "x.bin"), "everywhere");
+	ok(sound(&d) && mesh_close(&m), "all is well");
+	node_close(&d);
+}
+
+static void test_bytes_elsewhere(void)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct mesh m;
+	mesh_open(&m, "x.bin", A("bytes"));
+	const struct id was = find(&m.a, "d", "x.bin").id;
+	drop_and_purge(&m.a, "d", "x.bin");
+	replica_set_eager(m.a.replica, 100);
+	replica_set_eager(m.c.replica, 100);
+	write_large(&m.b, 'x');
+	ok(meet(&m.b, &m.c) && replica_absents(m.c.replica) == 1, "who hears of a purge may not have the bytes");
+	ok(meet(&m.a, &m.c) && lists(&m.a, "d", "x.bin") && lists(&m.c, "d", "x.bin"), "it is another file then");
+	const struct record *purged = record_of(&m.c, &a, &was), *theirs = record_of(&m.b, &a, &was);
+	ok(record_is_purged(purged) && !record_is_purged(theirs) && record_has_news(theirs, record_purge_seen(purged)),
+	   "who has them is not told that this is done");
+	const struct id heir = find(&m.c, "d", "x.bin").id;
+	ok(meet(&m.c, &m.b) && is(&m.b, "d", "x.bin", &heir) && replica_absents(m.b.replica) == 0,
+	   "and keeps them, as the same file");
+	ok(mesh_close(&m), "all is well");
+}
+
 static void test_links(void)
 {
 	struct mesh m;
@@ -684,7 +770,7 @@ static void test_store(void)
 
 int main(void)
 {
-	tap_plan(10 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 9 + 7 + 8 + 2 + 1 + 3 + 3 + 5);
+	tap_plan(10 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 9 + 7 + 8 + 2 + 1 + 3 + 3 + 5 + 5 + 8 + 5);
 	test_refused();
 	test_gone();
 	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
@@ -696,6 +782,9 @@ int main(void)
 	test_counter();
 	test_spent();
 	test_conflict();
+	test_bytes_gone();
+	test_bytes_known();
+	test_bytes_elsewhere();
 	test_links();
 	test_when();
 	test_came_dead();
