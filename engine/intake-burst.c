@@ -21,9 +21,16 @@ static bool has_contents(const struct delta *d)
 	return false;
 }
 
+/* Somebody who watches is told of names in the order in which they came and went: of two files that have changed
+ * names there is none within one commit. */
+static bool moves(const struct delta *d)
+{
+	return d->from.n > 0 && d->state.n_edges > 0;
+}
+
 bool intake_burst_takes(const struct arrival *a)
 {
-	return !has_contents(a->delta) && a->bytes.len <= BURST_BYTES / 4;
+	return !has_contents(a->delta) && !moves(a->delta) && a->bytes.len <= BURST_BYTES / 4;
 }
 
 int intake_burst_add(struct intake *in, struct arrival *a, struct err *e)

@@ -208,15 +208,17 @@ def lag_in_the_middle(a, b, lan, name, count=4000):
     wait_for((b.dir / name).exists)
     lan.disconnect(b)
     wait_for(lambda: not connected(b))
+    # What can be packed well is on its way as a whole before the first of it has arrived.
     for number in range(count):
-        (a.dir / name / f"{number}.json").write_text('{"text": "%s"}' % ("x" * 1000))
+        (a.dir / name / f"{number}.json").write_text('{"text": "%s"}' % os.urandom(500).hex())
     lan.connect(b)
     wait_for(lambda: len(os.listdir(b.dir / name)) > 30, every=0.001)
     with stopped(a):
-        if len(os.listdir(b.dir / name)) == count:
-            return False
         get, give = lag(b)
-        assert 0 < get <= count and give == 0
+        if get == 0:
+            return False
+        # Files of a round that is under way, and else changes, of which a file may have several.
+        assert give == 0
         assert "TO GET" in b.shoal("peers")
         assert f", {get} to get, 0 to give" in b.shoal("status")
     wait_for(lambda: len(os.listdir(b.dir / name)) == count, timeout=60)
