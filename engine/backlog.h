@@ -52,5 +52,8 @@ bool backlog_between(const struct backlog *b);
 const struct vv *backlog_known(const struct backlog *b); /* for which it is; borrowed */
 /* Nodes left, an estimate for progress. */
 uint64_t backlog_left(const struct backlog *b);
+/* The same before it is walked, without the numbers that were given to nodes of other scopes before the first of this
+ * one: a new collection of an old device has many. */
+int backlog_count(struct backlog *b, uint64_t *ret);
 
 DEFINE_CLEANUP(struct backlog *, backlog_free)

@@ -21,6 +21,7 @@
 #include <errno.h>
 
 #define DEPTH_MAX 4096 /* directories sent ahead for one node */
+#define COUNT_LEAST 64 /* numbers of one actor that are worth a look at which are of the scope */
 
 static int by_identifier(const void *x, const void *y, void *userdata)
 {
@@ -178,6 +179,76 @@ static void entry_key(struct buf *b, const struct id *scope, uint32_t actor, uin
 	buf_u64(b, seq);
 }
 
+/* Entries of an actor that are to be walked. */
+static int entries_of(struct backlog *b, uint32_t actor, struct store_iter **ret)
+{
+	_cleanup_(buf_done) struct buf low = { 0 };
+	_cleanup_(buf_done) struct buf high = { 0 };
+	entry_key(&low, &b->scope, actor, vv_get(&b->skip, actor) + 1);
+	entry_key(&high, &b->scope, actor, vv_get(b->have, actor) + 1);
+	if (buf_failed(&low) || buf_failed(&high))
+		return -ENOMEM;
+	return store_iter_new(b->r->store, view_snapshot(b->view), STORE_DOTS, low.data, low.len, high.data,
+			      high.len, ret);
+}
+
+/* Before the first entry of the actor at which it is. */
+static int walk_open(struct backlog *b)
+{
+	b->last = vv_get(&b->skip, b->actor[b->at]);
+	return entries_of(b, b->actor[b->at], &b->it);
+}
+
+/* What the number of an entry is; -EBADMSG. */
+static int entry_seq(struct store_iter *it, uint64_t *ret_seq, struct id *ret)
+{
+	size_t len;
+	const uint8_t *key = store_iter_key(it, &len);
+	struct cursor c = cursor_make(key, len);
+	cursor_take(&c, ID_SIZE + 4);
+	*ret_seq = cursor_u64(&c);
+	const uint8_t *id = cursor_take(&c, ID_SIZE);
+	if (!cursor_end(&c))
+		return -EBADMSG;
+	memcpy(ret->b, id, ID_SIZE);
+	return 0;
+}
+
+/* Numbers in front of the first entry of an actor, which are of other scopes. */
+static int numbers_before(struct backlog *b, uint32_t at, uint64_t *ret)
+{
+	const uint32_t actor = b->actor[at];
+	const uint64_t skip = vv_get(&b->skip, actor), have = vv_get(b->have, actor);
+	_cleanup_(store_iter_freep) struct store_iter *own = NULL;
+	uint64_t seq = have + 1;
+	struct id id;
+	*ret = 0;
+	if (have - skip < COUNT_LEAST)
+		return 0;
+	/* The walk goes on with the one that it needs first. */
+	int rc = at > b->at ? entries_of(b, actor, &own) : b->it ? 0 : walk_open(b);
+	struct store_iter *it = at > b->at ? own : b->it;
+	if (rc == 0 && store_iter_valid(it))
+		rc = entry_seq(it, &seq, &id);
+	else if (rc == 0)
+		rc = store_iter_error(it);
+	*ret = seq - skip - 1;
+	return rc;
+}
+
+int backlog_count(struct backlog *b, uint64_t *ret)
+{
+	*ret = backlog_left(b);
+	for (uint32_t i = b->at; !b->turned && i < b->n_actors; i++) {
+		uint64_t before;
+		int rc = numbers_before(b, i, &before);
+		if (rc < 0)
+			return rc;
+		*ret -= before;
+	}
+	return 0;
+}
+
 /* The next entry of the index; 0 at the end. */
 static int next_entry(struct backlog *b, uint32_t *ret_actor, uint64_t *ret_seq, struct id *ret)
 {
@@ -189,15 +260,7 @@ static int next_entry(struct backlog *b, uint32_t *ret_actor, uint64_t *ret_seq,
 		uint32_t actor = b->actor[b->at];
 		uint64_t have = vv_get(b->have, actor);
 		if (!b->it) {
-			_cleanup_(buf_done) struct buf low = { 0 };
-			_cleanup_(buf_done) struct buf high = { 0 };
-			b->last = vv_get(&b->skip, actor);
-			entry_key(&low, &b->scope, actor, b->last + 1);
-			entry_key(&high, &b->scope, actor, have + 1);
-			if (buf_failed(&low) || buf_failed(&high))
-				return -ENOMEM;
-			int rc = store_iter_new(b->r->store, view_snapshot(b->view), STORE_DOTS,
-						low.data, low.len, high.data, high.len, &b->it);
+			int rc = walk_open(b);
 			if (rc < 0)
 				return rc;
 		}
@@ -210,15 +273,9 @@ static int next_entry(struct backlog *b, uint32_t *ret_actor, uint64_t *ret_seq,
 			b->at++;
 			continue;
 		}
-		size_t len;
-		const uint8_t *key = store_iter_key(b->it, &len);
-		struct cursor c = cursor_make(key, len);
-		cursor_take(&c, ID_SIZE + 4);
-		*ret_seq = cursor_u64(&c);
-		const uint8_t *id = cursor_take(&c, ID_SIZE);
-		if (!cursor_end(&c))
-			return -EBADMSG;
-		memcpy(ret->b, id, ID_SIZE);
+		int rc = entry_seq(b->it, ret_seq, ret);
+		if (rc < 0)
+			return rc;
 		*ret_actor = actor;
 		b->left -= *ret_seq - b->last;
 		b->last = *ret_seq;

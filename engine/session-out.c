@@ -439,8 +439,9 @@ static int round_start(struct session *s, struct buf *out, struct scope *scope, 
 		r = vv_join(&scope->sent, &o->upto);
 	o->view = view_ref(s->view);
 	o->no = ++s->last_round;
-	o->nodes = backlog_left(b);
 	o->backlog = b;
+	if (r == 0)
+		r = backlog_count(b, &o->nodes);
 	s->open = o->no;
 	s->n_rounds++;
 	payload(s);

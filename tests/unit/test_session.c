@@ -528,12 +528,42 @@ static int write_seeds(const char *dir)
 	return 0;
 }
 
+/* What people are told is to come is what comes, whatever was changed in other collections before. */
+static void test_count(void)
+{
+	enum { BEFORE = 300, NEW = 100 };
+	struct node a, b;
+	struct pair p;
+	struct session_status st = { 0 };
+	uint64_t most = 0;
+	node_open(&a, 1, NULL);
+	node_open(&b, 2, NULL);
+	for (unsigned i = 0; i < BEFORE + NEW; i++) {
+		char name[32];
+		snprintf(name, sizeof(name), "%u.json", i);
+		if (i == BEFORE && !pair_meet(&a, &b))
+			tap_bail("they do not meet");
+		node_write(&a, i < BEFORE ? "before" : "new", name, "{}\n", 3);
+	}
+	pair_open(&p, &a, &b);
+	for (unsigned turn = 0; turn < 1000 && !p.failed && !session_in_step(p.session[0]); turn++) {
+		pair_turn(&p, 512);
+		session_status(p.session[1], &st);
+		most = st.behind_here > most ? st.behind_here : most;
+	}
+	ok(!p.failed && most > NEW / 2 && most <= NEW + 1, "%d files are said to come, of %d", (int)most, NEW);
+	pair_close(&p);
+	node_close(&a);
+	node_close(&b);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "seeds") == 0)
 		return write_seeds(argv[2]);
-	tap_plan(50);
+	tap_plan(51);
 	test_costs();
+	test_count();
 	test_large();
 	test_life();
 	test_fence();
