@@ -187,7 +187,9 @@ libengine_a_SOURCES = \
 	engine/replica-tree.c \
 	engine/replica-txn.c \
 	engine/replica-types.c \
+	engine/replica-verify-chunks.c \
 	engine/replica-verify.c \
+	engine/replica-verify.h \
 	engine/replica-version-free.c \
 	engine/replica-version-later.c \
 	engine/replica-version.c \

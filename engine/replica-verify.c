@@ -3,7 +3,7 @@
 /* Checks the store against itself: everything that is derived is derived again, from all records
  * at once, and compared. So it also checks the code that derives step by step. */
 
-#include "engine/replica-purge.h"
+#include "engine/replica-verify.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -11,31 +11,6 @@
 #include "engine/edge.h"
 #include "engine/history.h"
 #include "engine/purged.h"
-
-struct verify {
-	struct replica *r;
-	struct view *view;
-	const struct store_snapshot *snap;
-	verify_fn f;
-	void *userdata;
-	struct verify_report *report;
-	struct store_batch *fix; /* NULL: only look */
-	struct arena names;
-	struct tree_node *node; /* of every record, by id once resolved */
-	uint32_t n, cap;
-	uint64_t *visit; /* the latest one of each node, as its place */
-	struct buf visits; /* struct visit of all records */
-	struct buf filed;    /* struct filed */
-	struct buf links;    /* struct link_truth, sorted once all are there */
-	struct want *want; /* directory entries that should be there */
-	uint32_t n_want;
-	uint64_t dots;     /* that should be there */
-	bool lost;         /* something hangs in lost+found */
-	bool unreadable;   /* some record is: what it stood for must not be taken away */
-	struct marks marks; /* chunks that are needed */
-	bool marked;        /* … as far as could be read */
-	uint64_t listed, hashes; /* chunks in STORE_HASHES; entries of it */
-};
 
 /* A file that is in INODES if a link to it is alive. */
 struct filed {
@@ -52,9 +27,7 @@ struct want {
 	struct claim claim;
 };
 
-static void problem(struct verify *v, bool fixed, const char *fmt, ...) _printf_(3, 4);
-
-static void problem(struct verify *v, bool fixed, const char *fmt, ...)
+void verify_problem(struct verify *v, bool fixed, const char *fmt, ...)
 {
 	char text[300];
 	va_list ap;
@@ -68,11 +41,7 @@ static void problem(struct verify *v, bool fixed, const char *fmt, ...)
 		v->f(text, v->userdata);
 }
 
-/* Calls f for each entry of a family. */
-typedef int (*entry_fn)(struct verify *v, const uint8_t *key, size_t key_len, const uint8_t *value,
-			size_t len);
-
-static int each(struct verify *v, enum store_family family, entry_fn f)
+int verify_each(struct verify *v, enum store_family family, verify_entry_fn f)
 {
 	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
 	int rc = store_iter_new(v->r->store, v->snap, family, NULL, 0, NULL, 0, &it);
@@ -190,7 +159,7 @@ static int check_purged(struct verify *v, struct stored *s)
 	char hex[ID_HEX];
 	if (record_is_bare(s->record))
 		return 0;
-	problem(v, true, "node %s is purged, but holds something", id_hex(&s->record->id, hex));
+	verify_problem(v, true, "node %s is purged, but holds something", id_hex(&s->record->id, hex));
 	purge_encode(v->r, s, &b);
 	if (v->fix && !buf_failed(&b))
 		store_put(v->fix, STORE_DOCS, s->record->id.b, ID_SIZE, b.data, b.len);
@@ -211,7 +180,7 @@ static int check_record(struct verify *v, const uint8_t *key, size_t key_len, co
 		return rc;
 	if (rc < 0 || key_len != ID_SIZE || memcmp(s.record->id.b, key, ID_SIZE) != 0) {
 		v->unreadable = true;
-		problem(v, false, "a record cannot be read: %s", rc < 0 ? e.message : "wrong key");
+		verify_problem(v, false, "a record cannot be read: %s", rc < 0 ? e.message : "wrong key");
 		return 0;
 	}
 	rc = check_purged(v, &s);
@@ -226,7 +195,7 @@ static int check_record(struct verify *v, const uint8_t *key, size_t key_len, co
 			continue;
 		if (v->fix)
 			store_put(v->fix, STORE_DOTS, dot.data, dot.len, "", 0);
-		problem(v, true, "node %s is missing in the index of changes",
+		verify_problem(v, true, "node %s is missing in the index of changes",
 			id_hex(&s.record->id, hex));
 	}
 	return add_node(v, s.record);
@@ -262,7 +231,7 @@ static void check_loose(struct verify *v)
 			store_delete(v->fix, STORE_META, key, sizeof(key));
 		else if (v->fix)
 			store_put(v->fix, STORE_META, key, sizeof(key), "", 0);
-		problem(v, true, "node %s is wrongly %s", id_hex(&n->id, hex),
+		verify_problem(v, true, "node %s is wrongly %s", id_hex(&n->id, hex),
 			has ? "taken for loose" : "taken for rooted");
 	}
 }
@@ -344,14 +313,14 @@ static int check_dirents(struct verify *v)
 		if (c > 0 && v->fix)
 			store_delete(v->fix, STORE_DIRENTS, there, key_len);
 		if (c > 0)
-			problem(v, true, "a directory entry %.*s that nothing claims",
+			verify_problem(v, true, "a directory entry %.*s that nothing claims",
 				(int)(key_len > ID_SIZE ? key_len - ID_SIZE : 0),
 				(const char *)there + ID_SIZE);
 		if (c < 0 || (c == 0 && (len != want.len || memcmp(value, want.data, len) != 0))) {
 			if (v->fix)
 				store_put(v->fix, STORE_DIRENTS, key.data, key.len, want.data,
 					  want.len);
-			problem(v, true, "the directory entry %.*s is %s", (int)v->want[first].len,
+			verify_problem(v, true, "the directory entry %.*s is %s", (int)v->want[first].len,
 				v->want[first].name, c < 0 ? "missing" : "wrong");
 		}
 		if (there && c >= 0)
@@ -401,7 +370,7 @@ static int check_blob(struct verify *v, const struct version *version, const cha
 	if (rc == -ENOMEM)
 		return rc;
 	if (rc < 0 || n > 0)
-		problem(v, false, "bytes of %s are missing or damaged", name);
+		verify_problem(v, false, "bytes of %s are missing or damaged", name);
 	return 0;
 }
 
@@ -442,7 +411,7 @@ static int check_attr(struct verify *v, const uint8_t *key, size_t key_len, cons
 		visit = have.visit_us;
 	node_visit(&want, visit, visit);
 	if (rc < 0)
-		problem(v, false, "the content of node %s cannot be read", id_hex(&id, hex));
+		verify_problem(v, false, "the content of node %s cannot be read", id_hex(&id, hex));
 	if (t->live && !want.attr.absent)
 		rc = check_blob(v, version, id_hex(&id, hex));
 	if (rc == -ENOMEM)
@@ -463,7 +432,7 @@ static int check_attr(struct verify *v, const uint8_t *key, size_t key_len, cons
 	} else if (v->fix) {
 		store_delete(v->fix, STORE_ATTRS, key, key_len);
 	}
-	problem(v, true, "attributes of node %s: %s", id_hex(&id, hex), what);
+	verify_problem(v, true, "attributes of node %s: %s", id_hex(&id, hex), what);
 	return 0;
 }
 
@@ -477,13 +446,13 @@ static int check_attr_orphan(struct verify *v, const uint8_t *key, size_t key_le
 		memcpy(id.b, key, ID_SIZE);
 		if (id_equal(&id, &NODE_LOST) && node_decode(value, len, &n) == 0 &&
 		    !!(n.flags & NODE_LIVE) != v->lost)
-			problem(v, false, "lost+found is wrongly %s", v->lost ? "hidden" : "shown");
+			verify_problem(v, false, "lost+found is wrongly %s", v->lost ? "hidden" : "shown");
 		if (id_equal(&id, &NODE_LOST) || id_equal(&id, &NODE_ROOT) || find_node(v, &id))
 			return 0;
 	}
 	if (v->fix)
 		store_delete(v->fix, STORE_ATTRS, key, key_len);
-	problem(v, true, "attributes of a node that is not there");
+	verify_problem(v, true, "attributes of a node that is not there");
 	return 0;
 }
 
@@ -519,7 +488,7 @@ static int check_dot_orphan(struct verify *v, const uint8_t *key, size_t key_len
 		return 0;
 	if (v->fix)
 		store_delete(v->fix, STORE_DOTS, key, key_len);
-	problem(v, true, "the index of changes names one that no record has");
+	verify_problem(v, true, "the index of changes names one that no record has");
 	return 0;
 }
 
@@ -534,80 +503,12 @@ static int count_dot(struct verify *v, const uint8_t *key, size_t key_len, const
 	return 0;
 }
 
-static int check_chunk(struct verify *v, const uint8_t *key, size_t key_len, const uint8_t *value,
-		       size_t len)
-{
-	char hex[ID_HEX] = "";
-	struct id start = { { 0 } };
-	_cleanup_(buf_done) struct buf size = { 0 };
-	uint64_t told;
-	v->report->chunks++;
-	memcpy(start.b, key, key_len < ID_SIZE ? key_len : ID_SIZE);
-	if (key_len != SHA256_SIZE || chunk_check(key, value, len) < 0)
-		problem(v, false, "chunk %s… is damaged", id_hex(&start, hex));
-	if (key_len != SHA256_SIZE)
-		return 0;
-	if (v->marked && !marks_have(&v->marks, key)) {
-		v->report->unreferenced++;
-		v->report->unreferenced_bytes += len;
-	}
-	int rc = store_get(v->r->store, v->snap, STORE_HASHES, key, key_len, &size);
-	if (rc < 0 && rc != -ENOENT)
-		return rc;
-	v->listed += rc == 0;
-	if (rc == 0 && chunk_size_decode(size.data, size.len, &told) == 0 && told == len)
-		return 0;
-	if (v->fix)
-		chunk_size_put(v->fix, key, len);
-	problem(v, true, "chunk %s… is not in the list of chunks", id_hex(&start, hex));
-	return 0;
-}
-
-static int count_hash(struct verify *v, const uint8_t *key, size_t key_len, const uint8_t *value,
-		      size_t len)
-{
-	(void)key;
-	(void)key_len;
-	(void)value;
-	(void)len;
-	v->hashes++;
-	return 0;
-}
-
-static int check_hash_orphan(struct verify *v, const uint8_t *key, size_t key_len,
-			     const uint8_t *value, size_t len)
-{
-	(void)value;
-	(void)len;
-	if (key_len == SHA256_SIZE && store_has(v->r->store, v->snap, STORE_CHUNKS, key, key_len))
-		return 0;
-	if (v->fix)
-		store_delete(v->fix, STORE_HASHES, key, key_len);
-	problem(v, true, "the list of chunks names one that is not here");
-	return 0;
-}
-
-static int check_chunks(struct verify *v)
-{
-	/* What cannot be read is told elsewhere. */
-	int rc = marks_collect(v->r, v->view, MARKS_HISTORY, &v->marks, NULL);
-	if (rc < 0 && rc != -EBADMSG && rc != -EPROTONOSUPPORT)
-		return rc;
-	v->marked = rc == 0;
-	rc = each(v, STORE_CHUNKS, check_chunk);
-	if (rc == 0)
-		rc = each(v, STORE_HASHES, count_hash);
-	if (rc == 0 && v->hashes != v->listed)
-		rc = each(v, STORE_HASHES, check_hash_orphan);
-	return rc;
-}
-
 static int check_conflicts(struct verify *v)
 {
 	uint64_t n = 0;
 	int rc = conflicts_check(v->r, v->snap, v->fix, &n);
 	if (rc == 0 && n > 0)
-		problem(v, true, "the list of conflicts is wrong in %llu places",
+		verify_problem(v, true, "the list of conflicts is wrong in %llu places",
 			(unsigned long long)n);
 	return rc;
 }
@@ -618,7 +519,7 @@ static int check_links(struct verify *v)
 	int rc = links_check(v->r, v->snap, (const void *)v->links.data,
 			     v->links.len / sizeof(struct link_truth), v->fix, &n);
 	if (rc == 0 && n > 0)
-		problem(v, true, "the list of hard links is wrong in %llu places",
+		verify_problem(v, true, "the list of hard links is wrong in %llu places",
 			(unsigned long long)n);
 	return rc;
 }
@@ -628,10 +529,10 @@ static int check_batches(struct verify *v)
 	uint64_t wrong = 0, damaged = 0;
 	int rc = batches_check(v->r, v->snap, v->fix, &wrong, &damaged);
 	if (rc == 0 && wrong > 0)
-		problem(v, true, "the index of changes that belong together is wrong in %llu places",
+		verify_problem(v, true, "the index of changes that belong together is wrong in %llu places",
 			(unsigned long long)wrong);
 	if (rc == 0 && damaged > 0)
-		problem(v, false, "%llu lists of changes that belong together are damaged",
+		verify_problem(v, false, "%llu lists of changes that belong together are damaged",
 			(unsigned long long)damaged);
 	return rc;
 }
@@ -679,7 +580,7 @@ static int check_history(struct verify *v, const uint8_t *key, size_t key_len, c
 	bool drop = rc == -EBADMSG;
 	if (drop && v->fix)
 		store_delete(v->fix, STORE_HISTORY, key, key_len);
-	problem(v, drop, "an earlier version of node %s cannot be read: %s", id_hex(&node, hex),
+	verify_problem(v, drop, "an earlier version of node %s cannot be read: %s", id_hex(&node, hex),
 		e.message);
 	return 0;
 }
@@ -701,7 +602,7 @@ static int visits(struct verify *v)
 
 static int check_all(struct verify *v)
 {
-	int rc = each(v, STORE_DOCS, check_record);
+	int rc = verify_each(v, STORE_DOCS, check_record);
 	if (rc == 0)
 		set_linked(v);
 	if (rc == 0)
@@ -713,9 +614,9 @@ static int check_all(struct verify *v)
 		rc = wants(v);
 	}
 	if (rc == 0)
-		rc = each(v, STORE_DOCS, check_attr);
+		rc = verify_each(v, STORE_DOCS, check_attr);
 	if (rc == 0)
-		rc = each(v, STORE_ATTRS, check_attr_orphan);
+		rc = verify_each(v, STORE_ATTRS, check_attr_orphan);
 	if (rc == 0)
 		rc = check_dirents(v);
 	if (rc == 0)
@@ -725,13 +626,13 @@ static int check_all(struct verify *v)
 	if (rc == 0)
 		rc = check_batches(v);
 	if (rc == 0)
-		rc = each(v, STORE_DOTS, count_dot);
+		rc = verify_each(v, STORE_DOTS, count_dot);
 	if (rc == 0 && v->report->dots != v->dots)
-		rc = each(v, STORE_DOTS, check_dot_orphan);
+		rc = verify_each(v, STORE_DOTS, check_dot_orphan);
 	if (rc == 0)
-		rc = each(v, STORE_HISTORY, check_history);
+		rc = verify_each(v, STORE_HISTORY, check_history);
 	if (rc == 0)
-		rc = check_chunks(v);
+		rc = verify_chunks(v);
 	return rc;
 }
 
@@ -757,7 +658,7 @@ static int check_picks(struct verify *v, struct err *e)
 	int rc = picks_check(v->r, &c, v->fix && !v->unreadable, &wrong, e);
 	commit_done(&c);
 	if (rc == 0 && wrong > 0)
-		problem(v, !v->unreadable, "what filters pick is wrong in %llu places", (unsigned long long)wrong);
+		verify_problem(v, !v->unreadable, "what filters pick is wrong in %llu places", (unsigned long long)wrong);
 	return rc;
 }
 

@@ -40,6 +40,22 @@ static unsigned alike(struct node *a, struct node *b)
 	return same;
 }
 
+/* a has the files, b nothing. */
+static void begin(struct pair *p, struct node *a, struct node *b, unsigned value)
+{
+	node_open(a, 1, NULL);
+	node_open(b, 2, NULL);
+	write_all(a, FILES, value);
+	pair_open(p, a, b);
+}
+
+static void end(struct pair *p, struct node *a, struct node *b)
+{
+	pair_close(p);
+	node_close(a);
+	node_close(b);
+}
+
 /* ---- who is told, and of what ---- */
 
 struct told {
@@ -127,10 +143,7 @@ static void one_is_bad(void)
 	bool bad = false;
 	unsigned good = 100;
 	int r = 0;
-	node_open(&a, 1, NULL);
-	node_open(&b, 2, NULL);
-	write_all(&a, FILES, 1);
-	pair_open(&p, &a, &b);
+	begin(&p, &a, &b, 1);
 	session_unpacked(p.session[0]);
 	for (unsigned turn = 0; turn < 100 && r == 0; turn++) {
 		for (int i = 0; i < 2 && r == 0; i++) {
@@ -154,9 +167,7 @@ static void one_is_bad(void)
 	pair_open(&p, &a, &b);
 	pair_run(&p);
 	ok(!p.failed && alike(&a, &b) == FILES, "… the rest comes in the next session");
-	pair_close(&p);
-	node_close(&a);
-	node_close(&b);
+	end(&p, &a, &b);
 }
 
 /* Whatever write fails: nothing is lost, and nothing is claimed that is not here. */
@@ -166,10 +177,7 @@ static void disk_is_full(void)
 	for (unsigned nth = 1; nth <= 12; nth++) {
 		struct node a, b;
 		struct pair p;
-		node_open(&a, 1, NULL);
-		node_open(&b, 2, NULL);
-		write_all(&a, FILES, 1);
-		pair_open(&p, &a, &b);
+		begin(&p, &a, &b, 1);
 		store_fail(b.store, nth, -ENOSPC);
 		for (unsigned turn = 0; turn < 100 && !p.failed; turn++)
 			pair_turn(&p, 65536);
@@ -190,10 +198,7 @@ static void power_fails(void)
 	for (uint64_t keep = 0; keep < 12; keep++) {
 		struct node a, b;
 		struct pair p;
-		node_open(&a, 1, NULL);
-		node_open(&b, 2, NULL);
-		write_all(&a, FILES, 1);
-		pair_open(&p, &a, &b);
+		begin(&p, &a, &b, 1);
 		for (unsigned turn = 0; turn < 30 && !p.failed; turn++)
 			pair_turn(&p, 65536);
 		pair_close(&p);
@@ -212,10 +217,7 @@ static void one_again_and_again(void)
 {
 	struct node a, b;
 	struct pair p;
-	node_open(&a, 1, NULL);
-	node_open(&b, 2, NULL);
-	write_all(&a, FILES, 0);
-	pair_open(&p, &a, &b);
+	begin(&p, &a, &b, 0);
 	pair_run(&p);
 	_cleanup_(buf_done) struct buf all = { 0 };
 	struct err e = { 0 };
@@ -232,9 +234,7 @@ static void one_again_and_again(void)
 	pair_run(&p);
 	ok(r == 0 && !p.failed && session_in_step(p.session[0]) && alike(&a, &b) == FILES,
 	   "what is changed again before it was joined arrives (%llu commits)", (unsigned long long)commits);
-	pair_close(&p);
-	node_close(&a);
-	node_close(&b);
+	end(&p, &a, &b);
 }
 
 /* ---- sending ---- */
@@ -275,10 +275,7 @@ static void changes_wait_for_others(void)
 {
 	struct node a, b;
 	struct pair p;
-	node_open(&a, 1, NULL);
-	node_open(&b, 2, NULL);
-	write_all(&a, FILES, 0);
-	pair_open(&p, &a, &b);
+	begin(&p, &a, &b, 0);
 	session_unpacked(p.session[0]);
 	pair_run(&p);
 	p.now += 1000000;
@@ -290,9 +287,7 @@ static void changes_wait_for_others(void)
 	p.now += 1000000;
 	n = rounds_for(&p, 3, 1000);
 	ok(n == 3, "… but not the first ones: %u rounds", n);
-	pair_close(&p);
-	node_close(&a);
-	node_close(&b);
+	end(&p, &a, &b);
 }
 
 int main(void)
