@@ -56,7 +56,7 @@ static int make(struct fusefs *fs, enum backing backing, enum node_kind kind, co
 	int r = c ? workfile_new(fs->spool, &c->work) : -ENOMEM;
 	if (r == 0)
 		r = inode_new(fs, backing, kind, &i);
-	if (r < 0) {
+	if (r != 0) {
 		copy_free(c);
 		return r;
 	}
@@ -73,7 +73,7 @@ int newfile_make(struct fusefs *fs, const struct id *parent, const char *name, u
 	struct inode *i = NULL;
 	_cleanup_(local_freep) struct local *l = local_new(parent, name, mode);
 	int r = l ? make(fs, BACK_LOCAL, S_ISLNK(mode) ? NODE_LINK : NODE_FILE, m, &i) : -ENOMEM;
-	if (r < 0)
+	if (r != 0)
 		return r;
 	l->creator = i->shared->writer;
 	l->settle_ns = excl ? 1 : 0;
@@ -94,7 +94,7 @@ int newfile_nameless(struct fusefs *fs, mode_t mode, const struct maker *m, stru
 {
 	struct inode *i;
 	int r = make(fs, BACK_ORPHAN, NODE_FILE, m, &i);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	const int64_t now = wall_ns();
 	i->nameless = true;

@@ -17,7 +17,6 @@ libtools_a_SOURCES = \
 	tools/cli-life.c \
 	tools/cli-mesh.c \
 	tools/cli-subscribe.c \
-	tools/cli-subscribe.c \
 	tools/cli-txn.c \
 	tools/cli-type.c \
 	tools/cli.c \
@@ -52,8 +51,6 @@ libtools_a_SOURCES = \
 	tools/job.c \
 	tools/keeping.c \
 	tools/keeping.h \
-	tools/keeping.c \
-	tools/keeping.h \
 	tools/log.c \
 	tools/log.h \
 	tools/methods.c \
@@ -73,7 +70,6 @@ libtools_a_SOURCES = \
 	tools/spawn.h \
 	tools/storedir.c \
 	tools/storedir.h \
-	tools/subscriptions.c \
 	tools/subscriptions.c \
 	tools/suspend.c \
 	tools/suspend.h \
