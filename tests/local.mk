@@ -425,6 +425,7 @@ tests_bench_hubload_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 bench_scripts = \
 	tests/bench/bench_hosts.py \
 	tests/bench/bench_hub.py \
+	tests/bench/bench_million.py \
 	tests/bench/bench_mount.py
 EXTRA_PROGRAMS += $(bench_programs) $(bench_helpers)
 noinst_HEADERS += tests/bench/figure.h
