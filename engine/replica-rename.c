@@ -173,11 +173,8 @@ static int copy_over(struct commit *c, const struct rename *m, const struct stor
 		value = value_of_int(m->src.attr.mtime_ns, data);
 		rc = record_set(a, actors, rec, TOP_MTIME, NULL, 0, &value, NULL, &c->stamp, &rec);
 	}
-	struct touched *t;
 	if (rc == 0)
-		rc = draft_put(c, &d, old, rec, false, &pointers, CHANGE_ATTR, &t);
-	if (rc == 0)
-		t->lacks = absents_get(c->r->absents, &src->record->id);
+		rc = draft_put(c, &d, old, rec, false, &pointers, CHANGE_ATTR, NULL);
 	pointers_done(&pointers);
 	types_free(d.types);
 	return rc;
@@ -191,6 +188,10 @@ static int across(struct commit *c, const struct rename *m, struct id *ret_id)
 		return -EXDEV;
 	/* What has several names stays with them; mv(1) copies it then. */
 	if (m->src.attr.linked || !id_is_zero(&m->src.attr.target))
+		return -EXDEV;
+	/* Whoever has the contents could write the old file anew before he hears of this one, and nobody would
+	 * have them any more; who copies fetches them first. */
+	if (absents_get(c->r->absents, &m->src.attr.id) != ABSENT_NOT)
 		return -EXDEV;
 	int rc = commit_record(c, &m->src.attr.id, &src, NULL);
 	if (rc == 0)

@@ -135,9 +135,12 @@ def test_alone(lab):
     os.chmod(a.dir / "y.bin", 0o600)
     os.rename(a.dir / "y.bin", a.dir / "renamed.bin")
     os.unlink(a.dir / "z.bin")
+    # In another collection it would be another file, of whose contents nobody knows yet: mv(1) copies.
     (a.dir / "d").mkdir()
-    os.rename(a.dir / "renamed.bin", a.dir / "d" / "y.bin")
-    fails(errno.EHOSTDOWN, (a.dir / "d" / "y.bin").read_bytes)
+    fails(errno.EXDEV, lambda: os.rename(a.dir / "renamed.bin", a.dir / "d" / "y.bin"))
+    move = a.run("mv", a.dir / "renamed.bin", a.dir / "d" / "y.bin", check=False)
+    assert move.returncode == 1 and os.strerror(errno.EHOSTDOWN) in move.stderr, move
+    assert state(a.dir / "renamed.bin") == "evicted"
     # Written over as a whole, it is here.
     (a.dir / "x.bin").write_bytes(b"new\0")
     assert (a.dir / "x.bin").read_bytes() == b"new\0"
@@ -147,8 +150,9 @@ def test_alone(lab):
     meet(a, b)
     a.shoal("wait", "--timeout", "30")
     assert (b.dir / "x.bin").read_bytes() == b"new\0"
+    a.run("mv", a.dir / "renamed.bin", a.dir / "d" / "y.bin")
     assert (a.dir / "d" / "y.bin").read_bytes() == content + b"y.bin"
-    assert not (b.dir / "z.bin").exists()
+    assert not (a.dir / "renamed.bin").exists() and not (b.dir / "z.bin").exists()
 
 
 def test_appending_fetches_first(lab):

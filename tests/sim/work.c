@@ -532,10 +532,6 @@ static void rename_it(struct world *w, struct device *d, const struct finding *f
 	struct attr target;
 	bool over = replica_lookup(d->replica, &parent, name, strlen(name), &target) == 0 &&
 		    !id_equal(&target.id, &x->attr.id);
-	/* Into another collection it would be another node, of whose contents nobody knows there that he may be the last to
-	 * have them when he writes the old one anew. */
-	if (w->parted && x->attr.absent && !id_equal(&parent, &x->parent))
-		return;
 	struct numbers saw = { 0 }, saw_target = { 0 };
 	file_numbers(d, &x->attr.id, &saw, NULL);
 	if (over)

@@ -166,14 +166,15 @@ static void test_evict(void)
 	   "the version before is known, but not here");
 	ok(sound(&a), "which is no damage");
 
-	/* A name in another collection is another node. */
+	/* A name in another collection is another node: what is away is copied there by who can fetch it. */
 	struct attr where;
-	struct id now;
-	if (replica_mkdir(a.replica, &NODE_ROOT, "d", 1, 0755, &where) < 0 ||
-	    replica_rename(a.replica, &big.id, &where.id, "moved.bin", 9, 0, &now) < 0)
-		tap_bail("cannot rename");
-	/* Its twin has its bytes. */
-	ok(!look(&a, "d", "moved.bin").absent, "moved elsewhere, it is looked for again");
+	if (replica_mkdir(a.replica, &NODE_ROOT, "d", 1, 0755, &where) < 0)
+		tap_bail("cannot make d");
+	is_errno(replica_rename(a.replica, &big.id, &where.id, "moved.bin", 9, 0, NULL), -EXDEV,
+		 "what is away is not moved elsewhere");
+	is_int(replica_rename(a.replica, &big.id, &dir.id, "moved.bin", 9, 0, NULL), 0,
+	       "in its collection it can be moved");
+	ok(look(&a, "c", "moved.bin").absent, "and is away still");
 	node_close(&a);
 	node_close(&b);
 }
@@ -435,7 +436,7 @@ static void test_hostile(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(52);
+	tap_plan(54);
 	uint64_t seed = tap_seed(argc, argv), rounds = tap_rounds(argc, argv, 60);
 	test_evict();
 	test_both();
