@@ -10,7 +10,7 @@
  * Of what is evicted a sweep deletes whatever nothing else needs. Of other contents that are not here
  * it spares what is here: they may be complete but for one value of a conflict, or on their way. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-purge.h"
 
 #include <errno.h>
 
@@ -353,6 +353,13 @@ void replica_note_read(struct replica *r, const struct id *id)
 		return;
 	store_put(b, STORE_LOCAL, key, sizeof(key), v.data, v.len);
 	(void)store_write(r->store, b, NULL);
+}
+
+void read_forget(const struct id *id, struct store_batch *b)
+{
+	uint8_t key[READ_KEY_SIZE];
+	read_key(id, key);
+	store_delete(b, STORE_LOCAL, key, sizeof(key));
 }
 
 int replica_walk_blobs(struct replica *r, struct id *place, uint32_t max, blob_fn f, void *userdata)

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "engine/purged.h"
+#include "engine/replica-purge.h"
 
 void commit_begin(struct commit *c, struct replica *r, bool remote)
 {
@@ -265,6 +266,8 @@ static int put_nodes(struct commit *c, struct store_batch *b, struct buf *v)
 			rc = left_put(c, t, b);
 		if (rc == 0 && t->record)
 			part_put(c, t, b);
+		if (rc == 0 && t->record && record_is_purged(t->record) && !(t->old && record_is_purged(t->old)))
+			rc = purge_forget(c, t, b);
 		if (rc < 0)
 			return rc;
 		/* Of one that was deleted, too, and is not kept any more: it may come back. */

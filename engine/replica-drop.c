@@ -7,7 +7,7 @@
  * What hangs in a directory goes before it, so that nothing comes to hang nowhere in between; a file with several
  * names goes together with all of them. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-purge.h"
 
 #include <errno.h>
 
@@ -60,6 +60,7 @@ int gone_put(struct commit *c, const struct touched *t, struct store_batch *b)
 	uint8_t key[1 + ID_SIZE] = { META_TRAIL };
 	dots_drop(t, b);
 	store_delete(b, STORE_DOCS, id->b, ID_SIZE);
+	read_forget(id, b);
 	memcpy(key + 1, id->b, ID_SIZE);
 	if (t->trail)
 		store_delete(b, STORE_META, key, sizeof(key));

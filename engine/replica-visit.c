@@ -3,7 +3,8 @@
 /* Times of directories. A directory's time is that of its record (mkdir, utimens) or the latest
  * visit that an edge of any node tells of it, whichever is later: a maximum over records, so it
  * is the same on every device that has them. It is kept with the directory's attributes, and, while the
- * directory has no record here (what hangs in it came first), under META_VISIT. */
+ * directory has no record here (what hangs in it came first, or the directory was taken out of the store before what
+ * had visited it), under META_VISIT: each record tells of a visit once, when it comes. */
 
 #include "engine/replica-impl.h"
 
@@ -14,6 +15,7 @@
 struct visited {
 	struct visited *next;
 	struct node node;
+	bool over; /* the directory's attributes say so from now on */
 };
 
 static uint64_t wall_us(const struct replica *r)
@@ -21,7 +23,7 @@ static uint64_t wall_us(const struct replica *r)
 	return r->config.wall_us(r->config.userdata);
 }
 
-/* What is known of the directory so far goes into n. */
+/* What is known of the directory so far goes into n. -ENOENT: nothing. */
 static int stored_visit(struct replica *r, const struct id *id, struct node *n)
 {
 	_cleanup_(buf_done) struct buf key = { 0 };
@@ -30,7 +32,7 @@ static int stored_visit(struct replica *r, const struct id *id, struct node *n)
 	int rc = buf_failed(&key) ? -ENOMEM :
 				    store_get(r->store, NULL, STORE_META, key.data, key.len, &v);
 	if (rc < 0)
-		return rc == -ENOENT ? 0 : rc;
+		return rc;
 	struct cursor c = cursor_make(v.data, v.len);
 	uint64_t us = cursor_varint(&c);
 	uint8_t cut = cursor_u8(&c);
@@ -41,23 +43,57 @@ static int stored_visit(struct replica *r, const struct id *id, struct node *n)
 	return 0;
 }
 
+static struct visited *visited_add(struct commit *c, const struct id *id)
+{
+	struct visited *v = arena_new(&c->arena, struct visited);
+	if (!v)
+		return NULL;
+	v->node.attr.id = *id;
+	v->next = c->visited;
+	c->visited = v;
+	return v;
+}
+
 static int visit_unknown(struct commit *c, const struct id *id, uint64_t us)
 {
 	struct visited *v = c->visited;
 	while (v && !id_equal(&v->node.attr.id, id))
 		v = v->next;
 	if (!v) {
-		v = arena_new(&c->arena, struct visited);
+		v = visited_add(c, id);
 		if (!v)
 			return -ENOMEM;
-		v->node.attr.id = *id;
 		int rc = stored_visit(c->r, id, &v->node);
-		if (rc < 0)
+		if (rc < 0 && rc != -ENOENT)
 			return rc;
-		v->next = c->visited;
-		c->visited = v;
 	}
 	node_visit(&v->node, us, wall_us(c->r));
+	return 0;
+}
+
+/* What was known of a directory that comes now. */
+static int take_over(struct commit *c, struct touched *dir)
+{
+	int rc = stored_visit(c->r, &dir->after.attr.id, &dir->after);
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	struct visited *v = visited_add(c, &dir->after.attr.id);
+	if (!v)
+		return -ENOMEM;
+	v->over = true;
+	return 0;
+}
+
+/* The directory leaves the store. What visited it may stay, and will not tell of it once more if it comes back. */
+static int leave_behind(struct commit *c, const struct touched *dir)
+{
+	if (dir->after.visit_us == 0 && !dir->after.cut)
+		return 0;
+	struct visited *v = visited_add(c, &dir->after.attr.id);
+	if (!v)
+		return -ENOMEM;
+	v->node.visit_us = dir->after.visit_us;
+	v->node.cut = dir->after.cut;
 	return 0;
 }
 
@@ -103,7 +139,7 @@ int commit_visits(struct commit *c)
 	/* What was known of new directories, before anything that comes with them visits them. */
 	for (struct touched *t = c->first; rc == 0 && t; t = t->next)
 		if (t->record && !t->had && t->after.attr.kind == NODE_DIR)
-			rc = stored_visit(c->r, &t->after.attr.id, &t->after);
+			rc = take_over(c, t);
 	/* Directories that are touched by it join the list at its end; they have no record. */
 	for (struct touched *t = c->first; rc == 0 && t; t = t->next) {
 		for (uint32_t i = 0; rc == 0 && t->record && i < t->record->n_visits; i++) {
@@ -113,6 +149,9 @@ int commit_visits(struct commit *c)
 				rc = visit(c, &v->parent, v->us);
 		}
 	}
+	for (struct touched *t = c->first; rc == 0 && t; t = t->next)
+		if (t->gone && t->had && t->after.attr.kind == NODE_DIR)
+			rc = leave_behind(c, t);
 	return rc;
 }
 
@@ -122,6 +161,10 @@ int put_visits(struct commit *c, struct store_batch *b)
 		_cleanup_(buf_done) struct buf key = { 0 };
 		_cleanup_(buf_done) struct buf value = { 0 };
 		meta_key(&key, META_VISIT, v->node.attr.id.b, ID_SIZE, NULL, 0);
+		if (!buf_failed(&key) && v->over) {
+			store_delete(b, STORE_META, key.data, key.len);
+			continue;
+		}
 		buf_varint(&value, v->node.visit_us);
 		buf_u8(&value, v->node.cut);
 		if (buf_failed(&key) || buf_failed(&value))

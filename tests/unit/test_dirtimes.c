@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "engine/clock.h"
+#include "engine/interest.h"
 #include "tests/replicas.h"
 #include "tests/tap.h"
 
@@ -21,6 +22,17 @@ static void send(struct rep *from, struct rep *to, const struct id *id)
 	_cleanup_(arena_done) struct arena a = { 0 };
 	struct err e = { 0 };
 	if (rep_apply(to, rep_delta(from, to, id, &a), &e) < 0)
+		tap_bail("apply: %s", e.message);
+}
+
+/* By comparison, as who keeps a part gets it. */
+static void send_part(struct rep *from, struct rep *to, const struct id *id)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	static const struct vv nothing;
+	struct err e = { 0 };
+	struct arrived x = { .delta = rep_delta(from, to, id, &a), .upto = &nothing, .part = true, .by = &from->device };
+	if (replica_apply_all(to->r, &a, &x, 1, NULL, &e) < 0 || x.result != APPLY_MERGED)
 		tap_bail("apply: %s", e.message);
 }
 
@@ -180,15 +192,52 @@ static void test_wild_clock(struct rep *p, struct rep *q)
 	ok(rep_sound(q->r), "the store is sound");
 }
 
+/* Of a collection of which a part is kept the directory leaves, and what had moved out of it stays. */
+static void test_back(struct rep *p, struct rep *q)
+{
+	_cleanup_(arena_done) struct arena a = { 0 };
+	struct attr c, d, e;
+	struct view_node now;
+	struct leave x;
+	struct id f;
+	need(rep_mkdir(p->r, &NODE_ROOT, "back", &c), "mkdir");
+	need(rep_mkdir(p->r, &c.id, "d", &d), "mkdir");
+	need(rep_mkdir(p->r, &c.id, "e", &e), "mkdir");
+	child(p, &d.id, "f.json", 0, &f);
+	p->wall += HOUR_US;
+	need(rep_rename(p->r, &f, &e.id, "f.json", 0), "rename");
+	q->wall = p->wall + HOUR_US;
+	const struct id *const all[] = { &c.id, &d.id, &e.id, &f };
+	for (unsigned i = 0; i < 4; i++)
+		send(p, q, all[i]);
+	need(replica_keep(q->r, &c.id, INTEREST_FILTERED, "1", NULL), "keep");
+	for (unsigned round = 0; round < 2; round++) {
+		need(replica_flush(q->r, NULL), "flush");
+		struct view *v = replica_view(q->r);
+		need(view_node(v, &d.id, &a, &now, NULL), "view");
+		x.node = d.id;
+		vv_fingerprint(&now.context, replica_actors(q->r), &x.hash);
+		view_unref(v);
+		need(replica_part_leave(q->r, &c.id, &x, 1, NULL), "leave");
+		struct attr at;
+		is_errno(replica_attr(q->r, &d.id, &at), -ENOENT, "a directory leaves");
+		ok(rep_sound(q->r), "the store is sound without it");
+		send_part(p, q, &d.id);
+		is_int(time_of(q, &d.id), time_of(p, &d.id), "it comes back with the time at which a file that stayed had left it");
+		ok(rep_sound(q->r), "the store is sound");
+	}
+}
+
 int main(void)
 {
 	struct rep p, q;
-	tap_plan(26);
+	tap_plan(34);
 	rep_open(&p, NULL, 5, 11);
 	rep_open(&q, NULL, 6, 12);
 	test_here(&p);
 	test_precursor(&p);
 	test_elsewhere(&p, &q);
+	test_back(&p, &q);
 	test_wild_clock(&p, &q);
 	rep_close(&q);
 	rep_close(&p);
