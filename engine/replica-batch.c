@@ -256,6 +256,17 @@ int commit_batches(struct commit *c, struct store_batch *b)
 	return c->whole || c->together ? note_own(c, b) : 0;
 }
 
+/* What the store has of the node's batches. */
+static int members_of(struct commit *c, const struct id *node, struct store_iter **ret)
+{
+	_cleanup_(buf_done) struct buf low = { 0 }, high = { 0 };
+	meta_key(&low, META_MEMBER, node->b, ID_SIZE, NULL, 0);
+	store_prefix_end(low.data, low.len, &high);
+	if (buf_failed(&low) || buf_failed(&high))
+		return -ENOMEM;
+	return store_iter_new(c->r->store, NULL, STORE_META, low.data, low.len, high.data, high.len, ret);
+}
+
 static int member_dot(const struct store_iter *it, struct dot *ret)
 {
 	size_t len;
@@ -269,14 +280,8 @@ static int member_dot(const struct store_iter *it, struct dot *ret)
 
 int batches_forget(struct commit *c, const struct id *node, struct store_batch *b)
 {
-	_cleanup_(buf_done) struct buf low = { 0 }, high = { 0 };
 	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
-	meta_key(&low, META_MEMBER, node->b, ID_SIZE, NULL, 0);
-	store_prefix_end(low.data, low.len, &high);
-	if (buf_failed(&low) || buf_failed(&high))
-		return -ENOMEM;
-	int rc = store_iter_new(c->r->store, NULL, STORE_META, low.data, low.len, high.data, high.len,
-				&it);
+	int rc = members_of(c, node, &it);
 	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
 		struct batch_node *m;
 		uint32_t n, i = 0;
@@ -322,15 +327,8 @@ static int is_over(struct commit *c, struct arena *a, const struct batch_node *m
 
 int batches_purged(struct commit *c, const struct id *node, struct store_batch *b)
 {
-	_cleanup_(buf_done) struct buf low = { 0 }, high = { 0 };
 	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
-	meta_key(&low, META_MEMBER, node->b, ID_SIZE, NULL, 0);
-	store_prefix_end(low.data, low.len, &high);
-	if (buf_failed(&low) || buf_failed(&high))
-		return -ENOMEM;
-	int rc = atomic_load(&c->r->batches) ? 0 : -ENOENT;
-	if (rc == 0)
-		rc = store_iter_new(c->r->store, NULL, STORE_META, low.data, low.len, high.data, high.len, &it);
+	int rc = atomic_load(&c->r->batches) ? members_of(c, node, &it) : -ENOENT;
 	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
 		_cleanup_(arena_done) struct arena a = { 0 };
 		struct batch_node *m;
