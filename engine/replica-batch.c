@@ -13,11 +13,9 @@
  * the nodes of the batches that those have, and so on; the peer takes all of it in in one commit. A vector
  * that the peer told stands for whole batches by the same rule. */
 
-#include "engine/replica-purge.h"
+#include "engine/replica-impl.h"
 
 #include <errno.h>
-
-#include "engine/purged.h"
 
 #define SUPERSEDED_MAX 4 /* earlier batches of its nodes that a new one is compared with */
 
@@ -256,39 +254,26 @@ int commit_batches(struct commit *c, struct store_batch *b)
 	return c->whole || c->together ? note_own(c, b) : 0;
 }
 
-/* What the store has of the node's batches. */
-static int members_of(struct commit *c, const struct id *node, struct store_iter **ret)
+int batches_forget(struct commit *c, const struct id *node, struct store_batch *b)
 {
 	_cleanup_(buf_done) struct buf low = { 0 }, high = { 0 };
+	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
 	meta_key(&low, META_MEMBER, node->b, ID_SIZE, NULL, 0);
 	store_prefix_end(low.data, low.len, &high);
 	if (buf_failed(&low) || buf_failed(&high))
 		return -ENOMEM;
-	return store_iter_new(c->r->store, NULL, STORE_META, low.data, low.len, high.data, high.len, ret);
-}
-
-static int member_dot(const struct store_iter *it, struct dot *ret)
-{
-	size_t len;
-	const uint8_t *key = store_iter_key(it, &len);
-	struct cursor k = cursor_make(key, len);
-	cursor_take(&k, 1 + ID_SIZE);
-	ret->actor = cursor_u32(&k);
-	ret->seq = ~cursor_u64(&k);
-	return cursor_end(&k) ? 0 : -EBADMSG;
-}
-
-int batches_forget(struct commit *c, const struct id *node, struct store_batch *b)
-{
-	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
-	int rc = members_of(c, node, &it);
+	int rc = store_iter_new(c->r->store, NULL, STORE_META, low.data, low.len, high.data, high.len,
+				&it);
 	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
 		struct batch_node *m;
+		size_t len;
 		uint32_t n, i = 0;
-		struct dot d;
-		rc = member_dot(it, &d);
-		if (rc == 0)
-			rc = batch_members(c->r, NULL, &c->arena, d, &m, &n);
+		const uint8_t *key = store_iter_key(it, &len);
+		struct cursor k = cursor_make(key, len);
+		cursor_take(&k, 1 + ID_SIZE);
+		struct dot d = { .actor = cursor_u32(&k) };
+		d.seq = ~cursor_u64(&k);
+		rc = cursor_end(&k) ? batch_members(c->r, NULL, &c->arena, d, &m, &n) : -EBADMSG;
 		if (rc == -ENOENT) { /* another one of this commit was the first */
 			rc = 0;
 			continue;
@@ -302,48 +287,6 @@ int batches_forget(struct commit *c, const struct id *node, struct store_batch *
 			put_batch(b, d, m, n, NULL);
 	}
 	return rc == 0 ? store_iter_error(it) : rc;
-}
-
-/* Is the member purged once this commit is made? 1, 0, or an error. */
-static int is_purged(struct commit *c, struct arena *a, const struct id *node)
-{
-	const struct touched *t = commit_touched(c, node);
-	struct stored s;
-	if (t && t->record)
-		return record_is_purged(t->record);
-	int rc = stored_get(c->r, NULL, a, node, &s, NULL);
-	return rc < 0 ? (rc == -ENOENT ? 0 : rc) : record_is_purged(s.record);
-}
-
-/* Whether nobody needs the list any more: 1, 0, or an error. From its end on: files go in the order of their deletion,
- * which may be that of the list: the first look mostly tells. */
-static int is_over(struct commit *c, struct arena *a, const struct batch_node *m, uint32_t n)
-{
-	int over = 1;
-	while (n-- > 0 && over == 1)
-		over = scope_is_kept(c->r, &m[n].scope) ? is_purged(c, a, &m[n].id) : 1;
-	return over;
-}
-
-int batches_purged(struct commit *c, const struct id *node, struct store_batch *b)
-{
-	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
-	int rc = atomic_load(&c->r->batches) ? members_of(c, node, &it) : -ENOENT;
-	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
-		_cleanup_(arena_done) struct arena a = { 0 };
-		struct batch_node *m;
-		uint32_t n;
-		struct dot d;
-		rc = member_dot(it, &d);
-		if (rc == 0)
-			rc = batch_members(c->r, NULL, &a, d, &m, &n);
-		int over = rc == 0 ? is_over(c, &a, m, n) : 0;
-		if (over > 0)
-			put_batch(b, d, m, n, NULL);
-		/* A list that is missing or damaged is verification's. */
-		rc = over < 0 ? over : rc == -ENOENT || rc == -EBADMSG ? 0 : rc;
-	}
-	return rc == 0 ? store_iter_error(it) : rc == -ENOENT ? 0 : rc;
 }
 
 int batches_load(struct replica *r, struct err *e)

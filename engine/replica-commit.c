@@ -267,7 +267,7 @@ static int put_nodes(struct commit *c, struct store_batch *b, struct buf *v)
 		if (rc == 0 && t->record)
 			part_put(c, t, b);
 		if (rc == 0 && t->record && record_is_purged(t->record) && !(t->old && record_is_purged(t->old)))
-			rc = purge_forget(c, t, b);
+			read_forget(&t->record->id, b);
 		if (rc < 0)
 			return rc;
 		/* Of one that was deleted, too, and is not kept any more: it may come back. */

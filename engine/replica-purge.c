@@ -110,12 +110,6 @@ void purge_encode(struct replica *r, const struct stored *s, struct buf *b)
 	record_encode(&bare, r->actors, b);
 }
 
-int purge_forget(struct commit *c, const struct touched *t, struct store_batch *b)
-{
-	read_forget(&t->record->id, b);
-	return batches_purged(c, &t->record->id, b);
-}
-
 /* ---- what is old ---- */
 
 struct due {

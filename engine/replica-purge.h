@@ -25,10 +25,6 @@ int purge_again(struct replica *r, const struct delta *d, enum absence lacks, st
 /* A purged record for STORE_DOCS, without what it should not have. */
 void purge_encode(struct replica *r, const struct stored *s, struct buf *b);
 
-/* What the store has about a file that is purged by this commit, and that nobody needs any more, goes. */
-int purge_forget(struct commit *c, const struct touched *t, struct store_batch *b);
-/* replica-batch.c: those of the node's batches of which everything is purged, or not kept. */
-int batches_purged(struct commit *c, const struct id *node, struct store_batch *b);
 /* replica-absent.c: when the file was read. */
 void read_forget(const struct id *node, struct store_batch *b);
 

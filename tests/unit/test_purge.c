@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/json.h"
 #include "engine/deleted.h"
 #include "engine/moment.h"
 #include "engine/purge.h"
@@ -782,45 +781,23 @@ static unsigned rows(struct node *n, enum store_family family, const char *prefi
 	return count;
 }
 
-/* Two documents that one batch made: its list, and what names it for each of them. */
-static unsigned of_batches(struct node *n)
-{
-	return rows(n, STORE_META, "B") + rows(n, STORE_META, "M");
-}
-
 static void test_rows(void)
 {
 	struct mesh m;
-	struct txn_result result[2];
-	struct txn_step step[2] = { { TXN_PUT, "d/one.json", NULL, "" }, { TXN_PUT, "d/two.json", NULL, "" } };
-	_cleanup_(arena_done) struct arena arena = { 0 };
-	struct err e = { 0 };
-	struct json *v;
-	uint32_t at;
 	mesh_open(&m, "x.bin", A("bytes"));
-	if (json_parse(&arena, A("{}"), NULL, &v, &e) < 0)
-		tap_bail("no JSON");
-	step[0].value = step[1].value = v;
-	is_int(replica_txn(m.a.replica, step, 2, result, &at, &e), 0, "a batch of two documents");
-	ok(meet(&m.a, &m.b) && of_batches(&m.a) == 3 && of_batches(&m.b) == 3, "is known as one here and elsewhere");
-	struct id x = find(&m.a, "d", "x.bin").id, one = drop(&m.a, "d", "one.json"), two = drop(&m.a, "d", "two.json");
+	struct id x = find(&m.a, "d", "x.bin").id;
 	replica_note_read(m.a.replica, &x);
 	replica_note_read(m.b.replica, &x);
 	ok(rows(&m.a, STORE_LOCAL, "read/") == 1 && rows(&m.b, STORE_LOCAL, "read/") == 1, "it is noted when a file was read");
 	drop_and_purge(&m.a, "d", "x.bin");
 	is_uint(rows(&m.a, STORE_LOCAL, "read/"), 0, "until it is purged");
-	is_uint(purge(&m.a, one), 1, "one of two is purged");
-	is_uint(of_batches(&m.a), 3, "the other one may be wanted together with it");
-	is_uint(purge(&m.a, two), 1, "both are");
-	is_uint(of_batches(&m.a), 0, "nothing is left of the batch");
-	ok(meet(&m.a, &m.b) && rows(&m.b, STORE_LOCAL, "read/") == 0, "who hears of a purge forgets as well when it was read");
-	is_uint(of_batches(&m.b), 0, "and what was changed together");
+	ok(meet(&m.a, &m.b) && rows(&m.b, STORE_LOCAL, "read/") == 0, "who hears of a purge forgets it as well");
 	ok(mesh_close(&m), "all is well");
 }
 
 int main(void)
 {
-	tap_plan(11 + 10 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 9 + 7 + 8 + 2 + 1 + 3 + 3 + 5 + 5 + 8 + 5);
+	tap_plan(4 + 10 + 8 + 8 * 4 + 6 + 4 + 10 + 3 + 6 + 9 + 7 + 8 + 2 + 1 + 3 + 3 + 5 + 5 + 8 + 5);
 	test_refused();
 	test_gone();
 	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
