@@ -80,6 +80,7 @@ unit_tests = \
 	tests/unit/test_part \
 	tests/unit/test_past \
 	tests/unit/test_purge \
+	tests/unit/test_purge_delta \
 	tests/unit/test_patch \
 	tests/unit/test_pick \
 	tests/unit/test_pointers \
