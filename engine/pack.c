@@ -62,8 +62,14 @@ static int packer_begin(struct packer *p)
 int pack(struct packer *p, const void *data, size_t len, bool last, struct buf *out)
 {
 	ZSTD_inBuffer in = { data, len, 0 };
+	const bool alone = !p->ctx && last;
 	int r = p->ctx ? 0 : packer_begin(p);
 	size_t left = 1;
+	/* So tables and window are no larger than a stream of one piece needs: it takes some microseconds. */
+	if (r == 0 && alone && ZSTD_isError(ZSTD_CCtx_setPledgedSrcSize(p->ctx, len))) {
+		packer_done(p);
+		r = -ENOMEM;
+	}
 	while (r == 0 && left > 0) {
 		uint8_t room[STEP];
 		ZSTD_outBuffer to = { room, sizeof(room), 0 };

@@ -7,7 +7,7 @@
 
 #define SLICE 65536u /* bytes of frames in one PACK, until the frame that ends it */
 #define LEAST 256u      /* that a stream is begun for, which takes memory and time at either side, … */
-#define LEAST_ALONE 4096u /* … if nothing more is to come … */
+#define LEAST_ALONE 512u  /* … if it is all of one … */
 #define MANY 1000u      /* nodes in a round that a stream is made small thoroughly for */
 #define LEAST_SLICE 64u /* … and that go on with it */
 
