@@ -614,7 +614,7 @@ static int take_frames(struct session *s, const uint8_t *p, size_t len, size_t *
 		       struct err *e)
 {
 	size_t used = 0;
-	for (;;) {
+	while (used < len) {
 		enum frame_type t;
 		size_t head, n;
 		int r = frame_head(p + used, len - used, &t, &head, &n, e);

@@ -68,22 +68,19 @@ int session_pack(struct session *s, struct buf *out, size_t from, uint64_t paced
 	if (!s->witness_in || s->unpacked || (plain < least && !(s->packer.ctx && last)))
 		return 0;
 	buf_reset(&s->unpacked_out);
-	buf_put(&s->unpacked_out, out->data + from, plain);
+	if (plain > 0)
+		buf_put(&s->unpacked_out, out->data + from, plain);
 	out->len = from;
 	int r = buf_failed(&s->unpacked_out) ? -ENOMEM : 0;
-	size_t at = 0;
-	do {
+	for (size_t at = 0, n; r == 0 && at < plain; at += n) {
 		bool as_is;
-		size_t n = next_slice(s, &s->unpacked_out, at, &as_is);
-		if (r < 0)
-			break;
+		n = next_slice(s, &s->unpacked_out, at, &as_is);
 		if (as_is)
 			buf_put(out, s->unpacked_out.data + at, n);
 		else
 			r = put_slice(s, s->unpacked_out.data + at, n, last && at + n == plain, out);
-		at += n;
-	} while (at < plain);
-	/* The last frame was one of those that are not. */
+	}
+	/* There was none, or the last one was one of those that are not. */
 	if (r == 0 && last && s->packer.ctx)
 		r = put_slice(s, NULL, 0, true, out);
 	if (!s->packer.ctx)

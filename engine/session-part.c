@@ -499,7 +499,8 @@ static int list_put(struct session *s, struct part *p, enum frame_type t, const 
 	buf_reset(&s->payload);
 	buf_put(&s->payload, p->scope.b, ID_SIZE);
 	buf_u8(&s->payload, from + n * size < list->len ? FRAME_MORE : 0);
-	buf_put(&s->payload, list->data + from, n * size);
+	if (n > 0)
+		buf_put(&s->payload, list->data + from, n * size);
 	*ret_end = from + n * size;
 	return frame_put(out, t, &s->payload);
 }

@@ -376,7 +376,10 @@ EXTRA_DIST += \
 	tests/integration/test_views.py
 
 # Only what a sanitizer build should run again; nothing else is built.
-quick_tests = $(unit_tests) $(sim_tests) $(fuzz_targets)
+quick_tests = $(unit_tests) $(sim_tests)
+if !FUZZERS
+quick_tests += $(fuzz_targets)
+endif
 check-quick:
 	$(MAKE) $(AM_MAKEFLAGS) check-TESTS check_PROGRAMS='$(quick_tests)' TESTS='$(quick_tests)'
 
