@@ -601,6 +601,8 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return session_leave_get(s, &c, e);
 	case FRAME_PART:
 		return session_part_get(s, &c, e);
+	case FRAME_SEEK:
+		return session_get_seek(s, &c, e);
 	case FRAME_PACK:
 		return get_pack(s, &c, now, e);
 	case FRAME_TYPES:
