@@ -168,8 +168,6 @@ void fetches_quests_check(struct fetches *f, struct calls *c); /* whom nobody is
 void fetches_quests_end(struct fetches *f, uint64_t file);     /* those for that file */
 void fetches_quests_leave(struct fetches *f, const struct fetch_source *s); /* as if it had never been here */
 void fetches_quests_free(struct fetches *f);
-/* A chunk has come. -EPROTO: it has another hash. */
+/* A chunk has come; whoever looks for it has it now. -EPROTO: it has another hash. */
 int fetches_quests_found(struct fetches *f, const struct sha256 *hash, const void *data, size_t len, struct calls *c,
 			  struct err *e);
-/* It is the answer to a SEEK. */
-bool fetches_seek_answered(struct fetch_source *s, const struct sha256 *hash, uint64_t now_us);

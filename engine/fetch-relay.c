@@ -87,6 +87,16 @@ static void passes(struct fetches *f, uint64_t id, unsigned links)
 	f->next_passed = (f->next_passed + 1) % FETCH_PASSED;
 }
 
+/* Who asked has it, or has gone, and may come back and ask anew. */
+static void passes_not(struct fetches *f, uint64_t id, unsigned links)
+{
+	for (uint32_t i = 0; i < FETCH_PASSED; i++)
+		if (f->passed[i].id == id && f->passed[i].links == links) {
+			f->passed[i] = (struct passed){ 0, 0 };
+			return;
+		}
+}
+
 /* Never 0, which is in places of `passed` that were not used. */
 static uint64_t new_id(struct fetches *f)
 {
@@ -142,21 +152,40 @@ static struct fetch_source *best(const struct fetches *f, const struct quest *e)
 	return found;
 }
 
-static bool is_asked(const struct fetch_source *s, const struct sha256 *hash)
+static struct quest *quest_of(const struct fetches *f, uint64_t no)
+{
+	for (uint32_t i = 0; i < f->n_quests; i++)
+		if (f->quest[i]->no == no)
+			return f->quest[i];
+	return NULL;
+}
+
+/* For the quest of somebody who went, and has come back to ask the same. */
+static struct seeking *asked_before(struct fetch_source *s, const struct quest *e)
+{
+	for (uint32_t i = 0; i < s->n_seeks; i++) {
+		struct seeking *x = &s->seek[i];
+		if (x->id == e->id && sha256_cmp(&x->hash, &e->hash) == 0 && !quest_of(s->all, x->quest))
+			return x;
+	}
+	return NULL;
+}
+
+static bool is_asked(struct fetch_source *s, const struct quest *e)
 {
 	for (uint32_t i = 0; i < s->n_seeks; i++)
-		if (sha256_cmp(&s->seek[i].hash, hash) == 0)
-			return true;
+		if (sha256_cmp(&s->seek[i].hash, &e->hash) == 0)
+			return !asked_before(s, e);
 	return false;
 }
 
-static bool is_due(const struct fetches *f, const struct quest *e, const struct fetch_source *s, uint64_t now_us)
+static bool is_due(const struct fetches *f, const struct quest *e, struct fetch_source *s, uint64_t now_us)
 {
 	if (e->state != QUEST_SEEKS || !may_ask(e, s))
 		return false;
 	/* Whoever is asked may have no room for more, or be long about it. */
 	return now_us >= e->moved + FETCH_NEXT_US ||
-	       (!any_open(e) && s == best(f, e) && !is_asked(s, &e->hash));
+	       (!any_open(e) && s == best(f, e) && !is_asked(s, e));
 }
 
 static uint64_t ends_at(const struct quest *e)
@@ -324,7 +353,7 @@ void fetches_last_resort(struct fetches *f, struct file *x, bool forsaken, struc
 
 /* ---- what comes ---- */
 
-static struct quest *quest_of(const struct fetches *f, const struct sha256 *hash, bool own)
+static struct quest *seeks(const struct fetches *f, const struct sha256 *hash, bool own)
 {
 	for (uint32_t i = 0; i < f->n_quests; i++) {
 		struct quest *e = f->quest[i];
@@ -334,31 +363,39 @@ static struct quest *quest_of(const struct fetches *f, const struct sha256 *hash
 	return NULL;
 }
 
+static struct file *wants(const struct fetches *f, const struct sha256 *hash, uint32_t *ret_want)
+{
+	for (uint32_t i = 0; i < f->n; i++)
+		if (fetches_wanted(f->file[i], hash, ret_want))
+			return f->file[i];
+	return NULL;
+}
+
 static int found_here(struct fetches *f, const struct sha256 *hash, const void *data, size_t len, struct calls *c,
 		      struct err *e)
 {
 	struct quest *a;
-	while ((a = quest_of(f, hash, true))) {
-		struct file *x = file_of(f, a);
-		uint32_t i;
+	struct file *x;
+	uint32_t i;
+	int rc = 0;
+	while ((a = seeks(f, hash, true))) {
+		x = file_of(f, a);
 		drop(f, a);
-		if (!x || !fetches_wanted(x, hash, &i))
-			continue;
-		note_route(f, &x->node);
-		int rc = fetches_came(f, x, i, data, len, c, e);
-		if (rc < 0)
-			return rc;
+		if (x)
+			note_route(f, &x->node);
 	}
-	return 0;
+	while (rc == 0 && (x = wants(f, hash, &i)))
+		rc = fetches_came(f, x, i, data, len, c, e);
+	return rc;
 }
 
 static int found_for_others(struct fetches *f, const struct sha256 *hash, const void *data, size_t len,
 			    struct calls *c, struct err *e)
 {
-	struct quest *a = quest_of(f, hash, false);
+	struct quest *a = seeks(f, hash, false);
 	if (a && chunk_check(hash->b, data, len) < 0)
 		return err_set(e, -EPROTO, "the peer sent a chunk that has another hash");
-	for (; a; a = quest_of(f, hash, false)) {
+	for (; a; a = seeks(f, hash, false)) {
 		buf_put(&a->data, data, len);
 		a->state = buf_failed(&a->data) ? QUEST_VAIN : QUEST_FOUND;
 		c->wake = true;
@@ -374,20 +411,6 @@ int fetches_quests_found(struct fetches *f, const struct sha256 *hash, const voi
 	return rc < 0 ? rc : found_here(f, hash, data, len, c, e);
 }
 
-bool fetches_seek_answered(struct fetch_source *s, const struct sha256 *hash, uint64_t now_us)
-{
-	struct fetches *f = s->all;
-	uint32_t i = 0;
-	while (i < s->n_seeks && sha256_cmp(&s->seek[i].hash, hash) != 0)
-		i++;
-	if (i == s->n_seeks)
-		return false;
-	s->seek[i] = s->seek[--s->n_seeks];
-	s->brought = ++f->last_brought;
-	s->brought_at = now_us;
-	return true;
-}
-
 void fetches_quests_leave(struct fetches *f, const struct fetch_source *s)
 {
 	for (uint32_t i = f->n_quests; i > 0; i--) {
@@ -395,8 +418,11 @@ void fetches_quests_leave(struct fetches *f, const struct fetch_source *s)
 		struct tried *t = tried_at(e, s);
 		if (t)
 			*t = e->tried[--e->n_tried];
-		if (e->from == s)
-			drop(f, e);
+		if (e->from != s)
+			continue;
+		if (e->state != QUEST_VAIN)
+			passes_not(f, e->id, e->links);
+		drop(f, e);
 	}
 }
 
@@ -409,16 +435,24 @@ void fetches_quests_free(struct fetches *f)
 
 /* ---- sessions ---- */
 
-static bool ask(struct fetch_source *s, struct quest *e, uint64_t now_us)
+/* 1: it is to be sent; 0: not, there is no room or it was before; -ENOMEM. */
+static int ask(struct fetch_source *s, struct quest *e, uint64_t now_us)
 {
+	struct seeking *before = asked_before(s, e);
+	if (!before && s->n_seeks == FETCH_SEEKS_MAX)
+		return 0;
 	struct tried *p = reallocarray(e->tried, e->n_tried + 1, sizeof(struct tried));
 	if (!p)
-		return false;
+		return -ENOMEM;
 	e->tried = p;
 	p[e->n_tried++] = (struct tried){ s, true };
-	s->seek[s->n_seeks++] = (struct seeking){ .hash = e->hash, .id = e->id, .quest = e->no };
 	e->moved = now_us;
-	return true;
+	if (before) {
+		before->quest = e->no;
+		return 0;
+	}
+	s->seek[s->n_seeks++] = (struct seeking){ .hash = e->hash, .id = e->id, .quest = e->no };
+	return 1;
 }
 
 bool fetch_seek_next(struct fetch_source *s, uint64_t now_us, struct fetch_seek *ret)
@@ -428,9 +462,9 @@ bool fetch_seek_next(struct fetch_source *s, uint64_t now_us, struct fetch_seek 
 	bool found = false;
 	pthread_mutex_lock(&f->lock);
 	pass_time(f, now_us, &c);
-	for (uint32_t i = 0; i < f->n_quests && s->n_seeks < FETCH_SEEKS_MAX && !found; i++) {
+	for (uint32_t i = 0; i < f->n_quests && !found; i++) {
 		struct quest *e = f->quest[i];
-		found = is_due(f, e, s, now_us) && ask(s, e, now_us);
+		found = is_due(f, e, s, now_us) && ask(s, e, now_us) > 0;
 		if (found)
 			*ret = (struct fetch_seek){ e->id, e->hash, e->links - 1 };
 	}
@@ -464,29 +498,35 @@ bool fetch_seeks(struct fetch_source *s)
 	return busy;
 }
 
-int fetch_seek_vain(struct fetch_source *s, const struct fetch_seek *seek, struct err *e)
+int fetch_found(struct fetch_source *s, const struct fetch_seek *seek, const void *data, size_t len, uint64_t now_us,
+		struct err *e)
 {
 	struct fetches *f = s->all;
 	struct calls c = { .wake = true };
 	uint32_t i = 0;
+	int rc = 0;
 	pthread_mutex_lock(&f->lock);
 	while (i < s->n_seeks &&
 	       (s->seek[i].id != seek->id || sha256_cmp(&s->seek[i].hash, &seek->hash) != 0))
 		i++;
-	const bool mine = i < s->n_seeks;
-	if (mine) {
-		const uint64_t no = s->seek[i].quest;
+	if (i == s->n_seeks) {
+		rc = err_set(e, -EPROTO, "the peer looked for a chunk that it was not asked for");
+	} else {
+		const struct quest *x = quest_of(f, s->seek[i].quest);
+		struct tried *t = x ? tried_at(x, s) : NULL;
 		s->seek[i] = s->seek[--s->n_seeks];
-		for (uint32_t k = 0; k < f->n_quests; k++) {
-			struct tried *t = f->quest[k]->no == no ? tried_at(f->quest[k], s) : NULL;
-			if (t)
-				t->open = false;
+		if (t)
+			t->open = false;
+		if (len > 0) {
+			s->brought = ++f->last_brought;
+			s->brought_at = now_us;
+			rc = fetches_quests_found(f, &seek->hash, data, len, &c, e);
 		}
 		fetches_quests_check(f, &c);
 	}
 	pthread_mutex_unlock(&f->lock);
 	fetches_call(f, &c);
-	return mine ? 0 : err_set(e, -EPROTO, "the peer looked for a chunk that it was not asked for");
+	return rc;
 }
 
 int fetch_seek_for(struct fetch_source *s, const struct fetch_seek *seek, struct err *e)
@@ -552,7 +592,7 @@ static int load(struct fetches *f, struct quest *e, struct buf *b)
 	return 0;
 }
 
-int fetch_answer(struct fetch_source *s, struct sha256 *ret, struct buf *b)
+int fetch_answer(struct fetch_source *s, struct fetch_seek *ret, struct buf *b)
 {
 	struct fetches *f = s->all;
 	struct calls c = { 0 };
@@ -565,7 +605,7 @@ int fetch_answer(struct fetch_source *s, struct sha256 *ret, struct buf *b)
 		rc = load(f, e, b);
 		if (rc > 0) {
 			e->state = QUEST_GIVEN;
-			*ret = e->hash;
+			*ret = (struct fetch_seek){ .id = e->id, .hash = e->hash };
 		} else if (rc == 0) {
 			c.wake = true;
 		}
@@ -581,8 +621,12 @@ void fetch_given(struct fetch_source *s)
 {
 	struct fetches *f = s->all;
 	pthread_mutex_lock(&f->lock);
-	for (uint32_t i = f->n_quests; i > 0; i--)
-		if (f->quest[i - 1]->from == s && f->quest[i - 1]->state == QUEST_GIVEN)
-			drop(f, f->quest[i - 1]);
+	for (uint32_t i = f->n_quests; i > 0; i--) {
+		struct quest *e = f->quest[i - 1];
+		if (e->from != s || e->state != QUEST_GIVEN)
+			continue;
+		passes_not(f, e->id, e->links);
+		drop(f, e);
+	}
 	pthread_mutex_unlock(&f->lock);
 }

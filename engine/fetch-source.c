@@ -260,9 +260,8 @@ int fetch_chunk(struct fetch_source *s, const struct sha256 *hash, const void *d
 	pthread_mutex_lock(&f->lock);
 	while (i < s->n && sha256_cmp(&s->asked[i].hash, hash) != 0)
 		i++;
-	const bool asked = i < s->n;
-	const bool mine = asked || (len > 0 && fetches_seek_answered(s, hash, now_us));
-	if (asked) {
+	const bool mine = i < s->n;
+	if (mine) {
 		const uint64_t no = s->asked[i].file;
 		const bool again = s->asked[i].called_off;
 		s->asked[i] = s->asked[--s->n];
@@ -274,7 +273,6 @@ int fetch_chunk(struct fetch_source *s, const struct sha256 *hash, const void *d
 				break;
 			}
 	}
-	/* Whatever it is the answer to: others may look for it as well. */
 	if (rc == 0 && mine && len > 0)
 		rc = fetches_quests_found(f, hash, data, len, &c, e);
 	pthread_mutex_unlock(&f->lock);

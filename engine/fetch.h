@@ -108,8 +108,10 @@ struct fetch_seek {
 };
 /* The next one to ask this source for; false: none now. */
 bool fetch_seek_next(struct fetch_source *s, uint64_t now_us, struct fetch_seek *ret);
-/* It has looked for that in vain; what it found comes to fetch_chunk. -EPROTO: it was not asked. */
-int fetch_seek_vain(struct fetch_source *s, const struct fetch_seek *seek, struct err *e);
+/* Its answer, as chunk_get gives it; len 0: it was in vain. -EPROTO: it was not asked for that, or it is another chunk;
+ * errors of the store. */
+int fetch_found(struct fetch_source *s, const struct fetch_seek *seek, const void *data, size_t len, uint64_t now_us,
+		struct err *e);
 /* When fetch_seek_next may have something that it had not before; UINT64_MAX: not by itself. */
 uint64_t fetch_seek_deadline(struct fetch_source *s);
 bool fetch_seeks(struct fetch_source *s); /* it looks for something, or something is looked for for it */
@@ -119,5 +121,5 @@ int fetch_seek_for(struct fetch_source *s, const struct fetch_seek *seek, struct
 bool fetch_answer_vain(struct fetch_source *s, struct fetch_seek *ret);
 /* What it is to be sent next, as chunk_get gives it, and that this was done. 1: it is in b; 0: there is nothing;
  * errors of the store. */
-int fetch_answer(struct fetch_source *s, struct sha256 *ret, struct buf *b);
+int fetch_answer(struct fetch_source *s, struct fetch_seek *ret, struct buf *b);
 void fetch_given(struct fetch_source *s);

@@ -48,13 +48,14 @@ static int put_seeks(struct session *s, struct buf *out, uint64_t now)
 	int r = 0;
 	while (r == 0 && fetch_seek_next(s->source, now, &seek)) {
 		buf_reset(&s->payload);
-		frame_seek_put(&s->payload, (uint8_t)seek.links, seek.id, &seek.hash);
+		buf_u8(&s->payload, (uint8_t)seek.links);
+		frame_seek_put(&s->payload, seek.id, &seek.hash);
 		r = frame_put(out, FRAME_SEEK, &s->payload);
 	}
 	while (r == 0 && fetch_answer_vain(s->source, &seek)) {
 		buf_reset(&s->payload);
-		frame_seek_put(&s->payload, FRAME_SEEK_VAIN, seek.id, &seek.hash);
-		r = frame_put(out, FRAME_SEEK, &s->payload);
+		frame_seek_put(&s->payload, seek.id, &seek.hash);
+		r = frame_put(out, FRAME_FOUND, &s->payload);
 	}
 	return r;
 }
@@ -108,36 +109,42 @@ int session_check_fetch(struct session *s, uint64_t now, struct err *e)
 static int seek_nowhere(struct session *s, const struct fetch_seek *seek, struct err *e)
 {
 	_cleanup_(buf_done) struct buf b = { 0 };
-	frame_seek_put(&b, FRAME_SEEK_VAIN, seek->id, &seek->hash);
+	frame_seek_put(&b, seek->id, &seek->hash);
 	if (s->unfound.len >= FETCH_SEEKS_MAX * b.len)
 		return err_set(e, -EPROTO, "the peer looks for too many chunks at a time");
-	int r = frame_put(&s->unfound, FRAME_SEEK, &b);
+	int r = frame_put(&s->unfound, FRAME_FOUND, &b);
 	return r < 0 ? err_set(e, r, "out of memory") : 0;
 }
 
 int session_get_seek(struct session *s, struct cursor *c, struct err *e)
 {
-	struct fetch_seek seek;
-	uint8_t links;
-	int r = frame_seek_get(c, &links, &seek.id, &seek.hash, e);
-	if (r < 0)
-		return r;
+	struct fetch_seek seek = { .links = cursor_u8(c) };
+	if (!frame_seek_get(c, &seek.id, &seek.hash) || !cursor_end(c))
+		return err_set(e, -EPROTO, "the peer sent a malformed SEEK frame");
 	if (join(s) < 0)
 		return err_set(e, -ENOMEM, "out of memory");
-	seek.links = links;
-	if (links < FRAME_SEEK_VAIN)
-		return s->source ? fetch_seek_for(s->source, &seek, e) : seek_nowhere(s, &seek, e);
-	return s->source ? fetch_seek_vain(s->source, &seek, e) :
-			   err_set(e, -EPROTO, "the peer looked for a chunk that it was not asked for");
+	return s->source ? fetch_seek_for(s->source, &seek, e) : seek_nowhere(s, &seek, e);
+}
+
+int session_get_found(struct session *s, struct cursor *c, uint64_t cost, uint64_t now, struct err *e)
+{
+	struct fetch_seek seek = { 0 };
+	if (!frame_seek_get(c, &seek.id, &seek.hash) || cursor_left(c) > CHUNK_WIRE_MAX)
+		return err_set(e, -EPROTO, "the peer sent a malformed FOUND frame");
+	const size_t len = cursor_left(c);
+	if (!s->source)
+		return err_set(e, -EPROTO, "the peer looked for a chunk that it was not asked for");
+	if (len > 0)
+		intake_credit_add(s->intake, STREAM_CHUNK, cost);
+	return fetch_found(s->source, &seek, cursor_take(c, len), len, now, e);
 }
 
 /* ---- what it is sent ---- */
 
-static int put_chunk(struct session *s, struct buf *out, const struct sha256 *hash, const struct buf *data, struct err *e)
+/* What stands before the bytes is in the payload. */
+static int put_chunk(struct session *s, struct buf *out, enum frame_type t, const struct buf *data, struct err *e)
 {
-	buf_reset(&s->payload);
-	buf_put(&s->payload, hash->b, SHA256_SIZE);
-	int r = session_put_counted(s, out, STREAM_CHUNK, FRAME_CHUNK, &s->payload, data->data, data->len);
+	int r = session_put_counted(s, out, STREAM_CHUNK, t, &s->payload, data->data, data->len);
 	return r < 0 ? err_errno(e, r, "cannot send a chunk") : 1;
 }
 
@@ -163,7 +170,9 @@ int session_chunk_step(struct session *s, struct buf *out, struct err *e)
 	r = put_filler(s, out, &s->chunk, e);
 	if (r != 0)
 		return r;
-	r = put_chunk(s, out, hash, &s->chunk, e);
+	buf_reset(&s->payload);
+	buf_put(&s->payload, hash->b, SHA256_SIZE);
+	r = put_chunk(s, out, FRAME_CHUNK, &s->chunk, e);
 	s->wanted_at = (s->wanted_at + 1) % WANTED_MAX;
 	s->n_wanted--;
 	s->n_refused -= refused;
@@ -175,14 +184,16 @@ int session_given_step(struct session *s, struct buf *out, struct err *e)
 {
 	if (!s->source || !session_window_open(s, STREAM_CHUNK))
 		return 0;
-	int r = s->given_any ? 1 : fetch_answer(s->source, &s->given_hash, &s->given);
+	int r = s->given_any ? 1 : fetch_answer(s->source, &s->given_seek, &s->given);
 	if (r <= 0)
 		return r < 0 ? err_errno(e, r, "cannot read a chunk") : 0;
 	s->given_any = true;
 	r = put_filler(s, out, &s->given, e);
 	if (r != 0)
 		return r;
-	r = put_chunk(s, out, &s->given_hash, &s->given, e);
+	buf_reset(&s->payload);
+	frame_seek_put(&s->payload, s->given_seek.id, &s->given_seek.hash);
+	r = put_chunk(s, out, FRAME_FOUND, &s->given, e);
 	s->given_any = false;
 	buf_done(&s->given);
 	fetch_given(s->source);

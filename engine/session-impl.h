@@ -187,7 +187,7 @@ struct session {
 
 	struct fetches *fetches; /* NULL: contents are not fetched over this session */
 	struct fetch_source *source;
-	struct sha256 given_hash; /* what is about to be sent of what the peer looks for */
+	struct fetch_seek given_seek; /* what is about to be sent of what the peer looks for */
 	struct buf given;
 	bool given_any;
 	struct buf unfound; /* SEEKs that are answered by a session that is no source */
@@ -275,6 +275,7 @@ int session_get_fetched(struct session *s, const struct sha256 *hash, const void
 			uint64_t cost, uint64_t now, struct err *e);
 int session_check_fetch(struct session *s, uint64_t now, struct err *e);
 int session_get_seek(struct session *s, struct cursor *c, struct err *e);
+int session_get_found(struct session *s, struct cursor *c, uint64_t cost, uint64_t now, struct err *e);
 /* One CHUNK that the peer wants, or looks for. 1: something was sent. */
 int session_chunk_step(struct session *s, struct buf *out, struct err *e);
 int session_given_step(struct session *s, struct buf *out, struct err *e);

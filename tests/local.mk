@@ -103,6 +103,7 @@ unit_tests = \
 	tests/unit/test_saver \
 	tests/unit/test_scanner \
 	tests/unit/test_seek \
+	tests/unit/test_seek_peer \
 	tests/unit/test_seq \
 	tests/unit/test_seq_large \
 	tests/unit/test_seqcodec \
@@ -175,7 +176,8 @@ tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_absent_SOURCES = tests/unit/test_absent.c $(pair)
 tests_unit_test_fetch_SOURCES = tests/unit/test_fetch.c $(pair)
-tests_unit_test_seek_SOURCES = tests/unit/test_seek.c $(pair)
+tests_unit_test_seek_SOURCES = tests/unit/test_seek.c tests/relays.h $(pair)
+tests_unit_test_seek_peer_SOURCES = tests/unit/test_seek_peer.c tests/relays.h $(pair)
 tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(pair)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_deleted_SOURCES = tests/unit/test_deleted.c $(pair)

@@ -433,7 +433,7 @@ static void say_newest(struct pair *p)
 static void put_seeks(struct buf *said)
 {
 	static const char sought[] = "what the other one looks for\n", given[] = "what the other one has\n";
-	static const uint8_t number[] = "question";
+	const uint64_t number = UINT64_C(0x7175657374696f6e);
 	_cleanup_(buf_done) struct buf b = { 0 };
 	struct sha256 found, known;
 	sha256_of(sought, sizeof(sought) - 1, &found);
@@ -441,19 +441,19 @@ static void put_seeks(struct buf *said)
 	for (uint8_t k = 0; k < 4; k++) {
 		/* The third one is known from before; the last one goes over no link. */
 		buf_reset(&b);
-		frame_seek_put(&b, 3 - k, k == 2 ? 1 : k, k % 2 ? &found : &known);
+		buf_u8(&b, 3 - k);
+		frame_seek_put(&b, k == 2 ? 1 : k, k % 2 ? &found : &known);
 		put_frame(said, FRAME_SEEK, b.data, b.len);
 	}
-	buf_reset(&b);
-	buf_put(&b, found.b, sizeof(found));
-	buf_u8(&b, 0);
-	buf_puts(&b, sought);
-	put_frame(said, FRAME_CHUNK, b.data, b.len);
-	buf_reset(&b);
-	buf_u8(&b, FRAME_SEEK_VAIN);
-	buf_put(&b, number, 8);
-	buf_put(&b, found.b, sizeof(found));
-	put_frame(said, FRAME_SEEK, b.data, b.len);
+	for (int k = 0; k < 2; k++) {
+		buf_reset(&b);
+		frame_seek_put(&b, number, &found);
+		if (k == 0)
+			buf_u8(&b, 0);
+		if (k == 0)
+			buf_puts(&b, sought);
+		put_frame(said, FRAME_FOUND, b.data, b.len);
+	}
 }
 
 static int write_seeds(const char *dir)
