@@ -101,15 +101,10 @@ static void passes_not(struct fetches *f, uint64_t id, unsigned links)
 static uint64_t new_id(struct fetches *f)
 {
 	const uint64_t n = ++f->last_id;
-	struct sha256 hash;
-	struct buf b = { 0 };
-	uint64_t id = 0;
-	buf_put(&b, f->seed, sizeof(f->seed));
-	buf_u64(&b, n);
-	if (buf_failed(&b))
-		return 0;
-	sha256_of(b.data, b.len, &hash);
-	buf_done(&b);
+	const struct sha256_part part[] = { { f->seed, sizeof(f->seed) }, { &n, sizeof(n) } };
+	struct id hash;
+	uint64_t id;
+	sha256_id(part, 2, &hash);
 	memcpy(&id, hash.b, sizeof(id));
 	return id ? id : 1;
 }
@@ -314,7 +309,7 @@ static uint32_t quests_for(struct fetches *f, struct file *x, struct calls *c)
 			if (w->urgent != (pass == 0) || w->asked || has_quest(f, x, &w->hash))
 				continue;
 			const struct quest new = { .hash = w->hash, .id = new_id(f), .file = x->no, .links = FETCH_HOPS + 1 };
-			if (new.id == 0 || add(f, &new, &e) < 0)
+			if (add(f, &new, &e) < 0)
 				return n;
 			passes(f, e->id, ROUTE_MOST);
 			c->wake = true;
