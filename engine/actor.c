@@ -168,6 +168,7 @@ struct actor_codec {
 	uint32_t n, cap;
 	uint32_t *index; /* by local number: place + 1, 0: not in the table */
 	uint32_t index_n;
+	struct recent recent;
 };
 
 int actor_codec_new(struct actors *actors, struct actor_codec **ret)
@@ -178,6 +179,11 @@ int actor_codec_new(struct actors *actors, struct actor_codec **ret)
 	c->actors = actors;
 	*ret = c;
 	return 0;
+}
+
+struct recent *actor_codec_recent(struct actor_codec *c)
+{
+	return &c->recent;
 }
 
 void actor_codec_limit(struct actor_codec *c, struct actor_quota *quota)

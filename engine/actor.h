@@ -14,6 +14,7 @@
 #include "engine/buf.h"
 #include "engine/cursor.h"
 #include "engine/id.h"
+#include "engine/recent.h"
 
 struct actor_id {
 	struct id device;
@@ -61,6 +62,8 @@ struct actor_quota {
 };
 
 int actor_codec_new(struct actors *actors, struct actor_codec **ret);
+/* What the stream said last beside actors; valid as long as c. */
+struct recent *actor_codec_recent(struct actor_codec *c);
 /* For a decoder of what a peer says. The quota is borrowed, several decoders may share it. */
 void actor_codec_limit(struct actor_codec *c, struct actor_quota *quota);
 void actor_codec_free(struct actor_codec *c);

@@ -109,6 +109,8 @@ libengine_a_SOURCES = \
 	engine/moment.h \
 	engine/myers.c \
 	engine/myers.h \
+	engine/nameid.c \
+	engine/nameid.h \
 	engine/naming.c \
 	engine/naming.h \
 	engine/pace.c \
@@ -133,6 +135,7 @@ libengine_a_SOURCES = \
 	engine/purge.h \
 	engine/purged.c \
 	engine/purged.h \
+	engine/recent.h \
 	engine/reconcile.c \
 	engine/reconcile.h \
 	engine/recordcodec.c \
@@ -238,6 +241,8 @@ libengine_a_SOURCES = \
 	engine/sha256.h \
 	engine/slot.c \
 	engine/slot.h \
+	engine/slotcodec-front.c \
+	engine/slotcodec-impl.h \
 	engine/slotcodec.c \
 	engine/slotcodec.h \
 	engine/slotseq.c \
@@ -270,4 +275,5 @@ libengine_a_SOURCES = \
 	engine/value.c \
 	engine/value.h \
 	engine/vv.c \
-	engine/vv.h
+	engine/vv.h \
+	engine/zigzag.h

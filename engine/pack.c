@@ -2,37 +2,74 @@
 #include "engine/pack.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <zstd.h>
 
-#define LEVEL 3
 #define STEP 16384u
+
+struct parameter {
+	ZSTD_cParameter which;
+	int value;
+};
+
+/* No size and no checksum: TLS has one. */
+static const struct parameter quick[] = {
+	{ ZSTD_c_contentSizeFlag, 0 }, { ZSTD_c_compressionLevel, 3 }, { ZSTD_c_windowLog, 18 }, { 0, 0 }
+};
+
+/* For a long row of small documents: what they share is far apart. */
+static const struct parameter thorough[] = {
+	{ ZSTD_c_contentSizeFlag, 0 }, { ZSTD_c_compressionLevel, 3 }, { ZSTD_c_windowLog, PACK_WINDOW_LOG },
+	{ ZSTD_c_strategy, ZSTD_lazy }, { ZSTD_c_hashLog, 18 }, { ZSTD_c_chainLog, 17 }, { ZSTD_c_searchLog, 3 },
+	{ ZSTD_c_minMatch, 5 }, { 0, 0 }
+};
+
+static atomic_uint n_thorough;
+
+static bool count(void)
+{
+	if (atomic_fetch_add(&n_thorough, 1) < PACK_THOROUGH_MAX)
+		return true;
+	atomic_fetch_sub(&n_thorough, 1);
+	return false;
+}
 
 void packer_done(struct packer *p)
 {
 	ZSTD_freeCCtx(p->ctx);
 	p->ctx = NULL;
+	if (p->counted)
+		atomic_fetch_sub(&n_thorough, 1);
+	p->counted = false;
 }
 
-/* No size and no checksum: TLS has one. */
 static int packer_begin(struct packer *p)
 {
+	p->counted = p->thorough && count();
 	p->ctx = ZSTD_createCCtx();
-	if (!p->ctx)
-		return -ENOMEM;
-	if (ZSTD_isError(ZSTD_CCtx_setParameter(p->ctx, ZSTD_c_compressionLevel, LEVEL)) ||
-	    ZSTD_isError(ZSTD_CCtx_setParameter(p->ctx, ZSTD_c_windowLog, PACK_WINDOW_LOG)) ||
-	    ZSTD_isError(ZSTD_CCtx_setParameter(p->ctx, ZSTD_c_contentSizeFlag, 0))) {
+	if (!p->ctx) {
 		packer_done(p);
 		return -ENOMEM;
 	}
+	for (const struct parameter *x = p->counted ? thorough : quick; x->which; x++)
+		if (ZSTD_isError(ZSTD_CCtx_setParameter(p->ctx, x->which, x->value))) {
+			packer_done(p);
+			return -ENOMEM;
+		}
 	return 0;
 }
 
 int pack(struct packer *p, const void *data, size_t len, bool last, struct buf *out)
 {
 	ZSTD_inBuffer in = { data, len, 0 };
+	const bool alone = !p->ctx && last;
 	int r = p->ctx ? 0 : packer_begin(p);
 	size_t left = 1;
+	/* So tables and window are no larger than a stream of one piece needs: it takes some microseconds. */
+	if (r == 0 && alone && ZSTD_isError(ZSTD_CCtx_setPledgedSrcSize(p->ctx, len))) {
+		packer_done(p);
+		r = -ENOMEM;
+	}
 	while (r == 0 && left > 0) {
 		uint8_t room[STEP];
 		ZSTD_outBuffer to = { room, sizeof(room), 0 };

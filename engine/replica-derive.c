@@ -98,11 +98,6 @@ int stored_edges(struct replica *r, struct arena *a, const struct id *id, struct
 	return rc;
 }
 
-bool name_is_document(const char *name, size_t len)
-{
-	return len > 5 && !memcmp(name + len - 5, ".json", 5);
-}
-
 bool name_is_text(const char *name, size_t len)
 {
 	static const char *const suffix[] = { ".md",   ".markdown", ".txt", ".org",

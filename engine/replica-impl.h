@@ -178,7 +178,6 @@ int dirent_shown(struct replica *r, const struct node *n, char *ret);
 
 /* ---- names and modes ---- */
 
-bool name_is_document(const char *name, size_t len);
 /* One of those that are merged as texts: .md .markdown .txt .org .rst .adoc .tex .todo, and .shoalignore. */
 bool name_is_text(const char *name, size_t len);
 bool name_valid(const char *name, size_t len);

@@ -13,17 +13,9 @@
 
 #include <errno.h>
 
+#include "engine/zigzag.h"
+
 enum { ATTR_CONFLICT = 4, ATTR_ABSENT = 8, ATTR_CUT = 16, ATTR_LINKED = 32 };
-
-static uint64_t zigzag(int64_t v)
-{
-	return ((uint64_t)v << 1) ^ (uint64_t)(v >> 63);
-}
-
-static int64_t unzigzag(uint64_t v)
-{
-	return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
-}
 
 void node_encode(const struct node *n, struct buf *b)
 {

@@ -10,6 +10,7 @@
 
 #include "engine/counter.h"
 #include "engine/history.h"
+#include "engine/nameid.h"
 #include "engine/purged.h"
 #include "engine/slot.h"
 

@@ -39,7 +39,4 @@ int draft_of(struct commit *c, const struct record *rec, struct draft *d);
 int copy_xattrs(struct commit *c, const struct record *from, const struct record *to,
 		const struct record **ret);
 
-/* replica-tree.c: the id that a name gives. */
 #define GENERATIONS_MAX 1024 /* of one name that live elsewhere or are purged; after that ids are random */
-void name_id(const char *type, const struct id *parent, const char *name, size_t len, uint32_t generation,
-	     struct id *ret);

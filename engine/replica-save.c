@@ -12,6 +12,7 @@
 #include "engine/jdiff.h"
 #include "engine/jsonstyle.h"
 #include "engine/leaf.h"
+#include "engine/nameid.h"
 #include "engine/naming.h"
 #include "engine/render.h"
 #include "engine/slot.h"

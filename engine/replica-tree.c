@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "engine/edge.h"
+#include "engine/nameid.h"
 #include "engine/purged.h"
 
 void child_scope(const struct node *dir, struct id *ret)
@@ -37,16 +38,6 @@ int dir_get(struct replica *r, const struct id *id, struct node *ret)
 		return -ENOTDIR;
 	/* What is in lost+found got there by itself. */
 	return id_equal(id, &NODE_LOST) ? -EPERM : 0;
-}
-
-void name_id(const char *type, const struct id *parent, const char *name, size_t len, uint32_t generation,
-	     struct id *ret)
-{
-	const uint8_t g[4] = { (uint8_t)(generation >> 24), (uint8_t)(generation >> 16),
-			       (uint8_t)(generation >> 8), (uint8_t)generation };
-	const struct sha256_part part[] = { { type, strlen(type) }, { parent->b, ID_SIZE }, { name, len },
-					    { g, sizeof(g) } };
-	sha256_id(part, 4, ret);
 }
 
 /* The id that a name gives; ones that live elsewhere or are purged are passed over. `own` may be taken though it

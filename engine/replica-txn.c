@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "engine/jsonpatch.h"
+#include "engine/nameid.h"
 
 /* A file that the steps name. */
 struct target {

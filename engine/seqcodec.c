@@ -51,6 +51,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/zigzag.h"
+
 enum { HANGS_CHAIN = 0, HANGS_RIGHT = 1, HANGS_LEFT = 2, HANGS_ELSEWHERE = 3 };
 enum { AT_ROOT = 0, AHEAD_RIGHT = 1, AHEAD_LEFT = 2, OUTSIDE_RIGHT = 3, OUTSIDE_LEFT = 4 };
 #define ROW_NEXT 8u
@@ -58,16 +60,14 @@ enum { AT_ROOT = 0, AHEAD_RIGHT = 1, AHEAD_LEFT = 2, OUTSIDE_RIGHT = 3, OUTSIDE_
 
 enum { BASE_STEP = 1, BASE_ACTOR = 2, BASE_INDEX = 4, BASE_SHIFT = 3 };
 
-static uint64_t zigzag(uint64_t to, uint64_t from)
+static uint64_t difference(uint64_t to, uint64_t from)
 {
-	/* Both are far below 2^63. */
-	int64_t n = (int64_t)(to - from);
-	return (uint64_t)n << 1 ^ (uint64_t)(n >> 63);
+	return zigzag((int64_t)(to - from));
 }
 
-static uint64_t unzigzag(uint64_t from, uint64_t z)
+static uint64_t after(uint64_t from, uint64_t z)
 {
-	return from + ((z >> 1) ^ -(z & 1));
+	return from + (uint64_t)unzigzag(z);
 }
 
 /* What both sides know when a run comes. */
@@ -150,7 +150,7 @@ static void put_parent(struct encoder *k, uint32_t i, unsigned kind, bool inside
 	} else if (!inside) {
 		buf_u8(k->b, left ? OUTSIDE_LEFT : OUTSIDE_RIGHT);
 		actor_codec_put(k->c, k->b, p->parent.actor);
-		buf_varint(k->b, zigzag(p->parent.seq, p->id.seq));
+		buf_varint(k->b, difference(p->parent.seq, p->id.seq));
 		buf_varint(k->b, p->parent.index);
 	} else {
 		if (kind == HANGS_ELSEWHERE)
@@ -163,7 +163,7 @@ static void put_parent(struct encoder *k, uint32_t i, unsigned kind, bool inside
 static void put_gone(struct encoder *k, const struct piece *p)
 {
 	if (p->gone.actor == p->id.actor) {
-		buf_varint(k->b, 1 + zigzag(p->gone.seq, expected(&k->row, p)));
+		buf_varint(k->b, 1 + difference(p->gone.seq, expected(&k->row, p)));
 		return;
 	}
 	struct vv_item item;
@@ -243,7 +243,7 @@ void seq_base_encode(const struct seq_base *base, struct actor_codec *c, struct 
 				      (p->id.index > 0 ? BASE_INDEX : 0u));
 		if (other)
 			actor_codec_put(c, b, p->id.actor);
-		buf_varint(b, zigzag(p->id.seq, seq));
+		buf_varint(b, difference(p->id.seq, seq));
 		if (p->id.index > 0)
 			buf_varint(b, p->id.index);
 		actor = p->id.actor;
@@ -344,7 +344,7 @@ static int get_elsewhere(struct decoder *k, uint32_t i, struct piece *p)
 	case OUTSIDE_RIGHT:
 	case OUTSIDE_LEFT:
 		p->parent.actor = actor_get(k->actors, k->c, cur);
-		p->parent.seq = unzigzag(p->id.seq, cursor_varint(cur));
+		p->parent.seq = after(p->id.seq, cursor_varint(cur));
 		p->parent.index = (uint32_t)cursor_varint_max(cur, SEQ_INDEX_MAX - 1);
 		if (cursor_ok(cur) && !seq_fits(p->parent.seq))
 			return bad(k->e, "a parent without a dot");
@@ -403,7 +403,7 @@ static int get_dots(struct decoder *k, struct piece *p)
 static int get_gone(struct decoder *k, struct piece *p)
 {
 	uint64_t x = cursor_varint(k->cur);
-	struct dot dot = { p->id.actor, unzigzag(expected(&k->row, p), x - 1) };
+	struct dot dot = { p->id.actor, after(expected(&k->row, p), x - 1) };
 	if (!cursor_ok(k->cur))
 		return bad(k->e, "it ends within a deletion");
 	if (x == 0)
@@ -596,7 +596,7 @@ static int get_base_run(struct cursor *cur, struct actors *actors, struct actor_
 	p->len = (uint32_t)(head >> BASE_SHIFT) + 1;
 	p->flags = head & BASE_STEP ? PIECE_STEP : 0;
 	p->id.actor = actor;
-	p->id.seq = unzigzag(last ? piece_last(last).seq : 0, cursor_varint(cur));
+	p->id.seq = after(last ? piece_last(last).seq : 0, cursor_varint(cur));
 	p->id.index = head & BASE_INDEX ? (uint32_t)cursor_varint_max(cur, SEQ_INDEX_MAX - 1) : 0;
 	if (!cursor_ok(cur) || !seq_fits(p->id.seq) || ((head & BASE_INDEX) && p->id.index == 0) ||
 	    ((head & BASE_STEP) && (p->len == 1 || p->id.index > 0)))

@@ -118,6 +118,7 @@ struct session {
 	uint64_t window;              /* the peer's */
 	struct buf payload;           /* scratch */
 	struct packer packer;
+	uint64_t round_nodes; /* in the newest round of ours, when it began */
 	struct buf unpacked_out;      /* scratch */
 	bool unpacked;                /* frames go as they are */
 	struct arena arena;

@@ -274,8 +274,8 @@ static int get_resume(struct session *s, struct cursor *c, struct err *e)
 static int get_mark(struct session *s, struct cursor *c, struct err *e)
 {
 	uint32_t actor = actor_codec_get(s->in_actors, c);
-	uint64_t seq = cursor_varint_max(c, FRAME_SEQ_MAX);
-	if (!cursor_end(c))
+	uint64_t seq = recent_get(&actor_codec_recent(s->in_actors)->seq, c);
+	if (!cursor_end(c) || seq > FRAME_SEQ_MAX)
 		return malformed(FRAME_MARK, e);
 	return intake_mark(s->intake, actor, seq, e);
 }

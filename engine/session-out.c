@@ -441,6 +441,7 @@ static int round_start(struct session *s, struct buf *out, struct scope *scope, 
 	o->backlog = b;
 	if (r == 0)
 		r = backlog_count(b, &o->nodes);
+	s->round_nodes = o->nodes;
 	s->open = o->no;
 	s->n_rounds++;
 	payload(s);
@@ -514,7 +515,7 @@ static int put_mark(struct session *s, struct buf *out, struct outgoing *o)
 	}
 	o->since_mark = 0;
 	actor_codec_put(s->out_actors, payload(s), at.actor);
-	buf_varint(&s->payload, at.seq);
+	recent_put(&actor_codec_recent(s->out_actors)->seq, at.seq, &s->payload);
 	int r = put(s, out, FRAME_MARK);
 	return r < 0 ? r : 1;
 }

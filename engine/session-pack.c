@@ -7,7 +7,8 @@
 
 #define SLICE 65536u /* bytes of frames in one PACK, until the frame that ends it */
 #define LEAST 256u      /* that a stream is begun for, which takes memory and time at either side, … */
-#define LEAST_ALONE 4096u /* … if nothing more is to come … */
+#define LEAST_ALONE 512u  /* … if it is all of one … */
+#define MANY 1000u      /* nodes in a round that a stream is made small thoroughly for */
 #define LEAST_SLICE 64u /* … and that go on with it */
 
 /* What is in a frame of that type is small already, or has to be as large as it is. */
@@ -59,6 +60,8 @@ static size_t next_slice(const struct session *s, const struct buf *frames, size
 
 int session_pack(struct session *s, struct buf *out, size_t from, uint64_t paced, bool more)
 {
+	if (!s->packer.ctx)
+		s->packer.thorough = s->round_nodes >= MANY;
 	const bool last = !more && !goes_on(s);
 	const size_t plain = out->len - from;
 	const size_t least = s->packer.ctx ? LEAST_SLICE : last && !s->pace.slow ? LEAST_ALONE : LEAST;

@@ -60,6 +60,8 @@ struct slotcodec {
 	struct arena *a;
 	const struct actors *actors;
 	struct actor_codec *codec; /* NULL: stored form */
+	struct recent *recent;     /* of the codec */
+	uint64_t made_us;          /* the record's latest visit; 0: it has none */
 	struct cursor *cur;
 	const struct vv *ctx; /* covers every dot that comes */
 	struct batches batches;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/recent.h"
+
 void vv_done(struct vv *v)
 {
 	free(v->item);
@@ -277,7 +279,9 @@ void vv_fingerprint(const struct vv *v, const struct actors *actors, struct id *
 	order_done(&o);
 }
 
-void vv_encode(const struct vv *v, struct actors *actors, struct actor_codec *c, struct buf *b)
+/* last: what numbers are differences to; NULL: to nothing. */
+static void encode(const struct vv *v, struct actors *actors, struct actor_codec *c, uint64_t *last,
+		   struct buf *b)
 {
 	struct order o = { .item = v->item };
 	if (c && !order_init(&o, v, actors)) {
@@ -287,15 +291,28 @@ void vv_encode(const struct vv *v, struct actors *actors, struct actor_codec *c,
 	buf_varint(b, v->n);
 	for (uint32_t i = 0; i < v->n; i++) {
 		actor_codec_put(c, b, o.item[i].actor);
-		buf_varint(b, o.item[i].seq);
+		if (last)
+			recent_put(last, o.item[i].seq, b);
+		else
+			buf_varint(b, o.item[i].seq);
 	}
 	if (c)
 		order_done(&o);
 }
 
+void vv_encode(const struct vv *v, struct actors *actors, struct actor_codec *c, struct buf *b)
+{
+	encode(v, actors, c, NULL, b);
+}
+
+void vv_encode_recent(const struct vv *v, struct actors *actors, struct actor_codec *c, struct buf *b)
+{
+	encode(v, actors, c, &actor_codec_recent(c)->seq, b);
+}
+
 /* One decoder for both owners of memory: a NULL means malloc. */
 static int decode(struct arena *a, struct cursor *cur, const struct actors *actors,
-		  struct actor_codec *c, struct vv *ret)
+		  struct actor_codec *c, uint64_t *last, struct vv *ret)
 {
 	/* An item takes two bytes at least. */
 	size_t most = cursor_left(cur) / 2;
@@ -312,7 +329,7 @@ static int decode(struct arena *a, struct cursor *cur, const struct actors *acto
 	for (; v.n < n; v.n++) {
 		struct vv_item item;
 		item.actor = actor_get(actors, c, cur);
-		item.seq = cursor_varint(cur);
+		item.seq = last ? recent_get(last, cur) : cursor_varint(cur);
 		if (!cursor_ok(cur) || item.seq == 0)
 			break;
 		if (v.n > 0) {
@@ -337,11 +354,17 @@ static int decode(struct arena *a, struct cursor *cur, const struct actors *acto
 
 int vv_decode(struct cursor *cur, struct actors *actors, struct actor_codec *c, struct vv *ret)
 {
-	return decode(NULL, cur, actors, c, ret);
+	return decode(NULL, cur, actors, c, NULL, ret);
 }
 
 int vv_decode_arena(struct arena *a, struct cursor *cur, const struct actors *actors,
 		    struct actor_codec *c, struct vv *ret)
 {
-	return decode(a, cur, actors, c, ret);
+	return decode(a, cur, actors, c, NULL, ret);
+}
+
+int vv_decode_recent(struct arena *a, struct cursor *cur, const struct actors *actors,
+		     struct actor_codec *c, struct vv *ret)
+{
+	return decode(a, cur, actors, c, &actor_codec_recent(c)->seq, ret);
 }

@@ -58,3 +58,7 @@ int vv_decode(struct cursor *cur, struct actors *actors, struct actor_codec *c, 
 /* The same into an arena. actors is only read when c is NULL. */
 int vv_decode_arena(struct arena *a, struct cursor *cur, const struct actors *actors,
 		    struct actor_codec *c, struct vv *ret);
+/* The same in an arena, with each seq as the difference to the last one of the stream (engine/recent.h); c is not NULL. */
+void vv_encode_recent(const struct vv *v, struct actors *actors, struct actor_codec *c, struct buf *b);
+int vv_decode_recent(struct arena *a, struct cursor *cur, const struct actors *actors,
+		     struct actor_codec *c, struct vv *ret);

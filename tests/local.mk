@@ -113,6 +113,7 @@ unit_tests = \
 	tests/unit/test_session \
 	tests/unit/test_spread \
 	tests/unit/test_store \
+	tests/unit/test_stream \
 	tests/unit/test_surplus \
 	tests/unit/test_suspend \
 	tests/unit/test_sweep \

@@ -458,7 +458,7 @@ static void test_reader(void)
 /* What the peer changes while a round lasts is not sent back to it. */
 static void test_back(void)
 {
-	enum { WAITING = 150, CHANGES = 60 };
+	enum { WAITING = 250, CHANGES = 60 };
 	struct node a, b;
 	struct pair p;
 	uint64_t bytes[2];

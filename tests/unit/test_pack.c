@@ -18,9 +18,9 @@ static void put_text(struct prng *r, struct buf *b, size_t len)
 			 (unsigned)prng_below(r, 100000));
 }
 
-static void test_streams(struct prng *r)
+static void test_streams(struct prng *r, bool thorough)
 {
-	struct packer p = { 0 };
+	struct packer p = { .thorough = thorough };
 	struct unpacker u = { 0 };
 	unsigned wrong = 0;
 	uint64_t plain = 0, packed = 0;
@@ -35,10 +35,36 @@ static void test_streams(struct prng *r)
 		plain += in.len;
 		packed += small.len;
 	}
-	is_uint(wrong, 0, "what is packed comes out as it was, piece by piece");
+	is_uint(wrong, 0, "what is packed %scomes out as it was, piece by piece", thorough ? "thoroughly " : "");
 	ok(packed < plain / 3, "and is small: %u of %u bytes", (unsigned)packed, (unsigned)plain);
 	packer_done(&p);
 	unpacker_done(&u);
+}
+
+/* Those beyond the most that there may be are as others; when one ends, the next one may be. */
+static void test_thorough(struct prng *r)
+{
+	struct packer p[PACK_THOROUGH_MAX + 2] = { 0 };
+	_cleanup_(buf_done) struct buf in = { 0 }, out = { 0 };
+	size_t size[PACK_THOROUGH_MAX + 2];
+	unsigned larger = 0;
+	put_text(r, &in, 60000);
+	for (unsigned i = 0; i < PACK_THOROUGH_MAX + 2; i++) {
+		p[i].thorough = true;
+		buf_reset(&out);
+		if (i == PACK_THOROUGH_MAX + 1 && pack(&p[0], NULL, 0, true, &out) < 0)
+			tap_bail("cannot pack");
+		buf_reset(&out);
+		if (pack(&p[i], in.data, in.len, false, &out) < 0)
+			tap_bail("cannot pack");
+		size[i] = out.len;
+		larger += size[i] > size[0];
+	}
+	is_uint(larger, 1, "of %u streams one is not thorough", PACK_THOROUGH_MAX + 2);
+	ok(size[PACK_THOROUGH_MAX] > size[0], "it is the one that was one too many: %zu bytes for %zu",
+	   size[PACK_THOROUGH_MAX], size[0]);
+	for (unsigned i = 0; i < PACK_THOROUGH_MAX + 2; i++)
+		packer_done(&p[i]);
 }
 
 /* A random byte of a piece is another one: the piece is refused, or it is some piece; nothing else happens. */
@@ -222,9 +248,11 @@ static void test_early(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(29);
+	tap_plan(33);
 	struct prng r = { tap_seed(argc, argv) };
-	test_streams(&r);
+	test_streams(&r, false);
+	test_streams(&r, true);
+	test_thorough(&r);
 	test_damage(&r);
 	test_bounds();
 	test_sync(&r);

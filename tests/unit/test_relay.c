@@ -220,13 +220,13 @@ static void test_word(bool elsewhere)
 	if (!pair_meet(&a, &d))
 		tap_bail("no meeting");
 	c.now = a.now;
-	write_many(&c, 'p', 60, "old");
+	write_many(&c, 'p', 80, "old");
 	if (!pair_meet(&c, &a))
 		tap_bail("no meeting");
 	pair_open(&ab, &a, &b);
 	for (int i = 0; i < 2; i++)
 		session_pace(ab.session[i], 100000, true);
-	until(&ab, 1, "p50.json", "old");
+	until(&ab, 1, "p70.json", "old");
 	ok(!has(&b, "x.json", "\"one\": 1") && !has(&b, "p0.json", "old"), "a change is on its way behind others");
 	want_word(&ab);
 	if (elsewhere && !pair_meet(&b, &d))
