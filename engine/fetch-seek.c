@@ -26,7 +26,7 @@ uint32_t fetch_sought(struct fetches *f, uint64_t now_us, struct fetch_sought *r
 		} else if (!x->waiter) {
 			/* Who waited has gone. */
 			fetches_end(f, x, -EHOSTDOWN, &c);
-		} else if (n < max) {
+		} else if (!x->relayed && n < max) {
 			if (!x->sought)
 				x->sought = now_us;
 			ret[n++] = (struct fetch_sought){ x->node, x->sought };
@@ -42,8 +42,8 @@ void fetch_forsake(struct fetches *f, const struct id *node)
 	struct calls c = { 0 };
 	pthread_mutex_lock(&f->lock);
 	struct file *x = fetches_find(f, node);
-	if (x && fetches_over(f, x))
-		fetches_end(f, x, -EHOSTDOWN, &c);
+	if (x && !x->relayed && fetches_over(f, x))
+		fetches_last_resort(f, x, true, &c);
 	pthread_mutex_unlock(&f->lock);
 	fetches_call(f, &c);
 }

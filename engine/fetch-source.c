@@ -15,8 +15,7 @@ static bool lacks(const struct file *x, const struct fetch_source *s)
 	return false;
 }
 
-/* Nobody is left who might have it, or might be asked for it. */
-static bool hopeless(const struct fetches *f, const struct file *x)
+bool fetches_hopeless(const struct fetches *f, const struct file *x)
 {
 	for (uint32_t i = 0; i < f->n_sources; i++)
 		if ((x->waiter || !f->source[i]->slow) && !lacks(x, f->source[i]))
@@ -30,7 +29,7 @@ bool fetches_over(const struct fetches *f, const struct file *x)
 	bool asked = false;
 	for (uint32_t i = 0; i < x->n_wants && !x->waiter; i++)
 		asked |= x->want[i].asked != NULL;
-	return !asked && hopeless(f, x);
+	return !asked && fetches_hopeless(f, x);
 }
 
 /* The source will not bring what the file wants of it. */
@@ -46,13 +45,10 @@ void fetches_give_up(struct fetches *f, struct calls *c)
 {
 	for (uint32_t i = f->n; i > 0; i--) {
 		struct file *x = f->file[i - 1];
-		if (!fetches_over(f, x))
-			continue;
-		if (f->seeks && f->n_sources > 0 && x->waiter)
-			c->wake = true;
-		else
-			fetches_end(f, x, -EHOSTDOWN, c);
+		if (fetches_over(f, x))
+			fetches_last_resort(f, x, false, c);
 	}
+	fetches_quests_check(f, c);
 }
 
 /* ---- sources ---- */
@@ -95,8 +91,9 @@ void fetch_slow(struct fetch_source *s, bool slow)
 }
 
 /* As if it had never been here. */
-static void forget(const struct fetches *f, const struct fetch_source *s)
+static void forget(struct fetches *f, const struct fetch_source *s)
 {
+	fetches_quests_leave(f, s);
 	for (uint32_t i = 0; i < f->n; i++) {
 		struct file *x = f->file[i];
 		unask(x, s);
@@ -122,7 +119,7 @@ void fetch_leave(struct fetch_source *s)
 		}
 	forget(f, s);
 	fetches_give_up(f, &c);
-	const bool more = f->n > 0;
+	const bool more = f->n > 0 || f->n_quests > 0;
 	pthread_mutex_unlock(&f->lock);
 	free(s);
 	fetches_call(f, &c);
@@ -144,14 +141,14 @@ bool fetch_handed(struct fetch_source *s, uint64_t now_us)
 	const bool may = now_us < deadline(s) && s->handed < FETCH_HANDED_MAX;
 	if (may) {
 		forget(f, s);
-		s->n = 0;
+		s->n = s->n_seeks = 0;
 		s->most = FETCH_ASKED_FIRST;
 		s->slow = false;
 		s->idle = true;
 		s->since = now_us;
 		s->handed++;
 	}
-	const bool more = may && f->n > 0;
+	const bool more = may && (f->n > 0 || f->n_quests > 0);
 	pthread_mutex_unlock(&f->lock);
 	/* Others may have what was asked of this one. */
 	if (more && f->wake)
@@ -159,8 +156,7 @@ bool fetch_handed(struct fetch_source *s, uint64_t now_us)
 	return may;
 }
 
-/* Somebody waits for all of it. */
-static bool whole(const struct file *x)
+bool fetches_whole(const struct file *x)
 {
 	const struct waiter *w = x->waiter;
 	while (w && w->len != UINT64_MAX)
@@ -170,11 +166,11 @@ static bool whole(const struct file *x)
 
 static bool next_of(struct fetch_source *s, struct file *x, bool urgent, struct sha256 *ret)
 {
-	if (lacks(x, s) || (s->slow && !urgent && !whole(x)))
+	if (lacks(x, s) || (s->slow && !urgent && !fetches_whole(x)))
 		return false;
 	for (uint32_t i = 0; i < x->n_wants; i++) {
 		struct want *w = &x->want[i];
-		if (w->asked || w->urgent != urgent)
+		if (w->asked || w->urgent != urgent || fetches_on_quest(s->all, x, &w->hash))
 			continue;
 		w->asked = s;
 		s->asked[s->n++] = (struct asked){ .hash = w->hash, .file = x->no };
@@ -216,6 +212,24 @@ static int note_lacks(struct file *x, struct fetch_source *s)
 	return 0;
 }
 
+int fetches_came(struct fetches *f, struct file *x, uint32_t want, const void *data, size_t len, struct calls *c,
+		 struct err *e)
+{
+	int rc = chunk_put(f->store, &x->want[want].hash, data, len);
+	if (rc == -EBADMSG)
+		return err_set(e, -EPROTO, "the peer sent a chunk that has another hash");
+	if (rc < 0) {
+		/* The disk is full, say: nobody waits for what cannot come. The session is all right. */
+		fetches_end(f, x, rc, c);
+		return 0;
+	}
+	x->want[want] = x->want[--x->n_wants];
+	x->sought = 0;
+	fetches_step(f, x, c);
+	fetches_give_up(f, c);
+	return 0;
+}
+
 /* A chunk that this file wants; the lock is held. */
 static int take(struct fetches *f, struct file *x, struct fetch_source *s, const struct sha256 *hash,
 		const void *data, size_t len, bool again, struct calls *c, struct err *e)
@@ -233,19 +247,7 @@ static int take(struct fetches *f, struct file *x, struct fetch_source *s, const
 		fetches_give_up(f, c);
 		return 0;
 	}
-	rc = chunk_put(f->store, hash, data, len);
-	if (rc == -EBADMSG)
-		return err_set(e, -EPROTO, "the peer sent a chunk that has another hash");
-	if (rc < 0) {
-		/* The disk is full, say: nobody waits for what cannot come. The session is all right. */
-		fetches_end(f, x, rc, c);
-		return 0;
-	}
-	x->want[i] = x->want[--x->n_wants];
-	x->sought = 0;
-	fetches_step(f, x, c);
-	fetches_give_up(f, c);
-	return 0;
+	return fetches_came(f, x, i, data, len, c, e);
 }
 
 int fetch_chunk(struct fetch_source *s, const struct sha256 *hash, const void *data, size_t len,
@@ -271,6 +273,8 @@ int fetch_chunk(struct fetch_source *s, const struct sha256 *hash, const void *d
 				break;
 			}
 	}
+	if (rc == 0 && mine && len > 0)
+		rc = fetches_quests_found(f, hash, data, len, &c, e);
 	pthread_mutex_unlock(&f->lock);
 	fetches_call(f, &c);
 	return rc < 0 ? rc : mine;

@@ -58,6 +58,7 @@ static void file_free(struct file *x)
 /* The file is through, whatever came of it. */
 void fetches_end(struct fetches *f, struct file *x, int code, struct calls *c)
 {
+	fetches_quests_end(f, x->no);
 	while (x->waiter)
 		answer(f, &x->waiter, code, c);
 	for (uint32_t i = 0; i < f->n; i++)
@@ -279,6 +280,7 @@ int fetches_new(struct replica *r, void (*wake)(void *userdata), void *userdata,
 	f->store = replica_store(r);
 	f->wake = wake;
 	f->userdata = userdata;
+	replica_random(r, f->seed, sizeof(f->seed));
 	pthread_mutex_init(&f->lock, NULL);
 	*ret = f;
 	return 0;
@@ -302,6 +304,7 @@ void fetches_free(struct fetches *f)
 	assert(f->n_sources == 0);
 	for (uint32_t i = 0; i < f->n; i++)
 		file_free(f->file[i]);
+	fetches_quests_free(f);
 	free(f->file);
 	free(f->source);
 	pthread_mutex_destroy(&f->lock);

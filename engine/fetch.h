@@ -7,8 +7,9 @@
  *
  * Any thread; callbacks come without locks, from whatever thread brought the news. Sessions are sources: each
  * registers while it lasts, and takes hashes to ask for as it has room. Nothing waits for a source
- * that is not there: a file fails with -EHOSTDOWN as soon as every source has said that it lacks some of it (unless
- * somebody seeks others), or the last one has gone. A source that answers nothing for FETCH_PATIENCE_US is given
+ * that is not there: a file fails with -EHOSTDOWN as soon as the last source has gone. When every source has said that
+ * it lacks some of it, those who lack it are asked to look for it among their own peers (fetch-relay.c; before that
+ * somebody may seek others who can be asked directly), and it fails when that was in vain. A source that answers nothing for FETCH_PATIENCE_US is given
  * up. One over a slow link is asked only for what somebody waits for, and has more time. Where another connection
  * takes over from a link, the source does not go: the next session takes it from the one that ends. */
 
@@ -27,6 +28,11 @@
 #define FETCH_PATIENCE_US (30ull * 1000 * 1000)
 #define FETCH_SLOW_PATIENCE_US (300ull * 1000 * 1000)
 #define FETCH_HANDED_MAX 3       /* how often in turn a source changes hands and answers nothing */
+#define FETCH_HOPS 3             /* links beyond a peer over which a chunk is looked for */
+#define FETCH_SEEKS_MAX 6        /* chunks that a peer looks for at a time: 2 MiB if it finds them all */
+#define FETCH_QUESTS_MAX 128    /* that are looked for for peers, of all together */
+#define FETCH_LINK_US (15ull * 1000 * 1000) /* for each link that it may go over, until it is in vain */
+#define FETCH_NEXT_US (500ull * 1000)       /* then another peer is asked as well */
 
 struct fetches;
 struct fetch_source;
@@ -70,7 +76,7 @@ void fetches_seek(struct fetches *f);
  * under way. */
 uint32_t fetch_sought(struct fetches *f, uint64_t now_us, struct fetch_sought *ret, uint32_t max,
 		      uint32_t *ret_asked, uint32_t *ret_coming);
-/* There are no others: the file fails with -EHOSTDOWN, unless there is a source by now that may have it. */
+/* There are no others: it is looked for through the sources, unless there is one by now that may have it. */
 void fetch_forsake(struct fetches *f, const struct id *node);
 
 /* ---- for sessions ---- */
@@ -92,3 +98,28 @@ int fetch_chunk(struct fetch_source *s, const struct sha256 *hash, const void *d
 		uint64_t now_us, struct err *e);
 /* When it is too late for an answer; UINT64_MAX: none is due. */
 uint64_t fetch_deadline(struct fetch_source *s);
+
+/* ---- chunks looked for through peers: SEEK, shoal-protocol(7), Contents ---- */
+
+struct fetch_seek {
+	uint64_t id;
+	struct sha256 hash;
+	unsigned links; /* beyond who gets it */
+};
+/* The next one to ask this source for; false: none now. */
+bool fetch_seek_next(struct fetch_source *s, uint64_t now_us, struct fetch_seek *ret);
+/* Its answer, as chunk_get gives it; len 0: it was in vain. -EPROTO: it was not asked for that, or it is another chunk;
+ * errors of the store. */
+int fetch_found(struct fetch_source *s, const struct fetch_seek *seek, const void *data, size_t len, uint64_t now_us,
+		struct err *e);
+/* When fetch_seek_next may have something that it had not before; UINT64_MAX: not by itself. */
+uint64_t fetch_seek_deadline(struct fetch_source *s);
+bool fetch_seeks(struct fetch_source *s); /* it looks for something, or something is looked for for it */
+/* The source asks for it. -EPROTO: for too many at a time; -ENOMEM. */
+int fetch_seek_for(struct fetch_source *s, const struct fetch_seek *seek, struct err *e);
+/* What it is to be told next: that this was in vain; false: nothing. */
+bool fetch_answer_vain(struct fetch_source *s, struct fetch_seek *ret);
+/* What it is to be sent next, as chunk_get gives it, and that this was done. 1: it is in b; 0: there is nothing;
+ * errors of the store. */
+int fetch_answer(struct fetch_source *s, struct fetch_seek *ret, struct buf *b);
+void fetch_given(struct fetch_source *s);

@@ -30,7 +30,9 @@ static const struct {
 	[FRAME_RESUME] = { "RESUME", FRAME_LARGE },
 	[FRAME_PRESENCE] = { "PRESENCE", FRAME_PRESENCE_MAX },
 	[FRAME_EAGER] = { "EAGER", BUF_VARINT_MAX + ID_SIZE + FRAME_EAGER_MAX * (BUF_VARINT_MAX + ACTOR_ID_SIZE + 1) },
+	[FRAME_SEEK] = { "SEEK", 1 + FRAME_SEEK_HEAD },
 	[FRAME_PACK] = { "PACK", FRAME_PACK_MAX },
+	[FRAME_FOUND] = { "FOUND", FRAME_LARGE },
 	[FRAME_WITNESS] = { "WITNESS", BUF_VARINT_MAX + 2 + FRAME_TAGS_MAX * (BUF_VARINT_MAX + 4) },
 	[FRAME_INTEREST] = { "INTEREST", FRAME_INTEREST_MAX },
 	[FRAME_COMPARE] = { "COMPARE", 16 + 65536 },
@@ -252,6 +254,23 @@ int frame_holds_get(struct cursor *c, uint64_t *ret_number, struct holding *ret,
 	*ret_number = number;
 	*ret_n = n;
 	return 0;
+}
+
+void frame_seek_put(struct buf *b, uint64_t id, const struct sha256 *hash)
+{
+	buf_u64(b, id);
+	buf_put(b, hash->b, SHA256_SIZE);
+}
+
+bool frame_seek_get(struct cursor *c, uint64_t *ret_id, struct sha256 *ret_hash)
+{
+	const uint64_t id = cursor_u64(c);
+	const uint8_t *hash = cursor_take(c, SHA256_SIZE);
+	if (!hash)
+		return false;
+	*ret_id = id;
+	memcpy(ret_hash->b, hash, SHA256_SIZE);
+	return true;
 }
 
 int frame_piece_get(struct cursor *c, bool *ret_more, const uint8_t **ret_data, size_t *ret_len,

@@ -44,7 +44,9 @@ enum frame_type {
 	FRAME_RAISE = 33,
 	FRAME_PACE,
 	FRAME_EAGER,
-	FRAME_PACK = 37,
+	FRAME_SEEK,
+	FRAME_PACK,
+	FRAME_FOUND,
 	FRAME_TYPES
 };
 
@@ -61,6 +63,7 @@ enum frame_type {
 #define FRAME_PRESENCE_MAX 8192
 #define FRAME_PACE_FILLER 4096
 #define FRAME_EAGER_MAX 64 /* entries in one EAGER frame */
+#define FRAME_SEEK_HEAD (8 + SHA256_SIZE) /* number and hash of SEEK and FOUND */
 #define FRAME_PACK_MAX (1 + PACK_PLAIN_MAX + 4096) /* it may pack to more than it is */
 #define FRAME_TAGS_MAX 1024 /* in one ROUND or WITNESS frame */
 #define FRAME_SEQ_MAX (UINT64_C(1) << 62)
@@ -120,6 +123,10 @@ struct holding {
 void frame_holds_put(struct buf *b, uint64_t number, const struct holding *h, uint32_t n);
 int frame_holds_get(struct cursor *c, uint64_t *ret_number, struct holding *ret, uint32_t *ret_n,
 		    struct err *e);
+
+/* Number and hash, of SEEK behind links, of FOUND before the bytes. False: they are not there. */
+void frame_seek_put(struct buf *b, uint64_t id, const struct sha256 *hash);
+bool frame_seek_get(struct cursor *c, uint64_t *ret_id, struct sha256 *ret_hash);
 
 /* The flags byte before a piece of a delta, and the piece behind it, which is borrowed. */
 int frame_piece_get(struct cursor *c, bool *ret_more, const uint8_t **ret_data, size_t *ret_len,

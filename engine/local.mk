@@ -50,6 +50,7 @@ libengine_a_SOURCES = \
 	engine/err.c \
 	engine/err.h \
 	engine/fetch-impl.h \
+	engine/fetch-relay.c \
 	engine/fetch-seek.c \
 	engine/fetch-source.c \
 	engine/fetch.c \

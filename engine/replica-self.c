@@ -303,6 +303,11 @@ int incarnation_new(struct replica *r, enum renewal how, struct err *e)
 	return 0;
 }
 
+void replica_random(struct replica *r, void *data, size_t len)
+{
+	r->config.random(r->config.userdata, data, len);
+}
+
 unsigned replica_renewals(struct replica *r)
 {
 	return atomic_load(&r->renewals);

@@ -69,6 +69,8 @@ struct replica_config {
 int replica_open(const struct replica_config *config, struct replica **ret, struct err *e);
 /* The fence has been renewed: the store is left with this one. */
 int replica_set_fence(struct replica *r, const uint8_t fence[static 16], struct err *e);
+/* What config.random gives. */
+void replica_random(struct replica *r, void *data, size_t len);
 /* How often it went on as a new incarnation since it was opened, the opening included. */
 unsigned replica_renewals(struct replica *r);
 /* How it did so last and when, microseconds since 1970; that stays in the store. */

@@ -188,6 +188,10 @@ struct session {
 
 	struct fetches *fetches; /* NULL: contents are not fetched over this session */
 	struct fetch_source *source;
+	struct fetch_seek given_seek; /* what is about to be sent of what the peer looks for */
+	struct buf given;
+	bool given_any;
+	struct buf unfound; /* SEEKs that are answered by a session that is no source */
 	struct presence *presence; /* NULL: nothing is told */
 	struct presence_side *side;
 	bool source_kick; /* it may have contents now that it had not when they were begun last */
@@ -271,6 +275,11 @@ int session_put_fetch(struct session *s, struct buf *out, uint64_t now);
 int session_get_fetched(struct session *s, const struct sha256 *hash, const void *data, size_t len,
 			uint64_t cost, uint64_t now, struct err *e);
 int session_check_fetch(struct session *s, uint64_t now, struct err *e);
+int session_get_seek(struct session *s, struct cursor *c, struct err *e);
+int session_get_found(struct session *s, struct cursor *c, uint64_t cost, uint64_t now, struct err *e);
+/* One CHUNK that the peer wants, or looks for. 1: something was sent. */
+int session_chunk_step(struct session *s, struct buf *out, struct err *e);
+int session_given_step(struct session *s, struct buf *out, struct err *e);
 /* session-presence.c */
 int session_put_presence(struct session *s, struct buf *out, uint64_t now);
 int session_get_presence(struct session *s, struct cursor *c, uint64_t now, struct err *e);
@@ -298,7 +307,11 @@ uint64_t session_spread_deadline(const struct session *s);
 /* Wishes and announcements; along: something is sent anyway. */
 int session_spread_put(struct session *s, struct buf *out, bool along, uint64_t now);
 int session_eager_get(struct session *s, struct cursor *c, struct scope *scope, struct err *e);
-/* session-out.c: a scope at the end of the payload; ACK with what the newest view has of it. */
+/* session-out.c: may a frame of that stream begin? Appends one. */
+bool session_window_open(const struct session *s, enum stream stream);
+int session_put_counted(struct session *s, struct buf *out, enum stream stream, enum frame_type t,
+			const struct buf *first, const void *data, size_t len);
+/* A scope at the end of the payload; ACK with what the newest view has of it. */
 void session_put_scope(struct session *s, struct scope *scope);
 int session_put_ack(struct session *s, struct scope *scope, struct buf *out);
 

@@ -494,7 +494,7 @@ static int count_in(struct session *s, enum stream stream, uint64_t cost, struct
 static bool is_of_round(enum frame_type t)
 {
 	return t == FRAME_ROUND || t == FRAME_RAISE || t == FRAME_BUNDLE || t == FRAME_DELTA || t == FRAME_MARK || t == FRAME_RECORD ||
-	       t == FRAME_CHUNK;
+	       t == FRAME_CHUNK || t == FRAME_FOUND;
 }
 
 static void moved(struct session *s, uint64_t now)
@@ -601,6 +601,12 @@ static int take_frame(struct session *s, enum frame_type t, const uint8_t *p, si
 		return session_leave_get(s, &c, e);
 	case FRAME_PART:
 		return session_part_get(s, &c, e);
+	case FRAME_SEEK:
+		return session_get_seek(s, &c, e);
+	case FRAME_FOUND:
+		/* That it was in vain is as small as other frames. */
+		r = len > FRAME_SEEK_HEAD ? count_in(s, STREAM_CHUNK, cost, e) : 0;
+		return r < 0 ? r : session_get_found(s, &c, cost, now, e);
 	case FRAME_PACK:
 		return get_pack(s, &c, now, e);
 	case FRAME_TYPES:

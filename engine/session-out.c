@@ -283,14 +283,13 @@ static int put_life(struct session *s, struct buf *out, uint64_t now)
 	return r;
 }
 
-static bool window_open(const struct session *s, enum stream stream)
+bool session_window_open(const struct session *s, enum stream stream)
 {
 	return s->out_flight[stream] < s->window;
 }
 
-/* Appends a frame of a credited stream. */
-static int put_counted(struct session *s, struct buf *out, enum stream stream, enum frame_type t,
-		       const struct buf *first, const void *data, size_t len)
+int session_put_counted(struct session *s, struct buf *out, enum stream stream, enum frame_type t,
+			const struct buf *first, const void *data, size_t len)
 {
 	size_t before = out->len;
 	int r = frame_put2(out, t, first, data, len);
@@ -306,7 +305,7 @@ static int put_piece(struct session *s, struct buf *out, enum stream stream, enu
 	size_t left = p->data.len - p->at, most = pace_piece(&s->pace);
 	size_t n = left > most ? most : left;
 	buf_u8(&s->payload, n < left ? FRAME_MORE : 0);
-	int r = put_counted(s, out, stream, t, &s->payload, p->data.data + p->at, n);
+	int r = session_put_counted(s, out, stream, t, &s->payload, p->data.data + p->at, n);
 	p->at += n;
 	if (p->at < p->data.len)
 		return r;
@@ -551,7 +550,7 @@ static int round_step(struct session *s, struct buf *out, struct err *e)
 	if (session_part_sends(s))
 		return 0;
 	struct outgoing *o = session_round_of(s, NULL);
-	if (o && !window_open(s, STREAM_DELTA))
+	if (o && !session_window_open(s, STREAM_DELTA))
 		return 0;
 	if (!s->delta.busy) {
 		struct delta *d = NULL;
@@ -600,7 +599,7 @@ static int round_step(struct session *s, struct buf *out, struct err *e)
 
 static int record_step(struct session *s, struct buf *out, struct err *e)
 {
-	if ((!s->whole_due && !s->record.busy) || !window_open(s, STREAM_RECORD))
+	if ((!s->whole_due && !s->record.busy) || !session_window_open(s, STREAM_RECORD))
 		return 0;
 	if (s->whole_due) {
 		struct delta *d;
@@ -621,31 +620,6 @@ static int record_step(struct session *s, struct buf *out, struct err *e)
 	buf_put(&s->payload, s->whole_id.b, ID_SIZE);
 	int r = put_piece(s, out, STREAM_RECORD, FRAME_RECORD, &s->record);
 	return r < 0 ? err_errno(e, r, "cannot send a record") : 1;
-}
-
-static int chunk_step(struct session *s, struct buf *out, struct err *e)
-{
-	if (s->n_wanted == 0 || !window_open(s, STREAM_CHUNK))
-		return 0;
-	const struct sha256 *hash = &s->wanted[s->wanted_at];
-	buf_reset(&s->chunk);
-	bool refused = s->n_refused > 0;
-	int r = refused ? -ENOENT : chunk_get(replica_store(s->replica), hash, &s->chunk);
-	if (r < 0 && r != -ENOENT && r != -EHOSTDOWN)
-		return err_errno(e, r, "cannot read a chunk");
-	if (r < 0)
-		buf_reset(&s->chunk);
-	/* A large one is long on its way if the link is slow, and cannot be called off then. */
-	r = s->chunk.len > CHUNK_LONG ? session_put_filler(s, out) : 0;
-	if (r != 0)
-		return r < 0 ? err_set(e, r, "out of memory") : r;
-	buf_put(payload(s), hash->b, SHA256_SIZE);
-	r = put_counted(s, out, STREAM_CHUNK, FRAME_CHUNK, &s->payload, s->chunk.data,
-			s->chunk.len);
-	s->wanted_at = (s->wanted_at + 1) % WANTED_MAX;
-	s->n_wanted--;
-	s->n_refused -= refused;
-	return r < 0 ? err_errno(e, r, "cannot send a chunk") : 1;
 }
 
 /* ---- output ---- */
@@ -713,16 +687,19 @@ static int data(struct session *s, struct buf *out, size_t end, uint64_t now, st
 		int record = record_step(s, out, e);
 		if (record < 0)
 			return record;
-		int chunk = chunk_step(s, out, e);
+		int chunk = session_chunk_step(s, out, e);
 		if (chunk < 0)
 			return chunk;
+		int given = session_given_step(s, out, e);
+		if (given < 0)
+			return given;
 		int round = round_step(s, out, e);
 		if (round < 0)
 			return round;
 		int part = session_part_step(s, out, e);
 		if (part < 0)
 			return part;
-		if (record + chunk + round + part == 0) {
+		if (record + chunk + given + round + part == 0) {
 			if (pace_tail(&s->pace) && session_put_ping(s, out, now) < 0)
 				return err_set(e, -ENOMEM, "out of memory");
 			return 0;

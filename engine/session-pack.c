@@ -14,7 +14,7 @@
 /* What is in a frame of that type is small already, or has to be as large as it is. */
 static bool is_plain(enum frame_type t)
 {
-	return t == FRAME_CHUNK || t == FRAME_PACE;
+	return t == FRAME_CHUNK || t == FRAME_FOUND || t == FRAME_PACE;
 }
 
 /* More is on its way, and will come soon. */

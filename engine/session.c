@@ -265,6 +265,8 @@ void session_free(struct session *s)
 	buf_done(&s->delta.data);
 	buf_done(&s->record.data);
 	buf_done(&s->chunk);
+	buf_done(&s->given);
+	buf_done(&s->unfound);
 	fetch_leave(s->source);
 	presence_leave(s->side);
 	buf_done(&s->holds.ask);
@@ -321,10 +323,12 @@ uint64_t session_deadline(const struct session *s)
 	uint64_t dead = session_dead_at(s), ping = session_ping_at(s);
 	uint64_t at = ping < dead ? ping : dead;
 	uint64_t fetch = s->source ? fetch_deadline(s->source) : UINT64_MAX;
+	uint64_t seek = s->source ? fetch_seek_deadline(s->source) : UINT64_MAX;
 	uint64_t tell = s->side ? presence_deadline(s->side) : UINT64_MAX;
 	uint64_t pace = s->hello_in ? session_pace_deadline(s) : UINT64_MAX;
 	uint64_t spread = session_spread_deadline(s);
 	at = fetch < at ? fetch : at;
+	at = seek < at ? seek : at;
 	at = pace < at ? pace : at;
 	at = spread < at ? spread : at;
 	uint64_t burst = session_burst_deadline(s);
@@ -382,7 +386,7 @@ bool session_is_busy(const struct session *s)
 	struct session_status now;
 	session_status(s, &now);
 	/* On a slow link contents that somebody waits for are few bytes a second. */
-	bool contents = s->n_wanted > 0 || (s->source && fetch_deadline(s->source) != UINT64_MAX);
+	bool contents = s->n_wanted > 0 || (s->source && (fetch_deadline(s->source) != UINT64_MAX || fetch_seeks(s->source)));
 	return s->error == 0 &&
 	       (!s->live || contents || now.behind_here > SESSION_FEW || now.behind_there > SESSION_FEW);
 }

@@ -19,6 +19,7 @@
  *     WHOLE        please send this node whole (a delta did not fit)
  *     RECORD       the answer
  *     WANT, CHUNK  chunks and manifests by hash
+ *     SEEK, FOUND  look for that one among your other peers; here it is, or: that was in vain
  *     CREDIT       bytes taken from the peer's stream and done with
  *     HOLDS, HELD  do you hold these contents, and are you going to?
  *     PRESENCE     who is connected to whom

@@ -102,6 +102,8 @@ unit_tests = \
 	tests/unit/test_presence \
 	tests/unit/test_saver \
 	tests/unit/test_scanner \
+	tests/unit/test_seek \
+	tests/unit/test_seek_peer \
 	tests/unit/test_seq \
 	tests/unit/test_seq_large \
 	tests/unit/test_seqcodec \
@@ -175,6 +177,8 @@ tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_absent_SOURCES = tests/unit/test_absent.c $(pair)
 tests_unit_test_fetch_SOURCES = tests/unit/test_fetch.c $(pair)
+tests_unit_test_seek_SOURCES = tests/unit/test_seek.c tests/relays.h $(pair)
+tests_unit_test_seek_peer_SOURCES = tests/unit/test_seek_peer.c tests/relays.h $(pair)
 tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(pair)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_deleted_SOURCES = tests/unit/test_deleted.c $(pair)
@@ -355,6 +359,7 @@ EXTRA_DIST += \
 	tests/integration/conformance.py \
 	tests/integration/test_models.py \
 	tests/integration/test_posix.py \
+	tests/integration/test_seek.py \
 	tests/integration/test_seen.py \
 	tests/integration/test_slow.py \
 	tests/integration/test_soak.py \

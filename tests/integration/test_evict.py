@@ -332,6 +332,9 @@ def test_a_third_device_waits_for_who_has_it(lab):
     meet(b, c)
     wait_for((c.dir / "x.bin").exists)
     assert state(c.dir / "x.bin") == "evicted"
+    # It may come through Ben, until he has noticed that Anna has gone.
+    fails(errno.EHOSTDOWN, (c.dir / "x.bin").read_bytes, within=25)
+    wait_for(lambda: [peer["device"] for peer in b.shoal("peers", "--json")] == ["cora"], what="ben without anna")
     fails(errno.EHOSTDOWN, (c.dir / "x.bin").read_bytes)
     lan.connect(a)
     # It comes by itself.

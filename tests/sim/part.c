@@ -19,6 +19,7 @@ static const char *const wheres[] = { "k0 IS NOT NULL", "k1 IS NULL", "k2 < k3",
 void part_make(struct world *w)
 {
 	w->part = (struct prng){ w->seed ^ UINT64_C(0x706172740a) };
+	w->read = (struct prng){ w->seed ^ UINT64_C(0x726561640a) };
 }
 
 const char *part_choose(struct world *w)

@@ -29,7 +29,7 @@
 
 struct totals {
 	uint64_t histories, failed, saves, frames, sessions, crashes, conflicts, copies, purged, inherited, raises,
-		wishes, stales, evicted, picked;
+		wishes, stales, evicted, picked, far, vain;
 	uint64_t seed; /* of the first failure */
 	char failure[400];
 };
@@ -63,6 +63,8 @@ static bool history(uint64_t seed, bool trace, enum fault fault, struct totals *
 	t->stales += w->stales;
 	t->evicted += w->evicted;
 	t->picked += w->picked;
+	t->far += w->far;
+	t->vain += w->vain;
 	if (failed && (t->failed++ == 0 || seed < t->seed)) {
 		t->seed = seed;
 		snprintf(t->failure, sizeof(t->failure), "%.390s", w->failure);
@@ -96,6 +98,8 @@ static void add(struct totals *t, const struct totals *x)
 	t->stales += x->stales;
 	t->evicted += x->evicted;
 	t->picked += x->picked;
+	t->far += x->far;
+	t->vain += x->vain;
 }
 
 /* Every JOBS-th seed in each of as many processes; a job stops at its first failure unless `on`. */
@@ -150,9 +154,10 @@ static void tell(const struct totals *t, enum fault fault)
 		 " sessions, %" PRIu64 " crashes, %" PRIu64 " copied stores, %" PRIu64
 		 " files purged, %" PRIu64 " values found in others after that, %" PRIu64
 		 " files in conflict at the end, %" PRIu64 " raised rounds, %" PRIu64 " wishes for word only, %" PRIu64
-		 " slow links begun anew, %" PRIu64 " contents evicted, %" PRIu64 " files in parts, %" PRIu64 " failed",
+		 " slow links begun anew, %" PRIu64 " contents evicted, %" PRIu64 " files in parts, %" PRIu64
+		 " files from farther away, %" PRIu64 " too far away, %" PRIu64 " failed",
 		 t->histories, t->saves, t->frames, t->sessions, t->crashes, t->copies, t->purged, t->inherited, t->conflicts,
-		 t->raises, t->wishes, t->stales, t->evicted, t->picked, t->failed);
+		 t->raises, t->wishes, t->stales, t->evicted, t->picked, t->far, t->vain, t->failed);
 	if (t->failed)
 		tap_diag("seed %" PRIu64 ": %s\nagain with: tests/sim/sim --seed %" PRIu64
 			 "%s%s%s%s --trace",
@@ -203,7 +208,7 @@ static int check(uint64_t from, uint64_t count)
 	parted = true;
 	t = many(from, count * PARTS / HISTORIES + 1, 1, FAULT_NONE, false);
 	tell(&t, FAULT_NONE);
-	ok(t.failed == 0 && t.histories > 0 && (count < 500 || (t.evicted > 0 && t.picked > 0)),
+	ok(t.failed == 0 && t.histories > 0 && (count < 500 || (t.evicted > 0 && t.picked > 0 && t.far > 0)),
 	   "%" PRIu64 " in which devices keep parts and evict contents pass", t.histories);
 	parted = false;
 	static const char *const what[] = { "", "a delta that vanishes",

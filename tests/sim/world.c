@@ -252,7 +252,7 @@ static void world_make(struct world *w)
 	part_make(w);
 }
 
-static void step(struct world *w)
+void world_step(struct world *w)
 {
 	/* There is more to wait for where links are slow. */
 	w->now += w->pace * (1 + prng_below(&w->r, w->slow && !w->meshed ? 20000 : 4000));
@@ -293,7 +293,7 @@ static void fall_silent(struct world *w)
 	uint64_t said = w->said, since = w->now, until = w->now + SETTLE_US;
 	while (w->now < since + QUIET_US) {
 		bool dirty = false;
-		step(w);
+		world_step(w);
 		for (unsigned i = 0; i < w->n_devices; i++)
 			dirty |= !w->device[i].replica || replica_dirty(w->device[i].replica);
 		if (dirty || w->said != said || !net_whole(w)) {
@@ -312,7 +312,7 @@ void world_run(struct world *w)
 	world_make(w);
 	uint64_t steps = 60 + prng_below(&w->r, 240);
 	for (uint64_t i = 0; i < steps; i++) {
-		step(w);
+		world_step(w);
 		if (prng_below(&w->r, w->meshed ? 2 : 20) == 0)
 			check_pair(w);
 		for (unsigned k = 0; k < w->n_devices; k++)
@@ -331,6 +331,8 @@ void world_run(struct world *w)
 		fall_silent(w);
 		TRACE(w, "what was kept is compared");
 		part_check(w);
+		TRACE(w, "what is away is read");
+		evict_readers(w);
 	}
 	w->whole = true;
 	for (unsigned i = 0; i < w->n_devices; i++)
@@ -344,7 +346,7 @@ void world_run(struct world *w)
 		check_join(w);
 	uint64_t until = w->now + SETTLE_US;
 	while (!settled(w)) {
-		step(w);
+		world_step(w);
 		if (w->now > until)
 			world_fail(w, "no agreement after %llu seconds of quiet",
 				   SETTLE_US / 1000000);
@@ -363,7 +365,7 @@ void world_run(struct world *w)
 	until = w->now + 45000000;
 	while (w->now < until) {
 		w->now += 400000;
-		step(w);
+		world_step(w);
 	}
 	check_end(w);
 }

@@ -72,6 +72,12 @@ struct device {
 	struct arena left_arena;
 	struct blob_ref *left_ref;
 	uint32_t n_left;
+	struct reading {
+		struct device *device;
+		struct id node;
+		bool busy;
+		int code; /* of the last one that ended */
+	} reading[2];
 	struct pin pin[PINS];
 };
 
@@ -141,7 +147,7 @@ struct world {
 	bool keeping; /* devices change what they keep */
 	bool parted;  /* … parts among them, and contents are evicted; no batches, and no documents with types */
 	bool whole;   /* they all keep everything, with contents, from now on */
-	struct prng part;
+	struct prng part, read;
 	struct prng purge;
 	bool purging; /* deleted files are purged */
 	struct prng links;
@@ -153,6 +159,7 @@ struct world {
 	uint64_t purged, inherited; /* files; values that went over to others */
 	uint64_t said;              /* frames that are no PING or PONG */
 	uint64_t evicted, picked;   /* files; and those that were found in parts at the end */
+	uint64_t far, vain;         /* files read that no neighbour had: that came, and that were too far away */
 	jmp_buf failed;
 	char failure[500];
 };
@@ -211,6 +218,10 @@ void part_check(struct world *w);
 void evict_started(struct world *w, struct device *d);
 void evict_down(struct device *d); /* once its sessions are closed */
 void evict_step(struct world *w);
+/* Nobody writes, and all is said: whoever reads what is away gets it, if somebody in reach has it. */
+void evict_readers(struct world *w);
+/* So much time goes by as passes between two looks at the world. */
+void world_step(struct world *w);
 bool evict_lacks(struct world *w, struct device *d); /* contents of a file that is not deleted */
 /* Bytes of contents that may be away, from whoever has them. -EHOSTDOWN: nobody. */
 ssize_t evict_read(struct device *d, const struct blob_ref *ref, void *data, size_t len);

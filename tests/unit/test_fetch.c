@@ -336,7 +336,9 @@ static void test_sought(void)
 	is_uint(other.n, 0, "one who may have it is there: it is not given up");
 	pair_run(&q);
 	fetch_forsake(s.f, &s.big.id);
-	ok(other.n == 1 && other.code == -EHOSTDOWN, "nobody else is found: who waits is told");
+	is_uint(other.n, 0, "nobody else is found: those who lack it look for it");
+	pair_run(&q);
+	ok(other.n == 1 && other.code == -EHOSTDOWN, "and say that nobody has it: who waits is told");
 	begin(&s, 0, 100, &gone, &ticket);
 	pair_run(&q);
 	fetch_cancel(s.f, ticket);
@@ -476,7 +478,7 @@ static void test_many(void)
 
 int main(void)
 {
-	tap_plan(65);
+	tap_plan(66);
 	test_plain();
 	test_gone();
 	test_hostile();

@@ -14,7 +14,8 @@ static const uint32_t limit[FRAME_TYPES] = { 0,  4096, 131073, 328704, 328704, 6
 					     393216, 26, 3723, 18, [FRAME_MARK] = 40,
 					     [FRAME_RESUME] = 328704, [FRAME_PRESENCE] = 8192,
 					     [FRAME_RAISE] = 328704, [FRAME_PACE] = 4107,
-					     [FRAME_EAGER] = 2010, [FRAME_PACK] = 528385 };
+					     [FRAME_EAGER] = 2010, [FRAME_SEEK] = 41, [FRAME_PACK] = 528385,
+					     [FRAME_FOUND] = 328704 };
 
 static void test_head(void)
 {

@@ -429,6 +429,33 @@ static void say_newest(struct pair *p)
 	}
 }
 
+/* It looks for what another one has and for what nobody has, finds what it was asked for, and what it was not. */
+static void put_seeks(struct buf *said)
+{
+	static const char sought[] = "what the other one looks for\n", given[] = "what the other one has\n";
+	const uint64_t number = UINT64_C(0x7175657374696f6e);
+	_cleanup_(buf_done) struct buf b = { 0 };
+	struct sha256 found, known;
+	sha256_of(sought, sizeof(sought) - 1, &found);
+	sha256_of(given, sizeof(given) - 1, &known);
+	for (uint8_t k = 0; k < 4; k++) {
+		/* The third one is known from before; the last one goes over no link. */
+		buf_reset(&b);
+		buf_u8(&b, 3 - k);
+		frame_seek_put(&b, k == 2 ? 1 : k, k % 2 ? &found : &known);
+		put_frame(said, FRAME_SEEK, b.data, b.len);
+	}
+	for (int k = 0; k < 2; k++) {
+		buf_reset(&b);
+		frame_seek_put(&b, number, &found);
+		if (k == 0)
+			buf_u8(&b, 0);
+		if (k == 0)
+			buf_puts(&b, sought);
+		put_frame(said, FRAME_FOUND, b.data, b.len);
+	}
+}
+
 static int write_seeds(const char *dir)
 {
 	static const char *const names[] = { "nothing", "document", "conflict", "blob",
@@ -519,6 +546,10 @@ static int write_seeds(const char *dir)
 			put_frame(&said, FRAME_SCOPES, "\0", 1);
 			buf_put(&said, A(WISHES));
 			write_seed(dir, "eager", &said);
+			buf_reset(&said);
+			put_greeting(&said, &b);
+			put_seeks(&said);
+			write_seed(dir, "seek", &said);
 		}
 		pair_close(&p);
 		presence_free(others);
