@@ -28,6 +28,7 @@ tests_libtap_a_SOURCES = \
 
 unit_tests = \
 	tests/unit/test_absent \
+	tests/unit/test_advert \
 	tests/unit/test_arraydiff \
 	tests/unit/test_base \
 	tests/unit/test_beacon \
@@ -172,6 +173,7 @@ pair = \
 	tests/pair.c \
 	tests/pair.h
 
+tests_unit_test_advert_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_beacon_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
@@ -254,6 +256,7 @@ tests_sim_spread_SOURCES = tests/sim/spread.c $(pair)
 # it they replay tests/fuzz/corpus/NAME and some thousand mutations of it under make check. A
 # target is a line here and tests_fuzz_fuzz_NAME_LDADD below.
 fuzz_targets = \
+	tests/fuzz/fuzz_advert \
 	tests/fuzz/fuzz_beacon \
 	tests/fuzz/fuzz_control \
 	tests/fuzz/fuzz_cursor \
@@ -270,6 +273,7 @@ fuzz_targets = \
 	tests/fuzz/fuzz_textdiff \
 	tests/fuzz/fuzz_token
 
+tests_fuzz_fuzz_advert_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_beacon_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_control_LDADD = $(FUZZ_MAIN) $(TOOLS_LIBS)
 tests_fuzz_fuzz_cursor_LDADD = $(FUZZ_LDADD)

@@ -2,6 +2,8 @@
 libtransports_a_SOURCES = \
 	transports/address.c \
 	transports/address.h \
+	transports/advert.c \
+	transports/advert.h \
 	transports/avahi.c \
 	transports/avahi.h \
 	transports/beacon.c \
@@ -35,6 +37,8 @@ libtransports_a_SOURCES = \
 	transports/mesh-way.c \
 	transports/mesh.c \
 	transports/mesh.h \
+	transports/meshkey.c \
+	transports/meshkey.h \
 	transports/name.c \
 	transports/name.h \
 	transports/neighbours.c \
