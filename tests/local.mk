@@ -72,6 +72,7 @@ unit_tests = \
 	tests/unit/test_leaving \
 	tests/unit/test_leaf \
 	tests/unit/test_demand \
+	tests/unit/test_l2cap \
 	tests/unit/test_laws \
 	tests/unit/test_lines \
 	tests/unit/test_list \
@@ -196,6 +197,8 @@ tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_l2cap_SOURCES = tests/unit/test_l2cap.c $(members)
+tests_unit_test_l2cap_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_neighbours_SOURCES = tests/unit/test_neighbours.c tests/neighbourhood.c tests/neighbourhood.h
 tests_unit_test_neighbours_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_pack_SOURCES = tests/unit/test_pack.c $(pair)

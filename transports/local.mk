@@ -10,6 +10,8 @@ libtransports_a_SOURCES = \
 	transports/beacon.h \
 	transports/cert.c \
 	transports/cert.h \
+	transports/dial.c \
+	transports/dial.h \
 	transports/discovery.c \
 	transports/discovery.h \
 	transports/identity.c \
@@ -26,7 +28,11 @@ libtransports_a_SOURCES = \
 	transports/joinserver.h \
 	transports/keyfile.c \
 	transports/keyfile.h \
+	transports/l2cap.c \
+	transports/l2cap.h \
 	transports/link.h \
+	transports/listener.c \
+	transports/listener.h \
 	transports/memwire.c \
 	transports/memwire.h \
 	transports/mesh-conn.c \
@@ -47,6 +53,8 @@ libtransports_a_SOURCES = \
 	transports/reach.h \
 	transports/resolve.c \
 	transports/resolve.h \
+	transports/sock.c \
+	transports/sock.h \
 	transports/tcp.c \
 	transports/tcp.h \
 	transports/tls-context.c \

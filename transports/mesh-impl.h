@@ -5,6 +5,7 @@
  * (mesh-standby.c), the addresses that are dialled (mesh-target.c) and how fast ways were (mesh-way.c). */
 
 #include "transports/address.h"
+#include "transports/dial.h"
 #include "transports/ifaces.h"
 #include "transports/mesh.h"
 #include "transports/tcp.h"
@@ -58,7 +59,7 @@ struct target {
 	struct token_address host; /* fixed */
 	struct address address;    /* found */
 	struct id device;          /* found: who said so; fixed: who answered, zero at first */
-	struct tcp_dial *dial;
+	struct dial *dial;
 	struct conn *conn;
 	sd_event_source *timer;
 	uint64_t backoff;
@@ -84,7 +85,7 @@ struct mesh {
 	void *user;
 	char listen[ADDRESS_TEXT]; /* "": on all addresses */
 	struct tls_context *context;
-	struct tcp_listener *listener;
+	struct listener *listener;
 	struct ifaces *ifaces;
 	struct discovery *discovery;
 	struct avahi *avahi;
@@ -109,7 +110,7 @@ uint64_t mesh_now(const struct mesh *m); /* CLOCK_BOOTTIME of this turn of the l
 
 /* ---- connections ---- */
 
-/* tcp_accept_fn, of a mesh. */
+/* listener_accept_fn, of a mesh. */
 void mesh_accept(struct wire *wire_take, const struct address *remote, void *mesh);
 /* A connection over what a target dialled; on failure the wire is gone and the target as before. */
 int conn_dialled(struct target *t, struct wire *wire_take, const struct address *remote,

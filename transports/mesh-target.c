@@ -117,7 +117,7 @@ void targets_stop(struct mesh *m)
 {
 	for (struct target *t = m->targets; t; t = t->next)
 		if (t->dial) {
-			tcp_dial_free(TAKE_PTR(t->dial));
+			dial_free(TAKE_PTR(t->dial));
 			target_plan(t, REST_PAUSE);
 		}
 }
@@ -128,7 +128,7 @@ void targets_hurry(struct mesh *m)
 		t->useless = false;
 		/* What is being tried may wait for an answer that a way that is gone has lost. */
 		if (t->dial) {
-			tcp_dial_free(TAKE_PTR(t->dial));
+			dial_free(TAKE_PTR(t->dial));
 			target_plan(t, 0);
 		}
 		if (!t->conn && (t->due || is_spare(t))) {
@@ -148,7 +148,7 @@ void target_free(struct target *t)
 	if (t->next)
 		t->next->prev = t->prev;
 	m->found -= !t->fixed;
-	tcp_dial_free(t->dial);
+	dial_free(t->dial);
 	if (t->conn)
 		t->conn->target = NULL;
 	sd_event_source_disable_unref(t->timer);
@@ -165,7 +165,7 @@ static void on_dialled(struct wire *wire, const struct address *remote, const st
 	struct err e = { 0 };
 	if (why)
 		e = *why;
-	tcp_dial_free(t->dial);
+	dial_free(t->dial);
 	t->dial = NULL;
 	if (!wire) {
 		target_failed(t, &e);
@@ -210,9 +210,9 @@ static int on_target(sd_event_source *s, uint64_t usec, void *user)
 		target_free(t);
 		return 0;
 	}
-	int r = t->fixed ? tcp_dial_host(m->event, t->host.host, t->host.port, DIAL_TIMEOUT,
+	int r = t->fixed ? dial_host(m->event, t->host.host, t->host.port, DIAL_TIMEOUT,
 					 on_dialled, t, &t->dial, &e)
-			 : tcp_dial_address(m->event, &t->address, DIAL_TIMEOUT, on_dialled, t,
+			 : dial_address(m->event, &t->address, NULL, DIAL_TIMEOUT, on_dialled, t,
 					    &t->dial, &e);
 	if (r < 0)
 		target_failed(t, &e);
@@ -265,7 +265,7 @@ void targets_choose(struct mesh *m)
 		} else if (!t->fixed && now > t->heard + FOUND_FORGET) {
 			target_free(t);
 		} else {
-			tcp_dial_free(TAKE_PTR(t->dial));
+			dial_free(TAKE_PTR(t->dial));
 			target_unplan(t);
 		}
 	}

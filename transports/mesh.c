@@ -122,7 +122,7 @@ int mesh_new(sd_event *event, const struct identity *identity, const struct mesh
 	r = choice_new(m, o->take_all ? NEIGHBOURS_ALL : o->neighbours, e);
 	if (r < 0)
 		return r;
-	uint16_t port = tcp_listener_port(m->listener);
+	uint16_t port = listener_port(m->listener);
 	struct err why = { 0 };
 	/* Without discovery fixed addresses still work. */
 	if (o->discover && !o->no_beacons &&
@@ -147,7 +147,7 @@ void mesh_free(struct mesh *m)
 		conn_free(m->conns);
 	avahi_free(m->avahi);
 	discovery_free(m->discovery);
-	tcp_listener_free(m->listener);
+	listener_free(m->listener);
 	joinserver_free(m->joinserver);
 	ifaces_free(m->ifaces);
 	tls_context_unref(m->context);
@@ -159,7 +159,7 @@ void mesh_free(struct mesh *m)
 
 uint16_t mesh_port(const struct mesh *m)
 {
-	return tcp_listener_port(m->listener);
+	return listener_port(m->listener);
 }
 
 static struct target *find_fixed(const struct mesh *m, const struct token_address *a)
