@@ -33,6 +33,7 @@ unit_tests = \
 	tests/unit/test_base \
 	tests/unit/test_beacon \
 	tests/unit/test_blob \
+	tests/unit/test_bluez \
 	tests/unit/test_chars \
 	tests/unit/test_clock \
 	tests/unit/test_cmdline \
@@ -176,6 +177,7 @@ pair = \
 
 tests_unit_test_advert_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_beacon_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_bluez_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_absent_SOURCES = tests/unit/test_absent.c $(pair)

@@ -6,8 +6,19 @@ libtransports_a_SOURCES = \
 	transports/advert.h \
 	transports/avahi.c \
 	transports/avahi.h \
+	transports/battery.c \
+	transports/battery.h \
 	transports/beacon.c \
 	transports/beacon.h \
+	transports/bluetooth-duty.c \
+	transports/bluetooth.c \
+	transports/bluetooth.h \
+	transports/bluez-impl.h \
+	transports/bluez-objects.c \
+	transports/bluez.c \
+	transports/bluez.h \
+	transports/bluezfacts.c \
+	transports/bluezfacts.h \
 	transports/cert.c \
 	transports/cert.h \
 	transports/dial.c \
@@ -38,6 +49,7 @@ libtransports_a_SOURCES = \
 	transports/mesh-conn.c \
 	transports/mesh-impl.h \
 	transports/mesh-neighbours.c \
+	transports/mesh-radio.c \
 	transports/mesh-standby.c \
 	transports/mesh-target.c \
 	transports/mesh-way.c \

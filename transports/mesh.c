@@ -46,7 +46,7 @@ static void on_network(void *user)
 		if (c->state == CONN_DEAD || !c->tls)
 			continue;
 		tls_info(c->tls, &info);
-		if (info.local[0] && !ifaces_has(m->ifaces, info.local))
+		if (info.local[0] && info.cost != LINK_RADIO && !ifaces_has(m->ifaces, info.local))
 			conn_end(c, &why);
 	}
 	targets_hurry(m);
@@ -63,6 +63,8 @@ static void end_all(struct mesh *m, const char *text)
 void mesh_rest(struct mesh *m)
 {
 	m->resting = true;
+	if (m->bluetooth)
+		bluetooth_rest(m->bluetooth, true);
 	targets_stop(m);
 	end_all(m, "this device goes to sleep");
 }
@@ -73,10 +75,12 @@ void mesh_wake(struct mesh *m)
 	end_all(m, "this device has slept");
 	if (m->discovery)
 		discovery_network_changed(m->discovery);
+	if (m->bluetooth)
+		bluetooth_rest(m->bluetooth, false);
 	/* Where somebody was he may be still. */
 	for (struct target *t = m->targets; t; t = t->next) {
 		t->heard = mesh_now(m);
-		if (!t->fixed)
+		if (!t->fixed && !id_is_zero(&t->device))
 			choice_seen(m, &t->device);
 	}
 	choice_soon(m, 0);
@@ -131,6 +135,8 @@ int mesh_new(sd_event *event, const struct identity *identity, const struct mesh
 	if (o->discover && !o->no_dnssd &&
 	    avahi_new(event, identity, port, targets_found, m, &m->avahi, &why) < 0)
 		mesh_note(m, LOG_DEBUG, "no DNS-SD: %s", why.message);
+	if (o->bluetooth && radio_new(m, o->bluetooth, &why) < 0)
+		mesh_note(m, LOG_DEBUG, "no Bluetooth: %s", why.message);
 	*ret = TAKE_PTR(m);
 	return 0;
 }
@@ -145,6 +151,7 @@ void mesh_free(struct mesh *m)
 		target_free(m->targets);
 	while (m->conns)
 		conn_free(m->conns);
+	bluetooth_free(m->bluetooth);
 	avahi_free(m->avahi);
 	discovery_free(m->discovery);
 	listener_free(m->listener);
