@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Cases of Bluetooth LE: two daemons in one guest, an adapter each, no network between them unless a case says so."""
+import os
 import shutil
 import subprocess
 import time
@@ -78,7 +79,8 @@ def network(world):
     linked(a, b, "tcp")
     a.write("c/lan.json", {"over": "lan"})
     until("a document over the network", lambda: b.read("c/lan.json"), SYNC)
-    run("link", "set", "lan0", "down")
+    # A cable that is pulled: an address that stays would be reached through the loopback, both being one kernel.
+    run("link", "del", "lan0")
     linked(a, b, "bluetooth")
     a.write("c/air.json", {"over": "air"})
     until("a document over the air", lambda: b.read("c/air.json"), SYNC)
@@ -104,7 +106,7 @@ def stranger(world):
 def transfer(a, b):
     """Some of what a writes is at b, and some is not."""
     for i in range(60):
-        a.write(f"c/{i}.json", {"number": i, "text": f"{i} " * 4000})
+        a.write(f"c/{i}.json", {"number": i, "text": os.urandom(20000).hex()})
     until("the first documents", lambda: arrived(b) >= 3, SYNC)
     if arrived(b) == 60:
         raise Failed("the transfer is over before anything could happen to it")
@@ -120,7 +122,8 @@ def pulled(world):
     linked(a, b)
     transfer(a, b)
     world.medium.pull(1)
-    until("end of the link", lambda: b.link(a) is None and a.link(b) is None, 60)
+    # The other's controller is never told: btvirt knows no time after which a silent peer is given up.
+    until("end of the link", lambda: b.link(a) is None, 60)
     say(f"pulled when {arrived(b)} of 60 were there")
     world.medium.plug(1)
     linked(a, b, limit=2 * FOUND)
