@@ -27,6 +27,9 @@ int address_bluetooth(const char *text, bool random, uint16_t psm, struct addres
 				     .type = random ? ADDRESS_LE_RANDOM : ADDRESS_LE_PUBLIC } };
 	unsigned b[6];
 	int end = 0;
+	for (unsigned i = 2; i < 17 && strlen(text) == 17; i += 3)
+		if (text[i] != ':')
+			return -EINVAL;
 	if (strspn(text, "0123456789ABCDEFabcdef:") != 17 ||
 	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &end) != 6 ||
 	    end != 17 || text[17])
@@ -60,6 +63,33 @@ int address_from(const struct sockaddr *sa, socklen_t len, struct address *ret)
 	address_normalise(&a);
 	*ret = a;
 	return 0;
+}
+
+#define BLUETOOTH_NAME ".bluetooth"
+
+void address_bluetooth_name(const struct address *a, char ret_text[static ADDRESS_TEXT])
+{
+	const uint8_t *b = a->l2.addr;
+	snprintf(ret_text, ADDRESS_TEXT, "%02x-%02x-%02x-%02x-%02x-%02x%s" BLUETOOTH_NAME, b[5], b[4], b[3], b[2], b[1], b[0],
+		 a->l2.type == ADDRESS_LE_RANDOM ? "-r" : "");
+}
+
+int address_bluetooth_named(const char *host, uint16_t psm, struct address *ret)
+{
+	char text[18];
+	if (strlen(host) < 17)
+		return -EINVAL;
+	const char *rest = host + 17;
+	const bool random = strncmp(rest, "-r", 2) == 0;
+	if (strcmp(rest + (random ? 2 : 0), BLUETOOTH_NAME) != 0)
+		return -EINVAL;
+	for (unsigned i = 0; i < 17; i++) {
+		if ((host[i] == '-') != (i % 3 == 2))
+			return -EINVAL;
+		text[i] = host[i] == '-' ? ':' : host[i];
+	}
+	text[17] = 0;
+	return address_bluetooth(text, random, psm, ret);
 }
 
 char *address_host(const struct address *a, char text[static ADDRESS_TEXT])

@@ -40,6 +40,10 @@ int address_from(const struct sockaddr *sa, socklen_t len, struct address *ret);
 /* A device's address, "00:AA:01:00:00:42", with a PSM. -EINVAL. */
 int address_bluetooth(const char *text, bool random, uint16_t psm, struct address *ret);
 bool address_is_bluetooth(const struct address *a);
+/* The same as a host's name, "00-aa-01-00-00-42.bluetooth" ("-r" behind a random one), as tokens carry it; ret_text has
+ * ADDRESS_TEXT bytes. The other way round, -EINVAL for any other name. */
+void address_bluetooth_name(const struct address *a, char ret_text[static ADDRESS_TEXT]);
+int address_bluetooth_named(const char *host, uint16_t psm, struct address *ret);
 
 /* "192.0.2.7:7580", "[fe80::1%eth0]:7580", "[00:AA:01:00:00:42]:128"; returns text. */
 char *address_text(const struct address *a, char text[static ADDRESS_TEXT]);

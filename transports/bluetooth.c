@@ -97,6 +97,7 @@ static void listen_here(struct bluetooth *b)
 		return;
 	}
 	b->mute = false;
+	address_set_port(&b->own, listener_port(b->listener));
 	bluetooth_hurry(b);
 }
 

@@ -34,7 +34,7 @@ int bluetooth_new(sd_event *event, const struct identity *identity, const char *
 void bluetooth_free(struct bluetooth *b);
 DEFINE_CLEANUP(struct bluetooth *, bluetooth_free)
 
-/* The adapter's address, to dial from; NULL: there is none. */
+/* The adapter's address, to dial from, with the PSM that is listened at; NULL: there is none. */
 const struct address *bluetooth_own(const struct bluetooth *b);
 uint32_t bluetooth_tag(const struct bluetooth *b, const struct id *device);
 

@@ -208,21 +208,6 @@ static int dial_new(sd_event *event, uint64_t timeout_us, dial_fn *fn, void *use
 	return 0;
 }
 
-int dial_host(sd_event *event, const char *host, uint16_t port, uint64_t timeout_us,
-	      dial_fn *fn, void *user, struct dial **ret, struct err *e)
-{
-	_cleanup_(dial_freep) struct dial *d = NULL;
-	int r = dial_new(event, timeout_us, fn, user, &d, e);
-	if (r == 0)
-		r = resolve_new(event, host, port, on_resolved, d, &d->resolve, e);
-	if (r < 0)
-		return r;
-	assert(d);
-	(void)sd_event_source_set_enabled(d->stagger, SD_EVENT_OFF);
-	*ret = TAKE_PTR(d);
-	return 0;
-}
-
 int dial_address(sd_event *event, const struct address *a, const struct address *local, uint64_t timeout_us,
 		 dial_fn *fn, void *user, struct dial **ret, struct err *e)
 {
@@ -236,8 +221,29 @@ int dial_address(sd_event *event, const struct address *a, const struct address 
 	d->n = 1;
 	if (local) {
 		d->from = *local;
+		address_set_port(&d->from, 0); /* where it listens is taken */
 		d->local = &d->from;
 	}
+	*ret = TAKE_PTR(d);
+	return 0;
+}
+
+int dial_host(sd_event *event, const char *host, uint16_t port, uint64_t timeout_us,
+	      dial_fn *fn, void *user, struct dial **ret, struct err *e)
+{
+	_cleanup_(dial_freep) struct dial *d = NULL;
+	struct address radio;
+	/* By any adapter: who dials by name has no say in it. */
+	if (address_bluetooth_named(host, port, &radio) == 0)
+		return dial_address(event, &radio, &(struct address){ .l2 = { .family = AF_BLUETOOTH, .type = ADDRESS_LE_PUBLIC } },
+				    timeout_us, fn, user, ret, e);
+	int r = dial_new(event, timeout_us, fn, user, &d, e);
+	if (r == 0)
+		r = resolve_new(event, host, port, on_resolved, d, &d->resolve, e);
+	if (r < 0)
+		return r;
+	assert(d);
+	(void)sd_event_source_set_enabled(d->stagger, SD_EVENT_OFF);
 	*ret = TAKE_PTR(d);
 	return 0;
 }

@@ -17,7 +17,8 @@ struct dial;
 typedef void dial_fn(struct wire *wire_take, const struct address *remote, const struct err *why, void *user);
 
 /* Dials the addresses of host, in the resolver's order, a new one every 250 ms or as soon
- * as one fails; the first that connects wins. timeout_us for all of it. */
+ * as one fails; the first that connects wins. timeout_us for all of it. Of a Bluetooth device's name
+ * (address_bluetooth_name) that one alone. */
 int dial_host(sd_event *event, const char *host, uint16_t port, uint64_t timeout_us,
 	      dial_fn *fn, void *user, struct dial **ret, struct err *e);
 /* local: the adapter's own address, for a Bluetooth one; else NULL. Both are copied. */

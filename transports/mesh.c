@@ -305,16 +305,26 @@ static void add_addresses(const struct mesh *m, bool link_local, bool v6, struct
 
 unsigned mesh_addresses(const struct mesh *m, struct token_address *ret, unsigned max)
 {
+	const struct address *radio = m->bluetooth ? bluetooth_own(m->bluetooth) : NULL;
 	unsigned n = 0;
+	if (radio && max > 1)
+		max--;
 	if (m->listen[0] && max > 0) {
 		ret[0].port = mesh_port(m);
 		snprintf(ret[0].host, sizeof(ret[0].host), "%s", m->listen);
-		return 1;
+		n = 1;
+	} else {
+		add_addresses(m, false, false, ret, max, &n);
+		add_addresses(m, false, true, ret, max, &n);
+		add_addresses(m, true, true, ret, max, &n);
+		add_addresses(m, true, false, ret, max, &n);
 	}
-	add_addresses(m, false, false, ret, max, &n);
-	add_addresses(m, false, true, ret, max, &n);
-	add_addresses(m, true, true, ret, max, &n);
-	add_addresses(m, true, false, ret, max, &n);
+	if (radio) {
+		char text[ADDRESS_TEXT];
+		address_bluetooth_name(radio, text);
+		ret[n].port = address_port(radio);
+		snprintf(ret[n++].host, sizeof(ret[0].host), "%s", text);
+	}
 	return n;
 }
 

@@ -142,5 +142,22 @@ def restarted(world):
     until("the rest", lambda: arrived(b) == 60, 2 * SYNC)
 
 
-CASES = {"sync": sync, "conflict": conflict, "network": network, "stranger": stranger, "pulled": pulled,
+def token(world):
+    """A new device joins by a token, with nothing but Bluetooth between the two."""
+    a, b = world.peer("anna", 0), world.peer("ben", 1)
+    a.make()
+    a.configure(listen="0")
+    a.up()
+    a.write("c/first.json", {"n": 1})
+    until("the adapter", lambda: "is used" in a.log(), 60)
+    text = a.shoal("invite").strip()
+    b.shoal("join", text, "--device", b.name, "--timeout", "90s", timeout=120)
+    say("joined")
+    b.configure()
+    b.up()
+    linked(a, b)
+    until("the first document", lambda: b.read("c/first.json") == {"n": 1}, SYNC)
+
+
+CASES = {"sync": sync, "conflict": conflict, "network": network, "stranger": stranger, "pulled": pulled, "token": token,
          "restarted": restarted}

@@ -158,6 +158,31 @@ static void crossed(void)
 	wire_free(w[1]);
 }
 
+static void names(void)
+{
+	struct address a, b;
+	char name[ADDRESS_TEXT];
+	address_bluetooth("00:AA:01:00:00:42", true, 200, &a);
+	address_bluetooth_name(&a, name);
+	is_str(name, "00-aa-01-00-00-42-r.bluetooth", "an address as the name of a host");
+	ok(address_bluetooth_named(name, 200, &b) == 0 && address_equal(&a, &b), "and back");
+	address_bluetooth_name(&at, name);
+	ok(address_bluetooth_named(name, 131, &b) == 0 && address_equal(&at, &b), "one that is not random as well");
+	static const char *const bad[] = { "", "x", "hub.example.org", "00-aa-01-00-00-42", "00-aa-01-00-00-42.bluetoot",
+					   "00-aa-01-00-00-42-x.bluetooth", "0-0aa-01-00-00-42.bluetooth",
+					   "00-aa-01-00-00-4g.bluetooth", "00:aa:01:00:00:42.bluetooth",
+					   "00-aa-01-00-00-42.bluetooth.org", "a-long-name-of-a-host.bluetooth" };
+	unsigned taken = 0;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		taken += address_bluetooth_named(bad[i], 131, &b) == 0;
+	is_uint(taken, 0, "other names are other hosts");
+	static const char *const wrong[] = { "", "00:AA:01:00:00", "00:AA:01:00:00:42:", "00:AA:01:00:00:4", "00 AA:01:00:00:42",
+					     "0:0AA:01:00:00:42", "+0:AA:01:00:00:42" };
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		taken += address_bluetooth(wrong[i], false, 131, &b) == 0;
+	is_uint(taken, 0, "and other texts no addresses");
+}
+
 /* ---- hostile peers ---- */
 
 static void hostile(void)
@@ -389,7 +414,7 @@ static void stranger(struct tls_context *a, struct tls_context *x)
 
 int main(int argc, char **argv)
 {
-	tap_plan(52);
+	tap_plan(57);
 	const uint64_t seed = tap_seed(argc, argv);
 	struct err e = { 0 };
 	const int64_t now = (int64_t)time(NULL);
@@ -397,6 +422,7 @@ int main(int argc, char **argv)
 	struct tls_context *a = NULL, *b = NULL, *x = NULL;
 	if (sd_event_new(&event) < 0 || address_bluetooth("00:AA:01:00:00:42", false, 131, &at) < 0)
 		tap_bail("no loop");
+	names();
 	pieces();
 	window();
 	crossed();
