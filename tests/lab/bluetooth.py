@@ -21,6 +21,9 @@ def sync(world):
     """A hundred documents, half of them from each side."""
     a, b = world.pair()
     linked(a, b)
+    # One of the two makes the directory: whether both may is not what this is about.
+    a.write("c/first.json", {})
+    until("the directory", lambda: b.read("c/first.json") == {}, SYNC)
     begin = time.monotonic()
     for i in range(50):
         a.write(f"c/a{i}.json", {"from": "anna", "number": i})
