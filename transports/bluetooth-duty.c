@@ -9,7 +9,7 @@
  *     a battery      3 s of 30,                                            3 of 57, 111, and 120 at most
  *     a low battery  2 s of 300
  *
- * After something changed (the adapter came, a link went, the machine woke up) four rounds follow each other within
+ * Nobody new: a member that has a link already, or that was called in vain, does not count. After something changed (the adapter came, a link went, the machine woke up) four rounds follow each other within
  * 2 s, but on a low battery one.
  */
 #include "transports/battery.h"

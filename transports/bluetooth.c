@@ -169,8 +169,7 @@ static void on_heard(const struct address *who, const uint8_t *data, void *user)
 		return;
 	struct address a = *who;
 	address_set_port(&a, m->advert.psm);
-	b->duty.heard = true;
-	b->handler->found(&a, m->advert.tag, b->user);
+	b->duty.heard |= b->handler->found(&a, m->advert.tag, b->user);
 }
 
 /* ---- the adapter comes and goes ---- */

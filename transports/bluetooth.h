@@ -19,8 +19,9 @@ struct bluetooth;
 
 struct bluetooth_handler {
 	listener_accept_fn *accept;
-	/* A member says that it listens at address; tag: bluetooth_tag of it. Again and again while it is heard. */
-	void (*found)(const struct address *a, uint32_t tag, void *user);
+	/* A member says that it listens at address; tag: bluetooth_tag of it. Again and again while it is heard. True: it
+	 * is worth to look on, for something may come of it. */
+	bool (*found)(const struct address *a, uint32_t tag, void *user);
 	/* The adapter came (own) or went (NULL). */
 	void (*changed)(const struct address *own, void *user);
 	/* A line for a log. */
@@ -51,8 +52,8 @@ enum battery;
 
 struct duty {
 	unsigned burst;  /* rounds that follow at once */
-	unsigned empty;  /* rounds in which no member was heard */
-	bool heard;      /* one was, in this round */
+	unsigned empty;  /* rounds in which nobody new was heard */
+	bool heard;      /* somebody was, in this round */
 };
 
 /* A round of scanning takes so long, in microseconds. */

@@ -82,18 +82,18 @@ static bool moves_to(const struct target *t, const struct address *a)
 	       mesh_now(t->mesh) > t->heard + TRUST;
 }
 
-static void on_found(const struct address *a, uint32_t tag, void *user)
+static bool on_found(const struct address *a, uint32_t tag, void *user)
 {
 	struct mesh *m = user;
 	const struct id *device = whose(m, tag);
 	if (m->resting || m->closing || (device && m->handler->admit && !m->handler->admit(device, m->user)))
-		return;
+		return false;
 	struct target *t = target_for(m, tag);
 	if (!t)
-		return;
+		return false;
 	if (!address_equal(&t->address, a)) {
 		if (t->dial || t->conn || !moves_to(t, a))
-			return;
+			return false;
 		t->address = *a;
 	}
 	if (device)
@@ -101,6 +101,7 @@ static void on_found(const struct address *a, uint32_t tag, void *user)
 	if (!id_is_zero(&t->device))
 		choice_seen(m, &t->device);
 	target_heard(t);
+	return !t->why.code && !(device && conn_link_to(m, device, NULL));
 }
 
 static void on_changed(const struct address *own, void *user)

@@ -14,6 +14,7 @@
 
 #include "tests/tap.h"
 #include "transports/battery.h"
+#include "transports/bluetooth.h"
 #include "transports/bluez-impl.h"
 #include "transports/bluez.h"
 #include "transports/bluezfacts.h"
@@ -792,9 +793,39 @@ static void batteries(void)
 	is_int(battery_read(root), BATTERY_NONE, "a mouse's does not count");
 }
 
+/* Rounds in which nobody is heard: how long until the next, in seconds. */
+static bool pauses(struct duty *d, enum battery power, unsigned n, const unsigned *want)
+{
+	bool same = true;
+	for (unsigned i = 0; i < n; i++) {
+		const uint64_t got = duty_pause(d, power) / 1000000;
+		if (got != want[i])
+			tap_diag("pause %u: %llu s, wanted %u", i, (unsigned long long)got, want[i]);
+		same &= got == want[i];
+	}
+	return same;
+}
+
+static void duties(void)
+{
+	struct duty d = { 0 };
+	duty_hurry(&d);
+	ok(pauses(&d, BATTERY_NONE, 6, (const unsigned[]){ 2, 2, 2, 60, 60, 60 }),
+	   "on the mains: four rounds soon, then as seldom as nobody is heard");
+	d.heard = true;
+	ok(pauses(&d, BATTERY_NONE, 5, (const unsigned[]){ 8, 16, 32, 60, 60 }),
+	   "somebody was heard: often again, and less from round to round");
+	d = (struct duty){ .heard = true };
+	ok(pauses(&d, BATTERY_IN_USE, 4, (const unsigned[]){ 27, 54, 108, 117 }), "on a battery less");
+	duty_hurry(&d);
+	ok(pauses(&d, BATTERY_LOW, 3, (const unsigned[]){ 298, 298, 298 }), "on a low one every five minutes");
+	is_uint(duty_scan(BATTERY_NONE) / 1000000, 4, "a round on the mains takes 4 s");
+	is_uint(duty_scan(BATTERY_LOW) / 1000000, 2, "and 2 s on a low battery");
+}
+
 int main(void)
 {
-	tap_plan(63);
+	tap_plan(69);
 	if (sd_event_new(&event) < 0)
 		tap_bail("no loop");
 	start_bus();
@@ -809,6 +840,7 @@ int main(void)
 	refusals();
 	facts();
 	batteries();
+	duties();
 	sd_bus_flush_close_unref(mock.bus);
 	sd_event_unref(event);
 	kill(daemon_pid, SIGTERM);
