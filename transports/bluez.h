@@ -2,8 +2,8 @@
 #pragma once
 
 /* BlueZ's D-Bus interface, as far as finding each other needs it: one adapter's coming and going, one advertisement, and
- * discovery. Nothing happens, and nothing is said, while there is no system bus, no bluetoothd or no adapter; all of them may come,
- * go and restart at any time, and what was asked for is asked for again. bluetoothd is never started, and no
+ * discovery. Nothing happens, and nothing is said, while there is no bluetoothd or no adapter; both may come, go and restart at any
+ * time, and what was asked for is asked for again. bluetoothd is never started, and no
  * adapter is switched on: that is for the machine's owner. Of the sd-event thread. */
 
 #include <stdbool.h>

@@ -123,7 +123,7 @@ static void nobody(struct join *j, bool timeout)
 			best = a;
 	}
 	struct err e = { 0 };
-	const char *advice = "be on the same network, check the inviter runs (shoal status), or give "
+	const char *advice = "be on the same network or in reach of Bluetooth, check the inviter runs (shoal status), or give "
 			     "--address HOST:PORT";
 	if (best)
 		err_set(&e, timeout ? -ETIMEDOUT : -EHOSTUNREACH,
