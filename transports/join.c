@@ -123,11 +123,11 @@ static void nobody(struct join *j, bool timeout)
 			best = a;
 	}
 	struct err e = { 0 };
-	const char *advice = "be on the same network or in reach of Bluetooth, check the inviter runs (shoal status), or give "
+	const char *advice = "be on the same network or nearby with Bluetooth, check the inviter runs (shoal status), or give "
 			     "--address HOST:PORT";
 	if (best)
 		err_set(&e, timeout ? -ETIMEDOUT : -EHOSTUNREACH,
-			"the inviter is not reachable at %u address%s (%.90s): %s", j->n,
+			"the inviter is not reachable at %u address%s (%.70s): %s", j->n,
 			j->n == 1 ? "" : "es", best->why.message, advice);
 	else
 		err_set(&e, timeout ? -ETIMEDOUT : -EHOSTUNREACH,
