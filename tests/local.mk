@@ -170,6 +170,11 @@ members = \
 	tests/members.c \
 	tests/members.h
 
+# Both ends of a TLS session.
+ends = \
+	tests/ends.c \
+	tests/ends.h
+
 # Two replicas and their sessions, for tests of sync.
 pair = \
 	tests/pair.c \
@@ -199,7 +204,7 @@ tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
-tests_unit_test_l2cap_SOURCES = tests/unit/test_l2cap.c $(members)
+tests_unit_test_l2cap_SOURCES = tests/unit/test_l2cap.c $(ends) $(members)
 tests_unit_test_l2cap_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_neighbours_SOURCES = tests/unit/test_neighbours.c tests/neighbourhood.c tests/neighbourhood.h
 tests_unit_test_neighbours_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
@@ -224,7 +229,7 @@ tests_unit_test_scanner_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_qr_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_saver_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_suspend_LDADD = tests/libtap.a $(TOOLS_LIBS)
-tests_unit_test_tls_SOURCES = tests/unit/test_tls.c $(members)
+tests_unit_test_tls_SOURCES = tests/unit/test_tls.c $(ends) $(members)
 tests_unit_test_tls_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_token_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_when_LDADD = $(FUSEFS_TEST_LIBS)
