@@ -182,6 +182,7 @@ pair = \
 
 tests_unit_test_advert_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_beacon_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_bluez_SOURCES = tests/unit/test_bluez.c $(ends)
 tests_unit_test_bluez_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/ends.h"
 #include "tests/tap.h"
 #include "transports/battery.h"
 #include "transports/bluetooth.h"
@@ -19,23 +20,8 @@
 #include "transports/bluez.h"
 #include "transports/bluezfacts.h"
 
-static sd_event *event;
 static pid_t daemon_pid;
 
-static uint64_t clock_us(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
-/* Runs the loop until cond, or for at most ms. */
-#define RUN_UNTIL(cond, ms)                                                    \
-	do {                                                                   \
-		uint64_t _end = clock_us() + (uint64_t)(ms) * 1000;            \
-		while (!(cond) && clock_us() < _end)                           \
-			sd_event_run(event, 2000);                             \
-	} while (0)
 #define SOON 10000
 
 /* ---- the service ---- */
