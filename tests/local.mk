@@ -45,6 +45,7 @@ unit_tests = \
 	tests/unit/test_cut \
 	tests/unit/test_deleted \
 	tests/unit/test_dirtimes \
+	tests/unit/test_duty \
 	tests/unit/test_edit \
 	tests/unit/test_evidence \
 	tests/unit/test_examples \
@@ -194,6 +195,7 @@ tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(pair)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_deleted_SOURCES = tests/unit/test_deleted.c $(pair)
 tests_unit_test_demand_LDADD = $(FUSEFS_TEST_LIBS)
+tests_unit_test_duty_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_evidence_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_fence_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_fieldname_LDADD = $(FUSEFS_TEST_LIBS)

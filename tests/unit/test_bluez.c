@@ -14,8 +14,6 @@
 
 #include "tests/ends.h"
 #include "tests/tap.h"
-#include "transports/battery.h"
-#include "transports/bluetooth.h"
 #include "transports/bluez-impl.h"
 #include "transports/bluez.h"
 #include "transports/bluezfacts.h"
@@ -673,20 +671,6 @@ static void refusals(void)
 
 /* ---- what doctor says ---- */
 
-static void put(const char *path, const char *text)
-{
-	char full[512], *slash;
-	snprintf(full, sizeof(full), "%s", tap_path(path));
-	for (slash = full + strlen(tap_tmpdir()) + 1; (slash = strchr(slash, '/')); slash++) {
-		*slash = 0;
-		mkdir(full, 0755);
-		*slash = '/';
-	}
-	FILE *f = fopen(full, "we");
-	if (!f || fputs(text, f) < 0 || fclose(f) != 0)
-		tap_bail("cannot write %s", full);
-}
-
 /* bluezfacts_look waits for the bus, so the service has to answer from a process of its own. */
 static void look(const char *adapter, struct bluezfacts *ret)
 {
@@ -714,23 +698,23 @@ static void facts(void)
 	mkdir(tap_path("root"), 0755);
 	look("", &f);
 	ok(f.state == BLUEZFACTS_NONE && !f.command[0], "no adapter: %s", f.message);
-	put("root/sys/class/rfkill/rfkill0/type", "wlan\n");
-	put("root/sys/class/rfkill/rfkill0/hard", "1\n");
-	put("root/sys/class/rfkill/rfkill0/soft", "0\n");
+	tap_write("root/sys/class/rfkill/rfkill0/type", "wlan\n");
+	tap_write("root/sys/class/rfkill/rfkill0/hard", "1\n");
+	tap_write("root/sys/class/rfkill/rfkill0/soft", "0\n");
 	look("", &f);
 	is_int(f.state, BLUEZFACTS_NONE, "a blocked Wi-Fi is another thing");
-	put("root/sys/class/rfkill/rfkill1/type", "bluetooth\n");
-	put("root/sys/class/rfkill/rfkill1/hard", "0\n");
-	put("root/sys/class/rfkill/rfkill1/soft", "1\n");
+	tap_write("root/sys/class/rfkill/rfkill1/type", "bluetooth\n");
+	tap_write("root/sys/class/rfkill/rfkill1/hard", "0\n");
+	tap_write("root/sys/class/rfkill/rfkill1/soft", "1\n");
 	look("", &f);
 	ok(f.state == BLUEZFACTS_BLOCKED && strstr(f.command, "rfkill unblock"), "blocked: %s", f.message);
-	put("root/sys/class/bluetooth/hci0/x", "");
+	tap_write("root/sys/class/bluetooth/hci0/x", "");
 	look("", &f);
 	is_int(f.state, BLUEZFACTS_READY, "blocked, and another adapter works");
 	power(0, false);
 	look("", &f);
 	ok(f.state == BLUEZFACTS_BLOCKED && strstr(f.command, "rfkill unblock"), "blocked, and there: %s", f.message);
-	put("root/sys/class/rfkill/rfkill1/soft", "0\n");
+	tap_write("root/sys/class/rfkill/rfkill1/soft", "0\n");
 	look("", &f);
 	ok(f.state == BLUEZFACTS_OFF && strstr(f.command, "power on"), "off: %s", f.message);
 	power(0, true);
@@ -751,67 +735,14 @@ static void facts(void)
 	own_name(false);
 	look("", &f);
 	ok(f.state == BLUEZFACTS_NO_DAEMON && f.command[0], "no daemon: %s", f.message);
-	put("root/sys/class/rfkill/rfkill1/hard", "1\n");
+	tap_write("root/sys/class/rfkill/rfkill1/hard", "1\n");
 	look("", &f);
 	ok(f.state == BLUEZFACTS_BLOCKED && strstr(f.command, "rfkill list"), "a switch: %s", f.message);
 }
 
-static void batteries(void)
-{
-	const char *root = tap_path("power");
-	is_int(battery_read(root), BATTERY_NONE, "no battery, no budget");
-	put("power/sys/class/power_supply/AC/type", "Mains\n");
-	put("power/sys/class/power_supply/AC/online", "0\n");
-	put("power/sys/class/power_supply/BAT0/type", "Battery\n");
-	put("power/sys/class/power_supply/BAT0/status", "Discharging\n");
-	put("power/sys/class/power_supply/BAT0/capacity", "16\n");
-	is_int(battery_read(root), BATTERY_IN_USE, "a battery in use");
-	put("power/sys/class/power_supply/BAT0/capacity", "15\n");
-	is_int(battery_read(root), BATTERY_LOW, "a low one");
-	put("power/sys/class/power_supply/AC/online", "1\n");
-	is_int(battery_read(root), BATTERY_NONE, "on the mains it does not matter");
-	put("power/sys/class/power_supply/AC/online", "0\n");
-	put("power/sys/class/power_supply/BAT0/status", "Full\n");
-	put("power/sys/class/power_supply/mouse/type", "Battery\n");
-	put("power/sys/class/power_supply/mouse/scope", "Device\n");
-	put("power/sys/class/power_supply/mouse/status", "Discharging\n");
-	put("power/sys/class/power_supply/mouse/capacity", "3\n");
-	is_int(battery_read(root), BATTERY_NONE, "a mouse's does not count");
-}
-
-/* Rounds in which nobody is heard: how long until the next, in seconds. */
-static bool pauses(struct duty *d, enum battery power, unsigned n, const unsigned *want)
-{
-	bool same = true;
-	for (unsigned i = 0; i < n; i++) {
-		const uint64_t got = duty_pause(d, power) / 1000000;
-		if (got != want[i])
-			tap_diag("pause %u: %llu s, wanted %u", i, (unsigned long long)got, want[i]);
-		same &= got == want[i];
-	}
-	return same;
-}
-
-static void duties(void)
-{
-	struct duty d = { 0 };
-	duty_hurry(&d);
-	ok(pauses(&d, BATTERY_NONE, 6, (const unsigned[]){ 2, 2, 2, 60, 60, 60 }),
-	   "on the mains: four rounds soon, then as seldom as nobody is heard");
-	d.heard = true;
-	ok(pauses(&d, BATTERY_NONE, 5, (const unsigned[]){ 8, 16, 32, 60, 60 }),
-	   "somebody was heard: often again, and less from round to round");
-	d = (struct duty){ .heard = true };
-	ok(pauses(&d, BATTERY_IN_USE, 4, (const unsigned[]){ 27, 54, 108, 117 }), "on a battery less");
-	duty_hurry(&d);
-	ok(pauses(&d, BATTERY_LOW, 3, (const unsigned[]){ 298, 298, 298 }), "on a low one every five minutes");
-	is_uint(duty_scan(BATTERY_NONE) / 1000000, 4, "a round on the mains takes 4 s");
-	is_uint(duty_scan(BATTERY_LOW) / 1000000, 2, "and 2 s on a low battery");
-}
-
 int main(void)
 {
-	tap_plan(69);
+	tap_plan(58);
 	if (sd_event_new(&event) < 0)
 		tap_bail("no loop");
 	start_bus();
@@ -825,8 +756,6 @@ int main(void)
 	choosing();
 	refusals();
 	facts();
-	batteries();
-	duties();
 	sd_bus_flush_close_unref(mock.bus);
 	sd_event_unref(event);
 	kill(daemon_pid, SIGTERM);
