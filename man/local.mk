@@ -6,6 +6,7 @@ dist_man_MANS += \
 	man/shoal-fs.7 \
 	man/shoal-protocol.7 \
 	man/shoal-security.7 \
+	man/shoal-transports.7 \
 	man/shoal.1 \
 	man/shoal.conf.5 \
 	man/shoald.8

@@ -28,10 +28,12 @@ tests_libtap_a_SOURCES = \
 
 unit_tests = \
 	tests/unit/test_absent \
+	tests/unit/test_advert \
 	tests/unit/test_arraydiff \
 	tests/unit/test_base \
 	tests/unit/test_beacon \
 	tests/unit/test_blob \
+	tests/unit/test_bluez \
 	tests/unit/test_chars \
 	tests/unit/test_clock \
 	tests/unit/test_cmdline \
@@ -43,6 +45,7 @@ unit_tests = \
 	tests/unit/test_cut \
 	tests/unit/test_deleted \
 	tests/unit/test_dirtimes \
+	tests/unit/test_duty \
 	tests/unit/test_edit \
 	tests/unit/test_evidence \
 	tests/unit/test_examples \
@@ -71,6 +74,7 @@ unit_tests = \
 	tests/unit/test_leaving \
 	tests/unit/test_leaf \
 	tests/unit/test_demand \
+	tests/unit/test_l2cap \
 	tests/unit/test_laws \
 	tests/unit/test_lines \
 	tests/unit/test_list \
@@ -167,12 +171,20 @@ members = \
 	tests/members.c \
 	tests/members.h
 
+# Both ends of a TLS session.
+ends = \
+	tests/ends.c \
+	tests/ends.h
+
 # Two replicas and their sessions, for tests of sync.
 pair = \
 	tests/pair.c \
 	tests/pair.h
 
+tests_unit_test_advert_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_beacon_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_bluez_SOURCES = tests/unit/test_bluez.c $(ends)
+tests_unit_test_bluez_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_absent_SOURCES = tests/unit/test_absent.c $(pair)
@@ -183,6 +195,7 @@ tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(pair)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_deleted_SOURCES = tests/unit/test_deleted.c $(pair)
 tests_unit_test_demand_LDADD = $(FUSEFS_TEST_LIBS)
+tests_unit_test_duty_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_evidence_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_fence_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_fieldname_LDADD = $(FUSEFS_TEST_LIBS)
@@ -194,6 +207,8 @@ tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_l2cap_SOURCES = tests/unit/test_l2cap.c $(ends) $(members)
+tests_unit_test_l2cap_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_neighbours_SOURCES = tests/unit/test_neighbours.c tests/neighbourhood.c tests/neighbourhood.h
 tests_unit_test_neighbours_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_pack_SOURCES = tests/unit/test_pack.c $(pair)
@@ -217,7 +232,7 @@ tests_unit_test_scanner_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_qr_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_saver_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_suspend_LDADD = tests/libtap.a $(TOOLS_LIBS)
-tests_unit_test_tls_SOURCES = tests/unit/test_tls.c $(members)
+tests_unit_test_tls_SOURCES = tests/unit/test_tls.c $(ends) $(members)
 tests_unit_test_tls_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_token_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_when_LDADD = $(FUSEFS_TEST_LIBS)
@@ -254,6 +269,7 @@ tests_sim_spread_SOURCES = tests/sim/spread.c $(pair)
 # it they replay tests/fuzz/corpus/NAME and some thousand mutations of it under make check. A
 # target is a line here and tests_fuzz_fuzz_NAME_LDADD below.
 fuzz_targets = \
+	tests/fuzz/fuzz_advert \
 	tests/fuzz/fuzz_beacon \
 	tests/fuzz/fuzz_control \
 	tests/fuzz/fuzz_cursor \
@@ -270,6 +286,7 @@ fuzz_targets = \
 	tests/fuzz/fuzz_textdiff \
 	tests/fuzz/fuzz_token
 
+tests_fuzz_fuzz_advert_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_beacon_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_control_LDADD = $(FUZZ_MAIN) $(TOOLS_LIBS)
 tests_fuzz_fuzz_cursor_LDADD = $(FUZZ_LDADD)
@@ -316,6 +333,9 @@ TESTS += $(fuzz_targets)
 endif
 
 EXTRA_DIST += tests/helpers/laterclock.c tests/helpers/treehistories.py tests/layers tests/unit/merge-seeds.txt
+
+# Radios on a real kernel, see tests/lab/run.
+EXTRA_DIST += tests/lab/bluetooth.py tests/lab/guest.py tests/lab/run
 
 # Real daemons on real networks: /usr/bin/python3 -m pytest -n 2 tests/integration, as root, with
 # SHOAL_BUILD set to the build directory (default: build/ in the source tree); --times 20 runs

@@ -324,3 +324,17 @@ bool tap_is_errno(int64_t got, int want, const char *file, int line, const char 
 	       w ? " -" : "", w ? w : "");
 	return false;
 }
+
+void tap_write(const char *name, const char *text)
+{
+	char full[4096], *slash;
+	snprintf(full, sizeof(full), "%s", tap_path(name));
+	for (slash = full + strlen(tap_tmpdir()) + 1; (slash = strchr(slash, '/')); slash++) {
+		*slash = 0;
+		mkdir(full, 0755);
+		*slash = '/';
+	}
+	FILE *f = fopen(full, "we");
+	if (!f || fputs(text, f) < 0 || fclose(f) != 0)
+		tap_bail("cannot write %s", full);
+}

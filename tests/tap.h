@@ -46,6 +46,8 @@ char *tap_source(const char *path);
 const char *tap_tmpdir(void);
 /* DIR/NAME in it; the text is reused after fifteen more calls. */
 const char *tap_path(const char *name);
+/* Writes a file there, and makes the directories that NAME goes through. */
+void tap_write(const char *name, const char *text);
 /* A whole file, with a NUL added behind it; ends the test when that fails. The caller frees it. */
 char *tap_read_file(const char *path, size_t *ret_len);
 

@@ -12,6 +12,7 @@
 #include "tools/devices.h"
 #include "tools/qr.h"
 #include "tools/world.h"
+#include "transports/address.h"
 #include "transports/identity.h"
 #include "transports/join.h"
 #include "transports/keyfile.h"
@@ -153,11 +154,15 @@ static void remember(struct storedir *dir, const struct join_result *result)
 	struct replica *replica = NULL;
 	struct err e;
 	bool six = strchr(a->host, ':') != NULL;
+	struct address radio;
+	/* Who is in reach of Bluetooth is found by it. */
+	const bool worth = address_bluetooth_named(a->host, a->port, &radio) < 0;
 	snprintf(text, sizeof(text), "%s%s%s:%u", six ? "[" : "", a->host, six ? "]" : "",
 		 (unsigned)a->port);
 	if (world_open(dir, &identity, &store, &replica, &e) < 0)
 		return;
-	addresses_add(replica, text, true);
+	if (worth)
+		addresses_add(replica, text, true);
 	memcpy(inviter.name, result->inviter_name, NAME_SIZE);
 	devices_note(replica, &inviter);
 	replica_free(replica);

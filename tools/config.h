@@ -18,6 +18,8 @@ enum config_key {
 	CONFIG_MULTICAST,  /* network.multicast */
 	CONFIG_AVAHI,      /* network.avahi */
 	CONFIG_NEIGHBOURS, /* network.neighbours */
+	CONFIG_BLUETOOTH,  /* bluetooth.enabled */
+	CONFIG_BLUETOOTH_ADAPTER, /* bluetooth.adapter */
 	CONFIG_MOUNT_DIR,  /* mount.dir */
 	CONFIG_MOUNT_OPTS, /* mount.options */
 	CONFIG_HISTORY_DAYS,  /* history.days */

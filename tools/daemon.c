@@ -280,6 +280,8 @@ static int start_mesh(struct daemon *d, const struct daemon_options *from, bool 
 		.discover = config_bool(&d->config, CONFIG_DISCOVERY),
 		.no_beacons = !config_bool(&d->config, CONFIG_MULTICAST),
 		.no_dnssd = !config_bool(&d->config, CONFIG_AVAHI),
+		.bluetooth = config_bool(&d->config, CONFIG_BLUETOOTH) ? config_text(&d->config, CONFIG_BLUETOOTH_ADAPTER) :
+									 NULL,
 		.invites = d->invites,
 		.neighbours = limit == 0		   ? NEIGHBOURS_ALL :
 			      limit < NEIGHBOURS_LIMIT_MIN ? NEIGHBOURS_LIMIT_MIN :

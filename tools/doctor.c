@@ -18,6 +18,7 @@
 #include "tools/cli.h"
 #include "tools/config.h"
 #include "tools/mounts.h"
+#include "transports/bluezfacts.h"
 #include "transports/identity.h"
 #include "transports/tcp.h"
 
@@ -188,6 +189,19 @@ static void check_avahi(const struct patient *p, struct finding *f)
 			       "find devices", "sudo apt-get install avahi-daemon");
 }
 
+static void check_bluetooth(const struct patient *p, struct finding *f)
+{
+	struct bluezfacts facts;
+	if (!config_bool(&p->config, CONFIG_BLUETOOTH)) {
+		found(f, FINE, "Bluetooth is not wanted (bluetooth.enabled)", "");
+		return;
+	}
+	bluezfacts_look("", config_text(&p->config, CONFIG_BLUETOOTH_ADAPTER), &facts);
+	/* Networks serve without it. */
+	found(f, facts.state == BLUEZFACTS_READY || facts.state == BLUEZFACTS_NONE ? FINE : NOTE, facts.message,
+	      facts.command);
+}
+
 static void check_disk(const struct patient *p, struct finding *f)
 {
 	struct statvfs v;
@@ -302,6 +316,7 @@ static const struct {
 	{ "fuse", check_fuse },	      { "fusermount", check_fusermount }, { "clock", check_clock },
 	{ "store", check_store },     { "mounts", check_mounts },	  { "network", check_network },
 	{ "port", check_port },	      { "avahi", check_avahi },		  { "disk", check_disk },
+	{ "bluetooth", check_bluetooth },
 	{ "inotify", check_inotify }, { "files", check_files },		  { "copies", check_copies },
 };
 static const char *const severities[] = { "ok", "note", "warning", "error" };

@@ -14,10 +14,8 @@
  *     36  16   tag
  *
  * ChaCha20-Poly1305 (RFC 8439) with nonce 0, the version byte as associated data, and a key
- * of its own for every beacon:
- *
- *     prk = HKDF-Extract(SHA-256, salt = "shoal beacon 1", input = the mesh's secret)
- *     key = HKDF-Expand(prk, info = "key" || the beacon's salt, 32 bytes)
+ * of its own for every beacon: meshkey.h's with label "shoal beacon 1", name "key", the beacon's salt
+ * as data, 32 bytes.
  *
  * With 128 random bits a repetition is out of reach for any number of devices and years,
  * which 96-bit nonces under one key would not promise. A stranger sees the version, the
@@ -34,6 +32,7 @@
 #include <string.h>
 
 #include "engine/cursor.h"
+#include "transports/meshkey.h"
 
 #define BEACON_VERSION 1
 #define SALT 16
@@ -45,20 +44,18 @@
 _Static_assert(1 + SALT + PLAIN + TAG == BEACON_SIZE, "the format has 52 bytes");
 
 struct beacon_key {
-	uint8_t prk[32];
+	struct meshkey mesh;
 };
 
 int beacon_key_new(const uint8_t secret[static IDENTITY_SECRET_SIZE], struct beacon_key **ret)
 {
-	static const char label[] = "shoal beacon 1";
-	gnutls_datum_t in = { (unsigned char *)(uintptr_t)secret, IDENTITY_SECRET_SIZE };
-	gnutls_datum_t salt = { (unsigned char *)(uintptr_t)label, sizeof(label) - 1 };
 	struct beacon_key *k = calloc(1, sizeof(*k));
 	if (!k)
 		return -ENOMEM;
-	if (gnutls_hkdf_extract(GNUTLS_MAC_SHA256, &in, &salt, k->prk) < 0) {
+	int r = meshkey_extract(secret, "shoal beacon 1", &k->mesh);
+	if (r < 0) {
 		free(k);
-		return -EIO;
+		return r;
 	}
 	*ret = k;
 	return 0;
@@ -68,24 +65,22 @@ void beacon_key_free(struct beacon_key *k)
 {
 	if (!k)
 		return;
-	gnutls_memset(k, 0, sizeof(*k));
+	meshkey_wipe(&k->mesh);
 	free(k);
 }
 
 static int cipher_for(const struct beacon_key *k, const uint8_t salt[static SALT],
 		      gnutls_aead_cipher_hd_t *ret)
 {
-	uint8_t info[3 + SALT] = "key", key[KEY];
-	memcpy(info + 3, salt, SALT);
-	gnutls_datum_t prk = { (unsigned char *)(uintptr_t)k->prk, sizeof(k->prk) };
-	gnutls_datum_t with = { info, sizeof(info) };
-	int rc = gnutls_hkdf_expand(GNUTLS_MAC_SHA256, &prk, &with, key, sizeof(key));
-	if (rc == 0) {
+	uint8_t key[KEY];
+	int r = meshkey_expand(&k->mesh, "key", salt, SALT, key, sizeof(key));
+	if (r == 0) {
 		gnutls_datum_t d = { key, sizeof(key) };
-		rc = gnutls_aead_cipher_init(ret, GNUTLS_CIPHER_CHACHA20_POLY1305, &d);
+		if (gnutls_aead_cipher_init(ret, GNUTLS_CIPHER_CHACHA20_POLY1305, &d) < 0)
+			r = -EIO;
 	}
 	gnutls_memset(key, 0, sizeof(key));
-	return rc < 0 ? -EIO : 0;
+	return r;
 }
 
 static const uint8_t nonce[12];

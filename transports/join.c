@@ -12,11 +12,11 @@
 #include <time.h>
 
 #include "transports/cert.h"
+#include "transports/dial.h"
 #include "transports/identity.h"
 #include "transports/invite.h"
 #include "transports/joinmsg.h"
 #include "transports/keyfile.h"
-#include "transports/tcp.h"
 #include "transports/tls.h"
 
 #define DEFAULT_TIMEOUT_US ((uint64_t)30000000)
@@ -25,7 +25,7 @@
 struct attempt {
 	struct join *join;
 	struct token_address address;
-	struct tcp_dial *dial;
+	struct dial *dial;
 	struct tls *tls;
 	bool over;
 	bool ready;   /* verified, and could be asked */
@@ -53,7 +53,7 @@ struct join {
 
 static void attempt_done(struct attempt *a)
 {
-	tcp_dial_free(a->dial);
+	dial_free(a->dial);
 	tls_free(a->tls);
 	a->dial = NULL;
 	a->tls = NULL;
@@ -123,11 +123,11 @@ static void nobody(struct join *j, bool timeout)
 			best = a;
 	}
 	struct err e = { 0 };
-	const char *advice = "be on the same network, check the inviter runs (shoal status), or give "
+	const char *advice = "be on the same network or nearby with Bluetooth, check the inviter runs (shoal status), or give "
 			     "--address HOST:PORT";
 	if (best)
 		err_set(&e, timeout ? -ETIMEDOUT : -EHOSTUNREACH,
-			"the inviter is not reachable at %u address%s (%.90s): %s", j->n,
+			"the inviter is not reachable at %u address%s (%.70s): %s", j->n,
 			j->n == 1 ? "" : "es", best->why.message, advice);
 	else
 		err_set(&e, timeout ? -ETIMEDOUT : -EHOSTUNREACH,
@@ -421,8 +421,7 @@ int join_new(sd_event *event, const struct join_options *o, join_fn *fn, void *u
 		return err_errno(e, r, "cannot join");
 	for (unsigned i = 0; i < j->n; i++) {
 		struct attempt *a = &j->attempt[i];
-		r = tcp_dial_host(event, a->address.host, a->address.port, timeout, on_dialled, a,
-				  &a->dial, e);
+		r = dial_host(event, a->address.host, a->address.port, timeout, on_dialled, a, &a->dial, e);
 		if (r < 0)
 			return r;
 	}

@@ -36,7 +36,7 @@ enum link_cost {
 };
 
 struct link_info {
-	const char *transport;  /* "tcp", "memory"; static text */
+	const char *transport;  /* "tcp", "bluetooth", "memory"; static text */
 	char remote[LINK_TEXT]; /* "192.0.2.7:7580", "[fe80::1%eth0]:7580" */
 	char local[LINK_TEXT];  /* this side's address without port; "" where there is none */
 	enum link_cost cost;

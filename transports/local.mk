@@ -2,12 +2,27 @@
 libtransports_a_SOURCES = \
 	transports/address.c \
 	transports/address.h \
+	transports/advert.c \
+	transports/advert.h \
 	transports/avahi.c \
 	transports/avahi.h \
+	transports/battery.c \
+	transports/battery.h \
 	transports/beacon.c \
 	transports/beacon.h \
+	transports/bluetooth-duty.c \
+	transports/bluetooth.c \
+	transports/bluetooth.h \
+	transports/bluez-impl.h \
+	transports/bluez-objects.c \
+	transports/bluez.c \
+	transports/bluez.h \
+	transports/bluezfacts.c \
+	transports/bluezfacts.h \
 	transports/cert.c \
 	transports/cert.h \
+	transports/dial.c \
+	transports/dial.h \
 	transports/discovery.c \
 	transports/discovery.h \
 	transports/identity.c \
@@ -24,17 +39,24 @@ libtransports_a_SOURCES = \
 	transports/joinserver.h \
 	transports/keyfile.c \
 	transports/keyfile.h \
+	transports/l2cap.c \
+	transports/l2cap.h \
 	transports/link.h \
+	transports/listener.c \
+	transports/listener.h \
 	transports/memwire.c \
 	transports/memwire.h \
 	transports/mesh-conn.c \
 	transports/mesh-impl.h \
 	transports/mesh-neighbours.c \
+	transports/mesh-radio.c \
 	transports/mesh-standby.c \
 	transports/mesh-target.c \
 	transports/mesh-way.c \
 	transports/mesh.c \
 	transports/mesh.h \
+	transports/meshkey.c \
+	transports/meshkey.h \
 	transports/name.c \
 	transports/name.h \
 	transports/neighbours.c \
@@ -43,6 +65,8 @@ libtransports_a_SOURCES = \
 	transports/reach.h \
 	transports/resolve.c \
 	transports/resolve.h \
+	transports/sock.c \
+	transports/sock.h \
 	transports/tcp.c \
 	transports/tcp.h \
 	transports/tls-context.c \

@@ -143,6 +143,8 @@ void conn_end(struct conn *c, const struct err *why)
 	c->timer = sd_event_source_disable_unref(c->timer);
 	if (m->closing)
 		return;
+	if (was_up || was_rest)
+		radio_link_ended(m);
 	struct conn *link = conn_link_to(m, &c->peer, NULL), *rest = standby_of(m, &c->peer);
 	if (rest && !link && why->code == -EUSERS) {
 		rest->let_go = c->let_go;
@@ -253,8 +255,10 @@ static int on_admit(struct tls *tls, const struct cert_info *peer, void *user, s
 		return err_set(e, -ELOOP, "this is the device itself, or a copy of its keys");
 	if (m->handler->admit && !m->handler->admit(&peer->device, m->user))
 		return err_set(e, -EKEYREVOKED, "%s is revoked", peer->name);
-	if (c->target && c->target->fixed)
+	if (c->target && (c->target->fixed || c->target->radio))
 		c->target->device = peer->device;
+	if (address_is_bluetooth(&c->remote))
+		choice_seen(m, &peer->device);
 	struct link_info info;
 	tls_info(tls, &info);
 	if (c->dialled && conn_link_to(m, &peer->device, c) && !standby_fits(m, &peer->device, &info))
@@ -396,6 +400,12 @@ static const struct tls_handler tls_handler = {
 	.stalled = on_stalled,
 };
 
+/* The handshake's 2 kB may have to share the air. */
+static uint64_t handshake_time(const struct address *remote)
+{
+	return address_is_bluetooth(remote) ? 3 * TLS_HANDSHAKE_SECONDS * SECOND : 0;
+}
+
 /* ---- incoming ---- */
 
 /* Makes room for one more half-open connection from remote. */
@@ -424,8 +434,8 @@ static void limit_half_open(struct mesh *m, const struct address *remote)
 void mesh_accept(struct wire *wire, const struct address *remote, void *user)
 {
 	struct mesh *m = user;
-	struct tls_options o = { .server = true, .kinds = TLS_LINK };
-	if (m->resting) {
+	struct tls_options o = { .server = true, .kinds = TLS_LINK, .timeout_us = handshake_time(remote) };
+	if (m->resting || (address_is_bluetooth(remote) && !radio_has_room(m, false))) {
 		wire_free(wire);
 		return;
 	}
@@ -448,7 +458,7 @@ int conn_dialled(struct target *t, struct wire *wire_take, const struct address 
 		 struct err *e)
 {
 	struct mesh *m = t->mesh;
-	const struct tls_options o = { .kinds = TLS_LINK };
+	const struct tls_options o = { .kinds = TLS_LINK, .timeout_us = handshake_time(remote) };
 	struct conn *c = conn_add(m);
 	if (!c) {
 		wire_free(wire_take);

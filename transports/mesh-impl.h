@@ -5,6 +5,8 @@
  * (mesh-standby.c), the addresses that are dialled (mesh-target.c) and how fast ways were (mesh-way.c). */
 
 #include "transports/address.h"
+#include "transports/bluetooth.h"
+#include "transports/dial.h"
 #include "transports/ifaces.h"
 #include "transports/mesh.h"
 #include "transports/tcp.h"
@@ -54,11 +56,13 @@ struct target {
 	struct target *prev, *next;
 	bool fixed;
 	bool hint;                 /* fixed, but a device that is nearby is chosen or not like others */
+	bool radio;                /* found by Bluetooth: the device is zero until its certificate was seen */
+	uint32_t tag;              /* radio: of the device */
 	bool met;                  /* somebody answered there: a hub has said so */
 	struct token_address host; /* fixed */
 	struct address address;    /* found */
 	struct id device;          /* found: who said so; fixed: who answered, zero at first */
-	struct tcp_dial *dial;
+	struct dial *dial;
 	struct conn *conn;
 	sd_event_source *timer;
 	uint64_t backoff;
@@ -84,10 +88,11 @@ struct mesh {
 	void *user;
 	char listen[ADDRESS_TEXT]; /* "": on all addresses */
 	struct tls_context *context;
-	struct tcp_listener *listener;
+	struct listener *listener;
 	struct ifaces *ifaces;
 	struct discovery *discovery;
 	struct avahi *avahi;
+	struct bluetooth *bluetooth; /* NULL: not wanted, or no system bus */
 	struct joinserver *joinserver;
 	sd_event_source *reap;
 	struct conn *conns;
@@ -109,7 +114,7 @@ uint64_t mesh_now(const struct mesh *m); /* CLOCK_BOOTTIME of this turn of the l
 
 /* ---- connections ---- */
 
-/* tcp_accept_fn, of a mesh. */
+/* listener_accept_fn, of a mesh. */
 void mesh_accept(struct wire *wire_take, const struct address *remote, void *mesh);
 /* A connection over what a target dialled; on failure the wire is gone and the target as before. */
 int conn_dialled(struct target *t, struct wire *wire_take, const struct address *remote,
@@ -190,5 +195,18 @@ void targets_hurry(struct mesh *m);
 void targets_stop(struct mesh *m);
 /* Dials those that are wanted since, and not those that are not. */
 void targets_choose(struct mesh *m);
+/* It was heard: dials it, unless that is under way or of no use. */
+void target_heard(struct target *t);
 /* What discovery calls, of a mesh. */
 void targets_found(const struct id *device, const struct address *a, void *mesh);
+
+/* ---- Bluetooth ---- */
+
+/* -errno: there is no system bus, hence no Bluetooth. */
+int radio_new(struct mesh *m, const char *adapter, struct err *e);
+/* One more connection by Bluetooth may be made; spare: for a second way. */
+bool radio_has_room(const struct mesh *m, bool spare);
+/* Of two that hear each other by Bluetooth this one calls first. */
+bool radio_first(const struct target *t);
+/* A link or a second way ended: others may be in reach by Bluetooth. */
+void radio_link_ended(struct mesh *m);

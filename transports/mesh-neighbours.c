@@ -124,6 +124,9 @@ void choice_seen(struct mesh *m, const struct id *device)
 bool choice_wants(const struct target *t)
 {
 	const struct mesh *m = t->mesh;
+	/* Who it is has to be seen. */
+	if (t->radio && id_is_zero(&t->device))
+		return radio_has_room(m, false);
 	/* What is at a remembered address is asked once: it may be a hub. */
 	if (t->fixed && (!t->hint || !t->met || id_is_zero(&t->device) ||
 			 !neighbours_nearby(m->neighbours, &t->device, mesh_now(m))))

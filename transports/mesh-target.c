@@ -15,6 +15,9 @@
 #define SPARE_AFTER (2 * SECOND)   /* a second way is looked for when the first has settled */
 #define REST_PAUSE (60 * SECOND)   /* should nobody say that the machine is awake */
 #define FOUND_FORGET (45 * SECOND) /* a found address that no beacon confirms */
+#define RADIO_TIMEOUT (20 * SECOND)
+#define RADIO_YIELD (10 * SECOND)   /* who is called needs a scan to hear who is to call */
+#define RADIO_FORGET (180 * SECOND) /* scans may be two minutes apart */
 #define FOUND_PER_DEVICE 4
 #define FOUND_MAX (2 * NEIGHBOURS_SEEN_MAX) /* most have two addresses */
 
@@ -42,10 +45,23 @@ static uint64_t jitter(uint64_t pause)
 	return pause * 3 / 4 + pause / 2 * (v % 1024) / 1024;
 }
 
+/* Of two that know of each other this one dials first, and the other after a while. */
+static uint64_t yield(const struct target *t)
+{
+	if (t->radio)
+		return radio_first(t) ? 0 : RADIO_YIELD;
+	return id_cmp(identity_device(t->mesh->identity), &t->device) < 0 ? 0 : YIELD;
+}
+
+static bool is_forgotten(const struct target *t)
+{
+	return !t->fixed && mesh_now(t->mesh) > t->heard + (t->radio ? RADIO_FORGET : FOUND_FORGET);
+}
+
 /* It would be a second way to a device that has a link. */
 static bool is_spare(const struct target *t)
 {
-	return !t->useless && standby_wanted(t->mesh, &t->device);
+	return !t->useless && standby_wanted(t->mesh, &t->device) && (!t->radio || radio_has_room(t->mesh, true));
 }
 
 /* Nothing needs it: the device has a link, and what else it may have, or is not wanted. */
@@ -97,27 +113,25 @@ void targets_rest(struct mesh *m, const struct id *device)
 
 void targets_spare(struct mesh *m, const struct id *device)
 {
-	bool smaller = id_cmp(identity_device(m->identity), device) < 0;
 	unsigned n = 0;
 	for (struct target *t = m->targets; t; t = t->next)
 		if (id_equal(&t->device, device) && !t->dial && !t->conn && !t->due && is_spare(t))
-			target_plan(t, SPARE_AFTER + (smaller ? 0 : YIELD) + n++ * (SECOND / 2));
+			target_plan(t, SPARE_AFTER + yield(t) + n++ * (SECOND / 2));
 }
 
 /* The device lost its link: dial it, soon but not at the same moment as it dials us. */
 void targets_wake(struct mesh *m, const struct id *device)
 {
-	bool smaller = id_cmp(identity_device(m->identity), device) < 0;
 	for (struct target *t = m->targets; t; t = t->next)
 		if (id_equal(&t->device, device) && !t->dial && !t->conn && !t->due && choice_wants(t))
-			target_plan(t, jitter(smaller || t->fixed ? SECOND / 5 : YIELD));
+			target_plan(t, jitter(t->fixed || !yield(t) ? SECOND / 5 : yield(t)));
 }
 
 void targets_stop(struct mesh *m)
 {
 	for (struct target *t = m->targets; t; t = t->next)
 		if (t->dial) {
-			tcp_dial_free(TAKE_PTR(t->dial));
+			dial_free(TAKE_PTR(t->dial));
 			target_plan(t, REST_PAUSE);
 		}
 }
@@ -126,9 +140,11 @@ void targets_hurry(struct mesh *m)
 {
 	for (struct target *t = m->targets; t; t = t->next) {
 		t->useless = false;
+		if (t->radio) /* a network has nothing to do with it */
+			continue;
 		/* What is being tried may wait for an answer that a way that is gone has lost. */
 		if (t->dial) {
-			tcp_dial_free(TAKE_PTR(t->dial));
+			dial_free(TAKE_PTR(t->dial));
 			target_plan(t, 0);
 		}
 		if (!t->conn && (t->due || is_spare(t))) {
@@ -148,7 +164,7 @@ void target_free(struct target *t)
 	if (t->next)
 		t->next->prev = t->prev;
 	m->found -= !t->fixed;
-	tcp_dial_free(t->dial);
+	dial_free(t->dial);
 	if (t->conn)
 		t->conn->target = NULL;
 	sd_event_source_disable_unref(t->timer);
@@ -165,7 +181,7 @@ static void on_dialled(struct wire *wire, const struct address *remote, const st
 	struct err e = { 0 };
 	if (why)
 		e = *why;
-	tcp_dial_free(t->dial);
+	dial_free(t->dial);
 	t->dial = NULL;
 	if (!wire) {
 		target_failed(t, &e);
@@ -206,14 +222,20 @@ static int on_target(sd_event_source *s, uint64_t usec, void *user)
 		target_plan(t, SPARE_PAUSE);
 		return 0;
 	}
-	if (!t->fixed && mesh_now(m) > t->heard + FOUND_FORGET) {
+	if (is_forgotten(t)) {
 		target_free(t);
 		return 0;
 	}
-	int r = t->fixed ? tcp_dial_host(m->event, t->host.host, t->host.port, DIAL_TIMEOUT,
-					 on_dialled, t, &t->dial, &e)
-			 : tcp_dial_address(m->event, &t->address, DIAL_TIMEOUT, on_dialled, t,
-					    &t->dial, &e);
+	const struct address *own = t->radio ? bluetooth_own(m->bluetooth) : NULL;
+	if (t->radio && (!own || !radio_has_room(m, false))) {
+		target_plan(t, REST_PAUSE);
+		return 0;
+	}
+	if (t->radio)
+		bluetooth_yield(m->bluetooth);
+	int r = t->fixed ? dial_host(m->event, t->host.host, t->host.port, DIAL_TIMEOUT, on_dialled, t, &t->dial, &e) :
+			   dial_address(m->event, &t->address, own, t->radio ? RADIO_TIMEOUT : DIAL_TIMEOUT, on_dialled,
+					t, &t->dial, &e);
 	if (r < 0)
 		target_failed(t, &e);
 	return 0;
@@ -245,16 +267,21 @@ struct target *target_new(struct mesh *m, bool fixed)
 static void target_begin(struct target *t)
 {
 	struct mesh *m = t->mesh;
-	bool smaller = id_cmp(identity_device(m->identity), &t->device) < 0;
 	unsigned n = 0;
-	for (const struct target *o = m->targets; o; o = o->next)
+	for (const struct target *o = m->targets; o && !id_is_zero(&t->device); o = o->next)
 		n += o != t && (o->due || o->dial || o->conn) && id_equal(&o->device, &t->device);
-	target_plan(t, t->backoff ? jitter(t->backoff) : (smaller ? 0 : YIELD) + n * (SECOND / 2));
+	target_plan(t, t->backoff ? jitter(t->backoff) : yield(t) + n * (SECOND / 2));
+}
+
+void target_heard(struct target *t)
+{
+	t->heard = mesh_now(t->mesh);
+	if (!t->dial && !t->conn && !t->due && !is_idle(t))
+		target_begin(t);
 }
 
 void targets_choose(struct mesh *m)
 {
-	const uint64_t now = mesh_now(m);
 	for (struct target *t = m->targets, *next; t; t = next) {
 		next = t->next;
 		if (t->conn || conn_link_to(m, &t->device, NULL))
@@ -262,10 +289,10 @@ void targets_choose(struct mesh *m)
 		if (choice_wants(t)) {
 			if (!t->dial && !t->due)
 				target_begin(t);
-		} else if (!t->fixed && now > t->heard + FOUND_FORGET) {
+		} else if (is_forgotten(t)) {
 			target_free(t);
 		} else {
-			tcp_dial_free(TAKE_PTR(t->dial));
+			dial_free(TAKE_PTR(t->dial));
 			target_unplan(t);
 		}
 	}
@@ -283,7 +310,7 @@ void targets_found(const struct id *device, const struct address *a, void *user)
 		return;
 	choice_seen(m, device);
 	for (struct target *t = m->targets; t; t = t->next) {
-		if (t->fixed || !id_equal(&t->device, device))
+		if (t->fixed || t->radio || !id_equal(&t->device, device))
 			continue;
 		if (address_equal(&t->address, a)) {
 			t->heard = now;

@@ -46,7 +46,7 @@ static void on_network(void *user)
 		if (c->state == CONN_DEAD || !c->tls)
 			continue;
 		tls_info(c->tls, &info);
-		if (info.local[0] && !ifaces_has(m->ifaces, info.local))
+		if (info.local[0] && info.cost != LINK_RADIO && !ifaces_has(m->ifaces, info.local))
 			conn_end(c, &why);
 	}
 	targets_hurry(m);
@@ -63,6 +63,8 @@ static void end_all(struct mesh *m, const char *text)
 void mesh_rest(struct mesh *m)
 {
 	m->resting = true;
+	if (m->bluetooth)
+		bluetooth_rest(m->bluetooth, true);
 	targets_stop(m);
 	end_all(m, "this device goes to sleep");
 }
@@ -73,10 +75,12 @@ void mesh_wake(struct mesh *m)
 	end_all(m, "this device has slept");
 	if (m->discovery)
 		discovery_network_changed(m->discovery);
+	if (m->bluetooth)
+		bluetooth_rest(m->bluetooth, false);
 	/* Where somebody was he may be still. */
 	for (struct target *t = m->targets; t; t = t->next) {
 		t->heard = mesh_now(m);
-		if (!t->fixed)
+		if (!t->fixed && !id_is_zero(&t->device))
 			choice_seen(m, &t->device);
 	}
 	choice_soon(m, 0);
@@ -122,7 +126,7 @@ int mesh_new(sd_event *event, const struct identity *identity, const struct mesh
 	r = choice_new(m, o->take_all ? NEIGHBOURS_ALL : o->neighbours, e);
 	if (r < 0)
 		return r;
-	uint16_t port = tcp_listener_port(m->listener);
+	uint16_t port = listener_port(m->listener);
 	struct err why = { 0 };
 	/* Without discovery fixed addresses still work. */
 	if (o->discover && !o->no_beacons &&
@@ -131,6 +135,8 @@ int mesh_new(sd_event *event, const struct identity *identity, const struct mesh
 	if (o->discover && !o->no_dnssd &&
 	    avahi_new(event, identity, port, targets_found, m, &m->avahi, &why) < 0)
 		mesh_note(m, LOG_DEBUG, "no DNS-SD: %s", why.message);
+	if (o->bluetooth && radio_new(m, o->bluetooth, &why) < 0)
+		mesh_note(m, LOG_DEBUG, "no Bluetooth: %s", why.message);
 	*ret = TAKE_PTR(m);
 	return 0;
 }
@@ -145,9 +151,10 @@ void mesh_free(struct mesh *m)
 		target_free(m->targets);
 	while (m->conns)
 		conn_free(m->conns);
+	bluetooth_free(m->bluetooth);
 	avahi_free(m->avahi);
 	discovery_free(m->discovery);
-	tcp_listener_free(m->listener);
+	listener_free(m->listener);
 	joinserver_free(m->joinserver);
 	ifaces_free(m->ifaces);
 	tls_context_unref(m->context);
@@ -159,7 +166,7 @@ void mesh_free(struct mesh *m)
 
 uint16_t mesh_port(const struct mesh *m)
 {
-	return tcp_listener_port(m->listener);
+	return listener_port(m->listener);
 }
 
 static struct target *find_fixed(const struct mesh *m, const struct token_address *a)
@@ -298,16 +305,26 @@ static void add_addresses(const struct mesh *m, bool link_local, bool v6, struct
 
 unsigned mesh_addresses(const struct mesh *m, struct token_address *ret, unsigned max)
 {
+	const struct address *radio = m->bluetooth ? bluetooth_own(m->bluetooth) : NULL;
 	unsigned n = 0;
+	if (radio && max > 1)
+		max--;
 	if (m->listen[0] && max > 0) {
 		ret[0].port = mesh_port(m);
 		snprintf(ret[0].host, sizeof(ret[0].host), "%s", m->listen);
-		return 1;
+		n = 1;
+	} else {
+		add_addresses(m, false, false, ret, max, &n);
+		add_addresses(m, false, true, ret, max, &n);
+		add_addresses(m, true, true, ret, max, &n);
+		add_addresses(m, true, false, ret, max, &n);
 	}
-	add_addresses(m, false, false, ret, max, &n);
-	add_addresses(m, false, true, ret, max, &n);
-	add_addresses(m, true, true, ret, max, &n);
-	add_addresses(m, true, false, ret, max, &n);
+	if (radio) {
+		char text[ADDRESS_TEXT];
+		address_bluetooth_name(radio, text);
+		ret[n].port = address_port(radio);
+		snprintf(ret[n++].host, sizeof(ret[0].host), "%s", text);
+	}
 	return n;
 }
 

@@ -51,6 +51,7 @@ struct mesh_options {
 	bool discover;           /* beacons on the local networks, and DNS-SD */
 	bool no_beacons;         /* with discover: DNS-SD alone */
 	bool no_dnssd;           /* with discover: beacons alone */
+	const char *bluetooth;   /* the adapter, as bluez_new takes it; NULL: none */
 	struct invites *invites; /* borrowed; NULL: nobody can join here */
 	unsigned neighbours;     /* how many, where more are in reach; 0: NEIGHBOURS_LIMIT; or NEIGHBOURS_ALL */
 	bool take_all;           /* a hub: whoever asks for a link gets one */

@@ -11,21 +11,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "transports/resolve.h"
+#include "transports/sock.h"
 
 #define SECOND ((uint64_t)1000000)
-#define STAGGER_US ((uint64_t)250000)
-#define ACCEPTS_A_TURN 32
 #define PROBE_SECONDS 60
-#define ACCEPT_PAUSE_US SECOND
 #define HASTE_US ((uint64_t)400000)
 
 /* ---- wire ---- */
 
 struct tcp_wire {
-	struct wire wire;
-	int fd;
-	sd_event_source *source;
+	struct sock sock;
 	sd_event_source *watch; /* looks whether what was sent is acknowledged */
 	bool watching;
 	bool haste;             /* somebody wants to know early */
@@ -35,11 +30,6 @@ struct tcp_wire {
 	uint64_t acked_before;  /* as the kernel counts it, when it began */
 	struct address remote;
 };
-
-static int option(int fd, int level, int name, int value)
-{
-	return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
-}
 
 /* Whether the peer lives
  * ----------------------
@@ -58,19 +48,19 @@ static int option(int fd, int level, int name, int value)
  * written, or from one look of the timer earlier. */
 static void tune(int fd)
 {
-	(void)option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	(void)option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-	(void)option(fd, IPPROTO_TCP, TCP_KEEPIDLE, PROBE_SECONDS);
-	(void)option(fd, IPPROTO_TCP, TCP_KEEPINTVL, PROBE_SECONDS / 3);
-	(void)option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
-	(void)option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 128 * 1024);
+	(void)sock_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	(void)sock_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	(void)sock_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, PROBE_SECONDS);
+	(void)sock_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, PROBE_SECONDS / 3);
+	(void)sock_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+	(void)sock_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 128 * 1024);
 }
 
 static bool look(const struct tcp_wire *t, struct tcp_info *ret)
 {
 	socklen_t len = sizeof(*ret);
 	*ret = (struct tcp_info){ 0 };
-	return getsockopt(t->fd, IPPROTO_TCP, TCP_INFO, ret, &len) == 0;
+	return getsockopt(t->sock.fd, IPPROTO_TCP, TCP_INFO, ret, &len) == 0;
 }
 
 static uint64_t now_of(sd_event_source *s)
@@ -121,10 +111,10 @@ static int on_watch(sd_event_source *s, uint64_t usec, void *user)
 		t->broken = -ETIMEDOUT;
 	/* Whoever is told may hold it back while it does not read: say so again. */
 	look_in(t, t->haste && !t->broken ? HASTE_US / 2 : SECOND);
-	if (t->broken && t->wire.ready)
-		t->wire.ready(&t->wire, t->wire.user); /* t may be gone */
-	else if (t->haste && info.tcpi_unacked && silent >= limit && t->wire.stalled)
-		t->wire.stalled(&t->wire, t->wire.user); /* likewise */
+	if (t->broken && t->sock.wire.ready)
+		t->sock.wire.ready(&t->sock.wire, t->sock.wire.user); /* t may be gone */
+	else if (t->haste && info.tcpi_unacked && silent >= limit && t->sock.wire.stalled)
+		t->sock.wire.stalled(&t->sock.wire, t->sock.wire.user); /* likewise */
 	return 0;
 }
 
@@ -142,43 +132,24 @@ static void op_haste(struct wire *w, bool on)
 static ssize_t op_read(struct wire *w, void *p, size_t n)
 {
 	struct tcp_wire *t = (struct tcp_wire *)w;
-	ssize_t got;
-	if (t->broken)
-		return t->broken;
-	do
-		got = recv(t->fd, p, n, 0);
-	while (got < 0 && errno == EINTR);
-	return got < 0 ? (errno == EWOULDBLOCK ? -EAGAIN : -errno) : got;
+	return t->broken ? t->broken : sock_recv(&t->sock, p, n, 0);
 }
 
 static ssize_t op_write(struct wire *w, const void *p, size_t n)
 {
 	struct tcp_wire *t = (struct tcp_wire *)w;
-	ssize_t sent;
-	if (t->broken)
-		return t->broken;
-	do
-		sent = send(t->fd, p, n, MSG_NOSIGNAL);
-	while (sent < 0 && errno == EINTR);
+	ssize_t sent = t->broken ? t->broken : sock_send(&t->sock, p, n);
 	if (sent > 0) {
 		t->written += (uint64_t)sent;
 		watch_begin(t);
 	}
-	return sent < 0 ? (errno == EWOULDBLOCK ? -EAGAIN : -errno) : sent;
+	return sent;
 }
 
 static void op_watch(struct wire *w, bool reading, bool writing)
 {
 	struct tcp_wire *t = (struct tcp_wire *)w;
-	/* Off altogether when nothing is wanted: epoll reports a hang-up in any case, and
-	 * nobody would deal with it. */
-	if (!reading && !writing) {
-		(void)sd_event_source_set_enabled(t->source, SD_EVENT_OFF);
-		return;
-	}
-	(void)sd_event_source_set_io_events(t->source, (reading ? (uint32_t)EPOLLIN : 0u) |
-							       (writing ? (uint32_t)EPOLLOUT : 0u));
-	(void)sd_event_source_set_enabled(t->source, SD_EVENT_ON);
+	sock_watch(&t->sock, reading, writing);
 }
 
 static void op_info(const struct wire *w, struct link_info *ret)
@@ -191,7 +162,7 @@ static void op_info(const struct wire *w, struct link_info *ret)
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
 	struct address local;
-	if (getsockname(t->fd, (struct sockaddr *)&ss, &len) == 0 &&
+	if (getsockname(t->sock.fd, (struct sockaddr *)&ss, &len) == 0 &&
 	    address_from((struct sockaddr *)&ss, len, &local) == 0)
 		snprintf(ret->local, sizeof(ret->local), "%s", address_host(&local, text));
 	struct tcp_info info;
@@ -204,13 +175,11 @@ static void op_info(const struct wire *w, struct link_info *ret)
 static void op_free(struct wire *w)
 {
 	struct tcp_wire *t = (struct tcp_wire *)w;
-	sd_event_source_disable_unref(t->source);
 	sd_event_source_disable_unref(t->watch);
-	if (t->fd >= 0) {
-		/* The kernel goes on with what is left, but not for a quarter of an hour. */
-		(void)option(t->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, TCP_DEAD_SECONDS * 1000);
-		close(t->fd);
-	}
+	/* The kernel goes on with what is left, but not for a quarter of an hour. */
+	if (t->sock.fd >= 0)
+		(void)sock_option(t->sock.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, TCP_DEAD_SECONDS * 1000);
+	sock_done(&t->sock);
 	free(t);
 }
 
@@ -227,8 +196,8 @@ static int on_io(sd_event_source *s, int fd, uint32_t events, void *user)
 {
 	struct tcp_wire *t = user;
 	(void)s, (void)fd, (void)events;
-	if (t->wire.ready)
-		t->wire.ready(&t->wire, t->wire.user);
+	if (t->sock.wire.ready)
+		t->sock.wire.ready(&t->sock.wire, t->sock.wire.user);
 	return 0;
 }
 
@@ -239,91 +208,26 @@ int tcp_wire_new(sd_event *event, int fd_take, const struct address *remote, str
 	struct tcp_wire *t = calloc(1, sizeof(*t));
 	if (!t)
 		return err_set(e, -ENOMEM, "out of memory");
-	t->wire.ops = &ops;
-	t->fd = -1;
+	t->sock = (struct sock){ .wire.ops = &ops, .fd = -1 };
 	t->remote = *remote;
-	int r = sd_event_add_io(event, &t->source, fd, 0, on_io, t);
+	int r = sock_init(&t->sock, event, fd, on_io);
 	if (r >= 0)
 		r = sd_event_add_time(event, &t->watch, CLOCK_BOOTTIME, 0, SECOND / 50, on_watch, t);
 	if (r < 0) {
-		op_free(&t->wire);
+		op_free(&t->sock.wire);
 		return err_errno(e, r, "cannot watch a socket");
 	}
-	(void)sd_event_source_set_enabled(t->source, SD_EVENT_OFF);
 	(void)sd_event_source_set_enabled(t->watch, SD_EVENT_OFF);
 	tune(fd);
-	t->fd = TAKE_FD(fd);
+	t->sock.fd = TAKE_FD(fd);
 	struct tcp_info info;
 	if (look(t, &info))
 		t->acked_before = info.tcpi_bytes_acked;
-	*ret = &t->wire;
+	*ret = &t->sock.wire;
 	return 0;
 }
 
 /* ---- listening ---- */
-
-struct tcp_listener {
-	sd_event *event;
-	int fd;
-	sd_event_source *source;
-	sd_event_source *pause;
-	tcp_accept_fn *fn;
-	void *user;
-	uint16_t port;
-};
-
-void tcp_listener_free(struct tcp_listener *l)
-{
-	if (!l)
-		return;
-	sd_event_source_disable_unref(l->source);
-	sd_event_source_disable_unref(l->pause);
-	if (l->fd >= 0)
-		close(l->fd);
-	sd_event_unref(l->event);
-	free(l);
-}
-
-uint16_t tcp_listener_port(const struct tcp_listener *l)
-{
-	return l->port;
-}
-
-static int on_pause_over(sd_event_source *s, uint64_t usec, void *user)
-{
-	struct tcp_listener *l = user;
-	(void)s, (void)usec;
-	(void)sd_event_source_set_enabled(l->source, SD_EVENT_ON);
-	return 0;
-}
-
-static int on_accept(sd_event_source *s, int fd, uint32_t events, void *user)
-{
-	struct tcp_listener *l = user;
-	(void)events;
-	for (unsigned i = 0; i < ACCEPTS_A_TURN; i++) {
-		struct sockaddr_storage ss;
-		socklen_t len = sizeof(ss);
-		int conn = accept4(fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (conn < 0) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
-			    errno == ENOMEM) {
-				/* It would be reported again at once: wait for room. */
-				(void)sd_event_source_set_enabled(s, SD_EVENT_OFF);
-				(void)sd_event_source_set_time_relative(l->pause, ACCEPT_PAUSE_US);
-				(void)sd_event_source_set_enabled(l->pause, SD_EVENT_ONESHOT);
-			}
-			return 0;
-		}
-		struct address remote;
-		struct wire *wire = NULL;
-		if (address_from((struct sockaddr *)&ss, len, &remote) < 0)
-			close(conn);
-		else if (tcp_wire_new(l->event, conn, &remote, &wire, NULL) == 0)
-			l->fn(wire, &remote, l->user);
-	}
-	return 0;
-}
 
 /* Both families on one socket; IPv4 alone where the kernel has no IPv6, or when host says so. */
 static int bind_port(const char *host, uint16_t port)
@@ -338,14 +242,14 @@ static int bind_port(const char *host, uint16_t port)
 		any = (struct address){ .in = { .sin_family = AF_INET, .sin_port = htons(port),
 						.sin_addr = four } };
 	else if (fd >= 0)
-		(void)option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+		(void)sock_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
 	if (fd < 0 && errno == EAFNOSUPPORT && !(host && *host)) {
 		any = (struct address){ .in = { .sin_family = AF_INET, .sin_port = htons(port) } };
 		fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	}
 	if (fd < 0)
 		return -errno;
-	(void)option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	(void)sock_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (bind(fd, &any.sa, address_len(&any)) < 0 || listen(fd, 128) < 0) {
 		int r = -errno;
 		close(fd);
@@ -354,253 +258,14 @@ static int bind_port(const char *host, uint16_t port)
 	return fd;
 }
 
-int tcp_listen(sd_event *event, const char *host, uint16_t port, tcp_accept_fn *fn, void *user,
-	       struct tcp_listener **ret, struct err *e)
+int tcp_listen(sd_event *event, const char *host, uint16_t port, listener_accept_fn *fn, void *user,
+	       struct listener **ret, struct err *e)
 {
-	_cleanup_(tcp_listener_freep) struct tcp_listener *l = calloc(1, sizeof(*l));
-	if (!l)
-		return err_set(e, -ENOMEM, "out of memory");
-	l->event = sd_event_ref(event);
-	l->fn = fn;
-	l->user = user;
-	l->fd = bind_port(host, port ? port : SHOAL_PORT);
-	if (l->fd == -EADDRINUSE && port == 0)
-		l->fd = bind_port(host, 0);
-	if (l->fd < 0)
-		return err_errno(e, l->fd, "cannot listen on TCP port %u%s%s",
-				 port ? port : SHOAL_PORT, host && *host ? " of " : "",
-				 host ? host : "");
-	struct sockaddr_storage ss;
-	socklen_t len = sizeof(ss);
-	struct address own;
-	if (getsockname(l->fd, (struct sockaddr *)&ss, &len) < 0)
-		return err_errno(e, -errno, "cannot examine the listening socket");
-	int r = address_from((struct sockaddr *)&ss, len, &own);
-	l->port = r == 0 ? address_port(&own) : 0;
-	if (r == 0)
-		r = sd_event_add_io(event, &l->source, l->fd, EPOLLIN, on_accept, l);
-	if (r >= 0)
-		r = sd_event_add_time_relative(event, &l->pause, CLOCK_BOOTTIME, 0, 1000,
-					       on_pause_over, l);
-	if (r < 0)
-		return err_errno(e, r, "cannot watch the listening socket");
-	(void)sd_event_source_set_enabled(l->pause, SD_EVENT_OFF);
-	*ret = TAKE_PTR(l);
-	return 0;
-}
-
-/* ---- dialling ---- */
-
-struct attempt {
-	struct tcp_dial *dial;
-	int fd;
-	sd_event_source *source;
-	struct address address;
-};
-
-struct tcp_dial {
-	sd_event *event;
-	struct resolve *resolve;
-	sd_event_source *stagger;
-	sd_event_source *deadline;
-	tcp_dial_fn *fn;
-	void *user;
-	struct err why; /* of the last failure */
-	unsigned n;     /* addresses */
-	unsigned next;  /* to be tried */
-	unsigned live;  /* attempts under way */
-	bool done;
-	struct address address[RESOLVE_MAX];
-	struct attempt attempt[RESOLVE_MAX];
-};
-
-static void attempt_done(struct attempt *a)
-{
-	a->source = sd_event_source_disable_unref(a->source);
-	if (a->fd >= 0)
-		close(a->fd);
-	a->fd = -1;
-}
-
-void tcp_dial_free(struct tcp_dial *d)
-{
-	if (!d)
-		return;
-	for (unsigned i = 0; i < RESOLVE_MAX; i++)
-		attempt_done(&d->attempt[i]);
-	resolve_free(d->resolve);
-	sd_event_source_disable_unref(d->stagger);
-	sd_event_source_disable_unref(d->deadline);
-	sd_event_unref(d->event);
-	free(d);
-}
-
-/* The one callback; d may be gone after it. */
-static void conclude(struct tcp_dial *d, struct wire *wire, const struct address *remote)
-{
-	struct err why = d->why;
-	if (d->done) {
-		wire_free(wire);
-		return;
-	}
-	d->done = true;
-	for (unsigned i = 0; i < RESOLVE_MAX; i++)
-		attempt_done(&d->attempt[i]);
-	(void)sd_event_source_set_enabled(d->stagger, SD_EVENT_OFF);
-	(void)sd_event_source_set_enabled(d->deadline, SD_EVENT_OFF);
-	d->fn(wire, remote, wire ? NULL : &why, d->user);
-}
-
-static void attempt_failed(struct attempt *a, int code)
-{
-	char text[ADDRESS_TEXT];
-	err_errno(&a->dial->why, code, "%s", address_text(&a->address, text));
-	attempt_done(a);
-	a->dial->live--;
-}
-
-/* Starts the next attempt, or the one after it when that fails at once. */
-static void advance(struct tcp_dial *d);
-
-static int on_connected(sd_event_source *s, int fd, uint32_t events, void *user)
-{
-	struct attempt *a = user;
-	struct tcp_dial *d = a->dial;
-	int code = 0;
-	socklen_t len = sizeof(code);
-	(void)s, (void)events;
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &len) < 0)
-		code = errno;
-	struct wire *wire = NULL;
-	if (code == 0) {
-		struct address remote = a->address;
-		a->source = sd_event_source_disable_unref(a->source);
-		int r = tcp_wire_new(d->event, TAKE_FD(a->fd), &remote, &wire, &d->why);
-		if (r == 0) {
-			conclude(d, wire, &remote);
-			return 0;
-		}
-		code = -r;
-	}
-	attempt_failed(a, -code);
-	advance(d);
-	return 0;
-}
-
-static int attempt_start(struct attempt *a)
-{
-	a->fd = socket(a->address.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (a->fd < 0)
-		return -errno;
-	if (connect(a->fd, &a->address.sa, address_len(&a->address)) < 0 && errno != EINPROGRESS)
-		return -errno;
-	return sd_event_add_io(a->dial->event, &a->source, a->fd, EPOLLOUT, on_connected, a);
-}
-
-static void advance(struct tcp_dial *d)
-{
-	while (d->next < d->n) {
-		struct attempt *a = &d->attempt[d->next];
-		a->address = d->address[d->next++];
-		d->live++;
-		int r = attempt_start(a);
-		if (r >= 0) {
-			(void)sd_event_source_set_time_relative(d->stagger, STAGGER_US);
-			(void)sd_event_source_set_enabled(d->stagger, SD_EVENT_ONESHOT);
-			return;
-		}
-		attempt_failed(a, r);
-	}
-	if (d->live == 0)
-		conclude(d, NULL, NULL);
-}
-
-static int on_stagger(sd_event_source *s, uint64_t usec, void *user)
-{
-	struct tcp_dial *d = user;
-	(void)s, (void)usec;
-	if (d->n > 0 && d->next < d->n)
-		advance(d);
-	else if (d->n > 0 && d->live == 0)
-		conclude(d, NULL, NULL);
-	return 0;
-}
-
-static int on_deadline(sd_event_source *s, uint64_t usec, void *user)
-{
-	struct tcp_dial *d = user;
-	(void)s, (void)usec;
-	char text[ADDRESS_TEXT];
-	if (d->n > 0)
-		err_set(&d->why, -ETIMEDOUT, "%s does not answer",
-			address_text(&d->address[0], text));
-	else
-		err_set(&d->why, -ETIMEDOUT, "the name server does not answer");
-	conclude(d, NULL, NULL);
-	return 0;
-}
-
-static void on_resolved(const struct address *a, unsigned n, const struct err *why, void *user)
-{
-	struct tcp_dial *d = user;
-	memcpy(d->address, a, n * sizeof(*a));
-	d->n = n;
-	if (n == 0) {
-		d->why = *why;
-		conclude(d, NULL, NULL);
-		return;
-	}
-	advance(d);
-}
-
-static int dial_new(sd_event *event, uint64_t timeout_us, tcp_dial_fn *fn, void *user,
-		    struct tcp_dial **ret, struct err *e)
-{
-	_cleanup_(tcp_dial_freep) struct tcp_dial *d = calloc(1, sizeof(*d));
-	if (!d)
-		return err_set(e, -ENOMEM, "out of memory");
-	for (unsigned i = 0; i < RESOLVE_MAX; i++)
-		d->attempt[i] = (struct attempt){ .dial = d, .fd = -1 };
-	d->event = sd_event_ref(event);
-	d->fn = fn;
-	d->user = user;
-	int r = sd_event_add_time_relative(event, &d->stagger, CLOCK_BOOTTIME, 0, 1000, on_stagger,
-					   d);
-	if (r >= 0)
-		r = sd_event_add_time_relative(event, &d->deadline, CLOCK_BOOTTIME, timeout_us,
-					       100000, on_deadline, d);
-	if (r < 0)
-		return err_errno(e, r, "cannot dial");
-	*ret = TAKE_PTR(d);
-	return 0;
-}
-
-int tcp_dial_host(sd_event *event, const char *host, uint16_t port, uint64_t timeout_us,
-		  tcp_dial_fn *fn, void *user, struct tcp_dial **ret, struct err *e)
-{
-	_cleanup_(tcp_dial_freep) struct tcp_dial *d = NULL;
-	int r = dial_new(event, timeout_us, fn, user, &d, e);
-	if (r == 0)
-		r = resolve_new(event, host, port, on_resolved, d, &d->resolve, e);
-	if (r < 0)
-		return r;
-	assert(d);
-	(void)sd_event_source_set_enabled(d->stagger, SD_EVENT_OFF);
-	*ret = TAKE_PTR(d);
-	return 0;
-}
-
-int tcp_dial_address(sd_event *event, const struct address *a, uint64_t timeout_us, tcp_dial_fn *fn,
-		     void *user, struct tcp_dial **ret, struct err *e)
-{
-	_cleanup_(tcp_dial_freep) struct tcp_dial *d = NULL;
-	int r = dial_new(event, timeout_us, fn, user, &d, e);
-	if (r < 0)
-		return r;
-	assert(d);
-	/* The stagger timer is due at once: it starts the first attempt from the loop. */
-	d->address[0] = *a;
-	d->n = 1;
-	*ret = TAKE_PTR(d);
-	return 0;
+	int fd = bind_port(host, port ? port : SHOAL_PORT);
+	if (fd == -EADDRINUSE && port == 0)
+		fd = bind_port(host, 0);
+	if (fd < 0)
+		return err_errno(e, fd, "cannot listen on TCP port %u%s%s", port ? port : SHOAL_PORT,
+				 host && *host ? " of " : "", host ? host : "");
+	return listener_new(event, fd, tcp_wire_new, fn, user, ret, e);
 }

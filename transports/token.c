@@ -13,7 +13,8 @@
  *     varint  expiry, seconds since 1970, at most 2^40
  *     varint  number of addresses, at most 8
  *     each:   u8 kind: 1 = IPv4 (4 bytes), 2 = IPv6 (16 bytes), 3 = name (varint length
- *             1..253, then letters, digits, '-', '.', '_', '%', ':' is not allowed)
+ *             1..253, then letters, digits, '-', '.', '_', '%', ':' is not allowed); a name
+ *             that ends in ".bluetooth" is an adapter's address (address.h) and its port a PSM
  *             u16 port, not 0
  *     4       first bytes of SHA-256("shoal token" || everything before)
  *

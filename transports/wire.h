@@ -2,8 +2,8 @@
 #pragma once
 
 /* A wire: bytes to and from somewhere, neither authenticated nor encrypted. TLS runs on top
- * and makes it a link; nothing else may use one. TCP sockets are wires (tcp.h); a pair in
- * memory serves tests (memwire.h). Of the sd-event thread. */
+ * and makes it a link; nothing else may use one. TCP sockets are wires (tcp.h), and so are
+ * Bluetooth LE channels (l2cap.h); a pair in memory serves tests (memwire.h). Of the sd-event thread. */
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -25,7 +25,7 @@
 #include "tests/members.h"
 #include "tests/pair.h"
 #include "tests/tap.h"
-#include "transports/tcp.h"
+#include "transports/dial.h"
 #include "transports/tls.h"
 
 #define CONNECTING 6 /* at a time: a device lets 8 of one host begin */
@@ -35,7 +35,7 @@ struct device {
 	struct node node;
 	struct identity *identity;
 	struct tls_context *context;
-	struct tcp_dial *dial;
+	struct dial *dial;
 	struct tls *tls;
 	struct session *session;
 	sd_event_source *timer;
@@ -191,7 +191,7 @@ static void on_dialled(struct wire *wire, const struct address *remote, const st
 	(void)remote;
 	if (!wire)
 		tap_bail("dial: %s", why->message);
-	tcp_dial_free(d->dial);
+	dial_free(d->dial);
 	d->dial = NULL;
 	if (tls_new(d->context, l.event, wire, &o, &tls_handler, d, &d->tls, &e) < 0)
 		tap_bail("tls: %s", e.message);
@@ -203,7 +203,7 @@ static void begin_next(void)
 	if (l.begun == l.count)
 		return;
 	struct device *d = &l.device[l.begun++];
-	if (tcp_dial_address(l.event, &l.hub, 60 * UINT64_C(1000000), on_dialled, d, &d->dial, &e) < 0)
+	if (dial_address(l.event, &l.hub, NULL, 60 * UINT64_C(1000000), on_dialled, d, &d->dial, &e) < 0)
 		tap_bail("dial: %s", e.message);
 }
 

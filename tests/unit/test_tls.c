@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/ends.h"
 #include "tests/members.h"
 #include "tests/prng.h"
 #include "tests/tap.h"
@@ -15,135 +16,6 @@
 
 #define DAY INT64_C(86400)
 #define YEAR (365 * DAY)
-
-/* One end of a connection. */
-struct end {
-	struct tls *tls;
-	bool up, closed;
-	struct err why;
-	struct prng out, in; /* what is sent, what is to come */
-	size_t to_send, sent, to_get, got;
-	bool wrong;
-	int refuse; /* what admit says */
-	unsigned pauses;
-	sd_event_source *resume;
-	uint8_t held[5000]; /* drawn from out, not yet taken */
-	size_t held_at, held_len;
-};
-
-static sd_event *event;
-
-static int admit(struct tls *t, const struct cert_info *peer, void *user, struct err *e)
-{
-	struct end *x = user;
-	(void)t, (void)peer;
-	return x->refuse ? err_set(e, x->refuse, "not this one") : 0;
-}
-
-static void send_more(struct end *x)
-{
-	while (x->sent < x->to_send) {
-		if (x->held_at == x->held_len) {
-			size_t n = 1 + (size_t)prng_below(&x->out, sizeof(x->held));
-			n = n < x->to_send - x->sent ? n : x->to_send - x->sent;
-			for (size_t i = 0; i < n; i++)
-				x->held[i] = (uint8_t)(x->sent + i) ^ (uint8_t)((x->sent + i) >> 8);
-			x->held_at = 0;
-			x->held_len = n;
-		}
-		ssize_t n = link_write(tls_link(x->tls), x->held + x->held_at,
-				       x->held_len - x->held_at);
-		if (n <= 0)
-			return;
-		x->held_at += (size_t)n;
-		x->sent += (size_t)n;
-	}
-}
-
-static int on_resume(sd_event_source *s, uint64_t usec, void *user)
-{
-	struct end *x = user;
-	(void)s, (void)usec;
-	if (x->tls && !x->closed)
-		link_read(tls_link(x->tls), true);
-	return 0;
-}
-
-static void received(struct link *l, const uint8_t *data, size_t len, void *user)
-{
-	struct end *x = user;
-	for (size_t i = 0; i < len; i++)
-		if (data[i] != ((uint8_t)(x->got + i) ^ (uint8_t)((x->got + i) >> 8)))
-			x->wrong = true;
-	x->got += len;
-	if (prng_chance(&x->in, 2)) { /* backpressure */
-		x->pauses++;
-		link_read(l, false);
-		sd_event_source_disable_unref(x->resume);
-		x->resume = NULL;
-		sd_event_add_time_relative(event, &x->resume, CLOCK_MONOTONIC, 500, 1, on_resume, x);
-	}
-}
-
-static void writable(struct link *l, void *user)
-{
-	(void)l;
-	send_more(user);
-}
-
-static const struct link_handler link_handler = { received, writable };
-
-static void up(struct tls *t, void *user)
-{
-	struct end *x = user;
-	x->up = true;
-	link_handle(tls_link(t), &link_handler, x);
-	send_more(x);
-}
-
-static void closed(struct tls *t, const struct err *why, void *user)
-{
-	struct end *x = user;
-	(void)t;
-	x->closed = true;
-	x->why = *why;
-}
-
-static const struct tls_handler handler = { admit, up, closed, NULL };
-
-static void end_done(struct end *x)
-{
-	sd_event_source_disable_unref(x->resume);
-	tls_free(x->tls);
-	x->tls = NULL;
-	x->resume = NULL;
-}
-
-/* Runs the loop until cond, or for at most ms. */
-#define RUN_UNTIL(cond, ms)                                                    \
-	do {                                                                   \
-		uint64_t _end = clock_us() + (uint64_t)(ms) * 1000;            \
-		while (!(cond) && clock_us() < _end)                           \
-			sd_event_run(event, 2000);                             \
-	} while (0)
-
-static uint64_t clock_us(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
-static void connect_ends(struct tls_context *server, struct tls_context *client, struct wire *w[2],
-			 unsigned offered, unsigned wanted, struct end *s, struct end *c)
-{
-	struct err e = { 0 };
-	struct tls_options so = { .server = true, .kinds = offered },
-			   co = { .kinds = wanted };
-	if (tls_new(server, event, w[0], &so, &handler, s, &s->tls, &e) < 0 ||
-	    tls_new(client, event, w[1], &co, &handler, c, &c->tls, &e) < 0)
-		tap_bail("%s", e.message);
-}
 
 static void pair(const struct memwire_faults *f, struct wire *w[2])
 {
@@ -345,7 +217,7 @@ static void breaks(uint64_t seed)
 	struct wire *w[2];
 	struct tls_options o = { .server = true, .kinds = TLS_LINK, .timeout_us = 50000 };
 	pair(&(struct memwire_faults){ 0 }, w);
-	tls_new(root_ctx, event, w[0], &o, &handler, &s, &s.tls, NULL);
+	tls_new(root_ctx, event, w[0], &o, &end_handler, &s, &s.tls, NULL);
 	RUN_UNTIL(s.closed, 3000);
 	is_errno(s.why.code, -ETIMEDOUT, "a silent peer: %s", s.why.message);
 	end_done(&s);
@@ -353,7 +225,7 @@ static void breaks(uint64_t seed)
 
 	struct end g = { 0 };
 	pair(&(struct memwire_faults){ 0 }, w);
-	tls_new(root_ctx, event, w[0], &o, &handler, &g, &g.tls, NULL);
+	tls_new(root_ctx, event, w[0], &o, &end_handler, &g, &g.tls, NULL);
 	w[1]->ops->write(w[1], "GET / HTTP/1.1\r\nHost: here\r\n\r\n", 30);
 	RUN_UNTIL(g.closed, 3000);
 	ok(g.closed && !g.up && g.why.code == -EPROTO, "garbage: %s", g.why.message);

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Cases of Bluetooth LE: two daemons in one guest, an adapter each, no network between them unless a case says so."""
+import os
+import shutil
+import subprocess
+import time
+
+from guest import Failed, say, until
+
+FOUND = 90  # seconds to find each other and connect
+SYNC = 90
+
+
+def linked(a, b, transport="bluetooth", limit=FOUND):
+    took = until(f"link of {a.name} and {b.name} over {transport}",
+                 lambda: a.link(b) == transport and b.link(a) == transport, limit)
+    say(f"linked over {transport} after {took:.1f} s")
+
+
+def sync(world):
+    """A hundred documents, half of them from each side."""
+    a, b = world.pair()
+    linked(a, b)
+    # One of the two makes the directory: whether both may is not what this is about.
+    a.write("c/first.json", {})
+    until("the directory", lambda: b.read("c/first.json") == {}, SYNC)
+    begin = time.monotonic()
+    for i in range(50):
+        a.write(f"c/a{i}.json", {"from": "anna", "number": i})
+        b.write(f"c/b{i}.json", {"from": "ben", "number": i})
+
+    def there(peer):
+        return all(peer.read(f"c/a{i}.json") == {"from": "anna", "number": i} and
+                   peer.read(f"c/b{i}.json") == {"from": "ben", "number": i} for i in range(50))
+
+    until("100 documents at both", lambda: there(a) and there(b), SYNC)
+    say(f"100 documents at both after {time.monotonic() - begin:.1f} s")
+    if a.link(b) != "bluetooth":
+        raise Failed("they came another way")
+    time.sleep(3)  # what is said of the hundred ends
+    told, heard = traffic(a, b)
+    a.write("c/a0.json", {"from": "anna", "number": 1000})
+    took = until("a change", lambda: b.read("c/a0.json") == {"from": "anna", "number": 1000}, SYNC)
+    time.sleep(1)
+    out, back = traffic(a, b)
+    say(f"one field changed: {out - told} bytes there and {back - heard} back above L2CAP, {took:.1f} s")
+
+
+def traffic(a, b):
+    """Bytes that went from a to b, and that came, TLS included."""
+    for peer in a.shoal("peers", "--json"):
+        if peer["device"] == b.name:
+            return peer["bytes_out"], peer["bytes_in"]
+    raise Failed(f"{a.name} has no link to {b.name}")
+
+
+def conflict(world):
+    """Both change one document, apart, and it is merged when they meet."""
+    a, b = world.pair()
+    linked(a, b)
+    a.write("c/plan.json", {"title": "plan", "colour": "red", "size": 1})
+    until("the document", lambda: b.read("c/plan.json"), SYNC)
+    b.down()
+    until("end of the link", lambda: a.link(b) is None, 60)
+    a.write("c/plan.json", {"title": "plan of anna", "colour": "red", "size": 1})
+    b.shoal("config", "bluetooth.enabled", "no")
+    b.up()
+    b.write("c/plan.json", {"title": "plan", "colour": "blue", "size": 2})
+    b.down()
+    b.shoal("config", "bluetooth.enabled", "yes")
+    b.up()
+    want = {"title": "plan of anna", "colour": "blue", "size": 2}
+    until("the merged document at both", lambda: a.read("c/plan.json") == want and b.read("c/plan.json") == want,
+          FOUND + SYNC)
+    linked(a, b)
+
+
+def network(world):
+    """A network comes: it takes over. It goes: Bluetooth does."""
+    run = lambda *words: subprocess.run(["ip", *words], check=True)
+    run("link", "add", "lan0", "type", "dummy")
+    run("address", "add", "10.99.0.1/24", "dev", "lan0")
+    a, b = world.pair(discovery=True, listen="0")
+    linked(a, b)
+    run("link", "set", "lan0", "up", "multicast", "on")
+    linked(a, b, "tcp")
+    a.write("c/lan.json", {"over": "lan"})
+    until("a document over the network", lambda: b.read("c/lan.json"), SYNC)
+    # A cable that is pulled: an address that stays would be reached through the loopback, both being one kernel.
+    run("link", "del", "lan0")
+    linked(a, b, "bluetooth")
+    a.write("c/air.json", {"over": "air"})
+    until("a document over the air", lambda: b.read("c/air.json"), SYNC)
+
+
+def stranger(world):
+    """A device of another mesh that knows this one's secret hears it, calls, and is refused by its certificate."""
+    a, x = world.peer("anna", 0), world.peer("xaver", 1)
+    a.make()
+    x.make()
+    shutil.copyfile(a.store / "identity/mesh.secret", x.store / "identity/mesh.secret")
+    for peer in (a, x):
+        peer.configure()
+        peer.up()
+    a.write("c/secret.json", {"for": "members"})
+    until("refusal", lambda: "another mesh" in a.log() or "not of this mesh" in a.log(), FOUND)
+    until("refusal at the other", lambda: "another mesh" in x.log() or "not of this mesh" in x.log(), FOUND)
+    time.sleep(5)
+    if a.link(x) or x.link(a) or x.read("c/secret.json"):
+        raise Failed("the stranger got in")
+
+
+def transfer(a, b):
+    """Some of what a writes is at b, and some is not."""
+    for i in range(60):
+        a.write(f"c/{i}.json", {"number": i, "text": os.urandom(20000).hex()})
+    until("the first documents", lambda: arrived(b) >= 3, SYNC)
+    if arrived(b) == 60:
+        raise Failed("the transfer is over before anything could happen to it")
+
+
+def arrived(b):
+    return sum((b.read(f"c/{i}.json") or {}).get("number") == i for i in range(60))
+
+
+def pulled(world):
+    """An adapter is pulled out in the middle of a transfer, and put back."""
+    a, b = world.pair()
+    linked(a, b)
+    transfer(a, b)
+    world.medium.pull(1)
+    # The other's controller is never told: btvirt knows no time after which a silent peer is given up.
+    until("end of the link", lambda: b.link(a) is None, 60)
+    say(f"pulled when {arrived(b)} of 60 were there")
+    world.medium.plug(1)
+    linked(a, b, limit=2 * FOUND)
+    until("the rest", lambda: arrived(b) == 60, 2 * SYNC)
+
+
+def restarted(world):
+    """bluetoothd dies in the middle of a transfer, and is started again."""
+    a, b = world.pair()
+    linked(a, b)
+    transfer(a, b)
+    world.services.kill()
+    until("word of it", lambda: "no adapter any more" in a.log() and "no adapter any more" in b.log(), 30)
+    world.services.start()
+    linked(a, b, limit=2 * FOUND)
+    until("the rest", lambda: arrived(b) == 60, 2 * SYNC)
+
+
+def token(world):
+    """A new device joins by a token, with nothing but Bluetooth between the two."""
+    a, b = world.peer("anna", 0), world.peer("ben", 1)
+    a.make()
+    a.configure(listen="0")
+    a.up()
+    a.write("c/first.json", {"n": 1})
+    until("the adapter", lambda: "is used" in a.log(), 60)
+    text = a.shoal("invite").strip()
+    b.shoal("join", text, "--device", b.name, "--timeout", "90s", timeout=120)
+    say("joined")
+    b.configure()
+    b.up()
+    linked(a, b)
+    until("the first document", lambda: b.read("c/first.json") == {"n": 1}, SYNC)
+
+
+CASES = {"sync": sync, "conflict": conflict, "network": network, "stranger": stranger, "pulled": pulled, "token": token,
+         "restarted": restarted}
