@@ -49,6 +49,7 @@ struct conn {
 	bool busy;      /* as it was then */
 	bool hub;       /* the peer said that it has as many links as ask */
 	bool called;    /* CONN_REST: this device has called it */
+	uint64_t stall_since, stall_said; /* what was sent was not acknowledged in time: first and last word of it */
 	uint64_t busy_since; /* of one by Bluetooth; 0: it is not */
 };
 

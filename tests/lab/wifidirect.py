@@ -185,9 +185,13 @@ def escalate(world):
             got = hashlib.sha256(file.read()).hexdigest()
         say(f"20 MiB after {time.monotonic() - begin:.1f} s")
         received = sum(groups(peer).values())
-        if got != want or received < SIZE // 2:
+        if got != want or received < SIZE // 4:
             raise Failed(f"read {got} of {want}, {received} bytes of it over the group")
         linked_over(peer, other, "wifi-direct")
+        # A radio under load pauses for longer than a cable does; Bluetooth is no better for that.
+        moves = peer.log().count(f"connected to {other} over")
+        if moves > 3:
+            raise Failed(f"the link moved to and fro, {moves} times")
         world.tell("read")
     linked_over(peer, other, "bluetooth")
     world.tell(f"back.{own}")
