@@ -135,6 +135,7 @@ unit_tests = \
 	tests/unit/test_types \
 	tests/unit/test_vv \
 	tests/unit/test_when \
+	tests/unit/test_wifidirect \
 	tests/unit/test_wpa \
 	tests/unit/test_workfile
 
@@ -190,6 +191,12 @@ bus = \
 	tests/bus.h \
 	$(ends)
 
+# wpa_supplicant on it.
+wpamock = \
+	tests/wpamock.c \
+	tests/wpamock.h \
+	$(bus)
+
 tests_unit_test_bluez_SOURCES = tests/unit/test_bluez.c $(bus)
 tests_unit_test_bluez_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
@@ -214,7 +221,9 @@ tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
-tests_unit_test_wpa_SOURCES = tests/unit/test_wpa.c $(bus) $(members)
+tests_unit_test_wifidirect_SOURCES = tests/unit/test_wifidirect.c $(wpamock) $(members)
+tests_unit_test_wifidirect_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_wpa_SOURCES = tests/unit/test_wpa.c $(wpamock)
 tests_unit_test_wpa_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_l2cap_SOURCES = tests/unit/test_l2cap.c $(ends) $(members)
 tests_unit_test_l2cap_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
