@@ -119,6 +119,10 @@ static void nobody_there(void)
 	wpa_listen(user.wpa, 500, 2500);
 	RUN_UNTIL(wpamock.listens, SOON);
 	ok(wpamock.period == 500 && wpamock.interval == 2500, "it listens now and then");
+	/* An answer to this comes after the one that tells the old name. */
+	wpamock.peers[0] = PEER;
+	wpa_find(user.wpa, 20);
+	RUN_UNTIL(user.peers, SOON);
 	ok(!wpamock.auto_started, "no call would have started wpa_supplicant");
 	end_user();
 	RUN_UNTIL(strcmp(wpamock.name, "laptop") == 0, SOON);
