@@ -135,6 +135,8 @@ unit_tests = \
 	tests/unit/test_types \
 	tests/unit/test_vv \
 	tests/unit/test_when \
+	tests/unit/test_wifidirect \
+	tests/unit/test_wpa \
 	tests/unit/test_workfile
 
 # A device without documents, for tests of links in network namespaces.
@@ -183,7 +185,19 @@ pair = \
 
 tests_unit_test_advert_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_beacon_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
-tests_unit_test_bluez_SOURCES = tests/unit/test_bluez.c $(ends)
+# A system bus with services of a test's own.
+bus = \
+	tests/bus.c \
+	tests/bus.h \
+	$(ends)
+
+# wpa_supplicant on it.
+wpamock = \
+	tests/wpamock.c \
+	tests/wpamock.h \
+	$(bus)
+
+tests_unit_test_bluez_SOURCES = tests/unit/test_bluez.c $(bus)
 tests_unit_test_bluez_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
@@ -207,6 +221,10 @@ tests_unit_test_identity_SOURCES = tests/unit/test_identity.c $(members)
 tests_unit_test_identity_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_join_SOURCES = tests/unit/test_join.c $(members)
 tests_unit_test_join_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_wifidirect_SOURCES = tests/unit/test_wifidirect.c $(wpamock) $(members)
+tests_unit_test_wifidirect_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_wpa_SOURCES = tests/unit/test_wpa.c $(wpamock)
+tests_unit_test_wpa_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_l2cap_SOURCES = tests/unit/test_l2cap.c $(ends) $(members)
 tests_unit_test_l2cap_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_neighbours_SOURCES = tests/unit/test_neighbours.c tests/neighbourhood.c tests/neighbourhood.h
@@ -335,7 +353,7 @@ endif
 EXTRA_DIST += tests/helpers/laterclock.c tests/helpers/treehistories.py tests/layers tests/unit/merge-seeds.txt
 
 # Radios on a real kernel, see tests/lab/run.
-EXTRA_DIST += tests/lab/bluetooth.py tests/lab/guest.py tests/lab/run
+EXTRA_DIST += tests/lab/bluetooth.py tests/lab/guest.py tests/lab/run tests/lab/wifidirect.py
 
 # Real daemons on real networks: /usr/bin/python3 -m pytest -n 2 tests/integration, as root, with
 # SHOAL_BUILD set to the build directory (default: build/ in the source tree); --times 20 runs

@@ -20,6 +20,10 @@ enum config_key {
 	CONFIG_NEIGHBOURS, /* network.neighbours */
 	CONFIG_BLUETOOTH,  /* bluetooth.enabled */
 	CONFIG_BLUETOOTH_ADAPTER, /* bluetooth.adapter */
+	CONFIG_WIFIDIRECT, /* wifidirect.enabled */
+	CONFIG_WIFIDIRECT_IFACE, /* wifidirect.interface */
+	CONFIG_WIFIDIRECT_AFTER, /* wifidirect.after */
+	CONFIG_WIFIDIRECT_IDLE,  /* wifidirect.idle */
 	CONFIG_MOUNT_DIR,  /* mount.dir */
 	CONFIG_MOUNT_OPTS, /* mount.options */
 	CONFIG_HISTORY_DAYS,  /* history.days */

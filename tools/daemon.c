@@ -166,6 +166,8 @@ static int on_wake(sd_event_source *s, int fd, uint32_t events, void *userdata)
 	pthread_mutex_unlock(&d->lock);
 	if (news) {
 		peers_news(d->peers);
+		if (d->mesh)
+			mesh_news(d->mesh);
 		waits_check(d->waits);
 	}
 	if (fetch && d->peers) {
@@ -235,10 +237,16 @@ static bool on_busy(const struct id *device, void *user)
 	return peers_busy(d->peers, device);
 }
 
+static bool on_told(const struct id *device, void *user)
+{
+	const struct daemon *d = user;
+	return peers_in_step(d->peers, device);
+}
+
 static const struct mesh_handler mesh_handler = {
 	.link_up = on_link_up, .link_down = on_link_down, .no_successor = on_no_successor,
 	.joined = on_joined, .ways = ways_list,
-	.busy = on_busy, .note = on_note,
+	.busy = on_busy, .told = on_told, .note = on_note,
 };
 
 static void on_peers_changed(void *userdata)
@@ -282,6 +290,10 @@ static int start_mesh(struct daemon *d, const struct daemon_options *from, bool 
 		.no_dnssd = !config_bool(&d->config, CONFIG_AVAHI),
 		.bluetooth = config_bool(&d->config, CONFIG_BLUETOOTH) ? config_text(&d->config, CONFIG_BLUETOOTH_ADAPTER) :
 									 NULL,
+		.wifidirect = config_bool(&d->config, CONFIG_WIFIDIRECT) ? config_text(&d->config, CONFIG_WIFIDIRECT_IFACE) :
+									   NULL,
+		.wifidirect_after = (unsigned)config_number(&d->config, CONFIG_WIFIDIRECT_AFTER),
+		.wifidirect_idle = (unsigned)config_number(&d->config, CONFIG_WIFIDIRECT_IDLE),
 		.invites = d->invites,
 		.neighbours = limit == 0		   ? NEIGHBOURS_ALL :
 			      limit < NEIGHBOURS_LIMIT_MIN ? NEIGHBOURS_LIMIT_MIN :

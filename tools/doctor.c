@@ -21,6 +21,7 @@
 #include "transports/bluezfacts.h"
 #include "transports/identity.h"
 #include "transports/tcp.h"
+#include "transports/wififacts.h"
 
 enum severity { FINE, NOTE, WARNING, ERROR };
 
@@ -202,6 +203,17 @@ static void check_bluetooth(const struct patient *p, struct finding *f)
 	      facts.command);
 }
 
+static void check_wifidirect(const struct patient *p, struct finding *f)
+{
+	struct wififacts facts;
+	if (!config_bool(&p->config, CONFIG_WIFIDIRECT)) {
+		found(f, FINE, "Wi-Fi Direct is not wanted (wifidirect.enabled)", "");
+		return;
+	}
+	wififacts_look("", wififacts_radio(), &facts);
+	found(f, facts.state == WIFIFACTS_READY || facts.state == WIFIFACTS_NONE ? FINE : NOTE, facts.message, facts.command);
+}
+
 static void check_disk(const struct patient *p, struct finding *f)
 {
 	struct statvfs v;
@@ -317,6 +329,7 @@ static const struct {
 	{ "store", check_store },     { "mounts", check_mounts },	  { "network", check_network },
 	{ "port", check_port },	      { "avahi", check_avahi },		  { "disk", check_disk },
 	{ "bluetooth", check_bluetooth },
+	{ "wifi-direct", check_wifidirect },
 	{ "inotify", check_inotify }, { "files", check_files },		  { "copies", check_copies },
 };
 static const char *const severities[] = { "ok", "note", "warning", "error" };

@@ -635,6 +635,14 @@ bool peers_busy(const struct peers *all, const struct id *device)
 	return false;
 }
 
+bool peers_in_step(const struct peers *all, const struct id *device)
+{
+	for (const struct peer *p = all->first; p; p = p->next)
+		if (!p->closing && id_equal(&p->link->peer, device))
+			return session_in_step(p->session);
+	return false;
+}
+
 int peers_each(struct peers *all, peer_fn f, void *userdata)
 {
 	for (struct peer *p = all->first; p; p = p->next) {

@@ -65,5 +65,7 @@ typedef int (*peer_fn)(const struct peer_status *s, void *userdata);
 int peers_each(struct peers *p, peer_fn f, void *userdata);
 /* As session_is_busy, of the session with the device. */
 bool peers_busy(const struct peers *p, const struct id *device);
+/* All that the newest view holds is durable at the device as well, which has a link. */
+bool peers_in_step(const struct peers *p, const struct id *device);
 unsigned peers_count(const struct peers *p);
 bool peers_connected(const struct peers *p, const struct id *device);

@@ -129,7 +129,7 @@ static int put_peer(const struct peer_status *s, void *userdata)
 	put_id(w, "id", &s->id);
 	put_text(w, "role", role_name(s->role));
 	put_text(w, "state", phase_name(s));
-	put_text(w, "transport", s->link.transport);
+	put_text(w, "transport", mesh_transport(list->d->mesh, &s->link));
 	put_text(w, "address", s->link.remote);
 	put_text(w, "standby",
 		 mesh_standby(list->d->mesh, &s->id, &standby) ? standby.remote : NULL);

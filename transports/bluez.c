@@ -19,9 +19,9 @@
 #include <systemd/sd-bus.h>
 
 #include "transports/bluez-impl.h"
+#include "transports/buscall.h"
 
 #define SECOND ((uint64_t)1000000)
-#define CALL_TIMEOUT (20 * SECOND)
 #define RETRY_MIN SECOND
 #define RETRY_MAX (60 * SECOND)
 #define ADAPTERS_MAX 8
@@ -72,11 +72,6 @@ struct bluez {
 	uint8_t data[ADVERT_SIZE];
 };
 
-static void slot_drop(sd_bus_slot **s)
-{
-	*s = sd_bus_slot_unref(*s);
-}
-
 static _printf_(3, 4) void note(struct bluez *b, int priority, const char *fmt, ...)
 {
 	char text[300];
@@ -91,26 +86,7 @@ static _printf_(3, 4) void note(struct bluez *b, int priority, const char *fmt, 
 
 static sd_bus_message *method(struct bluez *b, const char *path, const char *interface, const char *member)
 {
-	sd_bus_message *m = NULL;
-	if (sd_bus_message_new_method_call(b->bus, &m, BLUEZ, path, interface, member) >= 0)
-		(void)sd_bus_message_set_auto_start(m, false);
-	return m;
-}
-
-static int send_call(struct bluez *b, sd_bus_slot **slot, sd_bus_message *m, sd_bus_message_handler_t fn, void *user)
-{
-	slot_drop(slot);
-	int r = m ? sd_bus_call_async(b->bus, slot, m, fn, user, CALL_TIMEOUT) : -ENOMEM;
-	sd_bus_message_unref(m);
-	return r;
-}
-
-/* A call whose outcome changes nothing. */
-static void send_only(struct bluez *b, sd_bus_message *m)
-{
-	if (m && sd_bus_message_set_expect_reply(m, 0) >= 0)
-		(void)sd_bus_send(b->bus, m, NULL);
-	sd_bus_message_unref(m);
+	return buscall_new(b->bus, BLUEZ, path, interface, member);
 }
 
 /* ---- tasks ---- */
@@ -140,7 +116,7 @@ static void task_retry(struct task *t)
 /* The adapter, or bluetoothd, is another one: nothing is on. */
 static void task_reset(struct task *t)
 {
-	slot_drop(&t->call);
+	buscall_drop(&t->call);
 	t->on = t->stale = false;
 	t->pause = 0;
 	t->error[0] = 0;
@@ -162,7 +138,7 @@ static void task_failed(struct task *t, const char *error, const char *text)
 static void task_answered(struct task *t, sd_bus_message *reply)
 {
 	const sd_bus_error *e = sd_bus_message_get_error(reply);
-	slot_drop(&t->call);
+	buscall_drop(&t->call);
 	if (e) {
 		task_failed(t, e->name ? e->name : "", e->message ? e->message : "");
 		return;
@@ -190,7 +166,7 @@ static void advertise_end(struct bluez *b)
 	sd_bus_message *m = method(b, b->used->path, BLUEZ_ADVERTISING, "UnregisterAdvertisement");
 	if (m)
 		(void)sd_bus_message_append(m, "o", OBJECT);
-	send_only(b, m);
+	buscall_only(b->bus, m);
 	b->advertising.on = b->advertising.stale = false;
 }
 
@@ -203,7 +179,7 @@ static int on_registered(sd_bus_message *reply, void *user, sd_bus_error *error)
 	if (sd_bus_message_is_method_error(reply, BLUEZ ".Error.AlreadyExists")) {
 		advertise_end(b);
 		if (!t->pause) {
-			slot_drop(&t->call);
+			buscall_drop(&t->call);
 			t->pause = RETRY_MIN;
 			task_step(t);
 			return 0;
@@ -221,7 +197,7 @@ static void advertise_begin(struct bluez *b)
 	b->advertising.stale = false;
 	if (m && sd_bus_message_append(m, "oa{sv}", OBJECT, 0) < 0)
 		m = sd_bus_message_unref(m);
-	if (send_call(b, &b->advertising.call, m, on_registered, b) < 0)
+	if (buscall_send(b->bus, &b->advertising.call, m, on_registered, b) < 0)
 		task_retry(&b->advertising);
 }
 
@@ -325,7 +301,7 @@ static int on_device_properties(sd_bus_message *reply, void *user, sd_bus_error 
 	(void)error;
 	for (unsigned i = 0; i < ASKING_MAX; i++)
 		if (b->asking[i] && b->asking[i] == sd_bus_get_current_slot(b->bus))
-			slot_drop(&b->asking[i]);
+			buscall_drop(&b->asking[i]);
 	if (!b->scanning.wanted || sd_bus_message_is_method_error(reply, NULL) || bluez_read_properties(reply, &o) < 0 ||
 	    !o.address[0])
 		return 0;
@@ -348,7 +324,7 @@ static void ask_device(struct bluez *b, const char *path)
 		sd_bus_message *m = method(b, path, BLUEZ_PROPERTIES, "GetAll");
 		if (m && sd_bus_message_append(m, "s", BLUEZ_DEVICE) < 0)
 			m = sd_bus_message_unref(m);
-		(void)send_call(b, &b->asking[i], m, on_device_properties, b);
+		(void)buscall_send(b->bus, &b->asking[i], m, on_device_properties, b);
 		return;
 	}
 }
@@ -376,9 +352,9 @@ static int on_device_changed(sd_bus_message *m, void *user, sd_bus_error *error)
 
 static void scan_end(struct bluez *b)
 {
-	send_only(b, method(b, b->used->path, BLUEZ_ADAPTER, "StopDiscovery"));
+	buscall_only(b->bus, method(b, b->used->path, BLUEZ_ADAPTER, "StopDiscovery"));
 	b->scanning.on = false;
-	slot_drop(&b->watch_device);
+	buscall_drop(&b->watch_device);
 }
 
 static int on_started(sd_bus_message *reply, void *user, sd_bus_error *error)
@@ -387,7 +363,7 @@ static int on_started(sd_bus_message *reply, void *user, sd_bus_error *error)
 	(void)error;
 	/* It may have begun after all, or be about to: bluetoothd would call the next attempt one too many. */
 	if (sd_bus_message_is_method_error(reply, NULL))
-		send_only(b, method(b, b->used->path, BLUEZ_ADAPTER, "StopDiscovery"));
+		buscall_only(b->bus, method(b, b->used->path, BLUEZ_ADAPTER, "StopDiscovery"));
 	task_answered(&b->scanning, reply);
 	return 0;
 }
@@ -400,7 +376,7 @@ static int on_filtered(sd_bus_message *reply, void *user, sd_bus_error *error)
 		task_answered(&b->scanning, reply);
 		return 0;
 	}
-	if (send_call(b, &b->scanning.call, method(b, b->used->path, BLUEZ_ADAPTER, "StartDiscovery"), on_started, b) <
+	if (buscall_send(b->bus, &b->scanning.call, method(b, b->used->path, BLUEZ_ADAPTER, "StartDiscovery"), on_started, b) <
 	    0)
 		task_retry(&b->scanning);
 	return 0;
@@ -417,7 +393,7 @@ static void scan_begin(struct bluez *b)
 	if (m && sd_bus_message_append(m, "a{sv}", 3, "Transport", "s", "le", "DuplicateData", "b", 1, "UUIDs", "as", 1,
 				       ADVERT_SERVICE) < 0)
 		m = sd_bus_message_unref(m);
-	if (send_call(b, &b->scanning.call, m, on_filtered, b) < 0)
+	if (buscall_send(b->bus, &b->scanning.call, m, on_filtered, b) < 0)
 		task_retry(&b->scanning);
 }
 
@@ -456,7 +432,7 @@ static void choose(struct bluez *b)
 		return;
 	task_reset(&b->advertising);
 	task_reset(&b->scanning);
-	slot_drop(&b->watch_device);
+	buscall_drop(&b->watch_device);
 	memset(b->device, 0, sizeof(b->device));
 	if (b->used) {
 		b->used = NULL;
@@ -520,7 +496,7 @@ static int on_objects(sd_bus_message *reply, void *user, sd_bus_error *error)
 	struct bluez *b = user;
 	const sd_bus_error *e = sd_bus_message_get_error(reply);
 	(void)error;
-	slot_drop(&b->ask_objects);
+	buscall_drop(&b->ask_objects);
 	if (e) {
 		if (sd_bus_error_has_name(e, "org.freedesktop.DBus.Error.AccessDenied"))
 			note(b, LOG_WARNING, "Bluetooth: %s", bluez_explain(e->name));
@@ -599,9 +575,9 @@ static int on_adapter_changed(sd_bus_message *m, void *user, sd_bus_error *error
 static void daemon_gone(struct bluez *b)
 {
 	b->there = false;
-	slot_drop(&b->ask_objects);
+	buscall_drop(&b->ask_objects);
 	for (unsigned i = 0; i < ASKING_MAX; i++)
-		slot_drop(&b->asking[i]);
+		buscall_drop(&b->asking[i]);
 	for (unsigned i = 0; i < ADAPTERS_MAX; i++)
 		b->adapter[i].o = (struct bluez_object){ 0 };
 	choose(b);
@@ -612,7 +588,7 @@ static void daemon_here(struct bluez *b)
 {
 	daemon_gone(b);
 	b->there = true;
-	(void)send_call(b, &b->ask_objects, method(b, "/", BLUEZ_OBJECTS, "GetManagedObjects"), on_objects, b);
+	(void)buscall_send(b->bus, &b->ask_objects, method(b, "/", BLUEZ_OBJECTS, "GetManagedObjects"), on_objects, b);
 }
 
 static int on_owner_changed(sd_bus_message *m, void *user, sd_bus_error *error)
@@ -633,7 +609,7 @@ static int on_owner(sd_bus_message *reply, void *user, sd_bus_error *error)
 {
 	struct bluez *b = user;
 	(void)error;
-	slot_drop(&b->ask_owner);
+	buscall_drop(&b->ask_owner);
 	if (!sd_bus_message_is_method_error(reply, NULL) && !b->there)
 		daemon_here(b);
 	return 0;
@@ -711,9 +687,9 @@ void bluez_free(struct bluez *b)
 	sd_bus_slot **slots[] = { &b->watch_owner,  &b->watch_added, &b->watch_removed, &b->watch_adapter,
 				  &b->watch_device, &b->ask_owner,   &b->ask_objects,	&b->object };
 	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
-		slot_drop(slots[i]);
+		buscall_drop(slots[i]);
 	for (unsigned i = 0; i < ASKING_MAX; i++)
-		slot_drop(&b->asking[i]);
+		buscall_drop(&b->asking[i]);
 	if (b->bus)
 		(void)sd_bus_detach_event(b->bus);
 	sd_bus_close_unref(b->bus);

@@ -12,6 +12,7 @@
 
 #include "engine/cleanup.h"
 #include "transports/bluez-impl.h"
+#include "transports/rfkill.h"
 
 #define BUS_TIMEOUT_US 2000000
 #define ENTRIES_MAX 256
@@ -23,42 +24,17 @@ static void say(struct bluezfacts *f, enum bluezfacts_state state, const char *m
 	snprintf(f->command, sizeof(f->command), "%s", command);
 }
 
-/* A word of a file in sys/class/rfkill/NAME. */
-static bool rfkill_is(const char *dir, const char *name, const char *file, const char *want)
-{
-	char path[512], word[32] = "";
-	if (snprintf(path, sizeof(path), "%s/%.64s/%s", dir, name, file) >= (int)sizeof(path))
-		return false;
-	FILE *f = fopen(path, "re");
-	if (!f)
-		return false;
-	bool same = fscanf(f, "%31s", word) == 1 && strcmp(word, want) == 0;
-	fclose(f);
-	return same;
-}
-
-/* Counts the entries of sys/class/CLASS that begin with prefix; of rfkill, those of Bluetooth that are blocked. */
-static unsigned count(const char *root, const char *class, const char *prefix, bool *ret_hard)
+/* Those of sys/class/bluetooth. */
+static unsigned count_adapters(const char *root)
 {
 	char dir[256];
 	unsigned n = 0;
-	if (snprintf(dir, sizeof(dir), "%s/sys/class/%s", root, class) >= (int)sizeof(dir))
+	if (snprintf(dir, sizeof(dir), "%s/sys/class/bluetooth", root) >= (int)sizeof(dir))
 		return 0;
 	DIR *d = opendir(dir);
 	const struct dirent *entry;
-	for (unsigned i = 0; d && i < ENTRIES_MAX && (entry = readdir(d)); i++) {
-		if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0)
-			continue;
-		if (!ret_hard) {
-			n += !strchr(entry->d_name, ':'); /* hci0:64 is a connection */
-			continue;
-		}
-		if (!rfkill_is(dir, entry->d_name, "type", "bluetooth"))
-			continue;
-		bool hard = rfkill_is(dir, entry->d_name, "hard", "1");
-		n += hard || rfkill_is(dir, entry->d_name, "soft", "1");
-		*ret_hard |= hard;
-	}
+	for (unsigned i = 0; d && i < ENTRIES_MAX && (entry = readdir(d)); i++)
+		n += strncmp(entry->d_name, "hci", 3) == 0 && !strchr(entry->d_name, ':'); /* hci0:64 is a connection */
 	if (d)
 		closedir(d);
 	return n;
@@ -126,7 +102,7 @@ static void ask_bus(const char *adapter, bool blocked, struct bluezfacts *ret)
 void bluezfacts_look(const char *root, const char *adapter, struct bluezfacts *ret)
 {
 	bool hard = false;
-	const unsigned adapters = count(root, "bluetooth", "hci", NULL), blocked = count(root, "rfkill", "rfkill", &hard);
+	const unsigned adapters = count_adapters(root), blocked = rfkill_blocked(root, "bluetooth", &hard);
 	_cleanup_close_ int fd = -1;
 	/* A switch may take the whole adapter away. */
 	if (blocked && hard)

@@ -19,6 +19,8 @@ libtransports_a_SOURCES = \
 	transports/bluez.h \
 	transports/bluezfacts.c \
 	transports/bluezfacts.h \
+	transports/buscall.c \
+	transports/buscall.h \
 	transports/cert.c \
 	transports/cert.h \
 	transports/dial.c \
@@ -47,6 +49,7 @@ libtransports_a_SOURCES = \
 	transports/memwire.c \
 	transports/memwire.h \
 	transports/mesh-conn.c \
+	transports/mesh-direct.c \
 	transports/mesh-impl.h \
 	transports/mesh-neighbours.c \
 	transports/mesh-radio.c \
@@ -65,6 +68,8 @@ libtransports_a_SOURCES = \
 	transports/reach.h \
 	transports/resolve.c \
 	transports/resolve.h \
+	transports/rfkill.c \
+	transports/rfkill.h \
 	transports/sock.c \
 	transports/sock.h \
 	transports/tcp.c \
@@ -75,7 +80,14 @@ libtransports_a_SOURCES = \
 	transports/tls.h \
 	transports/token.c \
 	transports/token.h \
-	transports/wire.h
+	transports/wifidirect-key.c \
+	transports/wifidirect.c \
+	transports/wifidirect.h \
+	transports/wififacts.c \
+	transports/wififacts.h \
+	transports/wire.h \
+	transports/wpa.c \
+	transports/wpa.h
 
 # What the tests of this area link; no file system in it.
 TRANSPORTS_TEST_LIBS = libtransports.a libengine.a $(TRANSPORTS_LIBS) $(ENGINE_LIBS)

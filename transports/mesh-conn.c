@@ -125,6 +125,8 @@ void conn_end(struct conn *c, const struct err *why)
 	struct target *t = c->target;
 	if (c->state == CONN_DEAD)
 		return;
+	if (was_up)
+		direct_link_ends(c);
 	c->state = CONN_DEAD;
 	c->target = NULL;
 	if (t)

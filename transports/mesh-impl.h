@@ -11,6 +11,7 @@
 #include "transports/mesh.h"
 #include "transports/tcp.h"
 #include "transports/tls.h"
+#include "transports/wifidirect.h"
 
 #define SECOND ((uint64_t)1000000)
 
@@ -48,6 +49,8 @@ struct conn {
 	bool busy;      /* as it was then */
 	bool hub;       /* the peer said that it has as many links as ask */
 	bool called;    /* CONN_REST: this device has called it */
+	uint64_t stall_since, stall_said; /* what was sent was not acknowledged in time: first and last word of it */
+	uint64_t busy_since; /* of one by Bluetooth; 0: it is not */
 };
 
 /* An address to be dialled. */
@@ -93,6 +96,12 @@ struct mesh {
 	struct discovery *discovery;
 	struct avahi *avahi;
 	struct bluetooth *bluetooth; /* NULL: not wanted, or no system bus */
+	struct wifidirect *direct; /* likewise */
+	uint64_t direct_after; /* so long a link has to be busy, in microseconds */
+	bool direct_news;      /* something happened here that was not told in the last group */
+	bool direct_busy;      /* a link by Bluetooth has been so for long enough */
+	char direct_ifname[WPA_IFNAME_SIZE]; /* of the group; "": there is none */
+	unsigned direct_index; /* likewise; 0 */
 	struct joinserver *joinserver;
 	sd_event_source *reap;
 	struct conn *conns;
@@ -210,3 +219,10 @@ bool radio_has_room(const struct mesh *m, bool spare);
 bool radio_first(const struct target *t);
 /* A link or a second way ended: others may be in reach by Bluetooth. */
 void radio_link_ended(struct mesh *m);
+
+/* ---- Wi-Fi Direct ---- */
+
+/* -errno: as radio_new. */
+int direct_new(struct mesh *m, const struct mesh_options *o, struct err *e);
+/* c, which carries a session, is about to end. */
+void direct_link_ends(struct conn *c);

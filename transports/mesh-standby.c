@@ -13,7 +13,8 @@
  * It takes over
  *
  *   - when the link ends, for whatever reason;
- *   - when what was sent over the link is not acknowledged for about 0.4 s (tls_haste);
+ *   - when what was sent over the link is not acknowledged for about 0.4 s (tls_haste), or three seconds if it costs more
+ *     than the link: a network that is busy is still the better way than Bluetooth;
  *   - when the link is found to be slow (engine/pace.h), and the other way was not within an hour; whatever else speaks for
  *     the link. So each way is left once an hour at most for that, and of two slow ways neither;
  *   - when it costs less than the link, or has less than half its round trip and 10 ms, three seconds after it came.
@@ -35,6 +36,7 @@
 
 #define ANSWER_WITHIN (3 * SECOND / 2)
 #define BETTER_AFTER (3 * SECOND)
+#define PATIENCE (3 * SECOND)
 #define BETTER_BY_US 10000 /* a round trip that is so much less than half the other */
 
 static unsigned worth(const struct mesh *m, const char *link, const char *other)
@@ -205,13 +207,27 @@ void standby_begin(struct conn *c, const uint8_t *data, size_t len)
 		on_called(tls_link(c->tls), data, len, c);
 }
 
+/* The link is silent for so long that even a dearer one is better. */
+static bool patience_ends(struct conn *link, const struct conn *rest)
+{
+	struct link_info l, r;
+	const uint64_t now = mesh_now(link->mesh);
+	tls_info(link->tls, &l);
+	tls_info(rest->tls, &r);
+	/* It is said several times a second. */
+	if (now - link->stall_said > SECOND)
+		link->stall_since = now;
+	link->stall_said = now;
+	return r.cost <= l.cost || now - link->stall_since >= PATIENCE;
+}
+
 void standby_stalled(struct conn *link)
 {
 	struct mesh *m = link->mesh;
 	struct conn *c = link->state == CONN_UP ? standby_of(m, &link->peer) : NULL;
 	if (!c) {
 		tls_haste(link->tls, false);
-	} else if (!c->called) {
+	} else if (patience_ends(link, c) && !c->called) {
 		mesh_note(m, LOG_INFO, "%s: no answer over the link, calling the standby",
 			  tls_link(link->tls)->name);
 		standby_call(c);

@@ -65,6 +65,8 @@ void mesh_rest(struct mesh *m)
 	m->resting = true;
 	if (m->bluetooth)
 		bluetooth_rest(m->bluetooth, true);
+	if (m->direct)
+		wifidirect_rest(m->direct, true);
 	targets_stop(m);
 	end_all(m, "this device goes to sleep");
 }
@@ -77,6 +79,8 @@ void mesh_wake(struct mesh *m)
 		discovery_network_changed(m->discovery);
 	if (m->bluetooth)
 		bluetooth_rest(m->bluetooth, false);
+	if (m->direct)
+		wifidirect_rest(m->direct, false);
 	/* Where somebody was he may be still. */
 	for (struct target *t = m->targets; t; t = t->next) {
 		t->heard = mesh_now(m);
@@ -137,6 +141,8 @@ int mesh_new(sd_event *event, const struct identity *identity, const struct mesh
 		mesh_note(m, LOG_DEBUG, "no DNS-SD: %s", why.message);
 	if (o->bluetooth && radio_new(m, o->bluetooth, &why) < 0)
 		mesh_note(m, LOG_DEBUG, "no Bluetooth: %s", why.message);
+	if (o->wifidirect && direct_new(m, o, &why) < 0)
+		mesh_note(m, LOG_DEBUG, "no Wi-Fi Direct: %s", why.message);
 	*ret = TAKE_PTR(m);
 	return 0;
 }
@@ -151,6 +157,7 @@ void mesh_free(struct mesh *m)
 		target_free(m->targets);
 	while (m->conns)
 		conn_free(m->conns);
+	wifidirect_free(m->direct);
 	bluetooth_free(m->bluetooth);
 	avahi_free(m->avahi);
 	discovery_free(m->discovery);

@@ -52,6 +52,9 @@ struct mesh_options {
 	bool no_beacons;         /* with discover: DNS-SD alone */
 	bool no_dnssd;           /* with discover: beacons alone */
 	const char *bluetooth;   /* the adapter, as bluez_new takes it; NULL: none */
+	const char *wifidirect;  /* the interface, as wpa_new takes it; NULL: no Wi-Fi Direct */
+	unsigned wifidirect_after; /* seconds that a link by Bluetooth has to be busy */
+	unsigned wifidirect_idle;  /* seconds without traffic after which a group ends */
 	struct invites *invites; /* borrowed; NULL: nobody can join here */
 	unsigned neighbours;     /* how many, where more are in reach; 0: NEIGHBOURS_LIMIT; or NEIGHBOURS_ALL */
 	bool take_all;           /* a hub: whoever asks for a link gets one */
@@ -76,6 +79,8 @@ struct mesh_handler {
 	/* The session with the device is in the middle of something that would have to begin anew: its link is not let
 	 * go for want of room. NULL: never. */
 	bool (*busy)(const struct id *device, void *user);
+	/* All that happened here is known to be at the device, which has a link. NULL: it always is. */
+	bool (*told)(const struct id *device, void *user);
 	/* One line for a log; never holds a secret. priority as in syslog(3). NULL: none. */
 	void (*note)(int priority, const char *text, void *user);
 };
@@ -133,6 +138,11 @@ bool mesh_standby(struct mesh *m, const struct id *device, struct link_info *ret
 /* The link to the device was found to be slow, or not to be: the other connection may carry what it does from then
  * on. */
 void mesh_paced(struct mesh *m, const struct id *device, bool slow);
+
+/* Something changed here: with nobody to tell it to, that is a reason to look for members by Wi-Fi Direct. */
+void mesh_news(struct mesh *m);
+/* What the link goes over, for a person: "tcp", "bluetooth", "wifi-direct". */
+const char *mesh_transport(const struct mesh *m, const struct link_info *info);
 
 /* Cuts the link to a device (link_down comes before this returns) and stops dialling it
  * until it is found anew; with admit false it stays away. */

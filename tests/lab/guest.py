@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""In the guest: virtual adapters, the system bus and bluetoothd, and peers that use them; then one case.
+"""In the guest: virtual radios, a system bus and what serves them on it, and peers that use them; then one case.
 
     guest.py CASE WORK        (run starts it; WORK holds hcibridge)
 """
@@ -93,9 +93,10 @@ def bluez(path, interface, prop):
 
 
 class Peer:
-    """A device with a store, a mount and an adapter of its own."""
+    """A device with a store, a mount and a radio of its own."""
 
     def __init__(self, name, adapter, port):
+        self.within = []  # words before each command: where it runs
         self.name = name
         self.home = Path("/run/peers") / name
         self.home.mkdir(parents=True)
@@ -110,7 +111,7 @@ class Peer:
         self.port = port
 
     def shoal(self, *words, check=True, timeout=60):
-        r = subprocess.run([BUILD / "shoal", *map(str, words)], env=self.environment, cwd=self.home, text=True,
+        r = subprocess.run([*self.within, BUILD / "shoal", *map(str, words)], env=self.environment, cwd=self.home, text=True,
                            stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
         if check and r.returncode:
             raise Failed(f"{self.name}: shoal {' '.join(map(str, words))}: {r.stdout}{r.stderr}")
@@ -159,6 +160,8 @@ class Peer:
 
 
 class World:
+    logs = ["/run/bluetoothd.log"]
+
     def __init__(self, work):
         self.work = work
         self.services = Services()
@@ -173,8 +176,8 @@ class World:
         self.peers.append(peer)
         return peer
 
-    def pair(self, **options):
-        """Two members of a mesh. One joined the other over the loopback, where it is no more."""
+    def members(self):
+        """Two members of a mesh. One joined the other over the loopback, where it is no more; neither runs."""
         a, b = self.peer("anna", 0), self.peer("ben", 1)
         a.make()
         a.configure(adapter=False, listen="127.0.0.1:7699")
@@ -182,6 +185,11 @@ class World:
         token = a.shoal("invite").strip()
         b.shoal("join", token, "--device", b.name, "--address", "127.0.0.1:7699")
         a.down()
+        return a, b
+
+    def pair(self, **options):
+        """The same, and both run."""
+        a, b = self.members()
         for peer in (a, b):
             peer.configure(**options)
             peer.up()
@@ -194,10 +202,15 @@ class World:
 def main():
     case, work = sys.argv[1], Path(sys.argv[2])
     import bluetooth
+    import wifidirect
     world = None
     try:
-        world = World(work)
-        bluetooth.CASES[case](world)
+        if case in bluetooth.CASES:
+            world = World(work)
+            bluetooth.CASES[case](world)
+        else:
+            world = wifidirect.Half() if "VMPAIR_SIDE" in os.environ else wifidirect.Air()
+            wifidirect.CASES[case](world)
         say("passed")
         return 0
     except Exception as error:  # whatever it is, the logs tell more
@@ -206,8 +219,9 @@ def main():
             traceback.print_exc()
     for peer in world.peers if world else ():
         print(f"--- log of {peer.name}\n" + "\n".join(peer.log().splitlines()[-60:]))
-    with open("/run/bluetoothd.log", errors="replace") as log:
-        print("--- bluetoothd\n" + "\n".join(log.read().splitlines()[-15:]))
+    for name in world.logs if world else ():
+        with open(name, errors="replace") as log:
+            print(f"--- {name}\n" + "\n".join(log.read().splitlines()[-15:]))
     return 1
 
 

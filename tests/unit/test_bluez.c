@@ -1,26 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What is said to BlueZ, against a service of the same name on a bus of its own: its answers, good and bad. */
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <syslog.h>
 #include <systemd/sd-bus.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "tests/bus.h"
 #include "tests/ends.h"
 #include "tests/tap.h"
 #include "transports/bluez-impl.h"
 #include "transports/bluez.h"
 #include "transports/bluezfacts.h"
-
-static pid_t daemon_pid;
-
-#define SOON 10000
 
 /* ---- the service ---- */
 
@@ -362,32 +354,6 @@ static void say_device_changed(unsigned n, const char *address, const void *data
 	sd_bus_message_unref(m);
 }
 
-/* A private bus; ends with this process. */
-static void start_bus(void)
-{
-	int out[2];
-	char text[512];
-	size_t n = 0;
-	if (pipe(out) < 0 || (daemon_pid = fork()) < 0)
-		tap_bail("no process");
-	if (daemon_pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		dup2(out[1], 1);
-		close(out[0]);
-		close(out[1]);
-		execlp("dbus-daemon", "dbus-daemon", "--session", "--nofork", "--nopidfile", "--print-address=1", (char *)NULL);
-		_exit(127);
-	}
-	close(out[1]);
-	while (n < sizeof(text) - 1 && read(out[0], text + n, 1) == 1 && text[n] != '\n')
-		n++;
-	text[n] = 0;
-	close(out[0]);
-	if (n == 0)
-		tap_bail("dbus-daemon does not start: apt-get install dbus");
-	setenv("DBUS_SYSTEM_BUS_ADDRESS", text, 1);
-}
-
 static void start_mock(void)
 {
 	mock = (struct mock){ .adapter = { { true, true, true, false, "00:AA:01:00:00:42" },
@@ -671,25 +637,15 @@ static void refusals(void)
 
 /* ---- what doctor says ---- */
 
-/* bluezfacts_look waits for the bus, so the service has to answer from a process of its own. */
+static void do_look(void *ret, const void *adapter)
+{
+	bluezfacts_look(tap_path("root"), adapter, ret);
+}
+
+/* bluezfacts_look waits for the bus, so the service has to answer from another process. */
 static void look(const char *adapter, struct bluezfacts *ret)
 {
-	fflush(stdout);
-	int out[2];
-	if (pipe(out) < 0)
-		tap_bail("no pipe");
-	pid_t pid = fork();
-	if (pid == 0) {
-		struct bluezfacts f = { 0 };
-		bluezfacts_look(tap_path("root"), adapter, &f);
-		_exit(write(out[1], &f, sizeof(f)) != sizeof(f));
-	}
-	close(out[1]);
-	int status = 0;
-	RUN_UNTIL(waitpid(pid, &status, WNOHANG) == pid, SOON);
-	if (read(out[0], ret, sizeof(*ret)) != sizeof(*ret))
-		tap_bail("no facts");
-	close(out[0]);
+	bus_ask(do_look, adapter, ret, sizeof(*ret));
 }
 
 static void facts(void)
@@ -745,7 +701,7 @@ int main(void)
 	tap_plan(58);
 	if (sd_event_new(&event) < 0)
 		tap_bail("no loop");
-	start_bus();
+	const pid_t bus = bus_start();
 	start_mock();
 	nobody_there();
 	hearing();
@@ -758,7 +714,6 @@ int main(void)
 	facts();
 	sd_bus_flush_close_unref(mock.bus);
 	sd_event_unref(event);
-	kill(daemon_pid, SIGTERM);
-	waitpid(daemon_pid, NULL, 0);
+	bus_stop(bus);
 	return tap_done();
 }

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* A private system bus, for tests that put a service of their own on it, with the loop of tests/ends.h. */
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#define SOON 10000 /* milliseconds that an answer may take */
+
+/* Starts it, and has DBUS_SYSTEM_BUS_ADDRESS name it; it ends with this process at the latest. */
+pid_t bus_start(void);
+void bus_stop(pid_t bus);
+
+/* Runs fn in a process of its own, from which the size bytes of *ret come back, while the loop here serves the bus. */
+void bus_ask(void (*fn)(void *ret, const void *arg), const void *arg, void *ret, size_t size);

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Cases of Wi-Fi Direct. Two daemons in one guest, each with a radio, a network namespace, a system bus and a
+wpa_supplicant of its own, and no other way between them; or one in each of two guests, with Bluetooth as well."""
+import hashlib
+import json
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+from guest import Failed, Services, World, bluez, say, until
+
+FOUND = 120  # seconds to find each other, form a group and connect
+SYNC = 120
+SIZE = 20 << 20
+IDLE = 10
+
+
+def supplicant(n, bus, within=()):
+    """wpa_supplicant with wlanN, on a bus."""
+    config, log = f"/run/wpa{n}.conf", f"/run/wpa{n}.log"
+    with open(config, "w") as f:
+        f.write(f"device_name=laptop{n}\ndevice_type=1-0050F204-1\n")
+    subprocess.Popen([*within, "wpa_supplicant", "-u", "-Dnl80211", f"-iwlan{n}", f"-c{config}", f"-f{log}"],
+                     env=dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=bus))
+    until(f"wpa_supplicant of wlan{n}", lambda: "/Interfaces/0" in subprocess.run(
+        ["busctl", f"--address={bus}", "get-property", "fi.w1.wpa_supplicant1", "/fi/w1/wpa_supplicant1",
+         "fi.w1.wpa_supplicant1", "Interfaces"], capture_output=True, text=True).stdout, 60)
+    return log
+
+
+def consent(peer, **settings):
+    peer.shoal("config", "wifidirect.enabled", "yes")
+    for key, value in {"idle": IDLE, **settings}.items():
+        peer.shoal("config", f"wifidirect.{key}", str(value))
+
+
+class Air(World):
+    """Radios that hear each other."""
+
+    def __init__(self):
+        self.peers = []
+        self.logs = []
+        subprocess.run(["dbus-uuidgen", "--ensure"], check=True)
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        for n in (0, 1):
+            self.radio(n)
+        say("two radios")
+
+    def radio(self, n):
+        space, bus = f"peer{n}", f"unix:path=/run/bus{n}/socket"
+        os.makedirs(f"/run/bus{n}")
+        subprocess.run(["ip", "netns", "add", space], check=True)
+        subprocess.run(["ip", "-n", space, "link", "set", "lo", "up"], check=True)
+        subprocess.run(["iw", "phy", f"phy{n}", "set", "netns", "name", space], check=True)
+        subprocess.run(["dbus-daemon", "--system", "--fork", "--nopidfile", f"--address={bus}"], check=True)
+        self.logs.append(supplicant(n, bus, ["ip", "netns", "exec", space]))
+
+    def pair(self):
+        a, b = self.members()
+        for n, peer in enumerate((a, b)):
+            # The network namespace alone: mounts are to be seen here.
+            peer.within = ["nsenter", f"--net=/run/netns/peer{n}"]
+            peer.environment["DBUS_SYSTEM_BUS_ADDRESS"] = f"unix:path=/run/bus{n}/socket"
+            peer.space = ["-n", f"peer{n}"]
+            peer.configure(adapter=False, discovery=True, listen="0")
+            consent(peer)
+            peer.up()
+        b.shoal("disconnect", "127.0.0.1:7699", check=False)
+        say("two members, each on its radio")
+        return a, b
+
+
+class Half(World):
+    """This guest's half of two: an adapter and a radio, which hear the other's."""
+
+    def __init__(self):
+        self.side = os.environ["VMPAIR_SIDE"]
+        self.common = Path(os.environ["VMPAIR_DIR"])
+        self.services = Services()
+        self.logs = ["/run/bluetoothd.log", supplicant(0, "unix:path=/run/dbus/system_bus_socket")]
+        until("adapter", lambda: bluez("/org/bluez/hci0", "org.bluez.Adapter1", "Powered"))
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        self.peers = []
+        say("an adapter and a radio")
+
+    def tell(self, name, text=""):
+        (self.common / f"{name}.new").write_text(text)
+        (self.common / f"{name}.new").rename(self.common / name)
+
+    def hear(self, name, limit=SYNC):
+        until(name, (self.common / name).exists, limit)
+        return (self.common / name).read_text()
+
+
+def groups(peer):
+    """Its network interfaces of groups, and what they received."""
+    text = subprocess.run(["ip", *peer.space, "-j", "-s", "link", "show"], capture_output=True, text=True,
+                          check=True).stdout
+    return {link["ifname"]: link["stats64"]["rx"]["bytes"] for link in json.loads(text)
+            if link.get("ifname", "").startswith("p2p-")}
+
+
+def linked(a, b):
+    took = until(f"link of {a.name} and {b.name} by Wi-Fi Direct",
+                 lambda: a.link(b) == "wifi-direct" and b.link(a) == "wifi-direct", FOUND)
+    say(f"linked by Wi-Fi Direct after {took:.1f} s")
+
+
+def ended(a, b):
+    took = until("end of the group", lambda: not (groups(a) or groups(b) or a.link(b) or b.link(a)), IDLE + 60)
+    say(f"the group ended after {took:.1f} s")
+
+
+def digest(file):
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def direct(world):
+    """A group is formed, a large file comes by it, it ends when idle, and the next change forms another."""
+    a, b = world.pair()
+    says = a.shoal("doctor", check=False)
+    if "groups can be formed by Wi-Fi Direct" not in says:
+        raise Failed(f"doctor says {says}")
+    linked(a, b)
+    content = os.urandom(SIZE)
+    begin = time.monotonic()
+    (a.dir / "big.bin").write_bytes(content)
+    until("the large file", lambda: digest(b.dir / "big.bin") == hashlib.sha256(content).hexdigest(), SYNC)
+    say(f"20 MiB after {time.monotonic() - begin:.1f} s")
+    received = groups(b)
+    if sum(received.values()) < SIZE:
+        raise Failed(f"it came another way: {received}")
+    ended(a, b)
+    for peer in (a, b):
+        if not re.search("nothing passes any more|the group has ended", peer.log()):
+            raise Failed(f"{peer.name} does not say why the group ended")
+    a.write("c/later.json", {"n": 1})
+    linked(a, b)
+    until("a document in the next group", lambda: b.read("c/later.json") == {"n": 1}, SYNC)
+    ended(a, b)
+    for peer in (a, b):
+        for line in peer.log().splitlines():
+            if "Wi-Fi Direct" in line:
+                print(f"{peer.name}: {line}")
+
+
+def linked_over(peer, name, transport, limit=FOUND):
+    took = until(f"link to {name} over {transport}", lambda: any(
+        p["device"] == name and p["transport"] == transport for p in peer.shoal("peers", "--json")), limit)
+    say(f"linked over {transport} after {took:.1f} s")
+
+
+def escalate(world):
+    """Joined and linked by Bluetooth; a large file that is read brings a group about, and then it is Bluetooth again."""
+    own, other = ("anna", "ben") if world.side == "a" else ("ben", "anna")
+    peer = world.peer(own, 0)
+    peer.space = []
+    if world.side == "a":
+        peer.make()
+    else:
+        peer.shoal("join", world.hear("token"), "--device", own, "--timeout", "120s", timeout=150)
+        say("joined by Bluetooth")
+    peer.configure(discovery=True, listen="0")
+    consent(peer, after=5)
+    peer.up()
+    if world.side == "a":
+        until("the adapter", lambda: "is used" in peer.log(), 60)
+        world.tell("token", peer.shoal("invite").strip())
+    linked_over(peer, other, "bluetooth")
+    if world.side == "a":
+        content = os.urandom(SIZE)
+        (peer.dir / "big.bin").write_bytes(content)
+        world.tell("digest", hashlib.sha256(content).hexdigest())
+        world.hear("read", 2 * SYNC)
+    else:
+        want = world.hear("digest")
+        until("the large file's name", (peer.dir / "big.bin").exists, SYNC)
+        begin = time.monotonic()
+        with open(peer.dir / "big.bin", "rb") as file:
+            got = hashlib.sha256(file.read()).hexdigest()
+        say(f"20 MiB after {time.monotonic() - begin:.1f} s")
+        received = sum(groups(peer).values())
+        if got != want or received < SIZE // 4:
+            raise Failed(f"read {got} of {want}, {received} bytes of it over the group")
+        linked_over(peer, other, "wifi-direct")
+        # A radio under load pauses for longer than a cable does; Bluetooth is no better for that.
+        moves = peer.log().count(f"connected to {other} over")
+        if moves > 3:
+            raise Failed(f"the link moved to and fro, {moves} times")
+        world.tell("read")
+    linked_over(peer, other, "bluetooth")
+    world.tell(f"back.{own}")
+    world.hear(f"back.{other}")
+    if world.side == "a":
+        peer.write("c/later.json", {"n": 1})
+    until("a document by Bluetooth", lambda: peer.read("c/later.json") == {"n": 1}, SYNC)
+    world.tell(f"done.{own}")
+    world.hear(f"done.{other}")
+
+
+CASES = {"direct": direct, "escalate": escalate}

@@ -1,0 +1,766 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What wpa_supplicant has is asked for anew, as a whole, whenever it comes or says that interfaces came or went: its
+ * capabilities and interfaces, then each interface in turn. The first one that can be a P2P device is used, those
+ * of groups aside. While it is connected to a network (or about to be) it is not touched.
+ *
+ * One group at a time. From wpa_connect until the group ends the interface's own state means nothing, for
+ * there are drivers that make the group of that very interface.
+ */
+#include "transports/wpa.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+#include <systemd/sd-bus.h>
+#include <time.h>
+
+#include "transports/buscall.h"
+
+#define PROPERTIES "org.freedesktop.DBus.Properties"
+#define PATH_SIZE 96
+#define IFACES_MAX 8
+#define ASKING_MAX 8
+#define STRINGS_MAX 64
+#define LATE ((uint64_t)10 * 1000000)
+
+struct asking { /* the name of a peer */
+	struct wpa *wpa;
+	sd_bus_slot *call;
+	char id[WPA_PEER_ID];
+	bool asked;
+};
+
+struct wpa {
+	sd_event *event;
+	sd_bus *bus;
+	char wanted[WPA_IFNAME_SIZE];
+	const struct wpa_handler *handler;
+	void *user;
+	sd_bus_slot *watch_owner, *watch_root, *watch_state, *watch_p2p, *ask_owner, *ask_root, *ask_iface, *ask_name,
+		*ask_group, *ask_peers, *call_find, *call_listen, *call_connect;
+	bool there;
+	char path[IFACES_MAX][PATH_SIZE]; /* still to be looked at: from next on */
+	unsigned n, next;
+	char device[PATH_SIZE]; /* in use; "": none */
+	bool associated;
+	bool ready;   /* as was told */
+	bool told_associated;
+	char own_name[WPA_NAME_SIZE]; /* before it was changed */
+	bool named, own_known;
+	bool forming;
+	uint64_t given_up; /* when, last; 0: never */
+	char group[PATH_SIZE]; /* the interface object of the group; "": none */
+	bool group_told;
+	char error[80]; /* the last one that was told */
+	struct asking asking[ASKING_MAX];
+};
+
+static _printf_(3, 4) void note(struct wpa *w, int priority, const char *fmt, ...)
+{
+	char text[300];
+	va_list ap;
+	if (!w->handler->note)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	w->handler->note(priority, text, w->user);
+}
+
+const char *wpa_explain(const char *error)
+{
+	if (strcmp(error, "org.freedesktop.DBus.Error.AccessDenied") == 0 || strcmp(error, WPA ".NotAuthorized") == 0)
+		return "this user may not use wpa_supplicant: sudo usermod -aG netdev $USER, then log in anew";
+	if (strcmp(error, "org.freedesktop.DBus.Error.UnknownMethod") == 0 ||
+	    strcmp(error, "org.freedesktop.DBus.Error.UnknownProperty") == 0)
+		return "this wpa_supplicant cannot do Wi-Fi Direct: install one that was built with CONFIG_P2P";
+	if (strcmp(error, WPA ".Interface.P2PDevice.ConnectChannelUnavailable") == 0)
+		return "the channel that the other device wants is in use otherwise";
+	if (strcmp(error, WPA ".Interface.P2PDevice.ConnectUnsupportedChannel") == 0)
+		return "the other device wants a channel that this radio may not use: iw reg get";
+	if (strcmp(error, "org.freedesktop.DBus.Error.NoReply") == 0)
+		return "wpa_supplicant does not answer: sudo systemctl restart wpa_supplicant";
+	return "see journalctl -u wpa_supplicant";
+}
+
+/* Each kind is said once until something works. */
+static void refused(struct wpa *w, const char *what, const sd_bus_error *e)
+{
+	const char *name = e->name ? e->name : "";
+	if (strcmp(w->error, name) == 0)
+		return;
+	snprintf(w->error, sizeof(w->error), "%.79s", name);
+	note(w, LOG_WARNING, "Wi-Fi Direct: cannot %s (%.60s: %.80s): %s", what, name, e->message ? e->message : "",
+	     wpa_explain(name));
+}
+
+static sd_bus_message *get(struct wpa *w, const char *path, const char *interface, const char *property)
+{
+	sd_bus_message *m = buscall_new(w->bus, WPA, path, PROPERTIES, property ? "Get" : "GetAll");
+	int r = m ? sd_bus_message_append(m, "s", interface) : -ENOMEM;
+	if (r >= 0 && property)
+		r = sd_bus_message_append(m, "s", property);
+	return r < 0 ? sd_bus_message_unref(m) : m;
+}
+
+/* ---- readiness ---- */
+
+static void tell(struct wpa *w)
+{
+	const bool busy = w->forming || w->group[0];
+	const bool associated = w->device[0] && w->associated && !busy;
+	const bool ready = w->device[0] && !associated;
+	if (ready == w->ready && associated == w->told_associated)
+		return;
+	w->ready = ready;
+	w->told_associated = associated;
+	w->handler->ready(ready, associated, w->user);
+}
+
+bool wpa_is_ready(const struct wpa *w)
+{
+	return w->ready;
+}
+
+static void group_over(struct wpa *w)
+{
+	const bool told = w->group_told;
+	w->group[0] = 0;
+	w->group_told = w->forming = false;
+	buscall_drop(&w->ask_group);
+	buscall_drop(&w->call_connect);
+	if (told)
+		w->handler->group(NULL, w->user);
+	tell(w);
+}
+
+static void not_formed(struct wpa *w, const char *why, bool pin)
+{
+	if (!w->forming)
+		return;
+	w->forming = false;
+	buscall_drop(&w->call_connect);
+	w->handler->failed(why, pin, w->user);
+	tell(w);
+}
+
+static void device_gone(struct wpa *w)
+{
+	buscall_drop(&w->ask_name);
+	buscall_drop(&w->ask_peers);
+	buscall_drop(&w->call_find);
+	buscall_drop(&w->call_listen);
+	for (unsigned i = 0; i < ASKING_MAX; i++)
+		buscall_drop(&w->asking[i].call);
+	w->device[0] = 0;
+	w->named = w->own_known = w->associated = false;
+	not_formed(w, "the Wi-Fi interface is gone", false);
+	group_over(w);
+}
+
+/* ---- what there is ---- */
+
+/* Whether an array of strings, at which m stands, has the word. */
+static bool strings_have(sd_bus_message *m, const char *word)
+{
+	const char *s;
+	bool found = false;
+	if (sd_bus_message_enter_container(m, 'a', "s") < 0)
+		return false;
+	for (unsigned i = 0; i < STRINGS_MAX && sd_bus_message_read(m, "s", &s) > 0; i++)
+		found |= strcmp(s, word) == 0;
+	(void)sd_bus_message_exit_container(m);
+	return found;
+}
+
+static bool variant_has(sd_bus_message *m, const char *word)
+{
+	bool found = false;
+	if (sd_bus_message_enter_container(m, 'v', "as") < 0)
+		return false;
+	found = strings_have(m, word);
+	(void)sd_bus_message_exit_container(m);
+	return found;
+}
+
+/* Calls fn for each pair of a dictionary a{sv}; it reads the value or leaves it. */
+static int each_pair(sd_bus_message *m, void (*fn)(sd_bus_message *m, const char *key, void *user), void *user)
+{
+	int r = sd_bus_message_enter_container(m, 'a', "{sv}");
+	while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+		const char *key = "", *contents = NULL;
+		char kind = 0;
+		r = sd_bus_message_read(m, "s", &key);
+		if (r >= 0)
+			fn(m, key, user);
+		if (r >= 0 && sd_bus_message_peek_type(m, &kind, &contents) > 0)
+			r = sd_bus_message_skip(m, "v");
+		if (r >= 0)
+			r = sd_bus_message_exit_container(m);
+	}
+	return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+struct facts {
+	char ifname[WPA_IFNAME_SIZE];
+	bool state, associated, p2p;
+};
+
+static bool is_associated(const char *state)
+{
+	static const char *const names[] = { "authenticating", "associating", "associated", "4way_handshake",
+					     "group_handshake", "completed" };
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(state, names[i]) == 0)
+			return true;
+	return false;
+}
+
+static void read_capability(sd_bus_message *m, const char *key, void *user)
+{
+	struct facts *f = user;
+	if (strcmp(key, "Modes") == 0)
+		f->p2p |= variant_has(m, "p2p");
+}
+
+static void read_iface(sd_bus_message *m, const char *key, void *user)
+{
+	struct facts *f = user;
+	const char *s = "";
+	if (strcmp(key, "Ifname") == 0 && sd_bus_message_read(m, "v", "s", &s) >= 0) {
+		snprintf(f->ifname, sizeof(f->ifname), "%.15s", s);
+	} else if (strcmp(key, "State") == 0 && sd_bus_message_read(m, "v", "s", &s) >= 0) {
+		f->state = true;
+		f->associated = is_associated(s);
+	} else if (strcmp(key, "Capabilities") == 0 && sd_bus_message_enter_container(m, 'v', "a{sv}") >= 0) {
+		(void)each_pair(m, read_capability, f);
+		(void)sd_bus_message_exit_container(m);
+	}
+}
+
+static void look_next(struct wpa *w);
+
+static int on_iface(sd_bus_message *reply, void *user, sd_bus_error *error)
+{
+	struct wpa *w = user;
+	struct facts f = { 0 };
+	(void)error;
+	buscall_drop(&w->ask_iface);
+	const char *path = w->path[w->next++];
+	if (!sd_bus_message_is_method_error(reply, NULL) && each_pair(reply, read_iface, &f) >= 0 && f.p2p &&
+	    strncmp(f.ifname, "p2p-", 4) != 0 && (!w->wanted[0] || strcmp(f.ifname, w->wanted) == 0)) {
+		if (strcmp(path, w->device) != 0) {
+			device_gone(w);
+			memcpy(w->device, path, sizeof(w->device));
+		}
+		w->associated = f.associated;
+		w->error[0] = 0;
+		tell(w);
+		return 0;
+	}
+	look_next(w);
+	return 0;
+}
+
+static void look_next(struct wpa *w)
+{
+	if (w->next < w->n &&
+	    buscall_send(w->bus, &w->ask_iface, get(w, w->path[w->next], WPA_INTERFACE, NULL), on_iface, w) >= 0)
+		return;
+	device_gone(w);
+}
+
+static void read_root(sd_bus_message *m, const char *key, void *user)
+{
+	struct wpa *w = user;
+	const char *path;
+	if (strcmp(key, "Interfaces") != 0 || sd_bus_message_enter_container(m, 'v', "ao") < 0)
+		return;
+	int r = sd_bus_message_enter_container(m, 'a', "o");
+	while (r >= 0 && w->n < IFACES_MAX && (r = sd_bus_message_read(m, "o", &path)) > 0)
+		if (strlen(path) < PATH_SIZE)
+			snprintf(w->path[w->n++], PATH_SIZE, "%s", path);
+	(void)sd_bus_message_exit_container(m);
+	(void)sd_bus_message_exit_container(m);
+}
+
+static int on_root(sd_bus_message *reply, void *user, sd_bus_error *error)
+{
+	struct wpa *w = user;
+	const sd_bus_error *e = sd_bus_message_get_error(reply);
+	(void)error;
+	buscall_drop(&w->ask_root);
+	w->n = w->next = 0;
+	if (e)
+		refused(w, "ask what there is", e);
+	else
+		(void)each_pair(reply, read_root, w);
+	look_next(w);
+	return 0;
+}
+
+static void look(struct wpa *w)
+{
+	buscall_drop(&w->ask_iface);
+	(void)buscall_send(w->bus, &w->ask_root, get(w, WPA_ROOT, WPA, NULL), on_root, w);
+}
+
+static int on_root_signal(sd_bus_message *m, void *user, sd_bus_error *error)
+{
+	struct wpa *w = user;
+	(void)error;
+	if (!w->there)
+		return 0;
+	if (sd_bus_message_is_signal(m, WPA, "InterfaceAdded") || sd_bus_message_is_signal(m, WPA, "InterfaceRemoved"))
+		look(w);
+	return 0;
+}
+
+static int on_state(sd_bus_message *m, void *user, sd_bus_error *error)
+{
+	struct wpa *w = user;
+	struct facts f = { 0 };
+	const char *interface = "", *path = sd_bus_message_get_path(m);
+	(void)error;
+	if (!path || !w->device[0] || strcmp(path, w->device) != 0 || sd_bus_message_read(m, "s", &interface) < 0 ||
+	    each_pair(m, read_iface, &f) < 0 || !f.state)
+		return 0;
+	w->associated = f.associated;
+	/* The machine goes to a network: that comes first. */
+	if (w->associated && w->group[0] && strcmp(w->group, w->device) != 0) {
+		note(w, LOG_INFO, "Wi-Fi Direct: the group ends, for this device connects to a network");
+		wpa_leave(w);
+	}
+	tell(w);
+	return 0;
+}
+
+/* ---- peers ---- */
+
+/* The id in a peer's path; "" if it is none. */
+static void peer_id(const char *path, char ret[static WPA_PEER_ID])
+{
+	const char *last = strrchr(path, '/');
+	ret[0] = 0;
+	if (last && strlen(last + 1) == WPA_PEER_ID - 1 && strspn(last + 1, "0123456789abcdef") == WPA_PEER_ID - 1)
+		memcpy(ret, last + 1, WPA_PEER_ID);
+}
+
+static void peer_path(const struct wpa *w, const char *id, char ret[static PATH_SIZE + 32])
+{
+	snprintf(ret, PATH_SIZE + 32, "%s/Peers/%s", w->device, id);
+}
+
+static int on_peer_name(sd_bus_message *reply, void *user, sd_bus_error *error)
+{
+	struct asking *a = user;
+	struct wpa *w = a->wpa;
+	const char *name = "";
+	(void)error;
+	buscall_drop(&a->call);
+	if (!sd_bus_message_is_method_error(reply, NULL) && sd_bus_message_read(reply, "v", "s", &name) >= 0 && w->ready)
+		w->handler->peer(a->id, name, a->asked, w->user);
+	return 0;
+}
+
+static void ask_peer(struct wpa *w, const char *path, bool asked)
+{
+	struct asking *free_one = NULL;
+	char id[WPA_PEER_ID], full[PATH_SIZE + 32];
+	peer_id(path, id);
+	if (!id[0])
+		return;
+	for (unsigned i = 0; i < ASKING_MAX; i++) {
+		struct asking *a = &w->asking[i];
+		if (a->call && strcmp(a->id, id) == 0) {
+			a->asked |= asked;
+			return;
+		}
+		if (!a->call)
+			free_one = a;
+	}
+	if (!free_one)
+		return;
+	free_one->wpa = w;
+	free_one->asked = asked;
+	memcpy(free_one->id, id, sizeof(id));
+	peer_path(w, id, full);
+	(void)buscall_send(w->bus, &free_one->call, get(w, full, WPA_PEER, "DeviceName"), on_peer_name, free_one);
+}
+
+static int on_peers(sd_bus_message *reply, void *user, sd_bus_error *error)
+{
+	struct wpa *w = user;
+	const char *path;
+	(void)error;
+	buscall_drop(&w->ask_peers);
+	if (sd_bus_message_is_method_error(reply, NULL) || sd_bus_message_enter_container(reply, 'v', "ao") < 0 ||
+	    sd_bus_message_enter_container(reply, 'a', "o") < 0)
+		return 0;
+	for (unsigned i = 0; i < STRINGS_MAX && sd_bus_message_read(reply, "o", &path) > 0; i++)
+		ask_peer(w, path, false);
+	return 0;
+}
+
+/* ---- the group ---- */
+
+static int on_group_name(sd_bus_message *reply, void *user, sd_bus_error *error)
+{
+	struct wpa *w = user;
+	const char *ifname = "";
+	(void)error;
+	buscall_drop(&w->ask_group);
+	if (!w->group[0])
+		return 0;
+	if (sd_bus_message_is_method_error(reply, NULL) || sd_bus_message_read(reply, "v", "s", &ifname) < 0) {
+		wpa_leave(w);
+		return 0;
+	}
+	w->group_told = true;
+	w->handler->group(ifname, w->user);
+	return 0;
+}
+
+static void read_group(sd_bus_message *m, const char *key, void *user)
+{
+	struct wpa *w = user;
+	const char *path = "";
+	if (strcmp(key, "interface_object") == 0 && sd_bus_message_read(m, "v", "o", &path) >= 0 &&
+	    strlen(path) < sizeof(w->group))
+		snprintf(w->group, sizeof(w->group), "%s", path);
+}
+
+static uint64_t now_us(const struct wpa *w)
+{
+	uint64_t now = 0;
+	(void)sd_event_now(w->event, CLOCK_BOOTTIME, &now);
+	return now;
+}
+
+static void end_group(struct wpa *w)
+{
+	buscall_only(w->bus, buscall_new(w->bus, WPA, w->group, WPA_P2P, "Disconnect"));
+}
+
+/* Groups that others on this machine form are none of ours; but one that comes when it was given up a moment ago. */
+static void group_started(struct wpa *w, sd_bus_message *m)
+{
+	if (!w->forming) {
+		if (!w->group[0] && w->given_up && now_us(w) < w->given_up + LATE && each_pair(m, read_group, w) >= 0 &&
+		    w->group[0])
+			end_group(w);
+		if (!w->group_told && !w->ask_group)
+			w->group[0] = 0;
+		return;
+	}
+	if (each_pair(m, read_group, w) < 0 || !w->group[0]) {
+		not_formed(w, "wpa_supplicant does not say what the group's interface is", false);
+		return;
+	}
+	w->forming = false;
+	w->error[0] = 0;
+	if (buscall_send(w->bus, &w->ask_group, get(w, w->group, WPA_INTERFACE, "Ifname"), on_group_name, w) < 0)
+		wpa_leave(w);
+}
+
+struct finished {
+	const struct wpa *wpa;
+	bool ours;
+};
+
+static void read_finished(sd_bus_message *m, const char *key, void *user)
+{
+	struct finished *f = user;
+	const char *path = "";
+	if (strcmp(key, "interface_object") == 0 && sd_bus_message_read(m, "v", "o", &path) >= 0)
+		f->ours = strcmp(path, f->wpa->group) == 0;
+}
+
+static void group_finished(struct wpa *w, sd_bus_message *m)
+{
+	struct finished f = { .wpa = w };
+	if (w->group[0] && each_pair(m, read_finished, &f) >= 0 && f.ours)
+		group_over(w);
+}
+
+static int on_p2p(sd_bus_message *m, void *user, sd_bus_error *error)
+{
+	struct wpa *w = user;
+	const char *member = sd_bus_message_get_member(m), *path = sd_bus_message_get_path(m), *peer = "";
+	(void)error;
+	if (!member || !path || !w->device[0])
+		return 0;
+	/* The end of one, formed or not, may be told at the group's own interface. */
+	if (strcmp(member, "GroupFinished") == 0)
+		group_finished(w, m);
+	else if (strcmp(member, "GONegotiationFailure") == 0)
+		not_formed(w, "the two could not agree who owns the group", false);
+	else if (strcmp(member, "GroupFormationFailure") == 0)
+		not_formed(w, "the group could not be formed", true);
+	else if (strcmp(member, "WpsFailed") == 0)
+		not_formed(w, "the other device has another PIN: it is none of this mesh", true);
+	else if (strcmp(path, w->device) == 0 && strcmp(member, "GroupStarted") == 0)
+		group_started(w, m);
+	else if (strcmp(path, w->device) == 0 && w->ready &&
+		 (strcmp(member, "DeviceFound") == 0 || strcmp(member, "GONegotiationRequest") == 0) &&
+		 sd_bus_message_read(m, "o", &peer) >= 0)
+		ask_peer(w, peer, member[0] == 'G');
+	return 0;
+}
+
+static int on_connect(sd_bus_message *reply, void *user, sd_bus_error *error)
+{
+	struct wpa *w = user;
+	const sd_bus_error *e = sd_bus_message_get_error(reply);
+	(void)error;
+	buscall_drop(&w->call_connect);
+	if (e) {
+		refused(w, "form a group", e);
+		not_formed(w, e->message ? e->message : "refused", false);
+	}
+	return 0;
+}
+
+/* Whether an outcome that changes nothing at once is an error that a person should know. */
+static int on_done(sd_bus_message *reply, void *user, sd_bus_error *error)
+{
+	struct wpa *w = user;
+	const sd_bus_error *e = sd_bus_message_get_error(reply);
+	(void)error;
+	if (e)
+		refused(w, "look for others", e);
+	return 0;
+}
+
+/* ---- what is asked of it ---- */
+
+static sd_bus_message *p2p(struct wpa *w, const char *member)
+{
+	return buscall_new(w->bus, WPA, w->device, WPA_P2P, member);
+}
+
+static void set_name(struct wpa *w, const char *name, sd_bus_slot **slot)
+{
+	sd_bus_message *m = buscall_new(w->bus, WPA, w->device, PROPERTIES, "Set");
+	int r = m ? sd_bus_message_append(m, "ss", WPA_P2P, "P2PDeviceConfig") : -ENOMEM;
+	if (r >= 0)
+		r = sd_bus_message_append(m, "v", "a{sv}", 1, "DeviceName", "s", name);
+	if (r < 0)
+		m = sd_bus_message_unref(m);
+	if (slot)
+		(void)buscall_send(w->bus, slot, m, on_done, w);
+	else
+		buscall_only(w->bus, m);
+}
+
+static void read_name(sd_bus_message *m, const char *key, void *user)
+{
+	struct wpa *w = user;
+	const char *s = "";
+	if (strcmp(key, "DeviceName") == 0 && sd_bus_message_read(m, "v", "s", &s) >= 0)
+		snprintf(w->own_name, sizeof(w->own_name), "%.32s", s);
+}
+
+static int on_own_name(sd_bus_message *reply, void *user, sd_bus_error *error)
+{
+	struct wpa *w = user;
+	(void)error;
+	buscall_drop(&w->ask_name);
+	if (!sd_bus_message_is_method_error(reply, NULL) && sd_bus_message_enter_container(reply, 'v', "a{sv}") >= 0 &&
+	    each_pair(reply, read_name, w) >= 0)
+		w->own_known = true;
+	return 0;
+}
+
+void wpa_name(struct wpa *w, const char *name)
+{
+	if (!w->ready)
+		return;
+	/* Asked before it is changed: calls of one client are answered in their order. */
+	if (!w->named)
+		(void)buscall_send(w->bus, &w->ask_name, get(w, w->device, WPA_P2P, "P2PDeviceConfig"), on_own_name, w);
+	w->named = true;
+	set_name(w, name, &w->call_listen);
+}
+
+void wpa_find(struct wpa *w, unsigned seconds)
+{
+	if (!w->ready)
+		return;
+	sd_bus_message *m = p2p(w, "Find");
+	if (m && sd_bus_message_append(m, "a{sv}", 1, "Timeout", "i", (int)seconds) < 0)
+		m = sd_bus_message_unref(m);
+	(void)buscall_send(w->bus, &w->call_find, m, on_done, w);
+	/* Who was found before may not be announced again. */
+	(void)buscall_send(w->bus, &w->ask_peers, get(w, w->device, WPA_P2P, "Peers"), on_peers, w);
+}
+
+void wpa_stop(struct wpa *w)
+{
+	if (w->device[0])
+		buscall_only(w->bus, p2p(w, "StopFind"));
+}
+
+void wpa_listen(struct wpa *w, unsigned period, unsigned interval)
+{
+	if (!w->device[0])
+		return;
+	sd_bus_message *m = p2p(w, "ExtendedListen");
+	int r = !m     ? -ENOMEM :
+		period ? sd_bus_message_append(m, "a{sv}", 2, "period", "i", (int)period, "interval", "i", (int)interval) :
+			 sd_bus_message_append(m, "a{sv}", 0);
+	if (r < 0)
+		m = sd_bus_message_unref(m);
+	buscall_only(w->bus, m);
+}
+
+void wpa_connect(struct wpa *w, const char *id, const char *pin, bool enters, unsigned intent)
+{
+	char path[PATH_SIZE + 32];
+	if (!w->ready || w->forming || w->group[0])
+		return;
+	peer_path(w, id, path);
+	sd_bus_message *m = p2p(w, "Connect");
+	if (m && sd_bus_message_append(m, "a{sv}", 4, "peer", "o", path, "wps_method", "s", enters ? "keypad" : "display",
+				       "pin", "s", pin, "go_intent", "i", (int)intent) < 0)
+		m = sd_bus_message_unref(m);
+	w->forming = true;
+	if (buscall_send(w->bus, &w->call_connect, m, on_connect, w) < 0)
+		not_formed(w, "out of memory", false);
+}
+
+void wpa_leave(struct wpa *w)
+{
+	if (w->group[0]) {
+		end_group(w);
+		group_over(w);
+	} else if (w->forming) {
+		buscall_only(w->bus, p2p(w, "Cancel"));
+		w->forming = false;
+		w->given_up = now_us(w);
+		buscall_drop(&w->call_connect);
+		tell(w);
+	}
+}
+
+/* ---- the service comes and goes ---- */
+
+static void service_gone(struct wpa *w)
+{
+	w->there = false;
+	w->n = w->next = 0;
+	w->error[0] = 0;
+	buscall_drop(&w->ask_root);
+	buscall_drop(&w->ask_iface);
+	device_gone(w);
+}
+
+static void service_here(struct wpa *w)
+{
+	service_gone(w);
+	w->there = true;
+	look(w);
+}
+
+static int on_owner_changed(sd_bus_message *m, void *user, sd_bus_error *error)
+{
+	struct wpa *w = user;
+	const char *name = "", *before = "", *after = "";
+	(void)error;
+	if (sd_bus_message_read(m, "sss", &name, &before, &after) < 0 || strcmp(name, WPA) != 0)
+		return 0;
+	if (after[0])
+		service_here(w);
+	else
+		service_gone(w);
+	return 0;
+}
+
+static int on_owner(sd_bus_message *reply, void *user, sd_bus_error *error)
+{
+	struct wpa *w = user;
+	(void)error;
+	buscall_drop(&w->ask_owner);
+	if (!sd_bus_message_is_method_error(reply, NULL) && !w->there)
+		service_here(w);
+	return 0;
+}
+
+/* The matches are there before anything is asked. */
+static int watch(struct wpa *w)
+{
+	int r = sd_bus_add_match_async(w->bus, &w->watch_owner,
+				       "type='signal',sender='org.freedesktop.DBus',"
+				       "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" WPA "'",
+				       on_owner_changed, NULL, w);
+	if (r >= 0)
+		r = sd_bus_add_match_async(w->bus, &w->watch_root,
+					   "type='signal',sender='" WPA "',interface='" WPA "',path='" WPA_ROOT "'",
+					   on_root_signal, NULL, w);
+	if (r >= 0)
+		r = sd_bus_add_match_async(w->bus, &w->watch_state,
+					   "type='signal',sender='" WPA "',interface='" PROPERTIES
+					   "',member='PropertiesChanged',arg0='" WPA_INTERFACE "'",
+					   on_state, NULL, w);
+	if (r >= 0)
+		r = sd_bus_add_match_async(w->bus, &w->watch_p2p,
+					   "type='signal',sender='" WPA "',interface='" WPA_P2P "'", on_p2p, NULL, w);
+	if (r >= 0)
+		r = sd_bus_call_method_async(w->bus, &w->ask_owner, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+					     "org.freedesktop.DBus", "GetNameOwner", on_owner, w, "s", WPA);
+	return r;
+}
+
+int wpa_new(sd_event *event, const char *ifname, const struct wpa_handler *handler, void *user, struct wpa **ret,
+	    struct err *e)
+{
+	_cleanup_(wpa_freep) struct wpa *w = calloc(1, sizeof(*w));
+	if (!w)
+		return err_set(e, -ENOMEM, "out of memory");
+	w->event = sd_event_ref(event);
+	w->handler = handler;
+	w->user = user;
+	snprintf(w->wanted, sizeof(w->wanted), "%.15s", ifname);
+	int r = sd_bus_open_system(&w->bus);
+	if (r >= 0)
+		r = sd_bus_attach_event(w->bus, event, SD_EVENT_PRIORITY_NORMAL);
+	if (r >= 0)
+		r = watch(w);
+	if (r < 0)
+		return err_errno(e, r, "cannot use the system bus");
+	*ret = TAKE_PTR(w);
+	return 0;
+}
+
+void wpa_free(struct wpa *w)
+{
+	if (!w)
+		return;
+	if (w->device[0]) {
+		if (w->group[0])
+			end_group(w);
+		else if (w->forming)
+			buscall_only(w->bus, p2p(w, "Cancel"));
+		if (w->named) {
+			wpa_listen(w, 0, 0);
+			wpa_stop(w);
+		}
+		if (w->named && w->own_known)
+			set_name(w, w->own_name, NULL);
+	}
+	sd_bus_slot **slots[] = { &w->watch_owner, &w->watch_root, &w->watch_state, &w->watch_p2p,   &w->ask_owner,
+				  &w->ask_root,	   &w->ask_iface,  &w->ask_name,    &w->ask_group,   &w->ask_peers,
+				  &w->call_find,   &w->call_listen, &w->call_connect };
+	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
+		buscall_drop(slots[i]);
+	for (unsigned i = 0; i < ASKING_MAX; i++)
+		buscall_drop(&w->asking[i].call);
+	if (w->bus)
+		(void)sd_bus_detach_event(w->bus);
+	sd_bus_flush_close_unref(w->bus);
+	sd_event_unref(w->event);
+	free(w);
+}

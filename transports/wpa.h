@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* wpa_supplicant's D-Bus interface, as far as a Wi-Fi Direct group of two needs it. Nothing happens, and nothing is said,
+ * while wpa_supplicant does not run, has no Wi-Fi interface, or cannot do Wi-Fi Direct; it may come, go and restart at any
+ * time. It is never started, and no interface is made. Every call is asynchronous. Of the sd-event thread. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "engine/cleanup.h"
+#include "engine/err.h"
+
+#define WPA "fi.w1.wpa_supplicant1"
+#define WPA_INTERFACE WPA ".Interface"
+#define WPA_P2P WPA_INTERFACE ".P2PDevice"
+#define WPA_PEER WPA ".Peer"
+#define WPA_ROOT "/fi/w1/wpa_supplicant1"
+
+#define WPA_PEER_ID 13   /* twelve hexadecimal digits, and NUL */
+#define WPA_NAME_SIZE 33 /* a device's name, with NUL */
+#define WPA_PIN_SIZE 9
+#define WPA_IFNAME_SIZE 16
+
+struct wpa;
+
+struct wpa_handler {
+	/* It can be used, or not any more; what was asked for is over then. associated: there is an interface, but it is
+	 * connected to a network, or about to be, which is not to be disturbed. */
+	void (*ready)(bool ready, bool associated, void *user);
+	/* A device nearby; asked: it wants to form a group with this one, and waits for wpa_connect. */
+	void (*peer)(const char *id, const char *name, bool asked, void *user);
+	/* The group is there, ifname is its network interface; NULL: it has ended. */
+	void (*group)(const char *ifname, void *user);
+	/* What wpa_connect began came to nothing; pin: perhaps because the other one has another PIN. */
+	void (*failed)(const char *why, bool pin, void *user);
+	/* A line for a log. May be NULL. */
+	void (*note)(int priority, const char *text, void *user);
+};
+
+/* ifname: which Wi-Fi interface; "": the first that can. -errno: no system bus. */
+int wpa_new(sd_event *event, const char *ifname, const struct wpa_handler *handler, void *user, struct wpa **ret,
+	    struct err *e);
+void wpa_free(struct wpa *w); /* ends the group, and puts back the name */
+DEFINE_CLEANUP(struct wpa *, wpa_free)
+
+bool wpa_is_ready(const struct wpa *w);
+
+/* ---- only while it is ready ---- */
+
+/* The name under which others see this device. */
+void wpa_name(struct wpa *w, const char *name);
+/* Looks for others for so many seconds. */
+void wpa_find(struct wpa *w, unsigned seconds);
+void wpa_stop(struct wpa *w);
+/* Can be found for period out of every interval milliseconds; 0: no more. */
+void wpa_listen(struct wpa *w, unsigned period, unsigned interval);
+/* Forms a group with a peer that was found. Of the two PINs, which are the same, one is entered and one is shown. intent:
+ * 0 to 15, the higher one owns the group. */
+void wpa_connect(struct wpa *w, const char *id, const char *pin, bool enters, unsigned intent);
+/* Ends the group, or the attempt to form one. */
+void wpa_leave(struct wpa *w);
+
+/* What an error of wpa_supplicant or the bus means to a person, and what mends it, in one line; never NULL. */
+const char *wpa_explain(const char *error);
