@@ -351,10 +351,10 @@ static void put_finding(struct jsonw *w, const char *name, const struct finding 
 static void print_finding(const struct cli *c, const char *name, const struct finding *f)
 {
 	static const char *const colours[] = { "\033[32m", "", "\033[33m", "\033[31m" };
-	printf("%s%-8s%s%-11s%s\n", c->colour ? colours[f->severity] : "", severities[f->severity],
+	printf("%s%-8s%s%-12s%s\n", c->colour ? colours[f->severity] : "", severities[f->severity],
 	       c->colour && *colours[f->severity] ? "\033[0m" : "", name, f->message);
 	if (*f->command)
-		printf("%19s%s\n", "", f->command);
+		printf("%20s%s\n", "", f->command);
 }
 
 int cmd_doctor(void *context)

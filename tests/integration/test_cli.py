@@ -499,6 +499,7 @@ def test_doctor_and_verify(anna):
     for check in anna.shoal("doctor", "--json"):
         assert set(check) == {"check", "result", "message", "command"}
         assert check["result"] in ("ok", "note", "warning"), check
+        assert [check["result"], check["check"]] in [line.split()[:2] for line in anna.shoal("doctor").splitlines()]
     (anna.dir / "x.json").write_text("{}")
     report = anna.shoal("verify", "--json")
     assert report["errors"] == 0 and report["problems"] == []
