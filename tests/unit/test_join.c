@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/ends.h"
 #include "tests/members.h"
 #include "tests/tap.h"
 #include "transports/address.h"
@@ -15,22 +16,6 @@
 #include "transports/joinmsg.h"
 #include "transports/mesh.h"
 #include "transports/tcp.h"
-
-static sd_event *event;
-
-static uint64_t clock_us(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
-#define RUN_UNTIL(cond, ms)                                         \
-	do {                                                        \
-		uint64_t _end = clock_us() + (uint64_t)(ms) * 1000; \
-		while (!(cond) && clock_us() < _end)                \
-			sd_event_run(event, 2000);                  \
-	} while (0)
 
 /* ---- one device ---- */
 
