@@ -336,7 +336,31 @@ static bool is_equality(const struct token *k)
 	return is_op(k, "=") || is_op(k, "==");
 }
 
-enum operand { OPERAND_OTHER, OPERAND_CONSTANT, OPERAND_TEXT_COLUMN, OPERAND_USE };
+enum operand {
+	OPERAND_OTHER,
+	OPERAND_CONSTANT, /* or what has no affinity either */
+	OPERAND_TEXT_COLUMN,
+	OPERAND_USE,
+};
+
+/* The operand is made by an operator, or by a function but CAST: that has no affinity. */
+static bool computes(const struct tokens *t, size_t first, size_t end)
+{
+	static const char *const ops[] = { "+", "-", "*", "/", "%", "||", "&", "|", "<<", ">>", "->", "->>" };
+	unsigned depth = 0;
+	for (size_t i = first; i < end; i++) {
+		const struct token *k = &t->token[i];
+		if (is_op(k, "("))
+			depth++;
+		else if (is_op(k, ")"))
+			depth--;
+		for (size_t o = 0; depth == 0 && i > first && o < sizeof(ops) / sizeof(*ops); o++)
+			if (is_op(k, ops[o]))
+				return true;
+	}
+	return t->token[first].kind == TOKEN_NAME && end - first > 2 && is_op(&t->token[first + 1], "(") &&
+	       is_op(&t->token[end - 1], ")") && !is_word(&t->token[first], "CAST");
+}
 
 /* What stands in the tokens [first, end). */
 static enum operand operand_is(const struct tokens *t, size_t first, size_t end, const struct span *spans,
@@ -358,29 +382,54 @@ static enum operand operand_is(const struct tokens *t, size_t first, size_t end,
 	if (n > 0 && n % 2 == 1 && before_qualifier(t, end - 1) == first &&
 	    (is_column(last, "_id") || is_column(last, "_path") || is_column(last, "_version")))
 		return OPERAND_TEXT_COLUMN;
-	return OPERAND_OTHER;
+	return computes(t, first, end) ? OPERAND_CONSTANT : OPERAND_OTHER;
 }
 
-/* Where the operand behind that token ends, or in front of it begins: up to six tokens further. */
-static size_t operand_end(const struct tokens *t, size_t i, const struct span *spans)
+/* Whole operands are up to so many tokens. */
+#define OPERAND_TOKENS 64
+
+static bool is_comparison(const struct token *k)
 {
-	for (uint32_t u = 0; u < t->run->fields.n_uses; u++)
-		if (spans[u].first == i)
-			return spans[u].end;
+	static const char *const words[] = { "IS", "IN", "LIKE", "GLOB", "MATCH", "REGEXP", "BETWEEN", "NOT", "COLLATE", "ISNULL",
+					     "NOTNULL", "ESCAPE" };
+	static const char *const ops[] = { "=", "==", "<", ">", "<=", ">=", "<>", "!=" };
+	for (size_t i = 0; i < sizeof(ops) / sizeof(*ops); i++)
+		if (is_op(k, ops[i]))
+			return true;
+	return IS_ONE_OF(k, words);
+}
+
+/* Where the operand behind that token ends. */
+static size_t operand_end(const struct tokens *t, size_t i)
+{
+	unsigned depth = 0;
 	size_t n = i;
-	while (n < i + 6 && !ends_expression(t, n))
-		n++;
+	for (; n < i + OPERAND_TOKENS && t->token[n].kind != TOKEN_END; n++) {
+		const struct token *k = &t->token[n];
+		if (depth == 0 && (ends_expression(t, n) || is_comparison(k)))
+			break;
+		if (is_op(k, "("))
+			depth++;
+		else if (is_op(k, ")"))
+			depth--;
+	}
 	return n;
 }
 
-static size_t operand_begin(const struct tokens *t, size_t end, const struct span *spans)
+/* Where the operand in front of that token begins. */
+static size_t operand_begin(const struct tokens *t, size_t end)
 {
-	for (uint32_t u = 0; u < t->run->fields.n_uses; u++)
-		if (spans[u].end == end)
-			return spans[u].first;
+	unsigned depth = 0;
 	size_t n = end;
-	while (n > 0 && n + 6 > end && !begins_expression(t, n - 1))
-		n--;
+	for (; n > 1 && n + OPERAND_TOKENS > end; n--) {
+		const struct token *k = &t->token[n - 1];
+		if (depth == 0 && (is_op(k, "(") || begins_expression(t, n - 1) || is_comparison(k)))
+			break;
+		if (is_op(k, ")"))
+			depth++;
+		else if (is_op(k, "("))
+			depth--;
+	}
 	return n;
 }
 
@@ -407,10 +456,10 @@ static int look_around(struct tokens *t, const struct span *spans, uint32_t i)
 	size_t first, end;
 	if (is_equality(&t->token[s->end]) && begins_expression(t, s->first - 1)) {
 		first = s->end + 1;
-		end = operand_end(t, first, spans);
+		end = operand_end(t, first);
 	} else if (is_equality(&t->token[s->first - 1]) && ends_expression(t, s->end)) {
 		end = s->first - 1;
-		first = operand_begin(t, end, spans);
+		first = operand_begin(t, end);
 	} else {
 		return 0;
 	}

@@ -57,38 +57,11 @@ static int number_text(const struct query_value *v, struct buf *room, struct que
 	return 0;
 }
 
-/* Everything on one line without spaces, as SQLite's functions write. */
-static void compact(const struct json *v, struct buf *b)
-{
-	static const struct json_style tight = { .object_layout = JSON_LAYOUT_INLINE,
-						 .array_layout = JSON_LAYOUT_INLINE };
-	json_style_write_value(v, &tight, 0, b);
-}
-
-static void forget_layout(struct json *v)
-{
-	struct json *top = v;
-	while (v) {
-		v->layout = JSON_LAYOUT_AUTO;
-		v->flags &= (uint16_t)~JSON_RAW;
-		if (v->first) {
-			v = v->first;
-			continue;
-		}
-		while (v != top && !v->next)
-			v = v->parent;
-		if (v == top)
-			return;
-		v = v->next;
-	}
-}
-
 static int container(const struct json *v, struct buf *room, struct query_value *ret)
 {
-	/* Nobody else looks at how the tree was laid out. */
-	forget_layout((struct json *)(uintptr_t)v);
 	buf_reset(room);
-	compact(v, room);
+	/* Nobody else looks at how the tree was laid out. */
+	json_style_write_compact((struct json *)(uintptr_t)v, room);
 	if (buf_failed(room))
 		return -ENOMEM;
 	set_text(ret, (const char *)room->data, room->len);
@@ -279,17 +252,16 @@ static void fn_extract(sqlite3_context *ctx, int n, sqlite3_value **v)
 	struct json *root = n > 2 ? parse(ctx, &a, v[0]) : NULL;
 	if (!root)
 		return;
-	forget_layout(root);
 	buf_u8(&b, '[');
 	for (int i = 1; i < n; i++) {
 		struct jsonpath p;
 		if (!path_of(ctx, &a, v[i], false, &p))
 			return;
-		const struct json *j = jsonpath_get(root, &p, 0);
+		struct json *j = (struct json *)(uintptr_t)jsonpath_get(root, &p, 0);
 		if (i > 1)
 			buf_u8(&b, ',');
 		if (j)
-			compact(j, &b);
+			json_style_write_compact(j, &b);
 		else
 			buf_puts(&b, "null");
 	}

@@ -455,6 +455,7 @@ bench_programs = \
 	tests/bench/bench_crdt \
 	tests/bench/bench_diff \
 	tests/bench/bench_json \
+	tests/bench/bench_query \
 	tests/bench/bench_replica \
 	tests/bench/bench_large \
 	tests/bench/bench_purge \
