@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Queries over 100,000 documents, against SQLite with the same documents as JSON in a table of a file: the same text of
- * each query, in this process, best of three. Argument: another number of documents. */
+ * each query, in this process, best of three. Arguments: another number of documents,
+ * and a part of the names of those figures that are wanted. */
 #include <sqlite3.h>
 #include <stdlib.h>
 
@@ -15,6 +16,7 @@
 static unsigned documents = 100000;
 static struct rep p;
 static sqlite3 *db;
+static const char *only;
 
 static size_t car(unsigned n, char text[static 1024])
 {
@@ -149,6 +151,8 @@ static double best(void (*ask)(const char *sql, const char *id), const char *sql
 
 static void compare(const char *name, const char *sql, unsigned times)
 {
+	if (only && !strstr(name, only))
+		return;
 	double x = best(ask_shoal, sql, times) * 1e3;
 	uint64_t n = rows;
 	double y = best(ask_sqlite, sql, times) * 1e3;
@@ -162,6 +166,7 @@ int main(int argc, char **argv)
 {
 	if (argc > 1)
 		documents = (unsigned)strtoul(argv[1], NULL, 10);
+	only = argc > 2 ? argv[2] : NULL;
 	rep_open(&p, tap_path("db"), 1, 7);
 	if (sqlite3_open(tap_path("sqlite.db"), &db) != SQLITE_OK)
 		tap_bail("sqlite3_open");
