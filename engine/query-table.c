@@ -374,7 +374,7 @@ static int vt_close(sqlite3_vtab_cursor *base)
 /* ---- plans ---- */
 
 /* What an equality may be looked up by: the plan for it, 0: nothing. */
-static int plan_of(sqlite3_index_info *info, int i)
+static int plan_of(const struct query_run *run, sqlite3_index_info *info, int i)
 {
 	const struct sqlite3_index_constraint *c = &info->aConstraint[i];
 	sqlite3_value *known;
@@ -384,8 +384,9 @@ static int plan_of(sqlite3_index_info *info, int i)
 		return BY_ID;
 	if (c->iColumn == COLUMN_PATH)
 		return BY_PATH;
-	/* A constant is no join: one round, which SQLite picks from. */
-	if (c->iColumn < COLUMNS || sqlite3_vtab_rhs_value(info, i, &known) == SQLITE_OK)
+	/* body -> … is a column whatever it is compared with, which may make a number of it. A constant is no join: one
+	 * round, which SQLite picks from. */
+	if (c->iColumn < COLUMNS || run->fields.field[c->iColumn - COLUMNS].as == FIELD_JSON || sqlite3_vtab_rhs_value(info, i, &known) == SQLITE_OK)
 		return 0;
 	return BY_FIELD | c->iColumn << PLAN_COLUMN;
 }
@@ -396,7 +397,7 @@ static int vt_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
 	const char *by = "";
 	int plan = 0, at = -1;
 	for (int i = 0; i < info->nConstraint; i++) {
-		int p = plan_of(info, i);
+		int p = plan_of(t->run, info, i);
 		/* The one document is better than the others. */
 		if (p && (plan == 0 || (plan & BY_FIELD && !(p & BY_FIELD)))) {
 			plan = p;
@@ -457,7 +458,7 @@ static int declare(struct query_run *run)
 				buf_u8(&b, '"');
 			buf_u8(&b, (uint8_t)*p);
 		}
-		buf_puts(&b, "\" HIDDEN");
+		buf_puts(&b, "\" BLOB HIDDEN"); /* by its type it has no affinity that changes anything */
 	}
 	buf_puts(&b, ")");
 	const char *sql = buf_cstr(&b);

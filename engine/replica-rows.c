@@ -14,7 +14,7 @@
 #include "engine/slot.h"
 
 #define WALK_SHARE 16   /* a walk is dearer than a scan from so much of the store on */
-#define WALK_ALWAYS 256 /* names that it always may read */
+#define WALK_ALWAYS 64  /* names that it always may read */
 #define DEPTH_MAX 4096
 #define CHECK_EVERY 256
 #define SUFFIX 5 /* .json */

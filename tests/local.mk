@@ -91,6 +91,7 @@ unit_tests = \
 	tests/unit/test_proc \
 	tests/unit/test_qr \
 	tests/unit/test_query \
+	tests/unit/test_query_diff \
 	tests/unit/test_replica \
 	tests/unit/test_replica_crash \
 	tests/unit/test_replica_threads \
