@@ -58,7 +58,10 @@ static void put_document(struct buf *b)
 		if (prng_chance(&prng, 35))
 			continue;
 		buf_putf(b, "%s\"%s\":", b->len > 1 ? "," : "", names[i]);
-		put_scalar(b);
+		if (i == 1) /* is summed up */
+			buf_puts(b, PICK("1", "2", "-3", "0.25", "1.5", "2.0", "\"a\"", "\"3\"", "null", "true"));
+		else
+			put_scalar(b);
 	}
 	if (prng_chance(&prng, 60)) {
 		buf_putf(b, "%s\"n\":{\"x\":", b->len > 1 ? "," : "");
@@ -395,9 +398,13 @@ static void put_query(struct buf *b)
 	case 1:
 	case 2:
 		buf_puts(b, "SELECT ");
+		bool limit = prng_chance(&prng, 30);
 		for (unsigned i = 0; i < n; i++) {
+			/* 1 and 1.0 are equal, and either may come first. */
 			buf_puts(b, i ? ", " : "");
+			buf_puts(b, limit ? "quote(" : "");
 			put_value(b, "");
+			buf_puts(b, limit ? ")" : "");
 		}
 		put(b, " FROM %s", table);
 		if (prng_chance(&prng, 80)) {
@@ -405,7 +412,7 @@ static void put_query(struct buf *b)
 			put_condition(b, "");
 		}
 		put_order(b, n);
-		if (prng_chance(&prng, 30))
+		if (limit)
 			put(b, " LIMIT %u", (unsigned)prng_below(&prng, 5));
 		break;
 	case 3:
@@ -434,11 +441,11 @@ static void put_query(struct buf *b)
 		break;
 	case 5:
 	case 6:
-		buf_puts(b, "SELECT ");
+		buf_puts(b, "SELECT quote(");
 		put_member(b, "");
-		put(b, ", count(*), sum(body ->> '$.b'), %s(", PICK("min", "max", "count", "total"));
+		put(b, "), count(*), sum(body ->> '$.b'), %s(quote(", PICK("min", "max", "count"));
 		put_member(b, "");
-		put(b, ") FROM %s ", table);
+		put(b, ")) FROM %s ", table);
 		if (prng_chance(&prng, 50)) {
 			buf_puts(b, "WHERE ");
 			put_condition(b, "");
