@@ -589,24 +589,29 @@ const struct query_field *fields_column(const struct query_run *run, const char 
 	return NULL;
 }
 
-void fields_name(const struct query_run *run, const char *name, struct buf *ret)
+void fields_name(struct query_run *run, const char *name, struct buf *ret)
 {
 	const struct query_fields *f = &run->fields;
 	const struct query_field *whole = fields_column(run, name);
-	if (whole) {
-		buf_puts(ret, whole->source);
-		return;
-	}
-	/* The text of an expression, in which columns stand. */
+	/* The name of a column, or the text of an expression, in which columns stand. */
 	_cleanup_(buf_done) struct buf made = { 0 };
-	if (fields_write((struct query_run *)(uintptr_t)run, &made) < 0)
+	if (fields_write(run, &made) < 0)
 		return;
 	while (*name) {
 		const struct query_use *found = NULL;
 		for (uint32_t i = 0; i < f->n_uses && !found; i++) {
-			const struct query_use *u = &f->use[i];
-			if (!u->off && strncmp(name, (const char *)made.data + u->at, u->len) == 0)
+			/* Equal ones come in the order in which they stand there. */
+			const struct query_use *u = &f->use[(i + run->named) % f->n_uses];
+			if (!u->off && (whole ? &f->field[u->field] == whole :
+						strncmp(name, (const char *)made.data + u->at, u->len) == 0))
 				found = u;
+		}
+		if (found)
+			run->named = (uint32_t)(found - f->use) + 1;
+		if (whole) {
+			buf_put(ret, found ? run->q->sql + found->from : whole->source,
+				found ? found->to - found->from : strlen(whole->source));
+			return;
 		}
 		if (found) {
 			buf_put(ret, run->q->sql + found->from, found->to - found->from);

@@ -67,6 +67,7 @@ struct query_run {
 	bool inside;  /* the text is compiled, not what this makes */
 	const char *denied;
 	char denied_name[80];
+	uint32_t named; /* uses that stand in names of columns that were told */
 	uint8_t salt[16];
 	uint64_t reads; /* hash of the columns that it reads, in their order */
 	uint32_t n_reads;
@@ -85,7 +86,7 @@ size_t fields_source(const struct query_run *run, size_t at);
 /* The use around that place of the made text; NULL: none. */
 struct query_use *fields_use(struct query_run *run, size_t at);
 /* The name of a column of the answer, with what stood in the query in the place of columns. Appended. */
-void fields_name(const struct query_run *run, const char *name, struct buf *ret);
+void fields_name(struct query_run *run, const char *name, struct buf *ret);
 /* The field that a column is; NULL: none. */
 const struct query_field *fields_column(const struct query_run *run, const char *column);
 

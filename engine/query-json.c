@@ -26,7 +26,7 @@ int number_value(const char *text, size_t len, struct query_value *ret)
 	int rc = -ERANGE;
 	if (plain && json_number_to_i64(text, len, &v.integer) == 0)
 		v.type = QUERY_INTEGER;
-	else if (!plain && (rc = json_number_to_double(text, len, &v.real)) == 0)
+	else if ((rc = json_number_to_double(text, len, &v.real)) == 0)
 		v.type = QUERY_REAL;
 	else if (!plain && rc == -ERANGE && json_number_to_i64(text, len, &v.integer) == 0)
 		v.type = QUERY_INTEGER;

@@ -93,6 +93,24 @@ static int put_name(const char *name, size_t len, const struct id *id, enum node
 	return x->n > NAMES_TOLD;
 }
 
+static bool is_name(char c)
+{
+	return c == '_' || c & 0x80 || (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
+}
+
+/* Where the name stands in the query: SQLite does not say. */
+static void place_name(const struct query_run *run, const char *name, struct err *e)
+{
+	const char *sql = run->q->sql;
+	size_t n = strlen(name);
+	for (size_t i = 0; e && n > 0 && i + n <= run->q->len; i++)
+		if (sqlite3_strnicmp(sql + i, name, (int)n) == 0 && (i == 0 || !is_name(sql[i - 1])) &&
+		    (i + n == run->q->len || !is_name(sql[i + n]))) {
+			sqldb_place(sql, i, e);
+			return;
+		}
+}
+
 static int no_table(struct query_run *run, const char *name, struct err *e)
 {
 	struct names x = { 0 };
@@ -107,6 +125,7 @@ static int no_table(struct query_run *run, const char *name, struct err *e)
 		rc = err_set(e, -EINVAL, "there is no collection \"%.60s\" here; there are: %.120s%s", name, list ? list : "?",
 			     x.n > NAMES_TOLD ? " …" : "");
 	buf_done(&x.list);
+	place_name(run, name, e);
 	return rc;
 }
 
@@ -130,6 +149,8 @@ static int refuse(struct query_run *run, bool made, size_t before, struct err *e
 	else if ((name = behind(why, "no such column: ")))
 		rc = err_set(e, -EINVAL, "there is no column \"%.80s\"; tables have _id, _path, _mtime, _version and body, and "
 			     "members are body ->> '$.name'; texts stand in '…'", name);
+	else if (strstr(why, "may not be modified"))
+		rc = err_set(e, -EPERM, "a query only reads collections: changing anything is not allowed");
 	else
 		rc = err_set(e, -EINVAL, "%.200s", why);
 	if (!e || at < 0 || (size_t)at < before)
@@ -245,10 +266,28 @@ static int compile_made(struct query_run *run, const char *prefix, uint64_t read
 	return 0;
 }
 
+/* Tables of SQLite that come into being, as far as the authorizer can tell, when they are named first. */
+static void make_builtin(struct query_run *run)
+{
+	static const char *const names[] = { "json_each", "json_tree" };
+	for (size_t k = 0; k < sizeof(names) / sizeof(*names); k++) {
+		size_t n = strlen(names[k]);
+		for (size_t i = 0; i + n <= run->q->len; i++) {
+			if (sqlite3_strnicmp(run->q->sql + i, names[k], (int)n) != 0)
+				continue;
+			char sql[60];
+			snprintf(sql, sizeof(sql), "SELECT 1 FROM %s('[]')", names[k]);
+			(void)sqlite3_exec(run->db, sql, NULL, NULL, NULL);
+			break;
+		}
+	}
+}
+
 static int compile_query(struct query_run *run, const char *prefix, sqlite3_stmt **ret, struct err *e)
 {
 	sqlite3_stmt *source = NULL, *made = NULL;
 	int rc = fields_find(run);
+	make_builtin(run);
 	if (rc == 0)
 		rc = compile_source(run, prefix, &source, e);
 	if (rc == 0 && run->fields.n_uses > 0)
