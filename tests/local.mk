@@ -21,6 +21,7 @@ tests_libtap_a_SOURCES = \
 	tests/prng.h \
 	tests/meeting.h \
 	tests/past.h \
+	tests/queries.h \
 	tests/replicas.h \
 	tests/storecopy.h \
 	tests/tap.c \
@@ -370,6 +371,7 @@ EXTRA_DIST += \
 	tests/integration/linkpeer.py \
 	tests/integration/programs.py \
 	tests/integration/test_purge.py \
+	tests/integration/test_query.py \
 	tests/integration/shaper.py \
 	tests/integration/test_blobs.py \
 	tests/integration/test_cli.py \

@@ -450,7 +450,8 @@ int cmd_query(void *context)
 	if (r < 0 && !e.code)
 		err_errno(&e, r, "cannot write the answer");
 	if (r < 0) { /* what came before it */
-		print_measured(&o);
+		if (o.measured > 0)
+			print_measured(&o);
 		(void)flush(&o);
 	}
 	output_done(&o);

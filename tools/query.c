@@ -186,6 +186,7 @@ static void *work(void *userdata)
 	struct asking *q = userdata;
 	const struct query_sink sink = { tell_columns, tell_row, check, q };
 	struct err e = { 0 };
+	(void)pthread_setname_np(pthread_self(), "query"); /* for ps -L */
 	q->since_us = now_us();
 	int r = query_run(q->d->replica, &q->query, &sink, &e);
 	if (r == 0)

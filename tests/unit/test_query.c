@@ -25,7 +25,7 @@ static void dir(const struct id *parent, const char *name, struct attr *ret)
 
 static void is(const char *sql, const char *want)
 {
-	is_str(ask(p.r, sql), want, "%.150s", sql);
+	is_str(ask(p.r, sql), want, "%.*s", (int)strcspn(sql, "\n"), sql);
 }
 
 /* ---- tables ---- */
