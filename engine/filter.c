@@ -133,7 +133,8 @@ static int database_open(struct filter *f)
 	int rc = sqldb_open(&limits, &f->db);
 	if (rc < 0)
 		return rc;
-	if (sqlite3_create_function(f->db, "instr", 2,
+	if (sqlite3_exec(f->db, "PRAGMA journal_mode=OFF", NULL, NULL, NULL) != SQLITE_OK ||
+	    sqlite3_create_function(f->db, "instr", 2,
 				    SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, NULL,
 				    fn_instr, NULL, NULL) != SQLITE_OK ||
 	    sqlite3_set_authorizer(f->db, authorize, f) != SQLITE_OK)

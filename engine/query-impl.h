@@ -91,7 +91,6 @@ void fields_name(struct query_run *run, const char *name, struct buf *ret);
 const struct query_field *fields_column(const struct query_run *run, const char *column);
 
 /* query-table.c */
-int tables_setup(struct query_run *run);
 /* A table for the collection of that name. 0: SQLite knows it now; -ENOENT. */
 int tables_add(struct query_run *run, const char *name, struct err *e);
 void tables_done(struct query_run *run);

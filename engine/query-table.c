@@ -467,43 +467,33 @@ static int declare(struct query_run *run)
 
 static int vt_connect(sqlite3 *db, void *aux, int argc, const char *const *argv, sqlite3_vtab **ret, char **e)
 {
-	struct query_run *run = aux;
+	struct table *t = aux;
+	bool inside = t->run->inside;
 	(void)db;
+	(void)argc;
+	(void)argv;
 	(void)e;
-	for (struct table *t = run->tables; argc > 2 && t; t = t->next)
-		if (strcmp(t->name, argv[2]) == 0) {
-			*ret = &t->base;
-			return declare(run);
-		}
-	return SQLITE_ERROR;
+	t->run->inside = false; /* a table is declared, but not by the query */
+	int rc = declare(t->run);
+	t->run->inside = inside;
+	*ret = &t->base;
+	return rc;
 }
 
-/* Another function than vt_connect: with one SQLite takes "shoal" itself for a table. */
-static int vt_create(sqlite3 *db, void *aux, int argc, const char *const *argv, sqlite3_vtab **ret, char **e)
-{
-	return vt_connect(db, aux, argc, argv, ret, e);
-}
-
-int tables_setup(struct query_run *run)
-{
-	static const sqlite3_module module = {
-		.iVersion = 1,
-		.xCreate = vt_create,
-		.xConnect = vt_connect,
-		.xBestIndex = vt_best_index,
-		.xDisconnect = vt_disconnect,
-		.xDestroy = vt_disconnect,
-		.xOpen = vt_open,
-		.xClose = vt_close,
-		.xFilter = vt_filter,
-		.xNext = vt_next,
-		.xEof = vt_eof,
-		.xColumn = vt_column,
-		.xRowid = vt_rowid,
-	};
-	replica_random(run->r, run->salt, sizeof(run->salt));
-	return sqlite3_create_module(run->db, "shoal", &module, run) == SQLITE_OK ? 0 : -ENOMEM;
-}
+/* No xCreate: the module's name is that of the one table that it has, which is in no schema. */
+static const sqlite3_module module = {
+	.iVersion = 1,
+	.xConnect = vt_connect,
+	.xBestIndex = vt_best_index,
+	.xDisconnect = vt_disconnect,
+	.xOpen = vt_open,
+	.xClose = vt_close,
+	.xFilter = vt_filter,
+	.xNext = vt_next,
+	.xEof = vt_eof,
+	.xColumn = vt_column,
+	.xRowid = vt_rowid,
+};
 
 /* Another spelling of a name in the query would be the same table to SQLite. */
 static int check_spelling(struct query_run *run, const char *name, struct err *e)
@@ -522,7 +512,6 @@ static int check_spelling(struct query_run *run, const char *name, struct err *e
 
 int tables_add(struct query_run *run, const char *name, struct err *e)
 {
-	_cleanup_(buf_done) struct buf b = { 0 };
 	const struct rows_dir *dir;
 	bool flat = strcmp(name, ".") == 0;
 	int rc = rows_dir(run->rows, name, flat ? 0 : strlen(name), &dir);
@@ -538,19 +527,7 @@ int tables_add(struct query_run *run, const char *name, struct err *e)
 	run->tables = t;
 	if (!t->name || !t->path)
 		return -ENOMEM;
-	buf_puts(&b, "CREATE VIRTUAL TABLE \"");
-	for (const char *p = name; *p; p++) {
-		if (*p == '"')
-			buf_u8(&b, '"');
-		buf_u8(&b, (uint8_t)*p);
-	}
-	buf_puts(&b, "\" USING shoal");
-	const char *sql = buf_cstr(&b);
-	bool inside = run->inside;
-	run->inside = false;
-	int made = sql ? sqlite3_exec(run->db, sql, NULL, NULL, NULL) : SQLITE_NOMEM;
-	run->inside = inside;
-	return made == SQLITE_OK ? 0 : made == SQLITE_NOMEM ? -ENOMEM : -EINVAL;
+	return sqlite3_create_module(run->db, name, &module, t) == SQLITE_OK ? 0 : -ENOMEM;
 }
 
 void tables_done(struct query_run *run)

@@ -473,8 +473,7 @@ int query_run(struct replica *r, const struct query *q, const struct query_sink 
 		(void)sqlite3_limit(run.db, SQLITE_LIMIT_COLUMN, QUERY_COLUMNS_MAX);
 		rc = json_functions(run.db);
 	}
-	if (rc == 0)
-		rc = tables_setup(&run);
+	replica_random(r, run.salt, sizeof(run.salt));
 	if (rc == 0 && sqlite3_set_authorizer(run.db, authorize, &run) != SQLITE_OK)
 		rc = -ENOMEM;
 	if (rc == 0)

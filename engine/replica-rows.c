@@ -40,6 +40,7 @@ struct rows {
 	struct store_snapshot *snap;
 	struct table dirs, contested;
 	struct arena arena;
+	struct arena scratch; /* of one row */
 	uint64_t files;
 };
 
@@ -122,6 +123,7 @@ void rows_free(struct rows *x)
 	table_done(&x->dirs);
 	table_done(&x->contested);
 	arena_done(&x->arena);
+	arena_done(&x->scratch);
 	free(x);
 }
 
@@ -588,10 +590,10 @@ static int decode(struct rows *x, const struct row *row, struct arena *a, const 
 
 int rows_text(struct rows *x, const struct row *row, struct buf *ret, struct err *e)
 {
-	_cleanup_(arena_done) struct arena a = { 0 };
 	const struct record *rec = NULL;
-	int rc = decode(x, row, &a, &rec, e);
-	return rc == 0 ? render_json(&a, x->r->actors, rec, ret, NULL) : rc;
+	arena_reset(&x->scratch);
+	int rc = decode(x, row, &x->scratch, &rec, e);
+	return rc == 0 ? render_json(&x->scratch, x->r->actors, rec, ret, NULL) : rc;
 }
 
 int rows_tree(struct rows *x, const struct row *row, struct arena *a, struct json **ret, struct err *e)
@@ -599,7 +601,7 @@ int rows_tree(struct rows *x, const struct row *row, struct arena *a, struct jso
 	_cleanup_(buf_done) struct buf text = { 0 };
 	const struct record *rec = NULL;
 	int rc = decode(x, row, a, &rec, e);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	if (!rec->top || !slot_find(rec->top, TOP_SOURCE, strlen(TOP_SOURCE)))
 		return render_tree(a, x->r->actors, rec, ret);

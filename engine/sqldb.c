@@ -94,7 +94,7 @@ int sqldb_open(const struct sqldb_limits *limits, sqlite3 **ret)
 		(void)sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 0);
 		(void)sqlite3_limit(db, SQLITE_LIMIT_TRIGGER_DEPTH, 0);
 		(void)sqlite3_limit(db, SQLITE_LIMIT_WORKER_THREADS, 0);
-		rc = sqlite3_exec(db, "PRAGMA journal_mode=OFF; PRAGMA temp_store=MEMORY", NULL, NULL, NULL);
+		rc = sqlite3_exec(db, "PRAGMA temp_store=MEMORY", NULL, NULL, NULL);
 	}
 	if (rc != SQLITE_OK) {
 		sqlite3_close(db);

@@ -177,6 +177,8 @@ int main(int argc, char **argv)
 	fprintf(stderr, "bench_query: %u documents loaded in %.1f s\n", documents, now() - since);
 	compare("query: get by id", "SELECT body FROM cars WHERE _id = :id", LOOKUPS);
 	compare("query: get a field by id", "SELECT body ->> '$.price' FROM cars WHERE _id = :id", LOOKUPS);
+	compare("query: 2,000 by id in one query", "SELECT sum(length(_path)) FROM cars WHERE _id IN "
+		"(WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 2000) SELECT 'c' || (i * 48271 % 100000) FROM n)", 1);
 	compare("query: count", "SELECT count(*) FROM cars", 1);
 	compare("query: equality, scan", "SELECT _id FROM cars WHERE body ->> '$.model' = 'model 77'", 1);
 	compare("query: range, scan", "SELECT count(*) FROM cars WHERE body ->> '$.price' BETWEEN 9000 AND 12000", 1);

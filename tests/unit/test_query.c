@@ -199,7 +199,7 @@ static void test_errors(void)
 		"DELETE FROM cars", "INSERT INTO cars VALUES (1)", "UPDATE cars SET body = 1", "CREATE TABLE x(a)", "DROP TABLE cars",
 		"ATTACH '/tmp/x' AS x", "PRAGMA user_version", "SELECT * FROM pragma_table_info('cars')", "BEGIN", "VACUUM",
 		"SELECT * FROM sqlite_master", "SELECT load_extension('x')", "CREATE TEMP VIEW v AS SELECT 1", "REINDEX", "ANALYZE",
-		"CREATE VIRTUAL TABLE v USING shoal", "SAVEPOINT x", "EXPLAIN DELETE FROM cars", "WITH x AS (SELECT 1) DELETE FROM cars",
+		"CREATE VIRTUAL TABLE v USING cars", "SAVEPOINT x", "EXPLAIN DELETE FROM cars", "WITH x AS (SELECT 1) DELETE FROM cars",
 	};
 	unsigned wrong = 0;
 	for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++) {
