@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* 2,000 generated queries give the rows that SQLite gives over tables with the same documents as texts: however members are
  * spelled, wherever they stand, whoever `body` is. Documents are small, among them scalars, arrays, some that two devices
- * changed apart, and some with a hard link. Sums are of quarters, so their order does not show. */
+ * changed apart, some with a hard link, and counters, texts and sets that merge. Sums are of quarters, so their order does not show. */
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -574,6 +574,9 @@ int main(int argc, char **argv)
 	if (rep_mkdir(one.r, &NODE_ROOT, "t", &t) < 0 || rep_mkdir(one.r, &t.id, "sub", &sub) < 0 ||
 	    rep_mkdir(one.r, &NODE_ROOT, "u", &u) < 0 || rep_create(one.r, &t.id, "text.md", "no document\n", &at) < 0)
 		tap_bail("mkdir");
+	if (replica_declare(one.r, &t.id, "/a", 2, "counter", NULL) < 0 || replica_declare(one.r, &t.id, "/s", 2, "text", NULL) < 0 ||
+	    replica_declare(one.r, &t.id, "/l", 2, "set", NULL) < 0)
+		tap_bail("declare");
 	send_node(&one, &two, &t.id);
 	fill(&t.id, "p", 70); /* with what is below so many that the store is gone through, not the directories */
 	fill(&sub.id, "", 12);
