@@ -10,6 +10,8 @@
  * query-json.c   JSON as values of SQL, and the functions ->, ->>, json_extract
  * query-plan.c   EXPLAIN in plain words */
 
+#include <string.h>
+
 #include "engine/jsonpath.h"
 #include "engine/query.h"
 #include "engine/rows.h"
@@ -54,6 +56,13 @@ struct query_fields {
 
 struct table;
 struct stash;
+
+/* What follows the prefix; NULL: the text does not begin with it. */
+static inline const char *text_behind(const char *text, const char *prefix)
+{
+	size_t n = strlen(prefix);
+	return strncmp(text, prefix, n) == 0 ? text + n : NULL;
+}
 
 struct query_run {
 	struct replica *r;

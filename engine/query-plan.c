@@ -10,12 +10,6 @@
 
 #define DEPTH_MAX 32
 
-static const char *behind(const char *text, const char *prefix)
-{
-	size_t n = strlen(prefix);
-	return strncmp(text, prefix, n) == 0 ? text + n : NULL;
-}
-
 /* "SCAN x VIRTUAL TABLE INDEX 8:1f how": x is a table, or another name that it has in the query. */
 static bool put_table(struct query_run *run, const char *text, struct buf *b)
 {
@@ -62,8 +56,8 @@ static void put_note(struct query_run *run, const char *note, struct buf *b)
 		{ "RECURSIVE STEP", "again and again, until nothing is added" },
 		{ "SETUP", "to begin with" },
 	};
-	const char *rest = behind(note, "SCAN ");
-	rest = rest ? rest : behind(note, "SEARCH ");
+	const char *rest = text_behind(note, "SCAN ");
+	rest = rest ? rest : text_behind(note, "SEARCH ");
 	if (rest && put_table(run, rest, b))
 		return;
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
@@ -71,21 +65,21 @@ static void put_note(struct query_run *run, const char *note, struct buf *b)
 			buf_puts(b, known[i].words);
 			return;
 		}
-	if ((rest = behind(note, "CORRELATED SCALAR SUBQUERY ")))
+	if ((rest = text_behind(note, "CORRELATED SCALAR SUBQUERY ")))
 		buf_putf(b, "for each of these rows, subquery %s", rest);
-	else if ((rest = behind(note, "SCALAR SUBQUERY ")))
+	else if ((rest = text_behind(note, "SCALAR SUBQUERY ")))
 		buf_putf(b, "once, subquery %s", rest);
-	else if ((rest = behind(note, "CORRELATED LIST SUBQUERY ")))
+	else if ((rest = text_behind(note, "CORRELATED LIST SUBQUERY ")))
 		buf_putf(b, "for each of these rows, list %s", rest);
-	else if ((rest = behind(note, "LIST SUBQUERY ")))
+	else if ((rest = text_behind(note, "LIST SUBQUERY ")))
 		buf_putf(b, "once, list %s", rest);
-	else if ((rest = behind(note, "MATERIALIZE ")))
+	else if ((rest = text_behind(note, "MATERIALIZE ")))
 		buf_putf(b, "make %s, in memory", rest);
-	else if ((rest = behind(note, "CO-ROUTINE ")))
+	else if ((rest = text_behind(note, "CO-ROUTINE ")))
 		buf_putf(b, "%s, row by row", rest);
-	else if ((rest = behind(note, "SCAN ")))
+	else if ((rest = text_behind(note, "SCAN ")))
 		buf_putf(b, "go through %s", rest);
-	else if ((rest = behind(note, "SEARCH ")))
+	else if ((rest = text_behind(note, "SEARCH ")))
 		buf_putf(b, "find in %s", rest);
 	else
 		buf_puts(b, note);

@@ -129,12 +129,6 @@ static int no_table(struct query_run *run, const char *name, struct err *e)
 	return rc;
 }
 
-static const char *behind(const char *text, const char *prefix)
-{
-	size_t n = strlen(prefix);
-	return strncmp(text, prefix, n) == 0 ? text + n : NULL;
-}
-
 /* What SQLite says, in words that fit here. made: the text that it got; NULL: the place is not known. */
 static int refuse(struct query_run *run, bool made, size_t before, struct err *e)
 {
@@ -144,9 +138,9 @@ static int refuse(struct query_run *run, bool made, size_t before, struct err *e
 		return err_set(e, -ENOMEM, "the query takes more memory than it may (query.memory)");
 	if (run->denied)
 		return err_set(e, -EPERM, "a query only reads collections: %s is not allowed", run->denied);
-	if ((name = behind(why, "no such table: ")))
+	if ((name = text_behind(why, "no such table: ")))
 		rc = no_table(run, name, e);
-	else if ((name = behind(why, "no such column: ")))
+	else if ((name = text_behind(why, "no such column: ")))
 		rc = err_set(e, -EINVAL, "there is no column \"%.80s\"; tables have _id, _path, _mtime, _version and body, and "
 			     "members are body ->> '$.name'; texts stand in '…'", name);
 	else if (strstr(why, "may not be modified"))
@@ -194,7 +188,7 @@ static int compile(struct query_run *run, const char *prefix, const struct buf *
 /* Adds the table that SQLite misses: 0; 1: it misses none. */
 static int add_missing(struct query_run *run, unsigned *n, struct err *e)
 {
-	const char *name = behind(sqlite3_errmsg(run->db), "no such table: ");
+	const char *name = text_behind(sqlite3_errmsg(run->db), "no such table: ");
 	if (!name || run->denied)
 		return 1;
 	_cleanup_free_ char *copy = strdup(name);
@@ -203,7 +197,7 @@ static int add_missing(struct query_run *run, unsigned *n, struct err *e)
 	if (++*n > TABLES_MAX)
 		return err_set(e, -EINVAL, "a query may name %d collections, not more", TABLES_MAX);
 	int rc = tables_add(run, copy, e);
-	if (rc == -ENOENT && (name = behind(copy, "main.")))
+	if (rc == -ENOENT && (name = text_behind(copy, "main.")))
 		rc = tables_add(run, name, e);
 	return rc == -ENOENT ? 1 : rc;
 }
