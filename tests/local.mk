@@ -68,6 +68,7 @@ unit_tests = \
 	tests/unit/test_json \
 	tests/unit/test_jsonnum \
 	tests/unit/test_jsonpatch \
+	tests/unit/test_jsonpath \
 	tests/unit/test_jsonptr \
 	tests/unit/test_jsonstyle \
 	tests/unit/test_jsonw \
