@@ -7,8 +7,8 @@
  * The text is split into tokens, not parsed. That is enough to tell where a replacement means the same:
  * - ->> binds as || does, and from left to right; what stands in front says whether it begins an operand.
  * - The + takes away that a column has an affinity, which the value of a function has not either. Without it SQLite tells a
- *   table of comparisons. It is left out where both ways of comparing do the same: with a constant, with another such
- *   place, and (as FIELD_TEXT) with _id, _path and _version, which are texts.
+ *   table of comparisons. It is left out where both ways of comparing do the same and it is good for something: with another
+ *   such place, with what is computed, and (as FIELD_TEXT) with _id, _path and _version, which are texts.
  * - Whether `body` is a table's column, only SQLite knows. Where it is that of a subquery, SQLite misses the hidden one, and
  *   the place is left as it was; and what the query reads as it is written is compared with what it reads now
  *   (query.c), so that a column of a table further out is not taken instead. */
@@ -337,8 +337,9 @@ static bool is_equality(const struct token *k)
 }
 
 enum operand {
-	OPERAND_OTHER,
-	OPERAND_CONSTANT, /* or what has no affinity either */
+	OPERAND_OTHER,    /* may have an affinity */
+	OPERAND_CONSTANT, /* nothing that rows are found by */
+	OPERAND_COMPUTED,
 	OPERAND_TEXT_COLUMN,
 	OPERAND_USE,
 };
@@ -382,7 +383,7 @@ static enum operand operand_is(const struct tokens *t, size_t first, size_t end,
 	if (n > 0 && n % 2 == 1 && before_qualifier(t, end - 1) == first &&
 	    (is_column(last, "_id") || is_column(last, "_path") || is_column(last, "_version")))
 		return OPERAND_TEXT_COLUMN;
-	return computes(t, first, end) ? OPERAND_CONSTANT : OPERAND_OTHER;
+	return computes(t, first, end) ? OPERAND_COMPUTED : OPERAND_OTHER;
 }
 
 /* Whole operands are up to so many tokens. */
@@ -469,8 +470,9 @@ static int look_around(struct tokens *t, const struct span *spans, uint32_t i)
 		return 0;
 	switch (operand_is(t, first, end, spans, &other)) {
 	case OPERAND_OTHER:
-		return 0;
 	case OPERAND_CONSTANT:
+		return 0;
+	case OPERAND_COMPUTED:
 		return make_bare(t->run, &f->use[i], false);
 	case OPERAND_TEXT_COLUMN:
 		return make_bare(t->run, &f->use[i], true);

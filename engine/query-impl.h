@@ -73,6 +73,7 @@ struct query_run {
 	sqlite3 *db;
 	struct query_fields fields;
 	struct table *tables;
+	size_t stashed; /* bytes in stashes */
 	bool inside;  /* the text is compiled, not what this makes */
 	const char *denied;
 	char denied_name[80];
@@ -129,6 +130,8 @@ int stash_end(struct stash *s);
 int64_t stash_rowid(const struct stash_row *row);
 /* The first row with (roughly) that key, or the first of all; the next one. */
 const struct stash_row *stash_first(const struct stash *s, sqlite3_value *key);
+const struct stash_row *stash_first_text(const struct stash *s, const char *text, size_t len);
+size_t stash_size(const struct stash *s); /* bytes */
 const struct stash_row *stash_next(const struct stash *s, const struct stash_row *row, bool keyed);
 void stash_result(const struct stash *s, const struct stash_row *row, int column, sqlite3_context *ctx);
 

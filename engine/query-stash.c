@@ -209,14 +209,26 @@ static const struct stash_row *from(const struct stash_row *r, uint64_t hash)
 	return r;
 }
 
+static const struct stash_row *find(const struct stash *s, uint64_t hash)
+{
+	return s->n ? from(s->bucket[hash & (s->n_buckets - 1)], hash) : NULL;
+}
+
 const struct stash_row *stash_first(const struct stash *s, sqlite3_value *key)
 {
 	if (!key)
 		return s->first;
-	if (s->n == 0 || sqlite3_value_type(key) == SQLITE_NULL)
-		return NULL;
-	uint64_t hash = hash_of(key);
-	return from(s->bucket[hash & (s->n_buckets - 1)], hash);
+	return sqlite3_value_type(key) == SQLITE_NULL ? NULL : find(s, hash_of(key));
+}
+
+const struct stash_row *stash_first_text(const struct stash *s, const char *text, size_t len)
+{
+	return find(s, table_hash_bytes(text, len, QUERY_TEXT));
+}
+
+size_t stash_size(const struct stash *s)
+{
+	return s->total;
 }
 
 const struct stash_row *stash_next(const struct stash *s, const struct stash_row *row, bool keyed)

@@ -3,9 +3,9 @@
 /* The virtual tables of queries: one for each collection that a query names. Its columns are _id, _path, _mtime, _version,
  * body, and, hidden, the fields of the query (query-field.c). A plan, as xBestIndex puts it into idxNum:
  *
- *     BY_ID, BY_PATH   the one document of that name
+ *     BY_ID, BY_PATH   the one document of that name; after many of them, from a stash
  *     BY_FIELD         those where a field is equal to something that comes of other tables, the number of the column
- *                      above PLAN_COLUMN. The first time all are given out, and SQLite picks; then from a stash
+ *                      above PLAN_COLUMN: from a stash
  *     PLAN_DOCS        contents are wanted, not only names
  *
  * and in idxStr the mask of the columns that are used, in hexadecimal, a blank, and for BY_FIELD how it stands in the
@@ -22,6 +22,8 @@ enum { BY_ID = 1, BY_PATH = 2, BY_FIELD = 4, PLAN_DOCS = 8 };
 #define PLAN_COLUMN 8 /* bits */
 
 #define MTIME_SIZE 32
+#define LOOKUPS_MIN 64  /* of single documents, before */
+#define LOOKUPS_SHARE 4 /* and one for so many that the table has, a stash is made */
 
 struct table {
 	sqlite3_vtab base;
@@ -255,19 +257,29 @@ static int fill(struct cursor_ *c, struct stashed *s, struct stash *to)
 	return rc;
 }
 
-/* From the second round on; half of the memory at most. */
+/* Rounds that are cheaper without one. */
+static uint64_t rounds_without(const struct table *t, int plan)
+{
+	if (plan & BY_FIELD)
+		return 0;
+	return plan & (BY_ID | BY_PATH) ? LOOKUPS_MIN + t->guess / LOOKUPS_SHARE : 1;
+}
+
+/* When it is worth it; half of the memory at most for all of them. */
 static int use_stash(struct cursor_ *c, struct stashed *s)
 {
 	struct query_run *run = c->table->run;
 	size_t most = run->q->memory ? run->q->memory / 2 : SIZE_MAX;
+	int key = s->plan & BY_FIELD ? s->plan >> PLAN_COLUMN : s->plan & BY_ID ? COLUMN_ID : s->plan & BY_PATH ? COLUMN_PATH : -1;
 	struct stash *to;
-	if (s->stash || s->given_up || s->rounds++ == 0)
+	if (s->stash || s->given_up || s->rounds++ < rounds_without(c->table, s->plan) || run->stashed >= most)
 		return 0;
-	int rc = stash_new(s->columns, s->plan & BY_FIELD ? s->plan >> PLAN_COLUMN : -1, most, &to);
+	int rc = stash_new(s->columns, key, most - run->stashed, &to);
 	if (rc < 0)
 		return rc;
 	rc = fill(c, s, to);
 	if (rc == 0) {
+		run->stashed += stash_size(to);
 		s->stash = to;
 		return 0;
 	}
@@ -306,6 +318,21 @@ static int find_one(struct cursor_ *c, int plan, sqlite3_value *v)
 	return rc == -ENOENT ? 0 : rc;
 }
 
+static void use_stashed(struct cursor_ *c, const struct stash *s, int plan, sqlite3_value *key)
+{
+	bool name = plan & (BY_ID | BY_PATH);
+	c->stash = s;
+	c->keyed = plan & (BY_FIELD | BY_ID | BY_PATH);
+	c->stash_row = NULL;
+	if (!name) {
+		c->stash_row = stash_first(s, c->keyed ? key : NULL);
+	} else if (key && sqlite3_value_type(key) != SQLITE_NULL && sqlite3_value_type(key) != SQLITE_BLOB) {
+		/* Names are texts, and what they are compared with is made one. */
+		const char *text = (const char *)sqlite3_value_text(key);
+		c->stash_row = text ? stash_first_text(s, text, (size_t)sqlite3_value_bytes(key)) : NULL;
+	}
+}
+
 static int vt_filter(sqlite3_vtab_cursor *base, int plan, const char *text, int n, sqlite3_value **v)
 {
 	struct cursor_ *c = (struct cursor_ *)base;
@@ -316,20 +343,16 @@ static int vt_filter(sqlite3_vtab_cursor *base, int plan, const char *text, int 
 	c->stash = NULL;
 	c->there = false;
 	c->tree = NULL;
-	if (rc == 0 && plan & (BY_ID | BY_PATH)) {
-		rc = n > 0 ? find_one(c, plan, v[0]) : 0;
-		return rc < 0 ? failed(run, rc) : SQLITE_OK;
-	}
-	struct stashed *s = rc == 0 ? stashed_of(c->table, plan, strtoull(text, NULL, 16)) : NULL;
+	uint64_t key = plan & BY_ID ? 1u << COLUMN_ID : plan & BY_PATH ? 1u << COLUMN_PATH : 0;
+	struct stashed *s = rc == 0 ? stashed_of(c->table, plan, strtoull(text, NULL, 16) | key) : NULL;
 	if (rc == 0)
 		rc = s ? use_stash(c, s) : -ENOMEM;
-	if (rc == 0 && s->stash) {
-		c->stash = s->stash;
-		c->keyed = plan & BY_FIELD;
-		c->stash_row = stash_first(s->stash, c->keyed && n > 0 ? v[0] : NULL);
-	} else if (rc == 0) {
+	if (rc == 0 && s->stash)
+		use_stashed(c, s->stash, plan, n > 0 ? v[0] : NULL);
+	else if (rc == 0 && key)
+		rc = n > 0 ? find_one(c, plan, v[0]) : 0;
+	else if (rc == 0)
 		rc = begin_scan(c, plan);
-	}
 	return rc < 0 ? failed(run, rc) : SQLITE_OK;
 }
 

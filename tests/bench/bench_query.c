@@ -188,7 +188,7 @@ int main(int argc, char **argv)
 	compare("query: group by", "SELECT body ->> '$.maker', count(*), avg(body ->> '$.price') FROM cars GROUP BY 1", 1);
 	compare("query: join by _id", "SELECT count(*) FROM cars c JOIN people p ON p._id = c.body ->> '$.owner' "
 				      "WHERE p.body ->> '$.born' > 1980", 1);
-	compare("query: join by fields", "SELECT count(*) FROM people p JOIN cars c ON c.body ->> '$.doors' = p.body ->> '$.born' - 1950", 1);
+	compare("query: join by fields", "SELECT count(*) FROM people a JOIN people b ON a.body ->> '$.born' = b.body ->> '$.born' + 1", 1);
 	compare("query: every body", "SELECT body FROM cars", 1);
 	compare("query: text anywhere", "SELECT count(*) FROM cars WHERE body LIKE '%Riga%'", 1);
 	compare("query: window", "SELECT max(n) FROM (SELECT row_number() OVER (PARTITION BY body ->> '$.maker' ORDER BY body ->> '$.price') AS n "
