@@ -542,11 +542,18 @@ int tables_add(struct query_run *run, const char *name, struct err *e)
 		rc = -ENOENT;
 	if (rc == 0)
 		rc = check_spelling(run, name, e);
-	struct table *t = rc == 0 ? calloc(1, sizeof(*t)) : NULL;
-	if (rc < 0 || !t)
-		return rc < 0 ? rc : -ENOMEM;
-	*t = (struct table){ .run = run, .next = run->tables, .name = strdup(name), .path = strdup(flat ? "" : name), .dir = dir,
-			     .flat = flat, .guess = rows_guess(run->rows, dir) };
+	if (rc < 0)
+		return rc;
+	struct table *t = calloc(1, sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	t->run = run;
+	t->name = strdup(name);
+	t->path = strdup(flat ? "" : name);
+	t->dir = dir;
+	t->flat = flat;
+	t->guess = rows_guess(run->rows, dir);
+	t->next = run->tables;
 	run->tables = t;
 	if (!t->name || !t->path)
 		return -ENOMEM;
