@@ -146,6 +146,7 @@ void method_txn(struct call *call, const struct json *params, void *userdata)
 	struct err e = { 0 };
 	const char *text = "";
 	uint32_t at;
+	bool apart = false;
 	l.step = arena_array(a, TXN_STEPS_MAX, sizeof(*l.step));
 	l.line = arena_array(a, TXN_STEPS_MAX, sizeof(*l.line));
 	struct txn_result *result = arena_array(a, TXN_STEPS_MAX, sizeof(*result));
@@ -153,10 +154,12 @@ void method_txn(struct call *call, const struct json *params, void *userdata)
 	if (r == 0)
 		r = param_text(a, params, "lines", &text, &e);
 	if (r == 0)
+		r = param_bool(params, "apart", &apart, &e);
+	if (r == 0)
 		r = read_lines(&l, text, &e);
 	if (r == 0) {
 		daemon_settle(d);
-		r = replica_txn(d->replica, l.step, l.n, result, &at, &e);
+		r = replica_steps(d->replica, l.step, l.n, !apart, result, &at, &e);
 		if (r < 0 && at < l.n)
 			at_line(&e, l.line[at]);
 	}
