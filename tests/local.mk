@@ -474,16 +474,21 @@ tests_bench_bench_purge_SOURCES = tests/bench/bench_purge.c $(pair)
 tests_bench_bench_sync_SOURCES = tests/bench/bench_sync.c $(pair)
 # What scripts start to be timed.
 bench_helpers = \
-	tests/bench/files
+	tests/bench/files \
+	tests/bench/putload
 tests_bench_files_SOURCES = tests/bench/files.c tests/bench/figure.h
 tests_bench_files_LDADD =
+tests_bench_putload_SOURCES = tests/bench/putload.c tests/bench/figure.h
+tests_bench_putload_LDADD = libshoal.so
+tests_bench_putload_LDFLAGS = $(AM_LDFLAGS) -Wl,-rpath,$(abs_builddir)
 tests_bench_hubload_SOURCES = tests/bench/hubload.c $(members) $(pair)
 tests_bench_hubload_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 bench_scripts = \
 	tests/bench/bench_hosts.py \
 	tests/bench/bench_hub.py \
 	tests/bench/bench_million.py \
-	tests/bench/bench_mount.py
+	tests/bench/bench_mount.py \
+	tests/bench/bench_put.py
 EXTRA_PROGRAMS += $(bench_programs) $(bench_helpers)
 noinst_HEADERS += tests/bench/figure.h
 EXTRA_DIST += \

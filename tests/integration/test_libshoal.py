@@ -3,7 +3,9 @@
 import json
 import re
 import shlex
+import socket
 import subprocess
+import time
 
 import pytest
 
@@ -154,6 +156,21 @@ def test_sync_outlives_power(anna):
     strace.terminate()
 
 
+def test_open_files_hold_nothing_up(anna):
+    """Programs that keep files open are no reason to wait: only who reads the file that changes is let finish."""
+    (anna.dir / "cars/other.txt").write_text("x\n")
+    with open(anna.dir / "cars/other.txt") as reader, open(anna.dir / "cars/log.txt", "a") as writer:
+        reader.read()
+        writer.write("x\n")
+        writer.flush()
+        start = time.monotonic()
+        for n in range(30):
+            control(anna, "txn", {"lines": json.dumps({"put": "cars/a.json", "value": n})})
+        # A tenth of a second each would be three.
+        assert time.monotonic() - start < 2
+    assert (anna.dir / "cars/a.json").read_text() == "29\n"
+
+
 def traced(pid):
     status = open(f"/proc/{pid}/status").read()
     return re.search(r"^TracerPid:\t[1-9]", status, re.M)
@@ -161,7 +178,6 @@ def traced(pid):
 
 def control(host, method, params):
     """One request, one answer."""
-    import socket
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(host.store / "control.sock"))
         client.sendall(json.dumps({"method": method, "params": params, "id": 1}).encode() + b"\n")
