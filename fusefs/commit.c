@@ -126,6 +126,7 @@ static void committed(struct fusefs *fs, struct inode *i, struct copy *c, const 
 		i->unseen_ns = wall_ns();
 	if (shared && same && met) {
 		i->cache = i->told = *version_id(v);
+		i->partial = true; /* of what was not written whole it has no page */
 		c->unread = false;
 		return;
 	}
