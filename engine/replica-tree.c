@@ -52,17 +52,17 @@ int id_choose(struct commit *c, enum node_kind kind, const struct id *parent, co
 		for (uint32_t g = 0; g < GENERATIONS_MAX; g++) {
 			struct node n;
 			name_id(type, parent, name, len, g, ret);
-			int rc = node_get(r, NULL, ret, &n);
+			/* What has no record is no node: most names are new, and are asked for once. */
+			int rc = commit_record(c, ret, ret_old, NULL);
+			if (rc < 0)
+				return rc == -ENOENT ? 0 : rc;
+			rc = node_get(r, NULL, ret, &n);
 			if (rc < 0 && rc != -ENOENT)
 				return rc;
-			if (rc == 0 && (n.flags & NODE_LIVE) && !(own && id_equal(own, ret)))
-				continue;
-			rc = commit_record(c, ret, ret_old, NULL);
-			if (rc == 0 && record_is_spent(ret_old->record)) {
-				*ret_old = (struct stored){ 0 };
-				continue;
-			}
-			return rc == -ENOENT ? 0 : rc;
+			bool elsewhere = rc == 0 && (n.flags & NODE_LIVE) && !(own && id_equal(own, ret));
+			if (!elsewhere && !record_is_spent(ret_old->record))
+				return 0;
+			*ret_old = (struct stored){ 0 };
 		}
 	}
 	r->config.random(r->config.userdata, ret->b, ID_SIZE);

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 dist_man_MANS += \
+	man/libshoal.3 \
 	man/mount.fuse.shoal.8 \
+	man/shoal-control.7 \
 	man/shoal-crdt.7 \
 	man/shoal-format.7 \
 	man/shoal-fs.7 \
