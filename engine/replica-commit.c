@@ -413,6 +413,7 @@ static void publish(struct commit *c, uint32_t actors)
 			version_keep(r, t->version);
 		if (t->record)
 			types_changed(r, t->record);
+		schema_touched(r, t);
 		if (t->record || t->gone)
 			large_publish(c, t);
 		if ((t->content || t->gone) && !t->kept && t->had && t->before.attr.form == FORM_BLOB &&

@@ -163,6 +163,8 @@ static int copy_over(struct commit *c, const struct rename *m, const struct stor
 	} else if (rc == 0) {
 		rc = draft_of(c, src->record, &d);
 		if (rc == 0)
+			rc = draft_check(c->r, &m->scope, m->name, m->len, &d, NULL);
+		if (rc == 0)
 			rc = draft_difference(c->r, a, &m->scope, &d, NULL, &diff);
 		if (rc == 0)
 			rc = draft_write(c, &d, &diff, rec, NULL, false, &pointers, &rec);

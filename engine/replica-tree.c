@@ -227,6 +227,9 @@ static int create_of(struct replica *r, struct birth *b, const struct content *c
 	rc = dir_get(r, b->parent, &dir);
 	if (rc == 0) {
 		child_scope(&dir, &scope);
+		rc = draft_check(r, &scope, b->name, b->len, &d, e);
+		if (rc < 0)
+			return rc;
 		rc = draft_difference(r, &d.arena, &scope, &d, NULL, &diff);
 	}
 	if (rc < 0)

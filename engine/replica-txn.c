@@ -235,6 +235,11 @@ static int save(struct txn *x, struct target *t)
 	}
 	if (rc == 0)
 		rc = scope_of(c->r, t, &scope);
+	if (rc == 0) {
+		rc = draft_check(c->r, &scope, t->name, t->len, &t->draft, x->e);
+		if (rc < 0)
+			return rc;
+	}
 	if (rc == 0)
 		rc = draft_difference(c->r, &t->draft.arena, &scope, &t->draft,
 				      t->was ? t->base : NULL, &diff);

@@ -10,6 +10,8 @@
 
 #include <errno.h>
 
+#include "engine/schema.h"
+
 #define KEPT 32
 
 struct kept_types {
@@ -56,12 +58,16 @@ static struct kept_types *kept_of(struct type_cache *k, const struct id *scope)
 
 void types_changed(struct replica *r, const struct record *rec)
 {
+	if (rec->kind == NODE_DIR && id_equal(&rec->scope, &NODE_ROOT))
+		types_forget(r, id_equal(&rec->id, &NODE_TYPES) ? &NODE_ROOT : &rec->id);
+}
+
+void types_forget(struct replica *r, const struct id *scope)
+{
 	struct type_cache *k = r->types;
-	if (rec->kind != NODE_DIR || !id_equal(&rec->scope, &NODE_ROOT))
-		return;
 	pthread_mutex_lock(&k->lock);
 	k->changes++;
-	struct kept_types *kept = kept_of(k, id_equal(&rec->id, &NODE_TYPES) ? &NODE_ROOT : &rec->id);
+	struct kept_types *kept = kept_of(k, scope);
 	types_free(TAKE_PTR(kept->types));
 	kept->known = false;
 	pthread_mutex_unlock(&k->lock);
@@ -96,10 +102,16 @@ static int add_type(const char *pointer, size_t len, const char *text, size_t te
 	return rc == -ENOMEM ? rc : 0;
 }
 
+/* What was declared by hand takes the place of what the schema says. */
 static int read_types(struct replica *r, const struct id *scope, struct types **ret)
 {
 	_cleanup_(types_freep) struct types *t = NULL;
+	_cleanup_(schema_freep) struct schema *s = NULL;
 	int rc = types_new(&t);
+	if (rc == 0)
+		rc = schema_of(r, scope, &s);
+	if (rc == 0 && s)
+		rc = schema_types(s, add_type, t);
 	if (rc == 0)
 		rc = each(r, scope, add_type, t);
 	if (rc == 0)

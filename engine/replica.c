@@ -261,6 +261,8 @@ int replica_open(const struct replica_config *config, struct replica **ret, stru
 	if (rc == 0)
 		rc = types_init(r);
 	if (rc == 0)
+		rc = schemas_init(r);
+	if (rc == 0)
 		rc = large_init(r);
 	if (rc < 0)
 		err_errno(e, rc, "cannot open the replica");
@@ -312,6 +314,7 @@ void replica_free(struct replica *r)
 	interests_done(r);
 	picks_done(r);
 	types_done(r);
+	schemas_done(r);
 	large_done(r);
 	versions_done(r);
 	if (r->shard)

@@ -54,6 +54,7 @@ unit_tests = \
 	tests/unit/test_fieldname \
 	tests/unit/test_filenames \
 	tests/unit/test_filter \
+	tests/unit/test_schema \
 	tests/unit/test_frame \
 	tests/unit/test_hardlink \
 	tests/unit/test_histdiff \
