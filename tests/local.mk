@@ -398,6 +398,7 @@ EXTRA_DIST += \
 	tests/integration/conformance.py \
 	tests/integration/test_models.py \
 	tests/integration/test_posix.py \
+	tests/integration/test_schema.py \
 	tests/integration/test_seek.py \
 	tests/integration/test_seen.py \
 	tests/integration/test_slow.py \
