@@ -157,6 +157,11 @@ check_PROGRAMS += tests/helpers/callgate
 tests_helpers_callgate_SOURCES = tests/helpers/callgate.c
 tests_helpers_callgate_LDADD =
 
+# What fits a schema, for whoever has another opinion.
+check_PROGRAMS += tests/helpers/schemacheck
+tests_helpers_schemacheck_SOURCES = tests/helpers/schemacheck.c
+tests_helpers_schemacheck_LDADD = libengine.a $(ENGINE_LIBS)
+
 # logind, as far as it speaks of sleep.
 check_PROGRAMS += tests/helpers/logind
 tests_helpers_logind_SOURCES = tests/helpers/logind.c
@@ -300,6 +305,7 @@ fuzz_targets = \
 	tests/fuzz/fuzz_manifest \
 	tests/fuzz/fuzz_reconcile \
 	tests/fuzz/fuzz_record \
+	tests/fuzz/fuzz_schema \
 	tests/fuzz/fuzz_seq \
 	tests/fuzz/fuzz_session \
 	tests/fuzz/fuzz_textdiff \
@@ -314,6 +320,7 @@ tests_fuzz_fuzz_history_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_ignore_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_reconcile_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_record_LDADD = $(FUZZ_LDADD)
+tests_fuzz_fuzz_schema_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_joinmsg_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_manifest_LDADD = $(FUZZ_LDADD)
@@ -399,6 +406,7 @@ EXTRA_DIST += \
 	tests/integration/test_models.py \
 	tests/integration/test_posix.py \
 	tests/integration/test_schema.py \
+	tests/integration/test_schema_reference.py \
 	tests/integration/test_seek.py \
 	tests/integration/test_seen.py \
 	tests/integration/test_slow.py \

@@ -8,6 +8,9 @@ import os
 import pytest
 
 from fsmount import Mount
+from lab import BUILD
+from test_conflicts import apart, calm, state
+from test_two_hosts import equal, pair, save
 
 SCHEMA = {
     "type": "object",
@@ -194,3 +197,44 @@ def test_lenient():
         assert m.remote_json("c/7.json") == GOOD
     finally:
         m.close()
+
+
+def test_a_merge_that_breaks_it(lab):
+    lan, a, b = pair(lab)
+    (a.dir / "c").mkdir()
+    (a.dir / "c/.schema.json").write_bytes(dump({"maxProperties": 2}))
+    (a.dir / "c/x.json").write_bytes(dump({"n": 1}))
+    (a.dir / "c/y.json").write_bytes(dump({"n": 1}))
+    equal(a, b)
+    apart(lan, a, b, lambda: save(a, "c/x.json", lambda v: v.update(a=1)),
+          lambda: save(b, "c/x.json", lambda v: v.update(b=2)))
+    assert json.loads((a.dir / "c/x.json").read_bytes()) == {"n": 1, "a": 1, "b": 2}
+    why = "the document must have at most 2 members, and has 3, says .schema.json"
+    for host in (a, b):
+        listed = host.shoal("conflicts", "--json")
+        assert [(f["path"], f["schema"], f["places"]) for f in listed] == [("c/x.json", why, [])]
+        assert why in host.shoal("conflicts", "c")
+        assert host.shoal("conflicts", "c/y.json") == "Nothing is in conflict.\n"
+        assert state(host, "c/x.json") == "conflict"
+        assert error_of(host.dir / "c/x.json") == f"line 1, column 1: {why}"
+        assert state(host, "c/y.json") != "conflict"
+    with pytest.raises(OSError):
+        save(a, "c/x.json", lambda v: v.update(a=3))
+    (a.dir / "c/x.json").write_bytes(dump({"n": 1, "b": 2}))
+    equal(a, b)
+    calm(a, b)
+
+
+def test_transactions(lab):
+    host = lab.host("anna")
+    host.up()
+    (host.dir / "c").mkdir()
+    (host.dir / "c/.schema.json").write_bytes(dump(SCHEMA))
+    put = '{{"put": "c/{}.json", "value": {}}}\n'
+    failed = host.run(BUILD / "shoal", "txn", check=False,
+                      input=put.format(1, json.dumps(GOOD)) + put.format(2, '{"plate": ""}'))
+    assert failed.returncode == 1
+    assert "/plate must match ^[A-Z0-9-]+$, says .schema.json" in failed.stderr
+    assert sorted(os.listdir(host.dir / "c")) == [".schema.json"]
+    host.run(BUILD / "shoal", "txn", input=put.format(1, json.dumps(GOOD)))
+    assert json.loads((host.dir / "c/1.json").read_bytes()) == GOOD
