@@ -104,6 +104,8 @@ libengine_a_SOURCES = \
 	engine/jsonstyle.h \
 	engine/jsonw.c \
 	engine/jsonw.h \
+	engine/kept.c \
+	engine/kept.h \
 	engine/leaf.c \
 	engine/leaf.h \
 	engine/lis.c \
@@ -191,6 +193,7 @@ libengine_a_SOURCES = \
 	engine/replica-rename.c \
 	engine/replica-save.c \
 	engine/replica-schema.c \
+	engine/replica-schema.h \
 	engine/replica-self.c \
 	engine/replica-sweep.c \
 	engine/replica-thin.c \

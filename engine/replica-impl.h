@@ -56,6 +56,7 @@
 #include "engine/clock.h"
 #include "engine/elements.h"
 #include "engine/interest.h"
+#include "engine/kept.h"
 #include "engine/replica.h"
 #include "engine/restamp.h"
 #include "engine/seq.h"
@@ -326,8 +327,7 @@ struct replica {
 	atomic_bool batches;        /* some are listed */
 	struct shard *shard;
 	struct versions *versions;
-	struct type_cache *types;
-	struct schema_cache *schemas;
+	struct kept types, schemas;
 
 	pthread_mutex_t views_lock; /* leaf */
 	struct view *views;         /* all that live */
@@ -763,32 +763,11 @@ int document_write(const struct json *tree, const struct json *old, const struct
 
 /* ---- declarations (replica-types.c) ---- */
 
-struct type_cache;
-int types_init(struct replica *r);
-void types_done(struct replica *r);
+void types_init(struct replica *r);
 /* Those of a collection, for the caller to free; *ret NULL: none. */
 int types_of(struct replica *r, const struct id *scope, struct types **ret);
 /* The record was committed. Commit lock. */
 void types_changed(struct replica *r, const struct record *rec);
-/* The collection's schema, which declares as well, has changed. */
-void types_forget(struct replica *r, const struct id *scope);
-
-/* ---- what documents have to look like (replica-schema.c) ---- */
-
-#define SCHEMA_NAME ".schema.json"
-
-struct schema;
-struct schema_cache;
-int schemas_init(struct replica *r);
-void schemas_done(struct replica *r);
-bool schema_is_name(const char *name, size_t len);
-/* That of a collection, for the caller to free; *ret NULL: none, or none that is one. */
-int schema_of(struct replica *r, const struct id *scope, struct schema **ret);
-/* It was committed. Commit lock. */
-void schema_touched(struct replica *r, const struct touched *t);
-/* May the draft be saved under that name in that collection? -EINVAL: e says why not. */
-int draft_check(struct replica *r, const struct id *scope, const char *name, size_t len,
-		const struct draft *d, struct err *e);
 
 /* ---- structure (replica-tree.c) ---- */
 

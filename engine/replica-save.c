@@ -4,7 +4,7 @@
  * wrote, applied to the newest version. */
 
 #include "engine/edge.h"
-#include "engine/replica-impl.h"
+#include "engine/replica-schema.h"
 
 #include <errno.h>
 #include <sys/stat.h>

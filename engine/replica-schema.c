@@ -1,52 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /* What the documents of a collection have to look like (shoal-schema(7)): the file .schema.json in its directory. It is
- * looked at where somebody here saves, and by whoever asks; never when changes come from elsewhere.
- *
- * What was read is kept, by collection, until a commit touches such a file. */
+ * looked at where somebody here saves, and by whoever asks; never when changes come from elsewhere. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-schema.h"
 
 #include <errno.h>
 
 #include "engine/schema.h"
 
-#define KEPT 32
-
-struct kept_schema {
-	struct id scope;
-	bool known;
-	struct schema *schema; /* NULL: there is none, or what is there is none */
-};
-
-struct schema_cache {
-	pthread_mutex_t lock; /* leaf */
-	uint64_t changes;     /* of such files */
-	struct kept_schema kept[KEPT];
-};
-
-int schemas_init(struct replica *r)
+static void *ref(void *schema)
 {
-	r->schemas = calloc(1, sizeof(*r->schemas));
-	if (!r->schemas)
-		return -ENOMEM;
-	pthread_mutex_init(&r->schemas->lock, NULL);
-	return 0;
+	return schema_ref(schema);
 }
 
-void schemas_done(struct replica *r)
+static void unref(void *schema)
 {
-	if (!r->schemas)
-		return;
-	for (unsigned i = 0; i < KEPT; i++)
-		schema_free(r->schemas->kept[i].schema);
-	pthread_mutex_destroy(&r->schemas->lock);
-	free(r->schemas);
+	schema_free(schema);
 }
 
-static struct kept_schema *kept_of(struct schema_cache *k, const struct id *scope)
+void schemas_init(struct replica *r)
 {
-	return &k->kept[id_hash(scope) % KEPT];
+	kept_init(&r->schemas, ref, unref);
 }
 
 bool schema_is_name(const char *name, size_t len)
@@ -54,24 +29,14 @@ bool schema_is_name(const char *name, size_t len)
 	return len == strlen(SCHEMA_NAME) && memcmp(name, SCHEMA_NAME, len) == 0;
 }
 
-static void forget(struct replica *r, const struct id *scope)
-{
-	struct schema_cache *k = r->schemas;
-	pthread_mutex_lock(&k->lock);
-	k->changes++;
-	struct kept_schema *kept = kept_of(k, scope);
-	schema_free(TAKE_PTR(kept->schema));
-	kept->known = false;
-	pthread_mutex_unlock(&k->lock);
-	types_forget(r, scope);
-}
-
 void schema_touched(struct replica *r, const struct touched *t)
 {
 	const struct node *const side[] = { &t->before, &t->after };
 	for (unsigned i = 0; i < 2; i++)
-		if ((i || t->had) && side[i]->name && schema_is_name(side[i]->name, side[i]->name_len))
-			forget(r, &side[i]->attr.scope);
+		if ((i || t->had) && side[i]->name && schema_is_name(side[i]->name, side[i]->name_len)) {
+			kept_forget(&r->schemas, &side[i]->attr.scope);
+			kept_forget(&r->types, &side[i]->attr.scope); /* it declares as well */
+		}
 }
 
 /* A collection has the id of its directory. */
@@ -93,24 +58,17 @@ static int read_schema(struct replica *r, const struct id *scope, struct schema 
 
 int schema_of(struct replica *r, const struct id *scope, struct schema **ret)
 {
-	struct schema_cache *k = r->schemas;
 	struct schema *s = NULL;
-	pthread_mutex_lock(&k->lock);
-	uint64_t changes = k->changes;
-	struct kept_schema *kept = kept_of(k, scope);
-	bool known = kept->known && id_equal(&kept->scope, scope);
-	if (known)
-		s = schema_ref(kept->schema);
-	pthread_mutex_unlock(&k->lock);
-	int rc = known ? 0 : read_schema(r, scope, &s);
+	uint64_t changes;
+	void *known;
+	if (kept_get(&r->schemas, scope, &changes, &known)) {
+		*ret = known;
+		return 0;
+	}
+	int rc = read_schema(r, scope, &s);
 	if (rc < 0 && rc != -EINVAL && rc != -EFBIG)
 		return rc;
-	pthread_mutex_lock(&k->lock);
-	if (!known && changes == k->changes) {
-		schema_free(kept->schema);
-		*kept = (struct kept_schema){ *scope, true, schema_ref(s) };
-	}
-	pthread_mutex_unlock(&k->lock);
+	kept_put(&r->schemas, scope, changes, s);
 	*ret = s;
 	return 0;
 }

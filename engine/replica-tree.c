@@ -9,6 +9,7 @@
 #include "engine/edge.h"
 #include "engine/nameid.h"
 #include "engine/purged.h"
+#include "engine/replica-schema.h"
 
 void child_scope(const struct node *dir, struct id *ret)
 {

@@ -228,7 +228,6 @@ static void test_types(void)
 int main(void)
 {
 	tap_plan(141);
-	tap_plan(141);
 	test_keywords();
 	test_messages();
 	test_refused();
