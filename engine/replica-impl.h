@@ -56,6 +56,7 @@
 #include "engine/clock.h"
 #include "engine/elements.h"
 #include "engine/interest.h"
+#include "engine/kept.h"
 #include "engine/replica.h"
 #include "engine/restamp.h"
 #include "engine/seq.h"
@@ -326,7 +327,7 @@ struct replica {
 	atomic_bool batches;        /* some are listed */
 	struct shard *shard;
 	struct versions *versions;
-	struct type_cache *types;
+	struct kept types, schemas;
 
 	pthread_mutex_t views_lock; /* leaf */
 	struct view *views;         /* all that live */
@@ -763,9 +764,7 @@ int document_write(const struct json *tree, const struct json *old, const struct
 
 /* ---- declarations (replica-types.c) ---- */
 
-struct type_cache;
-int types_init(struct replica *r);
-void types_done(struct replica *r);
+void types_init(struct replica *r);
 /* Those of a collection, for the caller to free; *ret NULL: none. */
 int types_of(struct replica *r, const struct id *scope, struct types **ret);
 /* The record was committed. Commit lock. */

@@ -9,6 +9,7 @@
 #include "engine/edge.h"
 #include "engine/nameid.h"
 #include "engine/purged.h"
+#include "engine/replica-schema.h"
 
 void child_scope(const struct node *dir, struct id *ret)
 {
@@ -227,6 +228,9 @@ static int create_of(struct replica *r, struct birth *b, const struct content *c
 	rc = dir_get(r, b->parent, &dir);
 	if (rc == 0) {
 		child_scope(&dir, &scope);
+		rc = draft_check(r, &scope, b->name, b->len, &d, e);
+		if (rc < 0)
+			return rc;
 		rc = draft_difference(r, &d.arena, &scope, &d, NULL, &diff);
 	}
 	if (rc < 0)

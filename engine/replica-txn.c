@@ -4,7 +4,7 @@
  * ones on what the earlier ones made; then each file that is another one now is saved, created or
  * deleted once. All of it happens under the commit lock, so what was read is the head. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-schema.h"
 
 #include <errno.h>
 
@@ -298,6 +298,11 @@ static int save(struct txn *x, struct target *t)
 	}
 	if (rc == 0)
 		rc = scope_of(c->r, t, &scope);
+	if (rc == 0) {
+		rc = draft_check(c->r, &scope, t->name, t->len, &t->draft, x->e);
+		if (rc < 0)
+			return rc;
+	}
 	if (rc == 0)
 		rc = draft_difference(c->r, &t->draft.arena, &scope, &t->draft,
 				      t->was ? t->base : NULL, &diff);

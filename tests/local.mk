@@ -54,6 +54,7 @@ unit_tests = \
 	tests/unit/test_fieldname \
 	tests/unit/test_filenames \
 	tests/unit/test_filter \
+	tests/unit/test_schema \
 	tests/unit/test_frame \
 	tests/unit/test_hardlink \
 	tests/unit/test_histdiff \
@@ -162,6 +163,11 @@ tests_helpers_fsmount_LDADD = libfusefs.a libengine.a $(FUSEFS_LIBS) $(ENGINE_LI
 check_PROGRAMS += tests/helpers/callgate
 tests_helpers_callgate_SOURCES = tests/helpers/callgate.c
 tests_helpers_callgate_LDADD =
+
+# What fits a schema, for whoever has another opinion.
+check_PROGRAMS += tests/helpers/schemacheck
+tests_helpers_schemacheck_SOURCES = tests/helpers/schemacheck.c
+tests_helpers_schemacheck_LDADD = libengine.a $(ENGINE_LIBS)
 
 # logind, as far as it speaks of sleep.
 check_PROGRAMS += tests/helpers/logind
@@ -307,6 +313,7 @@ fuzz_targets = \
 	tests/fuzz/fuzz_manifest \
 	tests/fuzz/fuzz_reconcile \
 	tests/fuzz/fuzz_record \
+	tests/fuzz/fuzz_schema \
 	tests/fuzz/fuzz_seq \
 	tests/fuzz/fuzz_session \
 	tests/fuzz/fuzz_textdiff \
@@ -321,6 +328,7 @@ tests_fuzz_fuzz_history_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_ignore_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_reconcile_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_record_LDADD = $(FUZZ_LDADD)
+tests_fuzz_fuzz_schema_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_joinmsg_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_manifest_LDADD = $(FUZZ_LDADD)
@@ -406,6 +414,8 @@ EXTRA_DIST += \
 	tests/integration/conformance.py \
 	tests/integration/test_models.py \
 	tests/integration/test_posix.py \
+	tests/integration/test_schema.py \
+	tests/integration/test_schema_reference.py \
 	tests/integration/test_seek.py \
 	tests/integration/test_seen.py \
 	tests/integration/test_slow.py \
