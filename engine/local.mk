@@ -194,6 +194,7 @@ libengine_a_SOURCES = \
 	engine/replica-save.c \
 	engine/replica-schema.c \
 	engine/replica-schema.h \
+	engine/replica-schema-impl.h \
 	engine/replica-self.c \
 	engine/replica-sweep.c \
 	engine/replica-thin.c \

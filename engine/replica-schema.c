@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "engine/replica-schema-impl.h"
 #include "engine/schema.h"
 
 static void *ref(void *schema)
