@@ -170,7 +170,7 @@ static void set_place(const struct filter *f, size_t start, struct err *e)
 	int at = sqlite3_error_offset(f->db);
 	if (!e || at < 0 || (size_t)at < start || (size_t)at > start + f->len)
 		return;
-	sqldb_place(f->text, (size_t)at - start, e);
+	err_place(e, f->text, (size_t)at - start);
 }
 
 static int refuse(const struct filter *f, size_t start, struct err *e)

@@ -106,7 +106,7 @@ static void place_name(const struct query_run *run, const char *name, struct err
 	for (size_t i = 0; e && n > 0 && i + n <= run->q->len; i++)
 		if (sqlite3_strnicmp(sql + i, name, (int)n) == 0 && (i == 0 || !is_name(sql[i - 1])) &&
 		    (i + n == run->q->len || !is_name(sql[i + n]))) {
-			sqldb_place(sql, i, e);
+			err_place(e, sql, i);
 			return;
 		}
 }
@@ -152,7 +152,7 @@ static int refuse(struct query_run *run, bool made, size_t before, struct err *e
 	size_t place = (size_t)at - before;
 	place = made ? fields_source(run, place) : place;
 	if (place <= run->q->len)
-		sqldb_place(run->q->sql, place, e);
+		err_place(e, run->q->sql, place);
 	return rc;
 }
 
@@ -232,7 +232,7 @@ static int compile_source(struct query_run *run, const char *prefix, sqlite3_stm
 	size_t at = tail && (size_t)(tail - (const char *)whole.data) > strlen(prefix) ?
 			    (size_t)(tail - (const char *)whole.data) - strlen(prefix) : 0;
 	if (e && at <= run->q->len)
-		sqldb_place(run->q->sql, at, e);
+		err_place(e, run->q->sql, at);
 	return rc;
 }
 
@@ -437,7 +437,7 @@ static int run_query(struct query_run *run, struct err *e)
 	run->q = &rest;
 	int rc = compile_query(run, skip ? plan : "", &s, e);
 	if (rc < 0 && e && e->line)
-		sqldb_place(whole->sql, e->offset + skip, e);
+		err_place(e, whole->sql, e->offset + skip);
 	if (rc == 0 && !skip)
 		rc = bind_all(run, s, e);
 	sqlite3_progress_handler(run->db, STEPS, progress, run);

@@ -103,18 +103,3 @@ int sqldb_open(const struct sqldb_limits *limits, sqlite3 **ret)
 	*ret = db;
 	return 0;
 }
-
-void sqldb_place(const char *text, size_t offset, struct err *e)
-{
-	e->offset = offset;
-	e->line = 1;
-	e->column = 1;
-	for (size_t i = 0; i < offset; i++) {
-		if (text[i] == '\n') {
-			e->line++;
-			e->column = 1;
-		} else if (((unsigned char)text[i] & 0xc0) != 0x80) {
-			e->column++;
-		}
-	}
-}

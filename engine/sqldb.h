@@ -7,7 +7,6 @@
 #include <sqlite3.h>
 #include <stddef.h>
 
-#include "engine/err.h"
 
 struct sqldb_limits {
 	int value;   /* bytes of a value or row */
@@ -21,6 +20,3 @@ int sqldb_open(const struct sqldb_limits *limits, sqlite3 **ret); /* -ENOMEM */
 /* From now on SQLite has in this thread so many bytes and no more, beyond what it has already; 0: any number. What it is
  * refused shows as SQLITE_NOMEM. A database is to be opened and closed in the thread, or before and after. */
 void sqldb_limit_memory(size_t bytes);
-
-/* Line and column of e, for an offset in a text. */
-void sqldb_place(const char *text, size_t offset, struct err *e);

@@ -130,6 +130,7 @@ struct fusefs {
 	uint64_t n_forgotten;              /* inodes, since memory was given back last */
 	struct committer *committers;
 	uint64_t n_handles;
+	atomic_uint n_closing; /* handles of which a close was told, and not the end */
 	struct slots files, lists, plain_lists; /* what is open: handles, directories, plain ones */
 	uint64_t *plain_file; /* fs->lock: by descriptor, whose it is; 0: not an open plain file */
 	size_t n_plain_files;

@@ -207,6 +207,9 @@ int copy_truncate(struct fusefs *fs, struct inode *i, struct copy *c, uint64_t s
 
 void handle_begin(struct fusefs *fs, struct handle *h)
 {
+	if (h->closing)
+		atomic_fetch_sub(&fs->n_closing, 1);
+	h->closing = false;
 	if (!h->began)
 		commit_before_save(fs, h->inode);
 	h->began = true;
