@@ -157,7 +157,7 @@ static const struct command_def commands[] = {
 	  "    {\"delete\": PATH}\n\n"
 	  "with \"if\": VERSION for what has to be there before, or \"if\": null for nothing. PATH counts\n"
 	  "from the root; its directory has to be there. What is saved is merged field by field with what\n"
-	  "others do meanwhile, and no device ever shows a part of it.",
+	  "others do meanwhile, and no device ever shows a part of it. At most 1,000 lines at a time.",
 	  NULL, 0, 0, 0, true, cmd_txn },
 	{ "query", "[SQL]", "Ask in SQL about the documents of collections",
 	  "Each collection is a table with a row for each document in it and below: _id is its path there\n"
