@@ -21,6 +21,7 @@ tests_libtap_a_SOURCES = \
 	tests/prng.h \
 	tests/meeting.h \
 	tests/past.h \
+	tests/queries.h \
 	tests/replicas.h \
 	tests/storecopy.h \
 	tests/tap.c \
@@ -68,6 +69,7 @@ unit_tests = \
 	tests/unit/test_json \
 	tests/unit/test_jsonnum \
 	tests/unit/test_jsonpatch \
+	tests/unit/test_jsonpath \
 	tests/unit/test_jsonptr \
 	tests/unit/test_jsonstyle \
 	tests/unit/test_jsonw \
@@ -92,6 +94,8 @@ unit_tests = \
 	tests/unit/test_pointers \
 	tests/unit/test_proc \
 	tests/unit/test_qr \
+	tests/unit/test_query \
+	tests/unit/test_query_diff \
 	tests/unit/test_replica \
 	tests/unit/test_replica_crash \
 	tests/unit/test_replica_threads \
@@ -384,6 +388,7 @@ EXTRA_DIST += \
 	tests/integration/linkpeer.py \
 	tests/integration/programs.py \
 	tests/integration/test_purge.py \
+	tests/integration/test_query.py \
 	tests/integration/shaper.py \
 	tests/integration/test_blobs.py \
 	tests/integration/test_cli.py \
@@ -473,6 +478,7 @@ bench_programs = \
 	tests/bench/bench_crdt \
 	tests/bench/bench_diff \
 	tests/bench/bench_json \
+	tests/bench/bench_query \
 	tests/bench/bench_replica \
 	tests/bench/bench_large \
 	tests/bench/bench_purge \

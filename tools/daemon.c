@@ -496,6 +496,8 @@ int daemon_upgrade(struct daemon *d, const char *program, struct call *who, stru
 {
 	if (d->jobs)
 		return err_set(e, -EBUSY, "`shoal verify` runs: wait for its end");
+	if (d->n_queries)
+		return err_set(e, -EBUSY, "a query runs: wait for its end");
 	if (!program)
 		program = d->program;
 	if (!program || *program != '/')
@@ -596,7 +598,8 @@ static int finish(struct daemon *d, struct err *e)
 		last_words(d);
 	if (d->jobs)
 		log_info(d->log, "waiting for `shoal verify` to end");
-	while (d->jobs && sd_event_run(d->event, UINT64_MAX) >= 0)
+	queries_cancel(d);
+	while (d->jobs + d->n_queries && sd_event_run(d->event, UINT64_MAX) >= 0)
 		;
 	mesh_free(TAKE_PTR(d->mesh));
 	if (d->control) {

@@ -16,6 +16,7 @@ libtools_a_SOURCES = \
 	tools/cli-history.c \
 	tools/cli-life.c \
 	tools/cli-mesh.c \
+	tools/cli-query.c \
 	tools/cli-subscribe.c \
 	tools/cli-txn.c \
 	tools/cli-type.c \
@@ -67,6 +68,7 @@ libtools_a_SOURCES = \
 	tools/peers.h \
 	tools/qr.c \
 	tools/qr.h \
+	tools/query.c \
 	tools/report.c \
 	tools/restore.c \
 	tools/seek.c \

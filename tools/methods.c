@@ -244,6 +244,7 @@ const struct method daemon_methods[] = {
 	{ "log-level", method_log_level },
 	{ "mount", method_mount },
 	{ "peers", method_peers },
+	{ "query", method_query },
 	{ "reload", method_reload },
 	{ "resolve", method_resolve },
 	{ "restore", method_restore },

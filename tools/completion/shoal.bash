@@ -16,6 +16,7 @@ _shoal_options() {
 	restore) echo '--to=' ;;
 	subscribe) echo '--new --where=' ;;
 	unsubscribe) echo '--force --new' ;;
+	query) echo '--format= --param=' ;;
 	verify) echo '--repair' ;;
 	esac
 	case $1 in
@@ -26,7 +27,7 @@ _shoal_options() {
 }
 
 _shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down evict fetch init
-	invite join log log-level mount peers resolve restore status subscribe subscriptions txn type
+	invite join log log-level mount peers query resolve restore status subscribe subscriptions txn type
 	umount unsubscribe up upgrade verify wait watch'
 
 _shoal_names() { # _shoal_names COMMAND: the names that its --json lists
@@ -66,6 +67,10 @@ _shoal() {
 	--to)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		compopt -o filenames 2>/dev/null
+		return
+		;;
+	--format)
+		mapfile -t COMPREPLY < <(compgen -W 'table json jsonl csv' -- "$word")
 		return
 		;;
 	--role)
