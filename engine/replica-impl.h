@@ -769,14 +769,6 @@ void large_publish(struct commit *c, const struct touched *t);
 int document_write(const struct json *tree, const struct json *old, const struct version *base,
 		   struct buf *b);
 
-/* ---- declarations (replica-types.c) ---- */
-
-void types_init(struct replica *r);
-/* Those of a collection, for the caller to free; *ret NULL: none. */
-int types_of(struct replica *r, const struct id *scope, struct types **ret);
-/* The record was committed. Commit lock. */
-void types_changed(struct replica *r, const struct record *rec);
-
 /* ---- structure (replica-tree.c) ---- */
 
 /* The draft as a new file within the commit. -EEXIST. */

@@ -1,9 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* What the documents of a collection have to look like: shoal-schema(7). */
+/* What a collection says of its documents: how their values merge, and what they have to look like. */
 
 #include "engine/replica-impl.h"
+
+/* ---- declarations (replica-types.c) ---- */
+
+void types_init(struct replica *r);
+/* Those of a collection, for the caller to free; *ret NULL: none. */
+int types_of(struct replica *r, const struct id *scope, struct types **ret);
+/* The record was committed. Commit lock. */
+void types_changed(struct replica *r, const struct record *rec);
+
+/* ---- schemas (replica-schema.c, shoal-schema(7)) ---- */
 
 #define SCHEMA_NAME ".schema.json"
 
