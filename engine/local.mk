@@ -79,6 +79,9 @@ libengine_a_SOURCES = \
 	engine/id.h \
 	engine/ignore.c \
 	engine/ignore.h \
+	engine/index.h \
+	engine/indexkey.c \
+	engine/indexkey.h \
 	engine/intake-burst.c \
 	engine/intake-chunks.c \
 	engine/intake-impl.h \
@@ -180,6 +183,7 @@ libengine_a_SOURCES = \
 	engine/replica-entries.c \
 	engine/replica-history.c \
 	engine/replica-impl.h \
+	engine/replica-index.c \
 	engine/replica-interest.c \
 	engine/replica-leaf.c \
 	engine/replica-lines.c \

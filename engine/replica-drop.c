@@ -203,6 +203,7 @@ static int mark_done(struct replica *r, const struct id *scope, struct err *e)
 {
 	store_batch_clear(r->batch);
 	drop_put(r->batch, scope, false);
+	indexes_leave(r, scope, r->batch);
 	return store_write(r->store, r->batch, e);
 }
 

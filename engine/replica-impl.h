@@ -45,7 +45,7 @@
  *                                       varint counter, varint actor
  *   ATTRS    node                       struct node, see replica-node.c; live nodes, and directories
  *                                       that are not
- *   PICKS    see replica-pick.c
+ *   PICKS    see replica-pick.c and replica-index.c
  *   HISTORY  node, stamp u64            an earlier version, see engine/history.h; node TRASH: a deletion
  *
  * Locks, in this order: commit, notify, then leaves (scopes, shards of caches, views). */
@@ -293,6 +293,7 @@ struct replica {
 	unsigned renewals_own;    /* those that nobody's word brought about */
 	struct restamp *restamped;
 	struct picks *picks;      /* replica-pick.c */
+	struct indexes *indexes;  /* replica-index.c */
 	bool left;                /* some nodes left with own changes */
 	struct clock clock;
 	uint32_t actors_saved;    /* so many are in the store */
@@ -616,6 +617,25 @@ int picks_put(struct commit *c, struct store_batch *b);
 /* Compares those that are complete with all records, and begins those anew that are wrong, if repair is set.
  * Commit lock; c has begun and is empty. */
 int picks_check(struct replica *r, struct commit *c, bool repair, uint64_t *ret_wrong, struct err *e);
+
+/* Calls f for the nodes that n entries in the index of changes of a collection name, from *place on (empty: the first
+ * one), each once; *place is where to go on, empty at the end. What f returns other than 0 ends it. Commit lock. */
+int nodes_step(struct replica *r, const struct id *scope, unsigned n, struct buf *place,
+	       int (*f)(const struct id *node, void *userdata), void *userdata);
+
+/* replica-index.c: indexes for queries (engine/index.h). At open; what a commit changes of them. */
+int indexes_load(struct replica *r, struct err *e);
+void indexes_done(struct replica *r);
+int indexes_put(struct commit *c, struct store_batch *b);
+/* Compares those that are complete with all documents; as picks_check. */
+int indexes_check(struct replica *r, bool repair, uint64_t *ret_wrong, struct err *e);
+/* The collection has left the store: into the batch, and in memory. Commit lock. */
+void indexes_leave(struct replica *r, const struct id *scope, struct store_batch *b);
+
+/* replica-types.c. A directory at the top or the root; what: is done for it, for people. -ENOENT, -ENOTDIR, -EINVAL. */
+int collection_check(struct replica *r, const struct id *id, const char *what, struct err *e);
+/* replica-rows.c: a document as a tree, numbers as they show. */
+int document_tree(struct replica *r, struct arena *a, const struct record *rec, struct json **ret, struct err *e);
 
 /* replica-part.c: marks of nodes that came of parts, and of those that left with own changes. */
 void part_put(struct commit *c, const struct touched *t, struct store_batch *b);

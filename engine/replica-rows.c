@@ -596,21 +596,24 @@ int rows_text(struct rows *x, const struct row *row, struct buf *ret, struct err
 	return rc == 0 ? render_json(&x->scratch, x->r->actors, rec, ret, NULL) : rc;
 }
 
-int rows_tree(struct rows *x, const struct row *row, struct arena *a, struct json **ret, struct err *e)
+int document_tree(struct replica *r, struct arena *a, const struct record *rec, struct json **ret, struct err *e)
 {
 	_cleanup_(buf_done) struct buf text = { 0 };
-	const struct record *rec = NULL;
-	int rc = decode(x, row, a, &rec, e);
-	if (rc != 0)
-		return rc;
 	if (!rec->top || !slot_find(rec->top, TOP_SOURCE, strlen(TOP_SOURCE)))
-		return render_tree(a, x->r->actors, rec, ret);
+		return render_tree(a, r->actors, rec, ret);
 	/* Numbers show as the text has them. */
-	rc = render_json(a, x->r->actors, rec, &text, NULL);
+	int rc = render_json(a, r->actors, rec, &text, NULL);
 	if (rc < 0)
 		return rc;
 	const char *copy = arena_dup(a, text.data, text.len);
 	return copy ? json_parse(a, copy, text.len, NULL, ret, e) : -ENOMEM;
+}
+
+int rows_tree(struct rows *x, const struct row *row, struct arena *a, struct json **ret, struct err *e)
+{
+	const struct record *rec = NULL;
+	int rc = decode(x, row, a, &rec, e);
+	return rc < 0 ? rc : document_tree(x->r, a, rec, ret, e);
 }
 
 int rows_field(struct row *row, const struct jsonpath *p, struct value *ret, uint32_t *ret_steps)

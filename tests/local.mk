@@ -62,6 +62,7 @@ unit_tests = \
 	tests/unit/test_history \
 	tests/unit/test_hostile \
 	tests/unit/test_incarnation \
+	tests/unit/test_index \
 	tests/unit/test_identity \
 	tests/unit/test_ignore \
 	tests/unit/test_jdiff \
