@@ -159,7 +159,7 @@ static int define(const struct id *scope, const char *const *pointer, uint32_t n
 	for (uint32_t i = 0; rc == 0 && i < n; i++)
 		rc = add_pointer(x, pointer[i], strlen(pointer[i]), e);
 	if (rc < 0)
-		return err_errno(e, rc, "cannot index it");
+		return rc == -ENOMEM ? err_errno(e, rc, "cannot index it") : rc;
 	name_it(x);
 	*ret = TAKE_PTR(x);
 	return 0;

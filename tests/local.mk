@@ -410,6 +410,7 @@ EXTRA_DIST += \
 	tests/integration/test_idle.py \
 	tests/integration/test_ignore.py \
 	tests/integration/test_incarnations.py \
+	tests/integration/test_index.py \
 	tests/integration/test_lab.py \
 	tests/integration/test_libshoal.py \
 	tests/integration/test_links.py \
