@@ -152,6 +152,7 @@ libengine_a_SOURCES = \
 	engine/purged.h \
 	engine/query-field.c \
 	engine/query-impl.h \
+	engine/query-index.c \
 	engine/query-json.c \
 	engine/query-plan.c \
 	engine/query-stash.c \

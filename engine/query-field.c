@@ -369,7 +369,7 @@ static enum operand operand_is(const struct tokens *t, size_t first, size_t end,
 {
 	const struct token *k = &t->token[first];
 	size_t n = end - first;
-	for (uint32_t i = 0; i < t->run->fields.n_uses; i++)
+	for (uint32_t i = 0; spans && i < t->run->fields.n_uses; i++)
 		if (spans[i].first == first && spans[i].end == end) {
 			*ret_use = i;
 			return OPERAND_USE;
@@ -449,6 +449,98 @@ static int make_bare(struct query_run *run, struct query_use *u, bool text)
 	return 0;
 }
 
+static bool is_range(const struct token *k)
+{
+	return is_op(k, "<") || is_op(k, ">") || is_op(k, "<=") || is_op(k, ">=");
+}
+
+/* The operand behind that token has no affinity, so that a column without one is compared with it as the value of a
+ * function is. *ret_end: behind it. */
+static bool is_plain(const struct tokens *t, size_t first, size_t *ret_end)
+{
+	uint32_t other;
+	*ret_end = operand_end(t, first);
+	enum operand is = *ret_end > first ? operand_is(t, first, *ret_end, NULL, &other) : OPERAND_OTHER;
+	return is == OPERAND_CONSTANT || is == OPERAND_COMPUTED;
+}
+
+/* X BETWEEN Y AND Z */
+static bool is_between(const struct tokens *t, size_t i)
+{
+	size_t end;
+	return is_word(&t->token[i], "BETWEEN") && is_plain(t, i + 1, &end) && is_word(&t->token[end], "AND") &&
+	       is_plain(t, end + 1, &end) && ends_expression(t, end);
+}
+
+/* X IN (Y, Z, ...) */
+static bool is_in_list(const struct tokens *t, size_t i)
+{
+	if (!is_word(&t->token[i], "IN") || !is_op(&t->token[i + 1], "("))
+		return false;
+	for (i += 2;; i++) {
+		if (!is_plain(t, i, &i))
+			return false;
+		if (!is_op(&t->token[i], ","))
+			return is_op(&t->token[i], ")") && ends_expression(t, i + 1);
+	}
+}
+
+/* X LIKE Y: arguments of functions have no affinity. */
+static bool is_like(const struct tokens *t, size_t i)
+{
+	size_t end;
+	return (is_word(&t->token[i], "LIKE") || is_word(&t->token[i], "GLOB")) && is_plain(t, i + 1, &end) &&
+	       ends_expression(t, end);
+}
+
+/* ... ORDER BY ..., X ... in a query where nothing else has to be the same expression. */
+static bool is_order(const struct tokens *t, const struct span *s)
+{
+	static const char *const words[] = { "UNION", "INTERSECT", "EXCEPT", "DISTINCT", "GROUP", "OVER", "WINDOW" };
+	unsigned depth = 0;
+	size_t i = s->first - 1;
+	const struct token *behind = &t->token[s->end];
+	if (!ends_expression(t, s->end) && !is_word(behind, "LIMIT") && !is_word(behind, "NULLS"))
+		return false;
+	for (size_t k = 1; k < t->n; k++)
+		if (IS_ONE_OF(&t->token[k], words))
+			return false;
+	for (; i > 0; i--) {
+		const struct token *k = &t->token[i];
+		if (is_op(k, ")"))
+			depth++;
+		else if (is_op(k, "(") && depth-- == 0)
+			return false;
+		else if (depth == 0 && is_word(k, "BY") && is_word(k - 1, "ORDER"))
+			return i == s->first - 1 || is_op(&t->token[s->first - 1], ",");
+	}
+	return false;
+}
+
+/* Where an index may be used, comparisons with what is known before are told as well. */
+static bool is_for_index(struct tokens *t, const struct span *s, const struct query_use *u)
+{
+	const struct query_field *f = &t->run->fields.field[u->field];
+	size_t end;
+	if ((f->as != FIELD_VALUE && f->as != FIELD_EXTRACT) || !index_somewhere(t->run, &f->path))
+		return false;
+	if (begins_expression(t, s->first - 1)) {
+		const struct token *k = &t->token[s->end];
+		if ((is_range(k) || is_equality(k)) && is_plain(t, s->end + 1, &end) && ends_expression(t, end))
+			return true;
+		if (is_between(t, s->end) || is_in_list(t, s->end) || is_like(t, s->end))
+			return true;
+	}
+	const struct token *k = &t->token[s->first - 1];
+	if ((is_range(k) || is_equality(k)) && ends_expression(t, s->end)) {
+		uint32_t other;
+		size_t first = operand_begin(t, s->first - 1);
+		enum operand is = first > 0 && first < s->first - 1 ? operand_is(t, first, s->first - 1, NULL, &other) : OPERAND_OTHER;
+		return (is == OPERAND_CONSTANT || is == OPERAND_COMPUTED) && begins_expression(t, first - 1);
+	}
+	return is_order(t, s);
+}
+
 /* X = Y, as a whole expression, where X is a use. */
 static int look_around(struct tokens *t, const struct span *spans, uint32_t i)
 {
@@ -512,6 +604,8 @@ int fields_find(struct query_run *run)
 	}
 	for (uint32_t i = 0; i < f->n_uses; i++) {
 		rc = look_around(&t, spans, i);
+		if (rc == 0 && !f->use[i].bare && is_for_index(&t, &spans[i], &f->use[i]))
+			rc = make_bare(run, &f->use[i], false);
 		if (rc < 0)
 			return rc;
 	}

@@ -7,6 +7,7 @@
  * query-field.c  finds body ->> '$.path' in the text and puts columns in its place
  * query-table.c  the virtual tables
  * query-stash.c  rows of a table that are gone through again and again, in memory
+ * query-index.c  what of an index answers what is asked of a table
  * query-json.c   JSON as values of SQL, and the functions ->, ->>, json_extract
  * query-plan.c   EXPLAIN in plain words */
 
@@ -85,6 +86,10 @@ struct query_run {
 	struct err *e;
 };
 
+enum { BY_ID = 1, BY_PATH = 2, BY_FIELD = 4, PLAN_DOCS = 8, BY_INDEX = 16 };
+#define PLAN_COLUMN 8 /* bits */
+#define INDEX_COLUMNS 8 /* of an index */
+
 enum { COLUMN_ID, COLUMN_PATH, COLUMN_MTIME, COLUMN_VERSION, COLUMN_BODY, COLUMNS };
 
 /* query-field.c */
@@ -134,6 +139,22 @@ const struct stash_row *stash_first_text(const struct stash *s, const char *text
 size_t stash_size(const struct stash *s); /* bytes */
 const struct stash_row *stash_next(const struct stash *s, const struct stash_row *row, bool keyed);
 void stash_result(const struct stash *s, const struct stash_row *row, int column, sqlite3_context *ctx);
+
+/* query-index.c */
+/* The best of a table's indexes for what SQLite asks: the plan for it, without PLAN_DOCS, and what it says to SQLite. 0: none
+ * is good for it. rows: that the table has. */
+int index_choose(const struct query_run *run, const struct rows_index *x, uint32_t n_indexes, double n,
+		 sqlite3_index_info *info);
+const struct rows_index *index_of_plan(const struct rows_index *x, int plan);
+/* One whose first place is that column; NULL: none. */
+const struct rows_index *index_on(const struct query_run *run, const struct rows_index *x, uint32_t n, int column);
+/* Is the place in any index of the store? */
+bool index_somewhere(struct query_run *run, const struct jsonpath *place);
+/* Ranges of values, for rows_find: of a plan with its arguments; equal to v in the first place. -ENOMEM. */
+int index_ranges(int plan, sqlite3_value **v, struct rows_range **ret, uint32_t *ret_n);
+int index_equal(sqlite3_value *v, struct rows_range **ret, uint32_t *ret_n);
+/* What query-plan.c reads. */
+void index_words(const struct rows_index *x, int plan, struct buf *b);
 
 /* query-plan.c: what EXPLAIN QUERY PLAN says of a statement, to the sink. */
 int plan_tell(struct query_run *run, sqlite3_stmt *s);

@@ -56,6 +56,7 @@
 #include "engine/clock.h"
 #include "engine/elements.h"
 #include "engine/interest.h"
+#include "engine/jsonpath.h"
 #include "engine/kept.h"
 #include "engine/replica.h"
 #include "engine/restamp.h"
@@ -555,7 +556,7 @@ int link_alive(struct commit *c, const struct record *file, bool *ret);
 /* Observers are told of the names of files that have come behind them. */
 int links_appear(struct commit *c);
 /* Calls f with each link that is alive and names that node of that collection. */
-int link_each(struct replica *r, const struct id *target, const struct id *scope,
+int link_each(struct replica *r, const struct store_snapshot *snap, const struct id *target, const struct id *scope,
 	      int (*f)(const struct id *link, void *userdata), void *userdata);
 /* The place of one of the file's links, always the same one. -ENOENT. */
 int link_first(struct replica *r, struct arena *a, const struct id *id, struct node *ret);
@@ -631,6 +632,20 @@ int indexes_put(struct commit *c, struct store_batch *b);
 int indexes_check(struct replica *r, bool repair, uint64_t *ret_wrong, struct err *e);
 /* The collection has left the store: into the batch, and in memory. Commit lock. */
 void indexes_leave(struct replica *r, const struct id *scope, struct store_batch *b);
+
+/* An index in a snapshot, complete there. */
+struct index_at {
+	struct id name, scope;
+	const char **pointer; /* arena, as the rest */
+	struct jsonpath *path;
+	uint32_t n;
+	bool cut;             /* some texts in it are */
+};
+/* At most INDEXES_MAX of them. */
+int indexes_at(struct replica *r, const struct store_snapshot *snap, struct arena *a, struct index_at *ret, uint32_t *ret_n);
+/* Entries whose values are of a range; each key ends with the node. */
+int index_at_iter(struct replica *r, const struct store_snapshot *snap, const struct id *name, const struct buf *from,
+		  const struct buf *to, struct store_iter **ret);
 
 /* replica-types.c. A directory at the top or the root; what: is done for it, for people. -ENOENT, -ENOTDIR, -EINVAL. */
 int collection_check(struct replica *r, const struct id *id, const char *what, struct err *e);

@@ -382,6 +382,69 @@ void indexes_leave(struct replica *r, const struct id *scope, struct store_batch
 	}
 }
 
+/* ---- in a snapshot ---- */
+
+static bool is_cut(struct replica *r, const struct store_snapshot *snap, const struct index *x)
+{
+	_cleanup_(buf_done) struct buf key = { 0 }, end = { 0 };
+	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
+	index_key(&key, INDEX_CUT, x, NULL, 0);
+	store_prefix_end(key.data, key.len, &end);
+	int rc = store_iter_new(r->store, snap, STORE_PICKS, key.data, key.len, end.data, end.len, &it);
+	return rc < 0 || store_iter_valid(it) || store_iter_error(it) < 0;
+}
+
+static int copy_index(struct replica *r, const struct store_snapshot *snap, struct arena *a, const struct index *x,
+		      struct index_at *ret)
+{
+	*ret = (struct index_at){ .name = x->name, .scope = x->scope, .n = x->n, .cut = is_cut(r, snap, x) };
+	ret->pointer = arena_array(a, x->n, sizeof(*ret->pointer));
+	ret->path = arena_array(a, x->n, sizeof(*ret->path));
+	for (uint32_t i = 0; ret->pointer && ret->path && i < x->n; i++) {
+		ret->pointer[i] = arena_dup(a, x->pointer[i], strlen(x->pointer[i]));
+		if (!ret->pointer[i] || jsonpath_join(a, &x->path[i], &(struct jsonpath){ 0 }, &ret->path[i]) < 0)
+			return -ENOMEM;
+		/* The names belong to the index. */
+		for (uint32_t k = 0; k < ret->path[i].n; k++) {
+			struct jsonpath_step *s = &ret->path[i].step[k];
+			if (s->kind == JSONPATH_NAME && !(s->name = arena_dup(a, s->name, s->len)))
+				return -ENOMEM;
+		}
+	}
+	return ret->pointer && ret->path ? 0 : -ENOMEM;
+}
+
+int indexes_at(struct replica *r, const struct store_snapshot *snap, struct arena *a, struct index_at *ret, uint32_t *ret_n)
+{
+	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
+	const uint8_t first = INDEX_HEAD, end = INDEX_HEAD + 1;
+	int rc = store_iter_new(r->store, snap, STORE_PICKS, &first, 1, &end, 1, &it);
+	*ret_n = 0;
+	for (; rc == 0 && store_iter_valid(it) && *ret_n < INDEXES_MAX; store_iter_next(it)) {
+		_cleanup_(index_freep) struct index *x = NULL;
+		size_t len;
+		const uint8_t *value = store_iter_value(it, &len);
+		rc = head_get(value, len, &x);
+		if (rc == 0 && x->state == STATE_COMPLETE)
+			rc = copy_index(r, snap, a, x, &ret[(*ret_n)++]);
+		else if (rc == -EBADMSG)
+			rc = 0;
+	}
+	return rc < 0 ? rc : store_iter_error(it);
+}
+
+int index_at_iter(struct replica *r, const struct store_snapshot *snap, const struct id *name, const struct buf *from,
+		  const struct buf *to, struct store_iter **ret)
+{
+	_cleanup_(buf_done) struct buf lower = { 0 }, upper = { 0 };
+	const struct index x = { .name = *name };
+	index_key(&lower, INDEX_ENTRY, &x, from->data, from->len);
+	index_key(&upper, INDEX_ENTRY, &x, to->data, to->len);
+	if (buf_failed(&lower) || buf_failed(&upper))
+		return -ENOMEM;
+	return store_iter_new(r->store, snap, STORE_PICKS, lower.data, lower.len, upper.data, upper.len, ret);
+}
+
 /* ---- making and erasing them ---- */
 
 static struct index *index_find(struct replica *r, const struct id *name)
