@@ -157,6 +157,7 @@ libengine_a_SOURCES = \
 	engine/query-plan.c \
 	engine/query-stash.c \
 	engine/query-table.c \
+	engine/query-text.c \
 	engine/query.c \
 	engine/query.h \
 	engine/recent.h \

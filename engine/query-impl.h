@@ -4,7 +4,8 @@
 /* What the files of queries share.
  *
  * query.c        runs one: compiles it, gives out rows, explains errors
- * query-field.c  finds body ->> '$.path' in the text and puts columns in its place
+ * query-field.c  finds body ->> '$.path' in the text
+ * query-text.c   puts columns in its place
  * query-table.c  the virtual tables
  * query-stash.c  rows of a table that are gone through again and again, in memory
  * query-index.c  what of an index answers what is asked of a table
@@ -34,6 +35,7 @@ struct query_field {
 	struct jsonpath path;
 	const char *name;   /* of the column */
 	const char *source; /* as it stands in the query, first */
+	bool named;         /* the column of an indexed pointer, of tables that have the index; not told of comparisons */
 };
 
 /* body ->> '$.path' in the text. */
@@ -44,6 +46,7 @@ struct query_use {
 	uint32_t field;
 	bool bare;   /* as a column, whose comparisons a table is told of; else as an expression, which has no affinity */
 	bool off;    /* not here */
+	bool named;  /* it stands there as the name of an indexed pointer */
 	size_t at;   /* where it went in the text that was made, so many bytes */
 	size_t len;
 };
@@ -92,10 +95,14 @@ enum { BY_ID = 1, BY_PATH = 2, BY_FIELD = 4, PLAN_DOCS = 8, BY_INDEX = 16 };
 
 enum { COLUMN_ID, COLUMN_PATH, COLUMN_MTIME, COLUMN_VERSION, COLUMN_BODY, COLUMNS };
 
-/* query-field.c */
+/* query-field.c, query-text.c */
 int fields_find(struct query_run *run);
 /* The text with columns; where they went into the uses. */
 int fields_write(struct query_run *run, struct buf *ret);
+/* Leaves those that are names as they are. False: there are none any more. */
+bool fields_unname(struct query_run *run);
+/* Does the table of that many indexes have the column? */
+bool fields_in_table(const struct query_field *f, const struct rows_index *x, uint32_t n);
 /* A place in that text as one in the query. */
 size_t fields_source(const struct query_run *run, size_t at);
 /* The use around that place of the made text; NULL: none. */

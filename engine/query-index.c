@@ -35,7 +35,7 @@ static const struct jsonpath *place_of(const struct query_run *run, int column)
 	if (column < COLUMNS)
 		return NULL;
 	const struct query_field *f = &run->fields.field[column - COLUMNS];
-	return f->as == FIELD_VALUE || f->as == FIELD_EXTRACT ? &f->path : NULL;
+	return !f->named && (f->as == FIELD_VALUE || f->as == FIELD_EXTRACT) ? &f->path : NULL;
 }
 
 /* The constraint of that kind on that place; -1: there is none. */
@@ -124,6 +124,8 @@ int index_choose(const struct query_run *run, const struct rows_index *x, uint32
 	double best_cost = 0;
 	uint32_t which = n_indexes;
 	for (uint32_t i = 0; i < n_indexes; i++) {
+		if (!x[i].complete)
+			continue;
 		struct plan p = plan_with(run, &x[i], n, info);
 		bool first_rows = p.ordered && is_limited(info);
 		if (p.n == 0 && !first_rows)
@@ -346,7 +348,7 @@ const struct rows_index *index_on(const struct query_run *run, const struct rows
 {
 	const struct jsonpath *place = place_of(run, column);
 	for (uint32_t i = 0; place && i < n; i++)
-		if (jsonpath_equal(&x[i].path[0], place))
+		if (x[i].complete && jsonpath_equal(&x[i].path[0], place))
 			return &x[i];
 	return NULL;
 }

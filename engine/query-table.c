@@ -438,7 +438,8 @@ static int plan_of(const struct query_run *run, sqlite3_index_info *info, int i)
 		return BY_PATH;
 	/* body -> … is a column whatever it is compared with, which may make a number of it. A constant is no join: one
 	 * round, which SQLite picks from. */
-	if (c->iColumn < COLUMNS || run->fields.field[c->iColumn - COLUMNS].as == FIELD_JSON || sqlite3_vtab_rhs_value(info, i, &known) == SQLITE_OK)
+	if (c->iColumn < COLUMNS || run->fields.field[c->iColumn - COLUMNS].as == FIELD_JSON ||
+	    run->fields.field[c->iColumn - COLUMNS].named || sqlite3_vtab_rhs_value(info, i, &known) == SQLITE_OK)
 		return 0;
 	return BY_FIELD | c->iColumn << PLAN_COLUMN;
 }
@@ -510,13 +511,19 @@ static int vt_disconnect(sqlite3_vtab *base)
 	return SQLITE_OK;
 }
 
-static int declare(struct query_run *run)
+static int declare(const struct table *t)
 {
+	const struct query_run *run = t->run;
 	_cleanup_(buf_done) struct buf b = { 0 };
 	buf_puts(&b, "CREATE TABLE x(_id TEXT, _path TEXT, _mtime TEXT, _version TEXT, body TEXT");
 	for (uint32_t i = 0; i < run->fields.n; i++) {
+		const struct query_field *f = &run->fields.field[i];
+		if (f->named && !fields_in_table(f, t->index, t->n_indexes)) {
+			buf_putf(&b, ", \"not here %u\" BLOB HIDDEN", i);
+			continue;
+		}
 		buf_puts(&b, ", \"");
-		for (const char *p = run->fields.field[i].name; *p; p++) {
+		for (const char *p = f->name; *p; p++) {
 			if (*p == '"')
 				buf_u8(&b, '"');
 			buf_u8(&b, (uint8_t)*p);
@@ -537,7 +544,7 @@ static int vt_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
 	(void)argv;
 	(void)e;
 	t->run->inside = false; /* a table is declared, but not by the query */
-	int rc = declare(t->run);
+	int rc = declare(t);
 	t->run->inside = inside;
 	*ret = &t->base;
 	return rc;

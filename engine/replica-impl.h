@@ -633,12 +633,13 @@ int indexes_check(struct replica *r, bool repair, uint64_t *ret_wrong, struct er
 /* The collection has left the store: into the batch, and in memory. Commit lock. */
 void indexes_leave(struct replica *r, const struct id *scope, struct store_batch *b);
 
-/* An index in a snapshot, complete there. */
+/* An index in a snapshot that is not going. */
 struct index_at {
 	struct id name, scope;
 	const char **pointer; /* arena, as the rest */
 	struct jsonpath *path;
 	uint32_t n;
+	bool complete;
 	bool cut;             /* some texts in it are */
 };
 /* At most INDEXES_MAX of them. */

@@ -397,7 +397,8 @@ static bool is_cut(struct replica *r, const struct store_snapshot *snap, const s
 static int copy_index(struct replica *r, const struct store_snapshot *snap, struct arena *a, const struct index *x,
 		      struct index_at *ret)
 {
-	*ret = (struct index_at){ .name = x->name, .scope = x->scope, .n = x->n, .cut = is_cut(r, snap, x) };
+	*ret = (struct index_at){ .name = x->name, .scope = x->scope, .n = x->n,
+				  .complete = x->state == STATE_COMPLETE, .cut = is_cut(r, snap, x) };
 	ret->pointer = arena_array(a, x->n, sizeof(*ret->pointer));
 	ret->path = arena_array(a, x->n, sizeof(*ret->path));
 	for (uint32_t i = 0; ret->pointer && ret->path && i < x->n; i++) {
@@ -425,7 +426,7 @@ int indexes_at(struct replica *r, const struct store_snapshot *snap, struct aren
 		size_t len;
 		const uint8_t *value = store_iter_value(it, &len);
 		rc = head_get(value, len, &x);
-		if (rc == 0 && x->state == STATE_COMPLETE)
+		if (rc == 0 && x->state != STATE_GOING)
 			rc = copy_index(r, snap, a, x, &ret[(*ret_n)++]);
 		else if (rc == -EBADMSG)
 			rc = 0;

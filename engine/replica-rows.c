@@ -514,7 +514,7 @@ int rows_indexes(struct rows *x, const struct rows_dir *dir, const struct rows_i
 		if (rc < 0)
 			return rc;
 		for (uint32_t i = 0; i < x->n_indexes; i++) {
-			index[i] = (struct rows_index){ all[i].name, all[i].pointer, all[i].path, all[i].n, all[i].cut };
+			index[i] = (struct rows_index){ all[i].name, all[i].pointer, all[i].path, all[i].n, all[i].complete, all[i].cut };
 			x->index_scope[i] = all[i].scope;
 		}
 		x->index = index;

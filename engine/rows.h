@@ -36,12 +36,13 @@ struct row {
 	struct field_index index;
 };
 
-/* An index of a collection (engine/index.h), complete in this moment. */
+/* An index of a collection (engine/index.h), in this moment. */
 struct rows_index {
 	struct id name;
 	const char *const *pointer;
 	const struct jsonpath *path;
 	uint32_t n;
+	bool complete; /* rows can be found by it */
 	bool cut; /* some texts in it are: its order is not that of the values */
 };
 
