@@ -53,6 +53,7 @@ libtransports_a_SOURCES = \
 	transports/mesh-impl.h \
 	transports/mesh-neighbours.c \
 	transports/mesh-radio.c \
+	transports/mesh-reason.c \
 	transports/mesh-standby.c \
 	transports/mesh-target.c \
 	transports/mesh-way.c \

@@ -25,16 +25,42 @@ static bool is_up(const struct conn *c)
 	return c->state == CONN_UP;
 }
 
+static void say_backlog(const struct mesh_backlog *b, char ret[static MESH_REASON_SIZE])
+{
+	static const char much[] = "too much for Bluetooth";
+	const unsigned long long n = b->n;
+	switch (b->work) {
+	case MESH_COMPARING:
+		snprintf(ret, MESH_REASON_SIZE, "the first comparison was %s", much);
+		break;
+	case MESH_CONTENTS:
+		if (n >= 1 << 20)
+			snprintf(ret, MESH_REASON_SIZE, "%llu MiB of contents were %s", n >> 20, much);
+		else if (n)
+			snprintf(ret, MESH_REASON_SIZE, "%llu KiB of contents were %s", (n + 1023) >> 10, much);
+		else
+			snprintf(ret, MESH_REASON_SIZE, "contents were waited for, %s", much);
+		break;
+	case MESH_CHANGES:
+		snprintf(ret, MESH_REASON_SIZE, "%llu changes were %s", n, much);
+		break;
+	}
+}
+
 /* Asked every few seconds, of a link by Bluetooth. */
 static bool long_busy(struct mesh *m, struct conn *c)
 {
-	if (!is_up(c) || !address_is_bluetooth(&c->remote) || !m->handler->busy || !m->handler->busy(&c->peer, m->user)) {
+	struct mesh_backlog b = { 0 };
+	if (!is_up(c) || !address_is_bluetooth(&c->remote) || !m->handler->busy || !m->handler->busy(&c->peer, &b, m->user)) {
 		c->busy_since = 0;
 		return false;
 	}
 	if (!c->busy_since)
 		c->busy_since = mesh_now(m);
-	return mesh_now(m) - c->busy_since >= m->direct_after;
+	if (mesh_now(m) - c->busy_since < m->direct_after)
+		return false;
+	say_backlog(&b, m->direct_want);
+	return true;
 }
 
 static bool alone(const struct mesh *m)
@@ -49,6 +75,7 @@ static bool on_wants(void *user)
 {
 	struct mesh *m = user;
 	bool any = false;
+	m->direct_want[0] = '\0';
 	if (m->resting || m->closing)
 		return false;
 	for (struct conn *c = m->conns; c; c = c->next)
@@ -56,12 +83,13 @@ static bool on_wants(void *user)
 	if (any && !m->direct_busy)
 		wifidirect_hurry(m->direct);
 	m->direct_busy = any;
-	return any || (m->direct_news && alone(m));
+	if (!any && m->direct_news && alone(m))
+		snprintf(m->direct_want, sizeof(m->direct_want), "nothing else reached it, and something had changed here");
+	return m->direct_want[0];
 }
 
-static bool on_welcome(uint32_t tag, bool asked, void *user)
+static bool is_welcome(struct mesh *m, uint32_t tag, bool asked)
 {
-	struct mesh *m = user;
 	if (m->resting || m->closing)
 		return false;
 	for (struct conn *c = m->conns; c; c = c->next)
@@ -70,23 +98,32 @@ static bool on_welcome(uint32_t tag, bool asked, void *user)
 	return asked || alone(m);
 }
 
+static bool on_welcome(uint32_t tag, bool asked, void *user)
+{
+	struct mesh *m = user;
+	if (!is_welcome(m, tag, asked))
+		return false;
+	snprintf(m->direct_why, sizeof(m->direct_why), "%s",
+		 m->direct_want[0] ? m->direct_want : "the other device asked for it");
+	return true;
+}
+
 static bool is_in_group(const struct mesh *m, const struct link_info *info)
 {
 	const char *scope = strchr(info->local, '%');
 	return m->direct_ifname[0] && scope && strcmp(scope + 1, m->direct_ifname) == 0;
 }
 
-/* The connection goes over the group, whose interface may be gone by now. */
-static bool conn_in_group(const struct conn *c)
+bool direct_carries(const struct conn *c)
 {
-	return c->state != CONN_DEAD && c->mesh->direct_index && c->remote.sa.sa_family == AF_INET6 &&
+	return c->mesh->direct_index && c->remote.sa.sa_family == AF_INET6 &&
 	       c->remote.in6.sin6_scope_id == c->mesh->direct_index;
 }
 
 void direct_link_ends(struct conn *c)
 {
 	struct mesh *m = c->mesh;
-	if (m->direct && conn_in_group(c))
+	if (m->direct && direct_carries(c))
 		m->direct_news = m->handler->told && !m->handler->told(&c->peer, m->user);
 }
 
@@ -97,7 +134,7 @@ static uint64_t on_carried(const char *ifname, void *user)
 	(void)ifname;
 	for (struct conn *c = m->conns; c; c = c->next) {
 		struct link_info info;
-		if (!conn_in_group(c) || !c->tls)
+		if (!direct_carries(c) || !c->tls)
 			continue;
 		tls_info(c->tls, &info);
 		sum += info.bytes_in + info.bytes_out;
@@ -118,7 +155,7 @@ static void on_group(const char *ifname, void *user)
 	struct err why = { 0 };
 	err_set(&why, -ENETDOWN, "the Wi-Fi Direct group has ended");
 	for (struct conn *c = m->conns; c; c = c->next)
-		if (conn_in_group(c))
+		if (direct_carries(c))
 			conn_end(c, &why);
 	m->direct_ifname[0] = 0;
 	m->direct_index = 0;
