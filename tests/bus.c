@@ -15,9 +15,11 @@
 pid_t bus_start(void)
 {
 	int out[2];
-	char text[512];
+	char text[512], address[64];
 	size_t n = 0;
 	pid_t pid;
+	/* The same each time, so that one that is started again is a restart. */
+	snprintf(address, sizeof(address), "--address=unix:abstract=shoal-test-%d", (int)getpid());
 	if (pipe(out) < 0 || (pid = fork()) < 0)
 		tap_bail("no process");
 	if (pid == 0) {
@@ -25,7 +27,7 @@ pid_t bus_start(void)
 		dup2(out[1], 1);
 		close(out[0]);
 		close(out[1]);
-		execlp("dbus-daemon", "dbus-daemon", "--session", "--nofork", "--nopidfile", "--print-address=1", (char *)NULL);
+		execlp("dbus-daemon", "dbus-daemon", "--session", "--nofork", "--nopidfile", "--print-address=1", address, (char *)NULL);
 		_exit(127);
 	}
 	close(out[1]);

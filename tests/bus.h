@@ -8,7 +8,8 @@
 
 #define SOON 10000 /* milliseconds that an answer may take */
 
-/* Starts it, and has DBUS_SYSTEM_BUS_ADDRESS name it; it ends with this process at the latest. */
+/* Starts it, and has DBUS_SYSTEM_BUS_ADDRESS name it; it ends with this process at the latest. After bus_stop, it is the
+ * same one restarted. */
 pid_t bus_start(void);
 void bus_stop(pid_t bus);
 

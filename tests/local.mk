@@ -98,6 +98,7 @@ unit_tests = \
 	tests/unit/test_relay \
 	tests/unit/test_pace \
 	tests/unit/test_pack \
+	tests/unit/test_radios \
 	tests/unit/test_rebirth \
 	tests/unit/test_reconcile \
 	tests/unit/test_record \
@@ -197,7 +198,13 @@ wpamock = \
 	tests/wpamock.h \
 	$(bus)
 
-tests_unit_test_bluez_SOURCES = tests/unit/test_bluez.c $(bus)
+# bluetoothd on it.
+bluezmock = \
+	tests/bluezmock.c \
+	tests/bluezmock.h \
+	$(bus)
+
+tests_unit_test_bluez_SOURCES = tests/unit/test_bluez.c $(bluezmock)
 tests_unit_test_bluez_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
@@ -227,6 +234,8 @@ tests_unit_test_wpa_SOURCES = tests/unit/test_wpa.c $(wpamock)
 tests_unit_test_wpa_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_l2cap_SOURCES = tests/unit/test_l2cap.c $(ends) $(members)
 tests_unit_test_l2cap_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_radios_SOURCES = tests/unit/test_radios.c $(bus)
+tests_unit_test_radios_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_neighbours_SOURCES = tests/unit/test_neighbours.c tests/neighbourhood.c tests/neighbourhood.h
 tests_unit_test_neighbours_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_pack_SOURCES = tests/unit/test_pack.c $(pair)

@@ -33,6 +33,8 @@ extern struct wpamock {
 /* Puts it on the bus, without its name. */
 void wpamock_start(void);
 void wpamock_stop(void);
+/* The same, with its name, on a bus that has restarted. */
+void wpamock_restart(void);
 /* As it was in the beginning. */
 void wpamock_reset(void);
 /* It runs, so to speak, or does not. */

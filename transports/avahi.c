@@ -10,6 +10,7 @@
 #include <systemd/sd-bus.h>
 
 #include "transports/beacon.h"
+#include "transports/systembus.h"
 
 #define AVAHI "org.freedesktop.Avahi"
 #define SERVER AVAHI ".Server"
@@ -38,7 +39,8 @@ struct item {
 
 struct avahi {
 	sd_event *event;
-	sd_bus *bus;
+	struct systembus *system;
+	sd_bus *bus; /* NULL: there is none now */
 	const struct identity *identity;
 	struct beacon_key *key;
 	uint16_t port;
@@ -418,6 +420,26 @@ static int watch(struct avahi *a)
 	return r;
 }
 
+static int on_bus(sd_bus *bus, void *user)
+{
+	struct avahi *a = user;
+	a->bus = bus;
+	return watch(a);
+}
+
+static void on_no_bus(void *user)
+{
+	struct avahi *a = user;
+	daemon_gone(a);
+	slot_drop(&a->watch_owner);
+	slot_drop(&a->watch_new);
+	slot_drop(&a->watch_remove);
+	slot_drop(&a->ask_owner);
+	a->bus = NULL;
+}
+
+static const struct systembus_handler bus_handler = { on_bus, on_no_bus };
+
 int avahi_new(sd_event *event, const struct identity *identity, uint16_t port, discovery_fn *fn,
 	      void *user, struct avahi **ret, struct err *e)
 {
@@ -431,19 +453,15 @@ int avahi_new(sd_event *event, const struct identity *identity, uint16_t port, d
 	a->user = user;
 	int r = beacon_key_new(identity_secret(identity), &a->key);
 	if (r >= 0)
-		r = sd_bus_open_system(&a->bus);
-	if (r >= 0)
-		r = sd_bus_attach_event(a->bus, event, SD_EVENT_PRIORITY_NORMAL);
-	if (r >= 0)
 		r = sd_event_add_time_relative(event, &a->rotate, CLOCK_BOOTTIME, ROTATE, SECOND,
 					       on_rotate, a);
 	if (r >= 0)
 		r = sd_event_add_time_relative(event, &a->report, CLOCK_BOOTTIME, REPORT, SECOND,
 					       on_report, a);
 	if (r >= 0)
-		r = watch(a);
+		r = systembus_new(event, &bus_handler, a, &a->system);
 	if (r < 0)
-		return err_errno(e, r, "cannot use the system bus");
+		return err_errno(e, r, "cannot use Avahi");
 	*ret = TAKE_PTR(a);
 	return 0;
 }
@@ -455,14 +473,8 @@ void avahi_free(struct avahi *a)
 	sd_event_source_disable_unref(a->rotate);
 	sd_event_source_disable_unref(a->report);
 	if (a->bus)
-		daemon_gone(a);
-	slot_drop(&a->watch_owner);
-	slot_drop(&a->watch_new);
-	slot_drop(&a->watch_remove);
-	slot_drop(&a->ask_owner);
-	if (a->bus)
-		(void)sd_bus_detach_event(a->bus);
-	sd_bus_close_unref(a->bus);
+		on_no_bus(a);
+	systembus_free(a->system);
 	beacon_key_free(a->key);
 	sd_event_unref(a->event);
 	free(a);

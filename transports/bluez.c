@@ -20,6 +20,7 @@
 
 #include "transports/bluez-impl.h"
 #include "transports/buscall.h"
+#include "transports/systembus.h"
 
 #define SECOND ((uint64_t)1000000)
 #define RETRY_MIN SECOND
@@ -54,7 +55,8 @@ struct task {
 
 struct bluez {
 	sd_event *event;
-	sd_bus *bus;
+	struct systembus *system;
+	sd_bus *bus; /* NULL: there is none now */
 	char wanted[32];
 	const struct bluez_handler *handler;
 	void *user;
@@ -127,7 +129,8 @@ static void task_failed(struct task *t, const char *error, const char *text)
 {
 	/* Busy, off and late are as usual; a person can do something about the rest. */
 	const bool usual = strcmp(error, BLUEZ ".Error.InProgress") == 0 || strcmp(error, BLUEZ ".Error.NotReady") == 0;
-	if (strcmp(t->error, error) != 0) {
+	/* What was under way when the bus broke off failed, too. */
+	if (strcmp(t->error, error) != 0 && sd_bus_is_open(t->bluez->bus) > 0) {
 		snprintf(t->error, sizeof(t->error), "%.79s", error);
 		note(t->bluez, usual ? LOG_DEBUG : LOG_WARNING, "Bluetooth: cannot %s (%.60s: %.80s): %s", t->what, error, text,
 		     bluez_explain(error));
@@ -640,6 +643,36 @@ static int watch(struct bluez *b)
 	return r;
 }
 
+static int on_bus(sd_bus *bus, void *user)
+{
+	struct bluez *b = user;
+	b->bus = bus;
+	int r = sd_bus_add_object_vtable(bus, &b->object, OBJECT, BLUEZ ".LEAdvertisement1", advertisement, b);
+	return r < 0 ? r : watch(b);
+}
+
+static void on_no_bus(void *user)
+{
+	struct bluez *b = user;
+	sd_bus_slot **slots[] = { &b->watch_owner, &b->watch_added, &b->watch_removed, &b->watch_adapter, &b->ask_owner, &b->object };
+	daemon_gone(b);
+	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
+		buscall_drop(slots[i]);
+	b->bus = NULL;
+}
+
+static const struct systembus_handler bus_handler = { on_bus, on_no_bus };
+
+void bluez_again(struct bluez *b)
+{
+	struct task *tasks[] = { &b->advertising, &b->scanning };
+	for (unsigned i = 0; i < 2; i++) {
+		tasks[i]->pause = 0;
+		(void)sd_event_source_set_enabled(tasks[i]->retry, SD_EVENT_OFF);
+		task_step(tasks[i]);
+	}
+}
+
 static int task_init(struct task *t, struct bluez *b, const char *what, void (*begin)(struct bluez *b),
 		     void (*end)(struct bluez *b))
 {
@@ -662,15 +695,9 @@ int bluez_new(sd_event *event, const char *adapter, const struct bluez_handler *
 	if (r >= 0)
 		r = task_init(&b->scanning, b, "look for others", scan_begin, scan_end);
 	if (r >= 0)
-		r = sd_bus_open_system(&b->bus);
-	if (r >= 0)
-		r = sd_bus_attach_event(b->bus, event, SD_EVENT_PRIORITY_NORMAL);
-	if (r >= 0)
-		r = sd_bus_add_object_vtable(b->bus, &b->object, OBJECT, BLUEZ ".LEAdvertisement1", advertisement, b);
-	if (r >= 0)
-		r = watch(b);
+		r = systembus_new(event, &bus_handler, b, &b->system);
 	if (r < 0)
-		return err_errno(e, r, "cannot use the system bus");
+		return err_errno(e, r, "cannot use Bluetooth");
 	*ret = TAKE_PTR(b);
 	return 0;
 }
@@ -690,9 +717,7 @@ void bluez_free(struct bluez *b)
 		buscall_drop(slots[i]);
 	for (unsigned i = 0; i < ASKING_MAX; i++)
 		buscall_drop(&b->asking[i]);
-	if (b->bus)
-		(void)sd_bus_detach_event(b->bus);
-	sd_bus_close_unref(b->bus);
+	systembus_free(b->system);
 	sd_event_unref(b->event);
 	free(b);
 }

@@ -185,7 +185,7 @@ const char *mesh_transport(const struct mesh *m, const struct link_info *info)
 
 int direct_new(struct mesh *m, const struct mesh_options *o, struct err *e)
 {
-	const struct wifidirect_options w = { .ifname = o->wifidirect, .root = "", .idle = o->wifidirect_idle };
+	const struct wifidirect_options w = { .ifname = o->wifidirect, .root = m->root, .idle = o->wifidirect_idle };
 	m->direct_after = o->wifidirect_after * SECOND;
 	m->direct_news = true;
 	return wifidirect_new(m->event, m->identity, &w, &handler, m, &m->direct, e);

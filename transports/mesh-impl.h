@@ -10,6 +10,7 @@
 #include "transports/dial.h"
 #include "transports/ifaces.h"
 #include "transports/mesh.h"
+#include "transports/radios.h"
 #include "transports/tcp.h"
 #include "transports/tls.h"
 #include "transports/wifidirect.h"
@@ -104,13 +105,16 @@ struct mesh {
 	const struct mesh_handler *handler;
 	void *user;
 	char listen[ADDRESS_TEXT]; /* "": on all addresses */
+	char root[128];            /* "", or of a test */
 	struct tls_context *context;
 	struct listener *listener;
 	struct ifaces *ifaces;
 	struct discovery *discovery;
 	struct avahi *avahi;
-	struct bluetooth *bluetooth; /* NULL: not wanted, or no system bus */
+	struct bluetooth *bluetooth; /* NULL: not wanted */
 	struct wifidirect *direct; /* likewise */
+	struct radios *radios;     /* NULL: neither is wanted */
+	bool radio_blocked[2];     /* as was told, of each radios_kind */
 	uint64_t direct_after; /* so long a link has to be busy, in microseconds */
 	bool direct_news;      /* something happened here that was not told in the last group */
 	bool direct_busy;      /* a link by Bluetooth has been so for long enough */
@@ -230,8 +234,9 @@ void targets_found(const struct id *device, const struct address *a, void *mesh)
 
 /* ---- Bluetooth ---- */
 
-/* -errno: there is no system bus, hence no Bluetooth. */
 int radio_new(struct mesh *m, const char *adapter, struct err *e);
+/* Follows what radios there are, for Bluetooth and Wi-Fi Direct. */
+int radio_watch(struct mesh *m, struct err *e);
 /* One more connection by Bluetooth may be made; spare: for a second way. */
 bool radio_has_room(const struct mesh *m, bool spare);
 /* Of two that hear each other by Bluetooth this one calls first. */
@@ -241,7 +246,6 @@ void radio_link_ended(struct mesh *m);
 
 /* ---- Wi-Fi Direct ---- */
 
-/* -errno: as radio_new. */
 int direct_new(struct mesh *m, const struct mesh_options *o, struct err *e);
 /* c goes over the group, whose interface may be gone by now. */
 bool direct_carries(const struct conn *c);

@@ -55,6 +55,7 @@ struct mesh_options {
 	const char *wifidirect;  /* the interface, as wpa_new takes it; NULL: no Wi-Fi Direct */
 	unsigned wifidirect_after; /* seconds that a link by Bluetooth has to be busy */
 	unsigned wifidirect_idle;  /* seconds without traffic after which a group ends */
+	const char *root;        /* NULL, or where tests keep a sys/ and dev/ of theirs for what is said of radios */
 	struct invites *invites; /* borrowed; NULL: nobody can join here */
 	unsigned neighbours;     /* how many, where more are in reach; 0: NEIGHBOURS_LIMIT; or NEIGHBOURS_ALL */
 	bool take_all;           /* a hub: whoever asks for a link gets one */

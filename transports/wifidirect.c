@@ -292,6 +292,11 @@ void wifidirect_hurry(struct wifidirect *d)
 	d->pause = 0;
 }
 
+void wifidirect_again(struct wifidirect *d)
+{
+	wpa_again(d->wpa);
+}
+
 void wifidirect_rest(struct wifidirect *d, bool on)
 {
 	d->resting = on;

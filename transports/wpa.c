@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "transports/buscall.h"
+#include "transports/systembus.h"
 
 #define PROPERTIES "org.freedesktop.DBus.Properties"
 #define PATH_SIZE 96
@@ -35,7 +36,8 @@ struct asking { /* the name of a peer */
 
 struct wpa {
 	sd_event *event;
-	sd_bus *bus;
+	struct systembus *system;
+	sd_bus *bus; /* NULL: there is none now */
 	char wanted[WPA_IFNAME_SIZE];
 	const struct wpa_handler *handler;
 	void *user;
@@ -46,6 +48,7 @@ struct wpa {
 	unsigned n, next;
 	char device[PATH_SIZE]; /* in use; "": none */
 	bool associated;
+	bool disabled; /* blocked, or set down by a person */
 	bool ready;   /* as was told */
 	bool told_associated;
 	char own_name[WPA_NAME_SIZE]; /* before it was changed */
@@ -90,7 +93,8 @@ const char *wpa_explain(const char *error)
 static void refused(struct wpa *w, const char *what, const sd_bus_error *e)
 {
 	const char *name = e->name ? e->name : "";
-	if (strcmp(w->error, name) == 0)
+	/* What was under way when the bus broke off failed, too. */
+	if (strcmp(w->error, name) == 0 || sd_bus_is_open(w->bus) <= 0)
 		return;
 	snprintf(w->error, sizeof(w->error), "%.79s", name);
 	note(w, LOG_WARNING, "Wi-Fi Direct: cannot %s (%.60s: %.80s): %s", what, name, e->message ? e->message : "",
@@ -112,7 +116,7 @@ static void tell(struct wpa *w)
 {
 	const bool busy = w->forming || w->group[0];
 	const bool associated = w->device[0] && w->associated && !busy;
-	const bool ready = w->device[0] && !associated;
+	const bool ready = w->device[0] && !associated && (busy || !w->disabled);
 	if (ready == w->ready && associated == w->told_associated)
 		return;
 	w->ready = ready;
@@ -156,7 +160,7 @@ static void device_gone(struct wpa *w)
 	for (unsigned i = 0; i < ASKING_MAX; i++)
 		buscall_drop(&w->asking[i].call);
 	w->device[0] = 0;
-	w->named = w->own_known = w->associated = false;
+	w->named = w->own_known = w->associated = w->disabled = false;
 	not_formed(w, "the Wi-Fi interface is gone", false);
 	group_over(w);
 }
@@ -206,7 +210,7 @@ static int each_pair(sd_bus_message *m, void (*fn)(sd_bus_message *m, const char
 
 struct facts {
 	char ifname[WPA_IFNAME_SIZE];
-	bool state, associated, p2p;
+	bool state, associated, disabled, p2p;
 };
 
 static bool is_associated(const char *state)
@@ -235,6 +239,7 @@ static void read_iface(sd_bus_message *m, const char *key, void *user)
 	} else if (strcmp(key, "State") == 0 && sd_bus_message_read(m, "v", "s", &s) >= 0) {
 		f->state = true;
 		f->associated = is_associated(s);
+		f->disabled = strcmp(s, "interface_disabled") == 0;
 	} else if (strcmp(key, "Capabilities") == 0 && sd_bus_message_enter_container(m, 'v', "a{sv}") >= 0) {
 		(void)each_pair(m, read_capability, f);
 		(void)sd_bus_message_exit_container(m);
@@ -257,6 +262,7 @@ static int on_iface(sd_bus_message *reply, void *user, sd_bus_error *error)
 			memcpy(w->device, path, sizeof(w->device));
 		}
 		w->associated = f.associated;
+		w->disabled = f.disabled;
 		w->error[0] = 0;
 		tell(w);
 		return 0;
@@ -329,6 +335,7 @@ static int on_state(sd_bus_message *m, void *user, sd_bus_error *error)
 	    each_pair(m, read_iface, &f) < 0 || !f.state)
 		return 0;
 	w->associated = f.associated;
+	w->disabled = f.disabled;
 	/* The machine goes to a network: that comes first. */
 	if (w->associated && w->group[0] && strcmp(w->group, w->device) != 0) {
 		note(w, LOG_INFO, "Wi-Fi Direct: the group ends, for this device connects to a network");
@@ -714,6 +721,32 @@ static int watch(struct wpa *w)
 	return r;
 }
 
+static int on_bus(sd_bus *bus, void *user)
+{
+	struct wpa *w = user;
+	w->bus = bus;
+	return watch(w);
+}
+
+static void on_no_bus(void *user)
+{
+	struct wpa *w = user;
+	sd_bus_slot **slots[] = { &w->watch_owner, &w->watch_root, &w->watch_state, &w->watch_p2p, &w->ask_owner };
+	service_gone(w);
+	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
+		buscall_drop(slots[i]);
+	w->bus = NULL;
+}
+
+static const struct systembus_handler bus_handler = { on_bus, on_no_bus };
+
+void wpa_again(struct wpa *w)
+{
+	w->error[0] = 0;
+	if (w->there)
+		look(w);
+}
+
 int wpa_new(sd_event *event, const char *ifname, const struct wpa_handler *handler, void *user, struct wpa **ret,
 	    struct err *e)
 {
@@ -724,13 +757,9 @@ int wpa_new(sd_event *event, const char *ifname, const struct wpa_handler *handl
 	w->handler = handler;
 	w->user = user;
 	snprintf(w->wanted, sizeof(w->wanted), "%.15s", ifname);
-	int r = sd_bus_open_system(&w->bus);
-	if (r >= 0)
-		r = sd_bus_attach_event(w->bus, event, SD_EVENT_PRIORITY_NORMAL);
-	if (r >= 0)
-		r = watch(w);
+	int r = systembus_new(event, &bus_handler, w, &w->system);
 	if (r < 0)
-		return err_errno(e, r, "cannot use the system bus");
+		return err_errno(e, r, "cannot use Wi-Fi Direct");
 	*ret = TAKE_PTR(w);
 	return 0;
 }
@@ -758,9 +787,7 @@ void wpa_free(struct wpa *w)
 		buscall_drop(slots[i]);
 	for (unsigned i = 0; i < ASKING_MAX; i++)
 		buscall_drop(&w->asking[i].call);
-	if (w->bus)
-		(void)sd_bus_detach_event(w->bus);
-	sd_bus_flush_close_unref(w->bus);
+	systembus_free(w->system);
 	sd_event_unref(w->event);
 	free(w);
 }

@@ -322,6 +322,55 @@ static void restarting(void)
 	is_uint(user.notes, 0, "of which nobody needs to know");
 }
 
+static void bus_restarting(pid_t *bus)
+{
+	in_group();
+	bus_stop(*bus);
+	RUN_UNTIL(!user.ready, SOON);
+	ok(!user.ready && user.ends == 1, "the system bus goes: so has the group");
+	*bus = bus_start();
+	wpamock_restart();
+	RUN_UNTIL(user.ready, SOON);
+	ok(user.ready && user.readies == 3, "it comes again, and wpa_supplicant can be used");
+	wpamock_peer("DeviceFound", PEER);
+	RUN_UNTIL(user.peers, SOON);
+	ok(user.peers == 1 && !user.notes, "and heard, without a word");
+	end_user();
+	bus_stop(*bus);
+	start_user("");
+	RUN_UNTIL(user.ready, 100);
+	*bus = bus_start();
+	wpamock_restart();
+	RUN_UNTIL(user.ready, SOON);
+	ok(user.ready, "a bus that comes late is found");
+	end_user();
+}
+
+/* A radio that is blocked, or whose interface is set down. */
+static void blocked(void)
+{
+	start_ready();
+	wpamock_state("interface_disabled");
+	RUN_UNTIL(!user.ready, SOON);
+	ok(!user.ready && !user.associated, "an interface that is disabled is not used");
+	wpa_find(user.wpa, 20);
+	wpamock_state("disconnected");
+	RUN_UNTIL(user.ready, SOON);
+	ok(user.ready && !wpamock.finds && !user.notes, "nothing is asked of it until it is not any more");
+	end_user();
+	/* What is there is looked at again when the kernel says that something changed. */
+	wpamock_reset();
+	wpamock.any = false;
+	start_user("");
+	RUN_UNTIL(wpamock.roots, SOON);
+	RUN_UNTIL(user.ready, 50);
+	wpamock.any = true;
+	wpa_again(user.wpa);
+	RUN_UNTIL(user.ready, SOON);
+	ok(user.ready && !user.notes, "one that came without a word is found when radios are looked at again");
+	end_user();
+}
+
 /* ---- what doctor says ---- */
 
 static void do_look(void *ret, const void *radio)
@@ -365,10 +414,10 @@ static void facts(void)
 
 int main(void)
 {
-	tap_plan(50);
+	tap_plan(57);
 	if (sd_event_new(&event) < 0)
 		tap_bail("no loop");
-	const pid_t bus = bus_start();
+	pid_t bus = bus_start();
 	wpamock_start();
 	nobody_there();
 	finding();
@@ -377,6 +426,8 @@ int main(void)
 	refusals();
 	networks();
 	restarting();
+	blocked();
+	bus_restarting(&bus);
 	facts();
 	wpamock_stop();
 	sd_event_unref(event);
