@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "tests/ends.h"
 #include "tests/tap.h"
+#include "transports/wifidirect.h"
 
 #define PROPERTIES "org.freedesktop.DBus.Properties"
 
@@ -227,6 +229,14 @@ void wpamock_start(void)
 {
 	wpamock_reset();
 	connect_mock();
+}
+
+void wpamock_name(const struct identity *peer)
+{
+	_cleanup_(directkey_freep) struct directkey *k = NULL;
+	if (directkey_new(peer, &k) < 0 ||
+	    directkey_name(k, (int64_t)time(NULL), directkey_tag(k, identity_device(peer)), wpamock.peer_name) < 0)
+		tap_bail("no name");
 }
 
 void wpamock_state(const char *state)

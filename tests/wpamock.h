@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <systemd/sd-bus.h>
 
+#include "transports/identity.h"
 #include "transports/wpa.h"
 
 #define DEVICE WPA_ROOT "/Interfaces/0"
@@ -39,6 +40,9 @@ void wpamock_restart(void);
 void wpamock_reset(void);
 /* It runs, so to speak, or does not. */
 void wpamock_own(bool on);
+
+/* The peer has the name that this device would have. */
+void wpamock_name(const struct identity *peer);
 
 /* Signals. The state of the interface; a peer; a group, told at one object, whose interface is another. */
 void wpamock_state(const char *state);

@@ -71,20 +71,27 @@ static bool alone(const struct mesh *m)
 	return true;
 }
 
-static bool on_wants(void *user)
+/* Why this device wants a group goes to direct_want; whether a busy link is the reason. */
+static bool look_for_reason(struct mesh *m)
 {
-	struct mesh *m = user;
 	bool any = false;
 	m->direct_want[0] = '\0';
 	if (m->resting || m->closing)
 		return false;
 	for (struct conn *c = m->conns; c; c = c->next)
 		any |= long_busy(m, c);
+	if (!any && m->direct_news && alone(m))
+		snprintf(m->direct_want, sizeof(m->direct_want), "nothing else reached it, and something had changed here");
+	return any;
+}
+
+static bool on_wants(void *user)
+{
+	struct mesh *m = user;
+	const bool any = look_for_reason(m);
 	if (any && !m->direct_busy)
 		wifidirect_hurry(m->direct);
 	m->direct_busy = any;
-	if (!any && m->direct_news && alone(m))
-		snprintf(m->direct_want, sizeof(m->direct_want), "nothing else reached it, and something had changed here");
 	return m->direct_want[0];
 }
 
@@ -103,6 +110,7 @@ static bool on_welcome(uint32_t tag, bool asked, void *user)
 	struct mesh *m = user;
 	if (!is_welcome(m, tag, asked))
 		return false;
+	(void)look_for_reason(m);
 	snprintf(m->direct_why, sizeof(m->direct_why), "%s",
 		 m->direct_want[0] ? m->direct_want : "the other device asked for it");
 	return true;
@@ -146,7 +154,7 @@ static void on_group(const char *ifname, void *user)
 {
 	struct mesh *m = user;
 	if (ifname) {
-		mesh_note(m, LOG_INFO, "Wi-Fi Direct: group with a member, interface %s", ifname);
+		mesh_note(m, LOG_INFO, "Wi-Fi Direct: group with a member, interface %s; %s", ifname, m->direct_why);
 		snprintf(m->direct_ifname, sizeof(m->direct_ifname), "%s", ifname);
 		m->direct_index = if_nametoindex(ifname);
 		return;

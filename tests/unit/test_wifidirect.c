@@ -79,15 +79,6 @@ static void end_direct(void)
 	RUN_UNTIL(false, 20);
 }
 
-/* The device is seen under the name that it would have. */
-static void name_peer(const struct identity *peer)
-{
-	_cleanup_(directkey_freep) struct directkey *k = NULL;
-	if (directkey_new(peer, &k) < 0 ||
-	    directkey_name(k, (int64_t)time(NULL), directkey_tag(k, identity_device(peer)), wpamock.peer_name) < 0)
-		tap_bail("no name");
-}
-
 static void names(const struct identity *a, const struct identity *b, const struct identity *x)
 {
 	_cleanup_(directkey_freep) struct directkey *ka = NULL, *kb = NULL, *kx = NULL;
@@ -131,13 +122,13 @@ static void looking(const struct identity *a, const struct identity *b, const st
 	ok(!wpamock.finds && strncmp(wpamock.name, WIFIDIRECT_PREFIX, 6) == 0 && wpamock.period > 0,
 	   "without a reason it can be found, and looks for nobody");
 	direct.wants = true;
-	name_peer(x);
+	wpamock_name(x);
 	RUN_UNTIL(wpamock.finds, SOON);
 	ok(wpamock.finds == 1, "with one it looks");
 	wpamock_peer("DeviceFound", PEER);
 	RUN_UNTIL(direct.wondered, 200);
 	ok(!direct.wondered && !wpamock.connects, "a stranger is nobody");
-	name_peer(b);
+	wpamock_name(b);
 	direct.welcome = false;
 	wpamock_peer("DeviceFound", PEER);
 	RUN_UNTIL(direct.wondered, SOON);
@@ -172,7 +163,7 @@ static void answering(const struct identity *a, const struct identity *b)
 {
 	char pin[WPA_PIN_SIZE], method[16];
 	start_direct(b);
-	name_peer(a);
+	wpamock_name(a);
 	RUN_UNTIL(direct.asks, SOON);
 	wpamock_peer("DeviceFound", PEER);
 	wpamock_peer("GONegotiationRequest", PEER);
@@ -203,7 +194,7 @@ static void answering(const struct identity *a, const struct identity *b)
 	end_direct();
 	/* The other side, for the same pair. */
 	start_direct(a);
-	name_peer(b);
+	wpamock_name(b);
 	RUN_UNTIL(direct.asks, SOON);
 	wpamock_peer("GONegotiationRequest", PEER);
 	RUN_UNTIL(wpamock.connects, SOON);
