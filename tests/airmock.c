@@ -127,8 +127,9 @@ static int on_dial(sd_event_source *s, uint64_t usec, void *user)
 	char text[ADDRESS_TEXT];
 	(void)s, (void)usec;
 	err_errno(&why, airmock.silent ? -ETIMEDOUT : -ECONNREFUSED, "%s", address_text(&d->to, text));
+	const struct address to = d->to; /* the callee may free d */
 	if (x && meet(d, x, &wire, &why) == 0)
-		d->fn(wire, &d->to, NULL, d->user);
+		d->fn(wire, &to, NULL, d->user);
 	else
 		d->fn(NULL, NULL, &why, d->user);
 	return 0;
