@@ -169,6 +169,7 @@ static void tell_blocked(struct mesh *m, enum radios_kind kind)
 static void on_radios(void *user)
 {
 	struct mesh *m = user;
+	mesh_note(m, LOG_DEBUG, "radios changed: looking again at what there is");
 	if (m->bluetooth) {
 		tell_blocked(m, RADIOS_BLUETOOTH);
 		bluetooth_again(m->bluetooth);

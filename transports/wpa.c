@@ -190,24 +190,6 @@ static bool variant_has(sd_bus_message *m, const char *word)
 	return found;
 }
 
-/* Calls fn for each pair of a dictionary a{sv}; it reads the value or leaves it. */
-static int each_pair(sd_bus_message *m, void (*fn)(sd_bus_message *m, const char *key, void *user), void *user)
-{
-	int r = sd_bus_message_enter_container(m, 'a', "{sv}");
-	while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-		const char *key = "", *contents = NULL;
-		char kind = 0;
-		r = sd_bus_message_read(m, "s", &key);
-		if (r >= 0)
-			fn(m, key, user);
-		if (r >= 0 && sd_bus_message_peek_type(m, &kind, &contents) > 0)
-			r = sd_bus_message_skip(m, "v");
-		if (r >= 0)
-			r = sd_bus_message_exit_container(m);
-	}
-	return r < 0 ? r : sd_bus_message_exit_container(m);
-}
-
 struct facts {
 	char ifname[WPA_IFNAME_SIZE];
 	bool state, associated, disabled, p2p;
@@ -223,27 +205,29 @@ static bool is_associated(const char *state)
 	return false;
 }
 
-static void read_capability(sd_bus_message *m, const char *key, void *user)
+static int read_capability(sd_bus_message *m, union buscall_key key, void *user)
 {
 	struct facts *f = user;
-	if (strcmp(key, "Modes") == 0)
+	if (strcmp(key.text, "Modes") == 0)
 		f->p2p |= variant_has(m, "p2p");
+	return 0;
 }
 
-static void read_iface(sd_bus_message *m, const char *key, void *user)
+static int read_iface(sd_bus_message *m, union buscall_key key, void *user)
 {
 	struct facts *f = user;
 	const char *s = "";
-	if (strcmp(key, "Ifname") == 0 && sd_bus_message_read(m, "v", "s", &s) >= 0) {
+	if (strcmp(key.text, "Ifname") == 0 && sd_bus_message_read(m, "v", "s", &s) >= 0) {
 		snprintf(f->ifname, sizeof(f->ifname), "%.15s", s);
-	} else if (strcmp(key, "State") == 0 && sd_bus_message_read(m, "v", "s", &s) >= 0) {
+	} else if (strcmp(key.text, "State") == 0 && sd_bus_message_read(m, "v", "s", &s) >= 0) {
 		f->state = true;
 		f->associated = is_associated(s);
 		f->disabled = strcmp(s, "interface_disabled") == 0;
-	} else if (strcmp(key, "Capabilities") == 0 && sd_bus_message_enter_container(m, 'v', "a{sv}") >= 0) {
-		(void)each_pair(m, read_capability, f);
+	} else if (strcmp(key.text, "Capabilities") == 0 && sd_bus_message_enter_container(m, 'v', "a{sv}") >= 0) {
+		(void)buscall_each(m, "sv", read_capability, f);
 		(void)sd_bus_message_exit_container(m);
 	}
+	return 0;
 }
 
 static void look_next(struct wpa *w);
@@ -255,7 +239,7 @@ static int on_iface(sd_bus_message *reply, void *user, sd_bus_error *error)
 	(void)error;
 	buscall_drop(&w->ask_iface);
 	const char *path = w->path[w->next++];
-	if (!sd_bus_message_is_method_error(reply, NULL) && each_pair(reply, read_iface, &f) >= 0 && f.p2p &&
+	if (!sd_bus_message_is_method_error(reply, NULL) && buscall_each(reply, "sv", read_iface, &f) >= 0 && f.p2p &&
 	    strncmp(f.ifname, "p2p-", 4) != 0 && (!w->wanted[0] || strcmp(f.ifname, w->wanted) == 0)) {
 		if (strcmp(path, w->device) != 0) {
 			device_gone(w);
@@ -279,18 +263,19 @@ static void look_next(struct wpa *w)
 	device_gone(w);
 }
 
-static void read_root(sd_bus_message *m, const char *key, void *user)
+static int read_root(sd_bus_message *m, union buscall_key key, void *user)
 {
 	struct wpa *w = user;
 	const char *path;
-	if (strcmp(key, "Interfaces") != 0 || sd_bus_message_enter_container(m, 'v', "ao") < 0)
-		return;
+	if (strcmp(key.text, "Interfaces") != 0 || sd_bus_message_enter_container(m, 'v', "ao") < 0)
+		return 0;
 	int r = sd_bus_message_enter_container(m, 'a', "o");
 	while (r >= 0 && w->n < IFACES_MAX && (r = sd_bus_message_read(m, "o", &path)) > 0)
 		if (strlen(path) < PATH_SIZE)
 			snprintf(w->path[w->n++], PATH_SIZE, "%s", path);
 	(void)sd_bus_message_exit_container(m);
 	(void)sd_bus_message_exit_container(m);
+	return 0;
 }
 
 static int on_root(sd_bus_message *reply, void *user, sd_bus_error *error)
@@ -303,7 +288,7 @@ static int on_root(sd_bus_message *reply, void *user, sd_bus_error *error)
 	if (e)
 		refused(w, "ask what there is", e);
 	else
-		(void)each_pair(reply, read_root, w);
+		(void)buscall_each(reply, "sv", read_root, w);
 	look_next(w);
 	return 0;
 }
@@ -332,7 +317,7 @@ static int on_state(sd_bus_message *m, void *user, sd_bus_error *error)
 	const char *interface = "", *path = sd_bus_message_get_path(m);
 	(void)error;
 	if (!path || !w->device[0] || strcmp(path, w->device) != 0 || sd_bus_message_read(m, "s", &interface) < 0 ||
-	    each_pair(m, read_iface, &f) < 0 || !f.state)
+	    buscall_each(m, "sv", read_iface, &f) < 0 || !f.state)
 		return 0;
 	w->associated = f.associated;
 	w->disabled = f.disabled;
@@ -431,13 +416,14 @@ static int on_group_name(sd_bus_message *reply, void *user, sd_bus_error *error)
 	return 0;
 }
 
-static void read_group(sd_bus_message *m, const char *key, void *user)
+static int read_group(sd_bus_message *m, union buscall_key key, void *user)
 {
 	struct wpa *w = user;
 	const char *path = "";
-	if (strcmp(key, "interface_object") == 0 && sd_bus_message_read(m, "v", "o", &path) >= 0 &&
+	if (strcmp(key.text, "interface_object") == 0 && sd_bus_message_read(m, "v", "o", &path) >= 0 &&
 	    strlen(path) < sizeof(w->group))
 		snprintf(w->group, sizeof(w->group), "%s", path);
+	return 0;
 }
 
 static uint64_t now_us(const struct wpa *w)
@@ -456,14 +442,14 @@ static void end_group(struct wpa *w)
 static void group_started(struct wpa *w, sd_bus_message *m)
 {
 	if (!w->forming) {
-		if (!w->group[0] && w->given_up && now_us(w) < w->given_up + LATE && each_pair(m, read_group, w) >= 0 &&
+		if (!w->group[0] && w->given_up && now_us(w) < w->given_up + LATE && buscall_each(m, "sv", read_group, w) >= 0 &&
 		    w->group[0])
 			end_group(w);
 		if (!w->group_told && !w->ask_group)
 			w->group[0] = 0;
 		return;
 	}
-	if (each_pair(m, read_group, w) < 0 || !w->group[0]) {
+	if (buscall_each(m, "sv", read_group, w) < 0 || !w->group[0]) {
 		not_formed(w, "wpa_supplicant does not say what the group's interface is", false);
 		return;
 	}
@@ -478,18 +464,19 @@ struct finished {
 	bool ours;
 };
 
-static void read_finished(sd_bus_message *m, const char *key, void *user)
+static int read_finished(sd_bus_message *m, union buscall_key key, void *user)
 {
 	struct finished *f = user;
 	const char *path = "";
-	if (strcmp(key, "interface_object") == 0 && sd_bus_message_read(m, "v", "o", &path) >= 0)
+	if (strcmp(key.text, "interface_object") == 0 && sd_bus_message_read(m, "v", "o", &path) >= 0)
 		f->ours = strcmp(path, f->wpa->group) == 0;
+	return 0;
 }
 
 static void group_finished(struct wpa *w, sd_bus_message *m)
 {
 	struct finished f = { .wpa = w };
-	if (w->group[0] && each_pair(m, read_finished, &f) >= 0 && f.ours)
+	if (w->group[0] && buscall_each(m, "sv", read_finished, &f) >= 0 && f.ours)
 		group_over(w);
 }
 
@@ -563,12 +550,13 @@ static void set_name(struct wpa *w, const char *name, sd_bus_slot **slot)
 		buscall_only(w->bus, m);
 }
 
-static void read_name(sd_bus_message *m, const char *key, void *user)
+static int read_name(sd_bus_message *m, union buscall_key key, void *user)
 {
 	struct wpa *w = user;
 	const char *s = "";
-	if (strcmp(key, "DeviceName") == 0 && sd_bus_message_read(m, "v", "s", &s) >= 0)
+	if (strcmp(key.text, "DeviceName") == 0 && sd_bus_message_read(m, "v", "s", &s) >= 0)
 		snprintf(w->own_name, sizeof(w->own_name), "%.32s", s);
+	return 0;
 }
 
 static int on_own_name(sd_bus_message *reply, void *user, sd_bus_error *error)
@@ -577,7 +565,7 @@ static int on_own_name(sd_bus_message *reply, void *user, sd_bus_error *error)
 	(void)error;
 	buscall_drop(&w->ask_name);
 	if (!sd_bus_message_is_method_error(reply, NULL) && sd_bus_message_enter_container(reply, 'v', "a{sv}") >= 0 &&
-	    each_pair(reply, read_name, w) >= 0)
+	    buscall_each(reply, "sv", read_name, w) >= 0)
 		w->own_known = true;
 	return 0;
 }

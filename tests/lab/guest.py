@@ -86,6 +86,16 @@ class Services:
         self.bluetoothd.wait()
 
 
+def rfkill(prefix, on):
+    """Blocks, or lets go, all radios whose name begins so."""
+    radios = [radio for radio in Path("/sys/class/rfkill").iterdir()
+              if (radio / "name").read_text().startswith(prefix)]
+    for radio in radios:
+        (radio / "soft").write_text("1" if on else "0")
+    if not radios:
+        raise Failed(f"no radio {prefix}* to be blocked")
+
+
 def bluez(path, interface, prop):
     r = subprocess.run(["busctl", "--json=short", "get-property", "org.bluez", path, interface, prop],
                        capture_output=True, text=True)
@@ -140,6 +150,11 @@ class Peer:
             if peer.get("device") == other.name or peer.get("name") == other.name:
                 return peer.get("transport")
         return None
+
+    def why(self, other, reason):
+        """Waits until the link to the other has that reason."""
+        until(f"reason \"{reason}\" at {self.name}", lambda: any(
+            peer["device"] == other.name and peer["reason"] == reason for peer in self.shoal("peers", "--json")))
 
     def write(self, path, value):
         file = self.dir / path
