@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "tests/ends.h"
@@ -45,6 +46,14 @@ void bus_stop(pid_t bus)
 {
 	kill(bus, SIGTERM);
 	waitpid(bus, NULL, 0);
+}
+
+void notes_take(struct notes *n, int priority, const char *text)
+{
+	n->n++;
+	n->warnings += priority <= LOG_WARNING;
+	snprintf(n->last, sizeof(n->last), "%s", text);
+	tap_diag("%d: %s", priority, text);
 }
 
 void bus_ask(void (*fn)(void *ret, const void *arg), const void *arg, void *ret, size_t size)

@@ -25,7 +25,7 @@ struct suspend {
 	sd_event_source *source;
 	struct systembus *system;
 	sd_bus *bus; /* NULL: there is none now */
-	sd_bus_slot *watch, *watch_owner, *asking;
+	sd_bus_slot *watch, *asking;
 	int delay;         /* as long as it is open logind waits for us; -1: it does not */
 	bool going;        /* it has said so, and nothing else since */
 	bool looked;
@@ -122,44 +122,32 @@ static void logind_gone(struct suspend *s)
 		woke(s);
 }
 
-static int on_owner(sd_bus_message *m, void *userdata, sd_bus_error *error)
+static void on_logind(bool here, void *userdata)
 {
 	struct suspend *s = userdata;
-	const char *name = "", *before = "", *after = "";
-	(void)error;
-	if (sd_bus_message_read(m, "sss", &name, &before, &after) < 0)
-		return 0;
 	logind_gone(s);
-	if (after[0])
+	if (here)
 		(void)ask_delay(s);
-	return 0;
 }
 
 static int on_bus(sd_bus *bus, void *userdata)
 {
 	struct suspend *s = userdata;
 	s->bus = bus;
-	int r = sd_bus_add_match_async(bus, &s->watch_owner,
-				       "type='signal',sender='org.freedesktop.DBus',"
-				       "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" LOGIN "'",
-				       on_owner, NULL, s);
-	if (r >= 0)
-		r = sd_bus_match_signal_async(s->bus, &s->watch, LOGIN, LOGIN_PATH, MANAGER,
-					  "PrepareForSleep", on_sleep, NULL, s);
-	return r < 0 ? r : ask_delay(s);
+	return sd_bus_match_signal_async(s->bus, &s->watch, LOGIN, LOGIN_PATH, MANAGER,
+					 "PrepareForSleep", on_sleep, NULL, s);
 }
 
 static void on_no_bus(void *userdata)
 {
 	struct suspend *s = userdata;
 	s->watch = sd_bus_slot_unref(s->watch);
-	s->watch_owner = sd_bus_slot_unref(s->watch_owner);
 	s->asking = sd_bus_slot_unref(s->asking);
 	s->bus = NULL;
 	logind_gone(s);
 }
 
-static const struct systembus_handler bus_handler = { on_bus, on_no_bus };
+static const struct systembus_handler bus_handler = { on_bus, on_no_bus, on_logind };
 
 void suspend_ready(struct suspend *s)
 {
@@ -183,7 +171,7 @@ int suspend_new(sd_event *event, const struct suspend_handler *handler, void *us
 	if (r == 0)
 		r = sd_event_add_io(event, &s->source, s->clock, EPOLLIN, on_clock, s);
 	if (r >= 0)
-		r = systembus_new(event, &bus_handler, s, &s->system);
+		r = systembus_new(event, LOGIN, &bus_handler, s, &s->system);
 	if (r < 0) {
 		suspend_free(s);
 		return r;
@@ -198,7 +186,6 @@ void suspend_free(struct suspend *s)
 		return;
 	suspend_ready(s);
 	sd_bus_slot_unref(s->watch);
-	sd_bus_slot_unref(s->watch_owner);
 	sd_bus_slot_unref(s->asking);
 	systembus_free(s->system);
 	sd_event_source_disable_unref(s->source);

@@ -46,8 +46,7 @@ struct avahi {
 	uint16_t port;
 	discovery_fn *fn;
 	void *user;
-	sd_bus_slot *watch_owner, *watch_new, *watch_remove, *ask_owner, *grouping, *adding,
-		*committing, *browsing;
+	sd_bus_slot *watch_new, *watch_remove, *grouping, *adding, *committing, *browsing;
 	sd_event_source *rotate, *report;
 	bool there; /* the daemon runs */
 	char name[NAME_LEN + 1]; /* our instance */
@@ -371,40 +370,17 @@ static void daemon_here(struct avahi *a)
 	sd_bus_message_unref(m);
 }
 
-static int on_owner_changed(sd_bus_message *m, void *user, sd_bus_error *e)
+static void on_service(bool here, void *user)
 {
-	struct avahi *a = user;
-	const char *name, *before, *after;
-	(void)e;
-	if (sd_bus_message_read(m, "sss", &name, &before, &after) < 0 || strcmp(name, AVAHI) != 0)
-		return 0;
-	if (after[0])
-		daemon_here(a);
+	if (here)
+		daemon_here(user);
 	else
-		daemon_gone(a);
-	return 0;
+		daemon_gone(user);
 }
 
-static int on_owner(sd_bus_message *reply, void *user, sd_bus_error *e)
-{
-	struct avahi *a = user;
-	(void)e;
-	slot_drop(&a->ask_owner);
-	if (!sd_bus_message_is_method_error(reply, NULL) && !a->there)
-		daemon_here(a);
-	return 0;
-}
-
-/* The matches are there before anything is asked, so nothing slips through between. */
 static int watch(struct avahi *a)
 {
-	int r = sd_bus_add_match_async(a->bus, &a->watch_owner,
-				       "type='signal',sender='org.freedesktop.DBus',"
-				       "interface='org.freedesktop.DBus',"
-				       "member='NameOwnerChanged',arg0='" AVAHI "'",
-				       on_owner_changed, NULL, a);
-	if (r >= 0)
-		r = sd_bus_add_match_async(a->bus, &a->watch_new,
+	int r = sd_bus_add_match_async(a->bus, &a->watch_new,
 					   "type='signal',sender='" AVAHI "',interface='" BROWSER
 					   "',member='ItemNew'",
 					   on_item_new, NULL, a);
@@ -413,10 +389,6 @@ static int watch(struct avahi *a)
 					   "type='signal',sender='" AVAHI "',interface='" BROWSER
 					   "',member='ItemRemove'",
 					   on_item_remove, NULL, a);
-	if (r >= 0)
-		r = sd_bus_call_method_async(a->bus, &a->ask_owner, "org.freedesktop.DBus",
-					     "/org/freedesktop/DBus", "org.freedesktop.DBus",
-					     "GetNameOwner", on_owner, a, "s", AVAHI);
 	return r;
 }
 
@@ -431,14 +403,12 @@ static void on_no_bus(void *user)
 {
 	struct avahi *a = user;
 	daemon_gone(a);
-	slot_drop(&a->watch_owner);
 	slot_drop(&a->watch_new);
 	slot_drop(&a->watch_remove);
-	slot_drop(&a->ask_owner);
 	a->bus = NULL;
 }
 
-static const struct systembus_handler bus_handler = { on_bus, on_no_bus };
+static const struct systembus_handler bus_handler = { on_bus, on_no_bus, on_service };
 
 int avahi_new(sd_event *event, const struct identity *identity, uint16_t port, discovery_fn *fn,
 	      void *user, struct avahi **ret, struct err *e)
@@ -459,7 +429,7 @@ int avahi_new(sd_event *event, const struct identity *identity, uint16_t port, d
 		r = sd_event_add_time_relative(event, &a->report, CLOCK_BOOTTIME, REPORT, SECOND,
 					       on_report, a);
 	if (r >= 0)
-		r = systembus_new(event, &bus_handler, a, &a->system);
+		r = systembus_new(event, AVAHI, &bus_handler, a, &a->system);
 	if (r < 0)
 		return err_errno(e, r, "cannot use Avahi");
 	*ret = TAKE_PTR(a);

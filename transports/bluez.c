@@ -60,9 +60,7 @@ struct bluez {
 	char wanted[32];
 	const struct bluez_handler *handler;
 	void *user;
-	sd_bus_slot *watch_owner, *watch_added, *watch_removed, *watch_adapter, *watch_device, *ask_owner, *ask_objects,
-		*object;
-	bool there;
+	sd_bus_slot *watch_added, *watch_removed, *watch_adapter, *watch_device, *ask_objects, *object;
 	struct adapter adapter[ADAPTERS_MAX];
 	struct adapter *used; /* NULL: none */
 	bool own_random;
@@ -577,7 +575,6 @@ static int on_adapter_changed(sd_bus_message *m, void *user, sd_bus_error *error
 
 static void daemon_gone(struct bluez *b)
 {
-	b->there = false;
 	buscall_drop(&b->ask_objects);
 	for (unsigned i = 0; i < ASKING_MAX; i++)
 		buscall_drop(&b->asking[i]);
@@ -590,35 +587,17 @@ static void daemon_gone(struct bluez *b)
 static void daemon_here(struct bluez *b)
 {
 	daemon_gone(b);
-	b->there = true;
 	(void)buscall_send(b->bus, &b->ask_objects, method(b, "/", BLUEZ_OBJECTS, "GetManagedObjects"), on_objects, b);
 }
 
-static int on_owner_changed(sd_bus_message *m, void *user, sd_bus_error *error)
+static void on_service(bool here, void *user)
 {
-	struct bluez *b = user;
-	const char *name = "", *before = "", *after = "";
-	(void)error;
-	if (sd_bus_message_read(m, "sss", &name, &before, &after) < 0 || strcmp(name, BLUEZ) != 0)
-		return 0;
-	if (after[0])
-		daemon_here(b);
+	if (here)
+		daemon_here(user);
 	else
-		daemon_gone(b);
-	return 0;
+		daemon_gone(user);
 }
 
-static int on_owner(sd_bus_message *reply, void *user, sd_bus_error *error)
-{
-	struct bluez *b = user;
-	(void)error;
-	buscall_drop(&b->ask_owner);
-	if (!sd_bus_message_is_method_error(reply, NULL) && !b->there)
-		daemon_here(b);
-	return 0;
-}
-
-/* The matches are there before anything is asked, so nothing slips through between. */
 static int watch(struct bluez *b)
 {
 	static const char signal[] = "type='signal',sender='" BLUEZ "',interface='";
@@ -627,19 +606,11 @@ static int watch(struct bluez *b)
 	snprintf(removed, sizeof(removed), "%s" BLUEZ_OBJECTS "',member='InterfacesRemoved'", signal);
 	snprintf(changed, sizeof(changed), "%s" BLUEZ_PROPERTIES "',member='PropertiesChanged',arg0='" BLUEZ_ADAPTER "'",
 		 signal);
-	int r = sd_bus_add_match_async(b->bus, &b->watch_owner,
-				       "type='signal',sender='org.freedesktop.DBus',"
-				       "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" BLUEZ "'",
-				       on_owner_changed, NULL, b);
-	if (r >= 0)
-		r = sd_bus_add_match_async(b->bus, &b->watch_added, added, on_added, NULL, b);
+	int r = sd_bus_add_match_async(b->bus, &b->watch_added, added, on_added, NULL, b);
 	if (r >= 0)
 		r = sd_bus_add_match_async(b->bus, &b->watch_removed, removed, on_removed, NULL, b);
 	if (r >= 0)
 		r = sd_bus_add_match_async(b->bus, &b->watch_adapter, changed, on_adapter_changed, NULL, b);
-	if (r >= 0)
-		r = sd_bus_call_method_async(b->bus, &b->ask_owner, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-					     "org.freedesktop.DBus", "GetNameOwner", on_owner, b, "s", BLUEZ);
 	return r;
 }
 
@@ -654,14 +625,14 @@ static int on_bus(sd_bus *bus, void *user)
 static void on_no_bus(void *user)
 {
 	struct bluez *b = user;
-	sd_bus_slot **slots[] = { &b->watch_owner, &b->watch_added, &b->watch_removed, &b->watch_adapter, &b->ask_owner, &b->object };
+	sd_bus_slot **slots[] = { &b->watch_added, &b->watch_removed, &b->watch_adapter, &b->object };
 	daemon_gone(b);
 	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
 		buscall_drop(slots[i]);
 	b->bus = NULL;
 }
 
-static const struct systembus_handler bus_handler = { on_bus, on_no_bus };
+static const struct systembus_handler bus_handler = { on_bus, on_no_bus, on_service };
 
 void bluez_again(struct bluez *b)
 {
@@ -695,7 +666,7 @@ int bluez_new(sd_event *event, const char *adapter, const struct bluez_handler *
 	if (r >= 0)
 		r = task_init(&b->scanning, b, "look for others", scan_begin, scan_end);
 	if (r >= 0)
-		r = systembus_new(event, &bus_handler, b, &b->system);
+		r = systembus_new(event, BLUEZ, &bus_handler, b, &b->system);
 	if (r < 0)
 		return err_errno(e, r, "cannot use Bluetooth");
 	*ret = TAKE_PTR(b);
@@ -711,8 +682,8 @@ void bluez_free(struct bluez *b)
 	task_reset(&b->scanning);
 	sd_event_source_disable_unref(b->advertising.retry);
 	sd_event_source_disable_unref(b->scanning.retry);
-	sd_bus_slot **slots[] = { &b->watch_owner,  &b->watch_added, &b->watch_removed, &b->watch_adapter,
-				  &b->watch_device, &b->ask_owner,   &b->ask_objects,	&b->object };
+	sd_bus_slot **slots[] = { &b->watch_added,  &b->watch_removed, &b->watch_adapter,
+				  &b->watch_device, &b->ask_objects,   &b->object };
 	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
 		buscall_drop(slots[i]);
 	for (unsigned i = 0; i < ASKING_MAX; i++)

@@ -41,7 +41,7 @@ struct wpa {
 	char wanted[WPA_IFNAME_SIZE];
 	const struct wpa_handler *handler;
 	void *user;
-	sd_bus_slot *watch_owner, *watch_root, *watch_state, *watch_p2p, *ask_owner, *ask_root, *ask_iface, *ask_name,
+	sd_bus_slot *watch_root, *watch_state, *watch_p2p, *ask_root, *ask_iface, *ask_name,
 		*ask_group, *ask_peers, *call_find, *call_listen, *call_connect;
 	bool there;
 	char path[IFACES_MAX][PATH_SIZE]; /* still to be looked at: from next on */
@@ -660,39 +660,17 @@ static void service_here(struct wpa *w)
 	look(w);
 }
 
-static int on_owner_changed(sd_bus_message *m, void *user, sd_bus_error *error)
+static void on_service(bool here, void *user)
 {
-	struct wpa *w = user;
-	const char *name = "", *before = "", *after = "";
-	(void)error;
-	if (sd_bus_message_read(m, "sss", &name, &before, &after) < 0 || strcmp(name, WPA) != 0)
-		return 0;
-	if (after[0])
-		service_here(w);
+	if (here)
+		service_here(user);
 	else
-		service_gone(w);
-	return 0;
+		service_gone(user);
 }
 
-static int on_owner(sd_bus_message *reply, void *user, sd_bus_error *error)
-{
-	struct wpa *w = user;
-	(void)error;
-	buscall_drop(&w->ask_owner);
-	if (!sd_bus_message_is_method_error(reply, NULL) && !w->there)
-		service_here(w);
-	return 0;
-}
-
-/* The matches are there before anything is asked. */
 static int watch(struct wpa *w)
 {
-	int r = sd_bus_add_match_async(w->bus, &w->watch_owner,
-				       "type='signal',sender='org.freedesktop.DBus',"
-				       "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" WPA "'",
-				       on_owner_changed, NULL, w);
-	if (r >= 0)
-		r = sd_bus_add_match_async(w->bus, &w->watch_root,
+	int r = sd_bus_add_match_async(w->bus, &w->watch_root,
 					   "type='signal',sender='" WPA "',interface='" WPA "',path='" WPA_ROOT "'",
 					   on_root_signal, NULL, w);
 	if (r >= 0)
@@ -703,9 +681,6 @@ static int watch(struct wpa *w)
 	if (r >= 0)
 		r = sd_bus_add_match_async(w->bus, &w->watch_p2p,
 					   "type='signal',sender='" WPA "',interface='" WPA_P2P "'", on_p2p, NULL, w);
-	if (r >= 0)
-		r = sd_bus_call_method_async(w->bus, &w->ask_owner, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-					     "org.freedesktop.DBus", "GetNameOwner", on_owner, w, "s", WPA);
 	return r;
 }
 
@@ -719,14 +694,14 @@ static int on_bus(sd_bus *bus, void *user)
 static void on_no_bus(void *user)
 {
 	struct wpa *w = user;
-	sd_bus_slot **slots[] = { &w->watch_owner, &w->watch_root, &w->watch_state, &w->watch_p2p, &w->ask_owner };
+	sd_bus_slot **slots[] = { &w->watch_root, &w->watch_state, &w->watch_p2p };
 	service_gone(w);
 	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
 		buscall_drop(slots[i]);
 	w->bus = NULL;
 }
 
-static const struct systembus_handler bus_handler = { on_bus, on_no_bus };
+static const struct systembus_handler bus_handler = { on_bus, on_no_bus, on_service };
 
 void wpa_again(struct wpa *w)
 {
@@ -745,7 +720,7 @@ int wpa_new(sd_event *event, const char *ifname, const struct wpa_handler *handl
 	w->handler = handler;
 	w->user = user;
 	snprintf(w->wanted, sizeof(w->wanted), "%.15s", ifname);
-	int r = systembus_new(event, &bus_handler, w, &w->system);
+	int r = systembus_new(event, WPA, &bus_handler, w, &w->system);
 	if (r < 0)
 		return err_errno(e, r, "cannot use Wi-Fi Direct");
 	*ret = TAKE_PTR(w);
@@ -768,8 +743,7 @@ void wpa_free(struct wpa *w)
 		if (w->named && w->own_known)
 			set_name(w, w->own_name, NULL);
 	}
-	sd_bus_slot **slots[] = { &w->watch_owner, &w->watch_root, &w->watch_state, &w->watch_p2p,   &w->ask_owner,
-				  &w->ask_root,	   &w->ask_iface,  &w->ask_name,    &w->ask_group,   &w->ask_peers,
+	sd_bus_slot **slots[] = { &w->watch_root, &w->watch_state, &w->watch_p2p, &w->ask_root,	   &w->ask_iface,  &w->ask_name,    &w->ask_group,   &w->ask_peers,
 				  &w->call_find,   &w->call_listen, &w->call_connect };
 	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
 		buscall_drop(slots[i]);

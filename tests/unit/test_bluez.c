@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <syslog.h>
 
 #include "tests/bluezmock.h"
 #include "tests/bus.h"
@@ -18,10 +17,10 @@ static struct user {
 	struct bluez *bluez;
 	struct address own;
 	bool usable;
-	unsigned came, went, heard, notes, warnings;
+	unsigned came, went, heard;
 	struct address who;
 	uint8_t data[ADVERT_SIZE];
-	char note[300];
+	struct notes said;
 } user;
 
 static void on_adapter(const struct address *own, void *u)
@@ -45,10 +44,7 @@ static void on_heard(const struct address *who, const uint8_t *data, void *u)
 static void on_note(int priority, const char *text, void *u)
 {
 	(void)u;
-	user.notes++;
-	user.warnings += priority <= LOG_WARNING;
-	snprintf(user.note, sizeof(user.note), "%s", text);
-	tap_diag("%d: %s", priority, text);
+	notes_take(&user.said, priority, text);
 }
 
 static const struct bluez_handler handler = { on_adapter, on_heard, on_note };
@@ -83,8 +79,8 @@ static void nobody_there(void)
 	start_user("");
 	bluez_advertise(user.bluez, one);
 	bluez_scan(user.bluez, true);
-	RUN_UNTIL(user.came || user.notes, 200);
-	ok(!user.came && !user.notes && !bluezmock.registered, "without bluetoothd nothing happens and nothing is said");
+	RUN_UNTIL(user.came || user.said.n, 200);
+	ok(!user.came && !user.said.n && !bluezmock.registered, "without bluetoothd nothing happens and nothing is said");
 	bluezmock_own(true);
 	RUN_UNTIL(bluezmock_advertising() && bluezmock_discovering(), SOON);
 	ok(bluezmock_advertising() && bluezmock_discovering(), "it comes: what was asked for is asked for");
@@ -160,7 +156,7 @@ static void powering(void)
 	RUN_UNTIL(bluezmock_advertising() && bluezmock_discovering() && bluez_advertises(user.bluez), SOON);
 	ok(user.usable && bluez_advertises(user.bluez) && bluezmock_discovering() && bluezmock.unregistered >= 2,
 	   "switched on, it is used again, though the old advertisement was still there (AlreadyExists)");
-	is_uint(user.notes, 0, "of which nobody needs to know");
+	is_uint(user.said.n, 0, "of which nobody needs to know");
 }
 
 static void vanishing(void)
@@ -221,7 +217,7 @@ static void bus_restarting(pid_t *bus)
 	bluezmock.mute = false;
 	bluezmock_restart();
 	RUN_UNTIL(bluezmock_discovering(), SOON);
-	ok(bluezmock_discovering() && !user.notes, "it goes in the middle of a call, which is made again, without a word");
+	ok(bluezmock_discovering() && !user.said.n, "it goes in the middle of a call, which is made again, without a word");
 	end_user();
 	/* A daemon that begins before there is a bus. */
 	bus_stop(*bus);
@@ -231,7 +227,7 @@ static void bus_restarting(pid_t *bus)
 	*bus = bus_start();
 	bluezmock_restart();
 	RUN_UNTIL(bluezmock_advertising(), SOON);
-	ok(bluezmock_advertising() && !user.notes, "a bus that comes late is found");
+	ok(bluezmock_advertising() && !user.said.n, "a bus that comes late is found");
 	end_user();
 }
 
@@ -249,7 +245,7 @@ static void choosing(void)
 	end_user();
 	start_user("hci7");
 	RUN_UNTIL(user.usable, 200);
-	ok(!user.usable && !user.notes, "one that is not there is waited for, without a word");
+	ok(!user.usable && !user.said.n, "one that is not there is waited for, without a word");
 	end_user();
 	bluezmock.adapter[1].there = false;
 }
@@ -266,7 +262,7 @@ static void refused(const char **which, const char *error, const char *says, uns
 							       &bluezmock.filtered;
 	const unsigned before = *calls;
 	RUN_UNTIL(*calls >= before + 2, SOON);
-	ok(*calls >= before + 2 && user.warnings == warnings && user.notes == 1 && strstr(user.note, says),
+	ok(*calls >= before + 2 && user.said.warnings == warnings && user.said.n == 1 && strstr(user.said.last, says),
 	   "%s is said once, and tried again", error);
 	*which = NULL;
 	RUN_UNTIL(bluezmock_advertising() && bluezmock_discovering(), SOON);
@@ -285,8 +281,8 @@ static void refusals(void)
 
 	bluezmock.fail_objects = "org.freedesktop.DBus.Error.AccessDenied";
 	start_user("");
-	RUN_UNTIL(user.notes, SOON);
-	ok(user.warnings == 1 && strstr(user.note, "usermod"), "who may not talk to bluetoothd is told how he may");
+	RUN_UNTIL(user.said.n, SOON);
+	ok(user.said.warnings == 1 && strstr(user.said.last, "usermod"), "who may not talk to bluetoothd is told how he may");
 	end_user();
 	bluezmock.fail_objects = NULL;
 
@@ -307,7 +303,7 @@ static void refusals(void)
 	bluez_advertise(user.bluez, one);
 	bluez_scan(user.bluez, true);
 	RUN_UNTIL(bluezmock_discovering(), SOON);
-	ok(bluezmock_discovering() && !bluezmock_advertising() && strstr(user.note, "cannot advertise"),
+	ok(bluezmock_discovering() && !bluezmock_advertising() && strstr(user.said.last, "cannot advertise"),
 	   "an adapter that cannot advertise looks for others");
 	end_user();
 	bluezmock.adapter[0].advertises = true;
