@@ -28,6 +28,7 @@
 #define ADAPTERS_MAX 8
 #define DEVICES_MAX 64 /* whose addresses are remembered */
 #define ASKING_MAX 8
+#define ASK_AGAIN (5 * SECOND)
 #define OBJECT "/shoal/advertisement"
 
 struct adapter {
@@ -61,6 +62,7 @@ struct bluez {
 	const struct bluez_handler *handler;
 	void *user;
 	sd_bus_slot *watch_added, *watch_removed, *watch_adapter, *watch_device, *ask_objects, *object;
+	sd_event_source *ask_again;
 	struct adapter adapter[ADAPTERS_MAX];
 	struct adapter *used; /* NULL: none */
 	bool own_random;
@@ -499,8 +501,13 @@ static int on_objects(sd_bus_message *reply, void *user, sd_bus_error *error)
 	(void)error;
 	buscall_drop(&b->ask_objects);
 	if (e) {
-		if (sd_bus_error_has_name(e, "org.freedesktop.DBus.Error.AccessDenied"))
+		if (sd_bus_error_has_name(e, "org.freedesktop.DBus.Error.AccessDenied")) {
 			note(b, LOG_WARNING, "Bluetooth: %s", bluez_explain(e->name));
+			return 0;
+		}
+		/* One that is busy with an adapter in trouble does not answer for a while. */
+		(void)sd_event_source_set_time_relative(b->ask_again, ASK_AGAIN);
+		(void)sd_event_source_set_enabled(b->ask_again, SD_EVENT_ONESHOT);
 		return 0;
 	}
 	(void)bluez_each_object(reply, learn, b);
@@ -575,6 +582,7 @@ static int on_adapter_changed(sd_bus_message *m, void *user, sd_bus_error *error
 
 static void daemon_gone(struct bluez *b)
 {
+	(void)sd_event_source_set_enabled(b->ask_again, SD_EVENT_OFF);
 	buscall_drop(&b->ask_objects);
 	for (unsigned i = 0; i < ASKING_MAX; i++)
 		buscall_drop(&b->asking[i]);
@@ -584,10 +592,22 @@ static void daemon_gone(struct bluez *b)
 	memset(b->adapter, 0, sizeof(b->adapter));
 }
 
+static void ask_objects(struct bluez *b)
+{
+	(void)buscall_send(b->bus, &b->ask_objects, method(b, "/", BLUEZ_OBJECTS, "GetManagedObjects"), on_objects, b);
+}
+
+static int on_ask_again(sd_event_source *s, uint64_t usec, void *user)
+{
+	(void)s, (void)usec;
+	ask_objects(user);
+	return 0;
+}
+
 static void daemon_here(struct bluez *b)
 {
 	daemon_gone(b);
-	(void)buscall_send(b->bus, &b->ask_objects, method(b, "/", BLUEZ_OBJECTS, "GetManagedObjects"), on_objects, b);
+	ask_objects(b);
 }
 
 static void on_service(bool here, void *user)
@@ -666,6 +686,10 @@ int bluez_new(sd_event *event, const char *adapter, const struct bluez_handler *
 	if (r >= 0)
 		r = task_init(&b->scanning, b, "look for others", scan_begin, scan_end);
 	if (r >= 0)
+		r = sd_event_add_time(event, &b->ask_again, CLOCK_BOOTTIME, 0, SECOND, on_ask_again, b);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(b->ask_again, SD_EVENT_OFF);
+	if (r >= 0)
 		r = systembus_new(event, BLUEZ, &bus_handler, b, &b->system);
 	if (r < 0)
 		return err_errno(e, r, "cannot use Bluetooth");
@@ -682,6 +706,7 @@ void bluez_free(struct bluez *b)
 	task_reset(&b->scanning);
 	sd_event_source_disable_unref(b->advertising.retry);
 	sd_event_source_disable_unref(b->scanning.retry);
+	sd_event_source_disable_unref(b->ask_again);
 	sd_bus_slot **slots[] = { &b->watch_added,  &b->watch_removed, &b->watch_adapter,
 				  &b->watch_device, &b->ask_objects,   &b->object };
 	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)

@@ -286,6 +286,14 @@ static void refusals(void)
 	end_user();
 	bluezmock.fail_objects = NULL;
 
+	bluezmock.fail_objects = "org.freedesktop.DBus.Error.NoReply";
+	start_user("");
+	RUN_UNTIL(user.usable, 300);
+	bluezmock.fail_objects = NULL;
+	RUN_UNTIL(user.usable, SOON);
+	ok(user.usable && !user.said.n, "a bluetoothd that does not answer at first is asked again");
+	end_user();
+
 	/* The user goes while an answer is out. */
 	bluezmock.mute = true;
 	const unsigned started = bluezmock.started;
@@ -372,7 +380,7 @@ static void facts(void)
 
 int main(void)
 {
-	tap_plan(62);
+	tap_plan(63);
 	if (sd_event_new(&event) < 0)
 		tap_bail("no loop");
 	pid_t bus = bus_start();
