@@ -176,7 +176,7 @@ static void on_radios(void *user)
 	}
 	if (m->direct) {
 		tell_blocked(m, RADIOS_WIFI);
-		wifidirect_again(m->direct);
+		wifidirect_again(m->direct, m->radio_blocked[RADIOS_WIFI]);
 	}
 }
 
@@ -185,5 +185,7 @@ int radio_watch(struct mesh *m, struct err *e)
 	int r = radios_new(m->event, m->root, on_radios, m, &m->radios, e);
 	for (unsigned kind = 0; r == 0 && kind < 2; kind++)
 		m->radio_blocked[kind] = radios_blocked(m->radios, kind);
+	if (r == 0 && m->direct)
+		wifidirect_again(m->direct, m->radio_blocked[RADIOS_WIFI]);
 	return r;
 }

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import time
 
-from guest import Failed, rfkill, say, until
+from guest import BLUETOOTH, Failed, rfkill, say, until
 
 FOUND = 90  # seconds to find each other and connect
 SYNC = 90
@@ -168,13 +168,12 @@ def blocked(world):
     linked(a, b)
     for peer in (a, b):
         peer.why(a if peer is b else b, "only Bluetooth reaches it")
-    rfkill("hci", True)
+    rfkill(BLUETOOTH, True)
     until("end of the link", lambda: a.link(b) is None and b.link(a) is None, 60)
     until("word of it", lambda: all("Bluetooth is blocked" in peer.log() for peer in (a, b)), 10)
-    if "rfkill unblock bluetooth" not in a.shoal("doctor", check=False):
-        raise Failed("doctor does not say so")
+    until("doctor saying so", lambda: "rfkill unblock bluetooth" in a.shoal("doctor", check=False), 10)
     a.write("c/meanwhile.json", {"n": 1})
-    rfkill("hci", False)
+    rfkill(BLUETOOTH, False)
     linked(a, b)
     until("the document", lambda: b.read("c/meanwhile.json") == {"n": 1}, SYNC)
 

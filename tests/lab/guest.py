@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -86,14 +87,13 @@ class Services:
         self.bluetoothd.wait()
 
 
-def rfkill(prefix, on):
-    """Blocks, or lets go, all radios whose name begins so."""
-    radios = [radio for radio in Path("/sys/class/rfkill").iterdir()
-              if (radio / "name").read_text().startswith(prefix)]
-    for radio in radios:
-        (radio / "soft").write_text("1" if on else "0")
-    if not radios:
-        raise Failed(f"no radio {prefix}* to be blocked")
+BLUETOOTH = 2
+
+
+def rfkill(kind, on):
+    """Blocks, or lets go, all radios of a kind. By the device: sys/ shows only those of the network namespace."""
+    with open("/dev/rfkill", "wb", buffering=0) as device:
+        device.write(struct.pack("=IBBBB", 0, kind, 3, on, 0))
 
 
 def bluez(path, interface, prop):

@@ -222,12 +222,41 @@ static void answering(const struct identity *a, const struct identity *b)
 	end_direct();
 }
 
+/* Flight mode. wpa_supplicant forgets what it was told, and says nothing. */
+static void blocking(const struct identity *a, const struct identity *b)
+{
+	start_direct(a);
+	wpamock_name(b);
+	direct.wants = true;
+	RUN_UNTIL(wpamock.finds && wpamock.period, SOON);
+	wifidirect_again(direct.direct, true);
+	RUN_UNTIL(wpamock.stops && !wpamock.period, SOON);
+	ok(wpamock.stops && !wpamock.period, "blocked, the search ends, and it is not to be found");
+	const unsigned finds = wpamock.finds, names = wpamock.names;
+	wpamock_peer("DeviceFound", PEER);
+	wpamock_peer("GONegotiationRequest", PEER);
+	RUN_UNTIL(wpamock.connects || wpamock.finds > finds, 4000);
+	ok(!wpamock.connects && wpamock.finds == finds, "nobody is called, answered or looked for");
+	const uint64_t from = clock_us();
+	wifidirect_again(direct.direct, false);
+	RUN_UNTIL(wpamock.finds > finds && wpamock.period && wpamock.names > names, SOON);
+	ok(wpamock.finds > finds && wpamock.period && wpamock.names > names && clock_us() - from < 5000000,
+	   "not blocked any more, it says again how it is to be found, and looks");
+	wpamock_peer("DeviceFound", PEER);
+	RUN_UNTIL(wpamock.connects, SOON);
+	is_uint(wpamock.connects, 1, "and calls");
+	wifidirect_again(direct.direct, true);
+	RUN_UNTIL(wpamock.cancels, SOON);
+	is_uint(wpamock.cancels, 1, "blocked in the middle of that, it gives up");
+	end_direct();
+}
+
 int main(void)
 {
 	struct err e = { 0 };
 	_cleanup_(identity_freep) struct identity *a = NULL, *b = NULL, *x = NULL;
 	const int64_t now = (int64_t)time(NULL);
-	tap_plan(27);
+	tap_plan(32);
 	if (sd_event_new(&event) < 0)
 		tap_bail("no loop");
 	const pid_t bus = bus_start();
@@ -240,6 +269,7 @@ int main(void)
 	names(a, b, x);
 	looking(a, b, x);
 	answering(a, b);
+	blocking(a, b);
 	wpamock_stop();
 	sd_event_unref(event);
 	bus_stop(bus);
