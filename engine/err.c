@@ -54,3 +54,19 @@ int err_prefix(struct err *e, const char *fmt, ...)
 		snprintf(e->message + n, sizeof(e->message) - (size_t)n, ": %s", old);
 	return e->code;
 }
+
+void err_place(struct err *e, const char *text, uint64_t offset)
+{
+	if (!e)
+		return;
+	e->offset = offset;
+	e->line = e->column = 1;
+	for (uint64_t i = 0; i < offset; i++) {
+		if (text[i] == '\n') {
+			e->line++;
+			e->column = 1;
+		} else if (((unsigned char)text[i] & 0xc0) != 0x80) {
+			e->column++;
+		}
+	}
+}

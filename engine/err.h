@@ -38,3 +38,6 @@ void err_fill_errno(struct err *e, int code, const char *fmt, ...) _printf_(3, 4
 
 /* Puts "PREFIX: " before the message of e (may be NULL); returns e's code, or 0. */
 int err_prefix(struct err *e, const char *fmt, ...) _printf_(2, 3);
+
+/* Sets the place of e (may be NULL): byte offset of text, which has no fewer bytes. */
+void err_place(struct err *e, const char *text, uint64_t offset);

@@ -185,17 +185,7 @@ static void set_place(const struct filter *f, size_t start, struct err *e)
 	int at = sqlite3_error_offset(f->db);
 	if (!e || at < 0 || (size_t)at < start || (size_t)at > start + f->len)
 		return;
-	e->offset = (size_t)at - start;
-	e->line = 1;
-	e->column = 1;
-	for (size_t i = 0; i < e->offset; i++) {
-		if (f->text[i] == '\n') {
-			e->line++;
-			e->column = 1;
-		} else if (((unsigned char)f->text[i] & 0xc0) != 0x80) {
-			e->column++;
-		}
-	}
+	err_place(e, f->text, (size_t)at - start);
 }
 
 static int refuse(const struct filter *f, size_t start, struct err *e)

@@ -226,6 +226,37 @@ int json_number_to_i64(const char *text, size_t len, int64_t *ret)
 	return 0;
 }
 
+static uint64_t mul_mod(uint64_t a, uint64_t b, uint64_t m)
+{
+	return (uint64_t)((unsigned __int128)a * b % m);
+}
+
+/* a = x 10^i, b = y 10^j, neither x nor y ends in 0: for i < j a multiple would end in 0. */
+int json_number_is_multiple(const char *a, size_t alen, const char *b, size_t blen)
+{
+	struct number x = split(a, alen), y = split(b, blen);
+	uint64_t divisor = 0, rest = 0, ten = 10;
+	if (!y.digit || y.digits > 18)
+		return -ERANGE;
+	if (!x.digit)
+		return 1;
+	for (const char *p = y.digit; p <= y.last; p++)
+		if (*p != '.')
+			divisor = divisor * 10 + (uint64_t)(*p - '0');
+	int64_t zeros = (magnitude(&x) - (int64_t)x.digits) - (magnitude(&y) - (int64_t)y.digits);
+	if (zeros < 0)
+		return 0;
+	for (const char *p = x.digit; p <= x.last; p++)
+		if (*p != '.')
+			rest = (mul_mod(rest, 10, divisor) + (uint64_t)(*p - '0')) % divisor;
+	for (ten %= divisor; zeros > 0; zeros >>= 1) {
+		if (zeros & 1)
+			rest = mul_mod(rest, ten, divisor);
+		ten = mul_mod(ten, ten, divisor);
+	}
+	return rest == 0;
+}
+
 /* snprintf and strtod follow the thread's locale, which may write 0,5. */
 struct c_locale {
 	locale_t c;

@@ -28,6 +28,9 @@ int json_number_to_u64(const char *text, size_t len, uint64_t *ret);
  * Errors: -ERANGE more digits or a larger exponent than a double can hold; -ENOMEM. */
 int json_number_to_double(const char *text, size_t len, double *ret);
 
+/* Is a, exactly, a multiple of b? 1, 0; -ERANGE: b is 0, or has more than 18 digits besides zeros at either end. */
+int json_number_is_multiple(const char *a, size_t alen, const char *b, size_t blen);
+
 /* The exact sum (minus: difference) of two numbers, written without exponent and without zeros that
  * say nothing. The length of what is put into ret, without a NUL; -ERANGE: it would take more than
  * JSON_SUM_DIGITS. */

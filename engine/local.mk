@@ -57,6 +57,12 @@ libengine_a_SOURCES = \
 	engine/fetch.h \
 	engine/filter.c \
 	engine/filter.h \
+	engine/schema.c \
+	engine/schema.h \
+	engine/schema-check.c \
+	engine/schema-compile.c \
+	engine/schema-format.c \
+	engine/schema-impl.h \
 	engine/frame.c \
 	engine/frame.h \
 	engine/graph.c \
@@ -98,6 +104,8 @@ libengine_a_SOURCES = \
 	engine/jsonstyle.h \
 	engine/jsonw.c \
 	engine/jsonw.h \
+	engine/kept.c \
+	engine/kept.h \
 	engine/leaf.c \
 	engine/leaf.h \
 	engine/lis.c \
@@ -184,6 +192,9 @@ libengine_a_SOURCES = \
 	engine/replica-recent.c \
 	engine/replica-rename.c \
 	engine/replica-save.c \
+	engine/replica-schema.c \
+	engine/replica-schema.h \
+	engine/replica-schema-impl.h \
 	engine/replica-self.c \
 	engine/replica-sweep.c \
 	engine/replica-thin.c \

@@ -3,7 +3,7 @@
 /* One commit: changed records in, one batch out. Everything that is derived of the records is
  * derived here, so that local changes and merges cannot differ in it. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-schema-impl.h"
 
 #include <errno.h>
 
@@ -413,6 +413,7 @@ static void publish(struct commit *c, uint32_t actors)
 			version_keep(r, t->version);
 		if (t->record)
 			types_changed(r, t->record);
+		schema_touched(r, t);
 		if (t->record || t->gone)
 			large_publish(c, t);
 		if ((t->content || t->gone) && !t->kept && t->had && t->before.attr.form == FORM_BLOB &&

@@ -45,6 +45,16 @@ int commit_claims(struct commit *c, const struct id *parent, const char *name, s
 	return 0;
 }
 
+int commit_unclaimed(struct commit *c, const struct id *parent, const char *name, size_t len)
+{
+	struct dirent *d;
+	/* It may be what a loser shows as. */
+	if (memchr(name, '~', len))
+		return 0;
+	int rc = commit_claims(c, parent, name, len, &d);
+	return rc < 0 ? rc : d->before.n == 0;
+}
+
 /* Who is in the directory, with this commit's changes; stops at the first one when ret is NULL
  * and returns 1. */
 static int scan(struct commit *c, const struct id *id, struct id **ret, uint32_t *ret_n)

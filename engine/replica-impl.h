@@ -56,6 +56,7 @@
 #include "engine/clock.h"
 #include "engine/elements.h"
 #include "engine/interest.h"
+#include "engine/kept.h"
 #include "engine/replica.h"
 #include "engine/restamp.h"
 #include "engine/seq.h"
@@ -117,9 +118,9 @@ int nodes_init(struct replica *r);
 void nodes_done(struct replica *r);
 /* From the cache or the store, live or not. The name goes to the arena (NULL: no name). -ENOENT. */
 int node_get(struct replica *r, struct arena *a, const struct id *id, struct node *ret);
-/* As it was in the snapshot, which was taken when `commits` had been read. */
 /* 1: it is here and live, 0: not, or an error. */
 int node_live(struct replica *r, const struct id *id);
+/* As it was in the snapshot, which was taken when `commits` had been read. */
 int node_get_at(struct replica *r, const struct store_snapshot *snap, uint64_t commits,
 		const struct id *id, struct node *ret);
 void node_encode(const struct node *n, struct buf *b);
@@ -326,7 +327,7 @@ struct replica {
 	atomic_bool batches;        /* some are listed */
 	struct shard *shard;
 	struct versions *versions;
-	struct type_cache *types;
+	struct kept types, schemas;
 
 	pthread_mutex_t views_lock; /* leaf */
 	struct view *views;         /* all that live */
@@ -457,10 +458,11 @@ int commit_put(struct commit *c, const struct stored *old, const struct record *
 struct touched *commit_touched(struct commit *c, const struct id *id);
 /* The node as it will be; loads it. -ENOENT. */
 int commit_node(struct commit *c, const struct id *id, struct touched **ret);
-/* Derives, writes, publishes and notifies; unlocks. The touched nodes stay readable. */
+/* Derives, writes, publishes, notifies; unlocks. The touched nodes stay. */
 int commit_end(struct commit *c, struct err *e);
-int commit_claims(struct commit *c, const struct id *parent, const char *name, size_t len,
-		  struct dirent **ret);
+int commit_claims(struct commit *c, const struct id *parent, const char *name, size_t len, struct dirent **ret);
+/* 1: nothing showed under the name before this commit, which does not look again; 0: who knows. */
+int commit_unclaimed(struct commit *c, const struct id *parent, const char *name, size_t len);
 /* replica-adopt.c: ends a local commit in which the record is as it was, in a batch of this device. */
 int commit_as_own(struct commit *c, const struct id *node, struct err *e);
 /* Is anything in the directory? */
@@ -762,9 +764,7 @@ int document_write(const struct json *tree, const struct json *old, const struct
 
 /* ---- declarations (replica-types.c) ---- */
 
-struct type_cache;
-int types_init(struct replica *r);
-void types_done(struct replica *r);
+void types_init(struct replica *r);
 /* Those of a collection, for the caller to free; *ret NULL: none. */
 int types_of(struct replica *r, const struct id *scope, struct types **ret);
 /* The record was committed. Commit lock. */

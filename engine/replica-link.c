@@ -538,7 +538,10 @@ int name_free(struct commit *c, const struct id *parent, const char *name, size_
 	struct claims claims = { 0 };
 	struct id other;
 	*ret_above = 0;
-	int rc = dirent_find(c->r, parent, name, len, &other);
+	int rc = commit_unclaimed(c, parent, name, len);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	rc = dirent_find(c->r, parent, name, len, &other);
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
 	switch (link_state(c->r, &other)) {

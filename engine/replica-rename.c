@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "engine/jdiff.h"
+#include "engine/replica-schema-impl.h"
 
 struct rename {
 	struct node src, dir, target; /* target: what has the name now */
@@ -162,6 +163,8 @@ static int copy_over(struct commit *c, const struct rename *m, const struct stor
 		rc = record_set_content(a, actors, rec, &value, NULL, &c->stamp, &rec);
 	} else if (rc == 0) {
 		rc = draft_of(c, src->record, &d);
+		if (rc == 0)
+			rc = draft_check(c->r, &m->scope, m->name, m->len, &d, NULL);
 		if (rc == 0)
 			rc = draft_difference(c->r, a, &m->scope, &d, NULL, &diff);
 		if (rc == 0)

@@ -4,7 +4,7 @@
  * wrote, applied to the newest version. */
 
 #include "engine/edge.h"
-#include "engine/replica-impl.h"
+#include "engine/replica-schema-impl.h"
 
 #include <errno.h>
 #include <sys/stat.h>
@@ -516,6 +516,11 @@ static int save_over(struct replica *r, const struct id *id, const struct versio
 	rc = base ? same_as_base(base, &d, content) : !d.tree && !d.plain && d.ref.size == 0;
 	if (rc > 0)
 		return ret_version ? replica_read(r, id, ret_version) : 0;
+	if (rc == 0) {
+		rc = draft_check(r, &n.attr.scope, n.name, n.name_len, &d, e);
+		if (rc < 0)
+			return rc;
+	}
 	if (rc == 0)
 		rc = draft_leaf(r, &n.attr.scope, &d, base, &leaf);
 	if (rc > 0)

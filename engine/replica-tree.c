@@ -9,6 +9,7 @@
 #include "engine/edge.h"
 #include "engine/nameid.h"
 #include "engine/purged.h"
+#include "engine/replica-schema-impl.h"
 
 void child_scope(const struct node *dir, struct id *ret)
 {
@@ -52,17 +53,17 @@ int id_choose(struct commit *c, enum node_kind kind, const struct id *parent, co
 		for (uint32_t g = 0; g < GENERATIONS_MAX; g++) {
 			struct node n;
 			name_id(type, parent, name, len, g, ret);
-			int rc = node_get(r, NULL, ret, &n);
+			/* What has no record is no node: most names are new, and are asked for once. */
+			int rc = commit_record(c, ret, ret_old, NULL);
+			if (rc < 0)
+				return rc == -ENOENT ? 0 : rc;
+			rc = node_get(r, NULL, ret, &n);
 			if (rc < 0 && rc != -ENOENT)
 				return rc;
-			if (rc == 0 && (n.flags & NODE_LIVE) && !(own && id_equal(own, ret)))
-				continue;
-			rc = commit_record(c, ret, ret_old, NULL);
-			if (rc == 0 && record_is_spent(ret_old->record)) {
-				*ret_old = (struct stored){ 0 };
-				continue;
-			}
-			return rc == -ENOENT ? 0 : rc;
+			bool elsewhere = rc == 0 && (n.flags & NODE_LIVE) && !(own && id_equal(own, ret));
+			if (!elsewhere && !record_is_spent(ret_old->record))
+				return 0;
+			*ret_old = (struct stored){ 0 };
 		}
 	}
 	r->config.random(r->config.userdata, ret->b, ID_SIZE);
@@ -227,6 +228,9 @@ static int create_of(struct replica *r, struct birth *b, const struct content *c
 	rc = dir_get(r, b->parent, &dir);
 	if (rc == 0) {
 		child_scope(&dir, &scope);
+		rc = draft_check(r, &scope, b->name, b->len, &d, e);
+		if (rc < 0)
+			return rc;
 		rc = draft_difference(r, &d.arena, &scope, &d, NULL, &diff);
 	}
 	if (rc < 0)

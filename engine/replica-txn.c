@@ -4,16 +4,19 @@
  * ones on what the earlier ones made; then each file that is another one now is saved, created or
  * deleted once. All of it happens under the commit lock, so what was read is the head. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-schema-impl.h"
 
 #include <errno.h>
 
 #include "engine/jsonpatch.h"
 #include "engine/nameid.h"
+#include "engine/table.h"
 
 /* A file that the steps name. */
 struct target {
 	struct target *next;
+	struct table_link place; /* by parent and name */
+	struct table_link file;  /* was: by its id */
 	struct id parent;
 	const char *name;
 	size_t len;
@@ -32,6 +35,10 @@ struct target {
 struct txn {
 	struct commit c;
 	struct target *first, **last;
+	struct table places, files;
+	const char *head;      /* path whose first bytes name dir; NULL: none yet */
+	size_t head_len;
+	struct id dir;
 	struct target **of;    /* of each step; arena */
 	bool changed;
 	struct err *e;
@@ -44,6 +51,8 @@ static void txn_done(struct txn *x)
 		draft_done(&t->draft);
 		buf_done(&t->text);
 	}
+	table_done(&x->places);
+	table_done(&x->files);
 	commit_done(&x->c);
 }
 
@@ -54,26 +63,28 @@ static int no_such(struct txn *x, const char *path)
 	return err_set(x->e, -ENOENT, "there is no \"%.120s\"", path);
 }
 
-/* Directory and last name of a path; the directory has to be there. */
-static int resolve(struct txn *x, const char *path, struct id *ret_parent, const char **ret_name,
-		   size_t *ret_len)
+/* Bytes of what stands before the last name of a path, with the slash at its end. */
+static size_t head_len(const char *path)
+{
+	size_t len = strlen(path);
+	while (len > 0 && path[len - 1] == '/')
+		len--;
+	while (len > 0 && path[len - 1] != '/')
+		len--;
+	return len;
+}
+
+/* The directory that the first `head` bytes of a path name; it has to be there. */
+static int resolve_dir(struct txn *x, const char *path, size_t head, struct id *ret)
 {
 	struct replica *r = x->c.r;
 	struct id at = NODE_ROOT;
-	const char *p = path + strspn(path, "/");
-	for (;;) {
+	for (const char *p = path + strspn(path, "/"); p < path + head;) {
 		size_t len = strcspn(p, "/");
-		const char *next = p + len + strspn(p + len, "/");
 		struct node n;
 		int rc = name_check(p, len);
 		if (rc < 0)
 			return err_errno(x->e, rc, "\"%.120s\" is no path of a file", path);
-		if (!*next) {
-			*ret_parent = at;
-			*ret_name = p;
-			*ret_len = len;
-			return 0;
-		}
 		rc = dirent_find(r, &at, p, len, &at);
 		if (rc == 0)
 			rc = node_get(r, NULL, &at, &n);
@@ -84,8 +95,54 @@ static int resolve(struct txn *x, const char *path, struct id *ret_parent, const
 				       (int)(p + len - path > 120 ? 120 : p + len - path), path);
 		if (rc < 0)
 			return err_errno(x->e, rc, "cannot look at \"%.120s\"", path);
-		p = next;
+		p += len + strspn(p + len, "/");
 	}
+	*ret = at;
+	return 0;
+}
+
+/* Directory and last name of a path. */
+static int resolve(struct txn *x, const char *path, struct id *ret_parent, const char **ret_name,
+		   size_t *ret_len)
+{
+	size_t head = head_len(path), len = strcspn(path + head, "/");
+	int rc = name_check(path + head, len);
+	if (rc < 0)
+		return err_errno(x->e, rc, "\"%.120s\" is no path of a file", path);
+	/* Most are in the directory of the one before, and the commit lock keeps that where it is. */
+	if (!x->head || x->head_len != head || memcmp(x->head, path, head) != 0) {
+		rc = resolve_dir(x, path, head, &x->dir);
+		if (rc < 0)
+			return rc;
+		x->head = path;
+		x->head_len = head;
+	}
+	*ret_parent = x->dir;
+	*ret_name = path + head;
+	*ret_len = len;
+	return 0;
+}
+
+static struct target *target_at(const struct txn *x, const struct id *parent, const char *name,
+				size_t len, uint64_t hash)
+{
+	for (struct table_link *l = table_first(&x->places, hash); l; l = l->next) {
+		struct target *t = table_entry(l, struct target, place);
+		if (t->len == len && id_equal(&t->parent, parent) && !memcmp(t->name, name, len))
+			return t;
+	}
+	return NULL;
+}
+
+/* Another target that is the same file: a hard link. */
+static const struct target *target_twin(const struct txn *x, const struct target *t)
+{
+	for (struct table_link *l = table_first(&x->files, id_hash(&t->attr.id)); l; l = l->next) {
+		const struct target *other = table_entry(l, struct target, file);
+		if (id_equal(&other->attr.id, &t->attr.id))
+			return other;
+	}
+	return NULL;
 }
 
 static int target_get(struct txn *x, const char *path, struct target **ret)
@@ -96,27 +153,33 @@ static int target_get(struct txn *x, const char *path, struct target **ret)
 	int rc = resolve(x, path, &parent, &name, &len);
 	if (rc < 0)
 		return rc;
-	for (struct target *t = x->first; t; t = t->next)
-		if (id_equal(&t->parent, &parent) && t->len == len && !memcmp(t->name, name, len)) {
-			*ret = t;
-			return 0;
-		}
+	uint64_t hash = table_hash_bytes(name, len, id_hash(&parent));
+	*ret = target_at(x, &parent, name, len, hash);
+	if (*ret)
+		return 0;
 	struct target *t = arena_new(&x->c.arena, struct target);
 	if (!t)
 		return err_errno(x->e, -ENOMEM, "cannot change \"%.120s\"", path);
 	t->parent = parent;
 	t->name = name;
 	t->len = len;
-	rc = replica_lookup(x->c.r, &parent, name, len, &t->attr);
+	rc = commit_unclaimed(&x->c, &parent, name, len);
+	if (rc >= 0)
+		rc = rc ? -ENOENT : replica_lookup(x->c.r, &parent, name, len, &t->attr);
 	if (rc < 0 && rc != -ENOENT)
 		return err_errno(x->e, rc, "cannot look at \"%.120s\"", path);
 	t->was = t->is = rc == 0;
 	if (t->was && t->attr.kind == NODE_DIR)
 		return err_set(x->e, -EISDIR, "\"%.120s\" is a directory", path);
-	for (const struct target *other = x->first; other; other = other->next)
-		if (t->was && other->was && id_equal(&other->attr.id, &t->attr.id))
-			return err_set(x->e, -EINVAL, "\"%.120s\" and \"%.*s\" are one file: "
-				       "name it once", path, (int)other->len, other->name);
+	const struct target *twin = t->was ? target_twin(x, t) : NULL;
+	if (twin)
+		return err_set(x->e, -EINVAL, "\"%.120s\" and \"%.*s\" are one file: "
+			       "name it once", path, (int)twin->len, twin->name);
+	rc = table_add(&x->places, &t->place, hash);
+	if (rc == 0 && t->was)
+		rc = table_add(&x->files, &t->file, id_hash(&t->attr.id));
+	if (rc < 0)
+		return err_errno(x->e, rc, "cannot change \"%.120s\"", path);
 	*x->last = t;
 	x->last = &t->next;
 	*ret = t;
@@ -235,6 +298,11 @@ static int save(struct txn *x, struct target *t)
 	}
 	if (rc == 0)
 		rc = scope_of(c->r, t, &scope);
+	if (rc == 0) {
+		rc = draft_check(c->r, &scope, t->name, t->len, &t->draft, x->e);
+		if (rc < 0)
+			return rc;
+	}
 	if (rc == 0)
 		rc = draft_difference(c->r, &t->draft.arena, &scope, &t->draft,
 				      t->was ? t->base : NULL, &diff);
@@ -284,18 +352,19 @@ static int run(struct txn *x, const struct txn_step *s, uint32_t n, uint32_t *re
 	return x->changed ? commit_end(&x->c, x->e) : 0;
 }
 
-int replica_txn(struct replica *r, const struct txn_step *s, uint32_t n, struct txn_result *ret,
-		uint32_t *ret_step, struct err *e)
+int replica_steps(struct replica *r, const struct txn_step *s, uint32_t n, bool whole,
+		  struct txn_result *ret, uint32_t *ret_step, struct err *e)
 {
 	_cleanup_(txn_done) struct txn x = { 0 };
 	struct err ignored = { 0 };
 	uint32_t at = n;
 	x.e = e ? e : &ignored;
 	x.last = &x.first;
+	*ret_step = n;
 	if (n > TXN_STEPS_MAX)
 		return err_set(e, -E2BIG, "a batch may have %u steps, not more", TXN_STEPS_MAX);
 	commit_begin(&x.c, r, false);
-	x.c.whole = true;
+	x.c.whole = whole;
 	x.of = arena_array(&x.c.arena, n ? n : 1, sizeof(struct target *));
 	int rc = x.of ? run(&x, s, n, &at) : err_errno(e, -ENOMEM, "cannot take the batch in");
 	if (rc < 0) {
@@ -310,4 +379,10 @@ int replica_txn(struct replica *r, const struct txn_step *s, uint32_t n, struct 
 						      t->attr.version;
 	}
 	return 0;
+}
+
+int replica_txn(struct replica *r, const struct txn_step *s, uint32_t n, struct txn_result *ret,
+		uint32_t *ret_step, struct err *e)
+{
+	return replica_steps(r, s, n, true, ret, ret_step, e);
 }

@@ -6,41 +6,25 @@
  *
  * What was read is kept, by collection, until a commit changes such a record. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-schema-impl.h"
 
 #include <errno.h>
 
-#define KEPT 32
+#include "engine/schema.h"
 
-struct kept_types {
-	struct id scope;
-	bool known;
-	struct types *types; /* NULL: nothing is declared */
-};
-
-struct type_cache {
-	pthread_mutex_t lock; /* leaf */
-	uint64_t changes;     /* of records with declarations */
-	struct kept_types kept[KEPT];
-};
-
-int types_init(struct replica *r)
+static void *ref(void *types)
 {
-	r->types = calloc(1, sizeof(*r->types));
-	if (!r->types)
-		return -ENOMEM;
-	pthread_mutex_init(&r->types->lock, NULL);
-	return 0;
+	return types_ref(types);
 }
 
-void types_done(struct replica *r)
+static void unref(void *types)
 {
-	if (!r->types)
-		return;
-	for (unsigned i = 0; i < KEPT; i++)
-		types_free(r->types->kept[i].types);
-	pthread_mutex_destroy(&r->types->lock);
-	free(r->types);
+	types_free(types);
+}
+
+void types_init(struct replica *r)
+{
+	kept_init(&r->types, ref, unref);
 }
 
 /* The node with the declarations of a scope. */
@@ -49,22 +33,10 @@ static const struct id *holder(const struct id *scope)
 	return id_equal(scope, &NODE_ROOT) ? &NODE_TYPES : scope;
 }
 
-static struct kept_types *kept_of(struct type_cache *k, const struct id *scope)
-{
-	return &k->kept[id_hash(scope) % KEPT];
-}
-
 void types_changed(struct replica *r, const struct record *rec)
 {
-	struct type_cache *k = r->types;
-	if (rec->kind != NODE_DIR || !id_equal(&rec->scope, &NODE_ROOT))
-		return;
-	pthread_mutex_lock(&k->lock);
-	k->changes++;
-	struct kept_types *kept = kept_of(k, id_equal(&rec->id, &NODE_TYPES) ? &NODE_ROOT : &rec->id);
-	types_free(TAKE_PTR(kept->types));
-	kept->known = false;
-	pthread_mutex_unlock(&k->lock);
+	if (rec->kind == NODE_DIR && id_equal(&rec->scope, &NODE_ROOT))
+		kept_forget(&r->types, id_equal(&rec->id, &NODE_TYPES) ? &NODE_ROOT : &rec->id);
 }
 
 static const struct slot *declarations(const struct record *rec)
@@ -96,10 +68,16 @@ static int add_type(const char *pointer, size_t len, const char *text, size_t te
 	return rc == -ENOMEM ? rc : 0;
 }
 
+/* What was declared by hand takes the place of what the schema says. */
 static int read_types(struct replica *r, const struct id *scope, struct types **ret)
 {
 	_cleanup_(types_freep) struct types *t = NULL;
+	_cleanup_(schema_freep) struct schema *s = NULL;
 	int rc = types_new(&t);
+	if (rc == 0)
+		rc = schema_of(r, scope, &s);
+	if (rc == 0 && s)
+		rc = schema_types(s, add_type, t);
 	if (rc == 0)
 		rc = each(r, scope, add_type, t);
 	if (rc == 0)
@@ -109,24 +87,17 @@ static int read_types(struct replica *r, const struct id *scope, struct types **
 
 int types_of(struct replica *r, const struct id *scope, struct types **ret)
 {
-	struct type_cache *k = r->types;
 	struct types *t = NULL;
-	pthread_mutex_lock(&k->lock);
-	uint64_t changes = k->changes;
-	struct kept_types *kept = kept_of(k, scope);
-	bool known = kept->known && id_equal(&kept->scope, scope);
-	if (known)
-		t = types_ref(kept->types);
-	pthread_mutex_unlock(&k->lock);
-	int rc = known ? 0 : read_types(r, scope, &t);
+	uint64_t changes;
+	void *known;
+	if (kept_get(&r->types, scope, &changes, &known)) {
+		*ret = known;
+		return 0;
+	}
+	int rc = read_types(r, scope, &t);
 	if (rc < 0)
 		return rc;
-	pthread_mutex_lock(&k->lock);
-	if (!known && changes == k->changes) {
-		types_free(kept->types);
-		*kept = (struct kept_types){ *scope, true, types_ref(t) };
-	}
-	pthread_mutex_unlock(&k->lock);
+	kept_put(&r->types, scope, changes, t);
 	*ret = t;
 	return 0;
 }

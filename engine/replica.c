@@ -2,7 +2,7 @@
 
 /* Opening and closing, and what STORE_META holds. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-schema-impl.h"
 
 #include <errno.h>
 
@@ -258,8 +258,8 @@ int replica_open(const struct replica_config *config, struct replica **ret, stru
 		rc = nodes_init(r);
 	if (rc == 0)
 		rc = versions_init(r);
-	if (rc == 0)
-		rc = types_init(r);
+	types_init(r);
+	schemas_init(r);
 	if (rc == 0)
 		rc = large_init(r);
 	if (rc < 0)
@@ -311,7 +311,8 @@ void replica_free(struct replica *r)
 	view_unref(r->published);
 	interests_done(r);
 	picks_done(r);
-	types_done(r);
+	kept_done(&r->types);
+	kept_done(&r->schemas);
 	large_done(r);
 	versions_done(r);
 	if (r->shard)

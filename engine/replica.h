@@ -376,6 +376,10 @@ struct txn_result {
  * -EINVAL, -EFBIG and errors of the store. */
 int replica_txn(struct replica *r, const struct txn_step *step, uint32_t n, struct txn_result *ret,
 		uint32_t *ret_step, struct err *e);
+/* The same; without whole, other devices may take the changes in one by one: nothing is noted of what
+ * belongs together, and TXN_BYTES_MAX is no limit. For what is brought in in bulk. */
+int replica_steps(struct replica *r, const struct txn_step *step, uint32_t n, bool whole,
+		  struct txn_result *ret, uint32_t *ret_step, struct err *e);
 /* Declares how values of a collection (a directory at the top, or NODE_ROOT: the documents that are
  * just there) merge, on all devices: engine/types.h. text NULL takes a declaration back. What is
  * stored stays as it is. -EINVAL, -ENOTDIR, -ENOENT, -ENOSPC. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/replica-schema.h"
 #include "fusefs/draft.h"
 #include "fusefs/field.h"
 #include "fusefs/flip.h"
@@ -126,6 +127,7 @@ static void committed(struct fusefs *fs, struct inode *i, struct copy *c, const 
 		i->unseen_ns = wall_ns();
 	if (shared && same && met) {
 		i->cache = i->told = *version_id(v);
+		i->partial = true; /* of what was not written whole it has no page */
 		c->unread = false;
 		return;
 	}
@@ -247,15 +249,17 @@ static int commit_node(struct fusefs *fs, struct inode *i, struct copy *c, bool 
 	return r == -EINVAL && fs->options.lenient ? 0 : r;
 }
 
-bool commit_refuses(struct fusefs *fs, struct inode *i, const char *name, struct err *e)
+bool commit_refuses(struct fusefs *fs, struct inode *i, const struct id *parent, const char *name,
+		    struct err *e)
 {
 	_cleanup_(workfile_freep) struct workfile *own_work = NULL;
 	struct content content;
 	struct copy *c;
-	bool asked = fs->options.strict || (i->backing == BACK_LOCAL && i->local->astray);
-	return asked && name_is_json(name, strlen(name)) &&
+	bool strict = fs->options.strict || (i->backing == BACK_LOCAL && i->local->astray);
+	return name_is_json(name, strlen(name)) &&
+	       (strict || replica_asks(fs->replica, parent, name, strlen(name))) &&
 	       inode_shared(fs, i, &c) == 0 && content_of(fs, c, &content, &own_work) == 0 &&
-	       !replica_parses(name, strlen(name), &content, e);
+	       replica_refuses(fs->replica, parent, name, strlen(name), &content, strict, e);
 }
 
 static int commit_local(struct fusefs *fs, struct inode *i, struct copy *c, bool quiet,
@@ -272,12 +276,12 @@ static int commit_local(struct fusefs *fs, struct inode *i, struct copy *c, bool
 	c->flushed = true;
 	c->draft = false;
 	draft_mark(fs, i, false);
-	if (!l->unsettled || !commit_refuses(fs, i, l->name, &c->err) || quiet)
+	if (!l->unsettled || !commit_refuses(fs, i, &l->parent, l->name, &c->err) || quiet)
 		return 0;
 	c->draft = true;
 	draft_mark(fs, i, true);
 	*e = c->err;
-	return -EINVAL;
+	return fs->options.lenient ? 0 : -EINVAL;
 }
 
 int commit_copy(struct fusefs *fs, struct inode *i, struct copy *c, bool quiet, struct err *e)
@@ -448,7 +452,7 @@ int commit_settle(struct fusefs *fs, struct inode *i, struct err *e)
 	struct committer own;
 	if (!e)
 		e = &local_err;
-	if (commit_refuses(fs, i, l->name, e)) {
+	if (commit_refuses(fs, i, &l->parent, l->name, e)) {
 		c->draft = c->flushed = true;
 		c->err = *e;
 		draft_mark(fs, i, true);

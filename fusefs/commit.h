@@ -12,9 +12,10 @@
  * final (another process may go on writing): keeps the bytes, no draft, 0. */
 int commit_copy(struct fusefs *fs, struct inode *i, struct copy *c, bool quiet, struct err *e);
 
-/* Mounted strict, or a draft astray, and i's bytes are no document, which the name wants: e (may be
- * NULL) says why. i->lock held. */
-bool commit_refuses(struct fusefs *fs, struct inode *i, const char *name, struct err *e);
+/* Mounted strict, or a draft astray, and i's bytes are no document, which the name wants, or the schema of the
+ * collection forbids them: e (may be NULL) says why. i->lock held. */
+bool commit_refuses(struct fusefs *fs, struct inode *i, const struct id *parent, const char *name,
+		    struct err *e);
 
 /* A local file becomes a node under its name. fs->names and i->lock held. -EINVAL: commit_refuses;
  * it is a draft now. */

@@ -19,6 +19,7 @@
 #define FUSEFS_THREADS 8
 /* What has more bytes is no quick work (fusefs/turn.h). */
 #define QUICK_SIZE (64u * 1024)
+#define FILL_SIZE (32u * 1024) /* has its pages before it is read */
 #define QUICK_NAMES 512 /* in a listing */
 #define FUSEFS_STORING 2 /* of them may store what is written meanwhile */
 #define DOCTREES 4    /* trees of documents that are kept */
@@ -105,6 +106,7 @@ struct fusefs {
 	unsigned n_workers;
 	atomic_uint storing;
 	atomic_bool stopping, parking, over;
+	atomic_bool brisk; /* requests follow each other closely */
 	atomic_bool entered; /* some program other than ours has looked at the root */
 	struct timespec mount_time;
 
@@ -128,6 +130,7 @@ struct fusefs {
 	uint64_t n_forgotten;              /* inodes, since memory was given back last */
 	struct committer *committers;
 	uint64_t n_handles;
+	atomic_uint n_closing; /* handles of which a close was told, and not the end */
 	struct slots files, lists, plain_lists; /* what is open: handles, directories, plain ones */
 	uint64_t *plain_file; /* fs->lock: by descriptor, whose it is; 0: not an open plain file */
 	size_t n_plain_files;

@@ -688,19 +688,42 @@ int fusefs_drafts(struct fusefs *fs, fusefs_draft_fn f, void *userdata)
 	return r;
 }
 
+/* The kernel tells of the end of an open file a moment after close(2) has returned. */
+static void wait_closing(struct fusefs *fs)
+{
+	const struct timespec ts = { .tv_nsec = 5000000 };
+	for (unsigned k = 0; k < 20 && atomic_load(&fs->n_closing); k++)
+		nanosleep(&ts, NULL);
+}
+
+int fusefs_settle(struct fusefs *fs, unsigned timeout_ms)
+{
+	int64_t until = monotonic_ns() + (int64_t)timeout_ms * (SECOND_NS / 1000);
+	wait_closing(fs);
+	int r = keeper_wait(fs, true, until);
+	return r < 0 ? r : notify_wait(fs->notify, until);
+}
+
+bool fusefs_is_open(struct fusefs *fs, const struct id *id)
+{
+	pthread_mutex_lock(&fs->lock);
+	bool open = fs->n_handles > 0;
+	pthread_mutex_unlock(&fs->lock);
+	struct inode *i = open && id ? inode_find_node(fs, id) : NULL;
+	if (!i)
+		return open && !id;
+	pthread_mutex_lock(&fs->lock);
+	open = i->opens > 0;
+	pthread_mutex_unlock(&fs->lock);
+	inode_put(fs, i);
+	return open;
+}
+
 int fusefs_wait_idle(struct fusefs *fs, bool settle, unsigned timeout_ms)
 {
 	int64_t until = monotonic_ns() + (int64_t)timeout_ms * (SECOND_NS / 1000);
-	/* The kernel tells of a close a moment after close(2) has returned. */
-	for (unsigned k = 0; settle && k < 20; k++) {
-		pthread_mutex_lock(&fs->lock);
-		bool open = fs->n_handles > 0;
-		pthread_mutex_unlock(&fs->lock);
-		if (!open)
-			break;
-		const struct timespec ts = { .tv_nsec = 5000000 };
-		nanosleep(&ts, NULL);
-	}
+	if (settle)
+		wait_closing(fs);
 	int r = keeper_wait(fs, settle, until);
 	if (r == 0)
 		r = notify_wait(fs->notify, until);

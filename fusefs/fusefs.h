@@ -107,6 +107,11 @@ void fusefs_stats(struct fusefs *fs, struct fusefs_stats *ret);
 typedef int (*fusefs_draft_fn)(const char *path, const struct err *why, void *userdata);
 int fusefs_drafts(struct fusefs *fs, fusefs_draft_fn f, void *userdata);
 
+/* Ends grace periods now: returns 0 once no pending deletion or unsettled new file is left that programs have
+ * done with, and what was changed before is what the kernel shows; -ETIMEDOUT. */
+int fusefs_settle(struct fusefs *fs, unsigned timeout_ms);
+/* Has a program that node open (NULL: any)? */
+bool fusefs_is_open(struct fusefs *fs, const struct id *id);
 /* Returns 0 once every notification that was due when called has reached the kernel and no pending
  * deletion or unsettled new file is left; -ETIMEDOUT after timeout_ms. settle: does not wait for
  * grace periods but ends them now. */

@@ -207,6 +207,9 @@ int copy_truncate(struct fusefs *fs, struct inode *i, struct copy *c, uint64_t s
 
 void handle_begin(struct fusefs *fs, struct handle *h)
 {
+	if (h->closing)
+		atomic_fetch_sub(&fs->n_closing, 1);
+	h->closing = false;
 	if (!h->began)
 		commit_before_save(fs, h->inode);
 	h->began = true;
@@ -218,6 +221,44 @@ void inode_lock_quickly(struct fusefs *fs, struct inode *i)
 		return;
 	turn_pass(&fs->turns);
 	pthread_mutex_lock(&i->lock);
+}
+
+/* What is small, opened to be read and nobody else's just now gets its pages before the answer: that saves
+ * the kernel a question, and one more later, as after each read it asks anew for the time of access. */
+static struct version *wants_pages(const struct inode *i, const struct handle *h,
+				   const struct copy *c, const struct fuse_file_info *fi)
+{
+	if (h->writes || fi->direct_io || (fi->keep_cache && !i->partial) ||
+	    i->backing != BACK_NODE || c != i->shared || c->users || c->work || !c->origin ||
+	    !version_is_bytes(c->origin) || version_size(c->origin) == 0 ||
+	    version_size(c->origin) > FILL_SIZE)
+		return NULL;
+	return version_ref(c->origin);
+}
+
+/* Through h, whose inode is unsteady: pages of v, which its copy had when it was opened. */
+static void fill_pages(struct fusefs *fs, struct handle *h, struct version *v, bool pageless,
+		       struct fuse_file_info *fi)
+{
+	struct inode *i = h->inode;
+	struct copy *c = h->copy;
+	/* Nobody reads pages that might be of something else: there is no other handle. */
+	if (!fi->keep_cache && !pageless)
+		notify_pages(fs, i);
+	int r = notify_store(fs, i, v);
+	pthread_mutex_lock(&i->lock);
+	if (c != i->shared || h->turn != c->turn || c->dirty) {
+		/* It took other bytes meanwhile, and the pages may be of these or those. */
+		i->cache = (struct id){ 0 };
+		c->unread = h->fresh = true;
+		fi->keep_cache = 0;
+	} else if (r == 0) {
+		i->cache = *version_id(v);
+		i->partial = c->unread = h->fresh = false;
+		fi->keep_cache = 1;
+	}
+	inode_steady(i);
+	pthread_mutex_unlock(&i->lock);
 }
 
 int handle_open(struct fusefs *fs, struct inode *i, bool own, int flags, pid_t tid,
@@ -235,6 +276,7 @@ int handle_open(struct fusefs *fs, struct inode *i, bool own, int flags, pid_t t
 	h->append = flags & O_APPEND;
 	procs_of(&fs->procs, tid, monotonic_ns(), &h->opener);
 	struct copy *c = NULL;
+	_cleanup_(version_unrefp) struct version *fill = NULL; /* its bytes are to become pages */
 	inode_lock_quickly(fs, i);
 	if (i->backing == BACK_VIRTUAL || i->last.size > QUICK_SIZE)
 		turn_pass(&fs->turns);
@@ -269,6 +311,12 @@ int handle_open(struct fusefs *fs, struct inode *i, bool own, int flags, pid_t t
 		bases_note(fs->bases, &h->opener, &i->id, h->seen, monotonic_ns());
 	}
 	struct id version = { 0 };
+	if (!resized)
+		fill = wants_pages(i, h, c, fi);
+	const bool pageless = i->pageless;
+	i->pageless = false;
+	if (fill)
+		inode_unsteady(i);
 	if (resized) {
 		version = *version_id(c->origin);
 		inode_unsteady(i);
@@ -305,6 +353,8 @@ int handle_open(struct fusefs *fs, struct inode *i, bool own, int flags, pid_t t
 		inode_steady(i);
 		pthread_mutex_unlock(&i->lock);
 	}
+	if (fill)
+		fill_pages(fs, h, fill, pageless, fi);
 	fi->fh = number;
 	return 0;
 fail:

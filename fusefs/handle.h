@@ -17,6 +17,7 @@ struct handle {
 	bool reads, writes, append;
 	bool wrote;           /* since the last commit: the next FLUSH commits */
 	bool began;           /* anything at all was written: a save has begun */
+	bool closing;         /* a FLUSH came, and nothing was written since: i->lock */
 	bool fresh;           /* its open makes the kernel drop the pages that it has ... */
 	unsigned turn;        /* ... from before the copy took these bytes */
 	uint64_t read_to;     /* where the last read ended */

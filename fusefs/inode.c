@@ -351,6 +351,7 @@ int inode_of_node(struct fusefs *fs, const struct attr *attr, struct inode **ret
 		if (!fresh)
 			return -ENOMEM;
 		fresh->id = attr->id;
+		fresh->pageless = true;
 	}
 }
 

@@ -155,6 +155,8 @@ struct inode {
 	struct copy *shared;
 	struct id cache;  /* version whose bytes the page cache holds for sure; zero: unknown */
 	struct id told;   /* version whose size the kernel has for sure; zero: it has none at all */
+	/* NODE; not handed over: the kernel has no page of it; or those of cache, but maybe not all. */
+	bool pageless, partial;
 	unsigned unsteady; /* what the kernel knows of it is being changed: see inode_unsteady */
 	struct attr last; /* ORPHAN: attributes as they were */
 	struct id parent; /* where it was seen last, for files deleted under a writer */

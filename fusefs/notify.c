@@ -94,6 +94,17 @@ void notify_pages(struct fusefs *fs, struct inode *i)
 	fuse_lowlevel_notify_inval_inode(fs->session, i->ino, 0, 0);
 }
 
+int notify_store(struct fusefs *fs, struct inode *i, struct version *v)
+{
+	int r = version_load(v);
+	if (r < 0)
+		return r;
+	const size_t size = (size_t)version_size(v);
+	struct fuse_bufvec bytes = FUSE_BUFVEC_INIT(size);
+	bytes.buf[0].mem = (void *)(uintptr_t)version_data(v);
+	return fuse_lowlevel_notify_store(fs->session, i->ino, 0, &bytes, 0);
+}
+
 void notify_inode(struct fusefs *fs, struct inode *i)
 {
 	pthread_mutex_lock(&fs->lock);

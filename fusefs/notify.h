@@ -21,6 +21,9 @@ void notify_free(struct notify *n);
 void notify_size(struct fusefs *fs, struct inode *i);
 /* Its attributes and pages, at once: that waits for reads which are being served. Under no lock. */
 void notify_pages(struct fusefs *fs, struct inode *i);
+/* The bytes of v, which are all of the file, become pages of it. Of an inode that has no pages, and none on
+ * their way; under no lock. */
+int notify_store(struct fusefs *fs, struct inode *i, struct version *v);
 /* Any thread, under any lock but the queue's own; not under fs->lock. */
 void notify_inode(struct fusefs *fs, struct inode *i);
 /* The same under fs->lock. */

@@ -8,6 +8,7 @@
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
 
+#include "engine/replica-schema.h"
 #include "fusefs/commit.h"
 #include "fusefs/demand.h"
 #include "fusefs/event.h"
@@ -313,7 +314,7 @@ static int state_text(struct fusefs *fs, const struct inode *i, const struct att
 		text = i->local->unsettled ? "pending" : "local";
 	else if (attr->absent)
 		text = "evicted";
-	else if (attr->conflict)
+	else if (attr->conflict || (i->backing == BACK_NODE && replica_check(fs->replica, &i->id, NULL) == -EINVAL))
 		text = "conflict";
 	else
 		text = (i->shared && i->shared->dirty) || replica_dirty(fs->replica) ? "pending"
@@ -335,9 +336,11 @@ static int shoal_get(struct fusefs *fs, struct inode *i, const char *name, struc
 	if (strcmp(name, "state") == 0)
 		return state_text(fs, i, &attr, ret);
 	if (strcmp(name, "error") == 0) {
-		if (!i->shared || !i->shared->draft)
+		struct err broken;
+		const bool draft = i->shared && i->shared->draft;
+		if (!draft && (!node || replica_check(fs->replica, &i->id, &broken) != -EINVAL))
 			return -ENODATA;
-		const struct err *e = &i->shared->err;
+		const struct err *e = draft ? &i->shared->err : &broken;
 		if (e->line)
 			buf_putf(ret, "line %u, column %u: ", e->line, e->column);
 		buf_puts(ret, e->message);

@@ -285,6 +285,9 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	inode_lock_quickly(fs, i);
 	if (copy_size(c) > QUICK_SIZE || i->last.size > QUICK_SIZE)
 		turn_pass(&fs->turns);
+	if (h->writes && !h->closing)
+		atomic_fetch_add(&fs->n_closing, 1);
+	h->closing = h->writes;
 	if (h->writes && (h->wrote || (h->began && c->unfinished))) {
 		/* A child that inherited the file closes it: others may go on writing. */
 		pid_t tid = fuse_req_ctx(req)->pid;
@@ -370,6 +373,8 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	i->opens--;
 	fs->n_handles--;
 	pthread_mutex_unlock(&fs->lock);
+	if (h->closing)
+		atomic_fetch_sub(&fs->n_closing, 1);
 	inode_put(fs, i);
 	slots_remove(&fs->files, fi->fh);
 	if (h->seen)

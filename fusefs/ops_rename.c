@@ -127,7 +127,7 @@ static int check_name(struct fusefs *fs, struct inode *i, const struct spot *to)
 {
 	struct err e = { 0 };
 	pthread_mutex_lock(&i->lock);
-	bool refused = commit_refuses(fs, i, to->name, &e) && !i->shared->draft;
+	bool refused = commit_refuses(fs, i, &to->parent, to->name, &e) && !i->shared->draft;
 	pthread_mutex_unlock(&i->lock);
 	return refused ? refused_new(fs, i, to, &e) : 0;
 }

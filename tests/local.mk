@@ -55,6 +55,7 @@ unit_tests = \
 	tests/unit/test_fieldname \
 	tests/unit/test_filenames \
 	tests/unit/test_filter \
+	tests/unit/test_schema \
 	tests/unit/test_frame \
 	tests/unit/test_hardlink \
 	tests/unit/test_histdiff \
@@ -77,6 +78,7 @@ unit_tests = \
 	tests/unit/test_demand \
 	tests/unit/test_l2cap \
 	tests/unit/test_laws \
+	tests/unit/test_libshoal \
 	tests/unit/test_lines \
 	tests/unit/test_list \
 	tests/unit/test_manifest \
@@ -149,6 +151,12 @@ tests_helpers_linkpeer_LDADD = $(TRANSPORTS_TEST_LIBS)
 
 FUSEFS_TEST_LIBS = tests/libtap.a libfusefs.a libengine.a $(FUSEFS_LIBS) $(ENGINE_LIBS)
 
+# A program that uses the shared libshoal.
+check_PROGRAMS += tests/helpers/libuser
+tests_helpers_libuser_SOURCES = tests/helpers/libuser.c
+tests_helpers_libuser_LDADD = tests/libtap.a libengine.a libshoal.so $(ENGINE_LIBS)
+tests_helpers_libuser_LDFLAGS = $(AM_LDFLAGS) -Wl,-rpath,$(abs_builddir)
+
 # A mounted replica and another one beside it, for tests of the file system.
 check_PROGRAMS += tests/helpers/fsmount
 tests_helpers_fsmount_SOURCES = tests/helpers/fsmount.c
@@ -158,6 +166,11 @@ tests_helpers_fsmount_LDADD = libfusefs.a libengine.a $(FUSEFS_LIBS) $(ENGINE_LI
 check_PROGRAMS += tests/helpers/callgate
 tests_helpers_callgate_SOURCES = tests/helpers/callgate.c
 tests_helpers_callgate_LDADD =
+
+# What fits a schema, for whoever has another opinion.
+check_PROGRAMS += tests/helpers/schemacheck
+tests_helpers_schemacheck_SOURCES = tests/helpers/schemacheck.c
+tests_helpers_schemacheck_LDADD = libengine.a $(ENGINE_LIBS)
 
 # logind, as far as it speaks of sleep.
 check_PROGRAMS += tests/helpers/logind
@@ -216,6 +229,7 @@ tests_unit_test_seek_SOURCES = tests/unit/test_seek.c tests/relays.h $(pair)
 tests_unit_test_seek_peer_SOURCES = tests/unit/test_seek_peer.c tests/relays.h $(pair)
 tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(pair)
 tests_unit_test_control_LDADD = tests/libtap.a $(TOOLS_LIBS)
+tests_unit_test_libshoal_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_deleted_SOURCES = tests/unit/test_deleted.c $(pair)
 tests_unit_test_demand_LDADD = $(FUSEFS_TEST_LIBS)
 tests_unit_test_duty_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
@@ -329,6 +343,7 @@ fuzz_targets = \
 	tests/fuzz/fuzz_manifest \
 	tests/fuzz/fuzz_reconcile \
 	tests/fuzz/fuzz_record \
+	tests/fuzz/fuzz_schema \
 	tests/fuzz/fuzz_seq \
 	tests/fuzz/fuzz_session \
 	tests/fuzz/fuzz_textdiff \
@@ -343,6 +358,7 @@ tests_fuzz_fuzz_history_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_ignore_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_reconcile_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_record_LDADD = $(FUZZ_LDADD)
+tests_fuzz_fuzz_schema_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_joinmsg_LDADD = $(FUZZ_MAIN) $(TRANSPORTS_TEST_LIBS)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_manifest_LDADD = $(FUZZ_LDADD)
@@ -419,6 +435,7 @@ EXTRA_DIST += \
 	tests/integration/test_ignore.py \
 	tests/integration/test_incarnations.py \
 	tests/integration/test_lab.py \
+	tests/integration/test_libshoal.py \
 	tests/integration/test_links.py \
 	tests/integration/test_matrix.py \
 	tests/integration/test_mesh.py \
@@ -427,6 +444,8 @@ EXTRA_DIST += \
 	tests/integration/conformance.py \
 	tests/integration/test_models.py \
 	tests/integration/test_posix.py \
+	tests/integration/test_schema.py \
+	tests/integration/test_schema_reference.py \
 	tests/integration/test_seek.py \
 	tests/integration/test_seen.py \
 	tests/integration/test_slow.py \
@@ -495,16 +514,21 @@ tests_bench_bench_purge_SOURCES = tests/bench/bench_purge.c $(pair)
 tests_bench_bench_sync_SOURCES = tests/bench/bench_sync.c $(pair)
 # What scripts start to be timed.
 bench_helpers = \
-	tests/bench/files
+	tests/bench/files \
+	tests/bench/putload
 tests_bench_files_SOURCES = tests/bench/files.c tests/bench/figure.h
 tests_bench_files_LDADD =
+tests_bench_putload_SOURCES = tests/bench/putload.c tests/bench/figure.h
+tests_bench_putload_LDADD = libshoal.so
+tests_bench_putload_LDFLAGS = $(AM_LDFLAGS) -Wl,-rpath,$(abs_builddir)
 tests_bench_hubload_SOURCES = tests/bench/hubload.c $(members) $(pair)
 tests_bench_hubload_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 bench_scripts = \
 	tests/bench/bench_hosts.py \
 	tests/bench/bench_hub.py \
 	tests/bench/bench_million.py \
-	tests/bench/bench_mount.py
+	tests/bench/bench_mount.py \
+	tests/bench/bench_put.py
 EXTRA_PROGRAMS += $(bench_programs) $(bench_helpers)
 noinst_HEADERS += tests/bench/figure.h
 EXTRA_DIST += \

@@ -11,7 +11,7 @@
 
 struct printing {
 	struct cli *c;
-	bool names, values; /* something of the kind was listed */
+	bool names, values, schemas; /* something of the kind was listed */
 	uint64_t n;
 	struct buf json; /* all of it: a list that breaks off is none */
 };
@@ -101,6 +101,11 @@ static int print_file(const struct json *result, const char *raw, size_t len, bo
 	p->n++;
 	p->values |= places && places->first;
 	print_places(&a, places);
+	const char *schema = cli_text(&a, result, "schema", "");
+	if (*schema) {
+		p->schemas = true;
+		printf("    %s\n", schema);
+	}
 	for (const struct json *v = names ? names->first : NULL; v; v = v->next) {
 		p->names = true;
 		printf("    %s is another %s of this name, of %s\n", cli_text(&a, v, "path", "?"),
@@ -140,8 +145,12 @@ int cmd_conflicts(void *context)
 	if (p.values)
 		puts("\nTake a value back: shoal resolve PATH --take ID. Keep what is shown: "
 		     "shoal resolve PATH --keep.");
+	if (p.schemas)
+		printf("%sA document that is not as its schema says: save it so that it is, or change .schema.json.\n",
+		       p.values ? "" : "\n");
 	if (p.names)
-		printf("%sOf two that have one name, rename or remove either.\n", p.values ? "" : "\n");
+		printf("%sOf two that have one name, rename or remove either.\n",
+		       p.values || p.schemas ? "" : "\n");
 	return EXIT_DONE;
 }
 

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* `conflicts` and `resolve`: what competes, file by file, and taking a value back. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "engine/clock.h"
 #include "engine/jsonw.h"
+#include "engine/replica-schema.h"
 #include "tools/control.h"
 #include "tools/daemon.h"
 
@@ -191,7 +196,10 @@ static int put_file(struct listing *l, size_t end, struct buf *b)
 	int rc = replica_attr(r, &p->id, &at);
 	if (rc == 0 && at.kind != NODE_DIR)
 		rc = replica_contests(r, &p->id, true, &a, &t, &n);
-	if (rc < 0)
+	struct err what = { 0 };
+	if (rc == 0 && at.kind == NODE_FILE)
+		rc = replica_check(r, &p->id, &what);
+	if (rc < 0 && rc != -EINVAL)
 		return rc == -ENOENT ? 0 : rc;
 	jsonw_init(&w, b, 0);
 	jsonw_object_begin(&w);
@@ -206,6 +214,11 @@ static int put_file(struct listing *l, size_t end, struct buf *b)
 	if (t)
 		put_contests(l->d, &w, t, n);
 	jsonw_array_end(&w);
+	jsonw_key(&w, "schema");
+	if (what.code)
+		jsonw_string(&w, what.message);
+	else
+		jsonw_null(&w);
 	jsonw_key(&w, "names");
 	jsonw_array_begin(&w);
 	put_names(l, &w, end);
@@ -259,6 +272,12 @@ static int find(struct daemon *d, const char *path, struct attr *ret, struct err
 	return path_resolve(d->replica, path, ret, e);
 }
 
+/* One that is in conflict as well stands there already, or is left out when the listing is sorted. */
+static int add_broken(const struct id *id, void *userdata)
+{
+	return add(userdata, id, NULL, 0);
+}
+
 static int gather(struct daemon *d, const char *path, struct listing **ret)
 {
 	struct listing *l = calloc(1, sizeof(*l));
@@ -269,6 +288,8 @@ static int gather(struct daemon *d, const char *path, struct listing **ret)
 	int r = replica_conflicted(d->replica, add_conflicted, l);
 	if (r == 0)
 		r = replica_contested(d->replica, add_contested, l);
+	if (r == 0)
+		r = replica_broken(d->replica, add_broken, l);
 	if (r < 0) {
 		listing_free(l);
 		return r;
@@ -279,27 +300,104 @@ static int gather(struct daemon *d, const char *path, struct listing **ret)
 	return 0;
 }
 
+/* Looking at documents takes time, so it is done in a thread of its own. */
+struct gathering {
+	struct daemon *d;
+	struct call *call; /* the loop's; NULL: the client left */
+	char *path;
+	int fd;
+	sd_event_source *source;
+	pthread_t thread;
+	struct listing *listing;
+	int code;
+};
+
+static void gathering_free(struct gathering *g)
+{
+	sd_event_source_disable_unref(g->source);
+	if (g->fd >= 0)
+		close(g->fd);
+	free(g->path);
+	free(g);
+}
+
+static void *gather_main(void *userdata)
+{
+	struct gathering *g = userdata;
+	const uint64_t one = 1;
+	g->code = gather(g->d, g->path, &g->listing);
+	(void)!write(g->fd, &one, sizeof(one));
+	return NULL;
+}
+
+static void gathering_left(struct call *call, void *userdata)
+{
+	struct gathering *g = userdata;
+	(void)call;
+	g->call = NULL;
+}
+
+static int on_gathered(sd_event_source *s, int fd, uint32_t events, void *userdata)
+{
+	struct gathering *g = userdata;
+	(void)s;
+	(void)fd;
+	(void)events;
+	pthread_join(g->thread, NULL);
+	struct call *call = g->call;
+	struct listing *l = g->listing;
+	int r = g->code;
+	g->d->jobs--;
+	if (l)
+		l->base = ""; /* of the call, which may be over */
+	gathering_free(g);
+	if (!call) {
+		if (l)
+			listing_free(l);
+	} else if (r < 0) {
+		call_fail(call, r, "cannot look for conflicts: %s", strerror(-r));
+	} else {
+		call_keep(call, conflicts_cancel, conflicts_go_on, l);
+		conflicts_go_on(call, l);
+	}
+	return 0;
+}
+
+static int start(struct gathering *g)
+{
+	g->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (g->fd < 0)
+		return -errno;
+	int r = sd_event_add_io(g->d->event, &g->source, g->fd, EPOLLIN, on_gathered, g);
+	return r < 0 ? r : -pthread_create(&g->thread, NULL, gather_main, g);
+}
+
 void method_conflicts(struct call *call, const struct json *params, void *userdata)
 {
 	struct daemon *d = userdata;
 	const char *path = "";
 	struct err e = { 0 };
 	struct attr at;
-	struct listing *l = NULL;
+	struct gathering *g = NULL;
 	int r = param_text(call_arena(call), params, "path", &path, &e);
 	if (r == 0)
 		r = find(d, path, &at, &e);
 	if (r == 0) {
-		r = gather(d, path, &l);
+		g = calloc(1, sizeof(*g));
+		if (g)
+			*g = (struct gathering){ .d = d, .call = call, .path = strdup(path), .fd = -1 };
+		r = g && g->path ? start(g) : -ENOMEM;
 		if (r < 0)
 			err_errno(&e, r, "cannot look for conflicts");
 	}
-	if (!l) {
+	if (r < 0) {
+		if (g)
+			gathering_free(g);
 		call_error(call, &e);
 		return;
 	}
-	call_keep(call, conflicts_cancel, conflicts_go_on, l);
-	conflicts_go_on(call, l);
+	d->jobs++;
+	call_keep(call, gathering_left, NULL, g);
 }
 
 static int count_one(const struct id *id, void *userdata)

@@ -95,6 +95,7 @@ int control_parse_reply(struct arena *a, const char *line, size_t len, struct co
 	if (r < 0)
 		return err_set(e, r == -ENOMEM ? r : -EPROTO, "the daemon's answer makes no sense");
 	const struct json *more = json_get_z(root, "more");
+	json_uint(json_get_z(root, "id"), UINT64_MAX, &ret->id);
 	ret->more = more && more->type == JSON_TRUE;
 	ret->result = json_get_z(root, "result");
 	if (ret->result)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* The control protocol's lines (shoald(8)): one JSON object a line.
+/* The control protocol's lines (shoal-control(7)): one JSON object a line.
  *
  *     request   {"method":NAME,"params":{…},"id":ANY}     params and id may be left out
  *     result    {"result":VALUE,"id":ANY}
@@ -37,6 +37,7 @@ int control_parse_request(struct arena *a, const char *line, size_t len,
 			  struct control_request *ret, struct err *e);
 
 struct control_reply {
+	uint64_t id;               /* 0: it is no number */
 	const struct json *result; /* NULL: an error */
 	bool more;
 	struct err error; /* code as negative errno */

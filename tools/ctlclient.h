@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Calls to a daemon over its control socket, blocking. One thread. */
+/* Calls to a daemon by libshoal, for those who read the answers as struct json. One thread. */
 
 #include "engine/buf.h"
 #include "engine/err.h"

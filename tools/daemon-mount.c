@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tools/upgrade.h"
 
 #define SETTLE_MS 1000 /* for files that were made a moment ago */
+#define SPARE_MS 100
 
 /* The store's path as an option value: commas and backslashes escaped for libfuse. */
 static void put_fsname(struct buf *b, const char *path)
@@ -100,5 +102,15 @@ void daemon_settle(struct daemon *d)
 {
 	/* In vain is no failure: what stays local then is what a program has not finished. */
 	if (d->fs)
-		(void)fusefs_wait_idle(d->fs, true, SETTLE_MS);
+		(void)fusefs_settle(d->fs, SETTLE_MS);
+}
+
+void daemon_spare(struct daemon *d, const char *path)
+{
+	const struct timespec ts = { .tv_nsec = 1000000 };
+	struct attr at;
+	if (!d->fs || !fusefs_is_open(d->fs, NULL) || path_resolve(d->replica, path, &at, NULL) < 0)
+		return;
+	for (unsigned ms = 0; ms < SPARE_MS && fusefs_is_open(d->fs, &at.id); ms++)
+		nanosleep(&ts, NULL);
 }

@@ -169,6 +169,7 @@ static int on_wake(sd_event_source *s, int fd, uint32_t events, void *userdata)
 		if (d->mesh)
 			mesh_news(d->mesh);
 		waits_check(d->waits);
+		durable_check(d);
 	}
 	if (fetch && d->peers) {
 		peers_fetch(d->peers);

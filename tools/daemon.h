@@ -24,6 +24,7 @@
 struct feed;
 struct waits;
 struct evictor;
+struct durable;
 struct question;
 
 struct daemon {
@@ -46,6 +47,7 @@ struct daemon {
 	struct ctlserver *control;
 	struct feed *feed;
 	struct waits *waits;
+	struct durable *durable; /* answers that wait for the disk */
 	struct suspend *suspend;
 	bool resting; /* the machine is about to sleep, and waits for us */
 	uint64_t started_us; /* CLOCK_BOOTTIME */
@@ -100,6 +102,8 @@ void daemon_unmounted(void *userdata);
 /* Files that were just made stay local for a moment, in case they are renamed; who asks for what is
  * here means them as well. Ends those moments. */
 void daemon_settle(struct daemon *d);
+/* A program that has the file open is let read to the end, for a moment. */
+void daemon_spare(struct daemon *d, const char *path);
 /* Begins a clean end. who (may be NULL) is answered when everything is durable. */
 void daemon_stop(struct daemon *d, struct call *who);
 /* Becomes that program (NULL: this one's own path, where there may be another one by now) with
@@ -146,6 +150,12 @@ int waits_new(struct daemon *d, struct waits **ret, struct err *e);
 void waits_free(struct waits *w);
 void waits_check(struct waits *w); /* a peer may hold more */
 void method_wait(struct call *c, const struct json *params, void *userdata);
+
+/* tools/durable.c: `sync`. */
+void method_sync(struct call *c, const struct json *params, void *userdata);
+/* Answers (NULL: {}; taken over) when all that is committed now is on the disk. */
+void durable_answer(struct daemon *d, struct call *c, struct buf *answer);
+void durable_check(struct daemon *d); /* something was published */
 
 /* tools/graph.c: `graph`. */
 void method_graph(struct call *c, const struct json *params, void *userdata);

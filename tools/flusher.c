@@ -18,7 +18,7 @@ struct flusher {
 	bool running;
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
-	bool kicked, hurry, stop; /* lock */
+	bool kicked, now, hurry, stop; /* lock */
 };
 
 static uint64_t now_us(void)
@@ -33,7 +33,7 @@ static void wait_until(struct flusher *f, uint64_t then, bool lazy)
 {
 	const struct timespec ts = { .tv_sec = (time_t)(then / 1000000),
 				     .tv_nsec = (long)(then % 1000000) * 1000 };
-	while (!f->stop && !(lazy && f->hurry) && now_us() < then)
+	while (!f->stop && !(lazy && (f->hurry || f->now)) && now_us() < then)
 		pthread_cond_timedwait(&f->cond, &f->lock, &ts);
 }
 
@@ -54,11 +54,11 @@ static void *run(void *userdata)
 			pthread_cond_wait(&f->cond, &f->lock);
 			continue;
 		}
-		if (!f->hurry)
+		if (!f->hurry && !f->now)
 			wait_until(f, last + LAZY_US, true);
 		else
 			wait_until(f, last + GATHER_US, false);
-		f->kicked = false;
+		f->kicked = f->now = false;
 		pthread_mutex_unlock(&f->lock);
 
 		struct err e = { 0 };
@@ -142,6 +142,14 @@ void flusher_kick(struct flusher *f)
 		f->kicked = true;
 		pthread_cond_signal(&f->cond);
 	}
+	pthread_mutex_unlock(&f->lock);
+}
+
+void flusher_now(struct flusher *f)
+{
+	pthread_mutex_lock(&f->lock);
+	f->kicked = f->now = true;
+	pthread_cond_signal(&f->cond);
 	pthread_mutex_unlock(&f->lock);
 }
 

@@ -23,6 +23,8 @@ DEFINE_CLEANUP(struct flusher *, flusher_free)
 /* Something may have been committed. Any thread; cheap. The flusher observes the replica itself;
  * this is for commits that no observer hears of. */
 void flusher_kick(struct flusher *f);
+/* The same, and somebody waits for it to be on the disk. */
+void flusher_now(struct flusher *f);
 /* hurry: somebody waits for views (a session is up), so a change is flushed within about a
  * millisecond; else once a second. */
 void flusher_hurry(struct flusher *f, bool hurry);

@@ -38,6 +38,7 @@ libtools_a_SOURCES = \
 	tools/devices.c \
 	tools/devices.h \
 	tools/doctor.c \
+	tools/durable.c \
 	tools/evict.c \
 	tools/feed.c \
 	tools/fence.c \
@@ -51,6 +52,11 @@ libtools_a_SOURCES = \
 	tools/job.c \
 	tools/keeping.c \
 	tools/keeping.h \
+	tools/libshoal/client.c \
+	tools/libshoal/client.h \
+	tools/libshoal/file.c \
+	tools/libshoal/shoal.h \
+	tools/libshoal/txn.c \
 	tools/log.c \
 	tools/log.h \
 	tools/methods.c \
@@ -85,6 +91,56 @@ libtools_a_SOURCES = \
 	tools/world.h
 TOOLS_LIBS = libtools.a $(ALL_LIBS) $(QRENCODE_LIBS)
 
+# libshoal as a shared library: the same files again, position-independent, with nothing to be seen but what
+# shoal.h declares. What it needs of the rest goes into it.
+EXTRA_LIBRARIES = tools/libshoal/libpic.a
+tools_libshoal_libpic_a_CFLAGS = $(AM_CFLAGS) -fPIC -fvisibility=hidden
+tools_libshoal_libpic_a_SOURCES = \
+	engine/arena.c \
+	engine/buf.c \
+	engine/err.c \
+	engine/json.c \
+	engine/json-parse.c \
+	engine/jsonindex.c \
+	engine/jsonnum.c \
+	engine/jsonw.c \
+	tools/base64.c \
+	tools/cmdline.c \
+	tools/control.c \
+	tools/libshoal/client.c \
+	tools/libshoal/file.c \
+	tools/libshoal/txn.c \
+	tools/mounts.c \
+	tools/storedir.c
+
+# The first number changes when a program that was linked has to be linked anew.
+libshoal_so = libshoal.so.0
+libshoal_file = $(libshoal_so).1.0
+libshoal_map = $(srcdir)/tools/libshoal/libshoal.map
+$(libshoal_file): tools/libshoal/libpic.a $(libshoal_map)
+	$(AM_V_CCLD)$(CC) $(CFLAGS) $(SAN_FLAGS) -shared -Wl,-soname,$(libshoal_so) \
+		-Wl,--version-script=$(libshoal_map) -Wl,-z,relro -Wl,-z,now -Wl,--as-needed \
+		-Wl,--whole-archive tools/libshoal/libpic.a -Wl,--no-whole-archive $(LDFLAGS) $(NETTLE_LIBS) -o $@
+$(libshoal_so): $(libshoal_file)
+	$(AM_V_GEN)ln -sf $(libshoal_file) $@
+libshoal.so: $(libshoal_so)
+	$(AM_V_GEN)ln -sf $(libshoal_so) $@
+all-local: libshoal.so
+include_HEADERS = tools/libshoal/shoal.h
+pkgconfig_DATA = tools/libshoal/shoal.pc
+EXTRA_DIST += tools/libshoal/libshoal.map tools/libshoal/shoal.pc.in
+CLEANFILES += $(libshoal_file) $(libshoal_so) libshoal.so tools/libshoal/shoal.pc tools/libshoal/libpic.a
+tools/libshoal/shoal.pc: Makefile $(srcdir)/tools/libshoal/shoal.pc.in
+	$(AM_V_GEN)$(MKDIR_P) tools/libshoal && \
+		$(SED) -e 's|@prefix[@]|$(prefix)|; s|@libdir[@]|$(libdir)|; s|@includedir[@]|$(includedir)|' \
+			-e 's|@version[@]|$(PACKAGE_VERSION)|' $(srcdir)/$@.in >$@.new && mv $@.new $@
+# ldconfig only where the linker would find it by itself, and where it may.
+install-exec-local: libshoal.so
+	$(MKDIR_P) "$(DESTDIR)$(libdir)"
+	$(INSTALL_PROGRAM) $(libshoal_file) "$(DESTDIR)$(libdir)/"
+	cd "$(DESTDIR)$(libdir)" && ln -sf $(libshoal_file) $(libshoal_so) && ln -sf $(libshoal_so) libshoal.so
+	test -n "$(DESTDIR)" || ldconfig 2>/dev/null || PATH="$$PATH:/sbin:/usr/sbin" ldconfig 2>/dev/null || true
+
 bin_PROGRAMS += shoal
 sbin_PROGRAMS += shoald
 mounthelper_PROGRAMS += mount.fuse.shoal
@@ -113,6 +169,8 @@ install-data-local:
 	$(MKDIR_P) "$(DESTDIR)$(sysusersdir)"
 	$(INSTALL_DATA) $(srcdir)/tools/shoal.sysusers "$(DESTDIR)$(sysusersdir)/shoal.conf"
 uninstall-local:
+	rm -f "$(DESTDIR)$(libdir)/$(libshoal_file)" "$(DESTDIR)$(libdir)/$(libshoal_so)" \
+		"$(DESTDIR)$(libdir)/libshoal.so"
 	rm -f "$(DESTDIR)$(sysusersdir)/shoal.conf"
 
 # What make install put in place is there, and the programs start.
@@ -125,6 +183,9 @@ installcheck-local:
 	for p in $(sbin_PROGRAMS); do program "$(sbindir)/$$p"; done; \
 	for p in $(mounthelper_PROGRAMS); do program "$(mounthelperdir)/$$p"; done; \
 	for m in $(dist_man_MANS); do m=$${m##*/}; file "$(mandir)/man$${m##*.}/$$m"; done; \
+	for f in $(libshoal_file) $(libshoal_so) libshoal.so; do file "$(libdir)/$$f"; done; \
+	file "$(includedir)/shoal.h"; \
+	file "$(pkgconfigdir)/shoal.pc"; \
 	file "$(bashcompletiondir)/shoal.bash"; \
 	file "$(zshcompletiondir)/_shoal"; \
 	file "$(systemduserunitdir)/shoal.service"; \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The control protocol's methods that answer at once; shoald(8) lists them all. */
+/* The control protocol's methods that answer at once; shoal-control(7) lists them all. */
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -251,6 +251,7 @@ const struct method daemon_methods[] = {
 	{ "stop", method_stop },
 	{ "subscribe", method_subscribe },
 	{ "subscriptions", method_subscriptions },
+	{ "sync", method_sync },
 	{ "txn", method_txn },
 	{ "type", method_type },
 	{ "umount", method_umount },

@@ -153,7 +153,7 @@ static const struct command_def commands[] = {
 	  "    {\"delete\": PATH}\n\n"
 	  "with \"if\": VERSION for what has to be there before, or \"if\": null for nothing. PATH counts\n"
 	  "from the root; its directory has to be there. What is saved is merged field by field with what\n"
-	  "others do meanwhile, and no device ever shows a part of it.",
+	  "others do meanwhile, and no device ever shows a part of it. At most 1,000 lines at a time.",
 	  NULL, 0, 0, 0, true, cmd_txn },
 	{ "type", "COLLECTION [POINTER [TYPE]]", "Declare how values merge, or show what is declared",
 	  "COLLECTION is a directory at the top, with all below it; . are the documents just at the top.\n"

@@ -115,7 +115,8 @@ static int read_lines(struct lines *l, const char *text, struct err *e)
 	return 0;
 }
 
-static void answer(struct call *call, const struct lines *l, const struct txn_result *result)
+static void answer(struct daemon *d, struct call *call, const struct lines *l, const struct txn_result *result,
+		   bool sync)
 {
 	_cleanup_(buf_done) struct buf b = { 0 };
 	char hex[ID_HEX];
@@ -135,7 +136,10 @@ static void answer(struct call *call, const struct lines *l, const struct txn_re
 	jsonw_array_end(&w);
 	jsonw_object_end(&w);
 	jsonw_end(&w);
-	call_result(call, &b, false);
+	if (sync)
+		durable_answer(d, call, &b);
+	else
+		call_result(call, &b, false);
 }
 
 void method_txn(struct call *call, const struct json *params, void *userdata)
@@ -146,6 +150,7 @@ void method_txn(struct call *call, const struct json *params, void *userdata)
 	struct err e = { 0 };
 	const char *text = "";
 	uint32_t at;
+	bool apart = false, sync = false;
 	l.step = arena_array(a, TXN_STEPS_MAX, sizeof(*l.step));
 	l.line = arena_array(a, TXN_STEPS_MAX, sizeof(*l.line));
 	struct txn_result *result = arena_array(a, TXN_STEPS_MAX, sizeof(*result));
@@ -153,15 +158,22 @@ void method_txn(struct call *call, const struct json *params, void *userdata)
 	if (r == 0)
 		r = param_text(a, params, "lines", &text, &e);
 	if (r == 0)
+		r = param_bool(params, "apart", &apart, &e);
+	if (r == 0)
+		r = param_bool(params, "sync", &sync, &e);
+	if (r == 0)
 		r = read_lines(&l, text, &e);
 	if (r == 0) {
+		/* In this order: what follows from the files being closed is over as well, then. */
+		for (uint32_t i = 0; i < l.n; i++)
+			daemon_spare(d, l.step[i].path);
 		daemon_settle(d);
-		r = replica_txn(d->replica, l.step, l.n, result, &at, &e);
+		r = replica_steps(d->replica, l.step, l.n, !apart, result, &at, &e);
 		if (r < 0 && at < l.n)
 			at_line(&e, l.line[at]);
 	}
 	if (r < 0)
 		call_error(call, &e);
 	else
-		answer(call, &l, result);
+		answer(d, call, &l, result, sync);
 }

@@ -7,7 +7,9 @@ import mmap
 import multiprocessing
 import os
 import random
+import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -57,6 +59,51 @@ def test_no_read_is_half_old_and_half_new(m, d):
     os.close(fd)
     m.settle()
     assert m.json("c/a.json") == {"t": "b" * 9000}
+
+
+def seen_by_first(m, path):
+    """What an opening reads, and its size, while nobody answers the kernel any more; None: it had to ask."""
+    fd = os.open(path, os.O_RDONLY)
+    asked = threading.Event()
+
+    def go_on():
+        asked.set()
+        os.kill(m.process.pid, signal.SIGCONT)
+
+    help_ = threading.Timer(5, go_on)
+    os.kill(m.process.pid, signal.SIGSTOP)
+    try:
+        help_.start()
+        data = os.pread(fd, 1 << 20, 0)
+        size = os.fstat(fd).st_size
+    finally:
+        help_.cancel()
+        os.kill(m.process.pid, signal.SIGCONT)
+        os.close(fd)
+    return None if asked.is_set() else (data, size)
+
+
+@pytest.mark.parametrize("length", [10, 4096, 30000])
+@pytest.mark.parametrize("how", ["came", "saved"])
+def test_small_documents_come_with_their_opening(m, d, how, length):
+    text = json.dumps({"t": "a" * length}).encode()
+    m.new_document("c/a.json", {"t": "old" * 1000})
+    m.settle_and_sync()
+    if how == "came":
+        m.remote_put("c/b.json", text)
+        m.sync()
+        path = d / "b.json"
+    else:
+        path = d / "a.json"
+        assert b"old" in path.read_bytes()
+        path.write_bytes(text)
+    m.settle()
+    assert seen_by_first(m, path) == (text, len(text))
+    # And what comes after that is seen as well.
+    m.remote_put(f"c/{path.name}", b'{"t": "new"}')
+    m.sync()
+    m.settle()
+    assert path.read_bytes() == b'{"t": "new"}'
 
 
 def read_whole(path, jobs):

@@ -222,6 +222,16 @@ static void test_observers(void)
 
 /* ---- the lists ---- */
 
+/* As put_all, but others may take them in one by one. */
+static void put_apart(struct node *n, const char *const *path, const char *value)
+{
+	_cleanup_(script_done) struct script s = { 0 };
+	for (; *path; path++)
+		script_step(&s, TXN_PUT, *path, value, NULL);
+	if (replica_steps(n->replica, s.step, s.n, false, s.result, &s.at, &s.e) < 0)
+		tap_bail("%s", s.e.message);
+}
+
 static void put_all(struct node *n, const char *const *path, const char *value)
 {
 	_cleanup_(script_done) struct script s = { 0 };
@@ -273,6 +283,11 @@ static void test_lists(void)
 	const char *const one[] = { "d/1.json", NULL };
 	put_all(&n, one, "6");
 	is_uint(listed(&n, 'B', NULL), 3, "one file alone needs none");
+	uint64_t commits = replica_commits(n.replica);
+	put_apart(&n, other, "7");
+	ok(replica_commits(n.replica) == commits + 1 && has(&n, "d", "3.json", "7\n") &&
+	   has(&n, "d", "4.json", "7\n"), "what may come apart is one commit as well");
+	is_uint(listed(&n, 'B', NULL), 3, "and noted nowhere");
 	if (store_batch_new(&b) < 0)
 		tap_bail("out of memory");
 	store_delete(b, STORE_META, key.data, key.len);
@@ -629,7 +644,7 @@ static void test_peers(uint64_t seed, uint64_t rounds)
 
 int main(int argc, char **argv)
 {
-	tap_plan(15 + 17 + 6 + 3 + 8 + 2 + 3 + 1 + 3 + 3);
+	tap_plan(15 + 17 + 6 + 3 + 10 + 2 + 3 + 1 + 3 + 3);
 	/* A history takes as long as many rounds of other tests. */
 	uint64_t seed = tap_seed(argc, argv), rounds = (tap_rounds(argc, argv, 480) + 7) / 8;
 	test_steps();
