@@ -18,6 +18,7 @@ enum { BOUND_LOWER = 1, BOUND_ABOVE = 2 /* not itself */, BOUND_UPPER = 4, BOUND
 #define EQUALS_SHIFT (PLAN_COLUMN + 8)
 #define BOUNDS_SHIFT (EQUALS_SHIFT + 4)
 #define LETTERS 3 /* of a pattern of LIKE, whose cases are looked for each by itself */
+#define RANGES_MAX (1 + (1 << LETTERS)) /* numbers, and each way of writing these */
 #define ROW_COST 12.0
 
 /* ---- plans ---- */
@@ -189,12 +190,9 @@ struct ranges {
 
 static struct rows_range *add_range(struct ranges *x)
 {
-	struct rows_range *r = reallocarray(x->range, x->n + 1, sizeof(*r));
-	if (!r)
+	if (x->n == RANGES_MAX)
 		return NULL;
-	x->range = r;
-	r += x->n++;
-	*r = (struct rows_range){ 0 };
+	struct rows_range *r = &x->range[x->n++];
 	buf_put(&r->from, x->base.data, x->base.len);
 	buf_put(&r->to, x->base.data, x->base.len);
 	return r;
@@ -297,7 +295,9 @@ static int like(struct ranges *x, sqlite3_value *v, bool glob)
 
 int index_ranges(int plan, sqlite3_value **v, struct rows_range **ret, uint32_t *ret_n)
 {
-	struct ranges x = { 0 };
+	struct ranges x = { .range = calloc(RANGES_MAX, sizeof(*x.range)) };
+	if (!x.range)
+		return -ENOMEM;
 	unsigned equals = (unsigned)plan >> EQUALS_SHIFT & 15, bounds = (unsigned)plan >> BOUNDS_SHIFT;
 	bool none = false, cut;
 	int rc = 0;

@@ -748,7 +748,7 @@ int rows_tree(struct rows *x, const struct row *row, struct arena *a, struct jso
 {
 	const struct record *rec = NULL;
 	int rc = decode(x, row, a, &rec, e);
-	return rc < 0 ? rc : document_tree(x->r, a, rec, ret, e);
+	return rc != 0 ? rc : document_tree(x->r, a, rec, ret, e);
 }
 
 int rows_field(struct row *row, const struct jsonpath *p, struct value *ret, uint32_t *ret_steps)
