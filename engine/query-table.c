@@ -12,6 +12,7 @@
  * and in idxStr the mask of the columns that are used, in hexadecimal, a blank, and for BY_FIELD how it stands in the
  * query, for BY_INDEX what index_words says. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -479,7 +480,15 @@ static int vt_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
 	} else if (plan & BY_FIELD) {
 		info->estimatedRows = 1 + (sqlite3_int64)(n / 50);
 		info->estimatedCost = 10 + n / 50;
+		const struct rows_index *x = index_on(t->run, t->index, t->n_indexes, plan >> PLAN_COLUMN);
 		by = t->run->fields.field[(plan >> PLAN_COLUMN) - COLUMNS].source;
+		if (x) {
+			index_words(x, INT_MAX, &words);
+			buf_puts(&words, ", kept in memory once many were asked for");
+			by = buf_cstr(&words);
+		}
+		if (!by)
+			return SQLITE_NOMEM;
 	}
 	if (at >= 0 && !index)
 		info->aConstraintUsage[at].argvIndex = 1;

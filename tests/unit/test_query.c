@@ -375,6 +375,7 @@ static void test_indexes(void)
 	plan("body ->> '$.maker' LIKE 'V%'", by_maker);
 	plan("owner = 1 AND doors > 2", by_owner);
 	plan("doors > 2", "read every document of cars (about 3)");
+	plan("maker = :m", "find those of cars with the index on /maker, kept in memory once many were asked for");
 	plan("maker LIKE _id", "read every document of cars (about 3)");
 	plan("+maker = 'vw'", "read every document of cars (about 3)");
 	is("EXPLAIN SELECT maker FROM cars ORDER BY maker LIMIT 2", "read cars in the order of the index on /maker\n");
@@ -403,7 +404,7 @@ static void test_indexes(void)
 
 int main(void)
 {
-	tap_plan(82 + 23);
+	tap_plan(82 + 24);
 	rep_open(&p, NULL, 1, 7);
 	rep_open(&q, NULL, 2, 7);
 	test_tables();
