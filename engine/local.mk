@@ -185,7 +185,9 @@ libengine_a_SOURCES = \
 	engine/replica-entries.c \
 	engine/replica-history.c \
 	engine/replica-impl.h \
+	engine/replica-at.h \
 	engine/replica-index.c \
+	engine/replica-index.h \
 	engine/replica-interest.c \
 	engine/replica-leaf.c \
 	engine/replica-lines.c \

@@ -9,6 +9,7 @@
 
 #include "engine/purged.h"
 #include "engine/replica-purge.h"
+#include "engine/replica-index.h"
 
 void commit_begin(struct commit *c, struct replica *r, bool remote)
 {

@@ -8,6 +8,7 @@
  * names goes together with all of them. */
 
 #include "engine/replica-purge.h"
+#include "engine/replica-index.h"
 
 #include <errno.h>
 

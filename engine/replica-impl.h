@@ -56,7 +56,6 @@
 #include "engine/clock.h"
 #include "engine/elements.h"
 #include "engine/interest.h"
-#include "engine/jsonpath.h"
 #include "engine/kept.h"
 #include "engine/replica.h"
 #include "engine/restamp.h"
@@ -177,13 +176,6 @@ int dirent_find(struct replica *r, const struct id *parent, const char *name, si
 		struct id *ret);
 /* The name that a node shows under. */
 int dirent_shown(struct replica *r, const struct node *n, char *ret);
-/* The same in a snapshot. */
-int dirent_find_at(struct replica *r, const struct store_snapshot *snap, const struct id *parent,
-		   const char *name, size_t len, struct id *ret);
-/* Calls f for each live child, links too, as replica_names. */
-int names_at(struct replica *r, const struct store_snapshot *snap, const struct id *parent, name_fn f,
-	     void *userdata);
-int dirent_shown_at(struct replica *r, const struct store_snapshot *snap, const struct node *n, char *ret);
 
 /* ---- names and modes ---- */
 
@@ -624,34 +616,6 @@ int picks_check(struct replica *r, struct commit *c, bool repair, uint64_t *ret_
 int nodes_step(struct replica *r, const struct id *scope, unsigned n, struct buf *place,
 	       int (*f)(const struct id *node, void *userdata), void *userdata);
 
-/* replica-index.c: indexes for queries (engine/index.h). At open; what a commit changes of them. */
-int indexes_load(struct replica *r, struct err *e);
-void indexes_done(struct replica *r);
-int indexes_put(struct commit *c, struct store_batch *b);
-/* Compares those that are complete with all documents; as picks_check. */
-int indexes_check(struct replica *r, bool repair, uint64_t *ret_wrong, struct err *e);
-/* The collection has left the store: into the batch, and in memory. Commit lock. */
-void indexes_leave(struct replica *r, const struct id *scope, struct store_batch *b);
-
-/* An index in a snapshot that is not going. */
-struct index_at {
-	struct id name, scope;
-	const char **pointer; /* arena, as the rest */
-	struct jsonpath *path;
-	uint32_t n;
-	bool complete;
-	bool cut;             /* some texts in it are */
-};
-/* At most INDEXES_MAX of them. */
-int indexes_at(struct replica *r, const struct store_snapshot *snap, struct arena *a, struct index_at *ret, uint32_t *ret_n);
-/* Entries whose values are of a range; each key ends with the node. */
-int index_at_iter(struct replica *r, const struct store_snapshot *snap, const struct id *name, const struct buf *from,
-		  const struct buf *to, struct store_iter **ret);
-
-/* replica-types.c. A directory at the top or the root; what: is done for it, for people. -ENOENT, -ENOTDIR, -EINVAL. */
-int collection_check(struct replica *r, const struct id *id, const char *what, struct err *e);
-/* replica-rows.c: a document as a tree, numbers as they show. */
-int document_tree(struct replica *r, struct arena *a, const struct record *rec, struct json **ret, struct err *e);
 
 /* replica-part.c: marks of nodes that came of parts, and of those that left with own changes. */
 void part_put(struct commit *c, const struct touched *t, struct store_batch *b);

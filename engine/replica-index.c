@@ -20,8 +20,10 @@
 #include "engine/indexkey.h"
 #include "engine/jsonpath.h"
 #include "engine/jsonptr.h"
-#include "engine/replica-impl.h"
+#include "engine/replica-at.h"
 #include "engine/sha256.h"
+#include "engine/replica-index.h"
+#include "engine/replica-schema-impl.h"
 
 #define STEP_NODES 256
 #define STEP_ERASES 2000

@@ -11,8 +11,9 @@
 #include "engine/index.h"
 #include "engine/nameid.h"
 #include "engine/render.h"
-#include "engine/replica-impl.h"
+#include "engine/replica-at.h"
 #include "engine/slot.h"
+#include "engine/replica-index.h"
 
 #define WALK_SHARE 16   /* a walk is dearer than a scan from so much of the store on */
 #define WALK_ALWAYS 64  /* names that it always may read */

@@ -11,6 +11,7 @@
 #include "engine/edge.h"
 #include "engine/history.h"
 #include "engine/purged.h"
+#include "engine/replica-index.h"
 
 /* A file that is in INODES if a link to it is alive. */
 struct filed {

@@ -3,6 +3,7 @@
 /* Opening and closing, and what STORE_META holds. */
 
 #include "engine/replica-schema-impl.h"
+#include "engine/replica-index.h"
 
 #include <errno.h>
 
