@@ -414,6 +414,7 @@ EXTRA_DIST += \
 	tests/integration/conformance.py \
 	tests/integration/test_models.py \
 	tests/integration/test_posix.py \
+	tests/integration/test_python.py \
 	tests/integration/test_schema.py \
 	tests/integration/test_schema_reference.py \
 	tests/integration/test_seek.py \

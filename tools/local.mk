@@ -151,6 +151,7 @@ shoald_LDADD = $(TOOLS_LIBS)
 mount_fuse_shoal_SOURCES = tools/mounthelper.c
 mount_fuse_shoal_LDADD = $(TOOLS_LIBS)
 
+dist_pymodule_DATA = tools/python/shoal.py
 dist_bashcompletion_DATA = tools/completion/shoal.bash
 dist_zshcompletion_DATA = tools/completion/_shoal
 systemduserunit_DATA = tools/shoal.service
@@ -186,6 +187,7 @@ installcheck-local:
 	for f in $(libshoal_file) $(libshoal_so) libshoal.so; do file "$(libdir)/$$f"; done; \
 	file "$(includedir)/shoal.h"; \
 	file "$(pkgconfigdir)/shoal.pc"; \
+	file "$(pymoduledir)/shoal.py"; \
 	file "$(bashcompletiondir)/shoal.bash"; \
 	file "$(zshcompletiondir)/_shoal"; \
 	file "$(systemduserunitdir)/shoal.service"; \
