@@ -60,6 +60,7 @@ libtools_a_SOURCES = \
 	tools/log.c \
 	tools/log.h \
 	tools/methods.c \
+	tools/mkdir.c \
 	tools/mounts.c \
 	tools/mounts.h \
 	tools/named.c \

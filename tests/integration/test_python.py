@@ -101,6 +101,36 @@ def test_what_is_no_value_goes_nowhere(store):
         store.get("cars/a.json")
 
 
+def test_directories(anna, store):
+    store.mkdir("/new/and//deep/")
+    assert (anna.dir / "new/and/deep").is_dir() and store.call("mkdir", {"path": "new/and"}) == {"made": 0}
+    assert store.call("mkdir", {"path": "new/and/wide/a/b"}) == {"made": 3} and store.call("mkdir") == {"made": 0}
+    store.put("new/and/deep/a.json", 1)
+    for path in ("new/and/deep/a.json", "new/and/deep/a.json/b"):
+        with pytest.raises(shoal.Error, match="something else") as error:
+            store.mkdir(path)
+        assert error.value.errno == errno.ENOTDIR
+    for path in ("new/..", "new/" + "x" * 256):
+        with pytest.raises(shoal.Error):
+            store.mkdir(path)
+    assert sorted(x.name for x in (anna.dir / "new").iterdir()) == ["and"]
+
+
+def test_what_was_done(store):
+    """Each file counts once, with its last step."""
+    store.put("cars/old.json", {"a": 1.0})
+    store.put("cars/gone.json", 1)
+    store.put("cars/same.json", {"a": 1, "b": 2})
+    answer = store.call("txn", {"lines": "".join(json.dumps(line) + "\n" for line in (
+        {"put": "cars/new.json", "value": 1}, {"put": "cars/old.json", "value": 3}, {"delete": "cars/gone.json"},
+        {"put": "cars/same.json", "value": {"b": 2, "a": 1.0}}, {"put": "cars/new.json", "value": 2},
+        {"put": "cars/brief.json", "value": 2}, {"delete": "cars/brief.json"}))})
+    assert [(x["path"], x["did"]) for x in answer["changes"]] == [
+        ("cars/new.json", "nothing"), ("cars/old.json", "changed"), ("cars/gone.json", "deleted"),
+        ("cars/same.json", "nothing"), ("cars/new.json", "created"), ("cars/brief.json", "nothing"),
+        ("cars/brief.json", "nothing")]
+
+
 def test_large_file(anna, store):
     data = os.urandom(3_000_000)
     (anna.dir / "photo.raw").write_bytes(data)

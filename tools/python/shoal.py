@@ -477,6 +477,11 @@ class Store:
         except Error as error:
             raise _error(error.errno, re.sub(r"\Aline 1(, column \d+)?: ", "", str(error))) from None
 
+    def mkdir(self, path):
+        """Makes a directory, with those above it that are missing; all of them may be there.
+        ENOTDIR: one of the names is something else; EROFS, ENOSPC."""
+        self.call("mkdir", {"path": _path(path)})
+
     def txn(self, *, apart=False, sync=False):
         """Several changes, all or none: a Txn.
 
