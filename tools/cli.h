@@ -48,6 +48,11 @@ struct question {
 /* Asks it and prints the answer, with --json as it came. */
 int cli_run(struct cli *c, const struct question *q);
 
+/* How a file of documents is written, by --format (may be NULL) or by the end of its name: jsonl, csv, tsv. False: that
+ * says nothing. */
+struct records_config;
+bool cli_format(const char *format, const char *file, struct records_config *ret);
+
 /* Prints the text and a newline; a write error is a failure as well. */
 int cli_print(const struct buf *b);
 
@@ -121,6 +126,10 @@ int cmd_restore(void *context);
 int cmd_blame(void *context);
 int cmd_txn(void *context);
 int cmd_type(void *context);
+int cmd_import(void *context);
+/* Of the directory `from` into dir of the store. */
+int cli_import_dir(struct cli *c, struct ctlclient *k, int from, const char *dir);
+int cmd_export(void *context);
 int cmd_subscribe(void *context);
 int cmd_unsubscribe(void *context);
 int cmd_subscriptions(void *context);
@@ -143,3 +152,5 @@ enum { RESOLVE_TAKE, RESOLVE_KEEP, RESOLVE_COUNT };
 enum { LOG_DELETED, LOG_COUNT };
 enum { RESTORE_TO, RESTORE_COUNT };
 enum { VERIFY_REPAIR, VERIFY_COUNT };
+enum { IMPORT_FORMAT, IMPORT_ID, IMPORT_TEXT, IMPORT_FROM, IMPORT_KEEP_GOING, IMPORT_COUNT };
+enum { EXPORT_FORMAT, EXPORT_COUNT };

@@ -12,8 +12,10 @@ libtools_a_SOURCES = \
 	tools/cli-contents.c \
 	tools/cli-data.c \
 	tools/cli-diff.c \
+	tools/cli-export.c \
 	tools/cli-graph.c \
 	tools/cli-history.c \
+	tools/cli-import.c \
 	tools/cli-life.c \
 	tools/cli-mesh.c \
 	tools/cli-subscribe.c \
@@ -28,6 +30,10 @@ libtools_a_SOURCES = \
 	tools/conflicts.c \
 	tools/control.c \
 	tools/control.h \
+	tools/copytree.c \
+	tools/copytree.h \
+	tools/csvout.c \
+	tools/csvout.h \
 	tools/ctlclient.c \
 	tools/ctlclient.h \
 	tools/ctlserver.c \
@@ -37,6 +43,8 @@ libtools_a_SOURCES = \
 	tools/daemon.h \
 	tools/devices.c \
 	tools/devices.h \
+	tools/dirnames.c \
+	tools/dirnames.h \
 	tools/doctor.c \
 	tools/durable.c \
 	tools/evict.c \
@@ -66,8 +74,12 @@ libtools_a_SOURCES = \
 	tools/named.c \
 	tools/peers.c \
 	tools/peers.h \
+	tools/progress.c \
+	tools/progress.h \
 	tools/qr.c \
 	tools/qr.h \
+	tools/records.c \
+	tools/records.h \
 	tools/report.c \
 	tools/restore.c \
 	tools/seek.c \

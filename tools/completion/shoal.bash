@@ -17,6 +17,8 @@ _shoal_options() {
 	subscribe) echo '--new --where=' ;;
 	unsubscribe) echo '--force --new' ;;
 	verify) echo '--repair' ;;
+	import) echo '--format= --id= --text --from= --keep-going' ;;
+	export) echo '--format=' ;;
 	esac
 	case $1 in
 	'' | cat) ;;
@@ -25,8 +27,8 @@ _shoal_options() {
 	echo '--help --version --store='
 }
 
-_shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down evict fetch init
-	invite join log log-level mount peers resolve restore status subscribe subscriptions txn type
+_shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down evict export fetch import
+	init invite join log log-level mount peers resolve restore status subscribe subscriptions txn type
 	umount unsubscribe up upgrade verify wait watch'
 
 _shoal_names() { # _shoal_names COMMAND: the names that its --json lists
@@ -72,6 +74,10 @@ _shoal() {
 		mapfile -t COMPREPLY < <(compgen -W 'admin member' -- "$word")
 		return
 		;;
+	--format)
+		mapfile -t COMPREPLY < <(compgen -W 'jsonl csv tsv' -- "$word")
+		return
+		;;
 	--take)
 		mapfile -t COMPREPLY < <(compgen -W "$(_shoal_losers)" -- "$word")
 		return
@@ -106,7 +112,7 @@ _shoal() {
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
-	blame | cat | conflicts | diff | evict | fetch | log | resolve | restore | upgrade | wait | watch)
+	blame | cat | conflicts | diff | evict | export | fetch | import | log | resolve | restore | upgrade | wait | watch)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
