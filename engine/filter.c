@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "engine/buf.h"
 #include "engine/json.h"
 #include "engine/jsonnum.h"
+#include "engine/sqldb.h"
 #include "engine/utf8.h"
 
 /* The table has a column for each member that the expression names. Which ones these are only SQLite
@@ -129,30 +129,15 @@ static void fn_instr(sqlite3_context *ctx, int n, sqlite3_value **v)
 
 static int database_open(struct filter *f)
 {
-	int rc = sqlite3_open_v2(":memory:", &f->db,
-				 SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
-	if (rc != SQLITE_OK)
-		return -ENOMEM;
-	sqlite3 *db = f->db;
-	/* "x" is a name and never a text. */
-	static const int off[] = { SQLITE_DBCONFIG_DQS_DDL, SQLITE_DBCONFIG_DQS_DML,
-				   SQLITE_DBCONFIG_ENABLE_TRIGGER, SQLITE_DBCONFIG_ENABLE_VIEW,
-				   SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION };
-	for (size_t i = 0; i < sizeof(off) / sizeof(*off); i++)
-		(void)sqlite3_db_config(db, off[i], 0, NULL);
-	(void)sqlite3_limit(db, SQLITE_LIMIT_LENGTH, ROW_MAX);
-	(void)sqlite3_limit(db, SQLITE_LIMIT_SQL_LENGTH, 64 * FILTER_SIZE_MAX);
-	(void)sqlite3_limit(db, SQLITE_LIMIT_EXPR_DEPTH, EXPRESSION_DEPTH);
-	(void)sqlite3_limit(db, SQLITE_LIMIT_LIKE_PATTERN_LENGTH, PATTERN_MAX);
-	(void)sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 0);
-	(void)sqlite3_limit(db, SQLITE_LIMIT_TRIGGER_DEPTH, 0);
-	(void)sqlite3_limit(db, SQLITE_LIMIT_WORKER_THREADS, 0);
-	if (sqlite3_exec(db, "PRAGMA journal_mode=OFF; PRAGMA temp_store=MEMORY", NULL, NULL, NULL) !=
-		    SQLITE_OK ||
-	    sqlite3_create_function(db, "instr", 2,
+	static const struct sqldb_limits limits = { ROW_MAX, 64 * FILTER_SIZE_MAX, EXPRESSION_DEPTH, PATTERN_MAX };
+	int rc = sqldb_open(&limits, &f->db);
+	if (rc < 0)
+		return rc;
+	if (sqlite3_exec(f->db, "PRAGMA journal_mode=OFF", NULL, NULL, NULL) != SQLITE_OK ||
+	    sqlite3_create_function(f->db, "instr", 2,
 				    SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, NULL,
 				    fn_instr, NULL, NULL) != SQLITE_OK ||
-	    sqlite3_set_authorizer(db, authorize, f) != SQLITE_OK)
+	    sqlite3_set_authorizer(f->db, authorize, f) != SQLITE_OK)
 		return -ENOMEM;
 	return 0;
 }

@@ -271,6 +271,9 @@ static void c_locale_end(struct c_locale *l)
 		freelocale(l->c);
 }
 
+static const double exact_ten[] = { 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,	1e6,  1e7,  1e8,  1e9,	1e10, 1e11,
+				    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
+
 int json_number_to_double(const char *text, size_t len, double *ret)
 {
 	struct number n = split(text, len);
@@ -283,10 +286,21 @@ int json_number_to_double(const char *text, size_t len, double *ret)
 		return -ERANGE;
 	char digits[18], in[40], out[40];
 	size_t k = 0;
+	uint64_t whole = 0;
 	for (const char *p = n.digit; p <= n.last; p++)
-		if (*p != '.')
+		if (*p != '.') {
+			whole = whole * 10 + (uint64_t)(*p - '0');
 			digits[k++] = *p;
+		}
 	digits[k] = 0;
+	/* Up to 15 digits come back from a double; so few, and a power of ten that is one exactly, are divided or multiplied
+	 * without an error but the last rounding. */
+	int64_t shift = m - (int64_t)n.digits;
+	if (n.digits <= 15 && shift >= -22 && shift <= 22) {
+		double d = shift < 0 ? (double)whole / exact_ten[-shift] : (double)whole * exact_ten[shift];
+		*ret = n.negative ? -d : d;
+		return 0;
+	}
 	snprintf(in, sizeof(in), "%s0.%se%d", n.negative ? "-" : "", digits, (int)m);
 
 	_cleanup_(c_locale_end) struct c_locale l = { .c = newlocale(LC_ALL_MASK, "C", NULL) };

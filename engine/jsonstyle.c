@@ -481,3 +481,31 @@ int json_style_decode(const void *data, size_t len, struct json_style *ret)
 	*ret = s;
 	return 0;
 }
+
+/* --- compact --- */
+
+static void forget_layout(struct json *v)
+{
+	const struct json *top = v;
+	for (;;) {
+		v->layout = JSON_LAYOUT_AUTO;
+		v->flags &= (uint16_t)~JSON_RAW;
+		if (v->first) {
+			v = v->first;
+			continue;
+		}
+		while (v != top && !v->next)
+			v = v->parent;
+		if (v == top)
+			return;
+		v = v->next;
+	}
+}
+
+void json_style_write_compact(struct json *v, struct buf *b)
+{
+	static const struct json_style tight = { .object_layout = JSON_LAYOUT_INLINE,
+						 .array_layout = JSON_LAYOUT_INLINE };
+	forget_layout(v);
+	json_style_write_value(v, &tight, 0, b);
+}

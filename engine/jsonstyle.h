@@ -65,6 +65,9 @@ void json_style_write(const struct json *root, const struct json_style *s, struc
 void json_style_write_value(const struct json *v, const struct json_style *s, unsigned level,
 			    struct buf *b);
 
+/* The same on one line without spaces, whatever the containers' layouts say; they are forgotten. */
+void json_style_write_compact(struct json *v, struct buf *b);
+
 #define JSON_STYLE_SIZE 6 /* bytes of the encoding */
 
 /* The canonical encoding: equal styles, equal bytes. */

@@ -55,6 +55,8 @@ libengine_a_SOURCES = \
 	engine/fetch-source.c \
 	engine/fetch.c \
 	engine/fetch.h \
+	engine/field.c \
+	engine/field.h \
 	engine/filter.c \
 	engine/filter.h \
 	engine/schema.c \
@@ -98,6 +100,8 @@ libengine_a_SOURCES = \
 	engine/jsonnum.h \
 	engine/jsonpatch.c \
 	engine/jsonpatch.h \
+	engine/jsonpath.c \
+	engine/jsonpath.h \
 	engine/jsonptr.c \
 	engine/jsonptr.h \
 	engine/jsonstyle.c \
@@ -143,6 +147,14 @@ libengine_a_SOURCES = \
 	engine/purge.h \
 	engine/purged.c \
 	engine/purged.h \
+	engine/query-field.c \
+	engine/query-impl.h \
+	engine/query-json.c \
+	engine/query-plan.c \
+	engine/query-stash.c \
+	engine/query-table.c \
+	engine/query.c \
+	engine/query.h \
 	engine/recent.h \
 	engine/reconcile.c \
 	engine/reconcile.h \
@@ -191,9 +203,11 @@ libengine_a_SOURCES = \
 	engine/replica-purge.h \
 	engine/replica-recent.c \
 	engine/replica-rename.c \
+	engine/replica-rows.c \
 	engine/replica-save.c \
 	engine/replica-schema.c \
 	engine/replica-schema.h \
+	engine/replica-schema-impl.h \
 	engine/replica-self.c \
 	engine/replica-sweep.c \
 	engine/replica-thin.c \
@@ -229,6 +243,7 @@ libengine_a_SOURCES = \
 	engine/seq.c \
 	engine/seq.h \
 	engine/seqcodec.c \
+	engine/rows.h \
 	engine/session-fetch.c \
 	engine/session-burst.c \
 	engine/session-fresh.c \
@@ -261,6 +276,8 @@ libengine_a_SOURCES = \
 	engine/spared.h \
 	engine/spread.c \
 	engine/spread.h \
+	engine/sqldb.c \
+	engine/sqldb.h \
 	engine/statement.c \
 	engine/statement.h \
 	engine/store.c \

@@ -12,19 +12,15 @@
 #include "engine/crdt.h"
 #include "engine/slotcodec.h"
 
-#define FORMAT 1
-#define FLAG_TOP 0x04
-#define FLAG_FLOOR 0x40
-
 void record_encode(const struct record *r, const struct actors *actors, struct buf *b)
 {
 	/* The stored form never adds an actor. */
 	struct actors *table = (struct actors *)(uintptr_t)actors;
-	buf_u8(b, FORMAT);
+	buf_u8(b, RECORD_FORMAT);
 	buf_put(b, r->id.b, ID_SIZE);
 	buf_put(b, r->scope.b, ID_SIZE);
-	buf_u8(b, (uint8_t)(r->kind | (r->top ? FLAG_TOP : 0) | slotcodec_edges(r) << 3 |
-			    (r->floor.n ? FLAG_FLOOR : 0)));
+	buf_u8(b, (uint8_t)(r->kind | (r->top ? RECORD_TOP : 0) | slotcodec_edges(r) << 3 |
+			    (r->floor.n ? RECORD_FLOOR : 0)));
 	vv_encode(&r->ctx, table, NULL, b);
 	if (r->floor.n)
 		vv_encode(&r->floor, table, NULL, b);
@@ -39,7 +35,7 @@ static int decode(struct arena *a, const struct actors *actors, const void *data
 	if (!r)
 		return -ENOMEM;
 	uint8_t format = cursor_u8(&cur);
-	if (cursor_ok(&cur) && format != FORMAT)
+	if (cursor_ok(&cur) && format != RECORD_FORMAT)
 		return err_set(
 			e, -EPROTONOSUPPORT,
 			"record of format %u, which a newer version of Shoal wrote: update this device",
@@ -52,7 +48,7 @@ static int decode(struct arena *a, const struct actors *actors, const void *data
 	memcpy(r->scope.b, scope, ID_SIZE);
 	r->kind = (enum node_kind)(flags & 3);
 	int err = vv_decode_arena(a, &cur, actors, NULL, &r->ctx);
-	if (err == 0 && flags & FLAG_FLOOR) {
+	if (err == 0 && flags & RECORD_FLOOR) {
 		err = vv_decode_arena(a, &cur, actors, NULL, &r->floor);
 		if (err == 0 && (r->floor.n == 0 || !vv_covers(&r->ctx, &r->floor)))
 			err = -EBADMSG;
@@ -62,7 +58,7 @@ static int decode(struct arena *a, const struct actors *actors, const void *data
 	if (err < 0)
 		return err_set(e, -EBADMSG, "damaged record: bad context");
 	struct slotcodec d = { .a = a, .actors = actors, .cur = &cur, .ctx = &r->ctx, .e = e };
-	err = whole ? slotcodec_get(&d, r, flags >> 3 & 7, flags & FLAG_TOP) :
+	err = whole ? slotcodec_get(&d, r, flags >> 3 & 7, flags & RECORD_TOP) :
 		      slotcodec_get_edges(&d, r, flags >> 3 & 7);
 	if (err < 0)
 		return err;

@@ -225,12 +225,12 @@ static bool loser_base(const char *name, size_t len, char *base, size_t *ret_len
 	return *ret_len > 0;
 }
 
-static int find_loser(struct replica *r, struct arena *a, const struct id *parent, const char *base,
+static int find_loser(struct replica *r, const struct store_snapshot *snap, struct arena *a, const struct id *parent, const char *base,
 		      size_t base_len, const struct claims *c, const char *name, size_t len,
 		      struct id *ret)
 {
 	char (*names)[NAME_MAX_BYTES + 1];
-	int rc = names_of(r, NULL, a, parent, base, base_len, c, &names);
+	int rc = names_of(r, snap, a, parent, base, base_len, c, &names);
 	if (rc < 0)
 		return rc;
 	for (uint32_t i = 1; i < c->n; i++)
@@ -242,13 +242,13 @@ static int find_loser(struct replica *r, struct arena *a, const struct id *paren
 }
 
 /* A name that was cut to make room does not say what it was made of. */
-static int find_cut_loser(struct replica *r, const struct id *parent, const char *name, size_t len,
-			  struct id *ret)
+static int find_cut_loser(struct replica *r, const struct store_snapshot *snap, const struct id *parent,
+			  const char *name, size_t len, struct id *ret)
 {
 	_cleanup_(buf_done) struct buf end = { 0 };
 	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
 	store_prefix_end(parent->b, ID_SIZE, &end);
-	int rc = store_iter_new(r->store, NULL, STORE_DIRENTS, parent->b, ID_SIZE, end.data, end.len,
+	int rc = store_iter_new(r->store, snap, STORE_DIRENTS, parent->b, ID_SIZE, end.data, end.len,
 				&it);
 	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
 		_cleanup_(arena_done) struct arena a = { 0 };
@@ -259,7 +259,7 @@ static int find_cut_loser(struct replica *r, const struct id *parent, const char
 		rc = claims_decode(&a, value, value_len, &c);
 		if (rc < 0 || c.n < 2)
 			continue;
-		rc = find_loser(r, &a, parent, (const char *)key + ID_SIZE, key_len - ID_SIZE, &c,
+		rc = find_loser(r, snap, &a, parent, (const char *)key + ID_SIZE, key_len - ID_SIZE, &c,
 				name, len, ret);
 		if (rc != -ENOENT)
 			return rc;
@@ -268,8 +268,8 @@ static int find_cut_loser(struct replica *r, const struct id *parent, const char
 	return rc < 0 ? rc : -ENOENT;
 }
 
-int dirent_find(struct replica *r, const struct id *parent, const char *name, size_t len,
-		struct id *ret)
+int dirent_find_at(struct replica *r, const struct store_snapshot *snap, const struct id *parent,
+		   const char *name, size_t len, struct id *ret)
 {
 	_cleanup_(arena_done) struct arena a = { 0 };
 	struct claims c;
@@ -277,27 +277,38 @@ int dirent_find(struct replica *r, const struct id *parent, const char *name, si
 	size_t base_len;
 	if (len == 0)
 		return -ENOENT;
-	int rc = claims_get(r, NULL, &a, parent, name, len, &c);
+	int rc = claims_get(r, snap, &a, parent, name, len, &c);
 	if (rc == 0)
 		*ret = c.claim[0].id;
 	if (rc != -ENOENT || !loser_base(name, len, base, &base_len))
 		return rc;
-	rc = claims_get(r, NULL, &a, parent, base, base_len, &c);
+	rc = claims_get(r, snap, &a, parent, base, base_len, &c);
 	if (rc == 0)
-		rc = find_loser(r, &a, parent, base, base_len, &c, name, len, ret);
+		rc = find_loser(r, snap, &a, parent, base, base_len, &c, name, len, ret);
 	if (rc == -ENOENT && len >= NAME_MAX_BYTES - 4)
-		rc = find_cut_loser(r, parent, name, len, ret);
+		rc = find_cut_loser(r, snap, parent, name, len, ret);
 	return rc;
+}
+
+int dirent_find(struct replica *r, const struct id *parent, const char *name, size_t len,
+		struct id *ret)
+{
+	return dirent_find_at(r, NULL, parent, name, len, ret);
 }
 
 int dirent_shown(struct replica *r, const struct node *n, char *ret)
 {
+	return dirent_shown_at(r, NULL, n, ret);
+}
+
+int dirent_shown_at(struct replica *r, const struct store_snapshot *snap, const struct node *n, char *ret)
+{
 	_cleanup_(arena_done) struct arena a = { 0 };
 	struct claims c;
 	char (*names)[NAME_MAX_BYTES + 1] = NULL;
-	int rc = claims_get(r, NULL, &a, &n->parent, n->name, n->name_len, &c);
+	int rc = claims_get(r, snap, &a, &n->parent, n->name, n->name_len, &c);
 	if (rc == 0)
-		rc = names_of(r, NULL, &a, &n->parent, n->name, n->name_len, &c, &names);
+		rc = names_of(r, snap, &a, &n->parent, n->name, n->name_len, &c, &names);
 	if (rc < 0)
 		return rc;
 	for (uint32_t i = 0; i < c.n; i++)

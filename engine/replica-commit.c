@@ -3,7 +3,7 @@
 /* One commit: changed records in, one batch out. Everything that is derived of the records is
  * derived here, so that local changes and merges cannot differ in it. */
 
-#include "engine/replica-schema.h"
+#include "engine/replica-schema-impl.h"
 
 #include <errno.h>
 

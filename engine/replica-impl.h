@@ -176,6 +176,13 @@ int dirent_find(struct replica *r, const struct id *parent, const char *name, si
 		struct id *ret);
 /* The name that a node shows under. */
 int dirent_shown(struct replica *r, const struct node *n, char *ret);
+/* The same in a snapshot. */
+int dirent_find_at(struct replica *r, const struct store_snapshot *snap, const struct id *parent,
+		   const char *name, size_t len, struct id *ret);
+/* Calls f for each live child, links too, as replica_names. */
+int names_at(struct replica *r, const struct store_snapshot *snap, const struct id *parent, name_fn f,
+	     void *userdata);
+int dirent_shown_at(struct replica *r, const struct store_snapshot *snap, const struct node *n, char *ret);
 
 /* ---- names and modes ---- */
 
@@ -761,14 +768,6 @@ void large_publish(struct commit *c, const struct touched *t);
  * replica-edit.c */
 int document_write(const struct json *tree, const struct json *old, const struct version *base,
 		   struct buf *b);
-
-/* ---- declarations (replica-types.c) ---- */
-
-void types_init(struct replica *r);
-/* Those of a collection, for the caller to free; *ret NULL: none. */
-int types_of(struct replica *r, const struct id *scope, struct types **ret);
-/* The record was committed. Commit lock. */
-void types_changed(struct replica *r, const struct record *rec);
 
 /* ---- structure (replica-tree.c) ---- */
 

@@ -4,7 +4,7 @@
  * replica-save.c would do, without looking at the rest of the document (engine/leaf.h). Where it would do
  * anything besides, this is left to it. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-schema-impl.h"
 
 #include <errno.h>
 

@@ -93,39 +93,44 @@ static void listing_done(struct listing *l)
 	store_snapshot_free(l->r->store, l->snap);
 }
 
+struct taken {
+	struct replica *r;
+	const struct store_snapshot *snap;
+	const struct id *parent;
+};
+
 static bool taken_in_snapshot(const char *name, size_t len, void *userdata)
 {
-	const void *const *p = userdata;
-	const struct listing *l = p[0];
-	const struct id *parent = p[1];
+	const struct taken *t = userdata;
+	const struct id *parent = t->parent;
 	uint8_t key[ID_SIZE + NAME_MAX_BYTES];
 	memcpy(key, parent->b, ID_SIZE);
 	memcpy(key + ID_SIZE, name, len);
-	return store_has(l->r->store, l->snap, STORE_DIRENTS, key, ID_SIZE + len);
+	return store_has(t->r->store, t->snap, STORE_DIRENTS, key, ID_SIZE + len);
 }
 
 /* Names of claims that lost, in a's memory, to f. */
-static int each_loser(struct listing *l, struct arena *a, const struct id *parent, const char *name,
-		      size_t len, const struct claims *c, name_fn f, void *userdata)
+static int each_loser(struct taken *where, struct arena *a, const char *name, size_t len,
+		      const struct claims *c, name_fn f, void *userdata)
 {
-	const void *where[2] = { l, parent };
 	char (*names)[NAME_MAX_BYTES + 1] = arena_array(a, c->n, sizeof(*names));
 	int rc = names ? 0 : -ENOMEM;
 	if (rc == 0)
-		claims_names(l->r->actors, c, name, len, taken_in_snapshot, where, names);
+		claims_names(where->r->actors, c, name, len, taken_in_snapshot, where, names);
 	for (uint32_t i = 1; rc == 0 && i < c->n; i++)
 		rc = f(names[i], strlen(names[i]), &c->claim[i].id, c->claim[i].kind, userdata);
 	return rc;
 }
 
-static int each_name(struct listing *l, const struct id *parent, name_fn f, void *userdata)
+int names_at(struct replica *r, const struct store_snapshot *snap, const struct id *parent, name_fn f,
+	     void *userdata)
 {
+	struct taken where = { r, snap, parent };
 	_cleanup_(buf_done) struct buf end = { 0 };
 	_cleanup_(arena_done) struct arena a = { 0 };
 	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
 	store_prefix_end(parent->b, ID_SIZE, &end);
-	int rc = store_iter_new(l->r->store, l->snap, STORE_DIRENTS, parent->b, ID_SIZE, end.data,
-				end.len, &it);
+	int rc = store_iter_new(r->store, snap, STORE_DIRENTS, parent->b, ID_SIZE, end.data, end.len, &it);
 	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
 		struct claims c;
 		size_t key_len, len;
@@ -137,7 +142,7 @@ static int each_name(struct listing *l, const struct id *parent, name_fn f, void
 		if (rc == 0)
 			rc = f(name, key_len - ID_SIZE, &c.claim[0].id, c.claim[0].kind, userdata);
 		if (rc == 0 && c.n > 1)
-			rc = each_loser(l, &a, parent, name, key_len - ID_SIZE, &c, f, userdata);
+			rc = each_loser(&where, &a, name, key_len - ID_SIZE, &c, f, userdata);
 	}
 	if (rc == 0)
 		rc = store_iter_error(it);
@@ -199,7 +204,7 @@ int replica_names(struct replica *r, const struct id *parent, name_fn f, void *u
 	_cleanup_(listing_done) struct listing l = { .r = r };
 	struct telling t = { &l, f, userdata };
 	int rc = listing_begin(&l, parent);
-	return rc < 0 || is_hidden(r, parent) ? rc : each_name(&l, parent, tell_name, &t);
+	return rc < 0 || is_hidden(r, parent) ? rc : names_at(r, l.snap, parent, tell_name, &t);
 }
 
 static int collect(const char *name, size_t len, const struct id *id, enum node_kind kind,
@@ -216,7 +221,7 @@ static int list(struct replica *r, const struct id *parent, bool follow, list_fn
 	struct node n;
 	int rc = listing_begin(&l, parent);
 	if (rc == 0 && !is_hidden(r, parent))
-		rc = each_name(&l, parent, collect, &l);
+		rc = names_at(r, l.snap, parent, collect, &l);
 	if (rc == 0 && l.items.unsorted)
 		qsort(l.items.item, l.items.n, sizeof(*l.items.item), item_cmp);
 	for (uint32_t i = 0; rc == 0 && i < l.items.n; i++) {

@@ -7,7 +7,7 @@
 #include <errno.h>
 
 #include "engine/jdiff.h"
-#include "engine/replica-schema.h"
+#include "engine/replica-schema-impl.h"
 
 struct rename {
 	struct node src, dir, target; /* target: what has the name now */

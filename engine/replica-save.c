@@ -4,7 +4,7 @@
  * wrote, applied to the newest version. */
 
 #include "engine/edge.h"
-#include "engine/replica-schema.h"
+#include "engine/replica-schema-impl.h"
 
 #include <errno.h>
 #include <sys/stat.h>

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* What the documents of a collection have to look like: shoal-schema(7). */
+/* What the documents of a collection have to look like: shoal-schema(7). Saves look by themselves; these are for
+ * whoever asks before, or after a merge. Any thread. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica.h"
 
-#define SCHEMA_NAME ".schema.json"
+/* Has a document of this name in this directory to be as a schema says (shoal-schema(7)), or to be one? */
+bool replica_asks(struct replica *r, const struct id *dir, const char *name, size_t len);
+/* Would content be refused there, and why: because of the schema; strict: because it is no document as well. */
+bool replica_refuses(struct replica *r, const struct id *dir, const char *name, size_t len,
+		     const struct content *c, bool strict, struct err *e);
+/* Is the live file as the schema of its collection says, or a schema if it has to be one? 0: yes, or there
+ * is none; -EINVAL: no, and e says why; -ENOENT. */
+int replica_check(struct replica *r, const struct id *id, struct err *e);
 
-struct schema;
-void schemas_init(struct replica *r);
-bool schema_is_name(const char *name, size_t len);
-/* That of a collection, for the caller to free; *ret NULL: none, or none that is one. */
-int schema_of(struct replica *r, const struct id *scope, struct schema **ret);
-/* It was committed. Commit lock. */
-void schema_touched(struct replica *r, const struct touched *t);
-/* May the draft be saved under that name in that collection? -EINVAL: e says why not. */
-int draft_check(struct replica *r, const struct id *scope, const char *name, size_t len,
-		const struct draft *d, struct err *e);
+/* Calls f for each live file that replica_check finds fault with, in no order; what it returns other than 0 ends it and is
+ * returned. Looks at all documents of collections that have a schema. */
+int replica_broken(struct replica *r, conflicted_fn f, void *userdata);

@@ -9,7 +9,7 @@
 #include "engine/edge.h"
 #include "engine/nameid.h"
 #include "engine/purged.h"
-#include "engine/replica-schema.h"
+#include "engine/replica-schema-impl.h"
 
 void child_scope(const struct node *dir, struct id *ret)
 {

@@ -4,7 +4,7 @@
  * ones on what the earlier ones made; then each file that is another one now is saved, created or
  * deleted once. All of it happens under the commit lock, so what was read is the head. */
 
-#include "engine/replica-schema.h"
+#include "engine/replica-schema-impl.h"
 
 #include <errno.h>
 

@@ -6,7 +6,7 @@
  *
  * What was read is kept, by collection, until a commit changes such a record. */
 
-#include "engine/replica-schema.h"
+#include "engine/replica-schema-impl.h"
 
 #include <errno.h>
 

@@ -2,7 +2,7 @@
 
 /* Opening and closing, and what STORE_META holds. */
 
-#include "engine/replica-schema.h"
+#include "engine/replica-schema-impl.h"
 
 #include <errno.h>
 

@@ -227,15 +227,6 @@ int replica_edit(struct replica *r, struct version *base, const struct json *pat
 /* True when the content would be taken as a document under this name; e says why not. */
 bool replica_parses(const char *name, size_t len, const struct content *c, struct err *e);
 
-/* Has a document of this name in this directory to be as a schema says (shoal-schema(7)), or to be one? */
-bool replica_asks(struct replica *r, const struct id *dir, const char *name, size_t len);
-/* Would content be refused there, and why: because of the schema; strict: because it is no document as well. */
-bool replica_refuses(struct replica *r, const struct id *dir, const char *name, size_t len,
-		     const struct content *c, bool strict, struct err *e);
-/* Is the live file as the schema of its collection says, or a schema if it has to be one? 0: yes, or there
- * is none; -EINVAL: no, and e says why; -ENOENT. */
-int replica_check(struct replica *r, const struct id *id, struct err *e);
-
 /* ---- earlier versions ----
  *
  * A version that this device showed is kept when another one takes its place, unless its author
@@ -413,9 +404,6 @@ int replica_conflicts(struct replica *r, const struct id *id, conflict_fn f, voi
  * what is found. What f returns other than 0 ends it and is returned. */
 typedef int (*conflicted_fn)(const struct id *id, void *userdata);
 int replica_conflicted(struct replica *r, conflicted_fn f, void *userdata);
-/* The same for each that replica_check finds fault with. Looks at all documents of collections that have
- * a schema. */
-int replica_broken(struct replica *r, conflicted_fn f, void *userdata);
 /* The same for each node that shows as NAME~DEVICE.EXT because `shown` has its name; actor: whose edge
  * it is. */
 typedef int (*contested_fn)(const struct id *shown, const struct id *hidden, uint32_t actor,

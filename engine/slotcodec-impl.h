@@ -2,10 +2,45 @@
 #pragma once
 
 /* What the files of the codec of slots share: slotcodec.c has slots, slotcodec-front.c the batches and edges in front of
- * them. */
+ * them, engine/field.c reads one place of a stored record. */
 
+#include "engine/element.h"
 #include "engine/recent.h"
 #include "engine/slotcodec.h"
+
+/* --- the bytes of a slot --- */
+
+enum { FORM_NONE = 0, FORM_ONE = 1, FORM_SEVERAL = 2, FORM_SHARED = 3 };
+#define FORM_CLEARED 0x10
+#define FORM_CHILDREN 0x20
+#define FORM_COMPLETE 0x40
+#define FORM_SEQ 0x80
+
+#define VALUE_LONG 15 /* kind or length does not fit into its half of the byte */
+#define KIND_KNOWN VALUE_NODE
+
+/* The only byte of an element's key that is a dot and an index, which follow. */
+#define KEY_DOT ELEMENT_BYTE
+
+/* Of an element's look. */
+#define PLACE_INLINE 1u
+#define PLACE_GIVEN 2u
+#define PLACE_OWN 4u /* in the entry's batch */
+
+/* Where in the record a slot stands. */
+enum place { PLACE_TOP, PLACE_META, PLACE_TIME, PLACE_ORDER, PLACE_CONTENT, PLACE_MEMBER, PLACE_ELEMENT };
+
+static inline enum place place_below(enum place place, const struct slot *s)
+{
+	if (place == PLACE_TOP)
+		return s->key_len != 1 ? PLACE_META :
+		       s->key[0] == TOP_CONTENT[0] ? PLACE_CONTENT :
+		       s->key[0] == TOP_MTIME[0] ? PLACE_TIME : PLACE_META;
+	if (place < PLACE_CONTENT)
+		return PLACE_META;
+	return key_is_member(s->key, s->key_len) ? PLACE_MEMBER :
+	       key_is_element(s->key, s->key_len) ? PLACE_ELEMENT : PLACE_ORDER;
+}
 
 struct encoder {
 	struct batches batches;

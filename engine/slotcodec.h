@@ -32,6 +32,11 @@
 
 #define SLOTS_MAX (16u << 20) /* of one record */
 
+/* The head of the stored form (engine/recordcodec.c). */
+#define RECORD_FORMAT 1
+#define RECORD_TOP 0x04
+#define RECORD_FLOOR 0x40
+
 /* A batch as entries refer to it. */
 struct batch {
 	struct dot dot;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/replica-schema.h"
 #include "fusefs/draft.h"
 #include "fusefs/field.h"
 #include "fusefs/flip.h"

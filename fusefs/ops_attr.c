@@ -8,6 +8,7 @@
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
 
+#include "engine/replica-schema.h"
 #include "fusefs/commit.h"
 #include "fusefs/demand.h"
 #include "fusefs/event.h"

@@ -7,6 +7,7 @@ dist_man_MANS += \
 	man/shoal-format.7 \
 	man/shoal-fs.7 \
 	man/shoal-protocol.7 \
+	man/shoal-query.7 \
 	man/shoal-schema.7 \
 	man/shoal-security.7 \
 	man/shoal-transports.7 \

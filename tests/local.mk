@@ -21,6 +21,7 @@ tests_libtap_a_SOURCES = \
 	tests/prng.h \
 	tests/meeting.h \
 	tests/past.h \
+	tests/queries.h \
 	tests/replicas.h \
 	tests/storecopy.h \
 	tests/tap.c \
@@ -44,6 +45,7 @@ unit_tests = \
 	tests/unit/test_converge \
 	tests/unit/test_cut \
 	tests/unit/test_deleted \
+	tests/unit/test_direct \
 	tests/unit/test_dirtimes \
 	tests/unit/test_duty \
 	tests/unit/test_edit \
@@ -68,6 +70,7 @@ unit_tests = \
 	tests/unit/test_json \
 	tests/unit/test_jsonnum \
 	tests/unit/test_jsonpatch \
+	tests/unit/test_jsonpath \
 	tests/unit/test_jsonptr \
 	tests/unit/test_jsonstyle \
 	tests/unit/test_jsonw \
@@ -92,6 +95,8 @@ unit_tests = \
 	tests/unit/test_pointers \
 	tests/unit/test_proc \
 	tests/unit/test_qr \
+	tests/unit/test_query \
+	tests/unit/test_query_diff \
 	tests/unit/test_replica \
 	tests/unit/test_replica_crash \
 	tests/unit/test_replica_threads \
@@ -100,6 +105,8 @@ unit_tests = \
 	tests/unit/test_relay \
 	tests/unit/test_pace \
 	tests/unit/test_pack \
+	tests/unit/test_radio \
+	tests/unit/test_radios \
 	tests/unit/test_rebirth \
 	tests/unit/test_reconcile \
 	tests/unit/test_record \
@@ -211,7 +218,13 @@ wpamock = \
 	tests/wpamock.h \
 	$(bus)
 
-tests_unit_test_bluez_SOURCES = tests/unit/test_bluez.c $(bus)
+# bluetoothd on it.
+bluezmock = \
+	tests/bluezmock.c \
+	tests/bluezmock.h \
+	$(bus)
+
+tests_unit_test_bluez_SOURCES = tests/unit/test_bluez.c $(bluezmock)
 tests_unit_test_bluez_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
@@ -242,6 +255,27 @@ tests_unit_test_wpa_SOURCES = tests/unit/test_wpa.c $(wpamock)
 tests_unit_test_wpa_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_l2cap_SOURCES = tests/unit/test_l2cap.c $(ends) $(members)
 tests_unit_test_l2cap_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+# Bluetooth channels in memory.
+airmock = \
+	tests/airmock.c \
+	tests/airmock.h
+airmock_link = $(AM_LDFLAGS) -Wl,--wrap=l2cap_listen,--wrap=listener_port,--wrap=listener_free \
+	-Wl,--wrap=dial_address,--wrap=dial_free
+
+# Two devices that they join.
+twodevices = \
+	tests/twodevices.c \
+	tests/twodevices.h \
+	$(airmock) $(bluezmock) $(members)
+
+tests_unit_test_direct_SOURCES = tests/unit/test_direct.c tests/wpamock.c tests/wpamock.h $(twodevices)
+tests_unit_test_direct_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_direct_LDFLAGS = $(airmock_link)
+tests_unit_test_radio_SOURCES = tests/unit/test_radio.c $(twodevices)
+tests_unit_test_radio_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_radio_LDFLAGS = $(airmock_link)
+tests_unit_test_radios_SOURCES = tests/unit/test_radios.c $(bus)
+tests_unit_test_radios_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_neighbours_SOURCES = tests/unit/test_neighbours.c tests/neighbourhood.c tests/neighbourhood.h
 tests_unit_test_neighbours_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_pack_SOURCES = tests/unit/test_pack.c $(pair)
@@ -386,6 +420,7 @@ EXTRA_DIST += \
 	tests/integration/linkpeer.py \
 	tests/integration/programs.py \
 	tests/integration/test_purge.py \
+	tests/integration/test_query.py \
 	tests/integration/shaper.py \
 	tests/integration/test_blobs.py \
 	tests/integration/test_cli.py \
@@ -477,6 +512,7 @@ bench_programs = \
 	tests/bench/bench_crdt \
 	tests/bench/bench_diff \
 	tests/bench/bench_json \
+	tests/bench/bench_query \
 	tests/bench/bench_replica \
 	tests/bench/bench_large \
 	tests/bench/bench_purge \

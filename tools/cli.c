@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/jsonw.h"
 #include "tools/control.h"
@@ -94,6 +95,26 @@ int cli_run(struct cli *c, const struct question *q)
 		return cli_print(&text);
 	q->print(c, &a, answer);
 	return EXIT_DONE;
+}
+
+int cli_read_input(struct buf *ret, size_t max, const char *what, const char *hint, struct err *e)
+{
+	for (;;) {
+		uint8_t *p = buf_reserve(ret, 65536);
+		ssize_t n = p ? read(STDIN_FILENO, p, 65536) : -1;
+		if (n < 0 && p && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(e, p ? -errno : -ENOMEM, "cannot read standard input");
+		if (n == 0)
+			break;
+		ret->len += (size_t)n;
+		if (ret->len > max)
+			return err_set(e, -EFBIG, "%s may have %zu MiB, not more: %s", what, max >> 20, hint);
+	}
+	if (ret->len && memchr(ret->data, 0, ret->len))
+		return err_set(e, -EINVAL, "standard input has NUL bytes, which %s has not", what);
+	return buf_cstr(ret) ? 0 : err_errno(e, -ENOMEM, "cannot read standard input");
 }
 
 int cli_print(const struct buf *b)

@@ -53,6 +53,9 @@ int cli_run(struct cli *c, const struct question *q);
 struct records_config;
 bool cli_format(const char *format, const char *file, struct records_config *ret);
 
+/* All of standard input, at most max bytes; `what` it is, for people. -EFBIG with a sentence that ends with `hint`; -EINVAL:
+ * it has NUL bytes. */
+int cli_read_input(struct buf *ret, size_t max, const char *what, const char *hint, struct err *e);
 /* Prints the text and a newline; a write error is a failure as well. */
 int cli_print(const struct buf *b);
 
@@ -125,6 +128,7 @@ int cmd_diff(void *context);
 int cmd_restore(void *context);
 int cmd_blame(void *context);
 int cmd_txn(void *context);
+int cmd_query(void *context);
 int cmd_type(void *context);
 int cmd_import(void *context);
 /* Of the directory `from` into dir of the store. */
@@ -151,6 +155,7 @@ enum { WAIT_PEERS, WAIT_DEVICE, WAIT_TIMEOUT, WAIT_COUNT };
 enum { RESOLVE_TAKE, RESOLVE_KEEP, RESOLVE_COUNT };
 enum { LOG_DELETED, LOG_COUNT };
 enum { RESTORE_TO, RESTORE_COUNT };
+enum { QUERY_FORMAT, QUERY_PARAM, QUERY_COUNT };
 enum { VERIFY_REPAIR, VERIFY_COUNT };
 enum { IMPORT_FORMAT, IMPORT_ID, IMPORT_TEXT, IMPORT_FROM, IMPORT_KEEP_GOING, IMPORT_COUNT };
 enum { EXPORT_FORMAT, EXPORT_COUNT };

@@ -219,6 +219,8 @@ static int set_option(struct parser *p, int index, const char *text)
 	}
 	if (r < 0)
 		return bad_value(p, o, text);
+	if (o->kind == OPTION_LIST)
+		out->list[out->n_list++] = text;
 	out->value[index].set = true;
 	out->value[index].text = text;
 	out->value[index].number = number;
@@ -306,7 +308,8 @@ int cmdline_parse(const struct command_def *table, unsigned n, int argc, char **
 {
 	*ret = (struct cmdline){ 0 };
 	ret->arg = calloc((size_t)argc + 1, sizeof(*ret->arg));
-	if (!ret->arg)
+	ret->list = calloc((size_t)argc + 1, sizeof(*ret->list));
+	if (!ret->arg || !ret->list)
 		return err_errno(e, -ENOMEM, "cannot read the command line");
 	struct parser p = { table, n, argv + (argc > 0), argv + argc, ret, e };
 	/* A program with a single command has no name for it on the line. */
@@ -337,7 +340,9 @@ int cmdline_parse(const struct command_def *table, unsigned n, int argc, char **
 void cmdline_done(struct cmdline *c)
 {
 	free(c->arg);
+	free(c->list);
 	c->arg = NULL;
+	c->list = NULL;
 	c->n_args = 0;
 }
 

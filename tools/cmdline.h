@@ -17,6 +17,7 @@
 enum option_kind {
 	OPTION_FLAG,
 	OPTION_TEXT,
+	OPTION_LIST,     /* may be given several times; one such option a command */
 	OPTION_NUMBER,   /* decimal, within min..max */
 	OPTION_DURATION, /* microseconds: 90, 90s, 1.5s, 30m, 1h30m, 2d; plain numbers are seconds */
 };
@@ -51,6 +52,8 @@ struct cmdline {
 		const char *text; /* borrowed from argv */
 		uint64_t number;
 	} value[CMDLINE_OPTIONS]; /* by index into the command's options */
+	const char **list; /* of the OPTION_LIST, in order; the list is ours, the texts are argv's */
+	unsigned n_list;
 	char **arg; /* the list is ours, the texts are argv's */
 	unsigned n_args;
 };

@@ -62,6 +62,10 @@ static const struct config_def table[CONFIG_KEYS] = {
 	[CONFIG_MIN_FREE] = { "disk.min_free", CONFIG_NUMBER, "0", NULL,
 			      "below so many free bytes of the disk contents that others hold are evicted; 0: never",
 			      true, 0, INT64_MAX },
+	[CONFIG_QUERY_TIME] = { "query.time", CONFIG_NUMBER, "300", NULL,
+				"how long a query may run, in seconds; 0: as long as it wants", true, 0, 86400 },
+	[CONFIG_QUERY_MEMORY] = { "query.memory", CONFIG_NUMBER, "256", NULL,
+				  "how much memory a query may take, in MiB", true, 16, 1u << 20 },
 	[CONFIG_LOG_LEVEL] = { "log.level", CONFIG_CHOICE, "info", "error|warning|info|debug",
 			       "how much the daemon writes to its log", true, 0, 0 },
 };

@@ -33,6 +33,8 @@ enum config_key {
 	CONFIG_EAGER_MAX,  /* blob.eager_max */
 	CONFIG_SCAN_MAX,   /* blob.scan_max */
 	CONFIG_MIN_FREE,   /* disk.min_free */
+	CONFIG_QUERY_TIME,   /* query.time */
+	CONFIG_QUERY_MEMORY, /* query.memory */
 	CONFIG_LOG_LEVEL,  /* log.level */
 	CONFIG_KEYS
 };

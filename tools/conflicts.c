@@ -10,6 +10,7 @@
 
 #include "engine/clock.h"
 #include "engine/jsonw.h"
+#include "engine/replica-schema.h"
 #include "tools/control.h"
 #include "tools/daemon.h"
 

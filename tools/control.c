@@ -83,6 +83,12 @@ static int parse_error(struct arena *a, const struct json *error, struct control
 	    json_text(a, json_get_z(error, "message"), &message) < 0)
 		return err_set(e, -EPROTO, "the daemon's answer makes no sense");
 	err_set(&ret->error, -(int)code, "%s", message);
+	uint64_t line = 0, column = 0;
+	(void)json_uint(json_get_z(error, "line"), UINT32_MAX, &line);
+	(void)json_uint(json_get_z(error, "column"), UINT32_MAX, &column);
+	(void)json_uint(json_get_z(error, "offset"), UINT64_MAX, &ret->error.offset);
+	ret->error.line = (uint32_t)line;
+	ret->error.column = (uint32_t)column;
 	return 0;
 }
 
@@ -163,6 +169,14 @@ void control_put_error(struct buf *out, const char *id, size_t id_len, const str
 	jsonw_string(&w, strerrorname_np(code));
 	jsonw_key(&w, "message");
 	jsonw_string(&w, e->message);
+	if (e->line) {
+		jsonw_key(&w, "line");
+		jsonw_uint(&w, e->line);
+		jsonw_key(&w, "column");
+		jsonw_uint(&w, e->column);
+		jsonw_key(&w, "offset");
+		jsonw_uint(&w, e->offset);
+	}
 	jsonw_object_end(&w);
 	put_tail(&w, out, id, id_len);
 }

@@ -6,6 +6,7 @@
  *     request   {"method":NAME,"params":{…},"id":ANY}     params and id may be left out
  *     result    {"result":VALUE,"id":ANY}
  *     failure   {"error":{"code":ERRNO,"name":"ENOENT","message":TEXT},"id":ANY}
+ *               with "line", "column" and "offset" in the error where it is about a place in a text
  *
  * A method that reports as it goes answers with several results; all but the last of them have
  * "more":true. Whoever closes the connection ends what it asked for. */

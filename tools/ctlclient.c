@@ -14,7 +14,13 @@ struct ctlclient {
 
 static int give(struct err *to, const struct shoal_error *from)
 {
-	return err_set(to, from->code, "%s", from->message);
+	int code = err_set(to, from->code, "%s", from->message);
+	if (to) {
+		to->line = from->line;
+		to->column = from->column;
+		to->offset = from->offset;
+	}
+	return code;
 }
 
 int ctlclient_new(const struct storedir *dir, struct ctlclient **ret, struct err *e)

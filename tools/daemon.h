@@ -26,6 +26,7 @@ struct waits;
 struct evictor;
 struct durable;
 struct question;
+struct asking;
 
 struct daemon {
 	sd_event *event;
@@ -65,7 +66,9 @@ struct daemon {
 	bool news, unmounted, fetch; /* lock */
 	struct question *questions; /* lock: reports that FUSE's threads wait for */
 	bool closing;              /* lock: no more questions */
-	unsigned jobs;             /* threads of long methods */
+	unsigned jobs;             /* threads of `verify` */
+	struct asking *queries;    /* that run */
+	unsigned n_queries;
 	bool leaving;              /* lock: the loop is not there to answer them; what follows does */
 	struct buf last_status, last_peers;
 	bool stop;                 /* the loop ends */
@@ -220,6 +223,11 @@ void method_type(struct call *c, const struct json *params, void *userdata);
 
 /* tools/job.c: `verify`, in a thread of its own. */
 void method_verify(struct call *c, const struct json *params, void *userdata);
+
+/* tools/query.c: `query`, each in a thread of its own. */
+void method_query(struct call *c, const struct json *params, void *userdata);
+/* They end soon, in the loop. */
+void queries_cancel(struct daemon *d);
 
 /* tools/subscriptions.c */
 void method_subscribe(struct call *c, const struct json *params, void *userdata);

@@ -18,6 +18,7 @@ libtools_a_SOURCES = \
 	tools/cli-import.c \
 	tools/cli-life.c \
 	tools/cli-mesh.c \
+	tools/cli-query.c \
 	tools/cli-subscribe.c \
 	tools/cli-txn.c \
 	tools/cli-type.c \
@@ -78,6 +79,7 @@ libtools_a_SOURCES = \
 	tools/progress.h \
 	tools/qr.c \
 	tools/qr.h \
+	tools/query.c \
 	tools/records.c \
 	tools/records.h \
 	tools/report.c \

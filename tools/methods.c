@@ -245,6 +245,7 @@ const struct method daemon_methods[] = {
 	{ "mkdir", method_mkdir },
 	{ "mount", method_mount },
 	{ "peers", method_peers },
+	{ "query", method_query },
 	{ "reload", method_reload },
 	{ "resolve", method_resolve },
 	{ "restore", method_restore },

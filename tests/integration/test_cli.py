@@ -19,13 +19,13 @@ from lab import BUILD, Failed, alive, mounts_below, wait_for
 
 STATUS_KEYS = {"version", "store", "pid", "uptime_s", "mesh", "device", "mount", "drafts", "port",
                "files", "contents", "conflicts", "sync", "addresses", "durable", "disk"}
-PEER_KEYS = {"device", "id", "role", "state", "transport", "address", "standby", "dialled", "rtt_us",
+PEER_KEYS = {"device", "id", "role", "state", "transport", "reason", "address", "standby", "dialled", "rtt_us",
              "rate_out", "rate_in", "slow",
              "bytes_in", "bytes_out", "sync_bytes_in", "sync_bytes_out", "deltas_in", "deltas_out",
              "behind_here", "behind_there", "in_step", "copies", "connected_s"}
 DEVICE_KEYS = {"name", "id", "role", "self", "connected", "through", "last_seen"}
 COMMANDS = ("up down upgrade init mount umount invite join status peers devices connect disconnect "
-            "evict fetch wait watch cat log diff restore blame conflicts resolve txn type subscribe "
+            "evict fetch wait watch cat log diff restore blame conflicts resolve txn query type subscribe "
             "unsubscribe subscriptions config log-level doctor verify").split()
 
 
@@ -65,7 +65,7 @@ def test_usage_errors(lab):
     fails(a, 2, says="a command is missing")
     for words in (["status", "x"], ["cat"], ["wait", "--timeout", "soon"], ["up", "--nope"],
                   ["evict"], ["fetch"],
-                  ["invite", "--uses", "0"], ["query", "SELECT 1"], ["config", "no.such"],
+                  ["invite", "--uses", "0"], ["quest", "SELECT 1"], ["query", "SELECT 1", "--format=xml"], ["config", "no.such"],
                   ["wait", "--peers", "1", "--device", "x"], ["cat", "--json", "x"],
                   ["invite", "--expires", "0"], ["invite", "--qr", "--json"], ["log"], ["restore"],
                   ["diff"], ["diff", "x", "1", "2", "3"], ["type"]):

@@ -13,9 +13,10 @@ static const struct option_def invite_options[] = {
 	{ "uses", 0, OPTION_NUMBER, "N", "how often", 1, 10 },
 	{ "expires", 0, OPTION_DURATION, "TIME", "how long", 0, 0 },
 	{ "quiet", 'q', OPTION_FLAG, NULL, "say nothing", 0, 0 },
+	{ "param", 'p', OPTION_LIST, "NAME=VALUE", "any number of them", 0, 0 },
 };
 static const struct command_def table[] = {
-	{ "invite", "", "print a token", NULL, invite_options, 4, 0, 0, true, NULL },
+	{ "invite", "", "print a token", NULL, invite_options, 5, 0, 0, true, NULL },
 	{ "cat", "PATH", "print a file", NULL, NULL, 0, 1, 2, false, NULL },
 	{ "status", "", "tell", NULL, NULL, 0, 0, 0, true, NULL },
 };
@@ -42,6 +43,10 @@ static void test_good(void)
 	is_str(c.value[0].text, "member", "a bundled short option takes the next word");
 	ok(c.value[3].set && c.value[1].number == 3 && c.value[2].number == 5400000000u,
 	   "flags, numbers and durations");
+	cmdline_done(&c);
+	is_int(parse(&c, &e, ARGV(A("invite"), A("--param"), A("a=1"), A("-qpb=2"), A("--param=c"))), 0, "an option several times");
+	ok(c.n_list == 3 && !strcmp(c.list[0], "a=1") && !strcmp(c.list[1], "b=2") && !strcmp(c.list[2], "c") && c.value[4].set,
+	   "all of its values, in order");
 	cmdline_done(&c);
 	is_int(parse(&c, &e, ARGV(A("cat"), A("--"), A("--store"))), 0, "-- ends the options");
 	ok(c.n_args == 1 && strcmp(c.arg[0], "--store") == 0, "what follows it is an argument");
@@ -139,7 +144,7 @@ static void test_random(uint64_t seed, uint64_t rounds)
 
 int main(int argc, char **argv)
 {
-	tap_plan(10 + 15 + 15 + 1);
+	tap_plan(12 + 15 + 15 + 1);
 	uint64_t seed = tap_seed(argc, argv);
 	test_good();
 	test_bad();

@@ -64,6 +64,15 @@ static void test_replies(void)
 	ok(control_parse_reply(&a, (char *)b.data, b.len - 1, &r, &e) == 0 && !r.result &&
 		   r.error.code == -ENOENT && !strcmp(r.error.message, "there is no \"x\""),
 	   "an error comes back");
+	ok(r.error.line == 0, "without a place");
+	buf_reset(&b);
+	e.line = 3;
+	e.column = 7;
+	e.offset = 41;
+	control_put_error(&b, NULL, 0, &e);
+	ok(control_parse_reply(&a, (char *)b.data, b.len - 1, &r, &e) == 0 && r.error.line == 3 && r.error.column == 7 &&
+		   r.error.offset == 41,
+	   "or with one");
 	is_errno(control_parse_reply(&a, "{\"error\":{}}", 12, &r, &e), -EPROTO, "nonsense is not");
 }
 
@@ -275,7 +284,7 @@ static void test_lock(void)
 
 int main(void)
 {
-	tap_plan(11 + 12 + 4 + 17 + 9);
+	tap_plan(11 + 12 + 6 + 17 + 9);
 	test_requests();
 	test_replies();
 	test_server();

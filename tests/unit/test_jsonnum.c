@@ -198,6 +198,30 @@ static void test_sums(uint64_t seed, uint64_t rounds)
 	is_uint(bad, 0, "random decimals add up as integers do");
 }
 
+/* Numbers of few digits, which are divided instead of read, and others. */
+static void test_doubles(uint64_t seed, uint64_t rounds)
+{
+	struct prng prng = { seed };
+	unsigned bad = 0;
+	for (uint64_t i = 0; i < rounds && bad < 10; i++) {
+		char text[64];
+		unsigned long long digits = prng_u64(&prng) >> prng_below(&prng, 64);
+		double d = 0;
+		if (prng_chance(&prng, 50))
+			snprintf(text, sizeof(text), "-%llu.%llue%d", digits % 1000000, digits / 1000000 % 1000000000,
+				 (int)prng_below(&prng, 60) - 30);
+		else
+			snprintf(text, sizeof(text), "%llue%d", digits % 1000000000000000, (int)prng_below(&prng, 60) - 30);
+		int r = json_number_to_double(text, strlen(text), &d);
+		double want = strtod(text, NULL);
+		if (r < 0 || memcmp(&d, &want, sizeof(d)) != 0) {
+			tap_diag("%s: %d, %.17g instead of %.17g", text, r, d, want);
+			bad++;
+		}
+	}
+	is_uint(bad, 0, "numbers of up to 15 digits are the doubles that strtod gives");
+}
+
 static void test_conversions(void)
 {
 	static const struct {
@@ -288,11 +312,12 @@ static void test_conversions(void)
 
 int main(int argc, char **argv)
 {
-	tap_plan(14);
+	tap_plan(15);
 	uint64_t seed = tap_seed(argc, argv);
 	uint64_t rounds = tap_rounds(argc, argv, 20000);
 	test_numbers(seed, rounds);
 	test_sums(seed, rounds);
 	test_conversions();
+	test_doubles(seed, rounds);
 	return tap_done();
 }

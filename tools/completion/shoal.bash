@@ -16,6 +16,7 @@ _shoal_options() {
 	restore) echo '--to=' ;;
 	subscribe) echo '--new --where=' ;;
 	unsubscribe) echo '--force --new' ;;
+	query) echo '--format= --param=' ;;
 	verify) echo '--repair' ;;
 	import) echo '--format= --id= --text --from= --keep-going' ;;
 	export) echo '--format=' ;;
@@ -28,7 +29,7 @@ _shoal_options() {
 }
 
 _shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down evict export fetch import
-	init invite join log log-level mount peers resolve restore status subscribe subscriptions txn type
+	init invite join log log-level mount peers query resolve restore status subscribe subscriptions txn type
 	umount unsubscribe up upgrade verify wait watch'
 
 _shoal_names() { # _shoal_names COMMAND: the names that its --json lists
@@ -70,12 +71,14 @@ _shoal() {
 		compopt -o filenames 2>/dev/null
 		return
 		;;
-	--role)
-		mapfile -t COMPREPLY < <(compgen -W 'admin member' -- "$word")
+	--format)
+		option='jsonl csv tsv'
+		[ "$command" = query ] && option='table json jsonl csv'
+		mapfile -t COMPREPLY < <(compgen -W "$option" -- "$word")
 		return
 		;;
-	--format)
-		mapfile -t COMPREPLY < <(compgen -W 'jsonl csv tsv' -- "$word")
+	--role)
+		mapfile -t COMPREPLY < <(compgen -W 'admin member' -- "$word")
 		return
 		;;
 	--take)

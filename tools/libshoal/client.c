@@ -48,6 +48,9 @@ int error_give(struct shoal_error *to, const struct err *from)
 	if (to) {
 		to->code = from->code;
 		snprintf(to->message, sizeof(to->message), "%s", from->message);
+		to->line = from->line;
+		to->column = from->column;
+		to->offset = from->offset;
 	}
 	return from->code;
 }

@@ -28,6 +28,8 @@ extern "C" {
 struct shoal_error {
 	int code;                       /* negative errno */
 	char message[SHOAL_ERROR_TEXT]; /* one sentence: what, why, what to do */
+	unsigned line, column;          /* the place in a text that was asked, both from 1; 0: none is meant */
+	unsigned long long offset;      /* bytes in front of it */
 };
 
 /* ---- a connection ---- */

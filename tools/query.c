@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* `query`: SQL (engine/query.h). A query may take minutes, so each has a thread of its own. The thread puts lines into a
+ * buffer under a lock and waits when nobody takes them; the loop, woken by the query's own eventfd, hands them to the
+ * client as fast as that reads. A client that leaves ends its query. */
+#include <errno.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include "engine/jsonw.h"
+#include "engine/query.h"
+#include "tools/base64.h"
+#include "tools/control.h"
+#include "tools/daemon.h"
+
+#define QUERIES_MAX 8
+#define LINE_SIZE (48u * 1024)        /* rows are gathered up to that */
+#define LINE_US 200000                /* or for so long */
+#define PENDING_MAX (512u * 1024)     /* lines that wait; then the thread does */
+#define ROW_MAX (6u * 1024 * 1024)    /* below CTL_PILE_MAX */
+
+struct asking {
+	struct daemon *d;
+	struct asking *next;
+	struct call *call; /* the loop's; NULL: the client left */
+	int fd;
+	sd_event_source *source;
+	pthread_t thread;
+	struct arena arena;
+	struct query query;
+	uint64_t time_us;  /* it may take; 0: any */
+	uint64_t since_us, waited_us; /* the thread's: when it began, and how long it waited for the client */
+	struct buf rows;   /* the thread's: the line that is being made */
+	uint64_t line_us, n_rows;
+	atomic_bool cancelled;
+	pthread_mutex_t lock;
+	pthread_cond_t taken;
+	struct buf lines;  /* lock: JSON texts, each ended by a newline */
+	bool done;         /* lock; the rest is final then */
+	int code;
+	struct err e;
+};
+
+static uint64_t now_us(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static void signal_loop(struct asking *q)
+{
+	const uint64_t one = 1;
+	(void)!write(q->fd, &one, sizeof(one));
+}
+
+/* ---- the query's thread ---- */
+
+static int check(void *userdata)
+{
+	struct asking *q = userdata;
+	if (atomic_load(&q->cancelled))
+		return -ECANCELED;
+	return q->time_us && now_us() - q->since_us - q->waited_us > q->time_us ? -ETIMEDOUT : 0;
+}
+
+/* Takes the line. */
+static int hand_over(struct asking *q, struct buf *line)
+{
+	bool failed = buf_failed(line);
+	pthread_mutex_lock(&q->lock);
+	uint64_t begin = now_us();
+	while (!failed && q->lines.len > PENDING_MAX && !atomic_load(&q->cancelled))
+		pthread_cond_wait(&q->taken, &q->lock);
+	q->waited_us += now_us() - begin;
+	buf_put(&q->lines, line->data, line->len);
+	buf_u8(&q->lines, '\n');
+	failed = failed || buf_failed(&q->lines);
+	pthread_mutex_unlock(&q->lock);
+	buf_reset(line);
+	signal_loop(q);
+	return failed ? -ENOMEM : check(q);
+}
+
+static int tell_columns(const struct query_column *c, unsigned n, void *userdata)
+{
+	struct asking *q = userdata;
+	_cleanup_(buf_done) struct buf line = { 0 };
+	struct jsonw w;
+	jsonw_init(&w, &line, 0);
+	jsonw_object_begin(&w);
+	jsonw_key(&w, "columns");
+	jsonw_array_begin(&w);
+	for (unsigned i = 0; i < n; i++) {
+		jsonw_object_begin(&w);
+		jsonw_key(&w, "name");
+		jsonw_string(&w, c[i].name);
+		jsonw_key(&w, "json");
+		jsonw_bool(&w, c[i].json);
+		jsonw_object_end(&w);
+	}
+	jsonw_array_end(&w);
+	jsonw_object_end(&w);
+	jsonw_end(&w);
+	return hand_over(q, &line);
+}
+
+/* The shortest digits that give the number back, with a point or an exponent, so that it is no integer. */
+static void put_real(struct buf *b, double d)
+{
+	struct jsonw w;
+	size_t from = b->len;
+	if (!isfinite(d)) {
+		buf_puts(b, isnan(d) ? "null" : d > 0 ? "9e999" : "-9e999");
+		return;
+	}
+	jsonw_init(&w, b, 0);
+	jsonw_double(&w, d);
+	jsonw_end(&w);
+	for (size_t i = from; i < b->len; i++)
+		if (b->data[i] == '.' || b->data[i] == 'e')
+			return;
+	buf_puts(b, ".0");
+}
+
+static void put_value(struct buf *b, const struct query_value *v)
+{
+	switch (v->type) {
+	case QUERY_NULL:
+		buf_puts(b, "null");
+		return;
+	case QUERY_INTEGER:
+		buf_putf(b, "%lld", (long long)v->integer);
+		return;
+	case QUERY_REAL:
+		put_real(b, v->real);
+		return;
+	case QUERY_TEXT:
+		json_write_string(b, v->text ? v->text : "", v->len, JSON_ESCAPE_MINIMAL);
+		return;
+	case QUERY_BLOB:
+		buf_puts(b, "{\"base64\":\"");
+		base64_encode(v->text, v->len, b);
+		buf_puts(b, "\"}");
+		return;
+	}
+}
+
+static int end_line(struct asking *q)
+{
+	if (q->rows.len == 0)
+		return 0;
+	buf_puts(&q->rows, "]}");
+	return hand_over(q, &q->rows);
+}
+
+static int tell_row(const struct query_value *v, unsigned n, void *userdata)
+{
+	struct asking *q = userdata;
+	struct buf *b = &q->rows;
+	if (b->len == 0) {
+		buf_puts(b, "{\"rows\":[");
+		q->line_us = now_us();
+	} else {
+		buf_u8(b, ',');
+	}
+	size_t from = b->len;
+	buf_u8(b, '[');
+	for (unsigned i = 0; i < n; i++) {
+		if (i)
+			buf_u8(b, ',');
+		put_value(b, &v[i]);
+	}
+	buf_u8(b, ']');
+	q->n_rows++;
+	if (b->len - from > ROW_MAX)
+		return err_set(&q->e, -EFBIG, "a row of an answer may have %u MiB, not more; `shoal cat` prints large documents",
+			       ROW_MAX >> 20);
+	return b->len > LINE_SIZE || now_us() - q->line_us > LINE_US ? end_line(q) : 0;
+}
+
+static void *work(void *userdata)
+{
+	struct asking *q = userdata;
+	const struct query_sink sink = { tell_columns, tell_row, check, q };
+	struct err e = { 0 };
+	(void)pthread_setname_np(pthread_self(), "query"); /* for ps -L */
+	q->since_us = now_us();
+	int r = query_run(q->d->replica, &q->query, &sink, &e);
+	if (r == 0)
+		r = end_line(q);
+	if (r == -ETIMEDOUT)
+		err_set(&e, r, "the query took longer than %llu s (query.time)", (unsigned long long)(q->time_us / 1000000));
+	else if (r == -EFBIG && q->e.code)
+		e = q->e;
+	else if (r < 0 && !e.code)
+		err_errno(&e, r, "the query failed");
+	pthread_mutex_lock(&q->lock);
+	q->e = e;
+	q->code = r;
+	q->done = true;
+	pthread_mutex_unlock(&q->lock);
+	signal_loop(q);
+	return NULL;
+}
+
+/* ---- the loop ---- */
+
+/* What the client has room for. True: that was all. */
+static bool hand_out(struct asking *q)
+{
+	size_t at = 0;
+	while (q->call && at < q->lines.len && call_backlog(q->call) < CTL_ROOM) {
+		const uint8_t *nl = memchr(q->lines.data + at, '\n', q->lines.len - at);
+		size_t len = (size_t)(nl - (q->lines.data + at));
+		const struct buf line = { .data = q->lines.data + at, .len = len };
+		call_result(q->call, &line, true);
+		at += len + 1;
+	}
+	if (!q->call)
+		at = q->lines.len;
+	buf_consume(&q->lines, at);
+	return q->lines.len == 0;
+}
+
+static void asking_free(struct asking *q)
+{
+	sd_event_source_disable_unref(q->source);
+	if (q->fd >= 0)
+		close(q->fd);
+	pthread_cond_destroy(&q->taken);
+	pthread_mutex_destroy(&q->lock);
+	buf_done(&q->lines);
+	buf_done(&q->rows);
+	arena_done(&q->arena);
+	free(q);
+}
+
+static void finish(struct asking *q)
+{
+	pthread_join(q->thread, NULL);
+	if (q->call && q->code < 0) {
+		call_error(q->call, &q->e);
+	} else if (q->call) {
+		_cleanup_(buf_done) struct buf b = { 0 };
+		buf_putf(&b, "{\"count\":%llu}", (unsigned long long)q->n_rows);
+		call_result(q->call, &b, false);
+	}
+	for (struct asking **at = &q->d->queries; *at; at = &(*at)->next)
+		if (*at == q) {
+			*at = q->next;
+			break;
+		}
+	q->d->n_queries--;
+	asking_free(q);
+}
+
+static void go_on(struct asking *q)
+{
+	pthread_mutex_lock(&q->lock);
+	bool empty = hand_out(q), done = q->done;
+	pthread_cond_signal(&q->taken);
+	pthread_mutex_unlock(&q->lock);
+	if (empty && done)
+		finish(q);
+}
+
+static int on_word(sd_event_source *s, int fd, uint32_t events, void *userdata)
+{
+	uint64_t count;
+	(void)s;
+	(void)events;
+	(void)!read(fd, &count, sizeof(count));
+	go_on(userdata);
+	return 0;
+}
+
+/* From within the client's handler, which still looks at the call: the loop goes on with it. */
+static void client_drained(struct call *c, void *userdata)
+{
+	(void)c;
+	signal_loop(userdata);
+}
+
+static void client_left(struct call *c, void *userdata)
+{
+	struct asking *q = userdata;
+	(void)c;
+	q->call = NULL;
+	atomic_store(&q->cancelled, true);
+	signal_loop(q);
+}
+
+static int start(struct asking *q)
+{
+	q->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (q->fd < 0)
+		return -errno;
+	int r = sd_event_add_io(q->d->event, &q->source, q->fd, EPOLLIN, on_word, q);
+	return r < 0 ? r : -pthread_create(&q->thread, NULL, work, q);
+}
+
+/* Parameters are texts (query_param_parse) in an object. */
+static int take_params(struct asking *q, const struct json *params, struct err *e)
+{
+	const struct json *list = params ? json_get_z(params, "params") : NULL;
+	if (!list)
+		return 0;
+	struct query_param *p = list->type == JSON_OBJECT && list->count <= QUERY_PARAMS_MAX ?
+					arena_array(&q->arena, list->count + 1, sizeof(*p)) : NULL;
+	if (!p)
+		return err_set(e, -EINVAL, "parameter params is no object of up to %d texts", QUERY_PARAMS_MAX);
+	for (const struct json *c = list->first; c; c = c->next) {
+		const char *text;
+		int r = json_text(&q->arena, c, &text);
+		if (r < 0)
+			return err_set(e, r, "parameter params is no object of texts");
+		p[q->query.n_params].name = arena_dup(&q->arena, c->key, c->key_len);
+		r = query_param_parse(&q->arena, text, &p[q->query.n_params++].value);
+		if (r < 0)
+			return err_errno(e, r, "cannot read the parameters");
+	}
+	q->query.param = p;
+	return 0;
+}
+
+static int take_query(struct asking *q, const struct json *params, struct err *e)
+{
+	const struct daemon *d = q->d;
+	const char *sql = "";
+	int r = param_text(&q->arena, params, "sql", &sql, e);
+	q->query.sql = sql;
+	q->query.len = strlen(sql);
+	q->query.memory = (size_t)config_number(&d->config, CONFIG_QUERY_MEMORY) << 20;
+	q->time_us = config_number(&d->config, CONFIG_QUERY_TIME) * 1000000;
+	return r < 0 ? r : take_params(q, params, e);
+}
+
+void method_query(struct call *call, const struct json *params, void *userdata)
+{
+	struct daemon *d = userdata;
+	struct err e = { 0 };
+	if (d->n_queries >= QUERIES_MAX) {
+		call_fail(call, -EBUSY, "%u queries run already: wait for the end of one", d->n_queries);
+		return;
+	}
+	struct asking *q = calloc(1, sizeof(*q));
+	if (!q) {
+		call_fail(call, -ENOMEM, "out of memory");
+		return;
+	}
+	q->d = d;
+	q->call = call;
+	q->fd = -1;
+	pthread_mutex_init(&q->lock, NULL);
+	pthread_cond_init(&q->taken, NULL);
+	int r = take_query(q, params, &e);
+	daemon_settle(d);
+	if (r == 0) {
+		r = start(q);
+		if (r < 0)
+			err_errno(&e, r, "cannot ask");
+	}
+	if (r < 0) {
+		asking_free(q);
+		call_error(call, &e);
+		return;
+	}
+	q->next = d->queries;
+	d->queries = q;
+	d->n_queries++;
+	call_keep(call, client_left, client_drained, q);
+}
+
+void queries_cancel(struct daemon *d)
+{
+	for (struct asking *q = d->queries; q; q = q->next) {
+		atomic_store(&q->cancelled, true);
+		pthread_mutex_lock(&q->lock);
+		pthread_cond_signal(&q->taken);
+		pthread_mutex_unlock(&q->lock);
+	}
+}
