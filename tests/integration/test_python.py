@@ -245,6 +245,38 @@ def test_requests_side_by_side(anna, store):
     assert error.value.errno == errno.ENOSYS
 
 
+def test_query(anna, store):
+    with store.bulk() as bulk:
+        for n in range(30_000):
+            bulk.put(f"cars/{n}.json", {"n": n, "name": f"car {n}", "price": n + 0.5})
+    rows = store.query("SELECT body ->> 'n' AS n, body FROM cars WHERE n >= :least AND _id <> :name ORDER BY n",
+                       {"least": 29_990, "name": "29995"})
+    assert rows.columns == ["n", "body"]
+    found = list(rows)
+    assert [n for n, _ in found] == [n for n in range(29_990, 30_000) if n != 29_995]
+    assert found[0] == (29_990, {"n": 29_990, "name": "car 29990", "price": 29_990.5})
+    assert sum(n for n, in store.query("SELECT body ->> 'n' FROM cars")) == sum(range(30_000))
+    one = "SELECT 1 AS a, 1.5 AS b, NULL AS c, 'x' AS d, x'00ff' AS e, 9e999 AS f, :t AS t, :f AS g, :n AS n, :i AS i"
+    params = {"t": "5", "f": True, "n": None, "i": -3.25}
+    assert next(store.query(one, params).dicts()) == {
+        "a": 1, "b": 1.5, "c": None, "d": "x", "e": b"\0\xff", "f": float("inf"), "t": "5", "g": 1, "n": None, "i": -3.25}
+    assert list(store.query("SELECT body FROM cars WHERE _id = '7'", raw=True)) == \
+        [(store.get("cars/7.json").text(),)]
+    assert list(store.query("SELECT 1 WHERE 0")) == []
+    # Those that are left at their first row hold up nobody.
+    for _ in range(20):
+        with store.query("SELECT body FROM cars") as rows:
+            next(rows)
+    with pytest.raises(ValueError):
+        next(rows)
+    for sql, code in (("SELEC 1", errno.EINVAL), ("SELECT nothing", errno.EINVAL), ("DELETE FROM cars", errno.EPERM)):
+        with pytest.raises(shoal.Error) as error:
+            store.query(sql)
+        assert error.value.errno == code
+    with pytest.raises(TypeError):
+        store.query("SELECT :x", {"x": b"bytes"})
+
+
 def test_two_devices(lab):
     lan = lab.network()
     anna, ben = lab.host("anna", lan), lab.host("ben", lan)

@@ -12,7 +12,8 @@
 The store's daemon, shoald(8), is asked over its control socket (shoal-control(7)); no other package is
 needed. A program that works with the files of the mount needs none of this. What is here beyond them:
 batches that are done whole (Store.txn), changes that depend on a version (if_version), tens of thousands
-of changes in a second (Store.bulk), what other devices do (Store.watch), and whether they have it (Store.wait).
+of changes in a second (Store.bulk), questions in SQL (Store.query), what other devices do (Store.watch), and whether they
+have it (Store.wait).
 
 Paths are str, counted from the root of the collections, without a slash in front, whatever the current
 directory: "cars/7.json". A version is a str of 32 hexadecimal digits, the same on every device that has the
@@ -38,7 +39,7 @@ import socket
 import time
 
 __all__ = ["Bulk", "Cancelled", "Disconnected", "Error", "File", "IsDirectory", "NoDaemon", "NotAllowed", "NotFound",
-           "Raw", "Stale", "Store", "TimedOut", "Txn", "Watch", "ANY"]
+           "Raw", "Rows", "Stale", "Store", "TimedOut", "Txn", "Watch", "ANY"]
 
 STEPS_MAX = 1000                # steps of a transaction
 REQUEST_MAX = 8 * 1024 * 1024   # bytes of a request's line
@@ -509,6 +510,22 @@ class Store:
         """Returns when all that was changed before is on the disk."""
         self.call("sync", {})
 
+    # --- questions ---
+
+    def query(self, sql, params=None, *, raw=False):
+        """Asks in the SQL of shoal-query(7): Rows, an iterator over tuples, one for each row.
+
+            for name, n in store.query("SELECT body ->> 'maker', count(*) FROM cars WHERE body ->> 'doors' >= :n "
+                                       "GROUP BY 1", {"n": 4}):
+                ...
+
+        params: a dict with what :name in the query is: str, int, float, bool or None. Values are None, int, float,
+        str, and bytes; in columns that are JSON (body, body -> ...) they are what json.loads makes of them, or with
+        raw the texts. Each query has a connection of its own, so it may be left at any row.
+        EINVAL: the query, with the place; EPERM: it would change something; TimedOut, ENOMEM: it is over a limit of
+        shoal.conf(5); EFBIG: a row of more than 6 MiB; EBUSY: eight run already."""
+        return Rows(self.path, sql, params or {}, raw)
+
     # --- other devices ---
 
     def watch(self, *paths):
@@ -671,6 +688,71 @@ class Bulk(_Steps):
             self._finish_one()
         if self._sync:
             self._store.sync()
+
+
+# --- questions ---------------------------------------------------------------------------------
+
+
+class Rows:
+    """The answer to Store.query: an iterator over tuples, as they come. columns: list of the names (str). dicts()
+    goes over dicts instead. It ends with the last row, with `with`, or by close(), which ends the query as well."""
+
+    def __init__(self, where, sql, params, raw=False):
+        self._store = Store(where, timeout=None)  # the daemon has a limit of its own
+        try:
+            values = {name: self._parameter(value) for name, value in params.items()}
+            self._results = self._store.stream("query", {"sql": sql, "params": values})
+            columns = next(self._results)["columns"]
+        except BaseException:
+            self._store.close()
+            raise
+        self.columns = [column["name"] for column in columns]
+        self._json = [column["json"] and not raw for column in columns]
+        self._rows = self._go()
+        self._closed = False
+
+    @staticmethod
+    def _parameter(value):
+        if value is not None and not isinstance(value, (str, int, float)):
+            raise TypeError("a parameter is str, int, float, bool or None")
+        return _encode(value)
+
+    def _value(self, value, as_json):
+        if isinstance(value, dict):
+            return base64.b64decode(value["base64"])
+        return json.loads(value) if as_json and isinstance(value, str) else value
+
+    def _go(self):
+        try:
+            for result in self._results:
+                for row in result.get("rows", ()):
+                    yield tuple(map(self._value, row, self._json))
+        finally:
+            self._store.close()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self._closed:
+            raise ValueError("the query is closed")
+        return next(self._rows)
+
+    def dicts(self):
+        """The rest of the rows as dicts, by the names of the columns; of several of one name the last one counts."""
+        for row in self:
+            yield dict(zip(self.columns, row))
+
+    def close(self):
+        """Ends it."""
+        self._closed = True
+        self._store.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
 
 # --- what happens elsewhere --------------------------------------------------------------------
