@@ -313,7 +313,7 @@ static int read_row(struct records *r, uint64_t *ret_line, struct err *e)
 static struct member *member_find(struct member *in, const uint8_t *key, size_t len)
 {
 	for (struct member *m = in->first; m; m = m->next)
-		if (m->len == len && memcmp(m->key, key, len) == 0)
+		if (m->len == len && (!len || memcmp(m->key, key, len) == 0))
 			return m;
 	return NULL;
 }
@@ -328,7 +328,8 @@ static struct member *member_add(struct member *in, const uint8_t *key, size_t l
 		free(m);
 		return NULL;
 	}
-	memcpy(m->key, key, len);
+	if (len)
+		memcpy(m->key, key, len);
 	m->key[len] = 0;
 	m->len = len;
 	if (in->last)
