@@ -170,6 +170,16 @@ static const struct command_def commands[] = {
 	  "from the root; its directory has to be there. What is saved is merged field by field with what\n"
 	  "others do meanwhile, and no device ever shows a part of it. At most 1,000 lines at a time.",
 	  NULL, 0, 0, 0, true, cmd_txn },
+	{ "query", "[SQL]", "Ask in SQL about the documents of collections",
+	  "Each collection is a table with a row for each document in it and below: _id is its path there\n"
+	  "without .json, _path that from the root, _mtime, _version, and body the document. Members are\n"
+	  "body ->> '$.name'. A directory further down is a table, too: \"cars/old\". Without SQL, or with -,\n"
+	  "it comes from standard input. All is of one moment; nothing is changed.\n\n"
+	  "    shoal query \"SELECT _id, body ->> '$.doors' FROM cars WHERE body ->> '$.maker' = 'vw'\"\n"
+	  "    shoal query --param n=4 --format csv \"SELECT _id FROM cars WHERE body ->> 'doors' > :n\"\n"
+	  "    shoal query \"EXPLAIN SELECT ...\"                 how it would be answered\n\n"
+	  "shoal-query(7) has all of it.",
+	  query_options, QUERY_COUNT, 0, 1, true, cmd_query },
 	{ "import", "FILE|DIR|- [TO]", "Bring in JSON lines, CSV, or a directory",
 	  "Each line of FILE.jsonl, or row of FILE.csv below the header, is a document in the directory TO of\n"
 	  "the store (default: named as FILE). It is named by its member id or _id, or as --id says, or else\n"
@@ -183,16 +193,6 @@ static const struct command_def commands[] = {
 	  "lines to standard output. FILE is there when it is whole. To a directory, which is made, files of\n"
 	  "all kinds are copied as they are; those that are there already are passed over.",
 	  export_options, EXPORT_COUNT, 1, 2, true, cmd_export },
-	{ "query", "[SQL]", "Ask in SQL about the documents of collections",
-	  "Each collection is a table with a row for each document in it and below: _id is its path there\n"
-	  "without .json, _path that from the root, _mtime, _version, and body the document. Members are\n"
-	  "body ->> '$.name'. A directory further down is a table, too: \"cars/old\". Without SQL, or with -,\n"
-	  "it comes from standard input. All is of one moment; nothing is changed.\n\n"
-	  "    shoal query \"SELECT _id, body ->> '$.doors' FROM cars WHERE body ->> '$.maker' = 'vw'\"\n"
-	  "    shoal query --param n=4 --format csv \"SELECT _id FROM cars WHERE body ->> 'doors' > :n\"\n"
-	  "    shoal query \"EXPLAIN SELECT ...\"                 how it would be answered\n\n"
-	  "shoal-query(7) has all of it.",
-	  query_options, QUERY_COUNT, 0, 1, true, cmd_query },
 	{ "type", "COLLECTION [POINTER [TYPE]]", "Declare how values merge, or show what is declared",
 	  "COLLECTION is a directory at the top, with all below it; . are the documents just at the top.\n"
 	  "POINTER is a JSON pointer; * in it stands for any member or element. TYPE is one of\n\n"
