@@ -111,6 +111,7 @@ unit_tests = \
 	tests/unit/test_rebirth \
 	tests/unit/test_reconcile \
 	tests/unit/test_record \
+	tests/unit/test_records \
 	tests/unit/test_rename \
 	tests/unit/test_render \
 	tests/unit/test_presence \
@@ -281,6 +282,7 @@ tests_unit_test_neighbours_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_pack_SOURCES = tests/unit/test_pack.c $(pair)
 tests_unit_test_leaving_SOURCES = tests/unit/test_leaving.c $(pair)
 tests_unit_test_newest_SOURCES = tests/unit/test_newest.c $(pair)
+tests_unit_test_records_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_relay_SOURCES = tests/unit/test_relay.c $(pair)
 tests_unit_test_part_SOURCES = tests/unit/test_part.c $(pair)
 tests_unit_test_purge_SOURCES = tests/unit/test_purge.c $(pair)
@@ -439,6 +441,7 @@ EXTRA_DIST += \
 	tests/integration/test_hub.py \
 	tests/integration/test_idle.py \
 	tests/integration/test_ignore.py \
+	tests/integration/test_import.py \
 	tests/integration/test_incarnations.py \
 	tests/integration/test_index.py \
 	tests/integration/test_lab.py \
@@ -451,6 +454,7 @@ EXTRA_DIST += \
 	tests/integration/conformance.py \
 	tests/integration/test_models.py \
 	tests/integration/test_posix.py \
+	tests/integration/test_python.py \
 	tests/integration/test_schema.py \
 	tests/integration/test_schema_reference.py \
 	tests/integration/test_seek.py \

@@ -213,6 +213,8 @@ void method_blame(struct call *c, const struct json *params, void *userdata);
 
 /* tools/txn.c: `txn`. */
 void method_txn(struct call *c, const struct json *params, void *userdata);
+/* tools/mkdir.c: `mkdir`. */
+void method_mkdir(struct call *c, const struct json *params, void *userdata);
 /* tools/restore.c: `restore`. */
 void method_restore(struct call *c, const struct json *params, void *userdata);
 

@@ -244,6 +244,7 @@ const struct method daemon_methods[] = {
 	{ "invite", method_invite },
 	{ "log", method_log },
 	{ "log-level", method_log_level },
+	{ "mkdir", method_mkdir },
 	{ "mount", method_mount },
 	{ "peers", method_peers },
 	{ "query", method_query },

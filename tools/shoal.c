@@ -68,6 +68,17 @@ static const struct option_def verify_options[VERIFY_COUNT] = {
 	[VERIFY_REPAIR] = { "repair", 0, OPTION_FLAG, NULL, "write derived entries anew", 0, 0 },
 };
 
+static const struct option_def import_options[IMPORT_COUNT] = {
+	[IMPORT_FORMAT] = { "format", 0, OPTION_TEXT, "NAME", "jsonl, csv or tsv (default: as FILE ends)", 0, 0 },
+	[IMPORT_ID] = { "id", 0, OPTION_TEXT, "MEMBER", "or JSON pointer that names the documents", 0, 0 },
+	[IMPORT_TEXT] = { "text", 0, OPTION_FLAG, NULL, "take all cells of CSV as text", 0, 0 },
+	[IMPORT_FROM] = { "from", 0, OPTION_NUMBER, "LINE", "pass over the lines before", 1, 0 },
+	[IMPORT_KEEP_GOING] = { "keep-going", 'k', OPTION_FLAG, NULL, "past lines that are refused", 0, 0 },
+};
+static const struct option_def export_options[EXPORT_COUNT] = {
+	[EXPORT_FORMAT] = { "format", 0, OPTION_TEXT, "NAME", "jsonl, csv or tsv (default: as FILE ends)", 0, 0 },
+};
+
 #define MANY 4096
 static const struct command_def commands[] = {
 	{ "up", "[DIR]", "Make what is missing, start the daemon, mount",
@@ -181,6 +192,19 @@ static const struct command_def commands[] = {
 	  "    shoal index --drop cars /maker\n\n"
 	  "POINTER is a JSON pointer: /owner/city, /tags/0. shoal-query(7) has all of it.",
 	  index_options, INDEX_COUNT, 0, 9, true, cmd_index },
+	{ "import", "FILE|DIR|- [TO]", "Bring in JSON lines, CSV, or a directory",
+	  "Each line of FILE.jsonl, or row of FILE.csv below the header, is a document in the directory TO of\n"
+	  "the store (default: named as FILE). It is named by its member id or _id, or as --id says, or else\n"
+	  "by its number. A directory is copied as it is, with files of all kinds, permissions and times.\n\n"
+	  "    shoal import cars.csv                    cars/7.json, cars/8.json...\n"
+	  "    shoal import - till/2026 --format jsonl --id /receipt/number\n\n"
+	  "What is there already stays as it is, so do it again after it broke off, or with a newer file.",
+	  import_options, IMPORT_COUNT, 1, 2, true, cmd_import },
+	{ "export", "PATH [FILE|DIR]", "Write out documents as JSON lines or CSV, or a directory",
+	  "All documents below PATH, a directory of the store, to FILE.jsonl, FILE.csv or FILE.tsv, or as JSON\n"
+	  "lines to standard output. FILE is there when it is whole. To a directory, which is made, files of\n"
+	  "all kinds are copied as they are; those that are there already are passed over.",
+	  export_options, EXPORT_COUNT, 1, 2, true, cmd_export },
 	{ "type", "COLLECTION [POINTER [TYPE]]", "Declare how values merge, or show what is declared",
 	  "COLLECTION is a directory at the top, with all below it; . are the documents just at the top.\n"
 	  "POINTER is a JSON pointer; * in it stands for any member or element. TYPE is one of\n\n"

@@ -19,6 +19,8 @@ _shoal_options() {
 	query) echo '--format= --param=' ;;
 	index) echo '--drop --list' ;;
 	verify) echo '--repair' ;;
+	import) echo '--format= --id= --text --from= --keep-going' ;;
+	export) echo '--format=' ;;
 	esac
 	case $1 in
 	'' | cat) ;;
@@ -27,8 +29,8 @@ _shoal_options() {
 	echo '--help --version --store='
 }
 
-_shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down evict fetch index init
-	invite join log log-level mount peers query resolve restore status subscribe subscriptions txn type
+_shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down evict export fetch import
+	index init invite join log log-level mount peers query resolve restore status subscribe subscriptions txn type
 	umount unsubscribe up upgrade verify wait watch'
 
 _shoal_names() { # _shoal_names COMMAND: the names that its --json lists
@@ -71,7 +73,9 @@ _shoal() {
 		return
 		;;
 	--format)
-		mapfile -t COMPREPLY < <(compgen -W 'table json jsonl csv' -- "$word")
+		option='jsonl csv tsv'
+		[ "$command" = query ] && option='table json jsonl csv'
+		mapfile -t COMPREPLY < <(compgen -W "$option" -- "$word")
 		return
 		;;
 	--role)
@@ -118,7 +122,7 @@ _shoal() {
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
-	blame | cat | conflicts | diff | evict | fetch | log | resolve | restore | upgrade | wait | watch)
+	blame | cat | conflicts | diff | evict | export | fetch | import | log | resolve | restore | upgrade | wait | watch)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
