@@ -109,17 +109,29 @@ static void put_change(struct daemon *d, const struct change *c, const struct it
 	jsonw_end(&w);
 }
 
+char *change_path(struct replica *r, const struct change *c)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	if (c->name)
+		return join_path(r, &c->parent, c->name);
+	/* Neither appeared nor went: it has a place. */
+	if (c->old_name || replica_path(r, &c->id, &b) < 0)
+		return NULL;
+	return strndup(b.data ? (const char *)b.data : "", b.len);
+}
+
+char *change_old_path(struct replica *r, const struct change *c)
+{
+	return join_path(r, &c->old_parent, c->old_name);
+}
+
 static void observe_one(struct feed *f, const struct change *c)
 {
 	struct replica *r = f->d->replica;
 	struct item *i = calloc(1, sizeof(*i));
 	if (i) {
-		_cleanup_(buf_done) struct buf b = { 0 };
-		i->path = join_path(r, &c->parent, c->name);
-		i->old_path = join_path(r, &c->old_parent, c->old_name);
-		/* Neither appeared nor went: it has a place. */
-		if (!c->name && !c->old_name && replica_path(r, &c->id, &b) == 0)
-			i->path = strndup(b.data ? (const char *)b.data : "", b.len);
+		i->path = change_path(r, c);
+		i->old_path = change_old_path(r, c);
 		if (i->path || i->old_path)
 			put_change(f->d, c, i, &i->json);
 	}
@@ -145,7 +157,7 @@ static void observe(const struct change *change, size_t n, void *userdata)
 	daemon_wake(f->d);
 }
 
-static bool is_below(const char *path, const char *dir)
+bool path_is_below(const char *path, const char *dir)
 {
 	size_t n = strlen(dir);
 	return !n || (path && strncmp(path, dir, n) == 0 && (!path[n] || path[n] == '/'));
@@ -154,7 +166,7 @@ static bool is_below(const char *path, const char *dir)
 static bool wants(const struct watcher *w, const struct item *i)
 {
 	for (uint32_t k = 0; k < w->n; k++)
-		if (is_below(i->path, w->path[k]) || is_below(i->old_path, w->path[k]))
+		if (path_is_below(i->path, w->path[k]) || path_is_below(i->old_path, w->path[k]))
 			return true;
 	return !w->n;
 }

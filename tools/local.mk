@@ -68,6 +68,8 @@ libtools_a_SOURCES = \
 	tools/peers.h \
 	tools/qr.c \
 	tools/qr.h \
+	tools/query-impl.h \
+	tools/query-live.c \
 	tools/query.c \
 	tools/report.c \
 	tools/restore.c \

@@ -59,6 +59,8 @@ static const struct option_def restore_options[RESTORE_COUNT] = {
 static const struct option_def query_options[QUERY_COUNT] = {
 	[QUERY_FORMAT] = { "format", 0, OPTION_TEXT, "FORMAT", "table (default), json, jsonl or csv", 0, 0 },
 	[QUERY_PARAM] = { "param", 0, OPTION_LIST, "NAME=VALUE", "what :NAME in it is; as often as needed", 0, 0 },
+	[QUERY_WATCH] = { "watch", 0, OPTION_FLAG, NULL, "go on, and tell how the answer changes", 0, 0 },
+	[QUERY_SINCE] = { "since", 0, OPTION_TEXT, "CURSOR", "with --watch: begin where this cursor was told", 0, 0 },
 };
 static const struct option_def verify_options[VERIFY_COUNT] = {
 	[VERIFY_REPAIR] = { "repair", 0, OPTION_FLAG, NULL, "write derived entries anew", 0, 0 },
@@ -166,7 +168,8 @@ static const struct command_def commands[] = {
 	  "it comes from standard input. All is of one moment; nothing is changed.\n\n"
 	  "    shoal query \"SELECT _id, body ->> '$.doors' FROM cars WHERE body ->> '$.maker' = 'vw'\"\n"
 	  "    shoal query --param n=4 --format csv \"SELECT _id FROM cars WHERE body ->> 'doors' > :n\"\n"
-	  "    shoal query \"EXPLAIN SELECT ...\"                 how it would be answered\n\n"
+	  "    shoal query \"EXPLAIN SELECT ...\"                 how it would be answered\n"
+	  "    shoal query --watch \"SELECT _id, body FROM cars\"  JSON lines, more with each change\n\n"
 	  "shoal-query(7) has all of it.",
 	  query_options, QUERY_COUNT, 0, 1, true, cmd_query },
 	{ "type", "COLLECTION [POINTER [TYPE]]", "Declare how values merge, or show what is declared",

@@ -16,7 +16,7 @@ _shoal_options() {
 	restore) echo '--to=' ;;
 	subscribe) echo '--new --where=' ;;
 	unsubscribe) echo '--force --new' ;;
-	query) echo '--format= --param=' ;;
+	query) echo '--format= --param= --watch --since=' ;;
 	verify) echo '--repair' ;;
 	esac
 	case $1 in
