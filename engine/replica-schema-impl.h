@@ -15,8 +15,6 @@ void types_changed(struct replica *r, const struct record *rec);
 
 /* ---- schemas (replica-schema.c, shoal-schema(7)) ---- */
 
-#define SCHEMA_NAME ".schema.json"
-
 struct schema;
 void schemas_init(struct replica *r);
 bool schema_is_name(const char *name, size_t len);

@@ -27,7 +27,7 @@ void schemas_init(struct replica *r)
 
 bool schema_is_name(const char *name, size_t len)
 {
-	return len == strlen(SCHEMA_NAME) && memcmp(name, SCHEMA_NAME, len) == 0;
+	return len == strlen(SCHEMA_FILE) && memcmp(name, SCHEMA_FILE, len) == 0;
 }
 
 void schema_touched(struct replica *r, const struct touched *t)
@@ -45,7 +45,7 @@ static int read_schema(struct replica *r, const struct id *scope, struct schema 
 {
 	_cleanup_(version_unrefp) struct version *v = NULL;
 	struct attr at;
-	int rc = replica_lookup(r, scope, SCHEMA_NAME, strlen(SCHEMA_NAME), &at);
+	int rc = replica_lookup(r, scope, SCHEMA_FILE, strlen(SCHEMA_FILE), &at);
 	*ret = NULL;
 	if (rc < 0 || at.kind != NODE_FILE || at.form != FORM_JSON)
 		return rc == -ENOENT ? 0 : rc;
@@ -82,7 +82,7 @@ static int broken(struct err *e)
 	if (!e)
 		return -EINVAL;
 	memcpy(what, e->message, sizeof(what));
-	snprintf(e->message, sizeof(e->message), "%.200s, says %s", what, SCHEMA_NAME);
+	snprintf(e->message, sizeof(e->message), "%.200s, says %s", what, SCHEMA_FILE);
 	return -EINVAL;
 }
 
@@ -94,7 +94,7 @@ static int check(struct replica *r, const struct id *scope, const char *name, si
 		return schema_new(text, text_len, &s, e);
 	int rc = schema_of(r, scope, &s);
 	if (rc < 0)
-		return err_errno(e, rc, "cannot read %s", SCHEMA_NAME);
+		return err_errno(e, rc, "cannot read %s", SCHEMA_FILE);
 	rc = s ? schema_check(s, tree, text, e) : 0;
 	return rc == -EINVAL ? broken(e) : rc;
 }
@@ -215,7 +215,7 @@ static int begin_at(const char *name, size_t len, const struct attr *attr, void 
 	struct attr at;
 	(void)name;
 	(void)len;
-	if (attr->kind != NODE_DIR || replica_lookup(s->r, &attr->id, SCHEMA_NAME, strlen(SCHEMA_NAME), &at) < 0)
+	if (attr->kind != NODE_DIR || replica_lookup(s->r, &attr->id, SCHEMA_FILE, strlen(SCHEMA_FILE), &at) < 0)
 		return 0;
 	return search_later(s, &attr->id);
 }
@@ -230,7 +230,7 @@ int replica_broken(struct replica *r, conflicted_fn f, void *userdata)
 	struct search s = { .r = r, .f = f, .userdata = userdata };
 	struct attr at;
 	int rc = 0;
-	if (replica_lookup(r, &NODE_ROOT, SCHEMA_NAME, strlen(SCHEMA_NAME), &at) == 0)
+	if (replica_lookup(r, &NODE_ROOT, SCHEMA_FILE, strlen(SCHEMA_FILE), &at) == 0)
 		rc = replica_list(r, &NODE_ROOT, look_at_root, &s);
 	if (rc == 0)
 		rc = replica_list(r, &NODE_ROOT, begin_at, &s);

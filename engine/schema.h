@@ -10,6 +10,7 @@
 #include "engine/err.h"
 #include "engine/json.h"
 
+#define SCHEMA_FILE ".schema.json" /* of a collection */
 #define SCHEMA_SIZE_MAX (1u << 20)
 
 struct schema;

@@ -381,14 +381,24 @@ void session_status(const struct session *s, struct session_status *ret)
 	}
 }
 
-bool session_is_busy(const struct session *s)
+enum session_work session_work(const struct session *s)
 {
 	struct session_status now;
 	session_status(s, &now);
 	/* On a slow link contents that somebody waits for are few bytes a second. */
 	bool contents = s->n_wanted > 0 || (s->source && (fetch_deadline(s->source) != UINT64_MAX || fetch_seeks(s->source)));
-	return s->error == 0 &&
-	       (!s->live || contents || now.behind_here > SESSION_FEW || now.behind_there > SESSION_FEW);
+	if (s->error)
+		return SESSION_IDLE;
+	if (!s->live)
+		return SESSION_COMPARING;
+	if (contents)
+		return SESSION_CONTENTS;
+	return now.behind_here > SESSION_FEW || now.behind_there > SESSION_FEW ? SESSION_CHANGES : SESSION_IDLE;
+}
+
+bool session_is_busy(const struct session *s)
+{
+	return session_work(s) != SESSION_IDLE;
 }
 
 bool session_peer_actor(const struct session *s, struct actor_id *ret)

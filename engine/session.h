@@ -86,6 +86,8 @@ void session_status(const struct session *s, struct session_status *ret);
 /* So much is half done that would begin anew if the session ended now that this should be put off: the first
  * comparison of what both hold, contents that somebody asked for, or more than SESSION_FEW nodes on their way, either way. Not so what changes now
  * and then, as that would be true all the time. */
+enum session_work { SESSION_IDLE, SESSION_COMPARING, SESSION_CONTENTS, SESSION_CHANGES };
+enum session_work session_work(const struct session *s);
 bool session_is_busy(const struct session *s);
 #define SESSION_FEW 100u
 /* Which store of the device the peer is; false: it has not said yet. */

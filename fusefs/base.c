@@ -376,7 +376,7 @@ static void mark_used(struct bases *b, const struct base_question *q, enum match
 /* Pieces of a document: runs between structural characters outside strings, each with the key
  * before it, so that two values that change places are seen; or the keys alone. Of a text: its
  * lines; or its words. */
-enum piece_kind { PIECE_VALUE, PIECE_KEY, PIECE_LINE, PIECE_WORD };
+enum piece_kind { PIECE_VALUE, PIECE_KEY, PIECE_LINE, PIECE_WORD, PIECE_KINDS };
 
 struct pieces {
 	uint64_t *hash;
@@ -452,58 +452,96 @@ static bool pieces_of(const uint8_t *s, size_t len, enum piece_kind kind, struct
 	return !any || keys || piece_add(p, table_mix(h));
 }
 
-static int u64_cmp(const void *a, const void *b)
+/* What a text is compared with: its pieces of one kind, counted, by their hashes. */
+struct tally {
+	uint64_t *hash;
+	uint32_t *count, *left; /* count 0: the slot is free; left: of the count, in one comparison */
+	size_t n, slots;        /* pieces; a power of two */
+};
+
+static size_t slot_of(const struct tally *t, uint64_t h)
 {
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-	return (x > y) - (x < y);
+	size_t i = h & (t->slots - 1);
+	while (t->count[i] && t->hash[i] != h)
+		i = (i + 1) & (t->slots - 1);
+	return i;
+}
+
+static void tally_done(struct tally *t)
+{
+	free(t->hash);
+	free(t->count);
+	free(t->left);
+}
+
+static bool tally_make(const struct pieces *p, struct tally *t)
+{
+	t->n = p->n;
+	for (t->slots = 16; t->slots < 2 * p->n; t->slots *= 2)
+		;
+	t->hash = calloc(t->slots, sizeof(*t->hash));
+	t->count = calloc(t->slots, sizeof(*t->count));
+	t->left = calloc(t->slots, sizeof(*t->left));
+	if (!t->hash || !t->count || !t->left)
+		return false;
+	for (size_t k = 0; k < p->n; k++) {
+		size_t i = slot_of(t, p->hash[k]);
+		t->hash[i] = p->hash[k];
+		t->count[i]++;
+	}
+	return true;
+}
+
+/* A text that others are held against; of each kind it is taken apart once. */
+struct measure {
+	const void *data;
+	size_t len;
+	struct tally tally[PIECE_KINDS];
+	struct pieces pieces; /* of whichever is looked at */
+};
+
+static void measure_done(struct measure *m)
+{
+	for (unsigned k = 0; k < PIECE_KINDS; k++)
+		tally_done(&m->tally[k]);
+	free(m->pieces.hash);
 }
 
 /* Pieces that only one of the two has, and in *ret_all the pieces of both. */
-static uint64_t differing(const void *a, size_t alen, const void *b, size_t blen,
-			  enum piece_kind kind, uint64_t *ret_all)
+static uint64_t differing(struct measure *m, const void *a, size_t alen, enum piece_kind kind,
+			  uint64_t *ret_all)
 {
-	struct pieces x = { 0 }, y = { 0 };
-	uint64_t d = UINT64_MAX - 1;
+	struct tally *t = &m->tally[kind];
+	size_t common = 0;
 	*ret_all = 0;
-	if (pieces_of(a, alen, kind, &x) && pieces_of(b, blen, kind, &y)) {
-		if (x.n)
-			qsort(x.hash, x.n, sizeof(*x.hash), u64_cmp);
-		if (y.n)
-			qsort(y.hash, y.n, sizeof(*y.hash), u64_cmp);
-		size_t i = 0, j = 0;
-		d = 0;
-		while (i < x.n && j < y.n) {
-			if (x.hash[i] == y.hash[j]) {
-				i++;
-				j++;
-			} else if (x.hash[i] < y.hash[j]) {
-				i++;
-				d++;
-			} else {
-				j++;
-				d++;
-			}
+	m->pieces.n = 0;
+	if (!t->slots && (!pieces_of(m->data, m->len, kind, &m->pieces) || !tally_make(&m->pieces, t)))
+		return UINT64_MAX - 1;
+	m->pieces.n = 0;
+	if (!t->left || !pieces_of(a, alen, kind, &m->pieces))
+		return UINT64_MAX - 1;
+	memcpy(t->left, t->count, t->slots * sizeof(*t->left));
+	for (size_t k = 0; k < m->pieces.n; k++) {
+		size_t i = slot_of(t, m->pieces.hash[k]);
+		if (t->left[i]) {
+			t->left[i]--;
+			common++;
 		}
-		d += (x.n - i) + (y.n - j);
-		*ret_all = x.n + y.n;
 	}
-	free(x.hash);
-	free(y.hash);
-	return d;
+	*ret_all = m->pieces.n + t->n;
+	return *ret_all - 2 * common;
 }
 
 /* *ret_shares: there is a value or at least a key that both have; a line or at least a word. */
-static uint64_t distance(const void *a, size_t alen, const void *b, size_t blen, bool text,
-			 bool *ret_shares)
+static uint64_t distance(struct measure *m, const void *a, size_t alen, bool text, bool *ret_shares)
 {
 	uint64_t all;
 	*ret_shares = true;
-	if (alen == blen && memcmp(a, b, alen) == 0)
+	if (alen == m->len && memcmp(a, m->data, alen) == 0)
 		return 0;
-	uint64_t d = differing(a, alen, b, blen, text ? PIECE_LINE : PIECE_VALUE, &all);
+	uint64_t d = differing(m, a, alen, text ? PIECE_LINE : PIECE_VALUE, &all);
 	if (d == all) {
-		uint64_t less =
-			differing(a, alen, b, blen, text ? PIECE_WORD : PIECE_KEY, &all);
+		uint64_t less = differing(m, a, alen, text ? PIECE_WORD : PIECE_KEY, &all);
 		*ret_shares = less < all;
 	}
 	return d;
@@ -511,8 +549,9 @@ static uint64_t distance(const void *a, size_t alen, const void *b, size_t blen,
 
 uint64_t base_distance(const void *a, size_t alen, const void *b, size_t blen)
 {
+	_cleanup_(measure_done) struct measure m = { .data = b, .len = blen };
 	bool shares;
-	return distance(a, alen, b, blen, false, &shares);
+	return distance(&m, a, alen, false, &shares);
 }
 
 /* ---- finding ---- */
@@ -534,6 +573,7 @@ static bool likelier(const struct candidate *x, const struct candidate *than)
  * last, because somebody who replaces everything means what he saw to go. */
 static struct version *nearest(const struct candidate *v, size_t n, const struct base_question *q)
 {
+	_cleanup_(measure_done) struct measure m = { .data = q->data, .len = q->len };
 	const struct candidate *best = NULL, *same = NULL;
 	uint64_t least = UINT64_MAX;
 	bool any = false, alike = false;
@@ -542,7 +582,7 @@ static struct version *nearest(const struct candidate *v, size_t n, const struct
 		if (!data || !q->data)
 			continue;
 		bool shares;
-		uint64_t d = distance(data, (size_t)version_size(v[i].version), q->data, q->len,
+		uint64_t d = distance(&m, data, (size_t)version_size(v[i].version),
 				      version_form(v[i].version) == FORM_TEXT, &shares);
 		any = true;
 		alike |= shares;

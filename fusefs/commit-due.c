@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/ignore.h"
+#include "engine/schema.h"
 #include "fusefs/handle.h"
 #include "fusefs/hardlink.h"
 #include "fusefs/keeper.h"
@@ -124,13 +125,18 @@ int64_t commit_due(struct fusefs *fs, struct inode *i, enum timer_kind kind, boo
 	return again;
 }
 
+bool commit_is_rules(const struct inode *i)
+{
+	return i->backing == BACK_LOCAL && i->local->unsettled &&
+	       (strcmp(i->local->name, IGNORE_FILE) == 0 || strcmp(i->local->name, SCHEMA_FILE) == 0);
+}
+
 void commit_rules(struct fusefs *fs, struct inode *i)
 {
 	pthread_mutex_lock(&fs->names);
 	pthread_mutex_lock(&i->lock);
 	/* If it cannot be now, the keeper tries on. */
-	if (i->backing == BACK_LOCAL && i->local->unsettled &&
-	    strcmp(i->local->name, IGNORE_FILE) == 0)
+	if (commit_is_rules(i))
 		commit_settle(fs, i, NULL);
 	pthread_mutex_unlock(&i->lock);
 	pthread_mutex_unlock(&fs->names);

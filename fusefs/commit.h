@@ -21,8 +21,10 @@ bool commit_refuses(struct fusefs *fs, struct inode *i, const struct id *parent,
  * it is a draft now. */
 int commit_settle(struct fusefs *fs, struct inode *i, struct err *e);
 
-/* What has just been written or renamed is in force now: a .shoalignore file becomes a node at once.
- * Under no lock. */
+/* Is it in force as soon as it is written? i->lock held. */
+bool commit_is_rules(const struct inode *i);
+/* What has just been written or renamed is in force now: a .shoalignore or .schema.json file becomes a node at
+ * once. Under no lock. */
 void commit_rules(struct fusefs *fs, struct inode *i);
 /* Asks for the rules of all that is ignored, so that a change of them is noticed. At the start, when
  * changes are observed and nobody is served. */

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/ignore.h"
 #include "fusefs/commit.h"
 #include "fusefs/demand.h"
 #include "fusefs/event.h"
@@ -262,13 +261,6 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 		commit_growing(fs, ahead);
 }
 
-/* New ignore rules that have not settled: i->lock held. */
-static bool is_rules(const struct inode *i)
-{
-	return i->backing == BACK_LOCAL && i->local->unsettled &&
-	       strcmp(i->local->name, IGNORE_FILE) == 0;
-}
-
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
@@ -301,7 +293,7 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 			h->wrote = false; /* a draft is told of at every close */
 		if (!quiet && !c->dirty)
 			c->unfinished = false;
-		rules = r == 0 && c->flushed && is_rules(i);
+		rules = r == 0 && c->flushed && commit_is_rules(i);
 	}
 	pthread_mutex_unlock(&i->lock);
 	if (rules)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "tests/ends.h"
@@ -15,9 +16,11 @@
 pid_t bus_start(void)
 {
 	int out[2];
-	char text[512];
+	char text[512], address[64];
 	size_t n = 0;
 	pid_t pid;
+	/* The same each time, so that one that is started again is a restart. */
+	snprintf(address, sizeof(address), "--address=unix:abstract=shoal-test-%d", (int)getpid());
 	if (pipe(out) < 0 || (pid = fork()) < 0)
 		tap_bail("no process");
 	if (pid == 0) {
@@ -25,7 +28,7 @@ pid_t bus_start(void)
 		dup2(out[1], 1);
 		close(out[0]);
 		close(out[1]);
-		execlp("dbus-daemon", "dbus-daemon", "--session", "--nofork", "--nopidfile", "--print-address=1", (char *)NULL);
+		execlp("dbus-daemon", "dbus-daemon", "--session", "--nofork", "--nopidfile", "--print-address=1", address, (char *)NULL);
 		_exit(127);
 	}
 	close(out[1]);
@@ -43,6 +46,14 @@ void bus_stop(pid_t bus)
 {
 	kill(bus, SIGTERM);
 	waitpid(bus, NULL, 0);
+}
+
+void notes_take(struct notes *n, int priority, const char *text)
+{
+	n->n++;
+	n->warnings += priority <= LOG_WARNING;
+	snprintf(n->last, sizeof(n->last), "%s", text);
+	tap_diag("%d: %s", priority, text);
 }
 
 void bus_ask(void (*fn)(void *ret, const void *arg), const void *arg, void *ret, size_t size)

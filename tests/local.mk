@@ -46,6 +46,7 @@ unit_tests = \
 	tests/unit/test_converge \
 	tests/unit/test_cut \
 	tests/unit/test_deleted \
+	tests/unit/test_direct \
 	tests/unit/test_dirtimes \
 	tests/unit/test_duty \
 	tests/unit/test_edit \
@@ -105,6 +106,8 @@ unit_tests = \
 	tests/unit/test_relay \
 	tests/unit/test_pace \
 	tests/unit/test_pack \
+	tests/unit/test_radio \
+	tests/unit/test_radios \
 	tests/unit/test_rebirth \
 	tests/unit/test_reconcile \
 	tests/unit/test_record \
@@ -215,7 +218,13 @@ wpamock = \
 	tests/wpamock.h \
 	$(bus)
 
-tests_unit_test_bluez_SOURCES = tests/unit/test_bluez.c $(bus)
+# bluetoothd on it.
+bluezmock = \
+	tests/bluezmock.c \
+	tests/bluezmock.h \
+	$(bus)
+
+tests_unit_test_bluez_SOURCES = tests/unit/test_bluez.c $(bluezmock)
 tests_unit_test_bluez_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_cmdline_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_config_LDADD = tests/libtap.a $(TOOLS_LIBS)
@@ -246,6 +255,27 @@ tests_unit_test_wpa_SOURCES = tests/unit/test_wpa.c $(wpamock)
 tests_unit_test_wpa_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_l2cap_SOURCES = tests/unit/test_l2cap.c $(ends) $(members)
 tests_unit_test_l2cap_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+# Bluetooth channels in memory.
+airmock = \
+	tests/airmock.c \
+	tests/airmock.h
+airmock_link = $(AM_LDFLAGS) -Wl,--wrap=l2cap_listen,--wrap=listener_port,--wrap=listener_free \
+	-Wl,--wrap=dial_address,--wrap=dial_free
+
+# Two devices that they join.
+twodevices = \
+	tests/twodevices.c \
+	tests/twodevices.h \
+	$(airmock) $(bluezmock) $(members)
+
+tests_unit_test_direct_SOURCES = tests/unit/test_direct.c tests/wpamock.c tests/wpamock.h $(twodevices)
+tests_unit_test_direct_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_direct_LDFLAGS = $(airmock_link)
+tests_unit_test_radio_SOURCES = tests/unit/test_radio.c $(twodevices)
+tests_unit_test_radio_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
+tests_unit_test_radio_LDFLAGS = $(airmock_link)
+tests_unit_test_radios_SOURCES = tests/unit/test_radios.c $(bus)
+tests_unit_test_radios_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_neighbours_SOURCES = tests/unit/test_neighbours.c tests/neighbourhood.c tests/neighbourhood.h
 tests_unit_test_neighbours_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_pack_SOURCES = tests/unit/test_pack.c $(pair)

@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "tests/ends.h"
 #include "tests/tap.h"
+#include "transports/wifidirect.h"
 
 #define PROPERTIES "org.freedesktop.DBus.Properties"
 
@@ -202,7 +204,7 @@ void wpamock_reset(void)
 	snprintf(wpamock.peer_name, sizeof(wpamock.peer_name), "other");
 }
 
-void wpamock_start(void)
+static void connect_mock(void)
 {
 	static const struct {
 		const char *path, *interface;
@@ -212,7 +214,6 @@ void wpamock_start(void)
 		{ GROUP, WPA_INTERFACE, iface_vtable }, { GROUP, WPA_P2P, p2p_vtable },		{ PEER, WPA_PEER, peer_vtable },
 		{ STRANGE, WPA_P2P, p2p_vtable },
 	};
-	wpamock_reset();
 	int r = sd_bus_open_system(&wpamock.bus);
 	if (r >= 0)
 		r = sd_bus_attach_event(wpamock.bus, event, 0);
@@ -222,6 +223,20 @@ void wpamock_start(void)
 		r = sd_bus_add_object_vtable(wpamock.bus, NULL, objects[i].path, objects[i].interface, objects[i].vtable, NULL);
 	if (r < 0)
 		tap_bail("no service: %s", strerror(-r));
+}
+
+void wpamock_start(void)
+{
+	wpamock_reset();
+	connect_mock();
+}
+
+void wpamock_name(const struct identity *peer)
+{
+	_cleanup_(directkey_freep) struct directkey *k = NULL;
+	if (directkey_new(peer, &k) < 0 ||
+	    directkey_name(k, (int64_t)time(NULL), directkey_tag(k, identity_device(peer)), wpamock.peer_name) < 0)
+		tap_bail("no name");
 }
 
 void wpamock_state(const char *state)
@@ -246,5 +261,13 @@ void wpamock_group(const char *signal, const char *at, const char *path)
 
 void wpamock_stop(void)
 {
-	sd_bus_flush_close_unref(wpamock.bus);
+	(void)sd_bus_detach_event(wpamock.bus);
+	wpamock.bus = sd_bus_flush_close_unref(wpamock.bus);
+}
+
+void wpamock_restart(void)
+{
+	wpamock_stop();
+	connect_mock();
+	wpamock_own(true);
 }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <systemd/sd-bus.h>
 
+#include "transports/identity.h"
 #include "transports/wpa.h"
 
 #define DEVICE WPA_ROOT "/Interfaces/0"
@@ -33,10 +34,15 @@ extern struct wpamock {
 /* Puts it on the bus, without its name. */
 void wpamock_start(void);
 void wpamock_stop(void);
+/* The same, with its name, on a bus that has restarted. */
+void wpamock_restart(void);
 /* As it was in the beginning. */
 void wpamock_reset(void);
 /* It runs, so to speak, or does not. */
 void wpamock_own(bool on);
+
+/* The peer has the name that this device would have. */
+void wpamock_name(const struct identity *peer);
 
 /* Signals. The state of the interface; a peer; a group, told at one object, whose interface is another. */
 void wpamock_state(const char *state);

@@ -416,9 +416,9 @@ int cmd_peers(void *context)
 	struct err e = { 0 };
 	_cleanup_(arena_done) struct arena a = { 0 };
 	_cleanup_(buf_done) struct buf text = { 0 };
-	_cleanup_(listing_done) struct listing t = { .columns = 9 };
+	_cleanup_(listing_done) struct listing t = { .columns = 10 };
 	static const char *const head[] = { "DEVICE", "STATE", "OVER", "ADDRESS", "RTT", "RATE", "IN/OUT",
-					    "TO GET", "TO GIVE" };
+					    "TO GET", "TO GIVE", "WHY THIS WAY" };
 	struct json *list;
 	if (c->line.value[PEERS_GRAPH].set || c->line.value[PEERS_DOT].set)
 		return cli_graph(c);
@@ -447,6 +447,7 @@ int cmd_peers(void *context)
 		listing_cell(&t, number);
 		snprintf(number, sizeof(number), "%llu", (unsigned long long)cli_uint(v, "behind_there"));
 		listing_cell(&t, number);
+		listing_cell(&t, cli_text(&a, v, "reason", ""));
 	}
 	listing_print(&t);
 	for (const struct json *v = list->first; v; v = v->next) {

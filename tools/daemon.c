@@ -233,10 +233,39 @@ static void on_note(int priority, const char *text, void *user)
 		"%s", text);
 }
 
-static bool on_busy(const struct id *device, void *user)
+/* Of the contents under way, whoever sends them. */
+static uint64_t contents_to_come(struct daemon *d)
 {
-	const struct daemon *d = user;
-	return peers_busy(d->peers, device);
+	struct id file[FETCH_FILES_MAX];
+	uint64_t sum = 0, done, size;
+	const uint32_t n = fetch_list(d->fetches, file, FETCH_FILES_MAX);
+	for (uint32_t i = 0; i < n; i++)
+		if (fetch_progress(d->fetches, &file[i], &done, &size) && size > done)
+			sum += size - done;
+	return sum;
+}
+
+static bool on_busy(const struct id *device, struct mesh_backlog *ret, void *user)
+{
+	struct daemon *d = user;
+	struct mesh_backlog b = { 0 };
+	switch (peers_work(d->peers, device, &b.n)) {
+	case SESSION_IDLE:
+		return false;
+	case SESSION_COMPARING:
+		b.work = MESH_COMPARING;
+		break;
+	case SESSION_CONTENTS:
+		b.work = MESH_CONTENTS;
+		b.n = ret ? contents_to_come(d) : 0;
+		break;
+	case SESSION_CHANGES:
+		b.work = MESH_CHANGES;
+		break;
+	}
+	if (ret)
+		*ret = b;
+	return true;
 }
 
 static bool on_told(const struct id *device, void *user)

@@ -627,12 +627,18 @@ void peers_news(struct peers *all)
 	}
 }
 
-bool peers_busy(const struct peers *all, const struct id *device)
+enum session_work peers_work(const struct peers *all, const struct id *device, uint64_t *ret_changes)
 {
-	for (const struct peer *p = all->first; p; p = p->next)
-		if (!p->closing && id_equal(&p->link->peer, device))
-			return session_is_busy(p->session);
-	return false;
+	for (const struct peer *p = all->first; p; p = p->next) {
+		struct session_status s;
+		if (p->closing || !id_equal(&p->link->peer, device))
+			continue;
+		session_status(p->session, &s);
+		if (ret_changes)
+			*ret_changes = s.behind_here + s.behind_there;
+		return session_work(p->session);
+	}
+	return SESSION_IDLE;
 }
 
 bool peers_in_step(const struct peers *all, const struct id *device)

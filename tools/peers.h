@@ -63,8 +63,9 @@ struct peer_status {
 typedef int (*peer_fn)(const struct peer_status *s, void *userdata);
 /* Each session, until f returns non-zero; returns that. */
 int peers_each(struct peers *p, peer_fn f, void *userdata);
-/* As session_is_busy, of the session with the device. */
-bool peers_busy(const struct peers *p, const struct id *device);
+/* As session_work, of the session with the device; ret_changes (may be NULL): how many are on their way, of both ways
+ * together. */
+enum session_work peers_work(const struct peers *p, const struct id *device, uint64_t *ret_changes);
 /* All that the newest view holds is durable at the device as well, which has a link. */
 bool peers_in_step(const struct peers *p, const struct id *device);
 unsigned peers_count(const struct peers *p);

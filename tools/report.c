@@ -124,12 +124,15 @@ static int put_peer(const struct peer_status *s, void *userdata)
 	struct peer_list *list = userdata;
 	struct jsonw *w = list->w;
 	struct link_info standby;
+	char reason[MESH_REASON_SIZE];
+	mesh_reason(list->d->mesh, &s->id, reason);
 	jsonw_object_begin(w);
 	put_text(w, "device", s->name);
 	put_id(w, "id", &s->id);
 	put_text(w, "role", role_name(s->role));
 	put_text(w, "state", phase_name(s));
 	put_text(w, "transport", mesh_transport(list->d->mesh, &s->link));
+	put_text(w, "reason", reason);
 	put_text(w, "address", s->link.remote);
 	put_text(w, "standby",
 		 mesh_standby(list->d->mesh, &s->id, &standby) ? standby.remote : NULL);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "engine/cleanup.h"
+#include "transports/systembus.h"
 
 #define LOGIN "org.freedesktop.login1"
 #define LOGIN_PATH "/org/freedesktop/login1"
@@ -22,7 +23,8 @@ struct suspend {
 	void *user;
 	int clock; /* timerfd */
 	sd_event_source *source;
-	sd_bus *bus; /* NULL: there is none */
+	struct systembus *system;
+	sd_bus *bus; /* NULL: there is none now */
 	sd_bus_slot *watch, *asking;
 	int delay;         /* as long as it is open logind waits for us; -1: it does not */
 	bool going;        /* it has said so, and nothing else since */
@@ -112,12 +114,40 @@ static int on_sleep(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	return ask_delay(s) < 0 ? 0 : 1;
 }
 
-static int watch(struct suspend *s)
+/* Nobody waits for us any more, nor will say that it is awake. */
+static void logind_gone(struct suspend *s)
 {
-	int r = sd_bus_match_signal_async(s->bus, &s->watch, LOGIN, LOGIN_PATH, MANAGER,
-					  "PrepareForSleep", on_sleep, NULL, s);
-	return r < 0 ? r : ask_delay(s);
+	suspend_ready(s);
+	if (s->going)
+		woke(s);
 }
+
+static void on_logind(bool here, void *userdata)
+{
+	struct suspend *s = userdata;
+	logind_gone(s);
+	if (here)
+		(void)ask_delay(s);
+}
+
+static int on_bus(sd_bus *bus, void *userdata)
+{
+	struct suspend *s = userdata;
+	s->bus = bus;
+	return sd_bus_match_signal_async(s->bus, &s->watch, LOGIN, LOGIN_PATH, MANAGER,
+					 "PrepareForSleep", on_sleep, NULL, s);
+}
+
+static void on_no_bus(void *userdata)
+{
+	struct suspend *s = userdata;
+	s->watch = sd_bus_slot_unref(s->watch);
+	s->asking = sd_bus_slot_unref(s->asking);
+	s->bus = NULL;
+	logind_gone(s);
+}
+
+static const struct systembus_handler bus_handler = { on_bus, on_no_bus, on_logind };
 
 void suspend_ready(struct suspend *s)
 {
@@ -140,14 +170,11 @@ int suspend_new(sd_event *event, const struct suspend_handler *handler, void *us
 	int r = s->clock < 0 ? -errno : arm(s);
 	if (r == 0)
 		r = sd_event_add_io(event, &s->source, s->clock, EPOLLIN, on_clock, s);
+	if (r >= 0)
+		r = systembus_new(event, LOGIN, &bus_handler, s, &s->system);
 	if (r < 0) {
 		suspend_free(s);
 		return r;
-	}
-	if (sd_bus_open_system(&s->bus) >= 0 &&
-	    (sd_bus_attach_event(s->bus, event, SD_EVENT_PRIORITY_NORMAL) < 0 || watch(s) < 0)) {
-		s->watch = sd_bus_slot_unref(s->watch);
-		s->bus = sd_bus_flush_close_unref(s->bus);
 	}
 	*ret = s;
 	return 0;
@@ -160,7 +187,7 @@ void suspend_free(struct suspend *s)
 	suspend_ready(s);
 	sd_bus_slot_unref(s->watch);
 	sd_bus_slot_unref(s->asking);
-	sd_bus_close_unref(s->bus);
+	systembus_free(s->system);
 	sd_event_source_disable_unref(s->source);
 	if (s->clock >= 0)
 		close(s->clock);

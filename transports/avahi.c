@@ -10,6 +10,7 @@
 #include <systemd/sd-bus.h>
 
 #include "transports/beacon.h"
+#include "transports/systembus.h"
 
 #define AVAHI "org.freedesktop.Avahi"
 #define SERVER AVAHI ".Server"
@@ -38,14 +39,14 @@ struct item {
 
 struct avahi {
 	sd_event *event;
-	sd_bus *bus;
+	struct systembus *system;
+	sd_bus *bus; /* NULL: there is none now */
 	const struct identity *identity;
 	struct beacon_key *key;
 	uint16_t port;
 	discovery_fn *fn;
 	void *user;
-	sd_bus_slot *watch_owner, *watch_new, *watch_remove, *ask_owner, *grouping, *adding,
-		*committing, *browsing;
+	sd_bus_slot *watch_new, *watch_remove, *grouping, *adding, *committing, *browsing;
 	sd_event_source *rotate, *report;
 	bool there; /* the daemon runs */
 	char name[NAME_LEN + 1]; /* our instance */
@@ -369,40 +370,17 @@ static void daemon_here(struct avahi *a)
 	sd_bus_message_unref(m);
 }
 
-static int on_owner_changed(sd_bus_message *m, void *user, sd_bus_error *e)
+static void on_service(bool here, void *user)
 {
-	struct avahi *a = user;
-	const char *name, *before, *after;
-	(void)e;
-	if (sd_bus_message_read(m, "sss", &name, &before, &after) < 0 || strcmp(name, AVAHI) != 0)
-		return 0;
-	if (after[0])
-		daemon_here(a);
+	if (here)
+		daemon_here(user);
 	else
-		daemon_gone(a);
-	return 0;
+		daemon_gone(user);
 }
 
-static int on_owner(sd_bus_message *reply, void *user, sd_bus_error *e)
-{
-	struct avahi *a = user;
-	(void)e;
-	slot_drop(&a->ask_owner);
-	if (!sd_bus_message_is_method_error(reply, NULL) && !a->there)
-		daemon_here(a);
-	return 0;
-}
-
-/* The matches are there before anything is asked, so nothing slips through between. */
 static int watch(struct avahi *a)
 {
-	int r = sd_bus_add_match_async(a->bus, &a->watch_owner,
-				       "type='signal',sender='org.freedesktop.DBus',"
-				       "interface='org.freedesktop.DBus',"
-				       "member='NameOwnerChanged',arg0='" AVAHI "'",
-				       on_owner_changed, NULL, a);
-	if (r >= 0)
-		r = sd_bus_add_match_async(a->bus, &a->watch_new,
+	int r = sd_bus_add_match_async(a->bus, &a->watch_new,
 					   "type='signal',sender='" AVAHI "',interface='" BROWSER
 					   "',member='ItemNew'",
 					   on_item_new, NULL, a);
@@ -411,12 +389,26 @@ static int watch(struct avahi *a)
 					   "type='signal',sender='" AVAHI "',interface='" BROWSER
 					   "',member='ItemRemove'",
 					   on_item_remove, NULL, a);
-	if (r >= 0)
-		r = sd_bus_call_method_async(a->bus, &a->ask_owner, "org.freedesktop.DBus",
-					     "/org/freedesktop/DBus", "org.freedesktop.DBus",
-					     "GetNameOwner", on_owner, a, "s", AVAHI);
 	return r;
 }
+
+static int on_bus(sd_bus *bus, void *user)
+{
+	struct avahi *a = user;
+	a->bus = bus;
+	return watch(a);
+}
+
+static void on_no_bus(void *user)
+{
+	struct avahi *a = user;
+	daemon_gone(a);
+	slot_drop(&a->watch_new);
+	slot_drop(&a->watch_remove);
+	a->bus = NULL;
+}
+
+static const struct systembus_handler bus_handler = { on_bus, on_no_bus, on_service };
 
 int avahi_new(sd_event *event, const struct identity *identity, uint16_t port, discovery_fn *fn,
 	      void *user, struct avahi **ret, struct err *e)
@@ -431,19 +423,15 @@ int avahi_new(sd_event *event, const struct identity *identity, uint16_t port, d
 	a->user = user;
 	int r = beacon_key_new(identity_secret(identity), &a->key);
 	if (r >= 0)
-		r = sd_bus_open_system(&a->bus);
-	if (r >= 0)
-		r = sd_bus_attach_event(a->bus, event, SD_EVENT_PRIORITY_NORMAL);
-	if (r >= 0)
 		r = sd_event_add_time_relative(event, &a->rotate, CLOCK_BOOTTIME, ROTATE, SECOND,
 					       on_rotate, a);
 	if (r >= 0)
 		r = sd_event_add_time_relative(event, &a->report, CLOCK_BOOTTIME, REPORT, SECOND,
 					       on_report, a);
 	if (r >= 0)
-		r = watch(a);
+		r = systembus_new(event, AVAHI, &bus_handler, a, &a->system);
 	if (r < 0)
-		return err_errno(e, r, "cannot use the system bus");
+		return err_errno(e, r, "cannot use Avahi");
 	*ret = TAKE_PTR(a);
 	return 0;
 }
@@ -455,14 +443,8 @@ void avahi_free(struct avahi *a)
 	sd_event_source_disable_unref(a->rotate);
 	sd_event_source_disable_unref(a->report);
 	if (a->bus)
-		daemon_gone(a);
-	slot_drop(&a->watch_owner);
-	slot_drop(&a->watch_new);
-	slot_drop(&a->watch_remove);
-	slot_drop(&a->ask_owner);
-	if (a->bus)
-		(void)sd_bus_detach_event(a->bus);
-	sd_bus_close_unref(a->bus);
+		on_no_bus(a);
+	systembus_free(a->system);
 	beacon_key_free(a->key);
 	sd_event_unref(a->event);
 	free(a);

@@ -16,7 +16,7 @@
 
 struct avahi;
 
-/* Publishes port and reports other members; identity is borrowed. -errno: no system bus. */
+/* Publishes port and reports other members; identity is borrowed. */
 int avahi_new(sd_event *event, const struct identity *identity, uint16_t port, discovery_fn *fn,
 	      void *user, struct avahi **ret, struct err *e);
 void avahi_free(struct avahi *a);

@@ -86,6 +86,8 @@ static void on_accepted(struct wire *wire, const struct address *remote, void *u
 static void listen_here(struct bluetooth *b)
 {
 	struct err e = { 0 };
+	/* The same one each time, for a token names it. */
+	address_set_port(&b->own, (uint16_t)(ADVERT_PSM_MIN | (b->tag & (ADVERT_PSM_MAX - ADVERT_PSM_MIN))));
 	int r = l2cap_listen(b->event, &b->own, on_accepted, b, &b->listener, &e);
 	if (r < 0) {
 		/* No sockets in this namespace: BlueZ is somebody else's, so to speak. */
@@ -226,6 +228,13 @@ void bluetooth_hurry(struct bluetooth *b)
 	set_timer(b->round, SECOND / 2);
 	/* A controller that was connected may have stopped. */
 	advertise(b);
+}
+
+void bluetooth_again(struct bluetooth *b)
+{
+	bluez_again(b->bluez);
+	if (b->usable && !b->listener && !b->resting)
+		set_timer(b->rotate, 0);
 }
 
 void bluetooth_rest(struct bluetooth *b, bool on)

@@ -28,8 +28,7 @@ struct bluetooth_handler {
 	void (*note)(int priority, const char *text, void *user);
 };
 
-/* identity is borrowed. adapter: as bluez_new takes it. root: "", or where tests keep a sys/ of theirs. -errno: no
- * system bus. */
+/* identity is borrowed. adapter: as bluez_new takes it. root: "", or where tests keep a sys/ of theirs. */
 int bluetooth_new(sd_event *event, const struct identity *identity, const char *adapter, const char *root,
 		  const struct bluetooth_handler *handler, void *user, struct bluetooth **ret, struct err *e);
 void bluetooth_free(struct bluetooth *b);
@@ -43,6 +42,8 @@ uint32_t bluetooth_tag(const struct bluetooth *b, const struct id *device);
 void bluetooth_yield(struct bluetooth *b);
 /* Something changed: it is worth to look for others soon, and to be heard. */
 void bluetooth_hurry(struct bluetooth *b);
+/* Something changed with radios: what failed is tried again, soon. */
+void bluetooth_again(struct bluetooth *b);
 /* The machine sleeps; on false, it is awake. */
 void bluetooth_rest(struct bluetooth *b, bool on);
 

@@ -1,39 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "transports/bluez-impl.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-#define ENTRIES_MAX 4096 /* of one dictionary */
+#include "transports/buscall.h"
 
-/* ManufacturerData: a{qv}, each an array of bytes. The message is at the variant's content. */
-static int read_manufacturer(sd_bus_message *m, struct bluez_object *o)
+/* ManufacturerData: a{qv}, each an array of bytes. */
+static int read_company(sd_bus_message *m, union buscall_key key, void *user)
 {
-	int r = sd_bus_message_enter_container(m, 'a', "{qv}");
-	for (unsigned i = 0; r > 0 && i < ENTRIES_MAX; i++) {
-		r = sd_bus_message_enter_container(m, 'e', "qv");
-		if (r <= 0)
-			break;
-		uint16_t company = 0;
-		const void *p = NULL;
-		size_t len = 0;
-		r = sd_bus_message_read(m, "q", &company);
-		if (r >= 0)
-			r = sd_bus_message_enter_container(m, 'v', "ay");
-		if (r >= 0)
-			r = sd_bus_message_read_array(m, 'y', &p, &len);
-		if (r >= 0 && company == ADVERT_COMPANY && len == ADVERT_SIZE) {
-			memcpy(o->data, p, ADVERT_SIZE);
-			o->data_known = true;
-		}
-		if (r >= 0)
-			r = sd_bus_message_exit_container(m);
-		if (r >= 0)
-			r = sd_bus_message_exit_container(m);
-		if (r >= 0)
-			r = 1;
+	struct bluez_object *o = user;
+	const void *p = NULL;
+	size_t len = 0;
+	int r = sd_bus_message_enter_container(m, 'v', "ay");
+	if (r >= 0)
+		r = sd_bus_message_read_array(m, 'y', &p, &len);
+	if (r >= 0 && key.number == ADVERT_COMPANY && len == ADVERT_SIZE) {
+		memcpy(o->data, p, ADVERT_SIZE);
+		o->data_known = true;
 	}
 	return r < 0 ? r : sd_bus_message_exit_container(m);
 }
@@ -44,9 +29,10 @@ static int read_text(sd_bus_message *m, const char **ret)
 }
 
 /* One property, whose variant holds what it must; others are passed over. */
-static int read_property(sd_bus_message *m, const char *name, struct bluez_object *o)
+static int read_property(sd_bus_message *m, union buscall_key key, void *user)
 {
-	const char *type = NULL, *text = "";
+	struct bluez_object *o = user;
+	const char *name = key.text, *type = NULL, *text = "";
 	int powered = 0;
 	int r = sd_bus_message_peek_type(m, NULL, &type);
 	if (r < 0)
@@ -65,7 +51,7 @@ static int read_property(sd_bus_message *m, const char *name, struct bluez_objec
 		o->powered_known = r >= 0;
 		o->powered = powered;
 	} else if (name[0] == 'M') {
-		r = read_manufacturer(m, o);
+		r = buscall_each(m, "qv", read_company, o);
 	} else if (strcmp(name, "Address") == 0) {
 		r = read_text(m, &text);
 		snprintf(o->address, sizeof(o->address), "%.17s", text);
@@ -78,68 +64,44 @@ static int read_property(sd_bus_message *m, const char *name, struct bluez_objec
 
 int bluez_read_properties(sd_bus_message *m, struct bluez_object *ret)
 {
-	int r = sd_bus_message_enter_container(m, 'a', "{sv}");
-	for (unsigned i = 0; r > 0 && i < ENTRIES_MAX; i++) {
-		const char *name = "";
-		r = sd_bus_message_enter_container(m, 'e', "sv");
-		if (r <= 0)
-			break;
-		r = sd_bus_message_read(m, "s", &name);
-		if (r >= 0)
-			r = read_property(m, name, ret);
-		if (r >= 0)
-			r = sd_bus_message_exit_container(m);
-		if (r >= 0)
-			r = 1;
-	}
-	return r < 0 ? r : sd_bus_message_exit_container(m);
+	return buscall_each(m, "sv", read_property, ret);
+}
+
+static int read_interface(sd_bus_message *m, union buscall_key key, void *user)
+{
+	struct bluez_object *o = user;
+	const bool adapter = strcmp(key.text, BLUEZ_ADAPTER) == 0, device = strcmp(key.text, BLUEZ_DEVICE) == 0;
+	o->adapter |= adapter;
+	o->device |= device;
+	o->advertising |= strcmp(key.text, BLUEZ_ADVERTISING) == 0;
+	return adapter || device ? bluez_read_properties(m, o) : 0;
 }
 
 int bluez_read_interfaces(sd_bus_message *m, struct bluez_object *ret)
 {
-	int r = sd_bus_message_enter_container(m, 'a', "{sa{sv}}");
-	for (unsigned i = 0; r > 0 && i < ENTRIES_MAX; i++) {
-		const char *name = "";
-		r = sd_bus_message_enter_container(m, 'e', "sa{sv}");
-		if (r <= 0)
-			break;
-		r = sd_bus_message_read(m, "s", &name);
-		if (r < 0)
-			break;
-		bool adapter = strcmp(name, BLUEZ_ADAPTER) == 0, device = strcmp(name, BLUEZ_DEVICE) == 0;
-		ret->adapter |= adapter;
-		ret->device |= device;
-		ret->advertising |= strcmp(name, BLUEZ_ADVERTISING) == 0;
-		r = adapter || device ? bluez_read_properties(m, ret) : sd_bus_message_skip(m, "a{sv}");
-		if (r >= 0)
-			r = sd_bus_message_exit_container(m);
-		if (r >= 0)
-			r = 1;
-	}
-	return r < 0 ? r : sd_bus_message_exit_container(m);
+	return buscall_each(m, "sa{sv}", read_interface, ret);
+}
+
+struct each {
+	void (*fn)(const char *path, const struct bluez_object *o, void *user);
+	void *user;
+};
+
+static int read_object(sd_bus_message *m, union buscall_key key, void *user)
+{
+	const struct each *each = user;
+	struct bluez_object o = { 0 };
+	int r = bluez_read_interfaces(m, &o);
+	if (r >= 0 && strlen(key.text) < BLUEZ_PATH)
+		each->fn(key.text, &o, each->user);
+	return r;
 }
 
 int bluez_each_object(sd_bus_message *m, void (*fn)(const char *path, const struct bluez_object *o, void *user),
 		      void *user)
 {
-	int r = sd_bus_message_enter_container(m, 'a', "{oa{sa{sv}}}");
-	for (unsigned i = 0; r > 0 && i < ENTRIES_MAX; i++) {
-		const char *path = "";
-		struct bluez_object o = { 0 };
-		r = sd_bus_message_enter_container(m, 'e', "oa{sa{sv}}");
-		if (r <= 0)
-			break;
-		r = sd_bus_message_read(m, "o", &path);
-		if (r >= 0)
-			r = bluez_read_interfaces(m, &o);
-		if (r >= 0)
-			r = sd_bus_message_exit_container(m);
-		if (r < 0)
-			break;
-		if (strlen(path) < BLUEZ_PATH)
-			fn(path, &o, user);
-		r = 1;
-	}
+	struct each each = { fn, user };
+	int r = buscall_each(m, "oa{sa{sv}}", read_object, &each);
 	return r < 0 ? r : 0;
 }
 

@@ -20,6 +20,7 @@
 
 #include "transports/bluez-impl.h"
 #include "transports/buscall.h"
+#include "transports/systembus.h"
 
 #define SECOND ((uint64_t)1000000)
 #define RETRY_MIN SECOND
@@ -27,6 +28,7 @@
 #define ADAPTERS_MAX 8
 #define DEVICES_MAX 64 /* whose addresses are remembered */
 #define ASKING_MAX 8
+#define ASK_AGAIN (5 * SECOND)
 #define OBJECT "/shoal/advertisement"
 
 struct adapter {
@@ -54,13 +56,13 @@ struct task {
 
 struct bluez {
 	sd_event *event;
-	sd_bus *bus;
+	struct systembus *system;
+	sd_bus *bus; /* NULL: there is none now */
 	char wanted[32];
 	const struct bluez_handler *handler;
 	void *user;
-	sd_bus_slot *watch_owner, *watch_added, *watch_removed, *watch_adapter, *watch_device, *ask_owner, *ask_objects,
-		*object;
-	bool there;
+	sd_bus_slot *watch_added, *watch_removed, *watch_adapter, *watch_device, *ask_objects, *object;
+	sd_event_source *ask_again;
 	struct adapter adapter[ADAPTERS_MAX];
 	struct adapter *used; /* NULL: none */
 	bool own_random;
@@ -127,7 +129,8 @@ static void task_failed(struct task *t, const char *error, const char *text)
 {
 	/* Busy, off and late are as usual; a person can do something about the rest. */
 	const bool usual = strcmp(error, BLUEZ ".Error.InProgress") == 0 || strcmp(error, BLUEZ ".Error.NotReady") == 0;
-	if (strcmp(t->error, error) != 0) {
+	/* What was under way when the bus broke off failed, too. */
+	if (strcmp(t->error, error) != 0 && sd_bus_is_open(t->bluez->bus) > 0) {
 		snprintf(t->error, sizeof(t->error), "%.79s", error);
 		note(t->bluez, usual ? LOG_DEBUG : LOG_WARNING, "Bluetooth: cannot %s (%.60s: %.80s): %s", t->what, error, text,
 		     bluez_explain(error));
@@ -498,8 +501,13 @@ static int on_objects(sd_bus_message *reply, void *user, sd_bus_error *error)
 	(void)error;
 	buscall_drop(&b->ask_objects);
 	if (e) {
-		if (sd_bus_error_has_name(e, "org.freedesktop.DBus.Error.AccessDenied"))
+		if (sd_bus_error_has_name(e, "org.freedesktop.DBus.Error.AccessDenied")) {
 			note(b, LOG_WARNING, "Bluetooth: %s", bluez_explain(e->name));
+			return 0;
+		}
+		/* One that is busy with an adapter in trouble does not answer for a while. */
+		(void)sd_event_source_set_time_relative(b->ask_again, ASK_AGAIN);
+		(void)sd_event_source_set_enabled(b->ask_again, SD_EVENT_ONESHOT);
 		return 0;
 	}
 	(void)bluez_each_object(reply, learn, b);
@@ -574,7 +582,7 @@ static int on_adapter_changed(sd_bus_message *m, void *user, sd_bus_error *error
 
 static void daemon_gone(struct bluez *b)
 {
-	b->there = false;
+	(void)sd_event_source_set_enabled(b->ask_again, SD_EVENT_OFF);
 	buscall_drop(&b->ask_objects);
 	for (unsigned i = 0; i < ASKING_MAX; i++)
 		buscall_drop(&b->asking[i]);
@@ -584,38 +592,32 @@ static void daemon_gone(struct bluez *b)
 	memset(b->adapter, 0, sizeof(b->adapter));
 }
 
-static void daemon_here(struct bluez *b)
+static void ask_objects(struct bluez *b)
 {
-	daemon_gone(b);
-	b->there = true;
 	(void)buscall_send(b->bus, &b->ask_objects, method(b, "/", BLUEZ_OBJECTS, "GetManagedObjects"), on_objects, b);
 }
 
-static int on_owner_changed(sd_bus_message *m, void *user, sd_bus_error *error)
+static int on_ask_again(sd_event_source *s, uint64_t usec, void *user)
 {
-	struct bluez *b = user;
-	const char *name = "", *before = "", *after = "";
-	(void)error;
-	if (sd_bus_message_read(m, "sss", &name, &before, &after) < 0 || strcmp(name, BLUEZ) != 0)
-		return 0;
-	if (after[0])
-		daemon_here(b);
+	(void)s, (void)usec;
+	ask_objects(user);
+	return 0;
+}
+
+static void daemon_here(struct bluez *b)
+{
+	daemon_gone(b);
+	ask_objects(b);
+}
+
+static void on_service(bool here, void *user)
+{
+	if (here)
+		daemon_here(user);
 	else
-		daemon_gone(b);
-	return 0;
+		daemon_gone(user);
 }
 
-static int on_owner(sd_bus_message *reply, void *user, sd_bus_error *error)
-{
-	struct bluez *b = user;
-	(void)error;
-	buscall_drop(&b->ask_owner);
-	if (!sd_bus_message_is_method_error(reply, NULL) && !b->there)
-		daemon_here(b);
-	return 0;
-}
-
-/* The matches are there before anything is asked, so nothing slips through between. */
 static int watch(struct bluez *b)
 {
 	static const char signal[] = "type='signal',sender='" BLUEZ "',interface='";
@@ -624,20 +626,42 @@ static int watch(struct bluez *b)
 	snprintf(removed, sizeof(removed), "%s" BLUEZ_OBJECTS "',member='InterfacesRemoved'", signal);
 	snprintf(changed, sizeof(changed), "%s" BLUEZ_PROPERTIES "',member='PropertiesChanged',arg0='" BLUEZ_ADAPTER "'",
 		 signal);
-	int r = sd_bus_add_match_async(b->bus, &b->watch_owner,
-				       "type='signal',sender='org.freedesktop.DBus',"
-				       "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" BLUEZ "'",
-				       on_owner_changed, NULL, b);
-	if (r >= 0)
-		r = sd_bus_add_match_async(b->bus, &b->watch_added, added, on_added, NULL, b);
+	int r = sd_bus_add_match_async(b->bus, &b->watch_added, added, on_added, NULL, b);
 	if (r >= 0)
 		r = sd_bus_add_match_async(b->bus, &b->watch_removed, removed, on_removed, NULL, b);
 	if (r >= 0)
 		r = sd_bus_add_match_async(b->bus, &b->watch_adapter, changed, on_adapter_changed, NULL, b);
-	if (r >= 0)
-		r = sd_bus_call_method_async(b->bus, &b->ask_owner, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-					     "org.freedesktop.DBus", "GetNameOwner", on_owner, b, "s", BLUEZ);
 	return r;
+}
+
+static int on_bus(sd_bus *bus, void *user)
+{
+	struct bluez *b = user;
+	b->bus = bus;
+	int r = sd_bus_add_object_vtable(bus, &b->object, OBJECT, BLUEZ ".LEAdvertisement1", advertisement, b);
+	return r < 0 ? r : watch(b);
+}
+
+static void on_no_bus(void *user)
+{
+	struct bluez *b = user;
+	sd_bus_slot **slots[] = { &b->watch_added, &b->watch_removed, &b->watch_adapter, &b->object };
+	daemon_gone(b);
+	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
+		buscall_drop(slots[i]);
+	b->bus = NULL;
+}
+
+static const struct systembus_handler bus_handler = { on_bus, on_no_bus, on_service };
+
+void bluez_again(struct bluez *b)
+{
+	struct task *tasks[] = { &b->advertising, &b->scanning };
+	for (unsigned i = 0; i < 2; i++) {
+		tasks[i]->pause = 0;
+		(void)sd_event_source_set_enabled(tasks[i]->retry, SD_EVENT_OFF);
+		task_step(tasks[i]);
+	}
 }
 
 static int task_init(struct task *t, struct bluez *b, const char *what, void (*begin)(struct bluez *b),
@@ -662,15 +686,13 @@ int bluez_new(sd_event *event, const char *adapter, const struct bluez_handler *
 	if (r >= 0)
 		r = task_init(&b->scanning, b, "look for others", scan_begin, scan_end);
 	if (r >= 0)
-		r = sd_bus_open_system(&b->bus);
+		r = sd_event_add_time(event, &b->ask_again, CLOCK_BOOTTIME, 0, SECOND, on_ask_again, b);
 	if (r >= 0)
-		r = sd_bus_attach_event(b->bus, event, SD_EVENT_PRIORITY_NORMAL);
+		r = sd_event_source_set_enabled(b->ask_again, SD_EVENT_OFF);
 	if (r >= 0)
-		r = sd_bus_add_object_vtable(b->bus, &b->object, OBJECT, BLUEZ ".LEAdvertisement1", advertisement, b);
-	if (r >= 0)
-		r = watch(b);
+		r = systembus_new(event, BLUEZ, &bus_handler, b, &b->system);
 	if (r < 0)
-		return err_errno(e, r, "cannot use the system bus");
+		return err_errno(e, r, "cannot use Bluetooth");
 	*ret = TAKE_PTR(b);
 	return 0;
 }
@@ -684,15 +706,14 @@ void bluez_free(struct bluez *b)
 	task_reset(&b->scanning);
 	sd_event_source_disable_unref(b->advertising.retry);
 	sd_event_source_disable_unref(b->scanning.retry);
-	sd_bus_slot **slots[] = { &b->watch_owner,  &b->watch_added, &b->watch_removed, &b->watch_adapter,
-				  &b->watch_device, &b->ask_owner,   &b->ask_objects,	&b->object };
+	sd_event_source_disable_unref(b->ask_again);
+	sd_bus_slot **slots[] = { &b->watch_added,  &b->watch_removed, &b->watch_adapter,
+				  &b->watch_device, &b->ask_objects,   &b->object };
 	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
 		buscall_drop(slots[i]);
 	for (unsigned i = 0; i < ASKING_MAX; i++)
 		buscall_drop(&b->asking[i]);
-	if (b->bus)
-		(void)sd_bus_detach_event(b->bus);
-	sd_bus_close_unref(b->bus);
+	systembus_free(b->system);
 	sd_event_unref(b->event);
 	free(b);
 }

@@ -2,8 +2,8 @@
 #pragma once
 
 /* BlueZ's D-Bus interface, as far as finding each other needs it: one adapter's coming and going, one advertisement, and
- * discovery. Nothing happens, and nothing is said, while there is no bluetoothd or no adapter; both may come, go and restart at any
- * time, and what was asked for is asked for again. bluetoothd is never started, and no
+ * discovery. Nothing happens, and nothing is said, while there is no system bus, no bluetoothd or no adapter; all may come, go and
+ * restart at any time, and what was asked for is asked for again. bluetoothd is never started, and no
  * adapter is switched on: that is for the machine's owner. Of the sd-event thread. */
 
 #include <stdbool.h>
@@ -28,7 +28,7 @@ struct bluez_handler {
 	void (*note)(int priority, const char *text, void *user);
 };
 
-/* adapter: "hciN" or an address; "": the first one that is switched on. -errno: no system bus. */
+/* adapter: "hciN" or an address; "": the first one that is switched on. */
 int bluez_new(sd_event *event, const char *adapter, const struct bluez_handler *handler, void *user,
 	      struct bluez **ret, struct err *e);
 void bluez_free(struct bluez *b);
@@ -41,3 +41,5 @@ void bluez_scan(struct bluez *b, bool on);
 /* bluetoothd confirmed that it does. */
 bool bluez_advertises(const struct bluez *b);
 bool bluez_scans(const struct bluez *b);
+/* Something changed with radios: what failed is tried again at once. */
+void bluez_again(struct bluez *b);

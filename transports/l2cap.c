@@ -351,7 +351,9 @@ int l2cap_listen(sd_event *event, const struct address *own, listener_accept_fn 
 	char text[ADDRESS_TEXT];
 	struct address any_psm = *own;
 	address_set_port(&any_psm, 0);
-	_cleanup_close_ int fd = l2cap_socket(&any_psm);
+	_cleanup_close_ int fd = l2cap_socket(own);
+	if (fd == -EADDRINUSE)
+		fd = l2cap_socket(&any_psm);
 	if (fd < 0)
 		return err_errno(e, fd, "cannot listen at Bluetooth adapter %s", address_host(own, text));
 	if (listen(fd, BACKLOG) < 0)

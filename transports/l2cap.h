@@ -21,7 +21,7 @@
  * adapter has the address. */
 int l2cap_socket(const struct address *own);
 
-/* Listens at an adapter, at a PSM that the kernel chooses (listener_port). */
+/* Listens at an adapter, at own's PSM, or where that is taken or 0 at one that the kernel chooses (listener_port). */
 int l2cap_listen(sd_event *event, const struct address *own, listener_accept_fn *fn, void *user,
 		 struct listener **ret, struct err *e);
 

@@ -53,6 +53,7 @@ libtransports_a_SOURCES = \
 	transports/mesh-impl.h \
 	transports/mesh-neighbours.c \
 	transports/mesh-radio.c \
+	transports/mesh-reason.c \
 	transports/mesh-standby.c \
 	transports/mesh-target.c \
 	transports/mesh-way.c \
@@ -64,6 +65,8 @@ libtransports_a_SOURCES = \
 	transports/name.h \
 	transports/neighbours.c \
 	transports/neighbours.h \
+	transports/radios.c \
+	transports/radios.h \
 	transports/reach.c \
 	transports/reach.h \
 	transports/resolve.c \
@@ -72,6 +75,8 @@ libtransports_a_SOURCES = \
 	transports/rfkill.h \
 	transports/sock.c \
 	transports/sock.h \
+	transports/systembus.c \
+	transports/systembus.h \
 	transports/tcp.c \
 	transports/tcp.h \
 	transports/tls-context.c \

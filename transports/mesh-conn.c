@@ -152,7 +152,7 @@ void conn_end(struct conn *c, const struct err *why)
 		rest->let_go = c->let_go;
 		conn_end(rest, why); /* the device, not the connection, is let go */
 	} else if (rest && !link && (was_up || was_rest)) {
-		standby_call(rest);
+		standby_call(rest, was_up ? c : NULL, CHOSEN_ENDED);
 	} else if ((was_up || was_rest) && !link) {
 		if (was_rest && m->handler->no_successor)
 			m->handler->no_successor(&c->peer, m->user);

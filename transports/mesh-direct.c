@@ -25,16 +25,42 @@ static bool is_up(const struct conn *c)
 	return c->state == CONN_UP;
 }
 
+static void say_backlog(const struct mesh_backlog *b, char ret[static MESH_REASON_SIZE])
+{
+	static const char much[] = "too much for Bluetooth";
+	const unsigned long long n = b->n;
+	switch (b->work) {
+	case MESH_COMPARING:
+		snprintf(ret, MESH_REASON_SIZE, "the first comparison was %s", much);
+		break;
+	case MESH_CONTENTS:
+		if (n >= 1 << 20)
+			snprintf(ret, MESH_REASON_SIZE, "%llu MiB of contents were %s", n >> 20, much);
+		else if (n)
+			snprintf(ret, MESH_REASON_SIZE, "%llu KiB of contents were %s", (n + 1023) >> 10, much);
+		else
+			snprintf(ret, MESH_REASON_SIZE, "contents were waited for, %s", much);
+		break;
+	case MESH_CHANGES:
+		snprintf(ret, MESH_REASON_SIZE, "%llu changes were %s", n, much);
+		break;
+	}
+}
+
 /* Asked every few seconds, of a link by Bluetooth. */
 static bool long_busy(struct mesh *m, struct conn *c)
 {
-	if (!is_up(c) || !address_is_bluetooth(&c->remote) || !m->handler->busy || !m->handler->busy(&c->peer, m->user)) {
+	struct mesh_backlog b = { 0 };
+	if (!is_up(c) || !address_is_bluetooth(&c->remote) || !m->handler->busy || !m->handler->busy(&c->peer, &b, m->user)) {
 		c->busy_since = 0;
 		return false;
 	}
 	if (!c->busy_since)
 		c->busy_since = mesh_now(m);
-	return mesh_now(m) - c->busy_since >= m->direct_after;
+	if (mesh_now(m) - c->busy_since < m->direct_after)
+		return false;
+	say_backlog(&b, m->direct_want);
+	return true;
 }
 
 static bool alone(const struct mesh *m)
@@ -45,23 +71,32 @@ static bool alone(const struct mesh *m)
 	return true;
 }
 
-static bool on_wants(void *user)
+/* Why this device wants a group goes to direct_want; whether a busy link is the reason. */
+static bool look_for_reason(struct mesh *m)
 {
-	struct mesh *m = user;
 	bool any = false;
+	m->direct_want[0] = '\0';
 	if (m->resting || m->closing)
 		return false;
 	for (struct conn *c = m->conns; c; c = c->next)
 		any |= long_busy(m, c);
+	if (!any && m->direct_news && alone(m))
+		snprintf(m->direct_want, sizeof(m->direct_want), "nothing else reached it, and something had changed here");
+	return any;
+}
+
+static bool on_wants(void *user)
+{
+	struct mesh *m = user;
+	const bool any = look_for_reason(m);
 	if (any && !m->direct_busy)
 		wifidirect_hurry(m->direct);
 	m->direct_busy = any;
-	return any || (m->direct_news && alone(m));
+	return m->direct_want[0];
 }
 
-static bool on_welcome(uint32_t tag, bool asked, void *user)
+static bool is_welcome(struct mesh *m, uint32_t tag, bool asked)
 {
-	struct mesh *m = user;
 	if (m->resting || m->closing)
 		return false;
 	for (struct conn *c = m->conns; c; c = c->next)
@@ -70,23 +105,33 @@ static bool on_welcome(uint32_t tag, bool asked, void *user)
 	return asked || alone(m);
 }
 
+static bool on_welcome(uint32_t tag, bool asked, void *user)
+{
+	struct mesh *m = user;
+	if (!is_welcome(m, tag, asked))
+		return false;
+	(void)look_for_reason(m);
+	snprintf(m->direct_why, sizeof(m->direct_why), "%s",
+		 m->direct_want[0] ? m->direct_want : "the other device asked for it");
+	return true;
+}
+
 static bool is_in_group(const struct mesh *m, const struct link_info *info)
 {
 	const char *scope = strchr(info->local, '%');
 	return m->direct_ifname[0] && scope && strcmp(scope + 1, m->direct_ifname) == 0;
 }
 
-/* The connection goes over the group, whose interface may be gone by now. */
-static bool conn_in_group(const struct conn *c)
+bool direct_carries(const struct conn *c)
 {
-	return c->state != CONN_DEAD && c->mesh->direct_index && c->remote.sa.sa_family == AF_INET6 &&
+	return c->mesh->direct_index && c->remote.sa.sa_family == AF_INET6 &&
 	       c->remote.in6.sin6_scope_id == c->mesh->direct_index;
 }
 
 void direct_link_ends(struct conn *c)
 {
 	struct mesh *m = c->mesh;
-	if (m->direct && conn_in_group(c))
+	if (m->direct && direct_carries(c))
 		m->direct_news = m->handler->told && !m->handler->told(&c->peer, m->user);
 }
 
@@ -97,7 +142,7 @@ static uint64_t on_carried(const char *ifname, void *user)
 	(void)ifname;
 	for (struct conn *c = m->conns; c; c = c->next) {
 		struct link_info info;
-		if (!conn_in_group(c) || !c->tls)
+		if (!direct_carries(c) || !c->tls)
 			continue;
 		tls_info(c->tls, &info);
 		sum += info.bytes_in + info.bytes_out;
@@ -109,7 +154,7 @@ static void on_group(const char *ifname, void *user)
 {
 	struct mesh *m = user;
 	if (ifname) {
-		mesh_note(m, LOG_INFO, "Wi-Fi Direct: group with a member, interface %s", ifname);
+		mesh_note(m, LOG_INFO, "Wi-Fi Direct: group with a member, interface %s; %s", ifname, m->direct_why);
 		snprintf(m->direct_ifname, sizeof(m->direct_ifname), "%s", ifname);
 		m->direct_index = if_nametoindex(ifname);
 		return;
@@ -118,7 +163,7 @@ static void on_group(const char *ifname, void *user)
 	struct err why = { 0 };
 	err_set(&why, -ENETDOWN, "the Wi-Fi Direct group has ended");
 	for (struct conn *c = m->conns; c; c = c->next)
-		if (conn_in_group(c))
+		if (direct_carries(c))
 			conn_end(c, &why);
 	m->direct_ifname[0] = 0;
 	m->direct_index = 0;
@@ -148,7 +193,7 @@ const char *mesh_transport(const struct mesh *m, const struct link_info *info)
 
 int direct_new(struct mesh *m, const struct mesh_options *o, struct err *e)
 {
-	const struct wifidirect_options w = { .ifname = o->wifidirect, .root = "", .idle = o->wifidirect_idle };
+	const struct wifidirect_options w = { .ifname = o->wifidirect, .root = m->root, .idle = o->wifidirect_idle };
 	m->direct_after = o->wifidirect_after * SECOND;
 	m->direct_news = true;
 	return wifidirect_new(m->event, m->identity, &w, &handler, m, &m->direct, e);

@@ -2,13 +2,15 @@
 #pragma once
 
 /* The inside of a mesh, for mesh*.c: connections (mesh-conn.c), those that wait to take over
- * (mesh-standby.c), the addresses that are dialled (mesh-target.c) and how fast ways were (mesh-way.c). */
+ * (mesh-standby.c), the addresses that are dialled (mesh-target.c), how fast ways were (mesh-way.c) and why one was
+ * taken (mesh-reason.c). */
 
 #include "transports/address.h"
 #include "transports/bluetooth.h"
 #include "transports/dial.h"
 #include "transports/ifaces.h"
 #include "transports/mesh.h"
+#include "transports/radios.h"
 #include "transports/tcp.h"
 #include "transports/tls.h"
 #include "transports/wifidirect.h"
@@ -27,6 +29,17 @@ enum conn_state {
 /* What the dialler asks for, and, the first two, what it is answered. */
 enum { CONN_CARRY = 1, CONN_STANDBY = 2, CONN_NEIGHBOUR = 3, CONN_NEEDED = 4, CONN_REMEMBERED = 5,
        CONN_ALONE = 6, CONN_HUB = 7 };
+
+/* Why a connection became the link in place of another one. */
+enum chosen {
+	CHOSEN_FIRST, /* there was no other */
+	CHOSEN_ENDED,
+	CHOSEN_SILENT,
+	CHOSEN_SLOW,
+	CHOSEN_CHEAPER,
+	CHOSEN_CLOSER, /* shorter round trip */
+	CHOSEN_PEER,   /* the other device knows why */
+};
 
 struct target;
 
@@ -51,6 +64,8 @@ struct conn {
 	bool called;    /* CONN_REST: this device has called it */
 	uint64_t stall_since, stall_said; /* what was sent was not acknowledged in time: first and last word of it */
 	uint64_t busy_since; /* of one by Bluetooth; 0: it is not */
+	enum chosen chosen;
+	const char *before; /* what way_kind said of the link that it took over from; NULL: none */
 };
 
 /* An address to be dialled. */
@@ -90,16 +105,21 @@ struct mesh {
 	const struct mesh_handler *handler;
 	void *user;
 	char listen[ADDRESS_TEXT]; /* "": on all addresses */
+	char root[128];            /* "", or of a test */
 	struct tls_context *context;
 	struct listener *listener;
 	struct ifaces *ifaces;
 	struct discovery *discovery;
 	struct avahi *avahi;
-	struct bluetooth *bluetooth; /* NULL: not wanted, or no system bus */
+	struct bluetooth *bluetooth; /* NULL: not wanted */
 	struct wifidirect *direct; /* likewise */
+	struct radios *radios;     /* NULL: neither is wanted */
+	bool radio_blocked[2];     /* as was told, of each radios_kind */
 	uint64_t direct_after; /* so long a link has to be busy, in microseconds */
 	bool direct_news;      /* something happened here that was not told in the last group */
 	bool direct_busy;      /* a link by Bluetooth has been so for long enough */
+	char direct_want[MESH_REASON_SIZE]; /* why this device wants a group; "": it does not */
+	char direct_why[MESH_REASON_SIZE];  /* why there is one */
 	char direct_ifname[WPA_IFNAME_SIZE]; /* of the group; "": there is none */
 	unsigned direct_index; /* likewise; 0 */
 	struct joinserver *joinserver;
@@ -153,8 +173,8 @@ bool standby_fits(const struct mesh *m, const struct id *device, const struct li
 bool standby_refused(const struct conn *c);
 /* c is one from now on; data is what came behind the greeting. */
 void standby_begin(struct conn *c, const uint8_t *data, size_t len);
-/* Asks the peer to go on with c, which rests. */
-void standby_call(struct conn *c);
+/* Asks the peer to go on with c, which rests, instead of link (NULL: it has gone). */
+void standby_call(struct conn *c, const struct conn *link, enum chosen chosen);
 /* What was sent over the link is not acknowledged. */
 void standby_stalled(struct conn *link);
 /* How fast the link is, was found. */
@@ -166,6 +186,9 @@ void standby_paced(struct conn *link);
 bool way_is_slow(const struct conn *c);
 /* Its link was found to be slow, or not to be. */
 void way_note(const struct conn *c, bool slow);
+
+/* The way it goes, for a person: "the network", "Bluetooth", "Wi-Fi Direct"; each always the same text. */
+const char *way_kind(const struct conn *c);
 
 /* ---- neighbours ---- */
 
@@ -211,8 +234,9 @@ void targets_found(const struct id *device, const struct address *a, void *mesh)
 
 /* ---- Bluetooth ---- */
 
-/* -errno: there is no system bus, hence no Bluetooth. */
 int radio_new(struct mesh *m, const char *adapter, struct err *e);
+/* Follows what radios there are, for Bluetooth and Wi-Fi Direct. */
+int radio_watch(struct mesh *m, struct err *e);
 /* One more connection by Bluetooth may be made; spare: for a second way. */
 bool radio_has_room(const struct mesh *m, bool spare);
 /* Of two that hear each other by Bluetooth this one calls first. */
@@ -222,7 +246,8 @@ void radio_link_ended(struct mesh *m);
 
 /* ---- Wi-Fi Direct ---- */
 
-/* -errno: as radio_new. */
 int direct_new(struct mesh *m, const struct mesh_options *o, struct err *e);
+/* c goes over the group, whose interface may be gone by now. */
+bool direct_carries(const struct conn *c);
 /* c, which carries a session, is about to end. */
 void direct_link_ends(struct conn *c);

@@ -34,7 +34,7 @@ static bool is_busy(const struct id *device, void *user)
 	const struct conn *c = conn_link_to(m, device, NULL);
 	if (!c || c->busy)
 		return c;
-	return m->handler->busy && mesh_now(m) < c->up + SESSION_BUSY_MAX && m->handler->busy(device, m->user);
+	return m->handler->busy && mesh_now(m) < c->up + SESSION_BUSY_MAX && m->handler->busy(device, NULL, m->user);
 }
 
 static void let_go(struct mesh *m, uint64_t now)

@@ -28,7 +28,7 @@
 bool radio_has_room(const struct mesh *m, bool spare)
 {
 	unsigned n = 0;
-	if (spare && battery_read("") == BATTERY_LOW)
+	if (spare && battery_read(m->root) == BATTERY_LOW)
 		return false;
 	for (const struct conn *c = m->conns; c; c = c->next)
 		n += c->state != CONN_DEAD && address_is_bluetooth(&c->remote);
@@ -146,5 +146,46 @@ void radio_link_ended(struct mesh *m)
 
 int radio_new(struct mesh *m, const char *adapter, struct err *e)
 {
-	return bluetooth_new(m->event, m->identity, adapter, "", &handler, m, &m->bluetooth, e);
+	return bluetooth_new(m->event, m->identity, adapter, m->root, &handler, m, &m->bluetooth, e);
+}
+
+/* ---- what the kernel says ---- */
+
+static void tell_blocked(struct mesh *m, enum radios_kind kind)
+{
+	static const struct {
+		const char *name, *command;
+	} of[] = { [RADIOS_WIFI] = { "Wi-Fi", "wlan" }, [RADIOS_BLUETOOTH] = { "Bluetooth", "bluetooth" } };
+	const bool blocked = radios_blocked(m->radios, kind);
+	if (blocked == m->radio_blocked[kind])
+		return;
+	m->radio_blocked[kind] = blocked;
+	if (blocked)
+		mesh_note(m, LOG_INFO, "%s is blocked; this mends it: sudo rfkill unblock %s", of[kind].name, of[kind].command);
+	else
+		mesh_note(m, LOG_INFO, "%s is not blocked any more", of[kind].name);
+}
+
+static void on_radios(void *user)
+{
+	struct mesh *m = user;
+	mesh_note(m, LOG_DEBUG, "radios changed: looking again at what there is");
+	if (m->bluetooth) {
+		tell_blocked(m, RADIOS_BLUETOOTH);
+		bluetooth_again(m->bluetooth);
+	}
+	if (m->direct) {
+		tell_blocked(m, RADIOS_WIFI);
+		wifidirect_again(m->direct, m->radio_blocked[RADIOS_WIFI]);
+	}
+}
+
+int radio_watch(struct mesh *m, struct err *e)
+{
+	int r = radios_new(m->event, m->root, on_radios, m, &m->radios, e);
+	for (unsigned kind = 0; r == 0 && kind < 2; kind++)
+		m->radio_blocked[kind] = radios_blocked(m->radios, kind);
+	if (r == 0 && m->direct)
+		wifidirect_again(m->direct, m->radio_blocked[RADIOS_WIFI]);
+	return r;
 }

@@ -114,10 +114,13 @@ static int timer(struct conn *c, uint64_t usec, sd_event_time_handler_t fn)
 					  fn, c);
 }
 
-void standby_call(struct conn *c)
+void standby_call(struct conn *c, const struct conn *link, enum chosen chosen)
 {
-	if (!c->called)
+	if (!c->called) {
+		c->chosen = chosen;
+		c->before = link ? way_kind(link) : NULL;
 		(void)link_write(tls_link(c->tls), &(uint8_t){ CONN_CARRY }, 1);
+	}
 	c->called = true;
 	if (timer(c, ANSWER_WITHIN, on_no_answer) < 0) {
 		struct err why = { 0 };
@@ -126,18 +129,20 @@ void standby_call(struct conn *c)
 	}
 }
 
-static bool better(const struct conn *link, const struct conn *rest)
+/* Why it is; CHOSEN_FIRST: it is not. */
+static enum chosen better(const struct conn *link, const struct conn *rest)
 {
 	struct link_info l, r;
 	tls_info(link->tls, &l);
 	tls_info(rest->tls, &r);
 	bool slow = way_is_slow(link);
 	if (slow != way_is_slow(rest))
-		return slow;
+		return slow ? CHOSEN_SLOW : CHOSEN_FIRST;
 	if (l.cost != r.cost)
-		return r.cost < l.cost;
+		return r.cost < l.cost ? CHOSEN_CHEAPER : CHOSEN_FIRST;
 	/* An idle link's estimate is that of the handshake, in which the first packet took long. */
-	return r.rtt_least_us && 2 * (uint64_t)r.rtt_least_us + BETTER_BY_US < l.rtt_least_us;
+	const bool closer = r.rtt_least_us && 2 * (uint64_t)r.rtt_least_us + BETTER_BY_US < l.rtt_least_us;
+	return closer ? CHOSEN_CLOSER : CHOSEN_FIRST;
 }
 
 static int on_settled(sd_event_source *s, uint64_t usec, void *user)
@@ -145,8 +150,9 @@ static int on_settled(sd_event_source *s, uint64_t usec, void *user)
 	struct conn *c = user;
 	const struct conn *link = conn_link_to(c->mesh, &c->peer, NULL);
 	(void)s, (void)usec;
-	if (link && better(link, c))
-		standby_call(c);
+	const enum chosen why = link ? better(link, c) : CHOSEN_FIRST;
+	if (why != CHOSEN_FIRST)
+		standby_call(c, link, why);
 	return 0;
 }
 
@@ -155,9 +161,9 @@ void standby_paced(struct conn *link)
 	struct mesh *m = link->mesh;
 	struct conn *c = standby_of(m, &link->peer);
 	if (c && !c->called && link->state == CONN_UP && id_cmp(identity_device(m->identity), &c->peer) < 0 &&
-	    better(link, c)) {
+	    better(link, c) != CHOSEN_FIRST) {
 		mesh_note(m, LOG_INFO, "%s: the link is slow, calling the standby", tls_link(link->tls)->name);
-		standby_call(c);
+		standby_call(c, link, CHOSEN_SLOW);
 	}
 }
 
@@ -172,8 +178,13 @@ static void on_called(struct link *l, const uint8_t *data, size_t len, void *use
 		conn_end(c, &why);
 		return;
 	}
-	if (!c->called)
+	if (!c->called) {
+		const struct conn *link = conn_link_to(c->mesh, &c->peer, NULL);
+		const enum chosen why = link ? better(link, c) : CHOSEN_ENDED;
+		c->chosen = why == CHOSEN_FIRST ? CHOSEN_PEER : why;
+		c->before = link ? way_kind(link) : NULL;
 		(void)link_write(l, &(uint8_t){ CONN_CARRY }, 1);
+	}
 	conn_up(c);
 	/* What came in the same record is the link's user's already. */
 	if (len > 1 && c->state == CONN_UP && l->handler)
@@ -197,7 +208,7 @@ void standby_begin(struct conn *c, const uint8_t *data, size_t len)
 		  c->dialled ? "dialled" : "from", address_text(&c->remote, text));
 	link_handle(tls_link(c->tls), &rest_handler, c);
 	if (!link) {
-		standby_call(c); /* it went meanwhile */
+		standby_call(c, NULL, CHOSEN_ENDED); /* it went meanwhile */
 	} else {
 		tls_haste(link->tls, true);
 		if (id_cmp(identity_device(m->identity), &c->peer) < 0)
@@ -230,7 +241,7 @@ void standby_stalled(struct conn *link)
 	} else if (patience_ends(link, c) && !c->called) {
 		mesh_note(m, LOG_INFO, "%s: no answer over the link, calling the standby",
 			  tls_link(link->tls)->name);
-		standby_call(c);
+		standby_call(c, link, CHOSEN_SILENT);
 	}
 }
 

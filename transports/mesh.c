@@ -114,6 +114,7 @@ int mesh_new(sd_event *event, const struct identity *identity, const struct mesh
 	m->user = user;
 	if (o->listen)
 		snprintf(m->listen, sizeof(m->listen), "%s", o->listen);
+	snprintf(m->root, sizeof(m->root), "%s", o->root ? o->root : "");
 	int r = tls_context_new(identity, &m->context, e);
 	if (r == 0)
 		r = ifaces_new(event, on_network, m, &m->ifaces, e);
@@ -143,6 +144,8 @@ int mesh_new(sd_event *event, const struct identity *identity, const struct mesh
 		mesh_note(m, LOG_DEBUG, "no Bluetooth: %s", why.message);
 	if (o->wifidirect && direct_new(m, o, &why) < 0)
 		mesh_note(m, LOG_DEBUG, "no Wi-Fi Direct: %s", why.message);
+	if ((m->bluetooth || m->direct) && radio_watch(m, &why) < 0)
+		mesh_note(m, LOG_DEBUG, "radios that come and go are not noticed: %s", why.message);
 	*ret = TAKE_PTR(m);
 	return 0;
 }
@@ -157,6 +160,7 @@ void mesh_free(struct mesh *m)
 		target_free(m->targets);
 	while (m->conns)
 		conn_free(m->conns);
+	radios_free(m->radios);
 	wifidirect_free(m->direct);
 	bluetooth_free(m->bluetooth);
 	avahi_free(m->avahi);

@@ -55,9 +55,21 @@ struct mesh_options {
 	const char *wifidirect;  /* the interface, as wpa_new takes it; NULL: no Wi-Fi Direct */
 	unsigned wifidirect_after; /* seconds that a link by Bluetooth has to be busy */
 	unsigned wifidirect_idle;  /* seconds without traffic after which a group ends */
+	const char *root;        /* NULL, or where tests keep a sys/ and dev/ of theirs for what is said of radios */
 	struct invites *invites; /* borrowed; NULL: nobody can join here */
 	unsigned neighbours;     /* how many, where more are in reach; 0: NEIGHBOURS_LIMIT; or NEIGHBOURS_ALL */
 	bool take_all;           /* a hub: whoever asks for a link gets one */
+};
+
+/* What the session with a device is in the middle of. */
+enum mesh_work {
+	MESH_COMPARING, /* for the first time */
+	MESH_CONTENTS,  /* somebody waits for some; n: bytes that are to come, 0 where that is not known */
+	MESH_CHANGES,   /* n: so many, both ways together */
+};
+struct mesh_backlog {
+	enum mesh_work work;
+	uint64_t n;
 };
 
 struct mesh_handler {
@@ -77,8 +89,8 @@ struct mesh_handler {
 	 * frees. -errno: not known. Asked about once a second at most. NULL: never known. */
 	int (*ways)(struct neighbour_way **ret, uint32_t *ret_n, void *user);
 	/* The session with the device is in the middle of something that would have to begin anew: its link is not let
-	 * go for want of room. NULL: never. */
-	bool (*busy)(const struct id *device, void *user);
+	 * go for want of room. ret (may be NULL): with what. NULL: never. */
+	bool (*busy)(const struct id *device, struct mesh_backlog *ret, void *user);
 	/* All that happened here is known to be at the device, which has a link. NULL: it always is. */
 	bool (*told)(const struct id *device, void *user);
 	/* One line for a log; never holds a secret. priority as in syslog(3). NULL: none. */
@@ -143,6 +155,10 @@ void mesh_paced(struct mesh *m, const struct id *device, bool slow);
 void mesh_news(struct mesh *m);
 /* What the link goes over, for a person: "tcp", "bluetooth", "wifi-direct". */
 const char *mesh_transport(const struct mesh *m, const struct link_info *info);
+
+/* Why the link to the device goes that way, for a person: shoal(1), peers, has the list. "" where there is no link. */
+#define MESH_REASON_SIZE 120
+void mesh_reason(const struct mesh *m, const struct id *device, char ret[static MESH_REASON_SIZE]);
 
 /* Cuts the link to a device (link_down comes before this returns) and stops dialling it
  * until it is found anew; with admit false it stays away. */

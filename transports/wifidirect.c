@@ -23,6 +23,7 @@
 
 #define SECOND ((uint64_t)1000000)
 #define TICK (3 * SECOND)
+#define SETTLE (2 * SECOND) /* an interface comes up after its radio was let go */
 #define FIND_SECONDS 20u
 #define FORM_WITHIN (45 * SECOND)
 #define PAUSE_MIN (10 * SECOND)
@@ -50,7 +51,7 @@ struct wifidirect {
 	struct wpa *wpa;
 	sd_event_source *tick;
 	enum state state;
-	bool resting;
+	bool resting, blocked;
 	uint64_t until;     /* the end of looking or forming */
 	uint64_t next;      /* not to be looked before */
 	uint64_t pause;
@@ -70,6 +71,12 @@ static uint64_t now_us(const struct wifidirect *d)
 	uint64_t now = 0;
 	(void)sd_event_now(d->event, CLOCK_BOOTTIME, &now);
 	return now;
+}
+
+static void tick_in(struct wifidirect *d, uint64_t pause)
+{
+	(void)sd_event_source_set_time_relative(d->tick, pause);
+	(void)sd_event_source_set_enabled(d->tick, SD_EVENT_ONESHOT);
 }
 
 static void tell(struct wifidirect *d, int priority, const char *text)
@@ -140,7 +147,7 @@ static void on_peer(const char *id, const char *name, bool asked, void *user)
 {
 	struct wifidirect *d = user;
 	uint32_t tag;
-	if (d->resting || (d->state != LOOKING && !(asked && d->state == IDLE)) || d->names >= NAMES_A_ROUND ||
+	if (d->resting || d->blocked || (d->state != LOOKING && !(asked && d->state == IDLE)) || d->names >= NAMES_A_ROUND ||
 	    strncmp(name, WIFIDIRECT_PREFIX, strlen(WIFIDIRECT_PREFIX)) != 0 || now_us(d) < d->answers)
 		return;
 	d->names++;
@@ -226,7 +233,7 @@ static void step(struct wifidirect *d)
 	}
 	if (d->state == OFF)
 		return;
-	if (power == BATTERY_LOW || d->resting) {
+	if (power == BATTERY_LOW || d->resting || d->blocked) {
 		be_silent(d);
 		return;
 	}
@@ -249,8 +256,9 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *user)
 	if (d->state == IDLE)
 		d->names = 0;
 	step(d);
-	(void)sd_event_source_set_time_relative(s, TICK);
-	(void)sd_event_source_set_enabled(s, d->state == OFF ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
+	tick_in(d, TICK);
+	if (d->state == OFF)
+		(void)sd_event_source_set_enabled(s, SD_EVENT_OFF);
 	return 0;
 }
 
@@ -269,8 +277,7 @@ static void on_ready(bool ready, bool associated, void *user)
 	d->named = -1;
 	d->listening = 0;
 	d->next = d->pause = 0;
-	(void)sd_event_source_set_time_relative(d->tick, 0);
-	(void)sd_event_source_set_enabled(d->tick, SD_EVENT_ONESHOT);
+	tick_in(d, 0);
 }
 
 static void on_note(int priority, const char *text, void *user)
@@ -285,6 +292,17 @@ uint32_t wifidirect_tag(const struct wifidirect *d, const struct id *device)
 	return directkey_tag(d->key, device);
 }
 
+/* Nothing goes on, and it is not to be found. */
+static void give_up(struct wifidirect *d)
+{
+	if (d->state == GROUP || d->state == FORMING) {
+		wpa_leave(d->wpa);
+		if (d->state != OFF)
+			d->state = IDLE;
+	}
+	be_silent(d);
+}
+
 void wifidirect_hurry(struct wifidirect *d)
 {
 	if (d->state == IDLE && d->next > now_us(d) + PAUSE_MIN)
@@ -292,16 +310,28 @@ void wifidirect_hurry(struct wifidirect *d)
 	d->pause = 0;
 }
 
+void wifidirect_again(struct wifidirect *d, bool blocked)
+{
+	const bool was = d->blocked;
+	d->blocked = blocked;
+	if (blocked && !was)
+		give_up(d);
+	/* What wpa_supplicant was told may be lost with the interface that it was about. */
+	d->named = -1;
+	d->listening = 0;
+	if (was && !blocked) {
+		d->next = d->pause = 0;
+		if (d->state != OFF)
+			tick_in(d, SETTLE);
+	}
+	wpa_again(d->wpa);
+}
+
 void wifidirect_rest(struct wifidirect *d, bool on)
 {
 	d->resting = on;
-	if (on && (d->state == GROUP || d->state == FORMING)) {
-		wpa_leave(d->wpa);
-		if (d->state != OFF)
-			d->state = IDLE;
-	}
 	if (on)
-		be_silent(d);
+		give_up(d);
 	else
 		step(d);
 }

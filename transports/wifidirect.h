@@ -37,7 +37,7 @@ struct wifidirect_options {
 	unsigned idle;      /* seconds without traffic after which the group ends */
 };
 
-/* identity is borrowed. -errno: no system bus. */
+/* identity is borrowed. */
 int wifidirect_new(sd_event *event, const struct identity *identity, const struct wifidirect_options *o,
 		   const struct wifidirect_handler *handler, void *user, struct wifidirect **ret, struct err *e);
 void wifidirect_free(struct wifidirect *d);
@@ -46,6 +46,8 @@ DEFINE_CLEANUP(struct wifidirect *, wifidirect_free)
 uint32_t wifidirect_tag(const struct wifidirect *d, const struct id *device);
 /* There is a reason to look now which there was not before. */
 void wifidirect_hurry(struct wifidirect *d);
+/* Something changed with radios, and Wi-Fi is blocked by now or is not: looks again at what there is. */
+void wifidirect_again(struct wifidirect *d, bool blocked);
 /* The machine sleeps; on false, it is awake. */
 void wifidirect_rest(struct wifidirect *d, bool on);
 

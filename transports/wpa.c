@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "transports/buscall.h"
+#include "transports/systembus.h"
 
 #define PROPERTIES "org.freedesktop.DBus.Properties"
 #define PATH_SIZE 96
@@ -35,17 +36,19 @@ struct asking { /* the name of a peer */
 
 struct wpa {
 	sd_event *event;
-	sd_bus *bus;
+	struct systembus *system;
+	sd_bus *bus; /* NULL: there is none now */
 	char wanted[WPA_IFNAME_SIZE];
 	const struct wpa_handler *handler;
 	void *user;
-	sd_bus_slot *watch_owner, *watch_root, *watch_state, *watch_p2p, *ask_owner, *ask_root, *ask_iface, *ask_name,
+	sd_bus_slot *watch_root, *watch_state, *watch_p2p, *ask_root, *ask_iface, *ask_name,
 		*ask_group, *ask_peers, *call_find, *call_listen, *call_connect;
 	bool there;
 	char path[IFACES_MAX][PATH_SIZE]; /* still to be looked at: from next on */
 	unsigned n, next;
 	char device[PATH_SIZE]; /* in use; "": none */
 	bool associated;
+	bool disabled; /* blocked, or set down by a person */
 	bool ready;   /* as was told */
 	bool told_associated;
 	char own_name[WPA_NAME_SIZE]; /* before it was changed */
@@ -90,7 +93,8 @@ const char *wpa_explain(const char *error)
 static void refused(struct wpa *w, const char *what, const sd_bus_error *e)
 {
 	const char *name = e->name ? e->name : "";
-	if (strcmp(w->error, name) == 0)
+	/* What was under way when the bus broke off failed, too. */
+	if (strcmp(w->error, name) == 0 || sd_bus_is_open(w->bus) <= 0)
 		return;
 	snprintf(w->error, sizeof(w->error), "%.79s", name);
 	note(w, LOG_WARNING, "Wi-Fi Direct: cannot %s (%.60s: %.80s): %s", what, name, e->message ? e->message : "",
@@ -112,7 +116,7 @@ static void tell(struct wpa *w)
 {
 	const bool busy = w->forming || w->group[0];
 	const bool associated = w->device[0] && w->associated && !busy;
-	const bool ready = w->device[0] && !associated;
+	const bool ready = w->device[0] && !associated && (busy || !w->disabled);
 	if (ready == w->ready && associated == w->told_associated)
 		return;
 	w->ready = ready;
@@ -156,7 +160,7 @@ static void device_gone(struct wpa *w)
 	for (unsigned i = 0; i < ASKING_MAX; i++)
 		buscall_drop(&w->asking[i].call);
 	w->device[0] = 0;
-	w->named = w->own_known = w->associated = false;
+	w->named = w->own_known = w->associated = w->disabled = false;
 	not_formed(w, "the Wi-Fi interface is gone", false);
 	group_over(w);
 }
@@ -186,27 +190,9 @@ static bool variant_has(sd_bus_message *m, const char *word)
 	return found;
 }
 
-/* Calls fn for each pair of a dictionary a{sv}; it reads the value or leaves it. */
-static int each_pair(sd_bus_message *m, void (*fn)(sd_bus_message *m, const char *key, void *user), void *user)
-{
-	int r = sd_bus_message_enter_container(m, 'a', "{sv}");
-	while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-		const char *key = "", *contents = NULL;
-		char kind = 0;
-		r = sd_bus_message_read(m, "s", &key);
-		if (r >= 0)
-			fn(m, key, user);
-		if (r >= 0 && sd_bus_message_peek_type(m, &kind, &contents) > 0)
-			r = sd_bus_message_skip(m, "v");
-		if (r >= 0)
-			r = sd_bus_message_exit_container(m);
-	}
-	return r < 0 ? r : sd_bus_message_exit_container(m);
-}
-
 struct facts {
 	char ifname[WPA_IFNAME_SIZE];
-	bool state, associated, p2p;
+	bool state, associated, disabled, p2p;
 };
 
 static bool is_associated(const char *state)
@@ -219,26 +205,29 @@ static bool is_associated(const char *state)
 	return false;
 }
 
-static void read_capability(sd_bus_message *m, const char *key, void *user)
+static int read_capability(sd_bus_message *m, union buscall_key key, void *user)
 {
 	struct facts *f = user;
-	if (strcmp(key, "Modes") == 0)
+	if (strcmp(key.text, "Modes") == 0)
 		f->p2p |= variant_has(m, "p2p");
+	return 0;
 }
 
-static void read_iface(sd_bus_message *m, const char *key, void *user)
+static int read_iface(sd_bus_message *m, union buscall_key key, void *user)
 {
 	struct facts *f = user;
 	const char *s = "";
-	if (strcmp(key, "Ifname") == 0 && sd_bus_message_read(m, "v", "s", &s) >= 0) {
+	if (strcmp(key.text, "Ifname") == 0 && sd_bus_message_read(m, "v", "s", &s) >= 0) {
 		snprintf(f->ifname, sizeof(f->ifname), "%.15s", s);
-	} else if (strcmp(key, "State") == 0 && sd_bus_message_read(m, "v", "s", &s) >= 0) {
+	} else if (strcmp(key.text, "State") == 0 && sd_bus_message_read(m, "v", "s", &s) >= 0) {
 		f->state = true;
 		f->associated = is_associated(s);
-	} else if (strcmp(key, "Capabilities") == 0 && sd_bus_message_enter_container(m, 'v', "a{sv}") >= 0) {
-		(void)each_pair(m, read_capability, f);
+		f->disabled = strcmp(s, "interface_disabled") == 0;
+	} else if (strcmp(key.text, "Capabilities") == 0 && sd_bus_message_enter_container(m, 'v', "a{sv}") >= 0) {
+		(void)buscall_each(m, "sv", read_capability, f);
 		(void)sd_bus_message_exit_container(m);
 	}
+	return 0;
 }
 
 static void look_next(struct wpa *w);
@@ -250,13 +239,14 @@ static int on_iface(sd_bus_message *reply, void *user, sd_bus_error *error)
 	(void)error;
 	buscall_drop(&w->ask_iface);
 	const char *path = w->path[w->next++];
-	if (!sd_bus_message_is_method_error(reply, NULL) && each_pair(reply, read_iface, &f) >= 0 && f.p2p &&
+	if (!sd_bus_message_is_method_error(reply, NULL) && buscall_each(reply, "sv", read_iface, &f) >= 0 && f.p2p &&
 	    strncmp(f.ifname, "p2p-", 4) != 0 && (!w->wanted[0] || strcmp(f.ifname, w->wanted) == 0)) {
 		if (strcmp(path, w->device) != 0) {
 			device_gone(w);
 			memcpy(w->device, path, sizeof(w->device));
 		}
 		w->associated = f.associated;
+		w->disabled = f.disabled;
 		w->error[0] = 0;
 		tell(w);
 		return 0;
@@ -273,18 +263,19 @@ static void look_next(struct wpa *w)
 	device_gone(w);
 }
 
-static void read_root(sd_bus_message *m, const char *key, void *user)
+static int read_root(sd_bus_message *m, union buscall_key key, void *user)
 {
 	struct wpa *w = user;
 	const char *path;
-	if (strcmp(key, "Interfaces") != 0 || sd_bus_message_enter_container(m, 'v', "ao") < 0)
-		return;
+	if (strcmp(key.text, "Interfaces") != 0 || sd_bus_message_enter_container(m, 'v', "ao") < 0)
+		return 0;
 	int r = sd_bus_message_enter_container(m, 'a', "o");
 	while (r >= 0 && w->n < IFACES_MAX && (r = sd_bus_message_read(m, "o", &path)) > 0)
 		if (strlen(path) < PATH_SIZE)
 			snprintf(w->path[w->n++], PATH_SIZE, "%s", path);
 	(void)sd_bus_message_exit_container(m);
 	(void)sd_bus_message_exit_container(m);
+	return 0;
 }
 
 static int on_root(sd_bus_message *reply, void *user, sd_bus_error *error)
@@ -297,7 +288,7 @@ static int on_root(sd_bus_message *reply, void *user, sd_bus_error *error)
 	if (e)
 		refused(w, "ask what there is", e);
 	else
-		(void)each_pair(reply, read_root, w);
+		(void)buscall_each(reply, "sv", read_root, w);
 	look_next(w);
 	return 0;
 }
@@ -326,9 +317,10 @@ static int on_state(sd_bus_message *m, void *user, sd_bus_error *error)
 	const char *interface = "", *path = sd_bus_message_get_path(m);
 	(void)error;
 	if (!path || !w->device[0] || strcmp(path, w->device) != 0 || sd_bus_message_read(m, "s", &interface) < 0 ||
-	    each_pair(m, read_iface, &f) < 0 || !f.state)
+	    buscall_each(m, "sv", read_iface, &f) < 0 || !f.state)
 		return 0;
 	w->associated = f.associated;
+	w->disabled = f.disabled;
 	/* The machine goes to a network: that comes first. */
 	if (w->associated && w->group[0] && strcmp(w->group, w->device) != 0) {
 		note(w, LOG_INFO, "Wi-Fi Direct: the group ends, for this device connects to a network");
@@ -424,13 +416,14 @@ static int on_group_name(sd_bus_message *reply, void *user, sd_bus_error *error)
 	return 0;
 }
 
-static void read_group(sd_bus_message *m, const char *key, void *user)
+static int read_group(sd_bus_message *m, union buscall_key key, void *user)
 {
 	struct wpa *w = user;
 	const char *path = "";
-	if (strcmp(key, "interface_object") == 0 && sd_bus_message_read(m, "v", "o", &path) >= 0 &&
+	if (strcmp(key.text, "interface_object") == 0 && sd_bus_message_read(m, "v", "o", &path) >= 0 &&
 	    strlen(path) < sizeof(w->group))
 		snprintf(w->group, sizeof(w->group), "%s", path);
+	return 0;
 }
 
 static uint64_t now_us(const struct wpa *w)
@@ -449,14 +442,14 @@ static void end_group(struct wpa *w)
 static void group_started(struct wpa *w, sd_bus_message *m)
 {
 	if (!w->forming) {
-		if (!w->group[0] && w->given_up && now_us(w) < w->given_up + LATE && each_pair(m, read_group, w) >= 0 &&
+		if (!w->group[0] && w->given_up && now_us(w) < w->given_up + LATE && buscall_each(m, "sv", read_group, w) >= 0 &&
 		    w->group[0])
 			end_group(w);
 		if (!w->group_told && !w->ask_group)
 			w->group[0] = 0;
 		return;
 	}
-	if (each_pair(m, read_group, w) < 0 || !w->group[0]) {
+	if (buscall_each(m, "sv", read_group, w) < 0 || !w->group[0]) {
 		not_formed(w, "wpa_supplicant does not say what the group's interface is", false);
 		return;
 	}
@@ -471,18 +464,19 @@ struct finished {
 	bool ours;
 };
 
-static void read_finished(sd_bus_message *m, const char *key, void *user)
+static int read_finished(sd_bus_message *m, union buscall_key key, void *user)
 {
 	struct finished *f = user;
 	const char *path = "";
-	if (strcmp(key, "interface_object") == 0 && sd_bus_message_read(m, "v", "o", &path) >= 0)
+	if (strcmp(key.text, "interface_object") == 0 && sd_bus_message_read(m, "v", "o", &path) >= 0)
 		f->ours = strcmp(path, f->wpa->group) == 0;
+	return 0;
 }
 
 static void group_finished(struct wpa *w, sd_bus_message *m)
 {
 	struct finished f = { .wpa = w };
-	if (w->group[0] && each_pair(m, read_finished, &f) >= 0 && f.ours)
+	if (w->group[0] && buscall_each(m, "sv", read_finished, &f) >= 0 && f.ours)
 		group_over(w);
 }
 
@@ -556,12 +550,13 @@ static void set_name(struct wpa *w, const char *name, sd_bus_slot **slot)
 		buscall_only(w->bus, m);
 }
 
-static void read_name(sd_bus_message *m, const char *key, void *user)
+static int read_name(sd_bus_message *m, union buscall_key key, void *user)
 {
 	struct wpa *w = user;
 	const char *s = "";
-	if (strcmp(key, "DeviceName") == 0 && sd_bus_message_read(m, "v", "s", &s) >= 0)
+	if (strcmp(key.text, "DeviceName") == 0 && sd_bus_message_read(m, "v", "s", &s) >= 0)
 		snprintf(w->own_name, sizeof(w->own_name), "%.32s", s);
+	return 0;
 }
 
 static int on_own_name(sd_bus_message *reply, void *user, sd_bus_error *error)
@@ -570,7 +565,7 @@ static int on_own_name(sd_bus_message *reply, void *user, sd_bus_error *error)
 	(void)error;
 	buscall_drop(&w->ask_name);
 	if (!sd_bus_message_is_method_error(reply, NULL) && sd_bus_message_enter_container(reply, 'v', "a{sv}") >= 0 &&
-	    each_pair(reply, read_name, w) >= 0)
+	    buscall_each(reply, "sv", read_name, w) >= 0)
 		w->own_known = true;
 	return 0;
 }
@@ -665,39 +660,17 @@ static void service_here(struct wpa *w)
 	look(w);
 }
 
-static int on_owner_changed(sd_bus_message *m, void *user, sd_bus_error *error)
+static void on_service(bool here, void *user)
 {
-	struct wpa *w = user;
-	const char *name = "", *before = "", *after = "";
-	(void)error;
-	if (sd_bus_message_read(m, "sss", &name, &before, &after) < 0 || strcmp(name, WPA) != 0)
-		return 0;
-	if (after[0])
-		service_here(w);
+	if (here)
+		service_here(user);
 	else
-		service_gone(w);
-	return 0;
+		service_gone(user);
 }
 
-static int on_owner(sd_bus_message *reply, void *user, sd_bus_error *error)
-{
-	struct wpa *w = user;
-	(void)error;
-	buscall_drop(&w->ask_owner);
-	if (!sd_bus_message_is_method_error(reply, NULL) && !w->there)
-		service_here(w);
-	return 0;
-}
-
-/* The matches are there before anything is asked. */
 static int watch(struct wpa *w)
 {
-	int r = sd_bus_add_match_async(w->bus, &w->watch_owner,
-				       "type='signal',sender='org.freedesktop.DBus',"
-				       "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" WPA "'",
-				       on_owner_changed, NULL, w);
-	if (r >= 0)
-		r = sd_bus_add_match_async(w->bus, &w->watch_root,
+	int r = sd_bus_add_match_async(w->bus, &w->watch_root,
 					   "type='signal',sender='" WPA "',interface='" WPA "',path='" WPA_ROOT "'",
 					   on_root_signal, NULL, w);
 	if (r >= 0)
@@ -708,10 +681,33 @@ static int watch(struct wpa *w)
 	if (r >= 0)
 		r = sd_bus_add_match_async(w->bus, &w->watch_p2p,
 					   "type='signal',sender='" WPA "',interface='" WPA_P2P "'", on_p2p, NULL, w);
-	if (r >= 0)
-		r = sd_bus_call_method_async(w->bus, &w->ask_owner, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-					     "org.freedesktop.DBus", "GetNameOwner", on_owner, w, "s", WPA);
 	return r;
+}
+
+static int on_bus(sd_bus *bus, void *user)
+{
+	struct wpa *w = user;
+	w->bus = bus;
+	return watch(w);
+}
+
+static void on_no_bus(void *user)
+{
+	struct wpa *w = user;
+	sd_bus_slot **slots[] = { &w->watch_root, &w->watch_state, &w->watch_p2p };
+	service_gone(w);
+	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
+		buscall_drop(slots[i]);
+	w->bus = NULL;
+}
+
+static const struct systembus_handler bus_handler = { on_bus, on_no_bus, on_service };
+
+void wpa_again(struct wpa *w)
+{
+	w->error[0] = 0;
+	if (w->there)
+		look(w);
 }
 
 int wpa_new(sd_event *event, const char *ifname, const struct wpa_handler *handler, void *user, struct wpa **ret,
@@ -724,13 +720,9 @@ int wpa_new(sd_event *event, const char *ifname, const struct wpa_handler *handl
 	w->handler = handler;
 	w->user = user;
 	snprintf(w->wanted, sizeof(w->wanted), "%.15s", ifname);
-	int r = sd_bus_open_system(&w->bus);
-	if (r >= 0)
-		r = sd_bus_attach_event(w->bus, event, SD_EVENT_PRIORITY_NORMAL);
-	if (r >= 0)
-		r = watch(w);
+	int r = systembus_new(event, WPA, &bus_handler, w, &w->system);
 	if (r < 0)
-		return err_errno(e, r, "cannot use the system bus");
+		return err_errno(e, r, "cannot use Wi-Fi Direct");
 	*ret = TAKE_PTR(w);
 	return 0;
 }
@@ -751,16 +743,13 @@ void wpa_free(struct wpa *w)
 		if (w->named && w->own_known)
 			set_name(w, w->own_name, NULL);
 	}
-	sd_bus_slot **slots[] = { &w->watch_owner, &w->watch_root, &w->watch_state, &w->watch_p2p,   &w->ask_owner,
-				  &w->ask_root,	   &w->ask_iface,  &w->ask_name,    &w->ask_group,   &w->ask_peers,
+	sd_bus_slot **slots[] = { &w->watch_root, &w->watch_state, &w->watch_p2p, &w->ask_root,	   &w->ask_iface,  &w->ask_name,    &w->ask_group,   &w->ask_peers,
 				  &w->call_find,   &w->call_listen, &w->call_connect };
 	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
 		buscall_drop(slots[i]);
 	for (unsigned i = 0; i < ASKING_MAX; i++)
 		buscall_drop(&w->asking[i].call);
-	if (w->bus)
-		(void)sd_bus_detach_event(w->bus);
-	sd_bus_flush_close_unref(w->bus);
+	systembus_free(w->system);
 	sd_event_unref(w->event);
 	free(w);
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 /* wpa_supplicant's D-Bus interface, as far as a Wi-Fi Direct group of two needs it. Nothing happens, and nothing is said,
- * while wpa_supplicant does not run, has no Wi-Fi interface, or cannot do Wi-Fi Direct; it may come, go and restart at any
+ * while there is no system bus, wpa_supplicant does not run, has no Wi-Fi interface, or cannot do Wi-Fi Direct; it may come, go and restart at any
  * time. It is never started, and no interface is made. Every call is asynchronous. Of the sd-event thread. */
 
 #include <stdbool.h>
@@ -39,13 +39,15 @@ struct wpa_handler {
 	void (*note)(int priority, const char *text, void *user);
 };
 
-/* ifname: which Wi-Fi interface; "": the first that can. -errno: no system bus. */
+/* ifname: which Wi-Fi interface; "": the first that can. */
 int wpa_new(sd_event *event, const char *ifname, const struct wpa_handler *handler, void *user, struct wpa **ret,
 	    struct err *e);
 void wpa_free(struct wpa *w); /* ends the group, and puts back the name */
 DEFINE_CLEANUP(struct wpa *, wpa_free)
 
 bool wpa_is_ready(const struct wpa *w);
+/* Something changed with radios: looks again at what there is. */
+void wpa_again(struct wpa *w);
 
 /* ---- only while it is ready ---- */
 

@@ -56,11 +56,10 @@ static int on_lines(sd_event_source *s, int fd, uint32_t events, void *userdata)
 {
 	char text[64];
 	int r = 0;
-	(void)s;
 	(void)events;
 	ssize_t n = read(fd, text, sizeof(text) - 1);
 	if (n <= 0)
-		return sd_event_exit(sd_bus_get_event(userdata), 0);
+		return sd_event_exit(sd_event_source_get_event(s), 0); /* the bus may be gone */
 	text[n] = 0;
 	for (const char *line = text; r >= 0 && *line; line += strcspn(line, "\n") + 1)
 		r = sd_bus_emit_signal(userdata, PATH, MANAGER, "PrepareForSleep", "b",

@@ -352,8 +352,13 @@ class Host:
             '<allow receive_type="method_call"/><allow receive_type="method_return"/>'
             '<allow receive_type="error"/><allow receive_type="signal"/>'
             "</policy></busconfig>\n")
-        self.popen("dbus-daemon", "--nofork", f"--config-file={config}")
+        self.bus = self.popen("dbus-daemon", "--nofork", f"--config-file={config}")
         wait_for(bus.exists, what="the message bus")
+
+    def stop_bus(self):
+        self.bus.kill()
+        self.bus.wait()
+        (self.runtime / "bus").unlink()
 
     def start_avahi(self):
         """An Avahi daemon of this host's own, on its networks only, and a bus."""

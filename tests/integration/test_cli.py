@@ -19,7 +19,7 @@ from lab import BUILD, Failed, alive, mounts_below, wait_for
 
 STATUS_KEYS = {"version", "store", "pid", "uptime_s", "mesh", "device", "mount", "drafts", "port",
                "files", "contents", "conflicts", "sync", "addresses", "durable", "disk"}
-PEER_KEYS = {"device", "id", "role", "state", "transport", "address", "standby", "dialled", "rtt_us",
+PEER_KEYS = {"device", "id", "role", "state", "transport", "reason", "address", "standby", "dialled", "rtt_us",
              "rate_out", "rate_in", "slow",
              "bytes_in", "bytes_out", "sync_bytes_in", "sync_bytes_out", "deltas_in", "deltas_out",
              "behind_here", "behind_there", "in_step", "copies", "connected_s"}

@@ -146,6 +146,13 @@ def test_what_is_no_schema(m, cars):
         m.path("c2/.schema.json").write_bytes(b"[]")
 
 
+@pytest.mark.parametrize("save", [truncated, renamed])
+def test_it_holds_at_once(m, d, save):
+    save(d / ".schema.json", dump(SCHEMA))
+    with pytest.raises(OSError):
+        (d / "7.json").write_bytes(b"{}")
+
+
 def test_it_comes_from_elsewhere_and_goes(m, d):
     m.new_document("c/7.json", {"doors": "four"})
     m.settle_and_sync()

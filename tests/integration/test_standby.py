@@ -24,6 +24,13 @@ def connected(host):
     return peers[0]["address"], peers[0]["standby"] or ""
 
 
+def why(host):
+    """Why the link to the only peer goes that way."""
+    peer, = host.shoal("peers", "--json")
+    assert peer["reason"] in host.shoal("peers")
+    return peer["reason"]
+
+
 def both_up(*hosts):
     for host in hosts:
         wait_for(lambda: all(connected(host)), what=f"{host.name} having a link and a standby")
@@ -134,6 +141,10 @@ def test_the_other_takes_over(two_ways, how):
     for host in (a, b):
         wait_for(lambda: both_ways(host, west, east), timeout=60,
                  what="a standby on the network that is back")
+    # One of the two calls, for a reason that it knows; the other may only know that it was called.
+    reason = {"silent": "the other way fell silent", "cable": "the other way broke off"}[how]
+    reasons = {why(a), why(b)}
+    assert reason in reasons and reasons <= {reason, "the other device changed over to it"}, reasons
 
 
 class Reading:
@@ -255,6 +266,7 @@ def test_a_standby_alone_fails(two_ways):
     west, east, a, b = two_ways
     resting = network_of(connected(a)[1], west, east)
     before = a.log().count("connected to ben")
+    assert why(b) == "it came first, the other way is no better"
     resting.disconnect(b)
     wait_for(lambda: not connected(b)[1] or network_of(connected(b)[1], west, east) is not resting)
     (a.dir / "x.txt").write_text("still")

@@ -11,8 +11,9 @@ from test_two_hosts import equal, meet, pair
 
 
 class Logind:
+    """Of a host that has a bus."""
+
     def __init__(self, host):
-        host.start_bus()
         self.process = host.popen(BUILD / "tests/helpers/logind", stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, text=True)
         self.expect("ready")
@@ -24,20 +25,24 @@ class Logind:
     def expect(self, line):
         assert self.process.stdout.readline() == line + "\n"
 
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
 
 @pytest.fixture
 def hosts(lab):
     """Two that are linked; logind of the first."""
     lan = lab.network()
     a, b = lab.host("anna", lan), lab.host("ben", lan)
+    a.start_bus()
     logind = Logind(a)
     a.up()
     logind.expect("asked sleep shoald delay")
     b.join(a)
     meet(a, b)
     yield a, b, logind
-    logind.process.stdin.close()
-    logind.process.wait()
+    logind.end()
 
 
 def test_sleep(hosts):
@@ -70,6 +75,31 @@ def test_it_does_not_sleep_after_all(hosts):
     meet(a, b)
     (b.dir / "x.txt").write_text("hello")
     equal(a, b)
+
+
+def test_the_bus_restarts(hosts):
+    """While it was about to sleep, which nobody is left to take back; the next logind is asked anew."""
+    a, b, logind = hosts
+    logind.say("sleep")
+    logind.expect("released")
+    wait_for(lambda: not b.shoal("peers", "--json"), timeout=2)
+    a.stop_bus()
+    logind.end()
+    wait_for(lambda: a.shoal("peers", "--json"), what="it being awake", timeout=10)
+    (b.dir / "x.txt").write_text("hello")
+    equal(a, b)
+    a.start_bus()
+    again = Logind(a)
+    # The bus may have been found before logind was on it.
+    try:
+        again.expect("asked sleep shoald delay")
+        again.say("sleep")
+        again.expect("released")
+        wait_for(lambda: not b.shoal("peers", "--json"), timeout=2)
+        again.say("wake")
+        meet(a, b)
+    finally:
+        again.end()
 
 
 def test_upgraded_while_it_sleeps(hosts):

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import time
 
-from guest import Failed, say, until
+from guest import BLUETOOTH, Failed, rfkill, say, until
 
 FOUND = 90  # seconds to find each other and connect
 SYNC = 90
@@ -96,6 +96,8 @@ def network(world):
     linked(a, b, "tcp")
     a.write("c/lan.json", {"over": "lan"})
     until("a document over the network", lambda: b.read("c/lan.json"), SYNC)
+    a.why(b, "the network is faster than Bluetooth")
+    b.why(a, "the network is faster than Bluetooth")
     # A cable that is pulled: an address that stays would be reached through the loopback, both being one kernel.
     run("link", "del", "lan0")
     linked(a, b, "bluetooth")
@@ -160,6 +162,22 @@ def restarted(world):
     until("the rest", lambda: arrived(b) == 60, 2 * SYNC)
 
 
+def blocked(world):
+    """Flight mode, on and off."""
+    a, b = world.pair()
+    linked(a, b)
+    for peer in (a, b):
+        peer.why(a if peer is b else b, "only Bluetooth reaches it")
+    rfkill(BLUETOOTH, True)
+    until("end of the link", lambda: a.link(b) is None and b.link(a) is None, 60)
+    until("word of it", lambda: all("Bluetooth is blocked" in peer.log() for peer in (a, b)), 10)
+    until("doctor saying so", lambda: "rfkill unblock bluetooth" in a.shoal("doctor", check=False), 10)
+    a.write("c/meanwhile.json", {"n": 1})
+    rfkill(BLUETOOTH, False)
+    linked(a, b)
+    until("the document", lambda: b.read("c/meanwhile.json") == {"n": 1}, SYNC)
+
+
 def token(world):
     """A new device joins by a token, with nothing but Bluetooth between the two."""
     a, b = world.peer("anna", 0), world.peer("ben", 1)
@@ -178,4 +196,4 @@ def token(world):
 
 
 CASES = {"sync": sync, "conflict": conflict, "network": network, "stranger": stranger, "pulled": pulled, "token": token,
-         "restarted": restarted}
+         "restarted": restarted, "blocked": blocked}

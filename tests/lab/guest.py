@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -86,6 +87,15 @@ class Services:
         self.bluetoothd.wait()
 
 
+BLUETOOTH = 2
+
+
+def rfkill(kind, on):
+    """Blocks, or lets go, all radios of a kind. By the device: sys/ shows only those of the network namespace."""
+    with open("/dev/rfkill", "wb", buffering=0) as device:
+        device.write(struct.pack("=IBBBB", 0, kind, 3, on, 0))
+
+
 def bluez(path, interface, prop):
     r = subprocess.run(["busctl", "--json=short", "get-property", "org.bluez", path, interface, prop],
                        capture_output=True, text=True)
@@ -140,6 +150,11 @@ class Peer:
             if peer.get("device") == other.name or peer.get("name") == other.name:
                 return peer.get("transport")
         return None
+
+    def why(self, other, reason):
+        """Waits until the link to the other has that reason."""
+        until(f"reason \"{reason}\" at {self.name}", lambda: any(
+            peer["device"] == other.name and peer["reason"] == reason for peer in self.shoal("peers", "--json")))
 
     def write(self, path, value):
         file = self.dir / path

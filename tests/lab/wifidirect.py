@@ -127,6 +127,10 @@ def direct(world):
     if "groups can be formed by Wi-Fi Direct" not in says:
         raise Failed(f"doctor says {says}")
     linked(a, b)
+    reasons = {peer["reason"] for x in (a, b) for peer in x.shoal("peers", "--json")}
+    say(f"for these reasons: {reasons}")
+    if not reasons or reasons - {"nothing else reached it, and something had changed here", "the other device asked for it"}:
+        raise Failed("which are others than expected")
     content = os.urandom(SIZE)
     begin = time.monotonic()
     (a.dir / "big.bin").write_bytes(content)
@@ -139,6 +143,10 @@ def direct(world):
     for peer in (a, b):
         if not re.search("nothing passes any more|the group has ended", peer.log()):
             raise Failed(f"{peer.name} does not say why the group ended")
+    # Another interface on b's radio: the kernel says so.
+    before = b.log().count("radios changed")
+    subprocess.run(["ip", "netns", "exec", "peer1", "iw", "phy", "phy1", "interface", "add", "more", "type", "station"], check=True)
+    until("the new interface being noticed", lambda: b.log().count("radios changed") > before, 10)
     a.write("c/later.json", {"n": 1})
     linked(a, b)
     until("a document in the next group", lambda: b.read("c/later.json") == {"n": 1}, SYNC)
@@ -188,6 +196,11 @@ def escalate(world):
         if got != want or received < SIZE // 4:
             raise Failed(f"read {got} of {want}, {received} bytes of it over the group")
         linked_over(peer, other, "wifi-direct")
+        reason, = [p["reason"] for p in peer.shoal("peers", "--json") if p["device"] == other]
+        say(f"because {reason}")
+        if not re.fullmatch("([0-9]+ MiB of contents were|contents were waited for,) too much for Bluetooth|"
+                            "the other device asked for it", reason):
+            raise Failed("which is another reason than expected")
         # A radio under load pauses for longer than a cable does; Bluetooth is no better for that.
         moves = peer.log().count(f"connected to {other} over")
         if moves > 3:

@@ -79,15 +79,6 @@ static void end_direct(void)
 	RUN_UNTIL(false, 20);
 }
 
-/* The device is seen under the name that it would have. */
-static void name_peer(const struct identity *peer)
-{
-	_cleanup_(directkey_freep) struct directkey *k = NULL;
-	if (directkey_new(peer, &k) < 0 ||
-	    directkey_name(k, (int64_t)time(NULL), directkey_tag(k, identity_device(peer)), wpamock.peer_name) < 0)
-		tap_bail("no name");
-}
-
 static void names(const struct identity *a, const struct identity *b, const struct identity *x)
 {
 	_cleanup_(directkey_freep) struct directkey *ka = NULL, *kb = NULL, *kx = NULL;
@@ -131,13 +122,13 @@ static void looking(const struct identity *a, const struct identity *b, const st
 	ok(!wpamock.finds && strncmp(wpamock.name, WIFIDIRECT_PREFIX, 6) == 0 && wpamock.period > 0,
 	   "without a reason it can be found, and looks for nobody");
 	direct.wants = true;
-	name_peer(x);
+	wpamock_name(x);
 	RUN_UNTIL(wpamock.finds, SOON);
 	ok(wpamock.finds == 1, "with one it looks");
 	wpamock_peer("DeviceFound", PEER);
 	RUN_UNTIL(direct.wondered, 200);
 	ok(!direct.wondered && !wpamock.connects, "a stranger is nobody");
-	name_peer(b);
+	wpamock_name(b);
 	direct.welcome = false;
 	wpamock_peer("DeviceFound", PEER);
 	RUN_UNTIL(direct.wondered, SOON);
@@ -172,7 +163,7 @@ static void answering(const struct identity *a, const struct identity *b)
 {
 	char pin[WPA_PIN_SIZE], method[16];
 	start_direct(b);
-	name_peer(a);
+	wpamock_name(a);
 	RUN_UNTIL(direct.asks, SOON);
 	wpamock_peer("DeviceFound", PEER);
 	wpamock_peer("GONegotiationRequest", PEER);
@@ -203,7 +194,7 @@ static void answering(const struct identity *a, const struct identity *b)
 	end_direct();
 	/* The other side, for the same pair. */
 	start_direct(a);
-	name_peer(b);
+	wpamock_name(b);
 	RUN_UNTIL(direct.asks, SOON);
 	wpamock_peer("GONegotiationRequest", PEER);
 	RUN_UNTIL(wpamock.connects, SOON);
@@ -231,12 +222,41 @@ static void answering(const struct identity *a, const struct identity *b)
 	end_direct();
 }
 
+/* Flight mode. wpa_supplicant forgets what it was told, and says nothing. */
+static void blocking(const struct identity *a, const struct identity *b)
+{
+	start_direct(a);
+	wpamock_name(b);
+	direct.wants = true;
+	RUN_UNTIL(wpamock.finds && wpamock.period, SOON);
+	wifidirect_again(direct.direct, true);
+	RUN_UNTIL(wpamock.stops && !wpamock.period, SOON);
+	ok(wpamock.stops && !wpamock.period, "blocked, the search ends, and it is not to be found");
+	const unsigned finds = wpamock.finds, names = wpamock.names;
+	wpamock_peer("DeviceFound", PEER);
+	wpamock_peer("GONegotiationRequest", PEER);
+	RUN_UNTIL(wpamock.connects || wpamock.finds > finds, 4000);
+	ok(!wpamock.connects && wpamock.finds == finds, "nobody is called, answered or looked for");
+	const uint64_t from = clock_us();
+	wifidirect_again(direct.direct, false);
+	RUN_UNTIL(wpamock.finds > finds && wpamock.period && wpamock.names > names, SOON);
+	ok(wpamock.finds > finds && wpamock.period && wpamock.names > names && clock_us() - from < 5000000,
+	   "not blocked any more, it says again how it is to be found, and looks");
+	wpamock_peer("DeviceFound", PEER);
+	RUN_UNTIL(wpamock.connects, SOON);
+	is_uint(wpamock.connects, 1, "and calls");
+	wifidirect_again(direct.direct, true);
+	RUN_UNTIL(wpamock.cancels, SOON);
+	is_uint(wpamock.cancels, 1, "blocked in the middle of that, it gives up");
+	end_direct();
+}
+
 int main(void)
 {
 	struct err e = { 0 };
 	_cleanup_(identity_freep) struct identity *a = NULL, *b = NULL, *x = NULL;
 	const int64_t now = (int64_t)time(NULL);
-	tap_plan(27);
+	tap_plan(32);
 	if (sd_event_new(&event) < 0)
 		tap_bail("no loop");
 	const pid_t bus = bus_start();
@@ -249,6 +269,7 @@ int main(void)
 	names(a, b, x);
 	looking(a, b, x);
 	answering(a, b);
+	blocking(a, b);
 	wpamock_stop();
 	sd_event_unref(event);
 	bus_stop(bus);

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <syslog.h>
 
 #include "tests/bus.h"
 #include "tests/ends.h"
@@ -17,8 +16,9 @@
 static struct user {
 	struct wpa *wpa;
 	bool ready, associated;
-	unsigned readies, peers, asked, groups, ends, failures, pins, notes, warnings;
-	char id[WPA_PEER_ID], name[WPA_NAME_SIZE], ifname[WPA_IFNAME_SIZE], why[200], note[300];
+	unsigned readies, peers, asked, groups, ends, failures, pins;
+	char id[WPA_PEER_ID], name[WPA_NAME_SIZE], ifname[WPA_IFNAME_SIZE], why[200];
+	struct notes said;
 } user;
 
 static void on_ready(bool ready, bool associated, void *u)
@@ -57,10 +57,7 @@ static void on_failed(const char *why, bool pin, void *u)
 static void on_note(int priority, const char *text, void *u)
 {
 	(void)u;
-	user.notes++;
-	user.warnings += priority <= LOG_WARNING;
-	snprintf(user.note, sizeof(user.note), "%s", text);
-	tap_diag("%d: %s", priority, text);
+	notes_take(&user.said, priority, text);
 }
 
 static const struct wpa_handler handler = { on_ready, on_peer, on_group, on_failed, on_note };
@@ -108,8 +105,8 @@ static void in_group(void)
 static void nobody_there(void)
 {
 	start_user("");
-	RUN_UNTIL(user.readies || user.notes, 200);
-	ok(!user.readies && !user.notes, "without wpa_supplicant nothing happens and nothing is said");
+	RUN_UNTIL(user.readies || user.said.n, 200);
+	ok(!user.readies && !user.said.n, "without wpa_supplicant nothing happens and nothing is said");
 	wpamock_own(true);
 	RUN_UNTIL(user.ready, SOON);
 	ok(user.ready && !user.associated && wpa_is_ready(user.wpa), "it comes, and can be used");
@@ -154,7 +151,7 @@ static void finding(void)
 	wpa_stop(user.wpa);
 	RUN_UNTIL(wpamock.stops, SOON);
 	is_uint(wpamock.stops, 1, "the search can be ended");
-	is_uint(user.notes, 0, "of which nobody needs to know");
+	is_uint(user.said.n, 0, "of which nobody needs to know");
 	end_user();
 }
 
@@ -229,7 +226,7 @@ static void failing(void)
 		wpa_connect(user.wpa, PEER_ID, "12345670", false, 1);
 		RUN_UNTIL(user.failures == 4 + i, SOON);
 	}
-	ok(user.failures == 5 && user.warnings == 1 && strstr(user.note, "channel"), "a refusal is said once");
+	ok(user.failures == 5 && user.said.warnings == 1 && strstr(user.said.last, "channel"), "a refusal is said once");
 	wpamock.fail = NULL;
 	connect_to();
 	ok(wpamock.connects == 4 && strcmp(wpamock.method, "keypad") == 0, "and the next attempt is made");
@@ -242,8 +239,8 @@ static void refusals(void)
 	wpamock.fail = "GetAll";
 	wpamock.error = DENIED;
 	start_user("");
-	RUN_UNTIL(user.notes, SOON);
-	ok(!user.ready && user.warnings == 1 && strstr(user.note, "usermod"), "who may not use wpa_supplicant is told how he may");
+	RUN_UNTIL(user.said.n, SOON);
+	ok(!user.ready && user.said.warnings == 1 && strstr(user.said.last, "usermod"), "who may not use wpa_supplicant is told how he may");
 	end_user();
 
 	start_ready();
@@ -251,23 +248,23 @@ static void refusals(void)
 	wpamock.error = WPA ".NotAuthorized";
 	for (unsigned i = 0; i < 3; i++) {
 		wpa_find(user.wpa, 20);
-		RUN_UNTIL(wpamock.finds == i + 1 && user.notes, SOON);
+		RUN_UNTIL(wpamock.finds == i + 1 && user.said.n, SOON);
 	}
-	ok(wpamock.finds == 3 && user.warnings == 1 && strstr(user.note, "usermod"), "NotAuthorized is said once");
+	ok(wpamock.finds == 3 && user.said.warnings == 1 && strstr(user.said.last, "usermod"), "NotAuthorized is said once");
 	end_user();
 
 	wpamock_reset();
 	wpamock.radio = false;
 	start_user("");
 	RUN_UNTIL(wpamock.roots, SOON);
-	RUN_UNTIL(user.readies || user.notes, 100);
-	ok(wpamock.roots && !user.readies && !user.notes, "a radio that cannot is not used, without a word");
+	RUN_UNTIL(user.readies || user.said.n, 100);
+	ok(wpamock.roots && !user.readies && !user.said.n, "a radio that cannot is not used, without a word");
 	end_user();
 	wpamock_reset();
 	start_user("wlan6");
 	RUN_UNTIL(wpamock.roots, SOON);
-	RUN_UNTIL(user.readies || user.notes, 100);
-	ok(wpamock.roots && !user.readies && !user.notes, "nor one that was not asked for");
+	RUN_UNTIL(user.readies || user.said.n, 100);
+	ok(wpamock.roots && !user.readies && !user.said.n, "nor one that was not asked for");
 	end_user();
 	start_user("wlan5");
 	RUN_UNTIL(user.ready, SOON);
@@ -319,7 +316,56 @@ static void restarting(void)
 	RUN_UNTIL(user.ready, SOON);
 	ok(user.ready, "and comes");
 	end_user();
-	is_uint(user.notes, 0, "of which nobody needs to know");
+	is_uint(user.said.n, 0, "of which nobody needs to know");
+}
+
+static void bus_restarting(pid_t *bus)
+{
+	in_group();
+	bus_stop(*bus);
+	RUN_UNTIL(!user.ready, SOON);
+	ok(!user.ready && user.ends == 1, "the system bus goes: so has the group");
+	*bus = bus_start();
+	wpamock_restart();
+	RUN_UNTIL(user.ready, SOON);
+	ok(user.ready && user.readies == 3, "it comes again, and wpa_supplicant can be used");
+	wpamock_peer("DeviceFound", PEER);
+	RUN_UNTIL(user.peers, SOON);
+	ok(user.peers == 1 && !user.said.n, "and heard, without a word");
+	end_user();
+	bus_stop(*bus);
+	start_user("");
+	RUN_UNTIL(user.ready, 100);
+	*bus = bus_start();
+	wpamock_restart();
+	RUN_UNTIL(user.ready, SOON);
+	ok(user.ready, "a bus that comes late is found");
+	end_user();
+}
+
+/* A radio that is blocked, or whose interface is set down. */
+static void blocked(void)
+{
+	start_ready();
+	wpamock_state("interface_disabled");
+	RUN_UNTIL(!user.ready, SOON);
+	ok(!user.ready && !user.associated, "an interface that is disabled is not used");
+	wpa_find(user.wpa, 20);
+	wpamock_state("disconnected");
+	RUN_UNTIL(user.ready, SOON);
+	ok(user.ready && !wpamock.finds && !user.said.n, "nothing is asked of it until it is not any more");
+	end_user();
+	/* What is there is looked at again when the kernel says that something changed. */
+	wpamock_reset();
+	wpamock.any = false;
+	start_user("");
+	RUN_UNTIL(wpamock.roots, SOON);
+	RUN_UNTIL(user.ready, 50);
+	wpamock.any = true;
+	wpa_again(user.wpa);
+	RUN_UNTIL(user.ready, SOON);
+	ok(user.ready && !user.said.n, "one that came without a word is found when radios are looked at again");
+	end_user();
 }
 
 /* ---- what doctor says ---- */
@@ -365,10 +411,10 @@ static void facts(void)
 
 int main(void)
 {
-	tap_plan(50);
+	tap_plan(57);
 	if (sd_event_new(&event) < 0)
 		tap_bail("no loop");
-	const pid_t bus = bus_start();
+	pid_t bus = bus_start();
 	wpamock_start();
 	nobody_there();
 	finding();
@@ -377,6 +423,8 @@ int main(void)
 	refusals();
 	networks();
 	restarting();
+	blocked();
+	bus_restarting(&bus);
 	facts();
 	wpamock_stop();
 	sd_event_unref(event);
