@@ -472,7 +472,8 @@ EXTRA_DIST += \
 	tests/integration/test_txn.py \
 	tests/integration/test_types.py \
 	tests/integration/test_upgrade.py \
-	tests/integration/test_views.py
+	tests/integration/test_views.py \
+	tests/integration/test_watch.py
 
 # Only what a sanitizer build should run again; nothing else is built.
 quick_tests = $(unit_tests) $(sim_tests)

@@ -235,6 +235,9 @@ void queries_cancel(struct daemon *d);
 void queries_look(struct daemon *d);
 
 /* tools/subscriptions.c */
+struct filter;
+/* An expression of `--where`; e says at which character it is wrong. */
+int where_parse(const char *where, struct filter **ret, struct err *e);
 void method_subscribe(struct call *c, const struct json *params, void *userdata);
 void method_unsubscribe(struct call *c, const struct json *params, void *userdata);
 void method_subscriptions(struct call *c, const struct json *params, void *userdata);

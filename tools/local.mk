@@ -41,6 +41,8 @@ libtools_a_SOURCES = \
 	tools/doctor.c \
 	tools/durable.c \
 	tools/evict.c \
+	tools/feed-impl.h \
+	tools/feed-where.c \
 	tools/feed.c \
 	tools/fence.c \
 	tools/fence.h \

@@ -74,7 +74,7 @@ static void observe(const struct change *change, size_t n, void *userdata)
 		}
 }
 
-void live_look(struct asking *q, unsigned changes)
+static void live_look(struct asking *q, unsigned changes)
 {
 	if (changes != q->live->changes)
 		touch(q);
@@ -220,7 +220,7 @@ static int wait_for_change(struct asking *q, uint64_t began_us, uint64_t took_us
 	return atomic_load(&q->cancelled) ? -ECANCELED : 0;
 }
 
-int live_run(struct asking *q, struct err *e)
+static int live_run(struct asking *q, struct err *e)
 {
 	const struct query_sink sink = {
 		.table = take_table, .columns = take_columns, .row = take_row, .check = asking_check, .userdata = q,
@@ -243,6 +243,27 @@ int live_run(struct asking *q, struct err *e)
 
 /* ---- beginning and end ---- */
 
+static void live_stop(struct asking *q)
+{
+	replica_unobserve(q->d->replica, observe, q);
+}
+
+static void live_free(struct asking *q)
+{
+	struct live *x = q->live;
+	if (!x)
+		return;
+	answer_free(x->answer);
+	buf_done(&x->row);
+	buf_done(&x->key);
+	buf_done(&x->dirs);
+	free(x);
+}
+
+const struct asking_kind live_kind = {
+	.name = "live-query", .lasting = true, .run = live_run, .stop = live_stop, .free = live_free, .look = live_look,
+};
+
 int live_new(struct asking *q, const struct json *params, struct err *e)
 {
 	struct replica *r = q->d->replica;
@@ -251,34 +272,15 @@ int live_new(struct asking *q, const struct json *params, struct err *e)
 	int rc = param_text(&q->arena, params, "since", &since, e);
 	if (rc < 0)
 		return rc;
-	struct live *x = calloc(1, sizeof(*x));
+	struct live *x = q->live = calloc(1, sizeof(*x));
 	if (!x)
 		return err_errno(e, -ENOMEM, "cannot follow the query");
-	if (since && id_parse(since, strlen(since), &x->since) < 0) {
-		live_free(x);
+	if (since && id_parse(since, strlen(since), &x->since) < 0)
 		return err_set(e, -EINVAL, "\"%.40s\" is no cursor: one is what a line with \"cursor\" says, 32 digits", since);
-	}
 	replica_random(r, &seed, sizeof(seed));
 	x->changes = replica_interest_changes(r);
-	q->live = x;
 	rc = answer_new(seed, &x->answer);
 	if (rc == 0)
 		rc = replica_observe(r, observe, q);
 	return rc < 0 ? err_errno(e, rc, "cannot follow the query") : 0;
-}
-
-void live_stop(struct asking *q)
-{
-	replica_unobserve(q->d->replica, observe, q);
-}
-
-void live_free(struct live *x)
-{
-	if (!x)
-		return;
-	answer_free(x->answer);
-	buf_done(&x->row);
-	buf_done(&x->key);
-	buf_done(&x->dirs);
-	free(x);
 }

@@ -181,14 +181,14 @@ static void *work(void *userdata)
 {
 	struct asking *q = userdata;
 	struct err e = { 0 };
-	(void)pthread_setname_np(pthread_self(), q->live ? "live-query" : "query"); /* for ps -L */
-	int r = q->live ? live_run(q, &e) : ask_once(q, &e);
+	(void)pthread_setname_np(pthread_self(), q->kind->name);
+	int r = q->kind->run(q, &e);
 	if (r == -ETIMEDOUT)
 		err_set(&e, r, "the query took longer than %llu s (query.time)", (unsigned long long)(q->time_us / 1000000));
 	else if (r < 0 && q->e.code)
 		e = q->e;
 	else if (r < 0 && !e.code)
-		err_errno(&e, r, "the query failed");
+		err_errno(&e, r, "cannot go on");
 	pthread_mutex_lock(&q->lock);
 	q->e = e;
 	q->code = r;
@@ -227,7 +227,8 @@ static void asking_free(struct asking *q)
 	pthread_mutex_destroy(&q->lock);
 	buf_done(&q->lines);
 	buf_done(&q->rows);
-	live_free(q->live);
+	if (q->kind->free)
+		q->kind->free(q);
 	arena_done(&q->arena);
 	free(q);
 }
@@ -235,10 +236,9 @@ static void asking_free(struct asking *q)
 static void finish(struct asking *q)
 {
 	pthread_join(q->thread, NULL);
-	if (q->live) {
-		live_stop(q);
-		q->d->n_live--;
-	}
+	if (q->kind->stop)
+		q->kind->stop(q);
+	q->d->n_live -= q->kind->lasting;
 	if (q->call && q->code < 0) {
 		call_error(q->call, &q->e);
 	} else if (q->call) {
@@ -291,13 +291,67 @@ static void client_left(struct call *c, void *userdata)
 	signal_loop(q);
 }
 
-static int start(struct asking *q)
+static int begin(struct asking *q)
 {
 	q->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (q->fd < 0)
 		return -errno;
 	int r = sd_event_add_io(q->d->event, &q->source, q->fd, EPOLLIN, on_word, q);
 	return r < 0 ? r : -pthread_create(&q->thread, NULL, work, q);
+}
+
+static int make_room(const struct daemon *d, bool lasting, struct err *e)
+{
+	unsigned once = d->n_queries - d->n_live;
+	if (!lasting && once >= QUERIES_MAX)
+		return err_set(e, -EBUSY, "%u queries run already: wait for the end of one", once);
+	if (lasting && d->n_live >= LIVE_MAX)
+		return err_set(e, -EBUSY, "%u queries and watches with --where go on already: end one of them", d->n_live);
+	return 0;
+}
+
+int asking_new(struct daemon *d, struct call *call, const struct asking_kind *kind, struct asking **ret, struct err *e)
+{
+	pthread_condattr_t attr;
+	int r = make_room(d, kind->lasting, e);
+	struct asking *q = r == 0 ? calloc(1, sizeof(*q)) : NULL;
+	if (!q)
+		return r < 0 ? r : err_set(e, -ENOMEM, "out of memory");
+	q->kind = kind;
+	q->d = d;
+	q->call = call;
+	q->fd = -1;
+	pthread_mutex_init(&q->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&q->taken, &attr);
+	pthread_condattr_destroy(&attr);
+	*ret = q;
+	return 0;
+}
+
+void asking_start(struct asking *q, int r, struct err *e)
+{
+	struct daemon *d = q->d;
+	struct call *call = q->call;
+	daemon_settle(d);
+	if (r == 0) {
+		r = begin(q);
+		if (r < 0)
+			err_errno(e, r, "cannot begin");
+	}
+	if (r < 0) {
+		if (q->kind->stop)
+			q->kind->stop(q);
+		asking_free(q);
+		call_error(call, e);
+		return;
+	}
+	q->next = d->queries;
+	d->queries = q;
+	d->n_queries++;
+	d->n_live += q->kind->lasting;
+	call_keep(call, client_left, client_drained, q);
 }
 
 /* Parameters are texts (query_param_parse) in an object. */
@@ -336,70 +390,24 @@ static int take_query(struct asking *q, const struct json *params, struct err *e
 	return r < 0 ? r : take_params(q, params, e);
 }
 
-static int make_room(const struct daemon *d, bool watch, struct err *e)
-{
-	unsigned once = d->n_queries - d->n_live;
-	if (!watch && once >= QUERIES_MAX)
-		return err_set(e, -EBUSY, "%u queries run already: wait for the end of one", once);
-	if (watch && d->n_live >= LIVE_MAX)
-		return err_set(e, -EBUSY, "%u queries are followed already: end one of them", d->n_live);
-	return 0;
-}
-
-static int asking_new(struct daemon *d, struct call *call, struct asking **ret)
-{
-	pthread_condattr_t attr;
-	struct asking *q = calloc(1, sizeof(*q));
-	if (!q)
-		return -ENOMEM;
-	q->d = d;
-	q->call = call;
-	q->fd = -1;
-	pthread_mutex_init(&q->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&q->taken, &attr);
-	pthread_condattr_destroy(&attr);
-	*ret = q;
-	return 0;
-}
-
 void method_query(struct call *call, const struct json *params, void *userdata)
 {
+	static const struct asking_kind once = { .name = "query", .run = ask_once };
 	struct daemon *d = userdata;
 	struct err e = { 0 };
-	bool watch = false;
 	struct asking *q;
-	int r = asking_new(d, call, &q);
-	if (r < 0) {
-		call_fail(call, r, "out of memory");
-		return;
-	}
-	r = param_bool(params, "watch", &watch, &e);
+	bool watch = false;
+	int r = param_bool(params, "watch", &watch, &e);
 	if (r == 0)
-		r = make_room(d, watch, &e);
-	if (r == 0)
-		r = take_query(q, params, &e);
-	if (r == 0 && watch)
-		r = live_new(q, params, &e);
-	daemon_settle(d);
-	if (r == 0) {
-		r = start(q);
-		if (r < 0)
-			err_errno(&e, r, "cannot ask");
-	}
+		r = asking_new(d, call, watch ? &live_kind : &once, &q, &e);
 	if (r < 0) {
-		if (q->live)
-			live_stop(q);
-		asking_free(q);
 		call_error(call, &e);
 		return;
 	}
-	q->next = d->queries;
-	d->queries = q;
-	d->n_queries++;
-	d->n_live += watch;
-	call_keep(call, client_left, client_drained, q);
+	r = take_query(q, params, &e);
+	if (r == 0 && watch)
+		r = live_new(q, params, &e);
+	asking_start(q, r, &e);
 }
 
 void queries_cancel(struct daemon *d)
@@ -416,6 +424,6 @@ void queries_look(struct daemon *d)
 {
 	unsigned changes = d->n_live ? replica_interest_changes(d->replica) : 0;
 	for (struct asking *q = d->queries; q; q = q->next)
-		if (q->live)
-			live_look(q, changes);
+		if (q->kind->look)
+			q->kind->look(q, changes);
 }

@@ -46,6 +46,9 @@ static const struct option_def wait_options[WAIT_COUNT] = {
 	[WAIT_DEVICE] = { "device", 0, OPTION_TEXT, "NAME", "this device", 0, 0 },
 	[WAIT_TIMEOUT] = { "timeout", 0, OPTION_DURATION, "S", "give up after this time", 0, 0 },
 };
+static const struct option_def watch_options[WATCH_COUNT] = {
+	[WATCH_WHERE] = { "where", 0, OPTION_TEXT, "EXPR", "only of files that match, or did before", 0, 0 },
+};
 static const struct option_def resolve_options[RESOLVE_COUNT] = {
 	[RESOLVE_TAKE] = { "take", 0, OPTION_TEXT, "ID", "take this value back", 0, 0 },
 	[RESOLVE_KEEP] = { "keep", 0, OPTION_FLAG, NULL, "keep what is shown", 0, 0 },
@@ -116,8 +119,11 @@ static const struct command_def commands[] = {
 	  "Returns once N devices (default 1) hold everything durably that is in PATH (default: all)\n"
 	  "when asked. Exit code 3 when the time is over.",
 	  wait_options, WAIT_COUNT, 0, MANY, true, cmd_wait },
-	{ "watch", "[PATH...]", "Print a JSON object for each change", NULL, NULL, 0, 0, MANY, true,
-	  cmd_watch },
+	{ "watch", "[PATH...]", "Print a JSON object for each change",
+	  "With --where only of files that match an expression as in `shoal subscribe`, or did before; match says\n"
+	  "whether they enter, leave or stay.\n\n"
+	  "    shoal watch --where \"status = 'open'\" orders",
+	  watch_options, WATCH_COUNT, 0, MANY, true, cmd_watch },
 	{ "cat", "PATH[@VERSION]", "Print a file, or an earlier version of it",
 	  "With or without a mount. VERSION is four or more digits of what `shoal log` lists.",
 	  NULL, 0, 1, 1, false, cmd_cat },

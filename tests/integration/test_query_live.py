@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`shoal query --watch`: what is told of changes, from here and from elsewhere, to slow readers and to those who come back."""
+import contextlib
 import json
 import os
 import queue
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -257,7 +259,7 @@ def test_limits(cars):
         for watch in watches:
             watch.batch()
         with Watch(cars, DOORS) as one:
-            assert "16 queries are followed already" in one.fails()
+            assert "16 queries and watches with --where go on already" in one.fails()
         assert cars.shoal("query", "SELECT 1 AS n", "--format", "csv") == "n\n1\n"
         put(cars, **{"cars/7": {"doors": 8}})
         for watch in watches:
@@ -275,15 +277,27 @@ def test_limits(cars):
         watch.fails()
 
 
+def waited_for_processors(*pids):
+    """Seconds that the threads of these processes were ready and did not run."""
+    total = 0
+    for pid in pids:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                total += int((task / "schedstat").read_text().split()[1])
+    return total / 1e9
+
+
 def test_latency(cars):
-    """From a commit to the line that tells of it: the answer to a transaction is when it was made at the latest."""
+    """From a commit to the line that tells of it, without what other programs take of the processors meanwhile. The answer to a
+    transaction is when it was made at the latest."""
     with Watch(cars, DOORS) as watch, socket.socket(socket.AF_UNIX) as control:
         watch.batch()
+        pids = (cars.daemon_pid(), watch.process.pid, os.getpid())
         control.connect(str(cars.store / "control.sock"))
         file, times = control.makefile("rwb"), []
         for number in range(100, 400):
             line = json.dumps({"put": "cars/7.json", "value": {"doors": number}})
-            began = time.monotonic()
+            waited, began = waited_for_processors(*pids), time.monotonic()
             file.write(json.dumps({"method": "txn", "params": {"lines": line}, "id": 1}).encode() + b"\n")
             file.flush()
             assert "result" in json.loads(file.readline())
@@ -291,9 +305,10 @@ def test_latency(cars):
             while told is None or told[1]["op"] != "update":
                 told = watch.lines.get(timeout=END)
             assert told[1]["row"] == {"_id": "7", "doors": number}
-            times.append(told[0] - began)
-            # Rounds are 20 ms apart; what is measured is not how long one waits for its turn.
+            times.append((told[0] - began, max(0, told[0] - began - (waited_for_processors(*pids) - waited))))
+            # Rounds are 20 ms apart: how long one waits for its turn is not what is measured.
             time.sleep(0.03)
-    times.sort()
-    print(f"median {times[150] * 1e3:.2f} ms, p99 {times[297] * 1e3:.2f} ms, worst {times[-1] * 1e3:.2f} ms")
-    assert times[150] < 0.005 and times[297] < 0.05
+    whole, own = (sorted(x) for x in zip(*times))
+    print(f"median {whole[150] * 1e3:.2f} ms, p99 {whole[297] * 1e3:.2f} ms, worst {whole[-1] * 1e3:.2f} ms; "
+          f"without waiting for processors {own[150] * 1e3:.2f}, {own[297] * 1e3:.2f}, {own[-1] * 1e3:.2f}")
+    assert whole[150] < 0.005 and own[297] < 0.005

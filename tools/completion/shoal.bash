@@ -15,6 +15,7 @@ _shoal_options() {
 	log) echo '--deleted' ;;
 	restore) echo '--to=' ;;
 	subscribe) echo '--new --where=' ;;
+	watch) echo '--where=' ;;
 	unsubscribe) echo '--force --new' ;;
 	query) echo '--format= --param= --watch --since=' ;;
 	verify) echo '--repair' ;;
