@@ -254,6 +254,8 @@ static int flush(struct output *o)
 {
 	if (buf_failed(&o->out))
 		return -ENOMEM;
+	if (o->out.len == 0)
+		return 0;
 	size_t n = fwrite(o->out.data, 1, o->out.len, stdout);
 	if (n < o->out.len || fflush(stdout) != 0)
 		return errno ? -errno : -EIO;

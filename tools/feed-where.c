@@ -295,7 +295,7 @@ void watch_where(struct daemon *d, struct call *call, const struct json *params)
 		.name = "watch", .lasting = true, .run = sieve_run, .stop = sieve_stop, .free = sieve_free,
 	};
 	struct err e = { 0 };
-	struct asking *q;
+	struct asking *q = NULL;
 	int r = asking_new(d, call, &kind, &q, &e);
 	if (r < 0)
 		call_error(call, &e);

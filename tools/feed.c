@@ -46,9 +46,8 @@ static char *join_path(struct replica *r, const struct id *parent, const char *n
 	if (b.len)
 		buf_u8(&b, '/');
 	buf_puts(&b, name);
-	buf_u8(&b, 0);
-	size_t len;
-	return (char *)buf_take(&b, &len);
+	const char *path = buf_cstr(&b);
+	return path ? strdup(path) : NULL;
 }
 
 static const char *change_kind(unsigned what)

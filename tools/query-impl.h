@@ -69,6 +69,8 @@ void asking_begin(struct asking *q); /* the time that it may take begins */
 int asking_check(void *q);           /* -ECANCELED, -ETIMEDOUT */
 /* Takes the line, one JSON text; waits while many are there. */
 int asking_hand_over(struct asking *q, struct buf *line);
+/* The line is rows, an object with an unended list, or nothing yet: ends it. */
+int asking_end_list(struct asking *q);
 int asking_columns(const struct query_column *c, unsigned n, void *q);
 void asking_put_value(struct buf *b, const struct query_value *v);
 /* A row as a list. -EFBIG. */

@@ -145,14 +145,6 @@ static int take_row(const struct query_value *v, unsigned n, void *userdata)
 	return r;
 }
 
-static int end_line(struct asking *q)
-{
-	if (q->rows.len == 0)
-		return 0;
-	buf_puts(&q->rows, "]}");
-	return asking_hand_over(q, &q->rows);
-}
-
 static int tell_change(enum answer_op op, const void *row, size_t len, void *userdata)
 {
 	static const char *const names[] = { "delete", "update", "insert" };
@@ -161,7 +153,7 @@ static int tell_change(enum answer_op op, const void *row, size_t len, void *use
 	buf_putf(&q->rows, "{\"op\":\"%s\",\"row\":", names[op]);
 	buf_put(&q->rows, row, len);
 	buf_u8(&q->rows, '}');
-	return q->rows.len > LINE_SIZE ? end_line(q) : 0;
+	return q->rows.len > LINE_SIZE ? asking_end_list(q) : 0;
 }
 
 static int tell_cursor(struct asking *q, const struct id *cursor)
@@ -190,7 +182,7 @@ static int tell_round(struct asking *q)
 	if (r == 0)
 		r = answer_end(x->answer, same ? NULL : tell_change, q);
 	if (r == 0)
-		r = end_line(q);
+		r = asking_end_list(q);
 	x->cursor = cursor;
 	return r == 0 && (first || !same) ? tell_cursor(q, &cursor) : r;
 }

@@ -144,7 +144,7 @@ int asking_put_row(struct asking *q, const struct query_value *v, unsigned n, st
 	return 0;
 }
 
-static int end_line(struct asking *q)
+int asking_end_list(struct asking *q)
 {
 	if (q->rows.len == 0)
 		return 0;
@@ -166,7 +166,7 @@ static int tell_row(const struct query_value *v, unsigned n, void *userdata)
 	int r = asking_put_row(q, v, n, b);
 	if (r < 0)
 		return r;
-	return b->len > LINE_SIZE || asking_clock_us() - q->line_us > LINE_US ? end_line(q) : 0;
+	return b->len > LINE_SIZE || asking_clock_us() - q->line_us > LINE_US ? asking_end_list(q) : 0;
 }
 
 static int ask_once(struct asking *q, struct err *e)
@@ -174,7 +174,7 @@ static int ask_once(struct asking *q, struct err *e)
 	const struct query_sink sink = { .columns = asking_columns, .row = tell_row, .check = asking_check, .userdata = q };
 	asking_begin(q);
 	int r = query_run(q->d->replica, &q->query, &sink, e);
-	return r == 0 ? end_line(q) : r;
+	return r == 0 ? asking_end_list(q) : r;
 }
 
 static void *work(void *userdata)
@@ -314,9 +314,13 @@ int asking_new(struct daemon *d, struct call *call, const struct asking_kind *ki
 {
 	pthread_condattr_t attr;
 	int r = make_room(d, kind->lasting, e);
-	struct asking *q = r == 0 ? calloc(1, sizeof(*q)) : NULL;
-	if (!q)
-		return r < 0 ? r : err_set(e, -ENOMEM, "out of memory");
+	if (r < 0)
+		return r;
+	struct asking *q = calloc(1, sizeof(*q));
+	if (!q) {
+		err_set(e, -ENOMEM, "out of memory");
+		return -ENOMEM;
+	}
 	q->kind = kind;
 	q->d = d;
 	q->call = call;
@@ -395,12 +399,12 @@ void method_query(struct call *call, const struct json *params, void *userdata)
 	static const struct asking_kind once = { .name = "query", .run = ask_once };
 	struct daemon *d = userdata;
 	struct err e = { 0 };
-	struct asking *q;
+	struct asking *q = NULL;
 	bool watch = false;
 	int r = param_bool(params, "watch", &watch, &e);
 	if (r == 0)
 		r = asking_new(d, call, watch ? &live_kind : &once, &q, &e);
-	if (r < 0) {
+	if (!q) {
 		call_error(call, &e);
 		return;
 	}

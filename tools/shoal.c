@@ -120,8 +120,8 @@ static const struct command_def commands[] = {
 	  "when asked. Exit code 3 when the time is over.",
 	  wait_options, WAIT_COUNT, 0, MANY, true, cmd_wait },
 	{ "watch", "[PATH...]", "Print a JSON object for each change",
-	  "With --where only of files that match an expression as in `shoal subscribe`, or did before; match says\n"
-	  "whether they enter, leave or stay.\n\n"
+	  "With --where only of files that match an expression, as in `shoal subscribe`, or did before;\n"
+	  "match says whether they enter, leave or stay.\n\n"
 	  "    shoal watch --where \"status = 'open'\" orders",
 	  watch_options, WATCH_COUNT, 0, MANY, true, cmd_watch },
 	{ "cat", "PATH[@VERSION]", "Print a file, or an earlier version of it",
