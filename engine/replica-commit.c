@@ -476,6 +476,8 @@ int commit_end(struct commit *c, struct err *e)
 		rc = put_visits(c, b);
 	if (rc == 0)
 		rc = picks_put(c, b);
+	if (rc == 0)
+		rc = indexes_put(c, b);
 	c->together &= c->written <= TXN_BYTES_MAX;
 	if (rc == 0)
 		rc = commit_batches(c, b);

@@ -45,7 +45,7 @@
  *                                       varint counter, varint actor
  *   ATTRS    node                       struct node, see replica-node.c; live nodes, and directories
  *                                       that are not
- *   PICKS    see replica-pick.c
+ *   PICKS    see replica-pick.c and replica-index.c
  *   HISTORY  node, stamp u64            an earlier version, see engine/history.h; node TRASH: a deletion
  *
  * Locks, in this order: commit, notify, then leaves (scopes, shards of caches, views). */
@@ -56,6 +56,7 @@
 #include "engine/clock.h"
 #include "engine/elements.h"
 #include "engine/interest.h"
+#include "engine/jsonpath.h"
 #include "engine/kept.h"
 #include "engine/replica.h"
 #include "engine/restamp.h"
@@ -293,6 +294,7 @@ struct replica {
 	unsigned renewals_own;    /* those that nobody's word brought about */
 	struct restamp *restamped;
 	struct picks *picks;      /* replica-pick.c */
+	struct indexes *indexes;  /* replica-index.c */
 	bool left;                /* some nodes left with own changes */
 	struct clock clock;
 	uint32_t actors_saved;    /* so many are in the store */
@@ -554,7 +556,7 @@ int link_alive(struct commit *c, const struct record *file, bool *ret);
 /* Observers are told of the names of files that have come behind them. */
 int links_appear(struct commit *c);
 /* Calls f with each link that is alive and names that node of that collection. */
-int link_each(struct replica *r, const struct id *target, const struct id *scope,
+int link_each(struct replica *r, const struct store_snapshot *snap, const struct id *target, const struct id *scope,
 	      int (*f)(const struct id *link, void *userdata), void *userdata);
 /* The place of one of the file's links, always the same one. -ENOENT. */
 int link_first(struct replica *r, struct arena *a, const struct id *id, struct node *ret);
@@ -616,6 +618,40 @@ int picks_put(struct commit *c, struct store_batch *b);
 /* Compares those that are complete with all records, and begins those anew that are wrong, if repair is set.
  * Commit lock; c has begun and is empty. */
 int picks_check(struct replica *r, struct commit *c, bool repair, uint64_t *ret_wrong, struct err *e);
+
+/* Calls f for the nodes that n entries in the index of changes of a collection name, from *place on (empty: the first
+ * one), each once; *place is where to go on, empty at the end. What f returns other than 0 ends it. Commit lock. */
+int nodes_step(struct replica *r, const struct id *scope, unsigned n, struct buf *place,
+	       int (*f)(const struct id *node, void *userdata), void *userdata);
+
+/* replica-index.c: indexes for queries (engine/index.h). At open; what a commit changes of them. */
+int indexes_load(struct replica *r, struct err *e);
+void indexes_done(struct replica *r);
+int indexes_put(struct commit *c, struct store_batch *b);
+/* Compares those that are complete with all documents; as picks_check. */
+int indexes_check(struct replica *r, bool repair, uint64_t *ret_wrong, struct err *e);
+/* The collection has left the store: into the batch, and in memory. Commit lock. */
+void indexes_leave(struct replica *r, const struct id *scope, struct store_batch *b);
+
+/* An index in a snapshot that is not going. */
+struct index_at {
+	struct id name, scope;
+	const char **pointer; /* arena, as the rest */
+	struct jsonpath *path;
+	uint32_t n;
+	bool complete;
+	bool cut;             /* some texts in it are */
+};
+/* At most INDEXES_MAX of them. */
+int indexes_at(struct replica *r, const struct store_snapshot *snap, struct arena *a, struct index_at *ret, uint32_t *ret_n);
+/* Entries whose values are of a range; each key ends with the node. */
+int index_at_iter(struct replica *r, const struct store_snapshot *snap, const struct id *name, const struct buf *from,
+		  const struct buf *to, struct store_iter **ret);
+
+/* replica-types.c. A directory at the top or the root; what: is done for it, for people. -ENOENT, -ENOTDIR, -EINVAL. */
+int collection_check(struct replica *r, const struct id *id, const char *what, struct err *e);
+/* replica-rows.c: a document as a tree, numbers as they show. */
+int document_tree(struct replica *r, struct arena *a, const struct record *rec, struct json **ret, struct err *e);
 
 /* replica-part.c: marks of nodes that came of parts, and of those that left with own changes. */
 void part_put(struct commit *c, const struct touched *t, struct store_batch *b);

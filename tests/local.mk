@@ -64,6 +64,7 @@ unit_tests = \
 	tests/unit/test_history \
 	tests/unit/test_hostile \
 	tests/unit/test_incarnation \
+	tests/unit/test_index \
 	tests/unit/test_identity \
 	tests/unit/test_ignore \
 	tests/unit/test_jdiff \
@@ -441,6 +442,7 @@ EXTRA_DIST += \
 	tests/integration/test_idle.py \
 	tests/integration/test_ignore.py \
 	tests/integration/test_incarnations.py \
+	tests/integration/test_index.py \
 	tests/integration/test_lab.py \
 	tests/integration/test_libshoal.py \
 	tests/integration/test_links.py \

@@ -227,6 +227,10 @@ void method_type(struct call *c, const struct json *params, void *userdata);
 /* tools/job.c: `verify`, in a thread of its own. */
 void method_verify(struct call *c, const struct json *params, void *userdata);
 
+/* tools/index.c: `index`, `indexes`. */
+void method_index(struct call *c, const struct json *params, void *userdata);
+void method_indexes(struct call *c, const struct json *params, void *userdata);
+
 /* tools/query.c: `query`, each in a thread of its own. */
 void method_query(struct call *c, const struct json *params, void *userdata);
 /* They end soon, in the loop. */

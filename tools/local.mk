@@ -14,6 +14,7 @@ libtools_a_SOURCES = \
 	tools/cli-diff.c \
 	tools/cli-graph.c \
 	tools/cli-history.c \
+	tools/cli-index.c \
 	tools/cli-life.c \
 	tools/cli-mesh.c \
 	tools/cli-query.c \
@@ -51,6 +52,7 @@ libtools_a_SOURCES = \
 	tools/flusher.h \
 	tools/graph.c \
 	tools/history.c \
+	tools/index.c \
 	tools/history.h \
 	tools/job.c \
 	tools/keeping.c \

@@ -239,6 +239,8 @@ const struct method daemon_methods[] = {
 	{ "evict", method_evict },
 	{ "fetch", method_fetch },
 	{ "graph", method_graph },
+	{ "index", method_index },
+	{ "indexes", method_indexes },
 	{ "invite", method_invite },
 	{ "log", method_log },
 	{ "log-level", method_log_level },

@@ -65,6 +65,10 @@ static const struct option_def query_options[QUERY_COUNT] = {
 	[QUERY_WATCH] = { "watch", 0, OPTION_FLAG, NULL, "go on, and tell how the answer changes", 0, 0 },
 	[QUERY_SINCE] = { "since", 0, OPTION_TEXT, "CURSOR", "with --watch: begin where this cursor was told", 0, 0 },
 };
+static const struct option_def index_options[INDEX_COUNT] = {
+	[INDEX_DROP] = { "drop", 0, OPTION_FLAG, NULL, "take it away", 0, 0 },
+	[INDEX_LIST] = { "list", 0, OPTION_FLAG, NULL, "what indexes there are", 0, 0 },
+};
 static const struct option_def verify_options[VERIFY_COUNT] = {
 	[VERIFY_REPAIR] = { "repair", 0, OPTION_FLAG, NULL, "write derived entries anew", 0, 0 },
 };
@@ -178,6 +182,14 @@ static const struct command_def commands[] = {
 	  "    shoal query --watch \"SELECT _id, body FROM cars\"  JSON lines, more with each change\n\n"
 	  "shoal-query(7) has all of it.",
 	  query_options, QUERY_COUNT, 0, 1, true, cmd_query },
+	{ "index", "COLLECTION POINTER... | --list", "Have queries find documents by what they have",
+	  "A list of the collection's documents by what they have at a place, or at up to 8 of them, sorted by\n"
+	  "the first, then by the next. It belongs to this device; a new one is made while everything goes on.\n\n"
+	  "    shoal index cars /maker\n"
+	  "    shoal index cars /maker /doors\n"
+	  "    shoal index --drop cars /maker\n\n"
+	  "POINTER is a JSON pointer: /owner/city, /tags/0. shoal-query(7) has all of it.",
+	  index_options, INDEX_COUNT, 0, 9, true, cmd_index },
 	{ "type", "COLLECTION [POINTER [TYPE]]", "Declare how values merge, or show what is declared",
 	  "COLLECTION is a directory at the top, with all below it; . are the documents just at the top.\n"
 	  "POINTER is a JSON pointer; * in it stands for any member or element. TYPE is one of\n\n"

@@ -18,6 +18,7 @@ _shoal_options() {
 	watch) echo '--where=' ;;
 	unsubscribe) echo '--force --new' ;;
 	query) echo '--format= --param= --watch --since=' ;;
+	index) echo '--drop --list' ;;
 	verify) echo '--repair' ;;
 	esac
 	case $1 in
@@ -27,7 +28,7 @@ _shoal_options() {
 	echo '--help --version --store='
 }
 
-_shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down evict fetch init
+_shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down evict fetch index init
 	invite join log log-level mount peers query resolve restore status subscribe subscriptions txn type
 	umount unsubscribe up upgrade verify wait watch'
 
@@ -99,6 +100,12 @@ _shoal() {
 	fi
 	case $command in
 	'') mapfile -t COMPREPLY < <(compgen -W "$_shoal_commands" -- "$word") ;;
+	index)
+		if ((COMP_CWORD - i_command == 1)); then
+			mapfile -t COMPREPLY < <(compgen -d -- "$word")
+			compopt -o filenames 2>/dev/null
+		fi
+		;;
 	type)
 		case $((COMP_CWORD - i_command)) in
 		1)
