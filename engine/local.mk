@@ -6,6 +6,8 @@ libengine_a_SOURCES = \
 	engine/actor.c \
 	engine/actor.h \
 	engine/backlog.h \
+	engine/answer.c \
+	engine/answer.h \
 	engine/arena.c \
 	engine/arena.h \
 	engine/arraydiff.c \

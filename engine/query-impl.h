@@ -116,6 +116,8 @@ const struct query_field *fields_column(const struct query_run *run, const char 
 /* A table for the collection of that name. 0: SQLite knows it now; -ENOENT. */
 int tables_add(struct query_run *run, const char *name, struct err *e);
 void tables_done(struct query_run *run);
+/* To the sink, all of them. */
+int tables_tell(const struct query_run *run);
 /* The path of the collection behind a table; NULL: none. */
 const char *tables_path(const struct query_run *run, const char *name, uint64_t *ret_guess);
 /* Asks the sink. */

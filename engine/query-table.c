@@ -628,6 +628,14 @@ void tables_done(struct query_run *run)
 	run->tables = NULL;
 }
 
+int tables_tell(const struct query_run *run)
+{
+	int rc = 0;
+	for (const struct table *t = run->sink->table ? run->tables : NULL; rc == 0 && t; t = t->next)
+		rc = run->sink->table(t->path, !t->flat, run->sink->userdata);
+	return rc;
+}
+
 const char *tables_path(const struct query_run *run, const char *name, uint64_t *ret_guess)
 {
 	for (const struct table *t = run->tables; t; t = t->next)

@@ -441,6 +441,8 @@ static int run_query(struct query_run *run, struct err *e)
 		err_place(e, whole->sql, e->offset + skip);
 	if (rc == 0 && !skip)
 		rc = bind_all(run, s, e);
+	if (rc == 0)
+		rc = tables_tell(run);
 	sqlite3_progress_handler(run->db, STEPS, progress, run);
 	if (rc == 0)
 		rc = skip ? plan_tell(run, s) : tell_rows(run, s, e);

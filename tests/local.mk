@@ -30,6 +30,7 @@ tests_libtap_a_SOURCES = \
 unit_tests = \
 	tests/unit/test_absent \
 	tests/unit/test_advert \
+	tests/unit/test_answer \
 	tests/unit/test_arraydiff \
 	tests/unit/test_base \
 	tests/unit/test_beacon \
@@ -422,6 +423,7 @@ EXTRA_DIST += \
 	tests/integration/programs.py \
 	tests/integration/test_purge.py \
 	tests/integration/test_query.py \
+	tests/integration/test_query_live.py \
 	tests/integration/shaper.py \
 	tests/integration/test_blobs.py \
 	tests/integration/test_cli.py \
@@ -476,7 +478,8 @@ EXTRA_DIST += \
 	tests/integration/test_txn.py \
 	tests/integration/test_types.py \
 	tests/integration/test_upgrade.py \
-	tests/integration/test_views.py
+	tests/integration/test_views.py \
+	tests/integration/test_watch.py
 
 # Only what a sanitizer build should run again; nothing else is built.
 quick_tests = $(unit_tests) $(sim_tests)

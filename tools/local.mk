@@ -50,6 +50,8 @@ libtools_a_SOURCES = \
 	tools/doctor.c \
 	tools/durable.c \
 	tools/evict.c \
+	tools/feed-impl.h \
+	tools/feed-where.c \
 	tools/feed.c \
 	tools/fence.c \
 	tools/fence.h \
@@ -81,6 +83,8 @@ libtools_a_SOURCES = \
 	tools/progress.h \
 	tools/qr.c \
 	tools/qr.h \
+	tools/query-impl.h \
+	tools/query-live.c \
 	tools/query.c \
 	tools/records.c \
 	tools/records.h \

@@ -46,6 +46,9 @@ static const struct option_def wait_options[WAIT_COUNT] = {
 	[WAIT_DEVICE] = { "device", 0, OPTION_TEXT, "NAME", "this device", 0, 0 },
 	[WAIT_TIMEOUT] = { "timeout", 0, OPTION_DURATION, "S", "give up after this time", 0, 0 },
 };
+static const struct option_def watch_options[WATCH_COUNT] = {
+	[WATCH_WHERE] = { "where", 0, OPTION_TEXT, "EXPR", "only of files that match, or did before", 0, 0 },
+};
 static const struct option_def resolve_options[RESOLVE_COUNT] = {
 	[RESOLVE_TAKE] = { "take", 0, OPTION_TEXT, "ID", "take this value back", 0, 0 },
 	[RESOLVE_KEEP] = { "keep", 0, OPTION_FLAG, NULL, "keep what is shown", 0, 0 },
@@ -59,6 +62,8 @@ static const struct option_def restore_options[RESTORE_COUNT] = {
 static const struct option_def query_options[QUERY_COUNT] = {
 	[QUERY_FORMAT] = { "format", 0, OPTION_TEXT, "FORMAT", "table (default), json, jsonl or csv", 0, 0 },
 	[QUERY_PARAM] = { "param", 0, OPTION_LIST, "NAME=VALUE", "what :NAME in it is; as often as needed", 0, 0 },
+	[QUERY_WATCH] = { "watch", 0, OPTION_FLAG, NULL, "go on, and tell how the answer changes", 0, 0 },
+	[QUERY_SINCE] = { "since", 0, OPTION_TEXT, "CURSOR", "with --watch: begin where this cursor was told", 0, 0 },
 };
 static const struct option_def index_options[INDEX_COUNT] = {
 	[INDEX_DROP] = { "drop", 0, OPTION_FLAG, NULL, "take it away", 0, 0 },
@@ -129,8 +134,11 @@ static const struct command_def commands[] = {
 	  "Returns once N devices (default 1) hold everything durably that is in PATH (default: all)\n"
 	  "when asked. Exit code 3 when the time is over.",
 	  wait_options, WAIT_COUNT, 0, MANY, true, cmd_wait },
-	{ "watch", "[PATH...]", "Print a JSON object for each change", NULL, NULL, 0, 0, MANY, true,
-	  cmd_watch },
+	{ "watch", "[PATH...]", "Print a JSON object for each change",
+	  "With --where only of files that match an expression, as in `shoal subscribe`, or did before;\n"
+	  "match says whether they enter, leave or stay.\n\n"
+	  "    shoal watch --where \"status = 'open'\" orders",
+	  watch_options, WATCH_COUNT, 0, MANY, true, cmd_watch },
 	{ "cat", "PATH[@VERSION]", "Print a file, or an earlier version of it",
 	  "With or without a mount. VERSION is four or more digits of what `shoal log` lists.",
 	  NULL, 0, 1, 1, false, cmd_cat },
@@ -181,7 +189,8 @@ static const struct command_def commands[] = {
 	  "it comes from standard input. All is of one moment; nothing is changed.\n\n"
 	  "    shoal query \"SELECT _id, body ->> '$.doors' FROM cars WHERE body ->> '$.maker' = 'vw'\"\n"
 	  "    shoal query --param n=4 --format csv \"SELECT _id FROM cars WHERE body ->> 'doors' > :n\"\n"
-	  "    shoal query \"EXPLAIN SELECT ...\"                 how it would be answered\n\n"
+	  "    shoal query \"EXPLAIN SELECT ...\"                 how it would be answered\n"
+	  "    shoal query --watch \"SELECT _id, body FROM cars\"  JSON lines, more with each change\n\n"
 	  "shoal-query(7) has all of it.",
 	  query_options, QUERY_COUNT, 0, 1, true, cmd_query },
 	{ "index", "COLLECTION POINTER... | --list", "Have queries find documents by what they have",

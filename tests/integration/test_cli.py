@@ -25,7 +25,7 @@ PEER_KEYS = {"device", "id", "role", "state", "transport", "reason", "address", 
              "behind_here", "behind_there", "in_step", "copies", "connected_s"}
 DEVICE_KEYS = {"name", "id", "role", "self", "connected", "through", "last_seen"}
 COMMANDS = ("up down upgrade init mount umount invite join status peers devices connect disconnect "
-            "evict fetch wait watch cat log diff restore blame conflicts resolve txn query import export type "
+            "evict fetch wait watch cat log diff restore blame conflicts resolve txn query index import export type "
             "subscribe unsubscribe subscriptions config log-level doctor verify").split()
 
 

@@ -283,7 +283,7 @@ static void test_moment(void)
 	struct err e = { 0 };
 	const char *sql = "SELECT x._id, (SELECT count(*) FROM moment) FROM moment x, moment y WHERE x.body ->> 'n' = y.body ->> 'n'";
 	const struct query query = { .sql = sql, .len = strlen(sql) };
-	const struct query_sink sink = { asked_columns, write_more, NULL, &a };
+	const struct query_sink sink = { .columns = asked_columns, .row = write_more, .userdata = &a };
 	dir(&NODE_ROOT, "moment", &at);
 	m.dir = at.id;
 	doc(&at.id, "1.json", "{\"n\":5}");

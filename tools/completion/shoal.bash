@@ -15,8 +15,9 @@ _shoal_options() {
 	log) echo '--deleted' ;;
 	restore) echo '--to=' ;;
 	subscribe) echo '--new --where=' ;;
+	watch) echo '--where=' ;;
 	unsubscribe) echo '--force --new' ;;
-	query) echo '--format= --param=' ;;
+	query) echo '--format= --param= --watch --since=' ;;
 	index) echo '--drop --list' ;;
 	verify) echo '--repair' ;;
 	import) echo '--format= --id= --text --from= --keep-going' ;;
