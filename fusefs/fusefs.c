@@ -704,6 +704,11 @@ int fusefs_settle(struct fusefs *fs, unsigned timeout_ms)
 	return r < 0 ? r : notify_wait(fs->notify, until);
 }
 
+int fusefs_show(struct fusefs *fs, unsigned timeout_ms)
+{
+	return notify_wait(fs->notify, monotonic_ns() + (int64_t)timeout_ms * (SECOND_NS / 1000));
+}
+
 bool fusefs_is_open(struct fusefs *fs, const struct id *id)
 {
 	pthread_mutex_lock(&fs->lock);

@@ -110,6 +110,8 @@ int fusefs_drafts(struct fusefs *fs, fusefs_draft_fn f, void *userdata);
 /* Ends grace periods now: returns 0 once no pending deletion or unsettled new file is left that programs have
  * done with, and what was changed before is what the kernel shows; -ETIMEDOUT. */
 int fusefs_settle(struct fusefs *fs, unsigned timeout_ms);
+/* Returns 0 once what was changed before is what the kernel shows; -ETIMEDOUT. */
+int fusefs_show(struct fusefs *fs, unsigned timeout_ms);
 /* Has a program that node open (NULL: any)? */
 bool fusefs_is_open(struct fusefs *fs, const struct id *id);
 /* Returns 0 once every notification that was due when called has reached the kernel and no pending

@@ -10,6 +10,7 @@
 #include "tools/upgrade.h"
 
 #define SETTLE_MS 1000 /* for files that were made a moment ago */
+#define SHOW_MS 100
 #define SPARE_MS 100
 
 /* The store's path as an option value: commas and backslashes escaped for libfuse. */
@@ -103,6 +104,12 @@ void daemon_settle(struct daemon *d)
 	/* In vain is no failure: what stays local then is what a program has not finished. */
 	if (d->fs)
 		(void)fusefs_settle(d->fs, SETTLE_MS);
+}
+
+void daemon_show(struct daemon *d)
+{
+	if (d->fs)
+		(void)fusefs_show(d->fs, SHOW_MS);
 }
 
 void daemon_spare(struct daemon *d, const char *path)

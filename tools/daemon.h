@@ -105,6 +105,9 @@ void daemon_unmounted(void *userdata);
 /* Files that were just made stay local for a moment, in case they are renamed; who asks for what is
  * here means them as well. Ends those moments. */
 void daemon_settle(struct daemon *d);
+/* What was just changed is what programs find, names that they have looked for in vain as well, or will within a
+ * moment. */
+void daemon_show(struct daemon *d);
 /* A program that has the file open is let read to the end, for a moment. */
 void daemon_spare(struct daemon *d, const char *path);
 /* Begins a clean end. who (may be NULL) is answered when everything is durable. */

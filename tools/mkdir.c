@@ -43,6 +43,7 @@ void method_mkdir(struct call *call, const struct json *params, void *userdata)
 	if (r == 0) {
 		daemon_settle(d);
 		r = make(d->replica, path, &made, &e);
+		daemon_show(d);
 	}
 	if (r < 0) {
 		call_error(call, &e);

@@ -188,6 +188,9 @@ void method_txn(struct call *call, const struct json *params, void *userdata)
 		r = replica_steps(d->replica, l.step, l.n, !apart, result, &at, &e);
 		if (r < 0 && at < l.n)
 			at_line(&e, l.line[at]);
+		/* Who sends them apart sends many, and would wait for each name that the kernel knows. */
+		if (r == 0 && !apart)
+			daemon_show(d);
 	}
 	if (r < 0)
 		call_error(call, &e);

@@ -116,6 +116,19 @@ def test_directories(anna, store):
     assert sorted(x.name for x in (anna.dir / "new").iterdir()) == ["and"]
 
 
+def test_names_are_found_at_once(anna, store):
+    """The kernel remembers what it has looked for in vain."""
+    for number in range(300):
+        made, document = anna.dir / f"made{number}", anna.dir / f"cars/{number}.json"
+        assert not made.exists() and not document.exists()
+        store.mkdir(f"made{number}")
+        assert made.is_dir(), number
+        store.put(f"cars/{number}.json", number)
+        assert document.read_bytes() == b"%d\n" % number
+        store.delete(f"cars/{number}.json")
+        assert not document.exists(), number
+
+
 def test_what_was_done(store):
     """Each file counts once, with its last step."""
     store.put("cars/old.json", {"a": 1.0})
