@@ -125,15 +125,14 @@ static void ask_bus(struct wififacts *ret)
 
 void wififacts_look(const char *root, enum wififacts_radio radio, struct wififacts *ret)
 {
-	bool hard = false;
-	const unsigned blocked = rfkill_blocked(root, "wlan", &hard);
+	const struct rfkill k = rfkill_look(root, "wlan");
 	if (radio == WIFIFACTS_NO_RADIO)
 		say(ret, WIFIFACTS_NONE, "there is no Wi-Fi", "");
 	else if (radio == WIFIFACTS_PLAIN)
 		say(ret, WIFIFACTS_NONE, "the Wi-Fi of this machine cannot do Wi-Fi Direct", "");
-	else if (blocked && hard)
+	else if (k.hard)
 		say(ret, WIFIFACTS_BLOCKED, "Wi-Fi is blocked by a switch of the machine, or by flight mode", "rfkill list wlan");
-	else if (blocked)
+	else if (k.blocked)
 		say(ret, WIFIFACTS_BLOCKED, "Wi-Fi is blocked", "sudo rfkill unblock wlan");
 	else
 		ask_bus(ret);

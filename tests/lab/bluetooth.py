@@ -171,7 +171,9 @@ def blocked(world):
     rfkill(BLUETOOTH, True)
     until("end of the link", lambda: a.link(b) is None and b.link(a) is None, 60)
     until("word of it", lambda: all("Bluetooth is blocked" in peer.log() for peer in (a, b)), 10)
-    until("doctor saying so", lambda: "rfkill unblock bluetooth" in a.shoal("doctor", check=False), 10)
+    said = a.shoal("doctor", check=False)
+    if "rfkill unblock bluetooth" not in said:
+        raise Failed(f"doctor says {said}")
     a.write("c/meanwhile.json", {"n": 1})
     rfkill(BLUETOOTH, False)
     linked(a, b)
