@@ -11,6 +11,7 @@
 
 #define STRINGS_MAX 64
 #define LATE ((uint64_t)10 * 1000000)
+#define CAPABILITY_OWNER 0x01 /* of a peer's group capability */
 
 static uint64_t now_us(const struct wpa *w)
 {
@@ -31,9 +32,10 @@ void wpa_group_over(struct wpa *w)
 {
 	const bool told = w->group_told;
 	w->group[0] = 0;
-	w->group_told = w->forming = false;
+	w->group_told = w->forming = w->owns = false;
 	buscall_drop(&w->ask_group);
 	buscall_drop(&w->call_connect);
+	buscall_drop(&w->call_admit);
 	if (told)
 		w->handler->group(NULL, w->user);
 	wpa_tell(w);
@@ -78,19 +80,35 @@ static void peer_path(const struct wpa *w, const char *id, char ret[static WPA_P
 	snprintf(ret, WPA_PATH_SIZE + 32, "%s/Peers/%s", w->device, id);
 }
 
-static int on_peer_name(sd_bus_message *reply, void *user, sd_bus_error *error)
+struct peer {
+	const char *name; /* of the message's */
+	uint8_t group;
+};
+
+static int read_peer(sd_bus_message *m, union buscall_key key, void *user)
 {
-	struct wpa_asking *a = user;
-	struct wpa *w = a->wpa;
-	const char *name = "";
-	(void)error;
-	buscall_drop(&a->call);
-	if (!sd_bus_message_is_method_error(reply, NULL) && sd_bus_message_read(reply, "v", "s", &name) >= 0 && w->ready)
-		w->handler->peer(a->id, name, a->asked, w->user);
+	struct peer *p = user;
+	if (strcmp(key.text, "DeviceName") == 0)
+		(void)sd_bus_message_read(m, "v", "s", &p->name);
+	else if (strcmp(key.text, "groupcapability") == 0)
+		(void)sd_bus_message_read(m, "v", "y", &p->group);
 	return 0;
 }
 
-static void ask_peer(struct wpa *w, const char *path, bool asked)
+static int on_peer(sd_bus_message *reply, void *user, sd_bus_error *error)
+{
+	struct wpa_asking *a = user;
+	struct wpa *w = a->wpa;
+	struct peer p = { .name = "" };
+	(void)error;
+	buscall_drop(&a->call);
+	if (sd_bus_message_is_method_error(reply, NULL) || buscall_each(reply, "sv", read_peer, &p) < 0 || !w->ready)
+		return 0;
+	w->handler->peer(a->id, p.name, a->what == WPA_FOUND && (p.group & CAPABILITY_OWNER) ? WPA_OWNS : a->what, w->user);
+	return 0;
+}
+
+static void ask_peer(struct wpa *w, const char *path, enum wpa_peer what)
 {
 	struct wpa_asking *free_one = NULL;
 	char id[WPA_PEER_ID], full[WPA_PATH_SIZE + 32];
@@ -100,7 +118,8 @@ static void ask_peer(struct wpa *w, const char *path, bool asked)
 	for (unsigned i = 0; i < WPA_ASKING_MAX; i++) {
 		struct wpa_asking *a = &w->asking[i];
 		if (a->call && strcmp(a->id, id) == 0) {
-			a->asked |= asked;
+			if (what != WPA_FOUND)
+				a->what = what;
 			return;
 		}
 		if (!a->call)
@@ -109,10 +128,10 @@ static void ask_peer(struct wpa *w, const char *path, bool asked)
 	if (!free_one)
 		return;
 	free_one->wpa = w;
-	free_one->asked = asked;
+	free_one->what = what;
 	memcpy(free_one->id, id, sizeof(id));
 	peer_path(w, id, full);
-	(void)buscall_send(w->bus, &free_one->call, wpa_get(w, full, WPA_PEER, "DeviceName"), on_peer_name, free_one);
+	(void)buscall_send(w->bus, &free_one->call, wpa_get(w, full, WPA_PEER, NULL), on_peer, free_one);
 }
 
 static int on_peers(sd_bus_message *reply, void *user, sd_bus_error *error)
@@ -125,7 +144,7 @@ static int on_peers(sd_bus_message *reply, void *user, sd_bus_error *error)
 	    sd_bus_message_enter_container(reply, 'a', "o") < 0)
 		return 0;
 	for (unsigned i = 0; i < STRINGS_MAX && sd_bus_message_read(reply, "o", &path) > 0; i++)
-		ask_peer(w, path, false);
+		ask_peer(w, path, WPA_FOUND);
 	return 0;
 }
 
@@ -156,10 +175,12 @@ static int on_group_name(sd_bus_message *reply, void *user, sd_bus_error *error)
 static int read_group(sd_bus_message *m, union buscall_key key, void *user)
 {
 	struct wpa *w = user;
-	const char *path = "";
+	const char *path = "", *role = "";
 	if (strcmp(key.text, "interface_object") == 0 && sd_bus_message_read(m, "v", "o", &path) >= 0 &&
 	    strlen(path) < sizeof(w->group))
 		snprintf(w->group, sizeof(w->group), "%s", path);
+	else if (strcmp(key.text, "role") == 0 && sd_bus_message_read(m, "v", "s", &role) >= 0)
+		w->owns = strcmp(role, "GO") == 0;
 	return 0;
 }
 
@@ -205,9 +226,33 @@ static void group_finished(struct wpa *w, sd_bus_message *m)
 		wpa_group_over(w);
 }
 
+/* To form a group, or to let another one in. */
+static void other_pin(struct wpa *w, const char *path)
+{
+	static const char why[] = "the other device has another PIN: it is none of this mesh";
+	if (w->forming)
+		wpa_not_formed(w, why, true);
+	else if (w->group[0] && w->owns && strcmp(path, w->group) == 0)
+		w->handler->failed(why, true, w->user);
+}
+
+static bool is_of_peer(const struct wpa *w, const char *member, enum wpa_peer *ret)
+{
+	if (strcmp(member, "DeviceFound") == 0)
+		*ret = WPA_FOUND;
+	else if (strcmp(member, "GONegotiationRequest") == 0)
+		*ret = WPA_ASKS;
+	else if (w->group_told && w->owns && strcmp(member, "ProvisionDiscoveryRequestEnterPin") == 0)
+		*ret = WPA_ASKS_IN;
+	else
+		return false;
+	return true;
+}
+
 int wpa_on_p2p(sd_bus_message *m, void *user, sd_bus_error *error)
 {
 	struct wpa *w = user;
+	enum wpa_peer what = WPA_FOUND;
 	const char *member = sd_bus_message_get_member(m), *path = sd_bus_message_get_path(m), *peer = "";
 	(void)error;
 	if (!member || !path || !w->device[0])
@@ -220,13 +265,12 @@ int wpa_on_p2p(sd_bus_message *m, void *user, sd_bus_error *error)
 	else if (strcmp(member, "GroupFormationFailure") == 0)
 		wpa_not_formed(w, "the group could not be formed", true);
 	else if (strcmp(member, "WpsFailed") == 0)
-		wpa_not_formed(w, "the other device has another PIN: it is none of this mesh", true);
+		other_pin(w, path);
 	else if (strcmp(path, w->device) == 0 && strcmp(member, "GroupStarted") == 0)
 		group_started(w, m);
 	else if (strcmp(path, w->device) == 0 && w->ready &&
-		 (strcmp(member, "DeviceFound") == 0 || strcmp(member, "GONegotiationRequest") == 0) &&
-		 sd_bus_message_read(m, "o", &peer) >= 0)
-		ask_peer(w, peer, member[0] == 'G');
+		 is_of_peer(w, member, &what) && sd_bus_message_read(m, "o", &peer) >= 0)
+		ask_peer(w, peer, what);
 	return 0;
 }
 
@@ -243,6 +287,13 @@ static int on_connect(sd_bus_message *reply, void *user, sd_bus_error *error)
 	return 0;
 }
 
+static void connect_to(struct wpa *w, sd_bus_message *m_take)
+{
+	w->forming = true;
+	if (buscall_send(w->bus, &w->call_connect, m_take, on_connect, w) < 0)
+		wpa_not_formed(w, "out of memory", false);
+}
+
 void wpa_connect(struct wpa *w, const char *id, const char *pin, bool enters, unsigned intent)
 {
 	char path[WPA_PATH_SIZE + 32];
@@ -253,7 +304,49 @@ void wpa_connect(struct wpa *w, const char *id, const char *pin, bool enters, un
 	if (m && sd_bus_message_append(m, "a{sv}", 4, "peer", "o", path, "wps_method", "s", enters ? "keypad" : "display",
 				       "pin", "s", pin, "go_intent", "i", (int)intent) < 0)
 		m = sd_bus_message_unref(m);
-	w->forming = true;
-	if (buscall_send(w->bus, &w->call_connect, m, on_connect, w) < 0)
-		wpa_not_formed(w, "out of memory", false);
+	connect_to(w, m);
+}
+
+void wpa_join(struct wpa *w, const char *id, const char *pin)
+{
+	char path[WPA_PATH_SIZE + 32];
+	if (!w->ready || w->forming || w->group[0])
+		return;
+	peer_path(w, id, path);
+	sd_bus_message *m = wpa_call(w, "Connect");
+	if (m && sd_bus_message_append(m, "a{sv}", 4, "peer", "o", path, "wps_method", "s", "display", "pin", "s", pin, "join",
+				       "b", 1) < 0)
+		m = sd_bus_message_unref(m);
+	connect_to(w, m);
+}
+
+/* ---- the own group ---- */
+
+bool wpa_owns(const struct wpa *w)
+{
+	return w->group_told && w->owns;
+}
+
+static int on_admitted(sd_bus_message *reply, void *user, sd_bus_error *error)
+{
+	struct wpa *w = user;
+	const sd_bus_error *e = sd_bus_message_get_error(reply);
+	(void)error;
+	buscall_drop(&w->call_admit);
+	if (e) {
+		wpa_refused(w, "let another device into the group", e);
+		w->handler->failed(e->message ? e->message : "refused", false, w->user);
+	}
+	return 0;
+}
+
+/* The address that the other one will have in the group is not known, so the PIN is for whoever has it. */
+void wpa_admit(struct wpa *w, const char *pin)
+{
+	if (!wpa_owns(w))
+		return;
+	sd_bus_message *m = buscall_new(w->bus, WPA, w->group, WPA_WPS, "Start");
+	if (m && sd_bus_message_append(m, "a{sv}", 3, "Role", "s", "registrar", "Type", "s", "pin", "Pin", "s", pin) < 0)
+		m = sd_bus_message_unref(m);
+	(void)buscall_send(w->bus, &w->call_admit, m, on_admitted, w);
 }

@@ -20,7 +20,7 @@ struct wpa_asking { /* the name of a peer */
 	struct wpa *wpa;
 	sd_bus_slot *call;
 	char id[WPA_PEER_ID];
-	bool asked;
+	enum wpa_peer what;
 };
 
 struct wpa {
@@ -31,7 +31,7 @@ struct wpa {
 	const struct wpa_handler *handler;
 	void *user;
 	sd_bus_slot *watch_root, *watch_state, *watch_p2p, *ask_root, *ask_iface, *ask_name,
-		*ask_group, *ask_peers, *call_find, *call_listen, *call_connect;
+		*ask_group, *ask_peers, *call_find, *call_listen, *call_connect, *call_admit;
 	bool there;
 	char path[WPA_IFACES_MAX][WPA_PATH_SIZE]; /* still to be looked at: from next on */
 	unsigned n, next;
@@ -45,7 +45,7 @@ struct wpa {
 	bool forming;
 	uint64_t given_up; /* when, last; 0: never */
 	char group[WPA_PATH_SIZE]; /* the interface object of the group; "": none */
-	bool group_told;
+	bool group_told, owns;
 	char error[80]; /* the last one that was told */
 	struct wpa_asking asking[WPA_ASKING_MAX];
 };

@@ -456,7 +456,7 @@ void wpa_free(struct wpa *w)
 			set_name(w, w->own_name, NULL);
 	}
 	sd_bus_slot **slots[] = { &w->watch_root, &w->watch_state, &w->watch_p2p, &w->ask_root,	   &w->ask_iface,  &w->ask_name,    &w->ask_group,   &w->ask_peers,
-				  &w->call_find,   &w->call_listen, &w->call_connect };
+				  &w->call_find,   &w->call_listen, &w->call_connect, &w->call_admit };
 	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
 		buscall_drop(slots[i]);
 	for (unsigned i = 0; i < WPA_ASKING_MAX; i++)

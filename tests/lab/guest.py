@@ -246,7 +246,7 @@ def main():
             world = chain.Row(work)
             chain.CASES[case](world)
         else:
-            world = wifidirect.Half() if "VMPAIR_SIDE" in os.environ else wifidirect.Air(2)
+            world = wifidirect.Half() if "VMPAIR_SIDE" in os.environ else wifidirect.Air(wifidirect.RADIOS.get(case, 2))
             wifidirect.CASES[case](world)
         say("passed")
         return 0

@@ -221,4 +221,25 @@ def escalate(world):
     world.hear(f"done.{other}")
 
 
-CASES = {"direct": direct, "escalate": escalate}
+def several(world):
+    """A third device finds the group of two others and joins it."""
+    row = a, b, c = world.devices("anna", "ben", "carla")
+    for peer in row:
+        consent(peer, idle=600)
+    world.start(a, b)
+    linked(a, b)
+    before = groups(a), groups(b)
+    world.start(c)
+    linked(a, c)
+    linked(b, c)
+    c.write("c/third.json", {"n": 3})
+    until("its document at the two", lambda: all(peer.read("c/third.json") == {"n": 3} for peer in (a, b)), SYNC)
+    if not all(len(groups(peer)) == 1 for peer in row) or (set(groups(a)), set(groups(b))) != tuple(map(set, before)):
+        raise Failed(f"that is another group: {[groups(peer) for peer in row]}, before {before}")
+    joined = [peer.name for peer in row if "joining it" in peer.log()]
+    if joined != ["carla"] or sum("another member joins" in peer.log() for peer in (a, b)) != 1:
+        raise Failed(f"who joined whom: {joined}")
+
+
+CASES = {"direct": direct, "escalate": escalate, "several": several}
+RADIOS = {"several": 3}

@@ -16,6 +16,7 @@
 static struct user {
 	struct wpa *wpa;
 	bool ready, associated;
+	enum wpa_peer what;
 	unsigned readies, peers, asked, groups, ends, failures, pins;
 	char id[WPA_PEER_ID], name[WPA_NAME_SIZE], ifname[WPA_IFNAME_SIZE], why[200];
 	struct notes said;
@@ -29,11 +30,12 @@ static void on_ready(bool ready, bool associated, void *u)
 	user.readies++;
 }
 
-static void on_peer(const char *id, const char *name, bool asked, void *u)
+static void on_peer(const char *id, const char *name, enum wpa_peer what, void *u)
 {
 	(void)u;
 	user.peers++;
-	user.asked += asked;
+	user.what = what;
+	user.asked += what == WPA_ASKS;
 	snprintf(user.id, sizeof(user.id), "%s", id);
 	snprintf(user.name, sizeof(user.name), "%s", name);
 }
@@ -197,6 +199,57 @@ static void forming(void)
 	end_user();
 	RUN_UNTIL(wpamock.disconnects, SOON);
 	ok(wpamock.disconnects == 1 && strcmp(wpamock.left, GROUP) == 0, "in the end the own group is ended");
+}
+
+/* Others come into a group that there is already. */
+static void joining(void)
+{
+	start_ready();
+	wpamock.group = 0x25;
+	wpamock_peer("DeviceFound", PEER);
+	RUN_UNTIL(user.peers, SOON);
+	ok(user.what == WPA_OWNS && strcmp(user.name, "other") == 0, "that a device owns a group is told");
+	wpa_join(user.wpa, PEER_ID, "12345670");
+	RUN_UNTIL(wpamock.connects, SOON);
+	ok(wpamock.connects == 1 && wpamock.join && strcmp(wpamock.method, "display") == 0 && strcmp(wpamock.pin, "12345670") == 0 &&
+		   strcmp(wpamock.peer, PEER) == 0,
+	   "its group is joined, with a PIN that it enters");
+	wpamock.role = "client";
+	wpamock_group("GroupStarted", DEVICE, GROUP);
+	RUN_UNTIL(user.groups, SOON);
+	ok(user.groups == 1 && !wpa_owns(user.wpa), "there is a group, which is another's");
+	wpamock_peer("ProvisionDiscoveryRequestEnterPin", PEER);
+	wpamock_peer("DeviceFound", PEER);
+	RUN_UNTIL(user.peers == 2, SOON);
+	wpa_admit(user.wpa, "12345670");
+	ok(user.peers == 2 && user.what == WPA_OWNS, "nobody is let into that from here");
+	end_user();
+
+	in_group();
+	wpamock_peer("ProvisionDiscoveryRequestEnterPin", PEER);
+	RUN_UNTIL(user.peers, SOON);
+	ok(wpa_owns(user.wpa) && user.peers == 1 && user.what == WPA_ASKS_IN && !wpamock.admits, "who wants into an own group is told");
+	wpa_admit(user.wpa, "23456709");
+	RUN_UNTIL(wpamock.admits, SOON);
+	ok(wpamock.admits == 1 && strcmp(wpamock.pin, "23456709") == 0 && strcmp(wpamock.method, "pin") == 0 && !user.failures,
+	   "and let in with a PIN");
+	sd_bus_emit_signal(wpamock.bus, STRANGE, WPA_P2P, "WpsFailed", "s", "reason");
+	sd_bus_emit_signal(wpamock.bus, GROUP, WPA_P2P, "WpsFailed", "s", "reason");
+	RUN_UNTIL(user.failures, SOON);
+	ok(user.failures == 1 && user.pins == 1 && !user.ends, "one who has another PIN is told, and ends nothing");
+	wpamock.fail = "Start";
+	wpamock.error = DENIED;
+	wpa_admit(user.wpa, "23456709");
+	RUN_UNTIL(user.failures == 2, SOON);
+	ok(user.failures == 2 && user.pins == 1 && user.said.warnings == 1 && strstr(user.said.last, "usermod"),
+	   "a refusal is said: %s", user.said.last);
+	end_user();
+	start_ready();
+	wpamock_peer("ProvisionDiscoveryRequestEnterPin", PEER);
+	wpamock_peer("DeviceFound", PEER);
+	RUN_UNTIL(user.peers, SOON);
+	ok(user.peers == 1 && user.what == WPA_FOUND, "without a group nobody asks to be let in");
+	end_user();
 }
 
 static void failing(void)
@@ -411,7 +464,7 @@ static void facts(void)
 
 int main(void)
 {
-	tap_plan(57);
+	tap_plan(66);
 	if (sd_event_new(&event) < 0)
 		tap_bail("no loop");
 	pid_t bus = bus_start();
@@ -419,6 +472,7 @@ int main(void)
 	nobody_there();
 	finding();
 	forming();
+	joining();
 	failing();
 	refusals();
 	networks();
