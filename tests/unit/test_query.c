@@ -25,7 +25,8 @@ static void dir(const struct id *parent, const char *name, struct attr *ret)
 
 static void is(const char *sql, const char *want)
 {
-	is_str(ask(p.r, sql), want, "%.*s", (int)strcspn(sql, "\n"), sql);
+	size_t shown = strcspn(sql, "\n");
+	is_str(ask(p.r, sql), want, "%.*s", (int)(shown > 200 ? 200 : shown), sql);
 }
 
 /* ---- tables ---- */
