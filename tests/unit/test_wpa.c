@@ -434,6 +434,14 @@ static enum wififacts_state look(enum wififacts_radio radio, struct wififacts *r
 	return ret->state;
 }
 
+/* Another service is there, so to speak, or is not. */
+static void own(const char *name, bool on)
+{
+	int r = on ? sd_bus_request_name(wpamock.bus, name, 0) : sd_bus_release_name(wpamock.bus, name);
+	if (r < 0)
+		tap_bail("the name %s: %s", name, strerror(-r));
+}
+
 static void facts(void)
 {
 	struct wififacts f;
@@ -451,6 +459,13 @@ static void facts(void)
 	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_READY && !f.command[0], "ready: %s", f.message);
 	wpamock.any = false;
 	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_NO_IFACE && strstr(f.command, "CreateInterface"), "no interface: %s", f.message);
+	own("org.freedesktop.NetworkManager", true);
+	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_NO_IFACE && strstr(f.command, "nmcli device set"), "not NetworkManager's: %s", f.message);
+	own("net.connman.iwd", true);
+	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_IWD && strstr(f.command, "wpa_supplicant"), "iwd's: %s", f.message);
+	wpamock.any = true;
+	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_READY, "with an interface neither of them matters");
+	wpamock.any = false;
 	wpamock.p2p = false;
 	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_WITHOUT && f.command[0], "without P2P: %s", f.message);
 	wpamock.fail = "Get";
@@ -458,13 +473,16 @@ static void facts(void)
 	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_DENIED && strstr(f.command, "netdev"), "denied: %s", f.message);
 	wpamock.fail = NULL;
 	wpamock_own(false);
+	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_IWD, "no wpa_supplicant, for there is iwd");
+	own("net.connman.iwd", false);
 	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_NO_DAEMON && f.command[0], "no wpa_supplicant: %s", f.message);
+	own("org.freedesktop.NetworkManager", false);
 	wpamock_own(true);
 }
 
 int main(void)
 {
-	tap_plan(66);
+	tap_plan(70);
 	if (sd_event_new(&event) < 0)
 		tap_bail("no loop");
 	pid_t bus = bus_start();
