@@ -207,6 +207,8 @@ static int on_message(sd_bus_message *m, void *user, sd_bus_error *error)
 {
 	const char *member = sd_bus_message_get_member(m);
 	(void)user, (void)error;
+	if (sd_bus_message_is_method_call(m, NULL, "GetAll") && strcmp(sd_bus_message_get_path(m), PEER) == 0)
+		wpamock.aborted = true;
 	if (!wpamock.fail || !sd_bus_message_is_method_call(m, NULL, NULL) || strcmp(member, wpamock.fail) != 0)
 		return 0;
 	wpamock.finds += strcmp(member, "Find") == 0;

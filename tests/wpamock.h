@@ -32,6 +32,7 @@ extern struct wpamock {
 	int timeout, period, interval, intent;
 	char peer[96], method[16], pin[16], left[96];
 	bool auto_started;
+	bool aborted; /* somebody asked for all properties of a peer */
 } wpamock;
 
 /* Puts it on the bus, without its name. */

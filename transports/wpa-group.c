@@ -80,31 +80,44 @@ static void peer_path(const struct wpa *w, const char *id, char ret[static WPA_P
 	snprintf(ret, WPA_PATH_SIZE + 32, "%s/Peers/%s", w->device, id);
 }
 
-struct peer {
-	const char *name; /* of the message's */
-	uint8_t group;
-};
-
-static int read_peer(sd_bus_message *m, union buscall_key key, void *user)
+static void tell_peer(struct wpa_asking *a, enum wpa_peer what)
 {
-	struct peer *p = user;
-	if (strcmp(key.text, "DeviceName") == 0)
-		(void)sd_bus_message_read(m, "v", "s", &p->name);
-	else if (strcmp(key.text, "groupcapability") == 0)
-		(void)sd_bus_message_read(m, "v", "y", &p->group);
+	if (a->wpa->ready)
+		a->wpa->handler->peer(a->id, a->name, what, a->wpa->user);
+}
+
+static int on_peer_group(sd_bus_message *reply, void *user, sd_bus_error *error)
+{
+	struct wpa_asking *a = user;
+	uint8_t group = 0;
+	(void)error;
+	buscall_drop(&a->call);
+	if (!sd_bus_message_is_method_error(reply, NULL) && sd_bus_message_read(reply, "v", "y", &group) >= 0)
+		tell_peer(a, a->what != WPA_FOUND ? a->what : group & CAPABILITY_OWNER ? WPA_OWNS : WPA_FOUND);
 	return 0;
 }
 
-static int on_peer(sd_bus_message *reply, void *user, sd_bus_error *error)
+/* One property after the other: asked for all of them while a group is being formed, wpa_supplicant 2.10 aborts over the path of the
+ * peer's group, which has none yet. */
+static int on_peer_name(sd_bus_message *reply, void *user, sd_bus_error *error)
 {
 	struct wpa_asking *a = user;
 	struct wpa *w = a->wpa;
-	struct peer p = { .name = "" };
+	const char *name = "";
+	char full[WPA_PATH_SIZE + 32];
 	(void)error;
-	buscall_drop(&a->call);
-	if (sd_bus_message_is_method_error(reply, NULL) || buscall_each(reply, "sv", read_peer, &p) < 0 || !w->ready)
+	if (sd_bus_message_is_method_error(reply, NULL) || sd_bus_message_read(reply, "v", "s", &name) < 0) {
+		buscall_drop(&a->call);
 		return 0;
-	w->handler->peer(a->id, p.name, a->what == WPA_FOUND && (p.group & CAPABILITY_OWNER) ? WPA_OWNS : a->what, w->user);
+	}
+	snprintf(a->name, sizeof(a->name), "%s", name);
+	buscall_drop(&a->call);
+	if (a->what != WPA_FOUND) {
+		tell_peer(a, a->what);
+		return 0;
+	}
+	peer_path(w, a->id, full);
+	(void)buscall_send(w->bus, &a->call, wpa_get(w, full, WPA_PEER, "groupcapability"), on_peer_group, a);
 	return 0;
 }
 
@@ -131,7 +144,7 @@ static void ask_peer(struct wpa *w, const char *path, enum wpa_peer what)
 	free_one->what = what;
 	memcpy(free_one->id, id, sizeof(id));
 	peer_path(w, id, full);
-	(void)buscall_send(w->bus, &free_one->call, wpa_get(w, full, WPA_PEER, NULL), on_peer, free_one);
+	(void)buscall_send(w->bus, &free_one->call, wpa_get(w, full, WPA_PEER, "DeviceName"), on_peer_name, free_one);
 }
 
 static int on_peers(sd_bus_message *reply, void *user, sd_bus_error *error)

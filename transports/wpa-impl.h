@@ -21,6 +21,7 @@ struct wpa_asking { /* the name of a peer */
 	sd_bus_slot *call;
 	char id[WPA_PEER_ID];
 	enum wpa_peer what;
+	char name[WPA_NAME_SIZE];
 };
 
 struct wpa {
