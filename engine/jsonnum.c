@@ -410,3 +410,18 @@ int json_number_add(const char *a, size_t alen, const char *b, size_t blen, bool
 	combine(&dx, &dy, true);
 	return put_digits(&dx, negative, ret);
 }
+
+int json_number_sql(const char *text, size_t len, int64_t *ret_integer, double *ret_double)
+{
+	bool plain = len < 40;
+	for (size_t i = 0; plain && i < len; i++)
+		plain = (text[i] >= '0' && text[i] <= '9') || (i == 0 && text[i] == '-');
+	if (plain && json_number_to_i64(text, len, ret_integer) == 0)
+		return JSON_NUMBER_INTEGER;
+	int rc = json_number_to_double(text, len, ret_double);
+	if (rc == 0)
+		return JSON_NUMBER_DOUBLE;
+	if (rc == -ERANGE && !plain && json_number_to_i64(text, len, ret_integer) == 0)
+		return JSON_NUMBER_INTEGER;
+	return rc == -ENOMEM ? rc : JSON_NUMBER_LEXEME;
+}

@@ -28,6 +28,11 @@ int json_number_to_u64(const char *text, size_t len, uint64_t *ret);
  * Errors: -ERANGE more digits or a larger exponent than a double can hold; -ENOMEM. */
 int json_number_to_double(const char *text, size_t len, double *ret);
 
+/* What SQL has for it (shoal-query(7), "Values"): an integer of 64 bits, else a double that gives it back, else its digits.
+ * -ENOMEM. */
+enum { JSON_NUMBER_LEXEME, JSON_NUMBER_INTEGER, JSON_NUMBER_DOUBLE };
+int json_number_sql(const char *text, size_t len, int64_t *ret_integer, double *ret_double);
+
 /* Is a, exactly, a multiple of b? 1, 0; -ERANGE: b is 0, or has more than 18 digits besides zeros at either end. */
 int json_number_is_multiple(const char *a, size_t alen, const char *b, size_t blen);
 

@@ -158,3 +158,17 @@ void jsonpath_write(const struct jsonpath *p, struct buf *out)
 		}
 	}
 }
+
+bool jsonpath_equal(const struct jsonpath *x, const struct jsonpath *y)
+{
+	if (x->n != y->n)
+		return false;
+	for (uint32_t i = 0; i < x->n; i++) {
+		const struct jsonpath_step *a = &x->step[i], *b = &y->step[i];
+		if (a->kind != b->kind)
+			return false;
+		if (a->kind != JSONPATH_NAME ? a->n != b->n : a->len != b->len || (a->len && memcmp(a->name, b->name, a->len) != 0))
+			return false;
+	}
+	return true;
+}

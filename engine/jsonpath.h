@@ -31,5 +31,6 @@ int jsonpath_parse(struct arena *a, const char *text, size_t len, bool short_for
 const struct json *jsonpath_get(const struct json *root, const struct jsonpath *p, uint32_t skip);
 /* A, then what B says of it. */
 int jsonpath_join(struct arena *a, const struct jsonpath *x, const struct jsonpath *y, struct jsonpath *ret);
+bool jsonpath_equal(const struct jsonpath *x, const struct jsonpath *y);
 /* The same in one way of writing; equal paths, equal texts. */
 void jsonpath_write(const struct jsonpath *p, struct buf *out);

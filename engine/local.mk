@@ -6,6 +6,8 @@ libengine_a_SOURCES = \
 	engine/actor.c \
 	engine/actor.h \
 	engine/backlog.h \
+	engine/answer.c \
+	engine/answer.h \
 	engine/arena.c \
 	engine/arena.h \
 	engine/arraydiff.c \
@@ -79,6 +81,9 @@ libengine_a_SOURCES = \
 	engine/id.h \
 	engine/ignore.c \
 	engine/ignore.h \
+	engine/index.h \
+	engine/indexkey.c \
+	engine/indexkey.h \
 	engine/intake-burst.c \
 	engine/intake-chunks.c \
 	engine/intake-impl.h \
@@ -149,10 +154,12 @@ libengine_a_SOURCES = \
 	engine/purged.h \
 	engine/query-field.c \
 	engine/query-impl.h \
+	engine/query-index.c \
 	engine/query-json.c \
 	engine/query-plan.c \
 	engine/query-stash.c \
 	engine/query-table.c \
+	engine/query-text.c \
 	engine/query.c \
 	engine/query.h \
 	engine/recent.h \
@@ -180,6 +187,9 @@ libengine_a_SOURCES = \
 	engine/replica-entries.c \
 	engine/replica-history.c \
 	engine/replica-impl.h \
+	engine/replica-at.h \
+	engine/replica-index.c \
+	engine/replica-index.h \
 	engine/replica-interest.c \
 	engine/replica-leaf.c \
 	engine/replica-lines.c \

@@ -227,6 +227,8 @@ static int add_field(struct query_run *run, enum field_as as, const struct jsonp
 	/* SQLite takes names that differ in the case of letters for one. */
 	for (uint32_t i = 0; i < f->n; i++) {
 		const struct query_field *x = &f->field[i];
+		if (x->named)
+			continue;
 		_cleanup_(buf_done) struct buf other = { 0 };
 		buf_puts(&other, prefix[x->as]);
 		buf_u8(&other, ' ');
@@ -240,7 +242,7 @@ static int add_field(struct query_run *run, enum field_as as, const struct jsonp
 	for (uint32_t i = 0; i < f->n; i++)
 		if (sqlite3_stricmp(f->field[i].name, column) == 0)
 			buf_putf(&b, " %u", f->n);
-	*x = (struct query_field){ as, *p, arena_dup(&run->arena, b.data, b.len), arena_dup(&run->arena, source, len) };
+	*x = (struct query_field){ as, *p, arena_dup(&run->arena, b.data, b.len), arena_dup(&run->arena, source, len), false };
 	return x->name && x->source ? (int)f->n++ : -ENOMEM;
 }
 
@@ -369,7 +371,7 @@ static enum operand operand_is(const struct tokens *t, size_t first, size_t end,
 {
 	const struct token *k = &t->token[first];
 	size_t n = end - first;
-	for (uint32_t i = 0; i < t->run->fields.n_uses; i++)
+	for (uint32_t i = 0; spans && i < t->run->fields.n_uses; i++)
 		if (spans[i].first == first && spans[i].end == end) {
 			*ret_use = i;
 			return OPERAND_USE;
@@ -449,6 +451,98 @@ static int make_bare(struct query_run *run, struct query_use *u, bool text)
 	return 0;
 }
 
+static bool is_range(const struct token *k)
+{
+	return is_op(k, "<") || is_op(k, ">") || is_op(k, "<=") || is_op(k, ">=");
+}
+
+/* The operand behind that token has no affinity, so that a column without one is compared with it as the value of a
+ * function is. *ret_end: behind it. */
+static bool is_plain(const struct tokens *t, size_t first, size_t *ret_end)
+{
+	uint32_t other;
+	*ret_end = operand_end(t, first);
+	enum operand is = *ret_end > first ? operand_is(t, first, *ret_end, NULL, &other) : OPERAND_OTHER;
+	return is == OPERAND_CONSTANT || is == OPERAND_COMPUTED;
+}
+
+/* X BETWEEN Y AND Z */
+static bool is_between(const struct tokens *t, size_t i)
+{
+	size_t end;
+	return is_word(&t->token[i], "BETWEEN") && is_plain(t, i + 1, &end) && is_word(&t->token[end], "AND") &&
+	       is_plain(t, end + 1, &end) && ends_expression(t, end);
+}
+
+/* X IN (Y, Z, ...) */
+static bool is_in_list(const struct tokens *t, size_t i)
+{
+	if (!is_word(&t->token[i], "IN") || !is_op(&t->token[i + 1], "("))
+		return false;
+	for (i += 2;; i++) {
+		if (!is_plain(t, i, &i))
+			return false;
+		if (!is_op(&t->token[i], ","))
+			return is_op(&t->token[i], ")") && ends_expression(t, i + 1);
+	}
+}
+
+/* X LIKE Y: arguments of functions have no affinity. */
+static bool is_like(const struct tokens *t, size_t i)
+{
+	size_t end;
+	return (is_word(&t->token[i], "LIKE") || is_word(&t->token[i], "GLOB")) && is_plain(t, i + 1, &end) &&
+	       ends_expression(t, end);
+}
+
+/* ... ORDER BY ..., X ... in a query where nothing else has to be the same expression. */
+static bool is_order(const struct tokens *t, const struct span *s)
+{
+	static const char *const words[] = { "UNION", "INTERSECT", "EXCEPT", "DISTINCT", "GROUP", "OVER", "WINDOW" };
+	unsigned depth = 0;
+	size_t i = s->first - 1;
+	const struct token *behind = &t->token[s->end];
+	if (!ends_expression(t, s->end) && !is_word(behind, "LIMIT") && !is_word(behind, "NULLS"))
+		return false;
+	for (size_t k = 1; k < t->n; k++)
+		if (IS_ONE_OF(&t->token[k], words))
+			return false;
+	for (; i > 0; i--) {
+		const struct token *k = &t->token[i];
+		if (is_op(k, ")"))
+			depth++;
+		else if (is_op(k, "(") && depth-- == 0)
+			return false;
+		else if (depth == 0 && is_word(k, "BY") && is_word(k - 1, "ORDER"))
+			return i == s->first - 1 || is_op(&t->token[s->first - 1], ",");
+	}
+	return false;
+}
+
+/* Where an index may be used, comparisons with what is known before are told as well. */
+static bool is_for_index(struct tokens *t, const struct span *s, const struct query_use *u)
+{
+	const struct query_field *f = &t->run->fields.field[u->field];
+	size_t end;
+	if ((f->as != FIELD_VALUE && f->as != FIELD_EXTRACT) || !index_somewhere(t->run, &f->path))
+		return false;
+	if (begins_expression(t, s->first - 1)) {
+		const struct token *k = &t->token[s->end];
+		if ((is_range(k) || is_equality(k)) && is_plain(t, s->end + 1, &end) && ends_expression(t, end))
+			return true;
+		if (is_between(t, s->end) || is_in_list(t, s->end) || is_like(t, s->end))
+			return true;
+	}
+	const struct token *k = &t->token[s->first - 1];
+	if ((is_range(k) || is_equality(k)) && ends_expression(t, s->end)) {
+		uint32_t other;
+		size_t first = operand_begin(t, s->first - 1);
+		enum operand is = first > 0 && first < s->first - 1 ? operand_is(t, first, s->first - 1, NULL, &other) : OPERAND_OTHER;
+		return (is == OPERAND_CONSTANT || is == OPERAND_COMPUTED) && begins_expression(t, first - 1);
+	}
+	return is_order(t, s);
+}
+
 /* X = Y, as a whole expression, where X is a use. */
 static int look_around(struct tokens *t, const struct span *spans, uint32_t i)
 {
@@ -484,6 +578,87 @@ static int look_around(struct tokens *t, const struct span *spans, uint32_t i)
 	return 0;
 }
 
+/* ---- indexed pointers as columns ---- */
+
+bool fields_in_table(const struct query_field *f, const struct rows_index *x, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t k = 0; k < x[i].n; k++)
+			if (strcmp(x[i].pointer[k] + 1, f->name) == 0)
+				return true;
+	return false;
+}
+
+/* May it be a column's? */
+static bool is_reference(const struct tokens *t, size_t i)
+{
+	static const char *const before[] = { "AS", "FROM", "JOIN", "WITH", "RECURSIVE", "COLLATE", "WINDOW", "OVER" };
+	const struct token *k = &t->token[i];
+	return !IS_ONE_OF(k - 1, before) && !is_op(k + 1, "(") && !is_op(k + 1, ".") &&
+	       !(is_word(k + 1, "AS") && is_op(k + 2, "("));
+}
+
+/* /maker is the column maker, /owner/city the column "owner/city". */
+static int add_named(struct query_run *run, const char *name, const struct jsonpath *path)
+{
+	static const char *const taken[] = { "_id", "_path", "_mtime", "_version", "body", "rowid", "oid", "_rowid_" };
+	struct query_fields *f = &run->fields;
+	for (size_t i = 0; i < sizeof(taken) / sizeof(*taken); i++)
+		if (sqlite3_stricmp(name, taken[i]) == 0)
+			return -EEXIST;
+	for (uint32_t i = 0; i < f->n; i++)
+		if (sqlite3_stricmp(f->field[i].name, name) == 0)
+			return f->field[i].named && strcmp(f->field[i].name, name) == 0 ? 0 : -EEXIST;
+	if (f->n == QUERY_FIELDS_MAX)
+		return -E2BIG;
+	f->field[f->n++] = (struct query_field){ FIELD_VALUE, *path, name, name, true };
+	return 0;
+}
+
+static int take_named(struct tokens *t, size_t i, const char *name, const struct jsonpath *path, struct query_use *ret)
+{
+	size_t first = before_qualifier(t, i);
+	const struct token *a = &t->token[first], *z = &t->token[i];
+	int rc = add_named(t->run, name, path);
+	if (rc == 0)
+		rc = add_field(t->run, FIELD_VALUE, path, z->p, z->len);
+	if (rc < 0)
+		return rc == -ENOMEM ? rc : 0;
+	*ret = (struct query_use){ .from = (size_t)(a->p - t->text),
+				   .to = (size_t)(z->p + z->len - t->text),
+				   .qualifier = a->p,
+				   .qualifier_len = (size_t)(z->p - a->p),
+				   .field = (uint32_t)rc,
+				   .named = true };
+	return 1;
+}
+
+/* At a token that is the name of one. 1: it is a use. */
+static int take_pointer(struct tokens *t, size_t i, struct query_use *ret)
+{
+	const struct rows_index *x;
+	uint32_t n;
+	if (!is_any_name(&t->token[i]) || !is_reference(t, i))
+		return 0;
+	int rc = rows_indexes(t->run->rows, NULL, &x, &n);
+	for (uint32_t k = 0; rc == 0 && k < n; k++)
+		for (uint32_t m = 0; m < x[k].n; m++)
+			if (is_column(&t->token[i], x[k].pointer[m] + 1))
+				return take_named(t, i, x[k].pointer[m] + 1, &x[k].path[m], ret);
+	return rc;
+}
+
+bool fields_unname(struct query_run *run)
+{
+	bool any = false;
+	for (uint32_t i = 0; i < run->fields.n_uses; i++) {
+		struct query_use *u = &run->fields.use[i];
+		any |= u->named && !u->off;
+		u->off |= u->named;
+	}
+	return any;
+}
+
 int fields_find(struct query_run *run)
 {
 	struct tokens t = { .run = run, .text = run->q->sql, .len = run->q->len };
@@ -497,8 +672,14 @@ int fields_find(struct query_run *run)
 		return -ENOMEM;
 	for (size_t i = 1; i < t.n; i++) {
 		size_t end;
-		if (!is_column(&t.token[i], "body"))
+		if (!is_column(&t.token[i], "body")) {
+			rc = take_pointer(&t, i, &f->use[f->n_uses]);
+			if (rc < 0)
+				return rc;
+			if (rc == 1)
+				spans[f->n_uses++] = (struct span){ before_qualifier(&t, i), i + 1 };
 			continue;
+		}
 		rc = take_use(&t, i, &f->use[f->n_uses], &end);
 		if (rc < 0)
 			return rc;
@@ -512,114 +693,10 @@ int fields_find(struct query_run *run)
 	}
 	for (uint32_t i = 0; i < f->n_uses; i++) {
 		rc = look_around(&t, spans, i);
+		if (rc == 0 && !f->use[i].bare && is_for_index(&t, &spans[i], &f->use[i]))
+			rc = make_bare(run, &f->use[i], false);
 		if (rc < 0)
 			return rc;
 	}
 	return 0;
-}
-
-/* ---- the text that SQLite gets ---- */
-
-static void put_column(struct buf *b, const char *column)
-{
-	buf_u8(b, '"');
-	for (const char *p = column; *p; p++) {
-		if (*p == '"')
-			buf_u8(b, '"');
-		buf_u8(b, (uint8_t)*p);
-	}
-	buf_u8(b, '"');
-}
-
-int fields_write(struct query_run *run, struct buf *ret)
-{
-	const struct query *q = run->q;
-	struct query_fields *f = &run->fields;
-	size_t done = 0;
-	buf_reset(ret);
-	for (uint32_t i = 0; i < f->n_uses; i++) {
-		struct query_use *u = &f->use[i];
-		if (u->off)
-			continue;
-		buf_put(ret, q->sql + done, u->from - done);
-		u->at = ret->len;
-		buf_puts(ret, u->bare ? "" : "(+");
-		buf_put(ret, u->qualifier, u->qualifier_len);
-		put_column(ret, f->field[u->field].name);
-		buf_puts(ret, u->bare ? "" : ")");
-		u->len = ret->len - u->at;
-		done = u->to;
-	}
-	buf_put(ret, q->sql + done, q->len - done);
-	return buf_failed(ret) ? -ENOMEM : 0;
-}
-
-size_t fields_source(const struct query_run *run, size_t at)
-{
-	const struct query_fields *f = &run->fields;
-	size_t more = 0, less = 0;
-	for (uint32_t i = 0; i < f->n_uses; i++) {
-		const struct query_use *u = &f->use[i];
-		if (u->off)
-			continue;
-		if (at < u->at)
-			break;
-		if (at < u->at + u->len)
-			return u->from;
-		more += u->to - u->from;
-		less += u->len;
-	}
-	return at + more - less;
-}
-
-struct query_use *fields_use(struct query_run *run, size_t at)
-{
-	struct query_fields *f = &run->fields;
-	for (uint32_t i = 0; i < f->n_uses; i++) {
-		struct query_use *u = &f->use[i];
-		if (!u->off && at >= u->at && at < u->at + u->len)
-			return u;
-	}
-	return NULL;
-}
-
-const struct query_field *fields_column(const struct query_run *run, const char *column)
-{
-	for (uint32_t i = 0; i < run->fields.n; i++)
-		if (strcmp(run->fields.field[i].name, column) == 0)
-			return &run->fields.field[i];
-	return NULL;
-}
-
-void fields_name(struct query_run *run, const char *name, struct buf *ret)
-{
-	const struct query_fields *f = &run->fields;
-	const struct query_field *whole = fields_column(run, name);
-	/* The name of a column, or the text of an expression, in which columns stand. */
-	_cleanup_(buf_done) struct buf made = { 0 };
-	if (fields_write(run, &made) < 0)
-		return;
-	while (*name) {
-		const struct query_use *found = NULL;
-		for (uint32_t i = 0; i < f->n_uses && !found; i++) {
-			/* Equal ones come in the order in which they stand there. */
-			const struct query_use *u = &f->use[(i + run->named) % f->n_uses];
-			if (!u->off && (whole ? &f->field[u->field] == whole :
-						strncmp(name, (const char *)made.data + u->at, u->len) == 0))
-				found = u;
-		}
-		if (found)
-			run->named = (uint32_t)(found - f->use) + 1;
-		if (whole) {
-			buf_put(ret, found ? run->q->sql + found->from : whole->source,
-				found ? found->to - found->from : strlen(whole->source));
-			return;
-		}
-		if (found) {
-			buf_put(ret, run->q->sql + found->from, found->to - found->from);
-			name += found->len;
-		} else {
-			buf_u8(ret, (uint8_t)*name++);
-		}
-	}
 }

@@ -4,9 +4,11 @@
 /* What the files of queries share.
  *
  * query.c        runs one: compiles it, gives out rows, explains errors
- * query-field.c  finds body ->> '$.path' in the text and puts columns in its place
+ * query-field.c  finds body ->> '$.path' in the text
+ * query-text.c   puts columns in its place
  * query-table.c  the virtual tables
  * query-stash.c  rows of a table that are gone through again and again, in memory
+ * query-index.c  what of an index answers what is asked of a table
  * query-json.c   JSON as values of SQL, and the functions ->, ->>, json_extract
  * query-plan.c   EXPLAIN in plain words */
 
@@ -33,6 +35,7 @@ struct query_field {
 	struct jsonpath path;
 	const char *name;   /* of the column */
 	const char *source; /* as it stands in the query, first */
+	bool named;         /* the column of an indexed pointer, of tables that have the index; not told of comparisons */
 };
 
 /* body ->> '$.path' in the text. */
@@ -43,6 +46,7 @@ struct query_use {
 	uint32_t field;
 	bool bare;   /* as a column, whose comparisons a table is told of; else as an expression, which has no affinity */
 	bool off;    /* not here */
+	bool named;  /* it stands there as the name of an indexed pointer */
 	size_t at;   /* where it went in the text that was made, so many bytes */
 	size_t len;
 };
@@ -85,12 +89,20 @@ struct query_run {
 	struct err *e;
 };
 
+enum { BY_ID = 1, BY_PATH = 2, BY_FIELD = 4, PLAN_DOCS = 8, BY_INDEX = 16 };
+#define PLAN_COLUMN 8 /* bits */
+#define INDEX_COLUMNS 8 /* of an index */
+
 enum { COLUMN_ID, COLUMN_PATH, COLUMN_MTIME, COLUMN_VERSION, COLUMN_BODY, COLUMNS };
 
-/* query-field.c */
+/* query-field.c, query-text.c */
 int fields_find(struct query_run *run);
 /* The text with columns; where they went into the uses. */
 int fields_write(struct query_run *run, struct buf *ret);
+/* Leaves those that are names as they are. False: there are none any more. */
+bool fields_unname(struct query_run *run);
+/* Does the table of that many indexes have the column? */
+bool fields_in_table(const struct query_field *f, const struct rows_index *x, uint32_t n);
 /* A place in that text as one in the query. */
 size_t fields_source(const struct query_run *run, size_t at);
 /* The use around that place of the made text; NULL: none. */
@@ -104,6 +116,8 @@ const struct query_field *fields_column(const struct query_run *run, const char 
 /* A table for the collection of that name. 0: SQLite knows it now; -ENOENT. */
 int tables_add(struct query_run *run, const char *name, struct err *e);
 void tables_done(struct query_run *run);
+/* To the sink, all of them. */
+int tables_tell(const struct query_run *run);
 /* The path of the collection behind a table; NULL: none. */
 const char *tables_path(const struct query_run *run, const char *name, uint64_t *ret_guess);
 /* Asks the sink. */
@@ -134,6 +148,22 @@ const struct stash_row *stash_first_text(const struct stash *s, const char *text
 size_t stash_size(const struct stash *s); /* bytes */
 const struct stash_row *stash_next(const struct stash *s, const struct stash_row *row, bool keyed);
 void stash_result(const struct stash *s, const struct stash_row *row, int column, sqlite3_context *ctx);
+
+/* query-index.c */
+/* The best of a table's indexes for what SQLite asks: the plan for it, without PLAN_DOCS, and what it says to SQLite. 0: none
+ * is good for it. rows: that the table has. */
+int index_choose(const struct query_run *run, const struct rows_index *x, uint32_t n_indexes, double n,
+		 sqlite3_index_info *info);
+const struct rows_index *index_of_plan(const struct rows_index *x, int plan);
+/* One whose first place is that column; NULL: none. */
+const struct rows_index *index_on(const struct query_run *run, const struct rows_index *x, uint32_t n, int column);
+/* Is the place in any index of the store? */
+bool index_somewhere(struct query_run *run, const struct jsonpath *place);
+/* Ranges of values, for rows_find: of a plan with its arguments; equal to v in the first place. -ENOMEM. */
+int index_ranges(int plan, sqlite3_value **v, struct rows_range **ret, uint32_t *ret_n);
+int index_equal(sqlite3_value *v, struct rows_range **ret, uint32_t *ret_n);
+/* What query-plan.c reads. */
+void index_words(const struct rows_index *x, int plan, struct buf *b);
 
 /* query-plan.c: what EXPLAIN QUERY PLAN says of a statement, to the sink. */
 int plan_tell(struct query_run *run, sqlite3_stmt *s);

@@ -20,18 +20,11 @@
 int number_value(const char *text, size_t len, struct query_value *ret)
 {
 	struct query_value v = { .type = QUERY_TEXT, .text = text, .len = len };
-	bool plain = len < 40;
-	for (size_t i = 0; plain && i < len; i++)
-		plain = (text[i] >= '0' && text[i] <= '9') || (i == 0 && text[i] == '-');
-	int rc = -ERANGE;
-	if (plain && json_number_to_i64(text, len, &v.integer) == 0)
-		v.type = QUERY_INTEGER;
-	else if ((rc = json_number_to_double(text, len, &v.real)) == 0)
-		v.type = QUERY_REAL;
-	else if (!plain && rc == -ERANGE && json_number_to_i64(text, len, &v.integer) == 0)
-		v.type = QUERY_INTEGER;
-	if (rc == -ENOMEM)
+	int rc = json_number_sql(text, len, &v.integer, &v.real);
+	if (rc < 0)
 		return rc;
+	if (rc != JSON_NUMBER_LEXEME)
+		v.type = rc == JSON_NUMBER_INTEGER ? QUERY_INTEGER : QUERY_REAL;
 	*ret = v;
 	return 0;
 }

@@ -26,6 +26,10 @@ static bool put_table(struct query_run *run, const char *text, struct buf *b)
 	how++;
 	if (strcmp(how, "_id") == 0 || strcmp(how, "_path") == 0)
 		buf_putf(b, "look up one document of %.*s by %s", n, text, how);
+	else if (*how == '#')
+		buf_putf(b, "find those of %.*s with the index on %s", n, text, how + 1);
+	else if (*how == '=')
+		buf_putf(b, "read %.*s in the order of the index on %s", n, text, how + 1);
 	else if (*how)
 		buf_putf(b, "find those of %.*s by %s, kept in memory", n, text, how);
 	else if (table)

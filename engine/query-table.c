@@ -6,11 +6,13 @@
  *     BY_ID, BY_PATH   the one document of that name; after many of them, from a stash
  *     BY_FIELD         those where a field is equal to something that comes of other tables, the number of the column
  *                      above PLAN_COLUMN: from a stash
+ *     BY_INDEX         see query-index.c
  *     PLAN_DOCS        contents are wanted, not only names
  *
  * and in idxStr the mask of the columns that are used, in hexadecimal, a blank, and for BY_FIELD how it stands in the
- * query. */
+ * query, for BY_INDEX what index_words says. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,11 +20,9 @@
 #include "engine/query-impl.h"
 #include "engine/sha256.h"
 
-enum { BY_ID = 1, BY_PATH = 2, BY_FIELD = 4, PLAN_DOCS = 8 };
-#define PLAN_COLUMN 8 /* bits */
-
 #define MTIME_SIZE 32
 #define LOOKUPS_MIN 64  /* of single documents, before */
+#define INDEX_SHARE 32  /* the same of lookups in an index */
 #define LOOKUPS_SHARE 4 /* and one for so many that the table has, a stash is made */
 
 struct table {
@@ -34,6 +34,8 @@ struct table {
 	const struct rows_dir *dir;
 	bool flat;
 	uint64_t guess;
+	const struct rows_index *index;
+	uint32_t n_indexes;
 	struct stashed {
 		struct stashed *next;
 		int plan;
@@ -219,6 +221,14 @@ static int begin_scan(struct cursor_ *c, int plan)
 	return rc < 0 ? rc : next_row(c);
 }
 
+/* Takes the ranges over. */
+static int begin_index(struct cursor_ *c, int plan, const struct rows_index *x, struct rows_range *range, uint32_t n)
+{
+	struct table *t = c->table;
+	int rc = rows_find(t->run->rows, t->dir, t->flat, plan & PLAN_DOCS, x, range, n, &c->scan);
+	return rc < 0 ? rc : next_row(c);
+}
+
 static struct stashed *stashed_of(struct table *t, int plan, uint64_t columns)
 {
 	for (struct stashed *s = t->stashed; s; s = s->next)
@@ -261,7 +271,7 @@ static int fill(struct cursor_ *c, struct stashed *s, struct stash *to)
 static uint64_t rounds_without(const struct table *t, int plan)
 {
 	if (plan & BY_FIELD)
-		return 0;
+		return index_on(t->run, t->index, t->n_indexes, plan >> PLAN_COLUMN) ? LOOKUPS_MIN + t->guess / INDEX_SHARE : 0;
 	return plan & (BY_ID | BY_PATH) ? LOOKUPS_MIN + t->guess / LOOKUPS_SHARE : 1;
 }
 
@@ -333,6 +343,22 @@ static void use_stashed(struct cursor_ *c, const struct stash *s, int plan, sqli
 	}
 }
 
+/* In none of the ways that are kept in memory. */
+static int begin(struct cursor_ *c, int plan, int n, sqlite3_value **v)
+{
+	const struct table *t = c->table;
+	const struct rows_index *x = plan & BY_INDEX ? index_of_plan(t->index, plan) : NULL;
+	struct rows_range *range;
+	uint32_t n_ranges;
+	int rc = 0;
+	if (plan & BY_FIELD && n > 0)
+		x = index_on(t->run, t->index, t->n_indexes, plan >> PLAN_COLUMN);
+	if (!x)
+		return begin_scan(c, plan);
+	rc = plan & BY_INDEX ? index_ranges(plan, v, &range, &n_ranges) : index_equal(v[0], &range, &n_ranges);
+	return rc < 0 ? rc : begin_index(c, plan, x, range, n_ranges);
+}
+
 static int vt_filter(sqlite3_vtab_cursor *base, int plan, const char *text, int n, sqlite3_value **v)
 {
 	struct cursor_ *c = (struct cursor_ *)base;
@@ -344,6 +370,10 @@ static int vt_filter(sqlite3_vtab_cursor *base, int plan, const char *text, int 
 	c->there = false;
 	c->tree = NULL;
 	uint64_t key = plan & BY_ID ? 1u << COLUMN_ID : plan & BY_PATH ? 1u << COLUMN_PATH : 0;
+	if (rc == 0 && plan & BY_INDEX) {
+		rc = begin(c, plan, n, v);
+		return rc < 0 ? failed(run, rc) : SQLITE_OK;
+	}
 	struct stashed *s = rc == 0 ? stashed_of(c->table, plan, strtoull(text, NULL, 16) | key) : NULL;
 	if (rc == 0)
 		rc = s ? use_stash(c, s) : -ENOMEM;
@@ -352,7 +382,7 @@ static int vt_filter(sqlite3_vtab_cursor *base, int plan, const char *text, int 
 	else if (rc == 0 && key)
 		rc = n > 0 ? find_one(c, plan, v[0]) : 0;
 	else if (rc == 0)
-		rc = begin_scan(c, plan);
+		rc = begin(c, plan, n, v);
 	return rc < 0 ? failed(run, rc) : SQLITE_OK;
 }
 
@@ -409,7 +439,8 @@ static int plan_of(const struct query_run *run, sqlite3_index_info *info, int i)
 		return BY_PATH;
 	/* body -> … is a column whatever it is compared with, which may make a number of it. A constant is no join: one
 	 * round, which SQLite picks from. */
-	if (c->iColumn < COLUMNS || run->fields.field[c->iColumn - COLUMNS].as == FIELD_JSON || sqlite3_vtab_rhs_value(info, i, &known) == SQLITE_OK)
+	if (c->iColumn < COLUMNS || run->fields.field[c->iColumn - COLUMNS].as == FIELD_JSON ||
+	    run->fields.field[c->iColumn - COLUMNS].named || sqlite3_vtab_rhs_value(info, i, &known) == SQLITE_OK)
 		return 0;
 	return BY_FIELD | c->iColumn << PLAN_COLUMN;
 }
@@ -428,8 +459,19 @@ static int vt_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
 		}
 	}
 	double n = (double)t->guess + 10;
-	info->estimatedRows = (sqlite3_int64)n;
-	info->estimatedCost = n * 4;
+	_cleanup_(buf_done) struct buf words = { 0 };
+	/* The one document is better than any index. */
+	int index = plan & (BY_ID | BY_PATH) ? 0 : index_choose(t->run, t->index, t->n_indexes, n, info);
+	if (index) {
+		plan = index;
+		index_words(index_of_plan(t->index, plan), plan, &words);
+		by = buf_cstr(&words);
+		if (!by)
+			return SQLITE_NOMEM;
+	} else {
+		info->estimatedRows = (sqlite3_int64)n;
+		info->estimatedCost = n * 4;
+	}
 	if (plan & (BY_ID | BY_PATH)) {
 		info->estimatedRows = 1;
 		info->estimatedCost = 20;
@@ -438,9 +480,17 @@ static int vt_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
 	} else if (plan & BY_FIELD) {
 		info->estimatedRows = 1 + (sqlite3_int64)(n / 50);
 		info->estimatedCost = 10 + n / 50;
+		const struct rows_index *x = index_on(t->run, t->index, t->n_indexes, plan >> PLAN_COLUMN);
 		by = t->run->fields.field[(plan >> PLAN_COLUMN) - COLUMNS].source;
+		if (x) {
+			index_words(x, INT_MAX, &words);
+			buf_puts(&words, ", kept in memory once many were asked for");
+			by = buf_cstr(&words);
+		}
+		if (!by)
+			return SQLITE_NOMEM;
 	}
-	if (at >= 0)
+	if (at >= 0 && !index)
 		info->aConstraintUsage[at].argvIndex = 1;
 	if (info->colUsed >> COLUMN_BODY)
 		plan |= PLAN_DOCS;
@@ -470,13 +520,19 @@ static int vt_disconnect(sqlite3_vtab *base)
 	return SQLITE_OK;
 }
 
-static int declare(struct query_run *run)
+static int declare(const struct table *t)
 {
+	const struct query_run *run = t->run;
 	_cleanup_(buf_done) struct buf b = { 0 };
 	buf_puts(&b, "CREATE TABLE x(_id TEXT, _path TEXT, _mtime TEXT, _version TEXT, body TEXT");
 	for (uint32_t i = 0; i < run->fields.n; i++) {
+		const struct query_field *f = &run->fields.field[i];
+		if (f->named && !fields_in_table(f, t->index, t->n_indexes)) {
+			buf_putf(&b, ", \"not here %u\" BLOB HIDDEN", i);
+			continue;
+		}
 		buf_puts(&b, ", \"");
-		for (const char *p = run->fields.field[i].name; *p; p++) {
+		for (const char *p = f->name; *p; p++) {
 			if (*p == '"')
 				buf_u8(&b, '"');
 			buf_u8(&b, (uint8_t)*p);
@@ -497,7 +553,7 @@ static int vt_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
 	(void)argv;
 	(void)e;
 	t->run->inside = false; /* a table is declared, but not by the query */
-	int rc = declare(t->run);
+	int rc = declare(t);
 	t->run->inside = inside;
 	*ret = &t->base;
 	return rc;
@@ -557,6 +613,9 @@ int tables_add(struct query_run *run, const char *name, struct err *e)
 	run->tables = t;
 	if (!t->name || !t->path)
 		return -ENOMEM;
+	rc = rows_indexes(run->rows, dir, &t->index, &t->n_indexes);
+	if (rc < 0)
+		return rc;
 	return sqlite3_create_module(run->db, name, &module, t) == SQLITE_OK ? 0 : -ENOMEM;
 }
 
@@ -567,6 +626,14 @@ void tables_done(struct query_run *run)
 		table_free(t);
 	}
 	run->tables = NULL;
+}
+
+int tables_tell(const struct query_run *run)
+{
+	int rc = 0;
+	for (const struct table *t = run->sink->table ? run->tables : NULL; rc == 0 && t; t = t->next)
+		rc = run->sink->table(t->path, !t->flat, run->sink->userdata);
+	return rc;
 }
 
 const char *tables_path(const struct query_run *run, const char *name, uint64_t *ret_guess)

@@ -142,7 +142,7 @@ static int refuse(struct query_run *run, bool made, size_t before, struct err *e
 		rc = no_table(run, name, e);
 	else if ((name = text_behind(why, "no such column: ")))
 		rc = err_set(e, -EINVAL, "there is no column \"%.80s\"; tables have _id, _path, _mtime, _version and body, and "
-			     "members are body ->> '$.name'; texts stand in '…'", name);
+			     "members are body ->> '$.name', and by their names where they are indexed; texts stand in '…'", name);
 	else if (strstr(why, "may not be modified"))
 		rc = err_set(e, -EPERM, "a query only reads collections: changing anything is not allowed");
 	else
@@ -253,9 +253,10 @@ static int compile_made(struct query_run *run, const char *prefix, uint64_t read
 		*ret = NULL;
 		int at = rc == SQLITE_OK ? -1 : sqlite3_error_offset(run->db);
 		struct query_use *u = at < (int)strlen(prefix) ? NULL : fields_use(run, (size_t)at - strlen(prefix));
-		if (!u)
+		if (!u && !fields_unname(run))
 			return 0;
-		u->off = true;
+		if (u)
+			u->off = true;
 	}
 	return 0;
 }
@@ -440,6 +441,8 @@ static int run_query(struct query_run *run, struct err *e)
 		err_place(e, whole->sql, e->offset + skip);
 	if (rc == 0 && !skip)
 		rc = bind_all(run, s, e);
+	if (rc == 0)
+		rc = tables_tell(run);
 	sqlite3_progress_handler(run->db, STEPS, progress, run);
 	if (rc == 0)
 		rc = skip ? plan_tell(run, s) : tell_rows(run, s, e);

@@ -44,8 +44,10 @@ struct query {
 	size_t memory; /* bytes that SQLite may take for it; 0: any */
 };
 
-/* What becomes of the answer. What columns and row return other than 0 ends the query and is returned. */
+/* What becomes of the answer. What table, columns and row return other than 0 ends the query and is returned. */
 struct query_sink {
+	/* Before that: each directory that it reads, with what is below it (deep) or not; may be NULL. */
+	int (*table)(const char *path, bool deep, void *userdata);
 	int (*columns)(const struct query_column *c, unsigned n, void *userdata); /* before all rows */
 	int (*row)(const struct query_value *v, unsigned n, void *userdata);
 	/* Called some hundred times a second at least; may be NULL. What it returns other than 0 ends the query. */

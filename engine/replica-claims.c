@@ -2,7 +2,7 @@
 
 /* Who claims a name in a directory, and under which names they show (engine/replica.h, Names). */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-at.h"
 
 #include <errno.h>
 

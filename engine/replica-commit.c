@@ -9,6 +9,7 @@
 
 #include "engine/purged.h"
 #include "engine/replica-purge.h"
+#include "engine/replica-index.h"
 
 void commit_begin(struct commit *c, struct replica *r, bool remote)
 {
@@ -476,6 +477,8 @@ int commit_end(struct commit *c, struct err *e)
 		rc = put_visits(c, b);
 	if (rc == 0)
 		rc = picks_put(c, b);
+	if (rc == 0)
+		rc = indexes_put(c, b);
 	c->together &= c->written <= TXN_BYTES_MAX;
 	if (rc == 0)
 		rc = commit_batches(c, b);

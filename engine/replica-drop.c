@@ -8,6 +8,7 @@
  * names goes together with all of them. */
 
 #include "engine/replica-purge.h"
+#include "engine/replica-index.h"
 
 #include <errno.h>
 
@@ -105,7 +106,7 @@ static int take_file(struct step *s, const struct node *n)
 	int rc = 0;
 	if (!n->attr.linked && id_is_zero(&n->attr.target))
 		return take(s, file);
-	rc = link_each(s->c.r, file, &s->scope, take_link, s);
+	rc = link_each(s->c.r, NULL, file, &s->scope, take_link, s);
 	if (rc == 0)
 		rc = take(s, &n->attr.id);
 	/* What a link names may be somebody else's, or not be here. */
@@ -203,6 +204,7 @@ static int mark_done(struct replica *r, const struct id *scope, struct err *e)
 {
 	store_batch_clear(r->batch);
 	drop_put(r->batch, scope, false);
+	indexes_leave(r, scope, r->batch);
 	return store_write(r->store, r->batch, e);
 }
 

@@ -45,7 +45,7 @@
  *                                       varint counter, varint actor
  *   ATTRS    node                       struct node, see replica-node.c; live nodes, and directories
  *                                       that are not
- *   PICKS    see replica-pick.c
+ *   PICKS    see replica-pick.c and replica-index.c
  *   HISTORY  node, stamp u64            an earlier version, see engine/history.h; node TRASH: a deletion
  *
  * Locks, in this order: commit, notify, then leaves (scopes, shards of caches, views). */
@@ -176,13 +176,6 @@ int dirent_find(struct replica *r, const struct id *parent, const char *name, si
 		struct id *ret);
 /* The name that a node shows under. */
 int dirent_shown(struct replica *r, const struct node *n, char *ret);
-/* The same in a snapshot. */
-int dirent_find_at(struct replica *r, const struct store_snapshot *snap, const struct id *parent,
-		   const char *name, size_t len, struct id *ret);
-/* Calls f for each live child, links too, as replica_names. */
-int names_at(struct replica *r, const struct store_snapshot *snap, const struct id *parent, name_fn f,
-	     void *userdata);
-int dirent_shown_at(struct replica *r, const struct store_snapshot *snap, const struct node *n, char *ret);
 
 /* ---- names and modes ---- */
 
@@ -293,6 +286,7 @@ struct replica {
 	unsigned renewals_own;    /* those that nobody's word brought about */
 	struct restamp *restamped;
 	struct picks *picks;      /* replica-pick.c */
+	struct indexes *indexes;  /* replica-index.c */
 	bool left;                /* some nodes left with own changes */
 	struct clock clock;
 	uint32_t actors_saved;    /* so many are in the store */
@@ -554,7 +548,7 @@ int link_alive(struct commit *c, const struct record *file, bool *ret);
 /* Observers are told of the names of files that have come behind them. */
 int links_appear(struct commit *c);
 /* Calls f with each link that is alive and names that node of that collection. */
-int link_each(struct replica *r, const struct id *target, const struct id *scope,
+int link_each(struct replica *r, const struct store_snapshot *snap, const struct id *target, const struct id *scope,
 	      int (*f)(const struct id *link, void *userdata), void *userdata);
 /* The place of one of the file's links, always the same one. -ENOENT. */
 int link_first(struct replica *r, struct arena *a, const struct id *id, struct node *ret);
@@ -616,6 +610,12 @@ int picks_put(struct commit *c, struct store_batch *b);
 /* Compares those that are complete with all records, and begins those anew that are wrong, if repair is set.
  * Commit lock; c has begun and is empty. */
 int picks_check(struct replica *r, struct commit *c, bool repair, uint64_t *ret_wrong, struct err *e);
+
+/* Calls f for the nodes that n entries in the index of changes of a collection name, from *place on (empty: the first
+ * one), each once; *place is where to go on, empty at the end. What f returns other than 0 ends it. Commit lock. */
+int nodes_step(struct replica *r, const struct id *scope, unsigned n, struct buf *place,
+	       int (*f)(const struct id *node, void *userdata), void *userdata);
+
 
 /* replica-part.c: marks of nodes that came of parts, and of those that left with own changes. */
 void part_put(struct commit *c, const struct touched *t, struct store_batch *b);

@@ -110,11 +110,11 @@ static int each_link(struct replica *r, const struct record *file, const struct 
 	return rc == 0 ? store_iter_error(it) : rc;
 }
 
-int link_each(struct replica *r, const struct id *target, const struct id *scope,
+int link_each(struct replica *r, const struct store_snapshot *snap, const struct id *target, const struct id *scope,
 	      int (*f)(const struct id *link, void *userdata), void *userdata)
 {
 	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
-	int rc = index_iter(r, NULL, target, scope, &it);
+	int rc = index_iter(r, snap, target, scope, &it);
 	for (; rc == 0 && store_iter_valid(it); store_iter_next(it)) {
 		struct id at;
 		rc = index_link(it, &at);

@@ -2,7 +2,7 @@
 
 /* Reading the tree. */
 
-#include "engine/replica-impl.h"
+#include "engine/replica-at.h"
 
 #include <errno.h>
 

@@ -505,43 +505,57 @@ static bool is_among(const struct buf *ids, const struct id *id)
 	return false;
 }
 
-/* Nodes have an entry for each actor that changed them, and are looked at once for each. */
-static int build(struct commit *c, struct pick *p, struct store_batch *b)
+/* Nodes have an entry for each actor that changed them. */
+int nodes_step(struct replica *r, const struct id *scope, unsigned n, struct buf *place,
+	       int (*f)(const struct id *node, void *userdata), void *userdata)
 {
-	_cleanup_(buf_done) struct buf end = { 0 }, done = { 0 }, place = { 0 };
+	_cleanup_(buf_done) struct buf end = { 0 }, done = { 0 };
 	_cleanup_(store_iter_freep) struct store_iter *it = NULL;
-	struct sums s = { .r = c->r, .pick = p };
-	const void *from = p->place.len ? (const void *)p->place.data : p->scope.b;
-	size_t from_len = p->place.len ? p->place.len : ID_SIZE;
-	store_prefix_end(p->scope.b, ID_SIZE, &end);
-	int rc = store_iter_new(c->r->store, NULL, STORE_DOTS, from, from_len, end.data, end.len, &it);
-	for (unsigned i = 0; rc == 0 && i < STEP_NODES && store_iter_valid(it); i++, store_iter_next(it)) {
+	const void *from = place->len ? (const void *)place->data : scope->b;
+	store_prefix_end(scope->b, ID_SIZE, &end);
+	int rc = store_iter_new(r->store, NULL, STORE_DOTS, from, place->len ? place->len : ID_SIZE, end.data, end.len, &it);
+	for (unsigned i = 0; rc == 0 && i < n && store_iter_valid(it); i++, store_iter_next(it)) {
 		struct id node;
 		uint64_t seq;
 		rc = dots_entry(it, &seq, &node);
 		if (rc == 0 && !is_among(&done, &node)) {
-			rc = look_at(c, &s, &node, b);
+			rc = f(&node, userdata);
 			buf_put(&done, node.b, ID_SIZE);
 		}
 	}
 	if (rc == 0)
 		rc = buf_failed(&done) ? -ENOMEM : store_iter_error(it);
+	buf_reset(place);
 	if (rc == 0 && store_iter_valid(it)) {
 		size_t len;
 		const uint8_t *key = store_iter_key(it, &len);
-		buf_put(&place, key, len);
+		buf_put(place, key, len);
 	}
-	if (rc == 0 && buf_failed(&place))
-		rc = -ENOMEM;
+	return rc == 0 && buf_failed(place) ? -ENOMEM : rc;
+}
+
+struct looking {
+	struct commit *c;
+	struct sums s;
+	struct store_batch *b;
+};
+
+static int look_at_node(const struct id *node, void *userdata)
+{
+	struct looking *l = userdata;
+	return look_at(l->c, &l->s, node, l->b);
+}
+
+static int build(struct commit *c, struct pick *p, struct store_batch *b)
+{
+	struct looking l = { c, { .r = c->r, .pick = p }, b };
+	int rc = nodes_step(c->r, &p->scope, STEP_NODES, &p->place, look_at_node, &l);
 	if (rc == 0) {
-		struct buf old = p->place;
-		p->complete = place.len == 0;
-		p->place = place;
-		place = old;
-		sums_put(&s, b);
+		p->complete = p->place.len == 0;
+		sums_put(&l.s, b);
 		head_put(p, b);
 	}
-	buf_done(&s.bucket);
+	buf_done(&l.s.bucket);
 	return rc;
 }
 

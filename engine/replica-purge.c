@@ -223,7 +223,7 @@ static bool is_noted(struct replica *r, const struct record *rec)
 {
 	struct id heir;
 	if (absents_get(r->absents, &rec->id) == ABSENT_NOT ||
-	    (in_inodes(rec) && link_each(r, &rec->id, &rec->scope, any_link, NULL) != 0))
+	    (in_inodes(rec) && link_each(r, NULL, &rec->id, &rec->scope, any_link, NULL) != 0))
 		return false;
 	record_heir(rec, r->actors, &heir);
 	return store_has(r->store, NULL, STORE_DOCS, heir.b, ID_SIZE);
@@ -352,7 +352,7 @@ static int turn_links(struct commit *c, const struct record *from, const struct 
 {
 	_cleanup_(buf_done) struct buf links = { 0 };
 	const struct value v = { VALUE_NODE, heir->b, ID_SIZE };
-	int rc = link_each(c->r, &from->id, &from->scope, add_id, &links);
+	int rc = link_each(c->r, NULL, &from->id, &from->scope, add_id, &links);
 	for (size_t at = 0; rc == 0 && at < links.len; at += ID_SIZE) {
 		struct stored s;
 		struct id link;

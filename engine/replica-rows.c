@@ -8,10 +8,12 @@
 
 #include <errno.h>
 
+#include "engine/index.h"
 #include "engine/nameid.h"
 #include "engine/render.h"
-#include "engine/replica-impl.h"
+#include "engine/replica-at.h"
 #include "engine/slot.h"
+#include "engine/replica-index.h"
 
 #define WALK_SHARE 16   /* a walk is dearer than a scan from so much of the store on */
 #define WALK_ALWAYS 64  /* names that it always may read */
@@ -41,6 +43,9 @@ struct rows {
 	struct table dirs, contested;
 	struct arena arena;
 	struct arena scratch; /* of one row */
+	struct rows_index *index; /* arena; NULL: not looked for */
+	struct id *index_scope;
+	uint32_t n_indexes;
 	uint64_t files;
 };
 
@@ -60,6 +65,11 @@ struct rows_cursor {
 	struct buf names;   /* struct walked */
 	size_t at;
 	size_t most; /* names it may read; then it is given up */
+	const struct rows_index *index; /* its rows in ranges */
+	struct rows_range *range;
+	uint32_t n_ranges, at_range; /* entries are of the one before */
+	struct store_iter *entries;
+	struct buf named;  /* struct id: names of the document that the last entry is of, those that are still to come */
 	struct buf value;
 	unsigned steps;
 };
@@ -404,6 +414,9 @@ void rows_cursor_free(struct rows_cursor *c)
 		return;
 	store_iter_free(c->attrs);
 	store_iter_free(c->records);
+	store_iter_free(c->entries);
+	rows_ranges_free(c->range, c->n_ranges);
+	buf_done(&c->named);
 	arena_done(&c->arena);
 	buf_done(&c->names);
 	buf_done(&c->value);
@@ -449,13 +462,35 @@ static bool may_be_document(const uint8_t *value, size_t len)
 	return len > 4 && value[1] & NODE_LIVE && ((value[2] == NODE_FILE && value[3] == FORM_JSON) || value[2] == NODE_LINK);
 }
 
-static int next_scanned(struct rows_cursor *c, struct row *ret)
+/* A node of a name, if it is a row here. */
+static int row_of(struct rows_cursor *c, struct node *n, struct row *ret)
 {
-	size_t key_len, len, name_len;
-	const uint8_t *key = store_iter_key(c->attrs, &key_len), *value = store_iter_value(c->attrs, &len);
 	char text[NAME_MAX_BYTES + 1];
 	const char *name;
 	const struct rows_dir *dir;
+	size_t name_len;
+	if (!name_is_document(n->name, n->name_len))
+		return 0;
+	int rc = dir_of(c->x, &n->parent, &dir);
+	if (rc < 0 || dir->lost || (c->flat ? dir != c->dir : !is_below(dir, c->dir)))
+		return rc;
+	rc = shown_name(c->x, n, text, &name, &name_len);
+	bool link = !id_is_zero(&n->attr.target);
+	_cleanup_(buf_done) struct buf file = { 0 };
+	if (rc == 0)
+		rc = file_of(c->x, n, &file);
+	if (rc <= 0)
+		return rc;
+	row_set(ret, n, dir, name, name_len);
+	if (c->docs)
+		rc = link || !c->records ? row_doc(c->x, &n->attr.id, &c->value, ret) : record_of(c, &n->attr.id, ret);
+	return rc < 0 ? rc : 1;
+}
+
+static int next_scanned(struct rows_cursor *c, struct row *ret)
+{
+	size_t key_len, len;
+	const uint8_t *key = store_iter_key(c->attrs, &key_len), *value = store_iter_value(c->attrs, &len);
 	struct node n;
 	if (key_len != ID_SIZE || !may_be_document(value, len))
 		return 0;
@@ -463,21 +498,115 @@ static int next_scanned(struct rows_cursor *c, struct row *ret)
 	if (rc < 0)
 		return rc;
 	n.attr.id = n.attr.entry = id_of(key);
-	if (!name_is_document(n.name, n.name_len))
+	return row_of(c, &n, ret);
+}
+
+/* ---- by an index ---- */
+
+int rows_indexes(struct rows *x, const struct rows_dir *dir, const struct rows_index **ret, uint32_t *ret_n)
+{
+	if (!x->index) {
+		struct index_at *all = arena_array(&x->arena, INDEXES_MAX, sizeof(*all));
+		struct rows_index *index = arena_array(&x->arena, INDEXES_MAX, sizeof(*index));
+		x->index_scope = arena_array(&x->arena, INDEXES_MAX, sizeof(*x->index_scope));
+		if (!all || !index || !x->index_scope)
+			return -ENOMEM;
+		int rc = indexes_at(x->r, x->snap, &x->arena, all, &x->n_indexes);
+		if (rc < 0)
+			return rc;
+		for (uint32_t i = 0; i < x->n_indexes; i++) {
+			index[i] = (struct rows_index){ all[i].name, all[i].pointer, all[i].path, all[i].n, all[i].complete, all[i].cut };
+			x->index_scope[i] = all[i].scope;
+		}
+		x->index = index;
+	}
+	if (!dir) {
+		*ret = x->index;
+		*ret_n = x->n_indexes;
 		return 0;
-	rc = dir_of(c->x, &n.parent, &dir);
-	if (rc < 0 || dir->lost || (c->flat ? dir != c->dir : !is_below(dir, c->dir)))
-		return rc;
-	rc = shown_name(c->x, &n, text, &name, &name_len);
-	bool link = !id_is_zero(&n.attr.target);
-	if (rc == 0)
-		rc = file_of(c->x, &n, &c->value);
-	if (rc <= 0)
-		return rc;
-	row_set(ret, &n, dir, name, name_len);
-	if (c->docs)
-		rc = link ? row_doc(c->x, &n.attr.id, &c->value, ret) : record_of(c, &n.attr.id, ret);
-	return rc < 0 ? rc : 1;
+	}
+	struct rows_index *own = arena_array(&x->arena, x->n_indexes + 1, sizeof(*own));
+	if (!own)
+		return -ENOMEM;
+	while (dir->parent && dir->parent->parent)
+		dir = dir->parent;
+	*ret_n = 0;
+	for (uint32_t i = 0; i < x->n_indexes; i++)
+		if (id_equal(&x->index_scope[i], &dir->id))
+			own[(*ret_n)++] = x->index[i];
+	*ret = own;
+	return 0;
+}
+
+void rows_ranges_free(struct rows_range *range, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		buf_done(&range[i].from);
+		buf_done(&range[i].to);
+	}
+	free(range);
+}
+
+int rows_find(struct rows *x, const struct rows_dir *dir, bool flat, bool docs, const struct rows_index *index,
+	      struct rows_range *range, uint32_t n, struct rows_cursor **ret)
+{
+	struct rows_cursor *c = calloc(1, sizeof(*c));
+	if (!c) {
+		rows_ranges_free(range, n);
+		return -ENOMEM;
+	}
+	*c = (struct rows_cursor){ .x = x, .dir = dir, .flat = flat, .docs = docs, .index = index, .range = range, .n_ranges = n };
+	*ret = c;
+	return 0;
+}
+
+static int add_named(const struct id *id, void *userdata)
+{
+	struct buf *named = userdata;
+	buf_put(named, id->b, ID_SIZE);
+	return buf_failed(named) ? -ENOMEM : 0;
+}
+
+/* The document of the next entry: its names are to come. 1: there is none. */
+static int next_entry(struct rows_cursor *c)
+{
+	struct rows *x = c->x;
+	while (!c->entries || !store_iter_valid(c->entries)) {
+		int rc = c->entries ? store_iter_error(c->entries) : 0;
+		store_iter_free(c->entries);
+		c->entries = NULL;
+		if (rc < 0 || c->at_range == c->n_ranges)
+			return rc < 0 ? rc : 1;
+		const struct rows_range *range = &c->range[c->at_range++];
+		rc = index_at_iter(x->r, x->snap, &c->index->name, &range->from, &range->to, &c->entries);
+		if (rc < 0)
+			return rc;
+	}
+	size_t len;
+	const uint8_t *key = store_iter_key(c->entries, &len);
+	struct node n;
+	if (len <= ID_SIZE)
+		return -EBADMSG;
+	const struct id id = id_of(key + len - ID_SIZE);
+	int rc = node_at(x, &id, &c->value, &n);
+	if (rc == 0 && is_document(&n)) {
+		if (!id_equal(&n.parent, &NODE_INODES))
+			rc = add_named(&id, &c->named);
+		if (rc == 0 && n.attr.linked)
+			rc = link_each(x->r, x->snap, &id, &n.attr.scope, add_named, &c->named);
+	}
+	store_iter_next(c->entries);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int next_found(struct rows_cursor *c, struct row *ret)
+{
+	_cleanup_(buf_done) struct buf value = { 0 };
+	struct node n;
+	c->named.len -= ID_SIZE;
+	const struct id id = id_of(c->named.data + c->named.len);
+	int rc = node_at(c->x, &id, &value, &n);
+	return rc == 0 ? row_of(c, &n, ret) : rc == -ENOENT ? 0 : rc;
 }
 
 int rows_next(struct rows_cursor *c, struct row *ret, int (*check)(void *userdata), void *userdata, struct err *e)
@@ -486,6 +615,13 @@ int rows_next(struct rows_cursor *c, struct row *ret, int (*check)(void *userdat
 	while (rc == 0) {
 		if (check && ++c->steps % CHECK_EVERY == 0 && (rc = check(userdata)) != 0)
 			return rc;
+		if (c->index) {
+			bool more = c->named.len > 0;
+			rc = more ? next_found(c, ret) : next_entry(c);
+			if (rc == 1 && !more)
+				return 0;
+			continue;
+		}
 		if (!c->attrs) {
 			if (c->at == c->names.len / sizeof(struct walked))
 				return 0;
@@ -596,21 +732,24 @@ int rows_text(struct rows *x, const struct row *row, struct buf *ret, struct err
 	return rc == 0 ? render_json(&x->scratch, x->r->actors, rec, ret, NULL) : rc;
 }
 
-int rows_tree(struct rows *x, const struct row *row, struct arena *a, struct json **ret, struct err *e)
+int document_tree(struct replica *r, struct arena *a, const struct record *rec, struct json **ret, struct err *e)
 {
 	_cleanup_(buf_done) struct buf text = { 0 };
-	const struct record *rec = NULL;
-	int rc = decode(x, row, a, &rec, e);
-	if (rc != 0)
-		return rc;
 	if (!rec->top || !slot_find(rec->top, TOP_SOURCE, strlen(TOP_SOURCE)))
-		return render_tree(a, x->r->actors, rec, ret);
+		return render_tree(a, r->actors, rec, ret);
 	/* Numbers show as the text has them. */
-	rc = render_json(a, x->r->actors, rec, &text, NULL);
+	int rc = render_json(a, r->actors, rec, &text, NULL);
 	if (rc < 0)
 		return rc;
 	const char *copy = arena_dup(a, text.data, text.len);
 	return copy ? json_parse(a, copy, text.len, NULL, ret, e) : -ENOMEM;
+}
+
+int rows_tree(struct rows *x, const struct row *row, struct arena *a, struct json **ret, struct err *e)
+{
+	const struct record *rec = NULL;
+	int rc = decode(x, row, a, &rec, e);
+	return rc != 0 ? rc : document_tree(x->r, a, rec, ret, e);
 }
 
 int rows_field(struct row *row, const struct jsonpath *p, struct value *ret, uint32_t *ret_steps)

@@ -12,6 +12,8 @@ void types_init(struct replica *r);
 int types_of(struct replica *r, const struct id *scope, struct types **ret);
 /* The record was committed. Commit lock. */
 void types_changed(struct replica *r, const struct record *rec);
+/* A directory at the top or the root; what: is done for it, for people. -ENOENT, -ENOTDIR, -EINVAL. */
+int collection_check(struct replica *r, const struct id *id, const char *what, struct err *e);
 
 /* ---- schemas (replica-schema.c, shoal-schema(7)) ---- */
 

@@ -352,6 +352,13 @@ static int run(struct txn *x, const struct txn_step *s, uint32_t n, uint32_t *re
 	return x->changed ? commit_end(&x->c, x->e) : 0;
 }
 
+static enum txn_did did(const struct target *t)
+{
+	if (!t->is)
+		return t->was ? TXN_DELETED : TXN_NOTHING;
+	return !t->was ? TXN_CREATED : t->touched ? TXN_CHANGED : TXN_NOTHING;
+}
+
 int replica_steps(struct replica *r, const struct txn_step *s, uint32_t n, bool whole,
 		  struct txn_result *ret, uint32_t *ret_step, struct err *e)
 {
@@ -373,7 +380,7 @@ int replica_steps(struct replica *r, const struct txn_step *s, uint32_t n, bool 
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		const struct target *t = x.of[i];
-		ret[i] = (struct txn_result){ .there = t->is };
+		ret[i] = (struct txn_result){ .there = t->is, .did = t->step == i ? did(t) : TXN_NOTHING };
 		if (t->is)
 			ret[i].version = t->touched ? t->touched->after.attr.version :
 						      t->attr.version;

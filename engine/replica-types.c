@@ -105,7 +105,7 @@ int types_of(struct replica *r, const struct id *scope, struct types **ret)
 /* ---- declaring ---- */
 
 /* Is the directory a collection? The root is one. */
-static int check_collection(struct replica *r, const struct id *id, struct err *e)
+int collection_check(struct replica *r, const struct id *id, const char *what, struct err *e)
 {
 	struct node n;
 	int rc = node_get(r, NULL, id, &n);
@@ -114,11 +114,11 @@ static int check_collection(struct replica *r, const struct id *id, struct err *
 	if (rc < 0)
 		return err_errno(e, rc, "cannot look at the collection");
 	if (n.attr.kind != NODE_DIR)
-		return err_set(e, -ENOTDIR, "not a directory: types are declared for a collection, a "
-					    "directory at the top, or for the documents of the root");
+		return err_set(e, -ENOTDIR, "not a directory: %s for a collection, a directory at the top, or "
+					    "for the documents of the root", what);
 	if (id_equal(id, &NODE_LOST) || !id_equal(&n.attr.scope, &NODE_ROOT))
-		return err_set(e, -EINVAL, "not a collection: types are declared for a directory at "
-					   "the top, and hold for all that is in it");
+		return err_set(e, -EINVAL, "not a collection: %s for a directory at the top, and hold for all that is in "
+					   "it", what);
 	return 0;
 }
 
@@ -166,7 +166,7 @@ int replica_declare(struct replica *r, const struct id *collection, const char *
 	if (rc == 0 && text)
 		rc = type_parse(text, strlen(text), &type, e);
 	if (rc == 0)
-		rc = check_collection(r, collection, e);
+		rc = collection_check(r, collection, "types are declared", e);
 	if (rc < 0)
 		return rc;
 	commit_begin(&c, r, false);
@@ -184,6 +184,6 @@ int replica_declare(struct replica *r, const struct id *collection, const char *
 int replica_declared(struct replica *r, const struct id *collection, declared_fn f, void *userdata,
 		     struct err *e)
 {
-	int rc = check_collection(r, collection, e);
+	int rc = collection_check(r, collection, "types are declared", e);
 	return rc < 0 ? rc : each(r, collection, f, userdata);
 }

@@ -11,6 +11,7 @@
 #include "engine/edge.h"
 #include "engine/history.h"
 #include "engine/purged.h"
+#include "engine/replica-index.h"
 
 /* A file that is in INODES if a link to it is alive. */
 struct filed {
@@ -650,6 +651,15 @@ static void verify_done(struct verify *v)
 	free(v->want);
 }
 
+static int check_indexes(struct verify *v, struct err *e)
+{
+	uint64_t wrong = 0;
+	int rc = indexes_check(v->r, v->fix && !v->unreadable, &wrong, e);
+	if (rc == 0 && wrong > 0)
+		verify_problem(v, !v->unreadable, "indexes are wrong in %llu places", (unsigned long long)wrong);
+	return rc;
+}
+
 /* By what the store has after it was mended. */
 static int check_picks(struct verify *v, struct err *e)
 {
@@ -691,6 +701,8 @@ int replica_verify(struct replica *r, bool repair, verify_fn f, void *userdata,
 	}
 	if (rc == 0)
 		rc = check_picks(&v, e);
+	if (rc == 0)
+		rc = check_indexes(&v, e);
 	pthread_mutex_unlock(&r->commit);
 	if (rc < 0)
 		return err_errno(e, rc, "cannot check the database");

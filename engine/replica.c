@@ -3,6 +3,7 @@
 /* Opening and closing, and what STORE_META holds. */
 
 #include "engine/replica-schema-impl.h"
+#include "engine/replica-index.h"
 
 #include <errno.h>
 
@@ -282,6 +283,8 @@ int replica_open(const struct replica_config *config, struct replica **ret, stru
 	if (rc == 0)
 		rc = picks_load(r, e);
 	if (rc == 0)
+		rc = indexes_load(r, e);
+	if (rc == 0)
 		rc = left_load(r);
 	if (rc == 0)
 		rc = conflicts_load(r, e);
@@ -311,6 +314,7 @@ void replica_free(struct replica *r)
 	view_unref(r->published);
 	interests_done(r);
 	picks_done(r);
+	indexes_done(r);
 	kept_done(&r->types);
 	kept_done(&r->schemas);
 	large_done(r);

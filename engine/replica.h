@@ -364,9 +364,13 @@ struct txn_step {
 	const char *version;
 };
 
+/* What all steps on a file did to it, told with the last of them; TXN_NOTHING with those before. */
+enum txn_did { TXN_NOTHING, TXN_CREATED, TXN_CHANGED, TXN_DELETED };
+
 struct txn_result {
 	bool there;        /* after the batch */
 	struct id version; /* then */
+	enum txn_did did;
 };
 
 /* Applies all steps, each one to what those before it made, or nothing at all: one commit, which other

@@ -36,9 +36,31 @@ struct row {
 	struct field_index index;
 };
 
+/* An index of a collection (engine/index.h), in this moment. */
+struct rows_index {
+	struct id name;
+	const char *const *pointer;
+	const struct jsonpath *path;
+	uint32_t n;
+	bool complete; /* rows can be found by it */
+	bool cut; /* some texts in it are: its order is not that of the values */
+};
+
+/* Those of the collection that a directory is in; NULL: of all. Belong to x. */
+int rows_indexes(struct rows *x, const struct rows_dir *dir, const struct rows_index **ret, uint32_t *ret_n);
+
+/* Values from `from` (inclusive) to `to` (exclusive), as engine/indexkey.h writes them. */
+struct rows_range {
+	struct buf from, to;
+};
+void rows_ranges_free(struct rows_range *range, uint32_t n);
+
 struct rows_cursor;
 /* All rows of a directory, in no order; flat: without those below. docs: their contents are wanted. */
 int rows_scan(struct rows *x, const struct rows_dir *dir, bool flat, bool docs, struct rows_cursor **ret);
+/* Those whose values in an index are in one of the ranges, which are taken over, in that order: ascending if the ranges are. */
+int rows_find(struct rows *x, const struct rows_dir *dir, bool flat, bool docs, const struct rows_index *index,
+	      struct rows_range *range, uint32_t n, struct rows_cursor **ret);
 void rows_cursor_free(struct rows_cursor *c);
 /* 1: *ret is the next one; 0: there is none; -errno. check (may be NULL) is called now and then; what it returns
  * other than 0 ends the scan. */

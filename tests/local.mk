@@ -30,6 +30,7 @@ tests_libtap_a_SOURCES = \
 unit_tests = \
 	tests/unit/test_absent \
 	tests/unit/test_advert \
+	tests/unit/test_answer \
 	tests/unit/test_arraydiff \
 	tests/unit/test_base \
 	tests/unit/test_beacon \
@@ -63,6 +64,7 @@ unit_tests = \
 	tests/unit/test_history \
 	tests/unit/test_hostile \
 	tests/unit/test_incarnation \
+	tests/unit/test_index \
 	tests/unit/test_identity \
 	tests/unit/test_ignore \
 	tests/unit/test_jdiff \
@@ -110,6 +112,7 @@ unit_tests = \
 	tests/unit/test_rebirth \
 	tests/unit/test_reconcile \
 	tests/unit/test_record \
+	tests/unit/test_records \
 	tests/unit/test_rename \
 	tests/unit/test_render \
 	tests/unit/test_presence \
@@ -280,6 +283,7 @@ tests_unit_test_neighbours_LDADD = tests/libtap.a $(TRANSPORTS_TEST_LIBS)
 tests_unit_test_pack_SOURCES = tests/unit/test_pack.c $(pair)
 tests_unit_test_leaving_SOURCES = tests/unit/test_leaving.c $(pair)
 tests_unit_test_newest_SOURCES = tests/unit/test_newest.c $(pair)
+tests_unit_test_records_LDADD = tests/libtap.a $(TOOLS_LIBS)
 tests_unit_test_relay_SOURCES = tests/unit/test_relay.c $(pair)
 tests_unit_test_part_SOURCES = tests/unit/test_part.c $(pair)
 tests_unit_test_purge_SOURCES = tests/unit/test_purge.c $(pair)
@@ -419,6 +423,7 @@ EXTRA_DIST += \
 	tests/integration/programs.py \
 	tests/integration/test_purge.py \
 	tests/integration/test_query.py \
+	tests/integration/test_query_live.py \
 	tests/integration/shaper.py \
 	tests/integration/test_blobs.py \
 	tests/integration/test_cli.py \
@@ -438,7 +443,9 @@ EXTRA_DIST += \
 	tests/integration/test_hub.py \
 	tests/integration/test_idle.py \
 	tests/integration/test_ignore.py \
+	tests/integration/test_import.py \
 	tests/integration/test_incarnations.py \
+	tests/integration/test_index.py \
 	tests/integration/test_lab.py \
 	tests/integration/test_libshoal.py \
 	tests/integration/test_links.py \
@@ -449,6 +456,7 @@ EXTRA_DIST += \
 	tests/integration/conformance.py \
 	tests/integration/test_models.py \
 	tests/integration/test_posix.py \
+	tests/integration/test_python.py \
 	tests/integration/test_schema.py \
 	tests/integration/test_schema_reference.py \
 	tests/integration/test_seek.py \
@@ -470,7 +478,8 @@ EXTRA_DIST += \
 	tests/integration/test_txn.py \
 	tests/integration/test_types.py \
 	tests/integration/test_upgrade.py \
-	tests/integration/test_views.py
+	tests/integration/test_views.py \
+	tests/integration/test_watch.py
 
 # Only what a sanitizer build should run again; nothing else is built.
 quick_tests = $(unit_tests) $(sim_tests)

@@ -69,7 +69,7 @@ _unused_ static int ask_into(struct replica *r, const char *sql, const struct qu
 			     struct err *e)
 {
 	const struct query q = { .sql = sql, .len = strlen(sql), .param = p, .n_params = n, .memory = a->memory };
-	const struct query_sink sink = { asked_columns, asked_row, asked_check, a };
+	const struct query_sink sink = { .columns = asked_columns, .row = asked_row, .check = asked_check, .userdata = a };
 	int rc = query_run(r, &q, &sink, e);
 	buf_cstr(&a->out);
 	buf_cstr(&a->head);

@@ -73,6 +73,10 @@ int cmd_watch(void *context)
 	buf_puts(&params, "{");
 	if (r == 0)
 		r = cli_put_paths(c, &params, &e);
+	if (c->line.value[WATCH_WHERE].set) {
+		buf_puts(&params, ",\"where\":");
+		cli_put_text(&params, c->line.value[WATCH_WHERE].text);
+	}
 	buf_puts(&params, "}");
 	if (r == 0)
 		r = ctlclient_call(k, "watch", &params, 0, print_change, NULL, &e);

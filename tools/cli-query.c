@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* query: SQL, and its answer as a table, JSON, JSON lines or CSV. Rows are printed as they come. */
+/* query: SQL, and its answer as a table, JSON, JSON lines or CSV. Rows are printed as they come. With --watch JSON lines that
+ * say how it changes. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -131,11 +132,9 @@ static void csv_row(struct output *o, const struct json *row)
 	buf_u8(&o->out, '\n');
 }
 
-static void json_row(struct output *o, const struct json *row)
+static void put_object(struct output *o, const struct json *row)
 {
 	unsigned i = 0;
-	if (o->format == FORMAT_JSON)
-		buf_puts(&o->out, o->rows ? ",\n " : " ");
 	buf_u8(&o->out, '{');
 	for (const struct json *v = row->first; v && i < o->n; v = v->next, i++) {
 		if (i)
@@ -144,7 +143,16 @@ static void json_row(struct output *o, const struct json *row)
 		buf_u8(&o->out, ':');
 		put_json(&o->column[i], v, &o->out);
 	}
-	buf_puts(&o->out, o->format == FORMAT_JSON ? "}" : "}\n");
+	buf_u8(&o->out, '}');
+}
+
+static void json_row(struct output *o, const struct json *row)
+{
+	if (o->format == FORMAT_JSON)
+		buf_puts(&o->out, o->rows ? ",\n " : " ");
+	put_object(o, row);
+	if (o->format == FORMAT_JSONL)
+		buf_u8(&o->out, '\n');
 }
 
 static size_t width_of(const char *text)
@@ -246,6 +254,8 @@ static int flush(struct output *o)
 {
 	if (buf_failed(&o->out))
 		return -ENOMEM;
+	if (o->out.len == 0)
+		return 0;
 	size_t n = fwrite(o->out.data, 1, o->out.len, stdout);
 	if (n < o->out.len || fflush(stdout) != 0)
 		return errno ? -errno : -EIO;
@@ -345,6 +355,38 @@ static int on_result(const struct json *result, const char *raw, size_t len, boo
 	return r < 0 ? r : flush(o);
 }
 
+/* Of a query that is followed: reset, changes, cursor. */
+static int on_news(const struct json *result, const char *raw, size_t len, bool last, void *userdata)
+{
+	struct output *o = userdata;
+	const struct json *columns = json_get_z(result, "columns"), *changes = json_get_z(result, "changes");
+	const struct json *cursor = json_get_z(result, "cursor");
+	int r = 0;
+	(void)raw;
+	(void)len;
+	(void)last;
+	if (columns && columns->type == JSON_ARRAY && !o->column)
+		r = take_columns(o, columns);
+	if (cli_true(result, "reset"))
+		buf_puts(&o->out, "{\"op\":\"reset\"}\n");
+	for (const struct json *v = r == 0 && changes && o->column ? changes->first : NULL; v; v = v->next) {
+		const struct json *op = json_get_z(v, "op"), *row = json_get_z(v, "row");
+		if (!op || op->type != JSON_STRING || !row || row->type != JSON_ARRAY)
+			return -EPROTO;
+		buf_puts(&o->out, "{\"op\":");
+		json_write_string(&o->out, op->text, op->len, JSON_ESCAPE_MINIMAL);
+		buf_puts(&o->out, ",\"row\":");
+		put_object(o, row);
+		buf_puts(&o->out, "}\n");
+	}
+	if (cursor && cursor->type == JSON_STRING) {
+		buf_puts(&o->out, "{\"op\":\"cursor\",\"cursor\":");
+		json_write_string(&o->out, cursor->text, cursor->len, JSON_ESCAPE_MINIMAL);
+		buf_puts(&o->out, "}\n");
+	}
+	return r < 0 ? r : flush(o);
+}
+
 static void output_done(struct output *o)
 {
 	for (unsigned i = 0; o->cell && i < o->measured * o->n; i++)
@@ -408,7 +450,14 @@ static int put_params(const struct cli *c, const char *sql, struct buf *b)
 		buf_u8(b, ':');
 		cli_put_text(b, eq + 1);
 	}
-	buf_puts(b, "}}");
+	buf_puts(b, "}");
+	if (c->line.value[QUERY_WATCH].set)
+		buf_puts(b, ",\"watch\":true");
+	if (c->line.value[QUERY_SINCE].set) {
+		buf_puts(b, ",\"since\":");
+		cli_put_text(b, c->line.value[QUERY_SINCE].text);
+	}
+	buf_u8(b, '}');
 	return 0;
 }
 
@@ -434,6 +483,13 @@ int cmd_query(void *context)
 	struct output o = { .terminal = c->terminal };
 	if (take_format(c, &o.format) < 0)
 		return cli_usage(c, "--format is table, json, jsonl or csv");
+	bool watch = c->line.value[QUERY_WATCH].set;
+	if (watch && (c->line.json || (c->line.value[QUERY_FORMAT].set && o.format != FORMAT_JSONL)))
+		return cli_usage(c, "--watch prints JSON lines: there is no other format");
+	if (watch)
+		o.format = FORMAT_JSONL;
+	else if (c->line.value[QUERY_SINCE].set)
+		return cli_usage(c, "--since goes with --watch");
 	int r = 0;
 	const char *sql = c->line.n_args ? c->line.arg[0] : "-";
 	if (strcmp(sql, "-") == 0) {
@@ -446,7 +502,7 @@ int cmd_query(void *context)
 		return cli_usage(c, "--param takes NAME=VALUE, each name once");
 	r = cli_connect(c, &k, &e);
 	if (r == 0)
-		r = ctlclient_call(k, "query", &params, 0, on_result, &o, &e);
+		r = ctlclient_call(k, "query", &params, 0, watch ? on_news : on_result, &o, &e);
 	if (r < 0 && !e.code)
 		err_errno(&e, r, "cannot write the answer");
 	if (r < 0) { /* what came before it */

@@ -48,6 +48,11 @@ struct question {
 /* Asks it and prints the answer, with --json as it came. */
 int cli_run(struct cli *c, const struct question *q);
 
+/* How a file of documents is written, by --format (may be NULL) or by the end of its name: jsonl, csv, tsv. False: that
+ * says nothing. */
+struct records_config;
+bool cli_format(const char *format, const char *file, struct records_config *ret);
+
 /* All of standard input, at most max bytes; `what` it is, for people. -EFBIG with a sentence that ends with `hint`; -EINVAL:
  * it has NUL bytes. */
 int cli_read_input(struct buf *ret, size_t max, const char *what, const char *hint, struct err *e);
@@ -124,7 +129,12 @@ int cmd_restore(void *context);
 int cmd_blame(void *context);
 int cmd_txn(void *context);
 int cmd_query(void *context);
+int cmd_index(void *context);
 int cmd_type(void *context);
+int cmd_import(void *context);
+/* Of the directory `from` into dir of the store. */
+int cli_import_dir(struct cli *c, struct ctlclient *k, int from, const char *dir);
+int cmd_export(void *context);
 int cmd_subscribe(void *context);
 int cmd_unsubscribe(void *context);
 int cmd_subscriptions(void *context);
@@ -143,8 +153,12 @@ enum { SUBSCRIBE_WHERE, SUBSCRIBE_NEW, SUBSCRIBE_COUNT };
 enum { UNSUBSCRIBE_NEW, UNSUBSCRIBE_FORCE, UNSUBSCRIBE_COUNT };
 enum { PEERS_GRAPH, PEERS_DOT, PEERS_COUNT };
 enum { WAIT_PEERS, WAIT_DEVICE, WAIT_TIMEOUT, WAIT_COUNT };
+enum { WATCH_WHERE, WATCH_COUNT };
 enum { RESOLVE_TAKE, RESOLVE_KEEP, RESOLVE_COUNT };
 enum { LOG_DELETED, LOG_COUNT };
 enum { RESTORE_TO, RESTORE_COUNT };
-enum { QUERY_FORMAT, QUERY_PARAM, QUERY_COUNT };
+enum { QUERY_FORMAT, QUERY_PARAM, QUERY_WATCH, QUERY_SINCE, QUERY_COUNT };
 enum { VERIFY_REPAIR, VERIFY_COUNT };
+enum { INDEX_DROP, INDEX_LIST, INDEX_COUNT };
+enum { IMPORT_FORMAT, IMPORT_ID, IMPORT_TEXT, IMPORT_FROM, IMPORT_KEEP_GOING, IMPORT_COUNT };
+enum { EXPORT_FORMAT, EXPORT_COUNT };

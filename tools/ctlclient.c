@@ -42,6 +42,11 @@ void ctlclient_free(struct ctlclient *c)
 	free(c);
 }
 
+struct shoal *ctlclient_shoal(const struct ctlclient *c)
+{
+	return c->shoal;
+}
+
 pid_t ctlclient_pid(const struct ctlclient *c)
 {
 	struct ucred cred = { 0 };

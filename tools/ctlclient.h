@@ -9,6 +9,7 @@
 #include "tools/storedir.h"
 
 struct ctlclient;
+struct shoal;
 
 /* -ESRCH: no daemon serves the store. */
 int ctlclient_new(const struct storedir *dir, struct ctlclient **ret, struct err *e);
@@ -24,5 +25,7 @@ typedef int (*ctl_result_fn)(const struct json *result, const char *raw, size_t 
 int ctlclient_call(struct ctlclient *c, const char *method, const struct buf *params,
 		   uint64_t timeout_us, ctl_result_fn f, void *userdata, struct err *e);
 
+/* What it is made of; borrowed. */
+struct shoal *ctlclient_shoal(const struct ctlclient *c);
 /* The other end's process; 0: unknown. */
 pid_t ctlclient_pid(const struct ctlclient *c);

@@ -170,6 +170,7 @@ static int on_wake(sd_event_source *s, int fd, uint32_t events, void *userdata)
 			mesh_news(d->mesh);
 		waits_check(d->waits);
 		durable_check(d);
+		queries_look(d);
 	}
 	if (fetch && d->peers) {
 		peers_fetch(d->peers);
@@ -525,7 +526,7 @@ int daemon_upgrade(struct daemon *d, const char *program, struct call *who, stru
 {
 	if (d->jobs)
 		return err_set(e, -EBUSY, "`shoal verify` runs: wait for its end");
-	if (d->n_queries)
+	if (d->n_queries > d->n_live)
 		return err_set(e, -EBUSY, "a query runs: wait for its end");
 	if (!program)
 		program = d->program;

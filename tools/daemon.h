@@ -68,7 +68,7 @@ struct daemon {
 	bool closing;              /* lock: no more questions */
 	unsigned jobs;             /* threads of `verify` */
 	struct asking *queries;    /* that run */
-	unsigned n_queries;
+	unsigned n_queries, n_live; /* live: among them those that are followed */
 	bool leaving;              /* lock: the loop is not there to answer them; what follows does */
 	struct buf last_status, last_peers;
 	bool stop;                 /* the loop ends */
@@ -146,6 +146,11 @@ int path_resolve(struct replica *r, const char *path, struct attr *ret, struct e
 int feed_new(struct daemon *d, struct feed **ret, struct err *e);
 void feed_free(struct feed *f);
 void feed_run(struct feed *f); /* the loop was woken */
+/* Of a change, as the names are now: where the node is, and where it was; own. NULL: nowhere, or no memory. */
+char *change_path(struct replica *r, const struct change *c);
+char *change_old_path(struct replica *r, const struct change *c);
+/* Is the path (NULL: no) the directory, or below it? "" is the root. */
+bool path_is_below(const char *path, const char *dir);
 void method_watch(struct call *c, const struct json *params, void *userdata);
 
 /* tools/waits.c: `wait`. */
@@ -213,6 +218,8 @@ void method_blame(struct call *c, const struct json *params, void *userdata);
 
 /* tools/txn.c: `txn`. */
 void method_txn(struct call *c, const struct json *params, void *userdata);
+/* tools/mkdir.c: `mkdir`. */
+void method_mkdir(struct call *c, const struct json *params, void *userdata);
 /* tools/restore.c: `restore`. */
 void method_restore(struct call *c, const struct json *params, void *userdata);
 
@@ -222,12 +229,21 @@ void method_type(struct call *c, const struct json *params, void *userdata);
 /* tools/job.c: `verify`, in a thread of its own. */
 void method_verify(struct call *c, const struct json *params, void *userdata);
 
+/* tools/index.c: `index`, `indexes`. */
+void method_index(struct call *c, const struct json *params, void *userdata);
+void method_indexes(struct call *c, const struct json *params, void *userdata);
+
 /* tools/query.c: `query`, each in a thread of its own. */
 void method_query(struct call *c, const struct json *params, void *userdata);
 /* They end soon, in the loop. */
 void queries_cancel(struct daemon *d);
+/* What is kept here may have changed. */
+void queries_look(struct daemon *d);
 
 /* tools/subscriptions.c */
+struct filter;
+/* An expression of `--where`; e says at which character it is wrong. */
+int where_parse(const char *where, struct filter **ret, struct err *e);
 void method_subscribe(struct call *c, const struct json *params, void *userdata);
 void method_unsubscribe(struct call *c, const struct json *params, void *userdata);
 void method_subscriptions(struct call *c, const struct json *params, void *userdata);

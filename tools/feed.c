@@ -12,15 +12,7 @@
 #include "engine/clock.h"
 #include "engine/jsonw.h"
 #include "tools/control.h"
-#include "tools/daemon.h"
-
-#define QUEUE_MAX (16u * 1024 * 1024) /* bytes */
-
-struct item {
-	STAILQ_ENTRY(item) link;
-	char *path, *old_path; /* NULL: none */
-	struct buf json;
-};
+#include "tools/feed-impl.h"
 
 struct watcher {
 	struct feed *feed;
@@ -34,12 +26,10 @@ struct feed {
 	struct daemon *d;
 	struct watcher *first;
 	pthread_mutex_t lock;
-	STAILQ_HEAD(, item) queue; /* lock */
-	size_t queued;             /* lock: bytes */
-	bool overflow;             /* lock */
+	struct items queue; /* lock */
 };
 
-static void item_free(struct item *i)
+void item_free(struct item *i)
 {
 	free(i->path);
 	free(i->old_path);
@@ -56,9 +46,8 @@ static char *join_path(struct replica *r, const struct id *parent, const char *n
 	if (b.len)
 		buf_u8(&b, '/');
 	buf_puts(&b, name);
-	buf_u8(&b, 0);
-	size_t len;
-	return (char *)buf_take(&b, &len);
+	const char *path = buf_cstr(&b);
+	return path ? strdup(path) : NULL;
 }
 
 static const char *change_kind(unsigned what)
@@ -109,77 +98,124 @@ static void put_change(struct daemon *d, const struct change *c, const struct it
 	jsonw_end(&w);
 }
 
-static void observe_one(struct feed *f, const struct change *c)
+char *change_path(struct replica *r, const struct change *c)
 {
-	struct replica *r = f->d->replica;
+	_cleanup_(buf_done) struct buf b = { 0 };
+	if (c->name)
+		return join_path(r, &c->parent, c->name);
+	/* Neither appeared nor went: it has a place. */
+	if (c->old_name || replica_path(r, &c->id, &b) < 0)
+		return NULL;
+	return strndup(b.data ? (const char *)b.data : "", b.len);
+}
+
+char *change_old_path(struct replica *r, const struct change *c)
+{
+	return join_path(r, &c->old_parent, c->old_name);
+}
+
+/* *ret NULL: there is nothing to tell, it is below a directory that is gone already. */
+static int item_new(struct daemon *d, const struct change *c, struct item **ret)
+{
+	struct replica *r = d->replica;
 	struct item *i = calloc(1, sizeof(*i));
-	if (i) {
-		_cleanup_(buf_done) struct buf b = { 0 };
-		i->path = join_path(r, &c->parent, c->name);
-		i->old_path = join_path(r, &c->old_parent, c->old_name);
-		/* Neither appeared nor went: it has a place. */
-		if (!c->name && !c->old_name && replica_path(r, &c->id, &b) == 0)
-			i->path = strndup(b.data ? (const char *)b.data : "", b.len);
-		if (i->path || i->old_path)
-			put_change(f->d, c, i, &i->json);
+	if (!i)
+		return -ENOMEM;
+	i->id = id_is_zero(&c->target) ? c->id : c->target;
+	i->dir = id_is_zero(&c->target) && c->kind == NODE_DIR;
+	i->path = change_path(r, c);
+	i->old_path = change_old_path(r, c);
+	if (i->path || i->old_path)
+		put_change(d, c, i, &i->json);
+	bool failed = buf_failed(&i->json);
+	if (failed || !i->json.len) {
+		item_free(i);
+		i = NULL;
 	}
-	pthread_mutex_lock(&f->lock);
-	if (!i || buf_failed(&i->json) || f->queued > QUEUE_MAX) {
-		f->overflow = true;
-		if (i)
-			item_free(i);
-	} else if (!i->json.len) {
-		item_free(i); /* below a directory that is gone already */
-	} else {
-		STAILQ_INSERT_TAIL(&f->queue, i, link);
-		f->queued += i->json.len + 128;
+	*ret = i;
+	return failed ? -ENOMEM : 0;
+}
+
+void items_add(struct items *q, pthread_mutex_t *lock, struct daemon *d, const struct change *change, size_t n)
+{
+	for (size_t k = 0; k < n; k++) {
+		struct item *i = NULL;
+		int r = item_new(d, &change[k], &i);
+		pthread_mutex_lock(lock);
+		if (r < 0 || (i && q->bytes > QUEUE_MAX)) {
+			q->overflow = true;
+			if (i)
+				item_free(i);
+		} else if (i) {
+			STAILQ_INSERT_TAIL(&q->list, i, link);
+			q->bytes += i->json.len + 128;
+		}
+		pthread_mutex_unlock(lock);
 	}
-	pthread_mutex_unlock(&f->lock);
+}
+
+void items_take(struct items *q, struct items *ret)
+{
+	*ret = (struct items){ .overflow = q->overflow };
+	STAILQ_INIT(&ret->list);
+	STAILQ_CONCAT(&ret->list, &q->list);
+	q->bytes = 0;
+	q->overflow = false;
+}
+
+void items_done(struct items *q)
+{
+	struct item *i;
+	while ((i = STAILQ_FIRST(&q->list))) {
+		STAILQ_REMOVE_HEAD(&q->list, link);
+		item_free(i);
+	}
+}
+
+void put_overflow(struct buf *b)
+{
+	buf_puts(b, "{\"path\":\"\",\"kind\":\"overflow\"}");
 }
 
 static void observe(const struct change *change, size_t n, void *userdata)
 {
 	struct feed *f = userdata;
-	for (size_t i = 0; i < n; i++)
-		observe_one(f, &change[i]);
+	items_add(&f->queue, &f->lock, f->d, change, n);
 	daemon_wake(f->d);
 }
 
-static bool is_below(const char *path, const char *dir)
+bool path_is_below(const char *path, const char *dir)
 {
 	size_t n = strlen(dir);
 	return !n || (path && strncmp(path, dir, n) == 0 && (!path[n] || path[n] == '/'));
 }
 
-static bool wants(const struct watcher *w, const struct item *i)
+bool is_below_any(const char *path, const char *const *dir, uint32_t n)
 {
-	for (uint32_t k = 0; k < w->n; k++)
-		if (is_below(i->path, w->path[k]) || is_below(i->old_path, w->path[k]))
+	for (uint32_t k = 0; k < n; k++)
+		if (path_is_below(path, dir[k]))
 			return true;
-	return !w->n;
+	return !n;
 }
 
 void feed_run(struct feed *f)
 {
-	STAILQ_HEAD(, item) todo = STAILQ_HEAD_INITIALIZER(todo);
-	pthread_mutex_lock(&f->lock);
-	STAILQ_CONCAT(&todo, &f->queue);
-	f->queued = 0;
-	bool overflow = f->overflow;
-	f->overflow = false;
-	pthread_mutex_unlock(&f->lock);
+	struct items todo;
 	struct item *i;
-	while ((i = STAILQ_FIRST(&todo))) {
-		STAILQ_REMOVE_HEAD(&todo, link);
+	pthread_mutex_lock(&f->lock);
+	items_take(&f->queue, &todo);
+	pthread_mutex_unlock(&f->lock);
+	while ((i = STAILQ_FIRST(&todo.list))) {
+		STAILQ_REMOVE_HEAD(&todo.list, link);
 		for (struct watcher *w = f->first; w; w = w->next)
-			if (wants(w, i))
+			if (is_below_any(i->path, w->path, w->n) || is_below_any(i->old_path, w->path, w->n))
 				call_result(w->call, &i->json, true);
 		item_free(i);
 	}
-	if (!overflow)
+	if (!todo.overflow)
 		return;
 	_cleanup_(buf_done) struct buf b = { 0 };
-	buf_puts(&b, "{\"path\":\"\",\"kind\":\"overflow\"}");
+	put_overflow(&b);
 	for (struct watcher *w = f->first; w; w = w->next)
 		call_result(w->call, &b, true);
 }
@@ -204,10 +240,14 @@ void method_watch(struct call *c, const struct json *params, void *userdata)
 	struct daemon *d = userdata;
 	struct feed *f = d->feed;
 	struct err e = { 0 };
+	if (params && json_get_z(params, "where")) {
+		watch_where(d, c, params);
+		return;
+	}
 	struct watcher *w = calloc(1, sizeof(*w));
 	int r = w ? 0 : err_errno(&e, -ENOMEM, "cannot watch");
 	if (r == 0)
-		r = param_texts(call_arena(c), params, "paths", 4096, &w->path, &w->n, &e);
+		r = param_texts(call_arena(c), params, "paths", WATCH_PATHS_MAX, &w->path, &w->n, &e);
 	if (r == 0 && !f->first) {
 		r = replica_observe(d->replica, observe, f);
 		if (r < 0)
@@ -233,20 +273,16 @@ int feed_new(struct daemon *d, struct feed **ret, struct err *e)
 		return err_errno(e, -ENOMEM, "cannot start");
 	f->d = d;
 	pthread_mutex_init(&f->lock, NULL);
-	STAILQ_INIT(&f->queue);
+	STAILQ_INIT(&f->queue.list);
 	*ret = f;
 	return 0;
 }
 
 void feed_free(struct feed *f)
 {
-	struct item *i;
 	if (!f)
 		return;
-	while ((i = STAILQ_FIRST(&f->queue))) {
-		STAILQ_REMOVE_HEAD(&f->queue, link);
-		item_free(i);
-	}
+	items_done(&f->queue);
 	pthread_mutex_destroy(&f->lock);
 	free(f);
 }

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/index.h"
+
 #define EVERY_S 2
 #define STEP_NS 1000000          /* between two steps of dropping: saves want the store, too */
 #define SIZE_EVERY_S 30          /* a size that was found out is good for so long */
@@ -185,12 +187,30 @@ static void drop(struct keeping *k)
 		log_info(k->log, "what is not kept any more is out of the store");
 }
 
+/* Indexes for queries are made and erased. */
+static void make_indexes(struct keeping *k)
+{
+	struct err e = { 0 };
+	int r;
+	bool any = false;
+	while ((r = replica_index_step(k->replica, &e)) == 1) {
+		any = true;
+		if (!pause_for(k, 0, STEP_NS, false))
+			return;
+	}
+	if (r < 0)
+		complain(k, &e);
+	if (any && r == 0)
+		flusher_kick(k->flusher);
+}
+
 static void *run(void *userdata)
 {
 	struct keeping *k = userdata;
 	do {
 		look(k);
 		look_at_parts(k);
+		make_indexes(k);
 		drop(k);
 	} while (pause_for(k, EVERY_S, 0, true));
 	return NULL;

@@ -3,7 +3,8 @@
 
 /* What this device keeps beyond what it subscribes to: carries collections for neighbours within a
  * quota, gives up what it was told to once somebody else has all of it, and takes out of the store
- * what it does not keep (shoal-protocol(7), Interests). A thread of its own. */
+ * what it does not keep (shoal-protocol(7), Interests); and, as that is done in the same way, makes indexes in small steps.
+ * A thread of its own. */
 
 #include "engine/replica.h"
 #include "tools/flusher.h"

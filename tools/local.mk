@@ -12,8 +12,11 @@ libtools_a_SOURCES = \
 	tools/cli-contents.c \
 	tools/cli-data.c \
 	tools/cli-diff.c \
+	tools/cli-export.c \
 	tools/cli-graph.c \
 	tools/cli-history.c \
+	tools/cli-index.c \
+	tools/cli-import.c \
 	tools/cli-life.c \
 	tools/cli-mesh.c \
 	tools/cli-query.c \
@@ -29,6 +32,10 @@ libtools_a_SOURCES = \
 	tools/conflicts.c \
 	tools/control.c \
 	tools/control.h \
+	tools/copytree.c \
+	tools/copytree.h \
+	tools/csvout.c \
+	tools/csvout.h \
 	tools/ctlclient.c \
 	tools/ctlclient.h \
 	tools/ctlserver.c \
@@ -38,9 +45,13 @@ libtools_a_SOURCES = \
 	tools/daemon.h \
 	tools/devices.c \
 	tools/devices.h \
+	tools/dirnames.c \
+	tools/dirnames.h \
 	tools/doctor.c \
 	tools/durable.c \
 	tools/evict.c \
+	tools/feed-impl.h \
+	tools/feed-where.c \
 	tools/feed.c \
 	tools/fence.c \
 	tools/fence.h \
@@ -49,6 +60,7 @@ libtools_a_SOURCES = \
 	tools/flusher.h \
 	tools/graph.c \
 	tools/history.c \
+	tools/index.c \
 	tools/history.h \
 	tools/job.c \
 	tools/keeping.c \
@@ -61,14 +73,21 @@ libtools_a_SOURCES = \
 	tools/log.c \
 	tools/log.h \
 	tools/methods.c \
+	tools/mkdir.c \
 	tools/mounts.c \
 	tools/mounts.h \
 	tools/named.c \
 	tools/peers.c \
 	tools/peers.h \
+	tools/progress.c \
+	tools/progress.h \
 	tools/qr.c \
 	tools/qr.h \
+	tools/query-impl.h \
+	tools/query-live.c \
 	tools/query.c \
+	tools/records.c \
+	tools/records.h \
 	tools/report.c \
 	tools/restore.c \
 	tools/seek.c \
@@ -153,6 +172,7 @@ shoald_LDADD = $(TOOLS_LIBS)
 mount_fuse_shoal_SOURCES = tools/mounthelper.c
 mount_fuse_shoal_LDADD = $(TOOLS_LIBS)
 
+dist_pymodule_DATA = tools/python/shoal.py
 dist_bashcompletion_DATA = tools/completion/shoal.bash
 dist_zshcompletion_DATA = tools/completion/_shoal
 systemduserunit_DATA = tools/shoal.service
@@ -188,6 +208,7 @@ installcheck-local:
 	for f in $(libshoal_file) $(libshoal_so) libshoal.so; do file "$(libdir)/$$f"; done; \
 	file "$(includedir)/shoal.h"; \
 	file "$(pkgconfigdir)/shoal.pc"; \
+	file "$(pymoduledir)/shoal.py"; \
 	file "$(bashcompletiondir)/shoal.bash"; \
 	file "$(zshcompletiondir)/_shoal"; \
 	file "$(systemduserunitdir)/shoal.service"; \

@@ -1,49 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* `query`: SQL (engine/query.h). A query may take minutes, so each has a thread of its own. The thread puts lines into a
  * buffer under a lock and waits when nobody takes them; the loop, woken by the query's own eventfd, hands them to the
- * client as fast as that reads. A client that leaves ends its query. */
+ * client as fast as that reads. A client that leaves ends its query. Those that go on: tools/query-live.c. */
 #include <errno.h>
 #include <math.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 #include "engine/jsonw.h"
-#include "engine/query.h"
 #include "tools/base64.h"
 #include "tools/control.h"
-#include "tools/daemon.h"
+#include "tools/query-impl.h"
 
 #define QUERIES_MAX 8
-#define LINE_SIZE (48u * 1024)        /* rows are gathered up to that */
-#define LINE_US 200000                /* or for so long */
+#define LIVE_MAX 16
+#define LINE_US 200000                /* rows are gathered for so long */
 #define PENDING_MAX (512u * 1024)     /* lines that wait; then the thread does */
-#define ROW_MAX (6u * 1024 * 1024)    /* below CTL_PILE_MAX */
 
-struct asking {
-	struct daemon *d;
-	struct asking *next;
-	struct call *call; /* the loop's; NULL: the client left */
-	int fd;
-	sd_event_source *source;
-	pthread_t thread;
-	struct arena arena;
-	struct query query;
-	uint64_t time_us;  /* it may take; 0: any */
-	uint64_t since_us, waited_us; /* the thread's: when it began, and how long it waited for the client */
-	struct buf rows;   /* the thread's: the line that is being made */
-	uint64_t line_us, n_rows;
-	atomic_bool cancelled;
-	pthread_mutex_t lock;
-	pthread_cond_t taken;
-	struct buf lines;  /* lock: JSON texts, each ended by a newline */
-	bool done;         /* lock; the rest is final then */
-	int code;
-	struct err e;
-};
-
-static uint64_t now_us(void)
+uint64_t asking_clock_us(void)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
@@ -58,33 +33,38 @@ static void signal_loop(struct asking *q)
 
 /* ---- the query's thread ---- */
 
-static int check(void *userdata)
+void asking_begin(struct asking *q)
+{
+	q->since_us = asking_clock_us();
+	q->waited_us = 0;
+}
+
+int asking_check(void *userdata)
 {
 	struct asking *q = userdata;
 	if (atomic_load(&q->cancelled))
 		return -ECANCELED;
-	return q->time_us && now_us() - q->since_us - q->waited_us > q->time_us ? -ETIMEDOUT : 0;
+	return q->time_us && asking_clock_us() - q->since_us - q->waited_us > q->time_us ? -ETIMEDOUT : 0;
 }
 
-/* Takes the line. */
-static int hand_over(struct asking *q, struct buf *line)
+int asking_hand_over(struct asking *q, struct buf *line)
 {
 	bool failed = buf_failed(line);
 	pthread_mutex_lock(&q->lock);
-	uint64_t begin = now_us();
+	uint64_t begin = asking_clock_us();
 	while (!failed && q->lines.len > PENDING_MAX && !atomic_load(&q->cancelled))
 		pthread_cond_wait(&q->taken, &q->lock);
-	q->waited_us += now_us() - begin;
+	q->waited_us += asking_clock_us() - begin;
 	buf_put(&q->lines, line->data, line->len);
 	buf_u8(&q->lines, '\n');
 	failed = failed || buf_failed(&q->lines);
 	pthread_mutex_unlock(&q->lock);
 	buf_reset(line);
 	signal_loop(q);
-	return failed ? -ENOMEM : check(q);
+	return failed ? -ENOMEM : asking_check(q);
 }
 
-static int tell_columns(const struct query_column *c, unsigned n, void *userdata)
+int asking_columns(const struct query_column *c, unsigned n, void *userdata)
 {
 	struct asking *q = userdata;
 	_cleanup_(buf_done) struct buf line = { 0 };
@@ -104,7 +84,7 @@ static int tell_columns(const struct query_column *c, unsigned n, void *userdata
 	jsonw_array_end(&w);
 	jsonw_object_end(&w);
 	jsonw_end(&w);
-	return hand_over(q, &line);
+	return asking_hand_over(q, &line);
 }
 
 /* The shortest digits that give the number back, with a point or an exponent, so that it is no integer. */
@@ -125,7 +105,7 @@ static void put_real(struct buf *b, double d)
 	buf_puts(b, ".0");
 }
 
-static void put_value(struct buf *b, const struct query_value *v)
+void asking_put_value(struct buf *b, const struct query_value *v)
 {
 	switch (v->type) {
 	case QUERY_NULL:
@@ -148,12 +128,28 @@ static void put_value(struct buf *b, const struct query_value *v)
 	}
 }
 
-static int end_line(struct asking *q)
+int asking_put_row(struct asking *q, const struct query_value *v, unsigned n, struct buf *b)
+{
+	size_t from = b->len;
+	buf_u8(b, '[');
+	for (unsigned i = 0; i < n; i++) {
+		if (i)
+			buf_u8(b, ',');
+		asking_put_value(b, &v[i]);
+	}
+	buf_u8(b, ']');
+	if (b->len - from > ROW_MAX)
+		return err_set(&q->e, -EFBIG, "a row of an answer may have %u MiB, not more; `shoal cat` prints large documents",
+			       ROW_MAX >> 20);
+	return 0;
+}
+
+int asking_end_list(struct asking *q)
 {
 	if (q->rows.len == 0)
 		return 0;
 	buf_puts(&q->rows, "]}");
-	return hand_over(q, &q->rows);
+	return asking_hand_over(q, &q->rows);
 }
 
 static int tell_row(const struct query_value *v, unsigned n, void *userdata)
@@ -162,41 +158,37 @@ static int tell_row(const struct query_value *v, unsigned n, void *userdata)
 	struct buf *b = &q->rows;
 	if (b->len == 0) {
 		buf_puts(b, "{\"rows\":[");
-		q->line_us = now_us();
+		q->line_us = asking_clock_us();
 	} else {
 		buf_u8(b, ',');
 	}
-	size_t from = b->len;
-	buf_u8(b, '[');
-	for (unsigned i = 0; i < n; i++) {
-		if (i)
-			buf_u8(b, ',');
-		put_value(b, &v[i]);
-	}
-	buf_u8(b, ']');
 	q->n_rows++;
-	if (b->len - from > ROW_MAX)
-		return err_set(&q->e, -EFBIG, "a row of an answer may have %u MiB, not more; `shoal cat` prints large documents",
-			       ROW_MAX >> 20);
-	return b->len > LINE_SIZE || now_us() - q->line_us > LINE_US ? end_line(q) : 0;
+	int r = asking_put_row(q, v, n, b);
+	if (r < 0)
+		return r;
+	return b->len > LINE_SIZE || asking_clock_us() - q->line_us > LINE_US ? asking_end_list(q) : 0;
+}
+
+static int ask_once(struct asking *q, struct err *e)
+{
+	const struct query_sink sink = { .columns = asking_columns, .row = tell_row, .check = asking_check, .userdata = q };
+	asking_begin(q);
+	int r = query_run(q->d->replica, &q->query, &sink, e);
+	return r == 0 ? asking_end_list(q) : r;
 }
 
 static void *work(void *userdata)
 {
 	struct asking *q = userdata;
-	const struct query_sink sink = { tell_columns, tell_row, check, q };
 	struct err e = { 0 };
-	(void)pthread_setname_np(pthread_self(), "query"); /* for ps -L */
-	q->since_us = now_us();
-	int r = query_run(q->d->replica, &q->query, &sink, &e);
-	if (r == 0)
-		r = end_line(q);
+	(void)pthread_setname_np(pthread_self(), q->kind->name);
+	int r = q->kind->run(q, &e);
 	if (r == -ETIMEDOUT)
 		err_set(&e, r, "the query took longer than %llu s (query.time)", (unsigned long long)(q->time_us / 1000000));
-	else if (r == -EFBIG && q->e.code)
+	else if (r < 0 && q->e.code)
 		e = q->e;
 	else if (r < 0 && !e.code)
-		err_errno(&e, r, "the query failed");
+		err_errno(&e, r, "cannot go on");
 	pthread_mutex_lock(&q->lock);
 	q->e = e;
 	q->code = r;
@@ -222,6 +214,7 @@ static bool hand_out(struct asking *q)
 	if (!q->call)
 		at = q->lines.len;
 	buf_consume(&q->lines, at);
+	q->behind = q->lines.len > 0 || (q->call && call_backlog(q->call) > 0);
 	return q->lines.len == 0;
 }
 
@@ -234,6 +227,8 @@ static void asking_free(struct asking *q)
 	pthread_mutex_destroy(&q->lock);
 	buf_done(&q->lines);
 	buf_done(&q->rows);
+	if (q->kind->free)
+		q->kind->free(q);
 	arena_done(&q->arena);
 	free(q);
 }
@@ -241,6 +236,9 @@ static void asking_free(struct asking *q)
 static void finish(struct asking *q)
 {
 	pthread_join(q->thread, NULL);
+	if (q->kind->stop)
+		q->kind->stop(q);
+	q->d->n_live -= q->kind->lasting;
 	if (q->call && q->code < 0) {
 		call_error(q->call, &q->e);
 	} else if (q->call) {
@@ -293,13 +291,71 @@ static void client_left(struct call *c, void *userdata)
 	signal_loop(q);
 }
 
-static int start(struct asking *q)
+static int begin(struct asking *q)
 {
 	q->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (q->fd < 0)
 		return -errno;
 	int r = sd_event_add_io(q->d->event, &q->source, q->fd, EPOLLIN, on_word, q);
 	return r < 0 ? r : -pthread_create(&q->thread, NULL, work, q);
+}
+
+static int make_room(const struct daemon *d, bool lasting, struct err *e)
+{
+	unsigned once = d->n_queries - d->n_live;
+	if (!lasting && once >= QUERIES_MAX)
+		return err_set(e, -EBUSY, "%u queries run already: wait for the end of one", once);
+	if (lasting && d->n_live >= LIVE_MAX)
+		return err_set(e, -EBUSY, "%u queries and watches with --where go on already: end one of them", d->n_live);
+	return 0;
+}
+
+int asking_new(struct daemon *d, struct call *call, const struct asking_kind *kind, struct asking **ret, struct err *e)
+{
+	pthread_condattr_t attr;
+	int r = make_room(d, kind->lasting, e);
+	if (r < 0)
+		return r;
+	struct asking *q = calloc(1, sizeof(*q));
+	if (!q) {
+		err_set(e, -ENOMEM, "out of memory");
+		return -ENOMEM;
+	}
+	q->kind = kind;
+	q->d = d;
+	q->call = call;
+	q->fd = -1;
+	pthread_mutex_init(&q->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&q->taken, &attr);
+	pthread_condattr_destroy(&attr);
+	*ret = q;
+	return 0;
+}
+
+void asking_start(struct asking *q, int r, struct err *e)
+{
+	struct daemon *d = q->d;
+	struct call *call = q->call;
+	daemon_settle(d);
+	if (r == 0) {
+		r = begin(q);
+		if (r < 0)
+			err_errno(e, r, "cannot begin");
+	}
+	if (r < 0) {
+		if (q->kind->stop)
+			q->kind->stop(q);
+		asking_free(q);
+		call_error(call, e);
+		return;
+	}
+	q->next = d->queries;
+	d->queries = q;
+	d->n_queries++;
+	d->n_live += q->kind->lasting;
+	call_keep(call, client_left, client_drained, q);
 }
 
 /* Parameters are texts (query_param_parse) in an object. */
@@ -340,38 +396,22 @@ static int take_query(struct asking *q, const struct json *params, struct err *e
 
 void method_query(struct call *call, const struct json *params, void *userdata)
 {
+	static const struct asking_kind once = { .name = "query", .run = ask_once };
 	struct daemon *d = userdata;
 	struct err e = { 0 };
-	if (d->n_queries >= QUERIES_MAX) {
-		call_fail(call, -EBUSY, "%u queries run already: wait for the end of one", d->n_queries);
-		return;
-	}
-	struct asking *q = calloc(1, sizeof(*q));
+	struct asking *q = NULL;
+	bool watch = false;
+	int r = param_bool(params, "watch", &watch, &e);
+	if (r == 0)
+		r = asking_new(d, call, watch ? &live_kind : &once, &q, &e);
 	if (!q) {
-		call_fail(call, -ENOMEM, "out of memory");
-		return;
-	}
-	q->d = d;
-	q->call = call;
-	q->fd = -1;
-	pthread_mutex_init(&q->lock, NULL);
-	pthread_cond_init(&q->taken, NULL);
-	int r = take_query(q, params, &e);
-	daemon_settle(d);
-	if (r == 0) {
-		r = start(q);
-		if (r < 0)
-			err_errno(&e, r, "cannot ask");
-	}
-	if (r < 0) {
-		asking_free(q);
 		call_error(call, &e);
 		return;
 	}
-	q->next = d->queries;
-	d->queries = q;
-	d->n_queries++;
-	call_keep(call, client_left, client_drained, q);
+	r = take_query(q, params, &e);
+	if (r == 0 && watch)
+		r = live_new(q, params, &e);
+	asking_start(q, r, &e);
 }
 
 void queries_cancel(struct daemon *d)
@@ -382,4 +422,12 @@ void queries_cancel(struct daemon *d)
 		pthread_cond_signal(&q->taken);
 		pthread_mutex_unlock(&q->lock);
 	}
+}
+
+void queries_look(struct daemon *d)
+{
+	unsigned changes = d->n_live ? replica_interest_changes(d->replica) : 0;
+	for (struct asking *q = d->queries; q; q = q->next)
+		if (q->kind->look)
+			q->kind->look(q, changes);
 }

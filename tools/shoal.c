@@ -46,6 +46,9 @@ static const struct option_def wait_options[WAIT_COUNT] = {
 	[WAIT_DEVICE] = { "device", 0, OPTION_TEXT, "NAME", "this device", 0, 0 },
 	[WAIT_TIMEOUT] = { "timeout", 0, OPTION_DURATION, "S", "give up after this time", 0, 0 },
 };
+static const struct option_def watch_options[WATCH_COUNT] = {
+	[WATCH_WHERE] = { "where", 0, OPTION_TEXT, "EXPR", "only of files that match, or did before", 0, 0 },
+};
 static const struct option_def resolve_options[RESOLVE_COUNT] = {
 	[RESOLVE_TAKE] = { "take", 0, OPTION_TEXT, "ID", "take this value back", 0, 0 },
 	[RESOLVE_KEEP] = { "keep", 0, OPTION_FLAG, NULL, "keep what is shown", 0, 0 },
@@ -59,9 +62,26 @@ static const struct option_def restore_options[RESTORE_COUNT] = {
 static const struct option_def query_options[QUERY_COUNT] = {
 	[QUERY_FORMAT] = { "format", 0, OPTION_TEXT, "FORMAT", "table (default), json, jsonl or csv", 0, 0 },
 	[QUERY_PARAM] = { "param", 0, OPTION_LIST, "NAME=VALUE", "what :NAME in it is; as often as needed", 0, 0 },
+	[QUERY_WATCH] = { "watch", 0, OPTION_FLAG, NULL, "go on, and tell how the answer changes", 0, 0 },
+	[QUERY_SINCE] = { "since", 0, OPTION_TEXT, "CURSOR", "with --watch: begin where this cursor was told", 0, 0 },
+};
+static const struct option_def index_options[INDEX_COUNT] = {
+	[INDEX_DROP] = { "drop", 0, OPTION_FLAG, NULL, "take it away", 0, 0 },
+	[INDEX_LIST] = { "list", 0, OPTION_FLAG, NULL, "what indexes there are", 0, 0 },
 };
 static const struct option_def verify_options[VERIFY_COUNT] = {
 	[VERIFY_REPAIR] = { "repair", 0, OPTION_FLAG, NULL, "write derived entries anew", 0, 0 },
+};
+
+static const struct option_def import_options[IMPORT_COUNT] = {
+	[IMPORT_FORMAT] = { "format", 0, OPTION_TEXT, "NAME", "jsonl, csv or tsv (default: as FILE ends)", 0, 0 },
+	[IMPORT_ID] = { "id", 0, OPTION_TEXT, "MEMBER", "or JSON pointer that names the documents", 0, 0 },
+	[IMPORT_TEXT] = { "text", 0, OPTION_FLAG, NULL, "take all cells of CSV as text", 0, 0 },
+	[IMPORT_FROM] = { "from", 0, OPTION_NUMBER, "LINE", "pass over the lines before", 1, 0 },
+	[IMPORT_KEEP_GOING] = { "keep-going", 'k', OPTION_FLAG, NULL, "past lines that are refused", 0, 0 },
+};
+static const struct option_def export_options[EXPORT_COUNT] = {
+	[EXPORT_FORMAT] = { "format", 0, OPTION_TEXT, "NAME", "jsonl, csv or tsv (default: as FILE ends)", 0, 0 },
 };
 
 #define MANY 4096
@@ -114,8 +134,11 @@ static const struct command_def commands[] = {
 	  "Returns once N devices (default 1) hold everything durably that is in PATH (default: all)\n"
 	  "when asked. Exit code 3 when the time is over.",
 	  wait_options, WAIT_COUNT, 0, MANY, true, cmd_wait },
-	{ "watch", "[PATH...]", "Print a JSON object for each change", NULL, NULL, 0, 0, MANY, true,
-	  cmd_watch },
+	{ "watch", "[PATH...]", "Print a JSON object for each change",
+	  "With --where only of files that match an expression, as in `shoal subscribe`, or did before;\n"
+	  "match says whether they enter, leave or stay.\n\n"
+	  "    shoal watch --where \"status = 'open'\" orders",
+	  watch_options, WATCH_COUNT, 0, MANY, true, cmd_watch },
 	{ "cat", "PATH[@VERSION]", "Print a file, or an earlier version of it",
 	  "With or without a mount. VERSION is four or more digits of what `shoal log` lists.",
 	  NULL, 0, 1, 1, false, cmd_cat },
@@ -166,9 +189,31 @@ static const struct command_def commands[] = {
 	  "it comes from standard input. All is of one moment; nothing is changed.\n\n"
 	  "    shoal query \"SELECT _id, body ->> '$.doors' FROM cars WHERE body ->> '$.maker' = 'vw'\"\n"
 	  "    shoal query --param n=4 --format csv \"SELECT _id FROM cars WHERE body ->> 'doors' > :n\"\n"
-	  "    shoal query \"EXPLAIN SELECT ...\"                 how it would be answered\n\n"
+	  "    shoal query \"EXPLAIN SELECT ...\"                 how it would be answered\n"
+	  "    shoal query --watch \"SELECT _id, body FROM cars\"  JSON lines, more with each change\n\n"
 	  "shoal-query(7) has all of it.",
 	  query_options, QUERY_COUNT, 0, 1, true, cmd_query },
+	{ "index", "COLLECTION POINTER... | --list", "Have queries find documents by what they have",
+	  "A list of the collection's documents by what they have at a place, or at up to 8 of them, sorted by\n"
+	  "the first, then by the next. It belongs to this device; a new one is made while everything goes on.\n\n"
+	  "    shoal index cars /maker\n"
+	  "    shoal index cars /maker /doors\n"
+	  "    shoal index --drop cars /maker\n\n"
+	  "POINTER is a JSON pointer: /owner/city, /tags/0. shoal-query(7) has all of it.",
+	  index_options, INDEX_COUNT, 0, 9, true, cmd_index },
+	{ "import", "FILE|DIR|- [TO]", "Bring in JSON lines, CSV, or a directory",
+	  "Each line of FILE.jsonl, or row of FILE.csv below the header, is a document in the directory TO of\n"
+	  "the store (default: named as FILE). It is named by its member id or _id, or as --id says, or else\n"
+	  "by its number. A directory is copied as it is, with files of all kinds, permissions and times.\n\n"
+	  "    shoal import cars.csv                    cars/7.json, cars/8.json...\n"
+	  "    shoal import - till/2026 --format jsonl --id /receipt/number\n\n"
+	  "What is there already stays as it is, so do it again after it broke off, or with a newer file.",
+	  import_options, IMPORT_COUNT, 1, 2, true, cmd_import },
+	{ "export", "PATH [FILE|DIR]", "Write out documents as JSON lines or CSV, or a directory",
+	  "All documents below PATH, a directory of the store, to FILE.jsonl, FILE.csv or FILE.tsv, or as JSON\n"
+	  "lines to standard output. FILE is there when it is whole. To a directory, which is made, files of\n"
+	  "all kinds are copied as they are; those that are there already are passed over.",
+	  export_options, EXPORT_COUNT, 1, 2, true, cmd_export },
 	{ "type", "COLLECTION [POINTER [TYPE]]", "Declare how values merge, or show what is declared",
 	  "COLLECTION is a directory at the top, with all below it; . are the documents just at the top.\n"
 	  "POINTER is a JSON pointer; * in it stands for any member or element. TYPE is one of\n\n"

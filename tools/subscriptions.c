@@ -51,13 +51,9 @@ static void answer(struct daemon *d, struct call *call, int r, const struct err 
 	call_result(call, NULL, false);
 }
 
-/* Says at which character an expression of one line is wrong. */
-static int check_filter(const char *where, bool new, struct err *e)
+int where_parse(const char *where, struct filter **ret, struct err *e)
 {
-	_cleanup_(filter_freep) struct filter *f = NULL;
-	if (new)
-		return err_set(e, -EINVAL, "--where is for one collection");
-	int r = filter_new(where, strlen(where), &f, e);
+	int r = filter_new(where, strlen(where), ret, e);
 	if (r < 0 && e->line == 1)
 		err_prefix(e, "--where, character %u", e->column);
 	else if (r < 0 && e->line > 1)
@@ -65,6 +61,14 @@ static int check_filter(const char *where, bool new, struct err *e)
 	else if (r < 0)
 		err_prefix(e, "--where");
 	return r;
+}
+
+static int check_filter(const char *where, bool new, struct err *e)
+{
+	_cleanup_(filter_freep) struct filter *f = NULL;
+	if (new)
+		return err_set(e, -EINVAL, "--where is for one collection");
+	return where_parse(where, &f, e);
 }
 
 void method_subscribe(struct call *call, const struct json *params, void *userdata)

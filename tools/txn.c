@@ -115,6 +115,21 @@ static int read_lines(struct lines *l, const char *text, struct err *e)
 	return 0;
 }
 
+static const char *did_name(enum txn_did did)
+{
+	switch (did) {
+	case TXN_NOTHING:
+		return "nothing";
+	case TXN_CREATED:
+		return "created";
+	case TXN_CHANGED:
+		return "changed";
+	case TXN_DELETED:
+		return "deleted";
+	}
+	return "";
+}
+
 static void answer(struct daemon *d, struct call *call, const struct lines *l, const struct txn_result *result,
 		   bool sync)
 {
@@ -131,6 +146,8 @@ static void answer(struct daemon *d, struct call *call, const struct lines *l, c
 		jsonw_string(&w, l->step[i].path + strspn(l->step[i].path, "/"));
 		jsonw_key(&w, "version");
 		jsonw_string(&w, result[i].there ? id_hex(&result[i].version, hex) : NULL);
+		jsonw_key(&w, "did");
+		jsonw_string(&w, did_name(result[i].did));
 		jsonw_object_end(&w);
 	}
 	jsonw_array_end(&w);

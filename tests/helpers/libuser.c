@@ -166,6 +166,31 @@ static void test_threads(struct shoal *s)
 	   holds(s, path_of("3-5999.json", path), "{\n  \"n\": 5999\n}\n"), "which are there");
 }
 
+static int collect(const struct shoal_answer *a, void *userdata)
+{
+	char *text = userdata;
+	size_t len = strlen(text);
+	if (a->error)
+		return a->error->code;
+	snprintf(text + len, 1024 - len, "%.*s%s", (int)a->len, a->json, a->last ? "" : " ");
+	return 0;
+}
+
+static void test_query(struct shoal *s)
+{
+	char path[256], sql[512], text[1024] = "";
+	struct shoal_error e = { 0 };
+	const struct shoal_param param[] = { { "n", "5" }, { "text", "\"5\"" } };
+	shoal_put(s, path_of("q.json", path), TEXT("{\"n\":5}"), NULL, NULL, &e);
+	snprintf(sql, sizeof(sql), "SELECT body ->> 'n' AS n, :text, body -> '$' AS b FROM \"%s\" WHERE _id = 'q' AND n = :n",
+		 directory);
+	is_int(shoal_query(s, sql, param, 2, collect, text, &e), 0, "a question: %s", e.message);
+	is_str(text, "{\"columns\":[{\"name\":\"n\",\"json\":false},{\"name\":\":text\",\"json\":false},"
+		     "{\"name\":\"b\",\"json\":true}]} {\"rows\":[[5,\"5\",\"{\\\"n\\\":5}\"]]} {\"count\":1}", "is answered");
+	is_errno(shoal_query(s, "SELECT nothing", NULL, 0, collect, text, &e), -EINVAL, "%s", e.message);
+	is_errno(shoal_query(s, "SELECT \xff", NULL, 0, collect, text, &e), -EILSEQ, "%s", e.message);
+}
+
 struct told {
 	struct shoal *other;
 	unsigned n;
@@ -256,11 +281,12 @@ int main(int argc, char **argv)
 	directory = argv[2];
 	if (argc > 3)
 		return !strcmp(argv[3], "watch") ? watch() : gone();
-	tap_plan(17 + 4 + 2 + 2 + 3);
+	tap_plan(17 + 4 + 2 + 4 + 2 + 3);
 	struct shoal *s = open_store();
 	test_files(s);
 	test_txn(s);
 	test_threads(s);
+	test_query(s);
 	test_watch(s);
 	test_wait(s);
 	shoal_close(s);

@@ -26,12 +26,16 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("SHOAL_BUILD", SOURCE / "build"))
+sys.path.insert(0, str(SOURCE / "tools/python"))
+
+import shoal  # noqa: E402
 
 COMMAND_TIMEOUT = 60  # seconds; no command that a test runs may hang
 WAIT_TIMEOUT = 30
@@ -300,6 +304,10 @@ class Host:
         """Makes this host a member of the inviter's mesh, and brings it up."""
         self.shoal("join", inviter.shoal("invite").strip(), *words, **options)
         self.up()
+
+    def connect(self, **options):
+        """A shoal.Store of this host's store; to be closed. Sockets of the file system know no network."""
+        return shoal.Store(self.store, **options)
 
     def daemon_pid(self):
         """The process that serves this store's control socket, or None."""

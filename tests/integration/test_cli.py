@@ -25,8 +25,8 @@ PEER_KEYS = {"device", "id", "role", "state", "transport", "reason", "address", 
              "behind_here", "behind_there", "in_step", "copies", "connected_s"}
 DEVICE_KEYS = {"name", "id", "role", "self", "connected", "through", "last_seen"}
 COMMANDS = ("up down upgrade init mount umount invite join status peers devices connect disconnect "
-            "evict fetch wait watch cat log diff restore blame conflicts resolve txn query type subscribe "
-            "unsubscribe subscriptions config log-level doctor verify").split()
+            "evict fetch wait watch cat log diff restore blame conflicts resolve txn query index import export type "
+            "subscribe unsubscribe subscriptions config log-level doctor verify").split()
 
 
 def fails(host, status, *words, says="", **options):

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/index.h"
 #include "tests/queries.h"
 
 static struct rep p, q;
@@ -188,7 +189,7 @@ static void test_names(void)
 static void test_errors(void)
 {
 	is("SELECT nix FROM cars", "ERROR (1:8): there is no column \"nix\"; tables have _id, _path, _mtime, _version and body, and members are "
-	   "body ->> '$.name'; texts stand in '…'");
+	   "body ->> '$.name', and by their names where they are indexed; texts stand in '…'");
 	is("SELECT\n body ->> 'x',\n  nix(1) FROM cars", "ERROR (3:3): no such function: nix");
 	is("SELECT body ->> 'ü', body ->> 'x' FORM cars", "ERROR (1:40): near \"cars\": syntax error");
 	is("EXPLAIN\nSELECT body ->> 'x' FRM cars WHERE", "ERROR (2:25): near \"cars\": syntax error");
@@ -282,7 +283,7 @@ static void test_moment(void)
 	struct err e = { 0 };
 	const char *sql = "SELECT x._id, (SELECT count(*) FROM moment) FROM moment x, moment y WHERE x.body ->> 'n' = y.body ->> 'n'";
 	const struct query query = { .sql = sql, .len = strlen(sql) };
-	const struct query_sink sink = { asked_columns, write_more, NULL, &a };
+	const struct query_sink sink = { .columns = asked_columns, .row = write_more, .userdata = &a };
 	dir(&NODE_ROOT, "moment", &at);
 	m.dir = at.id;
 	doc(&at.id, "1.json", "{\"n\":5}");
@@ -346,9 +347,64 @@ static void test_plans(void)
 	is("explain select body ->> 'maker', count(*) from cars group by 1", "read every document of cars (about 3)\nsort them into groups\n");
 }
 
+/* ---- indexes: those of cars on /maker and of /owner with /doors ---- */
+
+static void plan(const char *what, const char *want)
+{
+	char sql[400], line[400];
+	snprintf(sql, sizeof(sql), "EXPLAIN SELECT _id FROM cars WHERE %s", what);
+	snprintf(line, sizeof(line), "%s\n", want);
+	is(sql, line);
+}
+
+static void test_indexes(void)
+{
+	static const char *const maker[] = { "/maker" }, *const owner[] = { "/owner", "/doors" }, *const deep[] = { "/tags/1/b" };
+	static const char by_maker[] = "find those of cars with the index on /maker",
+			  by_owner[] = "find those of cars with the index on /owner /doors";
+	if (replica_index(p.r, &cars.id, maker, 1, NULL) < 0 || replica_index(p.r, &cars.id, owner, 2, NULL) < 0 ||
+	    replica_index(p.r, &cars.id, deep, 1, NULL) < 0)
+		tap_bail("replica_index");
+	plan("maker = 'vw'", "read every document of cars (about 3)");
+	while (replica_index_step(p.r, NULL) == 1)
+		;
+	plan("body ->> 'maker' = 'vw'", by_maker);
+	plan("maker = 'vw'", by_maker);
+	plan("'a' < cars.\"maker\"", by_maker);
+	plan("maker BETWEEN 'a' AND 'f' || 'g'", by_maker);
+	plan("body ->> '$.maker' LIKE 'V%'", by_maker);
+	plan("owner = 1 AND doors > 2", by_owner);
+	plan("doors > 2", "read every document of cars (about 3)");
+	plan("maker = :m", "find those of cars with the index on /maker, kept in memory once many were asked for");
+	plan("maker LIKE _id", "read every document of cars (about 3)");
+	plan("+maker = 'vw'", "read every document of cars (about 3)");
+	is("EXPLAIN SELECT maker FROM cars ORDER BY maker LIMIT 2", "read cars in the order of the index on /maker\n");
+	is("SELECT maker, upper(maker) AS x, body ->> 'maker' FROM cars ORDER BY maker LIMIT 2", "dkw|DKW|dkw\nfiat|FIAT|fiat\n");
+	is("SELECT _id, doors FROM cars WHERE maker IN ('vw', 'dkw', 5, NULL) ORDER BY 1", "7|3\nof cars/1|2\n");
+	is("SELECT _id FROM \"cars/of cars\" WHERE maker > 'a'", "1\n");
+	is("SELECT _id FROM cars WHERE \"tags/1/b\" = 2", "of cars/1\n");
+	is("SELECT maker AS doors, count(*) FROM cars GROUP BY maker ORDER BY doors", "dkw|1\nfiat|1\nvw|1\n");
+	is("WITH maker AS (SELECT 'vw' AS maker) SELECT cars._id, maker.maker FROM cars, maker WHERE cars.maker = maker.maker", "7|vw\n");
+	is("SELECT a._id FROM cars a JOIN cars b USING (maker) ORDER BY 1", "7\n8\nof cars/1\n");
+	is("SELECT _id FROM cars WHERE owner = _id", "");
+	is("SELECT c._id, p._id FROM cars c JOIN people p ON c.owner = p._id ORDER BY 1", "7|anna\n8|1\n");
+	is("SELECT (SELECT 'x' AS maker), _id FROM people WHERE maker = 1", "ERROR (1:53): there is no column \"maker\"; tables have _id, _path, "
+	   "_mtime, _version and body, and members are body ->> '$.name', and by their names where they are indexed; texts stand in '…'");
+	struct asked a = { 0 };
+	ask_into(p.r, "SELECT Maker, cars.doors FROM cars", NULL, 0, &a, NULL);
+	is_str((const char *)a.head.data, "Maker|doors", "columns are called as they were");
+	buf_done(&a.out);
+	buf_done(&a.head);
+	a = (struct asked){ 0 };
+	ask_into(p.r, "SELECT * FROM cars", NULL, 0, &a, NULL);
+	is_str((const char *)a.head.data, "_id|_path|_mtime|_version|body (JSON)", "* has none of them");
+	buf_done(&a.out);
+	buf_done(&a.head);
+}
+
 int main(void)
 {
-	tap_plan(82);
+	tap_plan(82 + 24);
 	rep_open(&p, NULL, 1, 7);
 	rep_open(&q, NULL, 2, 7);
 	test_tables();
@@ -361,6 +417,7 @@ int main(void)
 	test_moment();
 	test_limits();
 	test_plans();
+	test_indexes();
 	rep_close(&p);
 	rep_close(&q);
 	return tap_done();

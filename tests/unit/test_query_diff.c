@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/index.h"
 #include "tests/queries.h"
 
 #define QUERIES 2000
@@ -387,13 +388,85 @@ static void put_order(struct buf *b, unsigned columns)
 		put(b, "%s%u%s", i > 1 ? ", " : "", i, PICK("", "", " DESC", " COLLATE BINARY"));
 }
 
+static const char *const places[] = { "a", "a", "b", "s", "n.x", "l[0]", "\"two words\"" };
+
+/* What indexes are for. */
+static void put_comparison(struct buf *b, const char *q)
+{
+	put(b, prng_chance(&prng, 20) ? "json_extract(%sbody, '$.%s')" : "%sbody ->> '$.%s'", q, PICK("a", "a", "s", "b", "n.x", "l[0]"));
+	switch (prng_below(&prng, 8)) {
+	case 0:
+		buf_puts(b, PICK(" LIKE 'a%'", " LIKE 'AB'", " LIKE '1%'", " GLOB 'a*'", " GLOB '[ab]*'", " LIKE '%'", " GLOB '-*'", " LIKE NULL",
+				 " LIKE 1", " GLOB 'p1'", " LIKE 'P_'"));
+		break;
+	case 1:
+		buf_puts(b, " BETWEEN ");
+		put_constant(b);
+		buf_puts(b, " AND ");
+		put_constant(b);
+		break;
+	case 2:
+		buf_puts(b, " IN (");
+		put_constant(b);
+		buf_puts(b, ", ");
+		put_constant(b);
+		buf_puts(b, ")");
+		break;
+	default:
+		put(b, " %s ", PICK("=", "=", "==", "<", ">", "<=", ">="));
+		if (prng_chance(&prng, 10))
+			buf_puts(b, "x'61'");
+		else if (prng_chance(&prng, 20))
+			buf_puts(b, "1 + 1");
+		else
+			put_constant(b);
+	}
+}
+
+static void put_lookup(struct buf *b, const char *table)
+{
+	put(b, "SELECT _path, body ->> 'a' FROM %s WHERE ", table);
+	for (unsigned i = 0, n = 1 + (unsigned)prng_below(&prng, 3); i < n; i++) {
+		buf_puts(b, i ? PICK(" AND ", " AND ", " AND ", " OR ") : "");
+		if (prng_chance(&prng, 15))
+			put_condition(b, "");
+		else
+			put_comparison(b, "");
+	}
+}
+
+/* Equal ones look alike, so that it does not matter which come first. */
+static void put_first(struct buf *b, const char *table)
+{
+	const char *p = pick(places, sizeof(places) / sizeof(*places)), *q = PICK("a", "s", "b");
+	buf_puts(b, "SELECT ");
+	for (unsigned i = 0; i < 2; i++)
+		put(b, "%sCASE typeof(body ->> '$.%s') WHEN 'text' THEN quote(body ->> '$.%s') ELSE quote(0.0 + (body ->> '$.%s')) END",
+		    i ? ", " : "", i ? q : p, i ? q : p, i ? q : p);
+	put(b, " FROM %s ", table);
+	if (prng_chance(&prng, 60)) {
+		buf_puts(b, "WHERE ");
+		put_comparison(b, "");
+	}
+	put(b, " ORDER BY body ->> '$.%s'%s, body ->> '$.%s' LIMIT %u OFFSET %u", p, PICK("", "", " DESC", " NULLS LAST"), q,
+	    (unsigned)prng_below(&prng, 40), (unsigned)prng_below(&prng, 3));
+}
+
 static void put_query(struct buf *b)
 {
 	unsigned n = 1 + (unsigned)prng_below(&prng, 3);
 	const char *table = PICK("t", "t", "\"t/sub\"");
 	buf_reset(b);
 	deep = 0;
-	switch (prng_below(&prng, 9)) {
+	switch (prng_below(&prng, 13)) {
+	case 9:
+	case 10:
+	case 11:
+		put_lookup(b, table);
+		break;
+	case 12:
+		put_first(b, table);
+		break;
 	case 0:
 	case 1:
 	case 2:
@@ -561,12 +634,37 @@ static bool same(const char *sql, unsigned *ret_rows, unsigned *ret_errors)
 	return good;
 }
 
+/* EXPLAIN says that it uses one. */
+static bool uses_index(const char *sql)
+{
+	_cleanup_(buf_done) struct buf b = { 0 };
+	struct asked a = { 0 };
+	buf_putf(&b, "EXPLAIN %s", sql);
+	bool uses = ask_into(one.r, buf_cstr(&b), NULL, 0, &a, NULL) == 0 && a.out.len && strstr((char *)a.out.data, "index on");
+	buf_done(&a.out);
+	buf_done(&a.head);
+	return uses;
+}
+
+static void index_all(const struct id *t, const struct id *u)
+{
+	static const char *const list[][3] = { { "/a", "/s" }, { "/b" }, { "/s", "/a", "/b" }, { "/n/x", "/a" }, { "/l/0" }, { "/two words", "/a" } };
+	struct err e = { 0 };
+	int rc = replica_index(one.r, u, (const char *const[]){ "/a" }, 1, &e);
+	for (size_t i = 0; rc >= 0 && i < sizeof(list) / sizeof(*list); i++)
+		rc = replica_index(one.r, t, list[i], list[i][1] ? list[i][2] ? 3 : 2 : 1, &e);
+	while (rc >= 0 && (rc = replica_index_step(one.r, &e)) == 1)
+		;
+	if (rc < 0)
+		tap_bail("replica_index: %s", e.message);
+}
+
 int main(int argc, char **argv)
 {
 	_cleanup_(buf_done) struct buf b = { 0 };
 	struct attr t, sub, u, at;
-	unsigned rows = 0, errors = 0, wrong = 0;
-	tap_plan(2);
+	unsigned rows = 0, errors = 0, wrong = 0, used = 0;
+	tap_plan(4);
 	prng.state = tap_seed(argc, argv);
 	uint64_t n = tap_rounds(argc, argv, QUERIES);
 	rep_open(&one, NULL, 1, 5);
@@ -597,6 +695,15 @@ int main(int argc, char **argv)
 	tap_diag("%u rows, %u errors of both", rows, errors);
 	ok(wrong == 0, "%llu queries", (unsigned long long)n);
 	ok(rows > n && errors < n / 10, "they say something");
+	index_all(&t.id, &u.id);
+	for (uint64_t i = 0; i < n && wrong < 5; i++) {
+		put_query(&b);
+		used += uses_index((const char *)b.data);
+		wrong += !same((const char *)b.data, &rows, &errors);
+	}
+	ok(wrong == 0, "%llu with indexes", (unsigned long long)n);
+	tap_diag("%u use one", used);
+	ok(used > n / 8, "which many use");
 	sqlite3_close(db);
 	rep_close(&one);
 	rep_close(&two);

@@ -15,9 +15,13 @@ _shoal_options() {
 	log) echo '--deleted' ;;
 	restore) echo '--to=' ;;
 	subscribe) echo '--new --where=' ;;
+	watch) echo '--where=' ;;
 	unsubscribe) echo '--force --new' ;;
-	query) echo '--format= --param=' ;;
+	query) echo '--format= --param= --watch --since=' ;;
+	index) echo '--drop --list' ;;
 	verify) echo '--repair' ;;
+	import) echo '--format= --id= --text --from= --keep-going' ;;
+	export) echo '--format=' ;;
 	esac
 	case $1 in
 	'' | cat) ;;
@@ -26,8 +30,8 @@ _shoal_options() {
 	echo '--help --version --store='
 }
 
-_shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down evict fetch init
-	invite join log log-level mount peers query resolve restore status subscribe subscriptions txn type
+_shoal_commands='blame cat config conflicts connect devices diff disconnect doctor down evict export fetch import
+	index init invite join log log-level mount peers query resolve restore status subscribe subscriptions txn type
 	umount unsubscribe up upgrade verify wait watch'
 
 _shoal_names() { # _shoal_names COMMAND: the names that its --json lists
@@ -70,7 +74,9 @@ _shoal() {
 		return
 		;;
 	--format)
-		mapfile -t COMPREPLY < <(compgen -W 'table json jsonl csv' -- "$word")
+		option='jsonl csv tsv'
+		[ "$command" = query ] && option='table json jsonl csv'
+		mapfile -t COMPREPLY < <(compgen -W "$option" -- "$word")
 		return
 		;;
 	--role)
@@ -98,6 +104,12 @@ _shoal() {
 	fi
 	case $command in
 	'') mapfile -t COMPREPLY < <(compgen -W "$_shoal_commands" -- "$word") ;;
+	index)
+		if ((COMP_CWORD - i_command == 1)); then
+			mapfile -t COMPREPLY < <(compgen -d -- "$word")
+			compopt -o filenames 2>/dev/null
+		fi
+		;;
 	type)
 		case $((COMP_CWORD - i_command)) in
 		1)
@@ -111,7 +123,7 @@ _shoal() {
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
-	blame | cat | conflicts | diff | evict | fetch | log | resolve | restore | upgrade | wait | watch)
+	blame | cat | conflicts | diff | evict | export | fetch | import | log | resolve | restore | upgrade | wait | watch)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Reading files, and what happens elsewhere: watch, wait. */
+/* Reading files, questions, and what happens elsewhere: watch, wait. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/jsonw.h"
 #include "tools/base64.h"
 #include "tools/control.h"
 #include "tools/libshoal/client.h"
@@ -104,6 +105,32 @@ void shoal_file_done(struct shoal_file *f)
 {
 	free(f->data);
 	*f = (struct shoal_file){ 0 };
+}
+
+int shoal_query(struct shoal *s, const char *sql, const struct shoal_param *param, unsigned n,
+		shoal_answer_fn f, void *userdata, struct shoal_error *e)
+{
+	_cleanup_(buf_done) struct buf params = { 0 };
+	int r = client_check(&sql, 1, e);
+	for (unsigned i = 0; i < n && r == 0; i++) {
+		const char *const text[] = { param[i].name, param[i].value };
+		r = client_check(text, 2, e);
+	}
+	if (r < 0)
+		return r;
+	buf_u8(&params, '{');
+	client_put_text(&params, "sql", sql);
+	buf_puts(&params, ",\"params\":{");
+	for (unsigned i = 0; i < n; i++) {
+		if (i)
+			buf_u8(&params, ',');
+		json_write_string(&params, param[i].name, strlen(param[i].name), JSON_ESCAPE_MINIMAL);
+		buf_u8(&params, ':');
+		json_write_string(&params, param[i].value, strlen(param[i].value), JSON_ESCAPE_MINIMAL);
+	}
+	buf_puts(&params, "}}");
+	/* The daemon has a limit of time of its own. */
+	return client_call(s, "query", &params, 0, f, userdata, e);
 }
 
 int64_t shoal_watch(struct shoal *s, const char *const *path, unsigned n, shoal_answer_fn f,

@@ -147,6 +147,21 @@ int64_t shoal_txn_send(struct shoal *s, const struct shoal_txn *t, unsigned flag
 /* Waits until all that was changed before is on the disk. */
 int shoal_sync(struct shoal *s, struct shoal_error *e);
 
+/* ---- questions ---- */
+
+struct shoal_param {
+	const char *name;  /* of :name in the query, without the colon */
+	const char *value; /* a number, true, false or null as in JSON, or a string in JSON's quotes; all else is a text */
+};
+
+/* Asks in the SQL of shoal-query(7), and waits. f takes results as they come: first {"columns":[{"name":TEXT,
+ * "json":BOOL},...]}, then {"rows":[[VALUE,...],...]} as often as it needs, then {"count":N}, the last one. Texts in columns
+ * with "json" are JSON; bytes are {"base64":TEXT}. If f wants no more the rest is passed over: close the connection
+ * to end the query. -EINVAL (the query, with the place), -EPERM (it would change something), -ETIMEDOUT, -ENOMEM (over
+ * a limit of shoal.conf(5)), -EFBIG (a row), -EBUSY (eight run already); what f returned, if that is not 0. */
+int shoal_query(struct shoal *s, const char *sql, const struct shoal_param *param, unsigned n,
+		shoal_answer_fn f, void *userdata, struct shoal_error *e);
+
 /* ---- what happens elsewhere ---- */
 
 /* Reports changes in or below n paths (0: everywhere), local and remote, from the moment of the first answer,
