@@ -407,7 +407,7 @@ endif
 EXTRA_DIST += tests/helpers/laterclock.c tests/helpers/treehistories.py tests/layers tests/unit/merge-seeds.txt
 
 # Radios on a real kernel, see tests/lab/run.
-EXTRA_DIST += tests/lab/bluetooth.py tests/lab/guest.py tests/lab/run tests/lab/wifidirect.py
+EXTRA_DIST += tests/lab/bluetooth.py tests/lab/chain.py tests/lab/guest.py tests/lab/run tests/lab/wifidirect.py
 
 # Real daemons on real networks: /usr/bin/python3 -m pytest -n 2 tests/integration, as root, with
 # SHOAL_BUILD set to the build directory (default: build/ in the source tree); --times 20 runs

@@ -75,13 +75,23 @@ static int set_p2p(sd_bus *bus, const char *path, const char *interface, const c
 static int get_peer(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
 		    void *user, sd_bus_error *error)
 {
-	(void)bus, (void)path, (void)interface, (void)property, (void)user, (void)error;
+	(void)bus, (void)path, (void)interface, (void)user, (void)error;
+	if (strcmp(property, "groupcapability") == 0)
+		return sd_bus_message_append(reply, "y", wpamock.group);
 	return sd_bus_message_append(reply, "s", wpamock.peer_name);
 }
 
 static int read_int(sd_bus_message *m, int *ret)
 {
 	return sd_bus_message_read(m, "v", "i", ret);
+}
+
+static int read_bool(sd_bus_message *m, bool *ret)
+{
+	int b = 0;
+	int r = sd_bus_message_read(m, "v", "b", &b);
+	*ret = b;
+	return r;
 }
 
 static int read_text(sd_bus_message *m, const char *type, char *ret, size_t size)
@@ -92,7 +102,7 @@ static int read_text(sd_bus_message *m, const char *type, char *ret, size_t size
 	return r;
 }
 
-/* The arguments of Find, ExtendedListen and Connect. */
+/* The arguments of Find, ExtendedListen, Connect and WPS.Start. */
 static int read_arguments(sd_bus_message *m)
 {
 	const char *key = "";
@@ -111,7 +121,11 @@ static int read_arguments(sd_bus_message *m)
 			r = read_text(m, "o", wpamock.peer, sizeof(wpamock.peer));
 		else if (strcmp(key, "wps_method") == 0)
 			r = read_text(m, "s", wpamock.method, sizeof(wpamock.method));
-		else if (strcmp(key, "pin") == 0)
+		else if (strcmp(key, "join") == 0)
+			r = read_bool(m, &wpamock.join);
+		else if (strcmp(key, "Role") == 0 || strcmp(key, "Type") == 0)
+			r = read_text(m, "s", wpamock.method, sizeof(wpamock.method));
+		else if (strcmp(key, "pin") == 0 || strcmp(key, "Pin") == 0)
 			r = read_text(m, "s", wpamock.pin, sizeof(wpamock.pin));
 		else
 			return -EINVAL; /* as wpa_supplicant does */
@@ -137,12 +151,17 @@ static int on_method(sd_bus_message *m, void *user, sd_bus_error *error)
 		wpamock.finds += strcmp(name, "Find") == 0;
 		wpamock.connects += strcmp(name, "Connect") == 0;
 		wpamock.listens += strcmp(name, "ExtendedListen") == 0;
+		wpamock.admits += strcmp(name, "Start") == 0;
 		if (strcmp(name, "ExtendedListen") == 0)
 			wpamock.period = wpamock.interval = 0;
+		if (strcmp(name, "Connect") == 0)
+			wpamock.join = false;
 		int r = read_arguments(m);
 		if (r < 0)
 			return r;
 	}
+	if (strcmp(name, "Start") == 0)
+		return sd_bus_reply_method_return(m, "a{sv}", 1, "Pin", "s", wpamock.pin);
 	return strcmp(name, "Connect") == 0 ? sd_bus_reply_method_return(m, "s", "12345670") :
 					      sd_bus_reply_method_return(m, NULL);
 }
@@ -172,9 +191,15 @@ static const sd_bus_vtable p2p_vtable[] = {
 	SD_BUS_PROPERTY("Peers", "ao", get_p2p, 0, 0),
 	SD_BUS_VTABLE_END,
 };
+static const sd_bus_vtable wps_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_METHOD("Start", "a{sv}", "a{sv}", on_method, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_VTABLE_END,
+};
 static const sd_bus_vtable peer_vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	SD_BUS_PROPERTY("DeviceName", "s", get_peer, 0, 0),
+	SD_BUS_PROPERTY("groupcapability", "y", get_peer, 0, 0),
 	SD_BUS_VTABLE_END,
 };
 
@@ -182,6 +207,8 @@ static int on_message(sd_bus_message *m, void *user, sd_bus_error *error)
 {
 	const char *member = sd_bus_message_get_member(m);
 	(void)user, (void)error;
+	if (sd_bus_message_is_method_call(m, NULL, "GetAll") && strcmp(sd_bus_message_get_path(m), PEER) == 0)
+		wpamock.aborted = true;
 	if (!wpamock.fail || !sd_bus_message_is_method_call(m, NULL, NULL) || strcmp(member, wpamock.fail) != 0)
 		return 0;
 	wpamock.finds += strcmp(member, "Find") == 0;
@@ -199,7 +226,7 @@ void wpamock_own(bool on)
 void wpamock_reset(void)
 {
 	sd_bus *bus = wpamock.bus;
-	wpamock = (struct wpamock){ .bus = bus, .p2p = true, .radio = true, .any = true, .state = "disconnected" };
+	wpamock = (struct wpamock){ .bus = bus, .p2p = true, .radio = true, .any = true, .state = "disconnected", .role = "GO" };
 	snprintf(wpamock.name, sizeof(wpamock.name), "laptop");
 	snprintf(wpamock.peer_name, sizeof(wpamock.peer_name), "other");
 }
@@ -212,7 +239,7 @@ static void connect_mock(void)
 	} objects[] = {
 		{ WPA_ROOT, WPA, root_vtable },	       { DEVICE, WPA_INTERFACE, iface_vtable }, { DEVICE, WPA_P2P, p2p_vtable },
 		{ GROUP, WPA_INTERFACE, iface_vtable }, { GROUP, WPA_P2P, p2p_vtable },		{ PEER, WPA_PEER, peer_vtable },
-		{ STRANGE, WPA_P2P, p2p_vtable },
+		{ STRANGE, WPA_P2P, p2p_vtable },      { GROUP, WPA_WPS, wps_vtable },
 	};
 	int r = sd_bus_open_system(&wpamock.bus);
 	if (r >= 0)
@@ -255,7 +282,7 @@ void wpamock_peer(const char *signal, const char *path)
 
 void wpamock_group(const char *signal, const char *at, const char *path)
 {
-	sd_bus_emit_signal(wpamock.bus, at, WPA_P2P, signal, "a{sv}", 3, "role", "s", "GO", "persistent", "b", 0,
+	sd_bus_emit_signal(wpamock.bus, at, WPA_P2P, signal, "a{sv}", 3, "role", "s", wpamock.role, "persistent", "b", 0,
 			   "interface_object", "o", path);
 }
 

@@ -22,13 +22,17 @@ extern struct wpamock {
 	bool p2p, radio; /* wpa_supplicant, and the interface, can */
 	bool any;        /* there is an interface */
 	const char *state, *peers[2];
+	const char *role; /* in the groups that start */
 	const char *fail, *error; /* this method fails so */
+	unsigned char group; /* the peer's group capability */
 	char name[WPA_NAME_SIZE];
 	char peer_name[WPA_NAME_SIZE];
-	unsigned finds, stops, listens, connects, cancels, disconnects, names, roots;
+	unsigned finds, stops, listens, connects, cancels, disconnects, names, roots, admits;
+	bool join;
 	int timeout, period, interval, intent;
 	char peer[96], method[16], pin[16], left[96];
 	bool auto_started;
+	bool aborted; /* somebody asked for all properties of a peer */
 } wpamock;
 
 /* Puts it on the bus, without its name. */

@@ -101,18 +101,19 @@ static void ask_bus(const char *adapter, bool blocked, struct bluezfacts *ret)
 
 void bluezfacts_look(const char *root, const char *adapter, struct bluezfacts *ret)
 {
-	bool hard = false;
-	const unsigned adapters = count_adapters(root), blocked = rfkill_blocked(root, "bluetooth", &hard);
+	const unsigned adapters = count_adapters(root);
+	const struct rfkill k = rfkill_look(root, "bluetooth");
 	_cleanup_close_ int fd = -1;
 	/* A switch may take the whole adapter away. */
-	if (blocked && hard)
+	if (k.hard)
 		say(ret, BLUEZFACTS_BLOCKED, "Bluetooth is blocked by a switch of the machine, or by flight mode", "rfkill list bluetooth");
-	else if (!adapters && blocked)
+	/* The kernel knows at once what bluetoothd may not say yet, or not at all. */
+	else if (k.blocked && (!adapters || k.blocked == k.n))
 		say(ret, BLUEZFACTS_BLOCKED, "Bluetooth is blocked", "sudo rfkill unblock bluetooth");
 	else if (!adapters)
 		say(ret, BLUEZFACTS_NONE, "there is no Bluetooth adapter", "");
 	else
-		ask_bus(adapter, blocked > 0, ret);
+		ask_bus(adapter, k.blocked > 0, ret);
 	if (ret->state != BLUEZFACTS_READY || *root)
 		return;
 	fd = socket(AF_BLUETOOTH, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);

@@ -91,6 +91,8 @@ libtransports_a_SOURCES = \
 	transports/wififacts.c \
 	transports/wififacts.h \
 	transports/wire.h \
+	transports/wpa-group.c \
+	transports/wpa-impl.h \
 	transports/wpa.c \
 	transports/wpa.h
 

@@ -3,7 +3,7 @@
  * Wi-Fi Direct as a way between devices
  * =====================================
  *
- * A group is a network of two, with an interface of its own: beacons, dialling and the choice between ways do the rest. So
+ * A group is a network of its own, of two or more, with an interface: beacons, dialling and the choice between ways do the rest. So
  * all that is decided here is when there is a reason for one:
  *
  *   - a link by Bluetooth has been busy for some time (mesh_handler.busy: the first comparison, contents that somebody
@@ -131,8 +131,17 @@ bool direct_carries(const struct conn *c)
 void direct_link_ends(struct conn *c)
 {
 	struct mesh *m = c->mesh;
-	if (m->direct && direct_carries(c))
-		m->direct_news = m->handler->told && !m->handler->told(&c->peer, m->user);
+	if (!m->direct || !direct_carries(c))
+		return;
+	bool others = false;
+	for (const struct conn *x = m->conns; x; x = x->next)
+		others |= x != c && is_up(x) && direct_carries(x);
+	m->direct_untold |= m->handler->told && !m->handler->told(&c->peer, m->user);
+	if (others)
+		return;
+	/* The last one. */
+	m->direct_news = m->direct_untold;
+	m->direct_untold = false;
 }
 
 static uint64_t on_carried(const char *ifname, void *user)

@@ -117,6 +117,7 @@ struct mesh {
 	bool radio_blocked[2];     /* as was told, of each radios_kind */
 	uint64_t direct_after; /* so long a link has to be busy, in microseconds */
 	bool direct_news;      /* something happened here that was not told in the last group */
+	bool direct_untold;    /* to one that left the group while others stayed */
 	bool direct_busy;      /* a link by Bluetooth has been so for long enough */
 	char direct_want[MESH_REASON_SIZE]; /* why this device wants a group; "": it does not */
 	char direct_why[MESH_REASON_SIZE];  /* why there is one */

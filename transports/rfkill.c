@@ -21,23 +21,23 @@ static bool rfkill_is(const char *dir, const char *name, const char *file, const
 	return same;
 }
 
-unsigned rfkill_blocked(const char *root, const char *type, bool *ret_hard)
+struct rfkill rfkill_look(const char *root, const char *type)
 {
 	char dir[256];
-	unsigned n = 0;
-	*ret_hard = false;
+	struct rfkill k = { 0 };
 	if (snprintf(dir, sizeof(dir), "%s/sys/class/rfkill", root) >= (int)sizeof(dir))
-		return 0;
+		return k;
 	DIR *d = opendir(dir);
 	const struct dirent *entry;
 	for (unsigned i = 0; d && i < ENTRIES_MAX && (entry = readdir(d)); i++) {
 		if (strncmp(entry->d_name, "rfkill", 6) != 0 || !rfkill_is(dir, entry->d_name, "type", type))
 			continue;
 		bool hard = rfkill_is(dir, entry->d_name, "hard", "1");
-		n += hard || rfkill_is(dir, entry->d_name, "soft", "1");
-		*ret_hard |= hard;
+		k.n++;
+		k.blocked += hard || rfkill_is(dir, entry->d_name, "soft", "1");
+		k.hard |= hard;
 	}
 	if (d)
 		closedir(d);
-	return n;
+	return k;
 }

@@ -5,6 +5,10 @@
 
 #include <stdbool.h>
 
-/* How many of a type ("bluetooth", "wlan") are blocked; *ret_hard: one of them by a switch, or by flight mode. root: ""
- * or a directory in whose sys/ to look. */
-unsigned rfkill_blocked(const char *root, const char *type, bool *ret_hard);
+struct rfkill {
+	unsigned n, blocked;
+	bool hard; /* one of them by a switch, or by flight mode */
+};
+
+/* Those of a type ("bluetooth", "wlan"). root: "" or a directory in whose sys/ to look. */
+struct rfkill rfkill_look(const char *root, const char *type);

@@ -4,7 +4,9 @@
  * every few seconds, and each look that led to nothing doubles the pause until the next.
  *
  * Who found the other calls it; the other, which knows the caller by its name, answers with the same PIN. Roles do not
- * depend on who calls, so both may at once: the smaller tag enters the PIN and owns the group.
+ * depend on who calls, so both may at once: the smaller tag enters the PIN and owns the group. Whoever finds an owner
+ * joins its group, and shows the PIN that the two have. The others of a group may be found as well, and answer nobody, so
+ * whoever is no owner is called only when a moment has passed without one, and last if he has just been called in vain.
  *
  * A PIN of eight digits is guessed within 11,000 attempts: after one that failed, nobody is answered until a pause is
  * over that doubles likewise.
@@ -25,6 +27,7 @@
 #define TICK (3 * SECOND)
 #define SETTLE (2 * SECOND) /* an interface comes up after its radio was let go */
 #define FIND_SECONDS 20u
+#define OWNER_WITHIN (4 * SECOND) /* of finding another member */
 #define FORM_WITHIN (45 * SECOND)
 #define PAUSE_MIN (10 * SECOND)
 #define PAUSE_MAX (480 * SECOND)
@@ -60,9 +63,16 @@ struct wifidirect {
 	int64_t named;      /* the name's period; -1: it has none */
 	unsigned listening; /* the interval; 0: it does not */
 	unsigned names;     /* that were looked into in this round */
+	struct {
+		char id[WPA_PEER_ID]; /* "": nobody */
+		uint32_t tag;
+		uint64_t when;
+	} found;            /* who is called if no owner is found by then */
+	char vain[WPA_PEER_ID]; /* who did not answer the last call; "": nobody */
 	char ifname[WPA_IFNAME_SIZE];
 	uint64_t carried, since;
 	bool used;          /* something passed over the group */
+	bool doubted;       /* somebody with another PIN asked to be let in */
 	unsigned tries;     /* in vain, one after the other */
 };
 
@@ -130,31 +140,92 @@ static void be_silent(struct wifidirect *d)
 
 /* ---- finding ---- */
 
-static void form(struct wifidirect *d, const char *id, uint32_t tag)
+static void form(struct wifidirect *d, const char *id, const char *pin, bool first, bool join)
 {
-	char pin[WPA_PIN_SIZE];
-	const bool first = d->tag < tag;
-	if (directkey_pin(d->key, d->tag, tag, pin) < 0)
-		return;
-	tell(d, LOG_DEBUG, "Wi-Fi Direct: a member is found, forming a group");
+	tell(d, LOG_DEBUG, join ? "Wi-Fi Direct: a member's group is found, joining it" :
+				  "Wi-Fi Direct: a member is found, forming a group");
 	d->state = FORMING;
 	d->until = now_us(d) + FORM_WITHIN;
-	wpa_connect(d->wpa, id, pin, first, first ? OWNS : JOINS);
+	d->found.id[0] = '\0';
+	snprintf(d->vain, sizeof(d->vain), "%s", id);
+	if (join)
+		wpa_join(d->wpa, id, pin);
+	else
+		wpa_connect(d->wpa, id, pin, first, first ? OWNS : JOINS);
+}
+
+static void admit(struct wifidirect *d, const char *pin)
+{
+	tell(d, LOG_DEBUG, "Wi-Fi Direct: another member joins the group");
+	wpa_admit(d->wpa, pin);
+}
+
+static void answer(struct wifidirect *d, const char *id, uint32_t tag, enum wpa_peer what)
+{
+	char pin[WPA_PIN_SIZE];
+	if (directkey_pin(d->key, d->tag, tag, pin) < 0)
+		return;
+	if (what == WPA_ASKS_IN)
+		admit(d, pin);
+	else
+		form(d, id, pin, d->tag < tag, what == WPA_OWNS);
 	gnutls_memset(pin, 0, sizeof(pin));
 }
 
-static void on_peer(const char *id, const char *name, bool asked, void *user)
+/* Calls who was found when no owner was since. */
+static void call_found(struct wifidirect *d)
+{
+	char id[WPA_PEER_ID];
+	if (d->state != LOOKING || !d->found.id[0] || now_us(d) < d->found.when)
+		return;
+	memcpy(id, d->found.id, sizeof(id));
+	answer(d, id, d->found.tag, WPA_FOUND);
+}
+
+static void keep_found(struct wifidirect *d, const char *id, uint32_t tag)
+{
+	if (d->found.id[0] && strcmp(d->found.id, d->vain) != 0)
+		return;
+	if (!d->found.id[0]) {
+		d->found.when = now_us(d) + OWNER_WITHIN;
+		tick_in(d, OWNER_WITHIN);
+	}
+	snprintf(d->found.id, sizeof(d->found.id), "%s", id);
+	d->found.tag = tag;
+}
+
+/* Whether what a device is told to be, or asks for, is of use in this state. */
+static bool is_timely(const struct wifidirect *d, enum wpa_peer what)
+{
+	switch (d->state) {
+	case LOOKING:
+		return what != WPA_ASKS_IN;
+	case IDLE:
+		return what == WPA_ASKS;
+	case GROUP:
+		return what == WPA_ASKS_IN;
+	case OFF:
+	case FORMING:
+		break;
+	}
+	return false;
+}
+
+static void on_peer(const char *id, const char *name, enum wpa_peer what, void *user)
 {
 	struct wifidirect *d = user;
 	uint32_t tag;
-	if (d->resting || d->blocked || (d->state != LOOKING && !(asked && d->state == IDLE)) || d->names >= NAMES_A_ROUND ||
+	if (d->resting || d->blocked || !is_timely(d, what) || d->names >= NAMES_A_ROUND ||
 	    strncmp(name, WIFIDIRECT_PREFIX, strlen(WIFIDIRECT_PREFIX)) != 0 || now_us(d) < d->answers)
 		return;
 	d->names++;
 	if (directkey_whose(d->key, (int64_t)time(NULL), name, &tag) < 0 || tag == d->tag ||
-	    !d->handler->welcome(tag, asked, d->user))
+	    !d->handler->welcome(tag, what == WPA_ASKS || what == WPA_ASKS_IN, d->user))
 		return;
-	form(d, id, tag);
+	if (what == WPA_FOUND)
+		keep_found(d, id, tag);
+	else
+		answer(d, id, tag, what);
 }
 
 static void on_failed(const char *why, bool pin, void *user)
@@ -163,6 +234,10 @@ static void on_failed(const char *why, bool pin, void *user)
 	char text[200];
 	snprintf(text, sizeof(text), "Wi-Fi Direct: no group: %.150s", why);
 	tell(d, LOG_INFO, text);
+	if (d->state == GROUP && pin) {
+		d->doubted = true;
+		d->answers = now_us(d) + longer(&d->distrust) / 4;
+	}
 	if (d->state != FORMING)
 		return;
 	if (!pin && d->tries++ < TRIES) {
@@ -183,14 +258,18 @@ static void on_group(const char *ifname, void *user)
 	struct wifidirect *d = user;
 	if (ifname) {
 		d->state = GROUP;
+		d->vain[0] = '\0';
+		/* Others are to find the owner, who beacons. */
+		if (!wpa_owns(d->wpa))
+			be_silent(d);
 		d->tries = 0;
 		snprintf(d->ifname, sizeof(d->ifname), "%.15s", ifname);
 		d->since = now_us(d);
 		d->carried = 0;
-		d->used = false;
+		d->used = d->doubted = false;
 	} else {
 		/* The pause grows all the same: a reason that one group did not end may be none for the next. */
-		if (d->used)
+		if (d->used && !d->doubted)
 			d->distrust = 0;
 		look_later(d);
 	}
@@ -238,12 +317,14 @@ static void step(struct wifidirect *d)
 		return;
 	}
 	be_found(d, power);
+	call_found(d);
 	if (d->state == LOOKING && now >= d->until)
 		look_later(d);
 	/* Asked first: what is new may bring the next look forward. */
 	if (d->state != IDLE || !d->handler->wants(d->user) || now < d->next)
 		return;
 	d->names = 0;
+	d->found.id[0] = '\0';
 	d->state = LOOKING;
 	d->until = now + FIND_SECONDS * SECOND;
 	wpa_find(d->wpa, FIND_SECONDS);
@@ -253,7 +334,7 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *user)
 {
 	struct wifidirect *d = user;
 	(void)usec;
-	if (d->state == IDLE)
+	if (d->state == IDLE || d->state == GROUP)
 		d->names = 0;
 	step(d);
 	tick_in(d, TICK);

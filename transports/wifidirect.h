@@ -2,7 +2,8 @@
 #pragma once
 
 /* Wi-Fi Direct as a way to devices nearby (shoal-transports(7)): can be found by members, looks for them when there is a
- * reason to, forms a group of two with one, and ends it when nothing passes any more. What goes over the
+ * reason to, forms a group with one or joins one's, lets others into its own, and ends it when nothing passes any more.
+ * What goes over the
  * group's network interface is not its business: discovery and TCP find it like any other. Silent and idle where there is
  * no wpa_supplicant that can. Of the sd-event thread. */
 

@@ -100,6 +100,39 @@ static bool is_installed(void)
 	return access("/usr/sbin/wpa_supplicant", F_OK) == 0 || access("/sbin/wpa_supplicant", F_OK) == 0;
 }
 
+/* Whether somebody has a name on the bus. */
+static bool runs(sd_bus *bus, const char *name)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
+	int yes = 0;
+	int r = sd_bus_message_new_method_call(bus, &call, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+					       "org.freedesktop.DBus", "NameHasOwner");
+	if (r >= 0)
+		r = sd_bus_message_append(call, "s", name);
+	if (r >= 0)
+		r = sd_bus_call(bus, call, BUS_TIMEOUT_US, NULL, &reply);
+	if (r >= 0)
+		r = sd_bus_message_read(reply, "b", &yes);
+	return r >= 0 && yes;
+}
+
+/* wpa_supplicant has no interface, or does not run: who keeps it from that? */
+static bool ask_others(sd_bus *bus, bool running, struct wififacts *ret)
+{
+	if (runs(bus, "net.connman.iwd"))
+		say(ret, WIFIFACTS_IWD,
+		    "iwd has the Wi-Fi, and Wi-Fi Direct needs wpa_supplicant in its place; where NetworkManager is set to iwd "
+		    "(wifi.backend), set that to wpa_supplicant as well",
+		    "sudo systemctl disable --now iwd && sudo systemctl enable --now wpa_supplicant");
+	else if (running && runs(bus, "org.freedesktop.NetworkManager"))
+		say(ret, WIFIFACTS_NO_IFACE,
+		    "wpa_supplicant has no Wi-Fi interface, for NetworkManager is set to leave that alone (nmcli device says which)",
+		    "nmcli device set INTERFACE managed yes");
+	else
+		return false;
+	return true;
+}
+
 static void ask_bus(struct wififacts *ret)
 {
 	_cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
@@ -109,6 +142,8 @@ static void ask_bus(struct wififacts *ret)
 	if (ifaces < 0 && sd_bus_error_has_name(&error, "org.freedesktop.DBus.Error.AccessDenied"))
 		say(ret, WIFIFACTS_DENIED, "this user may not use wpa_supplicant, hence not Wi-Fi Direct; log in anew after this",
 		    "sudo usermod -aG netdev $USER");
+	else if (ifaces <= 0 && p2p != 0 && ask_others(bus, ifaces == 0, ret))
+		;
 	else if (ifaces < 0)
 		say(ret, WIFIFACTS_NO_DAEMON, "the Wi-Fi could do Wi-Fi Direct, but wpa_supplicant does not run",
 		    is_installed() ? "sudo systemctl enable --now wpa_supplicant" : "sudo apt-get install wpasupplicant");
@@ -125,15 +160,14 @@ static void ask_bus(struct wififacts *ret)
 
 void wififacts_look(const char *root, enum wififacts_radio radio, struct wififacts *ret)
 {
-	bool hard = false;
-	const unsigned blocked = rfkill_blocked(root, "wlan", &hard);
+	const struct rfkill k = rfkill_look(root, "wlan");
 	if (radio == WIFIFACTS_NO_RADIO)
 		say(ret, WIFIFACTS_NONE, "there is no Wi-Fi", "");
 	else if (radio == WIFIFACTS_PLAIN)
 		say(ret, WIFIFACTS_NONE, "the Wi-Fi of this machine cannot do Wi-Fi Direct", "");
-	else if (blocked && hard)
+	else if (k.hard)
 		say(ret, WIFIFACTS_BLOCKED, "Wi-Fi is blocked by a switch of the machine, or by flight mode", "rfkill list wlan");
-	else if (blocked)
+	else if (k.blocked)
 		say(ret, WIFIFACTS_BLOCKED, "Wi-Fi is blocked", "sudo rfkill unblock wlan");
 	else
 		ask_bus(ret);

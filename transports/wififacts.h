@@ -18,6 +18,7 @@ enum wififacts_state {
 	WIFIFACTS_DENIED,     /* the bus does not let this user */
 	WIFIFACTS_WITHOUT,    /* wpa_supplicant was built without it */
 	WIFIFACTS_NO_IFACE,   /* wpa_supplicant has no Wi-Fi interface */
+	WIFIFACTS_IWD,        /* iwd has the Wi-Fi, in its place */
 };
 
 struct wififacts {

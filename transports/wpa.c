@@ -3,11 +3,8 @@
  * What wpa_supplicant has is asked for anew, as a whole, whenever it comes or says that interfaces came or went: its
  * capabilities and interfaces, then each interface in turn. The first one that can be a P2P device is used, those
  * of groups aside. While it is connected to a network (or about to be) it is not touched.
- *
- * One group at a time. From wpa_connect until the group ends the interface's own state means nothing, for
- * there are drivers that make the group of that very interface.
  */
-#include "transports/wpa.h"
+#include "transports/wpa-impl.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -15,51 +12,8 @@
 #include <string.h>
 #include <syslog.h>
 #include <systemd/sd-bus.h>
-#include <time.h>
 
-#include "transports/buscall.h"
-#include "transports/systembus.h"
-
-#define PROPERTIES "org.freedesktop.DBus.Properties"
-#define PATH_SIZE 96
-#define IFACES_MAX 8
-#define ASKING_MAX 8
 #define STRINGS_MAX 64
-#define LATE ((uint64_t)10 * 1000000)
-
-struct asking { /* the name of a peer */
-	struct wpa *wpa;
-	sd_bus_slot *call;
-	char id[WPA_PEER_ID];
-	bool asked;
-};
-
-struct wpa {
-	sd_event *event;
-	struct systembus *system;
-	sd_bus *bus; /* NULL: there is none now */
-	char wanted[WPA_IFNAME_SIZE];
-	const struct wpa_handler *handler;
-	void *user;
-	sd_bus_slot *watch_root, *watch_state, *watch_p2p, *ask_root, *ask_iface, *ask_name,
-		*ask_group, *ask_peers, *call_find, *call_listen, *call_connect;
-	bool there;
-	char path[IFACES_MAX][PATH_SIZE]; /* still to be looked at: from next on */
-	unsigned n, next;
-	char device[PATH_SIZE]; /* in use; "": none */
-	bool associated;
-	bool disabled; /* blocked, or set down by a person */
-	bool ready;   /* as was told */
-	bool told_associated;
-	char own_name[WPA_NAME_SIZE]; /* before it was changed */
-	bool named, own_known;
-	bool forming;
-	uint64_t given_up; /* when, last; 0: never */
-	char group[PATH_SIZE]; /* the interface object of the group; "": none */
-	bool group_told;
-	char error[80]; /* the last one that was told */
-	struct asking asking[ASKING_MAX];
-};
 
 static _printf_(3, 4) void note(struct wpa *w, int priority, const char *fmt, ...)
 {
@@ -90,7 +44,7 @@ const char *wpa_explain(const char *error)
 }
 
 /* Each kind is said once until something works. */
-static void refused(struct wpa *w, const char *what, const sd_bus_error *e)
+void wpa_refused(struct wpa *w, const char *what, const sd_bus_error *e)
 {
 	const char *name = e->name ? e->name : "";
 	/* What was under way when the bus broke off failed, too. */
@@ -101,9 +55,9 @@ static void refused(struct wpa *w, const char *what, const sd_bus_error *e)
 	     wpa_explain(name));
 }
 
-static sd_bus_message *get(struct wpa *w, const char *path, const char *interface, const char *property)
+sd_bus_message *wpa_get(struct wpa *w, const char *path, const char *interface, const char *property)
 {
-	sd_bus_message *m = buscall_new(w->bus, WPA, path, PROPERTIES, property ? "Get" : "GetAll");
+	sd_bus_message *m = buscall_new(w->bus, WPA, path, WPA_PROPERTIES, property ? "Get" : "GetAll");
 	int r = m ? sd_bus_message_append(m, "s", interface) : -ENOMEM;
 	if (r >= 0 && property)
 		r = sd_bus_message_append(m, "s", property);
@@ -112,7 +66,7 @@ static sd_bus_message *get(struct wpa *w, const char *path, const char *interfac
 
 /* ---- readiness ---- */
 
-static void tell(struct wpa *w)
+void wpa_tell(struct wpa *w)
 {
 	const bool busy = w->forming || w->group[0];
 	const bool associated = w->device[0] && w->associated && !busy;
@@ -129,40 +83,18 @@ bool wpa_is_ready(const struct wpa *w)
 	return w->ready;
 }
 
-static void group_over(struct wpa *w)
-{
-	const bool told = w->group_told;
-	w->group[0] = 0;
-	w->group_told = w->forming = false;
-	buscall_drop(&w->ask_group);
-	buscall_drop(&w->call_connect);
-	if (told)
-		w->handler->group(NULL, w->user);
-	tell(w);
-}
-
-static void not_formed(struct wpa *w, const char *why, bool pin)
-{
-	if (!w->forming)
-		return;
-	w->forming = false;
-	buscall_drop(&w->call_connect);
-	w->handler->failed(why, pin, w->user);
-	tell(w);
-}
-
 static void device_gone(struct wpa *w)
 {
 	buscall_drop(&w->ask_name);
 	buscall_drop(&w->ask_peers);
 	buscall_drop(&w->call_find);
 	buscall_drop(&w->call_listen);
-	for (unsigned i = 0; i < ASKING_MAX; i++)
+	for (unsigned i = 0; i < WPA_ASKING_MAX; i++)
 		buscall_drop(&w->asking[i].call);
 	w->device[0] = 0;
 	w->named = w->own_known = w->associated = w->disabled = false;
-	not_formed(w, "the Wi-Fi interface is gone", false);
-	group_over(w);
+	wpa_not_formed(w, "the Wi-Fi interface is gone", false);
+	wpa_group_over(w);
 }
 
 /* ---- what there is ---- */
@@ -248,7 +180,7 @@ static int on_iface(sd_bus_message *reply, void *user, sd_bus_error *error)
 		w->associated = f.associated;
 		w->disabled = f.disabled;
 		w->error[0] = 0;
-		tell(w);
+		wpa_tell(w);
 		return 0;
 	}
 	look_next(w);
@@ -258,7 +190,7 @@ static int on_iface(sd_bus_message *reply, void *user, sd_bus_error *error)
 static void look_next(struct wpa *w)
 {
 	if (w->next < w->n &&
-	    buscall_send(w->bus, &w->ask_iface, get(w, w->path[w->next], WPA_INTERFACE, NULL), on_iface, w) >= 0)
+	    buscall_send(w->bus, &w->ask_iface, wpa_get(w, w->path[w->next], WPA_INTERFACE, NULL), on_iface, w) >= 0)
 		return;
 	device_gone(w);
 }
@@ -270,9 +202,9 @@ static int read_root(sd_bus_message *m, union buscall_key key, void *user)
 	if (strcmp(key.text, "Interfaces") != 0 || sd_bus_message_enter_container(m, 'v', "ao") < 0)
 		return 0;
 	int r = sd_bus_message_enter_container(m, 'a', "o");
-	while (r >= 0 && w->n < IFACES_MAX && (r = sd_bus_message_read(m, "o", &path)) > 0)
-		if (strlen(path) < PATH_SIZE)
-			snprintf(w->path[w->n++], PATH_SIZE, "%s", path);
+	while (r >= 0 && w->n < WPA_IFACES_MAX && (r = sd_bus_message_read(m, "o", &path)) > 0)
+		if (strlen(path) < WPA_PATH_SIZE)
+			snprintf(w->path[w->n++], WPA_PATH_SIZE, "%s", path);
 	(void)sd_bus_message_exit_container(m);
 	(void)sd_bus_message_exit_container(m);
 	return 0;
@@ -286,7 +218,7 @@ static int on_root(sd_bus_message *reply, void *user, sd_bus_error *error)
 	buscall_drop(&w->ask_root);
 	w->n = w->next = 0;
 	if (e)
-		refused(w, "ask what there is", e);
+		wpa_refused(w, "ask what there is", e);
 	else
 		(void)buscall_each(reply, "sv", read_root, w);
 	look_next(w);
@@ -296,7 +228,7 @@ static int on_root(sd_bus_message *reply, void *user, sd_bus_error *error)
 static void look(struct wpa *w)
 {
 	buscall_drop(&w->ask_iface);
-	(void)buscall_send(w->bus, &w->ask_root, get(w, WPA_ROOT, WPA, NULL), on_root, w);
+	(void)buscall_send(w->bus, &w->ask_root, wpa_get(w, WPA_ROOT, WPA, NULL), on_root, w);
 }
 
 static int on_root_signal(sd_bus_message *m, void *user, sd_bus_error *error)
@@ -326,197 +258,11 @@ static int on_state(sd_bus_message *m, void *user, sd_bus_error *error)
 		note(w, LOG_INFO, "Wi-Fi Direct: the group ends, for this device connects to a network");
 		wpa_leave(w);
 	}
-	tell(w);
+	wpa_tell(w);
 	return 0;
 }
 
-/* ---- peers ---- */
-
-/* The id in a peer's path; "" if it is none. */
-static void peer_id(const char *path, char ret[static WPA_PEER_ID])
-{
-	const char *last = strrchr(path, '/');
-	ret[0] = 0;
-	if (last && strlen(last + 1) == WPA_PEER_ID - 1 && strspn(last + 1, "0123456789abcdef") == WPA_PEER_ID - 1)
-		memcpy(ret, last + 1, WPA_PEER_ID);
-}
-
-static void peer_path(const struct wpa *w, const char *id, char ret[static PATH_SIZE + 32])
-{
-	snprintf(ret, PATH_SIZE + 32, "%s/Peers/%s", w->device, id);
-}
-
-static int on_peer_name(sd_bus_message *reply, void *user, sd_bus_error *error)
-{
-	struct asking *a = user;
-	struct wpa *w = a->wpa;
-	const char *name = "";
-	(void)error;
-	buscall_drop(&a->call);
-	if (!sd_bus_message_is_method_error(reply, NULL) && sd_bus_message_read(reply, "v", "s", &name) >= 0 && w->ready)
-		w->handler->peer(a->id, name, a->asked, w->user);
-	return 0;
-}
-
-static void ask_peer(struct wpa *w, const char *path, bool asked)
-{
-	struct asking *free_one = NULL;
-	char id[WPA_PEER_ID], full[PATH_SIZE + 32];
-	peer_id(path, id);
-	if (!id[0])
-		return;
-	for (unsigned i = 0; i < ASKING_MAX; i++) {
-		struct asking *a = &w->asking[i];
-		if (a->call && strcmp(a->id, id) == 0) {
-			a->asked |= asked;
-			return;
-		}
-		if (!a->call)
-			free_one = a;
-	}
-	if (!free_one)
-		return;
-	free_one->wpa = w;
-	free_one->asked = asked;
-	memcpy(free_one->id, id, sizeof(id));
-	peer_path(w, id, full);
-	(void)buscall_send(w->bus, &free_one->call, get(w, full, WPA_PEER, "DeviceName"), on_peer_name, free_one);
-}
-
-static int on_peers(sd_bus_message *reply, void *user, sd_bus_error *error)
-{
-	struct wpa *w = user;
-	const char *path;
-	(void)error;
-	buscall_drop(&w->ask_peers);
-	if (sd_bus_message_is_method_error(reply, NULL) || sd_bus_message_enter_container(reply, 'v', "ao") < 0 ||
-	    sd_bus_message_enter_container(reply, 'a', "o") < 0)
-		return 0;
-	for (unsigned i = 0; i < STRINGS_MAX && sd_bus_message_read(reply, "o", &path) > 0; i++)
-		ask_peer(w, path, false);
-	return 0;
-}
-
-/* ---- the group ---- */
-
-static int on_group_name(sd_bus_message *reply, void *user, sd_bus_error *error)
-{
-	struct wpa *w = user;
-	const char *ifname = "";
-	(void)error;
-	buscall_drop(&w->ask_group);
-	if (!w->group[0])
-		return 0;
-	if (sd_bus_message_is_method_error(reply, NULL) || sd_bus_message_read(reply, "v", "s", &ifname) < 0) {
-		wpa_leave(w);
-		return 0;
-	}
-	w->group_told = true;
-	w->handler->group(ifname, w->user);
-	return 0;
-}
-
-static int read_group(sd_bus_message *m, union buscall_key key, void *user)
-{
-	struct wpa *w = user;
-	const char *path = "";
-	if (strcmp(key.text, "interface_object") == 0 && sd_bus_message_read(m, "v", "o", &path) >= 0 &&
-	    strlen(path) < sizeof(w->group))
-		snprintf(w->group, sizeof(w->group), "%s", path);
-	return 0;
-}
-
-static uint64_t now_us(const struct wpa *w)
-{
-	uint64_t now = 0;
-	(void)sd_event_now(w->event, CLOCK_BOOTTIME, &now);
-	return now;
-}
-
-static void end_group(struct wpa *w)
-{
-	buscall_only(w->bus, buscall_new(w->bus, WPA, w->group, WPA_P2P, "Disconnect"));
-}
-
-/* Groups that others on this machine form are none of ours; but one that comes when it was given up a moment ago. */
-static void group_started(struct wpa *w, sd_bus_message *m)
-{
-	if (!w->forming) {
-		if (!w->group[0] && w->given_up && now_us(w) < w->given_up + LATE && buscall_each(m, "sv", read_group, w) >= 0 &&
-		    w->group[0])
-			end_group(w);
-		if (!w->group_told && !w->ask_group)
-			w->group[0] = 0;
-		return;
-	}
-	if (buscall_each(m, "sv", read_group, w) < 0 || !w->group[0]) {
-		not_formed(w, "wpa_supplicant does not say what the group's interface is", false);
-		return;
-	}
-	w->forming = false;
-	w->error[0] = 0;
-	if (buscall_send(w->bus, &w->ask_group, get(w, w->group, WPA_INTERFACE, "Ifname"), on_group_name, w) < 0)
-		wpa_leave(w);
-}
-
-struct finished {
-	const struct wpa *wpa;
-	bool ours;
-};
-
-static int read_finished(sd_bus_message *m, union buscall_key key, void *user)
-{
-	struct finished *f = user;
-	const char *path = "";
-	if (strcmp(key.text, "interface_object") == 0 && sd_bus_message_read(m, "v", "o", &path) >= 0)
-		f->ours = strcmp(path, f->wpa->group) == 0;
-	return 0;
-}
-
-static void group_finished(struct wpa *w, sd_bus_message *m)
-{
-	struct finished f = { .wpa = w };
-	if (w->group[0] && buscall_each(m, "sv", read_finished, &f) >= 0 && f.ours)
-		group_over(w);
-}
-
-static int on_p2p(sd_bus_message *m, void *user, sd_bus_error *error)
-{
-	struct wpa *w = user;
-	const char *member = sd_bus_message_get_member(m), *path = sd_bus_message_get_path(m), *peer = "";
-	(void)error;
-	if (!member || !path || !w->device[0])
-		return 0;
-	/* The end of one, formed or not, may be told at the group's own interface. */
-	if (strcmp(member, "GroupFinished") == 0)
-		group_finished(w, m);
-	else if (strcmp(member, "GONegotiationFailure") == 0)
-		not_formed(w, "the two could not agree who owns the group", false);
-	else if (strcmp(member, "GroupFormationFailure") == 0)
-		not_formed(w, "the group could not be formed", true);
-	else if (strcmp(member, "WpsFailed") == 0)
-		not_formed(w, "the other device has another PIN: it is none of this mesh", true);
-	else if (strcmp(path, w->device) == 0 && strcmp(member, "GroupStarted") == 0)
-		group_started(w, m);
-	else if (strcmp(path, w->device) == 0 && w->ready &&
-		 (strcmp(member, "DeviceFound") == 0 || strcmp(member, "GONegotiationRequest") == 0) &&
-		 sd_bus_message_read(m, "o", &peer) >= 0)
-		ask_peer(w, peer, member[0] == 'G');
-	return 0;
-}
-
-static int on_connect(sd_bus_message *reply, void *user, sd_bus_error *error)
-{
-	struct wpa *w = user;
-	const sd_bus_error *e = sd_bus_message_get_error(reply);
-	(void)error;
-	buscall_drop(&w->call_connect);
-	if (e) {
-		refused(w, "form a group", e);
-		not_formed(w, e->message ? e->message : "refused", false);
-	}
-	return 0;
-}
+/* ---- what is asked of it ---- */
 
 /* Whether an outcome that changes nothing at once is an error that a person should know. */
 static int on_done(sd_bus_message *reply, void *user, sd_bus_error *error)
@@ -525,20 +271,18 @@ static int on_done(sd_bus_message *reply, void *user, sd_bus_error *error)
 	const sd_bus_error *e = sd_bus_message_get_error(reply);
 	(void)error;
 	if (e)
-		refused(w, "look for others", e);
+		wpa_refused(w, "look for others", e);
 	return 0;
 }
 
-/* ---- what is asked of it ---- */
-
-static sd_bus_message *p2p(struct wpa *w, const char *member)
+sd_bus_message *wpa_call(struct wpa *w, const char *member)
 {
 	return buscall_new(w->bus, WPA, w->device, WPA_P2P, member);
 }
 
 static void set_name(struct wpa *w, const char *name, sd_bus_slot **slot)
 {
-	sd_bus_message *m = buscall_new(w->bus, WPA, w->device, PROPERTIES, "Set");
+	sd_bus_message *m = buscall_new(w->bus, WPA, w->device, WPA_PROPERTIES, "Set");
 	int r = m ? sd_bus_message_append(m, "ss", WPA_P2P, "P2PDeviceConfig") : -ENOMEM;
 	if (r >= 0)
 		r = sd_bus_message_append(m, "v", "a{sv}", 1, "DeviceName", "s", name);
@@ -576,7 +320,7 @@ void wpa_name(struct wpa *w, const char *name)
 		return;
 	/* Asked before it is changed: calls of one client are answered in their order. */
 	if (!w->named)
-		(void)buscall_send(w->bus, &w->ask_name, get(w, w->device, WPA_P2P, "P2PDeviceConfig"), on_own_name, w);
+		(void)buscall_send(w->bus, &w->ask_name, wpa_get(w, w->device, WPA_P2P, "P2PDeviceConfig"), on_own_name, w);
 	w->named = true;
 	set_name(w, name, &w->call_listen);
 }
@@ -585,60 +329,31 @@ void wpa_find(struct wpa *w, unsigned seconds)
 {
 	if (!w->ready)
 		return;
-	sd_bus_message *m = p2p(w, "Find");
+	sd_bus_message *m = wpa_call(w, "Find");
 	if (m && sd_bus_message_append(m, "a{sv}", 1, "Timeout", "i", (int)seconds) < 0)
 		m = sd_bus_message_unref(m);
 	(void)buscall_send(w->bus, &w->call_find, m, on_done, w);
 	/* Who was found before may not be announced again. */
-	(void)buscall_send(w->bus, &w->ask_peers, get(w, w->device, WPA_P2P, "Peers"), on_peers, w);
+	wpa_ask_peers(w);
 }
 
 void wpa_stop(struct wpa *w)
 {
 	if (w->device[0])
-		buscall_only(w->bus, p2p(w, "StopFind"));
+		buscall_only(w->bus, wpa_call(w, "StopFind"));
 }
 
 void wpa_listen(struct wpa *w, unsigned period, unsigned interval)
 {
 	if (!w->device[0])
 		return;
-	sd_bus_message *m = p2p(w, "ExtendedListen");
+	sd_bus_message *m = wpa_call(w, "ExtendedListen");
 	int r = !m     ? -ENOMEM :
 		period ? sd_bus_message_append(m, "a{sv}", 2, "period", "i", (int)period, "interval", "i", (int)interval) :
 			 sd_bus_message_append(m, "a{sv}", 0);
 	if (r < 0)
 		m = sd_bus_message_unref(m);
 	buscall_only(w->bus, m);
-}
-
-void wpa_connect(struct wpa *w, const char *id, const char *pin, bool enters, unsigned intent)
-{
-	char path[PATH_SIZE + 32];
-	if (!w->ready || w->forming || w->group[0])
-		return;
-	peer_path(w, id, path);
-	sd_bus_message *m = p2p(w, "Connect");
-	if (m && sd_bus_message_append(m, "a{sv}", 4, "peer", "o", path, "wps_method", "s", enters ? "keypad" : "display",
-				       "pin", "s", pin, "go_intent", "i", (int)intent) < 0)
-		m = sd_bus_message_unref(m);
-	w->forming = true;
-	if (buscall_send(w->bus, &w->call_connect, m, on_connect, w) < 0)
-		not_formed(w, "out of memory", false);
-}
-
-void wpa_leave(struct wpa *w)
-{
-	if (w->group[0]) {
-		end_group(w);
-		group_over(w);
-	} else if (w->forming) {
-		buscall_only(w->bus, p2p(w, "Cancel"));
-		w->forming = false;
-		w->given_up = now_us(w);
-		buscall_drop(&w->call_connect);
-		tell(w);
-	}
 }
 
 /* ---- the service comes and goes ---- */
@@ -675,12 +390,12 @@ static int watch(struct wpa *w)
 					   on_root_signal, NULL, w);
 	if (r >= 0)
 		r = sd_bus_add_match_async(w->bus, &w->watch_state,
-					   "type='signal',sender='" WPA "',interface='" PROPERTIES
+					   "type='signal',sender='" WPA "',interface='" WPA_PROPERTIES
 					   "',member='PropertiesChanged',arg0='" WPA_INTERFACE "'",
 					   on_state, NULL, w);
 	if (r >= 0)
 		r = sd_bus_add_match_async(w->bus, &w->watch_p2p,
-					   "type='signal',sender='" WPA "',interface='" WPA_P2P "'", on_p2p, NULL, w);
+					   "type='signal',sender='" WPA "',interface='" WPA_P2P "'", wpa_on_p2p, NULL, w);
 	return r;
 }
 
@@ -732,10 +447,7 @@ void wpa_free(struct wpa *w)
 	if (!w)
 		return;
 	if (w->device[0]) {
-		if (w->group[0])
-			end_group(w);
-		else if (w->forming)
-			buscall_only(w->bus, p2p(w, "Cancel"));
+		wpa_abandon(w);
 		if (w->named) {
 			wpa_listen(w, 0, 0);
 			wpa_stop(w);
@@ -744,10 +456,10 @@ void wpa_free(struct wpa *w)
 			set_name(w, w->own_name, NULL);
 	}
 	sd_bus_slot **slots[] = { &w->watch_root, &w->watch_state, &w->watch_p2p, &w->ask_root,	   &w->ask_iface,  &w->ask_name,    &w->ask_group,   &w->ask_peers,
-				  &w->call_find,   &w->call_listen, &w->call_connect };
+				  &w->call_find,   &w->call_listen, &w->call_connect, &w->call_admit };
 	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
 		buscall_drop(slots[i]);
-	for (unsigned i = 0; i < ASKING_MAX; i++)
+	for (unsigned i = 0; i < WPA_ASKING_MAX; i++)
 		buscall_drop(&w->asking[i].call);
 	systembus_free(w->system);
 	sd_event_unref(w->event);

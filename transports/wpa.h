@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* wpa_supplicant's D-Bus interface, as far as a Wi-Fi Direct group of two needs it. Nothing happens, and nothing is said,
+/* wpa_supplicant's D-Bus interface, as far as a Wi-Fi Direct group needs it. Nothing happens, and nothing is said,
  * while there is no system bus, wpa_supplicant does not run, has no Wi-Fi interface, or cannot do Wi-Fi Direct; it may come, go and restart at any
  * time. It is never started, and no interface is made. Every call is asynchronous. Of the sd-event thread. */
 
@@ -15,6 +15,7 @@
 #define WPA "fi.w1.wpa_supplicant1"
 #define WPA_INTERFACE WPA ".Interface"
 #define WPA_P2P WPA_INTERFACE ".P2PDevice"
+#define WPA_WPS WPA_INTERFACE ".WPS"
 #define WPA_PEER WPA ".Peer"
 #define WPA_ROOT "/fi/w1/wpa_supplicant1"
 
@@ -25,15 +26,22 @@
 
 struct wpa;
 
+enum wpa_peer {
+	WPA_FOUND,
+	WPA_OWNS,    /* it was found, and owns a group: wpa_join */
+	WPA_ASKS,    /* it wants to form a group with this device, and waits for wpa_connect */
+	WPA_ASKS_IN, /* it wants into the group that this device owns, and waits for wpa_admit */
+};
+
 struct wpa_handler {
 	/* It can be used, or not any more; what was asked for is over then. associated: there is an interface, but it is
 	 * connected to a network, or about to be, which is not to be disturbed. */
 	void (*ready)(bool ready, bool associated, void *user);
-	/* A device nearby; asked: it wants to form a group with this one, and waits for wpa_connect. */
-	void (*peer)(const char *id, const char *name, bool asked, void *user);
+	/* A device nearby. */
+	void (*peer)(const char *id, const char *name, enum wpa_peer what, void *user);
 	/* The group is there, ifname is its network interface; NULL: it has ended. */
 	void (*group)(const char *ifname, void *user);
-	/* What wpa_connect began came to nothing; pin: perhaps because the other one has another PIN. */
+	/* What wpa_connect, wpa_join or wpa_admit began came to nothing; pin: perhaps because the other one has another PIN. */
 	void (*failed)(const char *why, bool pin, void *user);
 	/* A line for a log. May be NULL. */
 	void (*note)(int priority, const char *text, void *user);
@@ -61,6 +69,12 @@ void wpa_listen(struct wpa *w, unsigned period, unsigned interval);
 /* Forms a group with a peer that was found. Of the two PINs, which are the same, one is entered and one is shown. intent:
  * 0 to 15, the higher one owns the group. */
 void wpa_connect(struct wpa *w, const char *id, const char *pin, bool enters, unsigned intent);
+/* Becomes a member of the group that a peer owns; the PIN is shown, the owner enters it. */
+void wpa_join(struct wpa *w, const char *id, const char *pin);
+/* Whether this device owns the group that it is in. */
+bool wpa_owns(const struct wpa *w);
+/* Lets one more device with that PIN into the group that this one owns. */
+void wpa_admit(struct wpa *w, const char *pin);
 /* Ends the group, or the attempt to form one. */
 void wpa_leave(struct wpa *w);
 

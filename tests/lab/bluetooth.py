@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Cases of Bluetooth LE: two daemons in one guest, an adapter each, no network between them unless a case says so."""
+import json
 import os
 import shutil
 import subprocess
@@ -136,14 +137,24 @@ def arrived(b):
     return sum((b.read(f"c/{i}.json") or {}).get("number") == i for i in range(60))
 
 
+def connected(n):
+    """Whether bluetoothd knows of a device that adapter n is connected to."""
+    answer = subprocess.run(["busctl", "--json=short", "call", "org.bluez", "/", "org.freedesktop.DBus.ObjectManager",
+                             "GetManagedObjects"], check=True, capture_output=True, text=True).stdout
+    return any(path.startswith(f"/org/bluez/hci{n}/dev_") and what.get("org.bluez.Device1", {}).get("Connected", {}).get("data")
+               for path, what in json.loads(answer)["data"][0].items())
+
+
 def pulled(world):
     """An adapter is pulled out in the middle of a transfer, and put back."""
     a, b = world.pair()
     linked(a, b)
     transfer(a, b)
     world.medium.pull(1)
-    # The other's controller is never told: btvirt knows no time after which a silent peer is given up.
-    until("end of the link", lambda: b.link(a) is None, 60)
+    # The other's controller is never told: btvirt knows no time after which a silent peer is given up. Until the session has given
+    # it up, and the kernel its connection, which ignores a new one meanwhile, the two cannot meet again.
+    until("end of the link at both", lambda: b.link(a) is None and a.link(b) is None, 90)
+    until("end of the connection", lambda: not connected(0), 60)
     say(f"pulled when {arrived(b)} of 60 were there")
     world.medium.plug(1)
     linked(a, b, limit=2 * FOUND)
@@ -171,7 +182,9 @@ def blocked(world):
     rfkill(BLUETOOTH, True)
     until("end of the link", lambda: a.link(b) is None and b.link(a) is None, 60)
     until("word of it", lambda: all("Bluetooth is blocked" in peer.log() for peer in (a, b)), 10)
-    until("doctor saying so", lambda: "rfkill unblock bluetooth" in a.shoal("doctor", check=False), 10)
+    said = a.shoal("doctor", check=False)
+    if "rfkill unblock bluetooth" not in said:
+        raise Failed(f"doctor says {said}")
     a.write("c/meanwhile.json", {"n": 1})
     rfkill(BLUETOOTH, False)
     linked(a, b)

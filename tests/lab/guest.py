@@ -16,6 +16,7 @@ from pathlib import Path
 
 BUILD = Path(os.environ["SHOAL_BUILD"])
 BTVIRT = "/tmp/bt-server-bredrle"
+MEETING = "127.0.0.1:7699"  # where members join
 START = time.monotonic()
 
 
@@ -102,11 +103,17 @@ def bluez(path, interface, prop):
     return json.loads(r.stdout)["data"] if r.returncode == 0 else None
 
 
+def adapters(count):
+    """Waits until bluetoothd has switched them on."""
+    until("adapters", lambda: all(bluez(f"/org/bluez/hci{n}", "org.bluez.Adapter1", "Powered") for n in range(count)))
+
+
 class Peer:
     """A device with a store, a mount and a radio of its own."""
 
     def __init__(self, name, adapter, port):
         self.within = []  # words before each command: where it runs
+        self.space = []  # the same for ip
         self.name = name
         self.home = Path("/run/peers") / name
         self.home.mkdir(parents=True)
@@ -117,7 +124,7 @@ class Peer:
             "PATH": f"{BUILD}:/usr/sbin:/usr/bin:/sbin:/bin",
             "XDG_RUNTIME_DIR": str(self.home),
         }
-        self.adapter = adapter
+        self.adapter = adapter  # which one is its, if it uses any
         self.port = port
 
     def shoal(self, *words, check=True, timeout=60):
@@ -126,6 +133,11 @@ class Peer:
         if check and r.returncode:
             raise Failed(f"{self.name}: shoal {' '.join(map(str, words))}: {r.stdout}{r.stderr}")
         return json.loads(r.stdout) if "--json" in words and r.stdout else r.stdout
+
+    def enter(self, space):
+        """From now on it runs in a network namespace. That alone: mounts are to be seen here."""
+        self.within = ["nsenter", f"--net=/run/netns/{space}"]
+        self.space = ["-n", space]
 
     def make(self, *words):
         """A store and a new mesh."""
@@ -181,7 +193,7 @@ class World:
         self.work = work
         self.services = Services()
         self.medium = Medium(work, 2)
-        until("adapters", lambda: all(bluez(f"/org/bluez/hci{n}", "org.bluez.Adapter1", "Powered") for n in (0, 1)))
+        adapters(2)
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         self.peers = []
         say("two adapters")
@@ -191,25 +203,31 @@ class World:
         self.peers.append(peer)
         return peer
 
-    def members(self):
-        """Two members of a mesh. One joined the other over the loopback, where it is no more; neither runs."""
-        a, b = self.peer("anna", 0), self.peer("ben", 1)
-        a.make()
-        a.configure(adapter=False, listen="127.0.0.1:7699")
-        a.up()
-        token = a.shoal("invite").strip()
-        b.shoal("join", token, "--device", b.name, "--address", "127.0.0.1:7699")
-        a.down()
-        return a, b
+    def members(self, *names):
+        """Members of a mesh. All joined the first over the loopback, where it is no more; none runs."""
+        first, *others = [self.peer(name, n) for n, name in enumerate(names or ("anna", "ben"))]
+        first.make()
+        first.configure(adapter=False, listen=MEETING)
+        first.up()
+        for peer in others:
+            peer.shoal("join", first.shoal("invite").strip(), "--device", peer.name, "--address", MEETING)
+        first.down()
+        return first, *others
+
+    def start(self, *peers):
+        """They run, and nobody goes on calling where the first was joined."""
+        for peer in peers:
+            peer.up()
+        for peer in peers:
+            if peer is not self.peers[0]:
+                peer.shoal("disconnect", MEETING, check=False)
 
     def pair(self, **options):
         """The same, and both run."""
         a, b = self.members()
         for peer in (a, b):
             peer.configure(**options)
-            peer.up()
-        for fixed in ("127.0.0.1:7699",):
-            b.shoal("disconnect", fixed, check=False)
+        self.start(a, b)
         say("two members, each on its adapter")
         return a, b
 
@@ -217,14 +235,18 @@ class World:
 def main():
     case, work = sys.argv[1], Path(sys.argv[2])
     import bluetooth
+    import chain
     import wifidirect
     world = None
     try:
         if case in bluetooth.CASES:
             world = World(work)
             bluetooth.CASES[case](world)
+        elif case in chain.CASES:
+            world = chain.Row(work)
+            chain.CASES[case](world)
         else:
-            world = wifidirect.Half() if "VMPAIR_SIDE" in os.environ else wifidirect.Air()
+            world = wifidirect.Half() if "VMPAIR_SIDE" in os.environ else wifidirect.Air(wifidirect.RADIOS.get(case, 2))
             wifidirect.CASES[case](world)
         say("passed")
         return 0

@@ -39,14 +39,14 @@ def consent(peer, **settings):
 class Air(World):
     """Radios that hear each other."""
 
-    def __init__(self):
+    def __init__(self, count):
         self.peers = []
         self.logs = []
         subprocess.run(["dbus-uuidgen", "--ensure"], check=True)
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        for n in (0, 1):
+        for n in range(count):
             self.radio(n)
-        say("two radios")
+        say(f"{count} radios")
 
     def radio(self, n):
         space, bus = f"peer{n}", f"unix:path=/run/bus{n}/socket"
@@ -57,17 +57,23 @@ class Air(World):
         subprocess.run(["dbus-daemon", "--system", "--fork", "--nopidfile", f"--address={bus}"], check=True)
         self.logs.append(supplicant(n, bus, ["ip", "netns", "exec", space]))
 
-    def pair(self):
-        a, b = self.members()
-        for n, peer in enumerate((a, b)):
-            # The network namespace alone: mounts are to be seen here.
-            peer.within = ["nsenter", f"--net=/run/netns/peer{n}"]
-            peer.environment["DBUS_SYSTEM_BUS_ADDRESS"] = f"unix:path=/run/bus{n}/socket"
-            peer.space = ["-n", f"peer{n}"]
+    def place(self, peer, n):
+        """Where radio n is."""
+        peer.enter(f"peer{n}")
+        peer.environment["DBUS_SYSTEM_BUS_ADDRESS"] = f"unix:path=/run/bus{n}/socket"
+
+    def devices(self, *names):
+        """Members, each on its radio; none runs."""
+        peers = self.members(*names)
+        for n, peer in enumerate(peers):
+            self.place(peer, n)
             peer.configure(adapter=False, discovery=True, listen="0")
             consent(peer)
-            peer.up()
-        b.shoal("disconnect", "127.0.0.1:7699", check=False)
+        return peers
+
+    def pair(self):
+        a, b = self.devices()
+        self.start(a, b)
         say("two members, each on its radio")
         return a, b
 
@@ -167,7 +173,6 @@ def escalate(world):
     """Joined and linked by Bluetooth; a large file that is read brings a group about, and then it is Bluetooth again."""
     own, other = ("anna", "ben") if world.side == "a" else ("ben", "anna")
     peer = world.peer(own, 0)
-    peer.space = []
     if world.side == "a":
         peer.make()
     else:
@@ -216,4 +221,25 @@ def escalate(world):
     world.hear(f"done.{other}")
 
 
-CASES = {"direct": direct, "escalate": escalate}
+def several(world):
+    """A third device finds the group of two others and joins it."""
+    row = a, b, c = world.devices("anna", "ben", "carla")
+    for peer in row:
+        consent(peer, idle=600)
+    world.start(a, b)
+    linked(a, b)
+    before = groups(a), groups(b)
+    world.start(c)
+    linked(a, c)
+    linked(b, c)
+    c.write("c/third.json", {"n": 3})
+    until("its document at the two", lambda: all(peer.read("c/third.json") == {"n": 3} for peer in (a, b)), SYNC)
+    if not all(len(groups(peer)) == 1 for peer in row) or (set(groups(a)), set(groups(b))) != tuple(map(set, before)):
+        raise Failed(f"that is another group: {[groups(peer) for peer in row]}, before {before}")
+    joined = [peer.name for peer in row if "joining it" in peer.log()]
+    if joined != ["carla"] or sum("another member joins" in peer.log() for peer in (a, b)) != 1:
+        raise Failed(f"who joined whom: {joined}")
+
+
+CASES = {"direct": direct, "escalate": escalate, "several": several}
+RADIOS = {"several": 3}

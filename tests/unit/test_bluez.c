@@ -348,6 +348,11 @@ static void facts(void)
 	ok(f.state == BLUEZFACTS_BLOCKED && strstr(f.command, "rfkill unblock"), "blocked: %s", f.message);
 	tap_write("root/sys/class/bluetooth/hci0/x", "");
 	look("", &f);
+	ok(f.state == BLUEZFACTS_BLOCKED && strstr(f.command, "rfkill unblock"), "blocked, which bluetoothd has not noticed");
+	tap_write("root/sys/class/rfkill/rfkill2/type", "bluetooth\n");
+	tap_write("root/sys/class/rfkill/rfkill2/hard", "0\n");
+	tap_write("root/sys/class/rfkill/rfkill2/soft", "0\n");
+	look("", &f);
 	is_int(f.state, BLUEZFACTS_READY, "blocked, and another adapter works");
 	bluezmock_power(0, false);
 	look("", &f);
@@ -380,7 +385,7 @@ static void facts(void)
 
 int main(void)
 {
-	tap_plan(63);
+	tap_plan(64);
 	if (sd_event_new(&event) < 0)
 		tap_bail("no loop");
 	pid_t bus = bus_start();

@@ -222,6 +222,66 @@ static void answering(const struct identity *a, const struct identity *b)
 	end_direct();
 }
 
+/* A group of more than two: one finds it, and its owner lets one in. */
+static void joining(const struct identity *a, const struct identity *b, const struct identity *c, const struct identity *x)
+{
+	_cleanup_(directkey_freep) struct directkey *k = NULL;
+	char pin[WPA_PIN_SIZE];
+	start_direct(a);
+	direct.wants = true;
+	wpamock_name(c);
+	RUN_UNTIL(wpamock.finds && wpamock.period, SOON);
+	wpamock_peer("DeviceFound", PEER);
+	RUN_UNTIL(direct.wondered, SOON);
+	RUN_UNTIL(wpamock.connects, 1000);
+	ok(direct.wondered == 1 && !wpamock.connects, "a member is not called at once: it may be in a group");
+	wpamock_name(b);
+	wpamock.group = 1;
+	const uint64_t from = clock_us();
+	wpamock_peer("DeviceFound", PEER);
+	RUN_UNTIL(wpamock.connects, SOON);
+	ok(wpamock.connects == 1 && wpamock.join && !direct.asked && clock_us() - from < 1000000,
+	   "whoever finds a member's group joins it");
+	wpamock.role = "client";
+	wpamock_group("GroupStarted", DEVICE, GROUP);
+	RUN_UNTIL(direct.came && !wpamock.period, SOON);
+	ok(direct.came == 1 && wpamock.period == 0, "and cannot be found any more: the owner can");
+	wpamock_name(c);
+	wpamock_peer("ProvisionDiscoveryRequestEnterPin", PEER);
+	wpamock_peer("GONegotiationRequest", PEER);
+	RUN_UNTIL(wpamock.admits || wpamock.connects > 1, 200);
+	ok(!wpamock.admits && wpamock.connects == 1, "nor lets anybody in");
+	end_direct();
+
+	start_direct(b);
+	wpamock_name(a);
+	RUN_UNTIL(wpamock.period, SOON);
+	wpamock_peer("GONegotiationRequest", PEER);
+	RUN_UNTIL(wpamock.connects, SOON);
+	wpamock_group("GroupStarted", DEVICE, GROUP);
+	RUN_UNTIL(direct.came, SOON);
+	wpamock_name(x);
+	const unsigned before = direct.wondered;
+	wpamock_peer("ProvisionDiscoveryRequestEnterPin", PEER);
+	RUN_UNTIL(direct.wondered > before || wpamock.admits, 200);
+	ok(!wpamock.admits && direct.wondered == before, "a stranger is not let in");
+	wpamock_name(c);
+	wpamock_peer("ProvisionDiscoveryRequestEnterPin", PEER);
+	RUN_UNTIL(wpamock.admits, SOON);
+	if (directkey_new(b, &k) < 0 ||
+	    directkey_pin(k, directkey_tag(k, identity_device(b)), directkey_tag(k, identity_device(c)), pin) < 0)
+		tap_bail("no PIN");
+	ok(wpamock.admits == 1 && direct.asked && direct.tag == directkey_tag(k, identity_device(c)) && strcmp(wpamock.pin, pin) == 0,
+	   "another member is, with the PIN of the two");
+	sd_bus_emit_signal(wpamock.bus, GROUP, WPA_P2P, "WpsFailed", "s", "reason");
+	const unsigned lines = direct.lines;
+	RUN_UNTIL(direct.lines > lines, SOON);
+	wpamock_peer("ProvisionDiscoveryRequestEnterPin", PEER);
+	RUN_UNTIL(wpamock.admits > 1, 500);
+	ok(wpamock.admits == 1 && strstr(direct.line, "PIN") && !direct.went, "after a wrong PIN nobody is for a while; the group stays");
+	end_direct();
+}
+
 /* Flight mode. wpa_supplicant forgets what it was told, and says nothing. */
 static void blocking(const struct identity *a, const struct identity *b)
 {
@@ -254,21 +314,23 @@ static void blocking(const struct identity *a, const struct identity *b)
 int main(void)
 {
 	struct err e = { 0 };
-	_cleanup_(identity_freep) struct identity *a = NULL, *b = NULL, *x = NULL;
+	_cleanup_(identity_freep) struct identity *a = NULL, *b = NULL, *c = NULL, *x = NULL;
 	const int64_t now = (int64_t)time(NULL);
-	tap_plan(32);
+	tap_plan(39);
 	if (sd_event_new(&event) < 0)
 		tap_bail("no loop");
 	const pid_t bus = bus_start();
 	if (identity_create(tap_path("a"), "home", "anna", now, &e) < 0 || identity_open(tap_path("a"), &a, &e) < 0 ||
 	    identity_create(tap_path("x"), "away", "xaver", now, &e) < 0 || identity_open(tap_path("x"), &x, &e) < 0 ||
-	    !(b = member_new(a, tap_path("b"), "ben", ROLE_MEMBER, now, &e)))
+	    !(b = member_new(a, tap_path("b"), "ben", ROLE_MEMBER, now, &e)) ||
+	    !(c = member_new(a, tap_path("c"), "carla", ROLE_MEMBER, now, &e)))
 		tap_bail("%s", e.message);
 	wpamock_start();
 	wpamock_own(true);
 	names(a, b, x);
 	looking(a, b, x);
 	answering(a, b);
+	joining(a, b, c, x);
 	blocking(a, b);
 	wpamock_stop();
 	sd_event_unref(event);

@@ -16,6 +16,7 @@
 static struct user {
 	struct wpa *wpa;
 	bool ready, associated;
+	enum wpa_peer what;
 	unsigned readies, peers, asked, groups, ends, failures, pins;
 	char id[WPA_PEER_ID], name[WPA_NAME_SIZE], ifname[WPA_IFNAME_SIZE], why[200];
 	struct notes said;
@@ -29,11 +30,12 @@ static void on_ready(bool ready, bool associated, void *u)
 	user.readies++;
 }
 
-static void on_peer(const char *id, const char *name, bool asked, void *u)
+static void on_peer(const char *id, const char *name, enum wpa_peer what, void *u)
 {
 	(void)u;
 	user.peers++;
-	user.asked += asked;
+	user.what = what;
+	user.asked += what == WPA_ASKS;
 	snprintf(user.id, sizeof(user.id), "%s", id);
 	snprintf(user.name, sizeof(user.name), "%s", name);
 }
@@ -152,6 +154,7 @@ static void finding(void)
 	RUN_UNTIL(wpamock.stops, SOON);
 	is_uint(wpamock.stops, 1, "the search can be ended");
 	is_uint(user.said.n, 0, "of which nobody needs to know");
+	ok(!wpamock.aborted, "a peer's properties are asked for one by one: all at once may end wpa_supplicant");
 	end_user();
 }
 
@@ -197,6 +200,57 @@ static void forming(void)
 	end_user();
 	RUN_UNTIL(wpamock.disconnects, SOON);
 	ok(wpamock.disconnects == 1 && strcmp(wpamock.left, GROUP) == 0, "in the end the own group is ended");
+}
+
+/* Others come into a group that there is already. */
+static void joining(void)
+{
+	start_ready();
+	wpamock.group = 0x25;
+	wpamock_peer("DeviceFound", PEER);
+	RUN_UNTIL(user.peers, SOON);
+	ok(user.what == WPA_OWNS && strcmp(user.name, "other") == 0, "that a device owns a group is told");
+	wpa_join(user.wpa, PEER_ID, "12345670");
+	RUN_UNTIL(wpamock.connects, SOON);
+	ok(wpamock.connects == 1 && wpamock.join && strcmp(wpamock.method, "display") == 0 && strcmp(wpamock.pin, "12345670") == 0 &&
+		   strcmp(wpamock.peer, PEER) == 0,
+	   "its group is joined, with a PIN that it enters");
+	wpamock.role = "client";
+	wpamock_group("GroupStarted", DEVICE, GROUP);
+	RUN_UNTIL(user.groups, SOON);
+	ok(user.groups == 1 && !wpa_owns(user.wpa), "there is a group, which is another's");
+	wpamock_peer("ProvisionDiscoveryRequestEnterPin", PEER);
+	wpamock_peer("DeviceFound", PEER);
+	RUN_UNTIL(user.peers == 2, SOON);
+	wpa_admit(user.wpa, "12345670");
+	ok(user.peers == 2 && user.what == WPA_OWNS, "nobody is let into that from here");
+	end_user();
+
+	in_group();
+	wpamock_peer("ProvisionDiscoveryRequestEnterPin", PEER);
+	RUN_UNTIL(user.peers, SOON);
+	ok(wpa_owns(user.wpa) && user.peers == 1 && user.what == WPA_ASKS_IN && !wpamock.admits, "who wants into an own group is told");
+	wpa_admit(user.wpa, "23456709");
+	RUN_UNTIL(wpamock.admits, SOON);
+	ok(wpamock.admits == 1 && strcmp(wpamock.pin, "23456709") == 0 && strcmp(wpamock.method, "pin") == 0 && !user.failures,
+	   "and let in with a PIN");
+	sd_bus_emit_signal(wpamock.bus, STRANGE, WPA_P2P, "WpsFailed", "s", "reason");
+	sd_bus_emit_signal(wpamock.bus, GROUP, WPA_P2P, "WpsFailed", "s", "reason");
+	RUN_UNTIL(user.failures, SOON);
+	ok(user.failures == 1 && user.pins == 1 && !user.ends, "one who has another PIN is told, and ends nothing");
+	wpamock.fail = "Start";
+	wpamock.error = DENIED;
+	wpa_admit(user.wpa, "23456709");
+	RUN_UNTIL(user.failures == 2, SOON);
+	ok(user.failures == 2 && user.pins == 1 && user.said.warnings == 1 && strstr(user.said.last, "usermod"),
+	   "a refusal is said: %s", user.said.last);
+	end_user();
+	start_ready();
+	wpamock_peer("ProvisionDiscoveryRequestEnterPin", PEER);
+	wpamock_peer("DeviceFound", PEER);
+	RUN_UNTIL(user.peers, SOON);
+	ok(user.peers == 1 && user.what == WPA_FOUND, "without a group nobody asks to be let in");
+	end_user();
 }
 
 static void failing(void)
@@ -381,6 +435,14 @@ static enum wififacts_state look(enum wififacts_radio radio, struct wififacts *r
 	return ret->state;
 }
 
+/* Another service is there, so to speak, or is not. */
+static void own(const char *name, bool on)
+{
+	int r = on ? sd_bus_request_name(wpamock.bus, name, 0) : sd_bus_release_name(wpamock.bus, name);
+	if (r < 0)
+		tap_bail("the name %s: %s", name, strerror(-r));
+}
+
 static void facts(void)
 {
 	struct wififacts f;
@@ -398,6 +460,13 @@ static void facts(void)
 	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_READY && !f.command[0], "ready: %s", f.message);
 	wpamock.any = false;
 	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_NO_IFACE && strstr(f.command, "CreateInterface"), "no interface: %s", f.message);
+	own("org.freedesktop.NetworkManager", true);
+	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_NO_IFACE && strstr(f.command, "nmcli device set"), "not NetworkManager's: %s", f.message);
+	own("net.connman.iwd", true);
+	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_IWD && strstr(f.command, "wpa_supplicant"), "iwd's: %s", f.message);
+	wpamock.any = true;
+	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_READY, "with an interface neither of them matters");
+	wpamock.any = false;
 	wpamock.p2p = false;
 	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_WITHOUT && f.command[0], "without P2P: %s", f.message);
 	wpamock.fail = "Get";
@@ -405,13 +474,16 @@ static void facts(void)
 	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_DENIED && strstr(f.command, "netdev"), "denied: %s", f.message);
 	wpamock.fail = NULL;
 	wpamock_own(false);
+	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_IWD, "no wpa_supplicant, for there is iwd");
+	own("net.connman.iwd", false);
 	ok(look(WIFIFACTS_P2P, &f) == WIFIFACTS_NO_DAEMON && f.command[0], "no wpa_supplicant: %s", f.message);
+	own("org.freedesktop.NetworkManager", false);
 	wpamock_own(true);
 }
 
 int main(void)
 {
-	tap_plan(57);
+	tap_plan(71);
 	if (sd_event_new(&event) < 0)
 		tap_bail("no loop");
 	pid_t bus = bus_start();
@@ -419,6 +491,7 @@ int main(void)
 	nobody_there();
 	finding();
 	forming();
+	joining();
 	failing();
 	refusals();
 	networks();
