@@ -74,3 +74,11 @@ def pytest_runtest_makereport(item, call):
             lines = host.log().splitlines()[-60:]
             if lines:
                 report.sections.append((f"log of {host.name}", "\n".join(lines)))
+
+
+@pytest.fixture
+def anna(lab):
+    """A device that is up, on a network of its own."""
+    host = lab.host("anna", lab.network())
+    host.up()
+    return host

@@ -18,13 +18,6 @@ MANY = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {})
 
 
 @pytest.fixture
-def anna(lab):
-    host = lab.host("anna", lab.network())
-    host.up()
-    return host
-
-
-@pytest.fixture
 def cars(anna):
     (anna.dir / "cars/old").mkdir(parents=True)
     (anna.dir / "cars/7.json").write_text('{"maker": "vw", "doors": 3, "price": 1.10, "tags": ["a", 18446744073709551616]}\n')

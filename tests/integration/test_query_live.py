@@ -20,13 +20,6 @@ END = 60
 
 
 @pytest.fixture
-def anna(lab):
-    host = lab.host("anna", lab.network())
-    host.up()
-    return host
-
-
-@pytest.fixture
 def cars(anna):
     put(anna, **{"cars/7": {"doors": 3, "maker": "vw"}, "cars/8": {"doors": 5, "maker": "vw"}, "people/1": {"name": "Eva"}})
     return anna
